@@ -1,0 +1,209 @@
+//! The one error of both crates: what went wrong, where (file, tensor, byte offset), what was expected,
+//! what was found, and how to mend it. `Kind` decides the exit code of the program.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The result of everything that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What sort of failure it is; callers act on this, people read the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something failed that fits nowhere below.
+    Failure,
+    /// The command line, or an option's value, is wrong.
+    Usage,
+    /// A file is malformed, or the models do not belong together.
+    Invalid,
+    /// Well-formed, but outside what this program covers.
+    Unsupported,
+    /// The system refused or failed a read or write; trying again may help.
+    Io,
+    /// The disk is full.
+    NoSpace,
+    /// A finished file is not what it should be.
+    Verification,
+    /// Stopped by a signal.
+    Interrupted,
+}
+
+impl Kind {
+    /// The exit code of the program.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Failure => 1,
+            Kind::Usage => 2,
+            Kind::Invalid => 3,
+            Kind::Unsupported => 4,
+            Kind::Io => 5,
+            Kind::NoSpace => 6,
+            Kind::Verification => 7,
+            Kind::Interrupted => 130,
+        }
+    }
+}
+
+/// A failure with its place and its mend. Built by naming what is known:
+/// `Error::invalid("the tensor runs past the end of the file").file(path).tensor(name).expected(a).found(b)`.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    what: String,
+    file: Option<PathBuf>,
+    tensor: Option<String>,
+    offset: Option<u64>,
+    expected: Option<String>,
+    found: Option<String>,
+    mend: Option<String>,
+    others: Vec<Error>,
+}
+
+impl Error {
+    /// An error of this kind that says `what`.
+    pub fn new(kind: Kind, what: impl Into<String>) -> Error {
+        Error(Box::new(Inner {
+            kind,
+            what: what.into(),
+            file: None,
+            tensor: None,
+            offset: None,
+            expected: None,
+            found: None,
+            mend: None,
+            others: Vec::new(),
+        }))
+    }
+
+    /// A malformed file, or models that do not belong together.
+    pub fn invalid(what: impl Into<String>) -> Error {
+        Error::new(Kind::Invalid, what)
+    }
+
+    /// Well-formed, but not covered.
+    pub fn unsupported(what: impl Into<String>) -> Error {
+        Error::new(Kind::Unsupported, what)
+    }
+
+    /// A wrong command line.
+    pub fn usage(what: impl Into<String>) -> Error {
+        Error::new(Kind::Usage, what)
+    }
+
+    /// The system's own error, on this file; a full disk is recognised.
+    pub fn io(source: &std::io::Error, file: &Path) -> Error {
+        let kind = match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::NoSpace,
+            _ => Kind::Io,
+        };
+        Error::new(kind, source.to_string()).file(file)
+    }
+
+    /// All of `errors` as one, so that a user mends everything at once. `None` if there are none.
+    pub fn all(mut errors: Vec<Error>) -> Option<Error> {
+        if errors.is_empty() {
+            return None;
+        }
+        let mut first = errors.remove(0);
+        first.0.others.extend(errors);
+        Some(first)
+    }
+
+    /// Names the file, unless it is named already.
+    pub fn file(mut self, file: &Path) -> Error {
+        self.0.file.get_or_insert_with(|| file.to_path_buf());
+        self
+    }
+
+    /// Names the tensor, unless it is named already.
+    pub fn tensor(mut self, name: &str) -> Error {
+        self.0.tensor.get_or_insert_with(|| name.to_string());
+        self
+    }
+
+    /// Gives the byte offset in the file.
+    pub fn offset(mut self, offset: u64) -> Error {
+        self.0.offset = Some(offset);
+        self
+    }
+
+    /// Says what should have been there.
+    pub fn expected(mut self, expected: impl fmt::Display) -> Error {
+        self.0.expected = Some(expected.to_string());
+        self
+    }
+
+    /// Says what was there.
+    pub fn found(mut self, found: impl fmt::Display) -> Error {
+        self.0.found = Some(found.to_string());
+        self
+    }
+
+    /// Says what the user can do.
+    pub fn mend(mut self, mend: impl Into<String>) -> Error {
+        self.0.mend = Some(mend.into());
+        self
+    }
+
+    /// What sort of failure it is.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    fn write_one(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let e = &self.0;
+        if let Some(file) = &e.file {
+            write!(f, "{}: ", Printable(&file.to_string_lossy()))?;
+        }
+        if let Some(tensor) = &e.tensor {
+            write!(f, "tensor '{}': ", Printable(tensor))?;
+        }
+        write!(f, "{}", Printable(&e.what))?;
+        if let Some(offset) = e.offset {
+            write!(f, " (at byte {offset})")?;
+        }
+        match (&e.expected, &e.found) {
+            (Some(x), Some(y)) => write!(f, ": expected {}, found {}", Printable(x), Printable(y))?,
+            (Some(x), None) => write!(f, ": expected {}", Printable(x))?,
+            (None, Some(y)) => write!(f, ": found {}", Printable(y))?,
+            (None, None) => {}
+        }
+        if let Some(mend) = &e.mend {
+            write!(f, "; {}", Printable(mend))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_one(f)?;
+        for other in &self.0.others {
+            f.write_str("\n")?;
+            other.write_one(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Text from a file, safe to print: control characters, among them terminal escapes, are shown escaped.
+pub struct Printable<'a>(pub &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if (c.is_control() && c != '\n') || hidden {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                write!(f, "{c}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! The only file mapping of the house, and so one of the two rooms that may hold `unsafe`.
+
+use crate::error::{Error, Result};
+use memmap2::Mmap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A whole regular file, mapped read-only. Cloning shares the mapping.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    map: Arc<Mmap>,
+    path: Arc<PathBuf>,
+}
+
+impl Mapping {
+    /// Maps `path`, which must be a regular file (a link to one is followed).
+    pub fn open(path: &Path) -> Result<Mapping> {
+        let file = File::open(path).map_err(|e| Error::io(&e, path))?;
+        let meta = file.metadata().map_err(|e| Error::io(&e, path))?;
+        if !meta.is_file() {
+            return Err(Error::invalid("this is not a regular file").file(path));
+        }
+        // SAFETY: the mapping is read-only and private to this process. If another process truncates the
+        // file while it is mapped, access faults; inputs are opened for reading only and never by our writers.
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(&e, path))?;
+        Ok(Mapping { map: Arc::new(map), path: Arc::new(path.to_path_buf()) })
+    }
+
+    /// All bytes of the file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
+    /// The bytes of `range`, or an error that names the file if it is shorter.
+    pub fn slice(&self, range: Range<u64>) -> Result<&[u8]> {
+        let part = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+        part.and_then(|(start, end)| self.map.get(start..end)).ok_or_else(|| {
+            Error::invalid("the data runs past the end of the file")
+                .file(&self.path)
+                .expected(format!("at least {} bytes", range.end))
+                .found(format!("{} bytes", self.map.len()))
+                .mend("the file is truncated: copy or download it again")
+        })
+    }
+
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsRef<[u8]> for Mapping {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}

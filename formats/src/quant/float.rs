@@ -1,0 +1,150 @@
+//! The plain floats: f32, f16, bf16 (read and written), f64 and the 8-bit floats of safetensors (read).
+//! All little-endian. Specification: ggml `ggml_fp32_to_fp16_row`, `ggml_fp32_to_bf16_row_ref`; OCP MX for the f8 kinds.
+
+use super::{DType, Traits};
+use half::f16;
+
+pub(super) const F32: Traits = Traits {
+    dtype: DType::F32,
+    name: "f32",
+    id: Some(0),
+    block: 1,
+    bytes: 4,
+    decode: Some(decode_f32),
+    encode: Some(encode_f32),
+    finite: |src| src.as_chunks::<4>().0.iter().all(|b| f32::from_le_bytes(*b).is_finite()),
+};
+
+pub(super) const F16: Traits = Traits {
+    dtype: DType::F16,
+    name: "f16",
+    id: Some(1),
+    bytes: 2,
+    decode: Some(decode_f16),
+    encode: Some(encode_f16),
+    finite: |src| src.as_chunks::<2>().0.iter().all(|b| u16::from_le_bytes(*b) & 0x7c00 != 0x7c00),
+    ..F32
+};
+
+pub(super) const BF16: Traits = Traits {
+    dtype: DType::BF16,
+    name: "bf16",
+    id: Some(30),
+    bytes: 2,
+    decode: Some(decode_bf16),
+    encode: Some(encode_bf16),
+    finite: |src| src.as_chunks::<2>().0.iter().all(|b| u16::from_le_bytes(*b) & 0x7f80 != 0x7f80),
+    ..F32
+};
+
+pub(super) const F64: Traits = Traits {
+    dtype: DType::F64,
+    name: "f64",
+    id: Some(28),
+    bytes: 8,
+    decode: Some(decode_f64),
+    encode: None,
+    finite: |src| src.as_chunks::<8>().0.iter().all(|b| f64::from_le_bytes(*b).is_finite()),
+    ..F32
+};
+
+pub(super) const F8_E4M3: Traits = Traits {
+    dtype: DType::F8E4M3,
+    name: "f8_e4m3",
+    id: None,
+    bytes: 1,
+    decode: Some(|src, dst| dst.iter_mut().zip(src).for_each(|(x, b)| *x = f8_e4m3(*b))),
+    encode: None,
+    finite: |src| src.iter().all(|b| b & 0x7f != 0x7f),
+    ..F32
+};
+
+pub(super) const F8_E5M2: Traits = Traits {
+    dtype: DType::F8E5M2,
+    name: "f8_e5m2",
+    decode: Some(|src, dst| dst.iter_mut().zip(src).for_each(|(x, b)| *x = f8_e5m2(*b))),
+    finite: |src| src.iter().all(|b| b & 0x7c != 0x7c),
+    ..F8_E4M3
+};
+
+pub(super) const F8_E8M0: Traits = Traits {
+    dtype: DType::F8E8M0,
+    name: "f8_e8m0",
+    decode: Some(|src, dst| dst.iter_mut().zip(src).for_each(|(x, b)| *x = f8_e8m0(*b))),
+    finite: |src| src.iter().all(|b| *b != 0xff),
+    ..F8_E4M3
+};
+
+fn decode_f32(src: &[u8], dst: &mut [f32]) {
+    for (x, b) in dst.iter_mut().zip(src.as_chunks::<4>().0) {
+        *x = f32::from_le_bytes(*b);
+    }
+}
+
+fn encode_f32(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]) {
+    for (b, x) in dst.as_chunks_mut::<4>().0.iter_mut().zip(src) {
+        *b = x.to_le_bytes();
+    }
+}
+
+fn decode_f16(src: &[u8], dst: &mut [f32]) {
+    for (x, b) in dst.iter_mut().zip(src.as_chunks::<2>().0) {
+        *x = f16::from_le_bytes(*b).to_f32();
+    }
+}
+
+fn encode_f16(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]) {
+    for (b, x) in dst.as_chunks_mut::<2>().0.iter_mut().zip(src) {
+        *b = f16_bits(*x).to_le_bytes();
+    }
+}
+
+/// Rounds to the nearest f16, ties to even; NaN becomes the quiet NaN `sign | 0x7e00`, as in ggml.
+pub(super) fn f16_bits(x: f32) -> u16 {
+    if x.is_nan() { ((x.to_bits() >> 16) as u16 & 0x8000) | 0x7e00 } else { f16::from_f32(x).to_bits() }
+}
+
+fn decode_bf16(src: &[u8], dst: &mut [f32]) {
+    for (x, b) in dst.iter_mut().zip(src.as_chunks::<2>().0) {
+        *x = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
+    }
+}
+
+fn encode_bf16(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]) {
+    for (b, x) in dst.as_chunks_mut::<2>().0.iter_mut().zip(src) {
+        *b = bf16_bits(*x).to_le_bytes();
+    }
+}
+
+/// Rounds to the nearest bf16, ties to even; NaN keeps its upper bits and is made quiet, as in ggml.
+fn bf16_bits(x: f32) -> u16 {
+    let bits = x.to_bits();
+    if x.is_nan() {
+        return (bits >> 16) as u16 | 64;
+    }
+    ((bits + (0x7fff + ((bits >> 16) & 1))) >> 16) as u16
+}
+
+fn decode_f64(src: &[u8], dst: &mut [f32]) {
+    for (x, b) in dst.iter_mut().zip(src.as_chunks::<8>().0) {
+        *x = f64::from_le_bytes(*b) as f32;
+    }
+}
+
+fn f8_e4m3(b: u8) -> f32 {
+    let (exponent, mantissa) = (i32::from(b >> 3 & 15), f32::from(b & 7));
+    let magnitude = match (exponent, b & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => mantissa * 2f32.powi(-9),
+        _ => (8.0 + mantissa) * 2f32.powi(exponent - 10),
+    };
+    if b & 0x80 == 0 { magnitude } else { -magnitude }
+}
+
+fn f8_e5m2(b: u8) -> f32 {
+    f16::from_bits(u16::from(b) << 8).to_f32()
+}
+
+fn f8_e8m0(b: u8) -> f32 {
+    if b == 0xff { f32::NAN } else { 2f64.powi(i32::from(b) - 127) as f32 }
+}

@@ -1,0 +1,201 @@
+//! The dtypes: how a row of weights lies in bytes. `DType` names them, `TABLE` is the one list, and each
+//! family has a file that decodes and encodes its blocks.
+//!
+//! To add a dtype: write its codec file with one `Traits` constant, then add a variant and its line in `TABLE`.
+//! Specification: llama.cpp v0.5.0, `ggml/src/ggml-quants.c` and `ggml-common.h`, compiled without FMA.
+
+mod float;
+mod opaque;
+
+use std::fmt;
+
+/// How the elements of a tensor are stored. Spelled as ggml prints it: `q4_K`, `f16`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum DType {
+    F32,
+    F16,
+    BF16,
+    F64,
+    F8E4M3,
+    F8E5M2,
+    F8E8M0,
+    Bool,
+    I8,
+    I16,
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q8_1,
+    Q2K,
+    Q3K,
+    Q4K,
+    Q5K,
+    Q6K,
+    Q8K,
+    IQ1S,
+    IQ1M,
+    IQ2XXS,
+    IQ2XS,
+    IQ2S,
+    IQ3XXS,
+    IQ3S,
+    IQ4NL,
+    IQ4XS,
+    TQ1_0,
+    TQ2_0,
+    MXFP4,
+    NVFP4,
+    Q1_0,
+    Q2_0,
+}
+
+/// Decodes whole blocks: `src` holds `dst.len() / block` blocks.
+pub type Decode = fn(src: &[u8], dst: &mut [f32]);
+
+/// Encodes whole rows of `row` elements each: `src.len()` is a multiple of `row`, `row` of the block, and
+/// `weights`, if given, holds `row` importance weights, one a column (ggml's `quant_weights`).
+pub type Encode = fn(src: &[f32], row: usize, weights: Option<&[f32]>, dst: &mut [u8]);
+
+/// Tells whether every float in the blocks, scales included, is finite.
+pub type Finite = fn(src: &[u8]) -> bool;
+
+/// What the house knows of one dtype.
+pub struct Traits {
+    pub dtype: DType,
+    /// As ggml prints it.
+    pub name: &'static str,
+    /// ggml's type number in a GGUF file; none for dtypes that only safetensors has.
+    pub id: Option<u32>,
+    /// Elements in a block.
+    pub block: usize,
+    /// Bytes in a block.
+    pub bytes: usize,
+    pub decode: Option<Decode>,
+    pub encode: Option<Encode>,
+    pub finite: Finite,
+}
+
+/// Every dtype, in the order of the enum.
+static TABLE: [Traits; 43] = [
+    float::F32,
+    float::F16,
+    float::BF16,
+    float::F64,
+    float::F8_E4M3,
+    float::F8_E5M2,
+    float::F8_E8M0,
+    opaque::BOOL,
+    opaque::I8,
+    opaque::I16,
+    opaque::I32,
+    opaque::I64,
+    opaque::U8,
+    opaque::U16,
+    opaque::U32,
+    opaque::U64,
+    opaque::Q4_0,
+    opaque::Q4_1,
+    opaque::Q5_0,
+    opaque::Q5_1,
+    opaque::Q8_0,
+    opaque::Q8_1,
+    opaque::Q2_K,
+    opaque::Q3_K,
+    opaque::Q4_K,
+    opaque::Q5_K,
+    opaque::Q6_K,
+    opaque::Q8_K,
+    opaque::IQ1_S,
+    opaque::IQ1_M,
+    opaque::IQ2_XXS,
+    opaque::IQ2_XS,
+    opaque::IQ2_S,
+    opaque::IQ3_XXS,
+    opaque::IQ3_S,
+    opaque::IQ4_NL,
+    opaque::IQ4_XS,
+    opaque::TQ1_0,
+    opaque::TQ2_0,
+    opaque::MXFP4,
+    opaque::NVFP4,
+    opaque::Q1_0,
+    opaque::Q2_0,
+];
+
+impl DType {
+    /// Its entry in the table.
+    pub fn traits(self) -> &'static Traits {
+        &TABLE[self as usize]
+    }
+
+    /// Every dtype, in table order.
+    pub fn all() -> impl Iterator<Item = DType> {
+        TABLE.iter().map(|t| t.dtype)
+    }
+
+    /// The dtype with this ggml type number.
+    pub fn from_id(id: u32) -> Option<DType> {
+        TABLE.iter().find(|t| t.id == Some(id)).map(|t| t.dtype)
+    }
+
+    /// The dtype that ggml prints so, in any case.
+    pub fn from_name(name: &str) -> Option<DType> {
+        TABLE.iter().find(|t| t.name.eq_ignore_ascii_case(name)).map(|t| t.dtype)
+    }
+
+    /// Elements in a block (1 for plain floats and integers).
+    pub fn block(self) -> usize {
+        self.traits().block
+    }
+
+    /// Bytes of a row of `elements`; `None` if they do not fill whole blocks or the product overflows.
+    pub fn row_bytes(self, elements: u64) -> Option<u64> {
+        let t = self.traits();
+        if !elements.is_multiple_of(t.block as u64) {
+            return None;
+        }
+        (elements / t.block as u64).checked_mul(t.bytes as u64)
+    }
+
+    /// Whether a block holds several elements under common scales.
+    pub fn is_quantized(self) -> bool {
+        self.traits().block > 1
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.traits().name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum() {
+        for (i, t) in TABLE.iter().enumerate() {
+            assert_eq!(t.dtype as usize, i, "{}", t.name);
+        }
+    }
+
+    #[test]
+    fn names_and_ids_are_unique() {
+        for t in &TABLE {
+            assert_eq!(DType::from_name(t.name), Some(t.dtype));
+            if let Some(id) = t.id {
+                assert_eq!(DType::from_id(id), Some(t.dtype));
+            }
+        }
+    }
+}

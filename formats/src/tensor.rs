@@ -1,0 +1,377 @@
+//! What flows through the house: a tensor as rows, encoded in its own dtype and pulled on demand, in chunks.
+//! Wrappers over `Rows` re-order or compute, as `BufReader` wraps `Read`; here are the ones that need to know
+//! nothing but bytes: rows in a mapped file, rows in memory, rows checked to be finite, rows encoded anew.
+
+use crate::error::{Error, Result};
+use crate::mmap::Mapping;
+use crate::quant::DType;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows of one tensor, encoded as its dtype.
+pub trait Rows: Send + Sync {
+    /// Writes `rows` into `out`, which is exactly as long as they are.
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()>;
+
+    /// The bytes of `rows` where they lie, if they lie somewhere in one piece.
+    fn borrow(&self, _rows: Range<usize>) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// Up to four dimensions in ggml's order: `ne[0]` is the row length.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    ne: [u64; 4],
+    dims: usize,
+}
+
+impl Shape {
+    /// The most dimensions that ggml knows.
+    pub const MAX_DIMS: usize = 4;
+
+    /// `ne` with the row length first; a scalar is one row of one element. `None` if there are more than four
+    /// dimensions or the number of elements exceeds `i64::MAX`.
+    pub fn new(ne: &[u64]) -> Option<Shape> {
+        if ne.len() > Self::MAX_DIMS {
+            return None;
+        }
+        let mut all = [1; 4];
+        all[..ne.len()].copy_from_slice(ne);
+        let mut product: u64 = 1;
+        for n in all {
+            product = product.checked_mul(n).filter(|p| i64::try_from(*p).is_ok())?;
+        }
+        Some(Shape { ne: all, dims: ne.len().max(1) })
+    }
+
+    /// The dimensions as given, row length first.
+    pub fn ne(&self) -> &[u64] {
+        &self.ne[..self.dims]
+    }
+
+    /// Dimension `i`, 1 beyond the last.
+    pub fn dim(&self, i: usize) -> u64 {
+        self.ne.get(i).copied().unwrap_or(1)
+    }
+
+    /// The row length.
+    pub fn row(&self) -> u64 {
+        self.ne[0]
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> u64 {
+        self.ne[1] * self.ne[2] * self.ne[3]
+    }
+
+    /// The number of elements.
+    pub fn elements(&self) -> u64 {
+        self.row() * self.rows()
+    }
+
+    /// The dimensions without trailing ones, as ggml counts them (`ggml_n_dims`): at least one.
+    pub fn significant(&self) -> &[u64] {
+        let n = self.ne.iter().rposition(|n| *n != 1).map_or(1, |i| i + 1);
+        &self.ne[..n]
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text: Vec<String> = self.ne().iter().map(u64::to_string).collect();
+        f.pad(&format!("[{}]", text.join(", ")))
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A named tensor whose rows are somewhere else until they are read.
+#[derive(Clone)]
+pub struct Tensor {
+    pub name: String,
+    shape: Shape,
+    dtype: DType,
+    row_bytes: usize,
+    rows: Arc<dyn Rows>,
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.name, self.shape, self.dtype)
+    }
+}
+
+impl Tensor {
+    /// A tensor over `rows`. The row length must fill whole blocks of `dtype`.
+    pub fn new(name: &str, shape: Shape, dtype: DType, rows: Arc<dyn Rows>) -> Result<Tensor> {
+        let bytes = size(name, &shape, dtype)?;
+        let row_bytes = if shape.rows() == 0 { 0 } else { bytes / shape.rows() };
+        let row_bytes = usize::try_from(row_bytes).map_err(|_| too_large(name, &shape))?;
+        Ok(Tensor { name: name.to_string(), shape, dtype, row_bytes, rows })
+    }
+
+    /// A tensor that lies in a mapped file from byte `offset` on.
+    pub fn mapped(name: &str, shape: Shape, dtype: DType, file: &Mapping, offset: u64) -> Result<Tensor> {
+        let bytes = size(name, &shape, dtype)?;
+        let end = offset.checked_add(bytes).ok_or_else(|| too_large(name, &shape))?;
+        file.slice(offset..end).map_err(|e| e.tensor(name))?;
+        let start = usize::try_from(offset).map_err(|_| too_large(name, &shape))?;
+        let row_bytes = if shape.rows() == 0 { 0 } else { bytes / shape.rows() };
+        let row_bytes = usize::try_from(row_bytes).map_err(|_| too_large(name, &shape))?;
+        Tensor::new(name, shape, dtype, Arc::new(Mapped { file: file.clone(), start, row_bytes }))
+    }
+
+    /// A small generated tensor that lies in memory.
+    pub fn in_memory(name: &str, shape: Shape, values: &[f32]) -> Result<Tensor> {
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        if shape.elements() != values.len() as u64 {
+            return Err(Error::invalid("the values do not fill the shape")
+                .tensor(name)
+                .expected(shape.elements())
+                .found(values.len()));
+        }
+        let row_bytes = usize::try_from(shape.row() * 4).map_err(|_| too_large(name, &shape))?;
+        Tensor::new(name, shape, DType::F32, Arc::new(InMemory { bytes, row_bytes }))
+    }
+
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Bytes of one encoded row.
+    pub fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+
+    /// Bytes of all encoded rows.
+    pub fn bytes(&self) -> u64 {
+        self.row_bytes as u64 * self.shape.rows()
+    }
+
+    /// The rows themselves, to be wrapped.
+    pub fn rows(&self) -> Arc<dyn Rows> {
+        Arc::clone(&self.rows)
+    }
+
+    /// Writes the encoded `rows` into `out`.
+    pub fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        self.rows.read(rows, out)
+    }
+
+    /// Calls `f` with the encoded `rows`, copied only if they do not lie anywhere in one piece.
+    pub fn with_rows<T>(&self, rows: Range<usize>, f: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+        if let Some(bytes) = self.rows.borrow(rows.clone()) {
+            return f(bytes);
+        }
+        let mut bytes = vec![0; rows.len() * self.row_bytes];
+        self.rows.read(rows, &mut bytes)?;
+        f(&bytes)
+    }
+
+    /// Decodes `rows` to f32; f64 is rounded once. `out` holds `rows.len() * shape.row()` values.
+    pub fn decode_rows(&self, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let decode = self.dtype.traits().decode.ok_or_else(|| self.opaque())?;
+        self.with_rows(rows, |bytes| {
+            decode(bytes, out);
+            Ok(())
+        })
+    }
+
+    /// Decodes `rows` to f64 without any rounding.
+    pub fn decode_rows_f64(&self, rows: Range<usize>, out: &mut [f64]) -> Result<()> {
+        if self.dtype == DType::F64 {
+            return self.with_rows(rows, |bytes| {
+                for (x, b) in out.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                    *x = f64::from_le_bytes(*b);
+                }
+                Ok(())
+            });
+        }
+        let mut single = vec![0f32; out.len()];
+        self.decode_rows(rows, &mut single)?;
+        for (x, s) in out.iter_mut().zip(single) {
+            *x = f64::from(s);
+        }
+        Ok(())
+    }
+
+    /// The same rows under another name.
+    pub fn renamed(mut self, name: &str) -> Tensor {
+        self.name = name.to_string();
+        self
+    }
+
+    /// The same tensor, whose rows are refused when they hold a NaN or an infinity.
+    pub fn checked(self) -> Tensor {
+        let rows = Arc::new(Checked { source: self.clone() });
+        Tensor { rows, ..self }
+    }
+
+    /// The same weights as rows of `dtype`. `weights` are importance weights, one a column.
+    pub fn encode(self, dtype: DType, weights: Option<Arc<[f32]>>) -> Result<Tensor> {
+        if dtype == self.dtype {
+            return Ok(self);
+        }
+        if self.dtype.traits().decode.is_none() {
+            return Err(self.opaque());
+        }
+        if dtype.traits().encode.is_none() {
+            return Err(Error::unsupported(format!("there is no encoder for {dtype}")).tensor(&self.name));
+        }
+        if let Some(w) = &weights
+            && w.len() as u64 != self.shape.row()
+        {
+            return Err(Error::invalid("the importance weights do not fit the tensor")
+                .tensor(&self.name)
+                .expected(format!("{} columns", self.shape.row()))
+                .found(w.len()));
+        }
+        let (name, shape) = (self.name.clone(), self.shape);
+        Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, dtype, weights }))
+    }
+
+    fn opaque(&self) -> Error {
+        Error::unsupported(format!("there is no decoder for {}", self.dtype)).tensor(&self.name)
+    }
+}
+
+/// Bytes of a whole tensor, or why there can be none.
+fn size(name: &str, shape: &Shape, dtype: DType) -> Result<u64> {
+    let row = dtype.row_bytes(shape.row()).ok_or_else(|| {
+        Error::invalid(format!("a row does not fill whole blocks of {dtype}"))
+            .tensor(name)
+            .expected(format!("a multiple of {}", dtype.block()))
+            .found(shape.row())
+    })?;
+    row.checked_mul(shape.rows()).ok_or_else(|| too_large(name, shape))
+}
+
+fn too_large(name: &str, shape: &Shape) -> Error {
+    Error::invalid("the tensor is larger than any file can be").tensor(name).found(format!("shape {shape}"))
+}
+
+/// Rows in a mapped file.
+struct Mapped {
+    file: Mapping,
+    start: usize,
+    row_bytes: usize,
+}
+
+impl Rows for Mapped {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        let start = self.start + rows.start * self.row_bytes;
+        out.copy_from_slice(self.file.slice(start as u64..(start + out.len()) as u64)?);
+        Ok(())
+    }
+
+    fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
+        self.file.bytes().get(self.start + rows.start * self.row_bytes..self.start + rows.end * self.row_bytes)
+    }
+}
+
+/// Rows in memory.
+struct InMemory {
+    bytes: Vec<u8>,
+    row_bytes: usize,
+}
+
+impl Rows for InMemory {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        out.copy_from_slice(&self.bytes[rows.start * self.row_bytes..rows.end * self.row_bytes]);
+        Ok(())
+    }
+
+    fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
+        self.bytes.get(rows.start * self.row_bytes..rows.end * self.row_bytes)
+    }
+}
+
+/// Rows that must be finite.
+struct Checked {
+    source: Tensor,
+}
+
+impl Checked {
+    fn check(&self, bytes: &[u8]) -> Result<()> {
+        if (self.source.dtype.traits().finite)(bytes) { Ok(()) } else { Err(not_finite(&self.source)) }
+    }
+}
+
+impl Rows for Checked {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        self.source.read(rows, out)?;
+        self.check(out)
+    }
+
+    fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
+        // A row that is not finite is not lent, so the caller comes by `read` and gets the error.
+        self.source.rows.borrow(rows).filter(|bytes| self.check(bytes).is_ok())
+    }
+}
+
+/// The error for a tensor that holds a NaN or an infinity: its first place and how many there are in all.
+pub fn not_finite(tensor: &Tensor) -> Error {
+    let row = usize::try_from(tensor.shape.row()).unwrap_or(0);
+    let rows = usize::try_from(tensor.shape.rows()).unwrap_or(0);
+    let (mut first, mut count) = (None, 0u64);
+    let mut values = vec![0f32; row];
+    for r in 0..rows {
+        if let Err(e) = tensor.decode_rows(r..r + 1, &mut values) {
+            return e;
+        }
+        for (column, x) in values.iter().enumerate().filter(|(_, x)| !x.is_finite()) {
+            first.get_or_insert((r, column, *x));
+            count += 1;
+        }
+    }
+    let place = first.map_or(String::from("a scale that is not finite"), |(r, c, x)| {
+        format!("{x} at row {r}, column {c}; {count} of {} weights are not finite", tensor.shape.elements())
+    });
+    Error::invalid("the weights must be finite")
+        .tensor(&tensor.name)
+        .found(place)
+        .mend("the checkpoint is damaged or its training diverged: use another one")
+}
+
+/// Rows decoded from one dtype and encoded in another.
+struct Encoded {
+    source: Tensor,
+    dtype: DType,
+    weights: Option<Arc<[f32]>>,
+}
+
+impl Rows for Encoded {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        let traits = self.dtype.traits();
+        let encode = traits.encode.ok_or_else(|| self.source.opaque())?;
+        let row = self.source.row_elements()?;
+        let mut values = vec![0f32; rows.len() * row];
+        self.source.decode_rows(rows.clone(), &mut values)?;
+        encode(&values, row, self.weights.as_deref(), out);
+        if (traits.finite)(out) {
+            return Ok(());
+        }
+        let largest = values.iter().fold(0f32, |m, x| m.max(x.abs()));
+        Err(Error::invalid(format!("a weight is too large for {}", self.dtype))
+            .tensor(&self.source.name)
+            .found(format!("magnitude {largest} in rows {} to {}", rows.start, rows.end.saturating_sub(1)))
+            .mend("choose a dtype with a larger range, such as bf16"))
+    }
+}
+
+impl Tensor {
+    /// The row length in memory.
+    pub fn row_elements(&self) -> Result<usize> {
+        usize::try_from(self.shape.row()).map_err(|_| too_large(&self.name, &self.shape))
+    }
+}

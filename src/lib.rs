@@ -1,0 +1,2 @@
+//! ggraft grafts a chat vector onto a model and ships it as GGUF.
+#![forbid(unsafe_code)]
