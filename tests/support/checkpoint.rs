@@ -20,12 +20,13 @@ pub enum Arch {
 }
 
 /// How positions beyond the trained window are scaled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rope {
     None,
     Linear,
     Yarn,
-    Llama3,
+    /// With this factor.
+    Llama3(f64),
 }
 
 /// The tokens of a checkpoint.
@@ -143,7 +144,7 @@ impl Spec {
         config
     }
 
-    /// The scaling of the models that made each kind known: Llama 3.1, Yi 200K (yarn), LongChat (linear).
+    /// The window has been stretched fourfold, but for llama3, which has the figures of Llama 3.1.
     fn rope_scaling(&self) -> Option<Value> {
         let trained = self.context / 4;
         match self.rope {
@@ -152,8 +153,8 @@ impl Spec {
             Rope::Yarn => {
                 Some(json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": trained}))
             }
-            Rope::Llama3 => Some(json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
-                "high_freq_factor": 4.0, "original_max_position_embeddings": trained})),
+            Rope::Llama3(factor) => Some(json!({"rope_type": "llama3", "factor": factor,
+                "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192})),
         }
     }
 

@@ -32,7 +32,9 @@ pub fn checkpoints() -> Vec<(&'static str, Spec)> {
             Spec {
                 tokens: Tokens::Real("llama-bpe"),
                 hidden: 32,
-                rope: Rope::Llama3,
+                head_dim: Some(128),
+                context: 131072,
+                rope: Rope::Llama3(8.0),
                 rope_theta: 500000.0,
                 sampling: true,
                 ..Spec::default()
@@ -44,8 +46,9 @@ pub fn checkpoints() -> Vec<(&'static str, Spec)> {
                 tokens: Tokens::Real("llama-bpe"),
                 hidden: 32,
                 tied: true,
-                head_dim: Some(16),
-                rope: Rope::Llama3,
+                head_dim: Some(64),
+                context: 131072,
+                rope: Rope::Llama3(32.0),
                 rope_theta: 500000.0,
                 chat_template: Some(CHATML),
                 ..Spec::default()
