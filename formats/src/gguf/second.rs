@@ -14,6 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// gguf-rs 0.1.8 does not know NVFP4 (40) and the dtypes after it.
 const FIRST_UNKNOWN_DTYPE: u32 = 40;
+/// gguf-rs believes only multiples of this alignment.
+const LEAST_ALIGNMENT: u64 = 8;
 /// gguf-rs takes some 70 bytes of memory for an array element.
 const MOST_ELEMENTS: usize = 1 << 26;
 
