@@ -1,0 +1,8 @@
+//! What the integration tests share: deterministic test models, made from the fixtures.
+#![allow(dead_code, reason = "every test file uses another part")]
+
+pub mod checkpoint;
+pub mod rng;
+pub mod specs;
+pub mod tokenizer;
+pub mod vocabulary;
