@@ -1,0 +1,321 @@
+//! Loading and running a GGUF file in the peer, on the CPU: tokenise, detokenise, greedy generation, logits.
+//! A file that passes here is one that people can use.
+
+use super::{Peer, c_string};
+use std::ffi::{c_char, c_int, c_void};
+use std::path::Path;
+
+/// A loaded model; a file whose tensors hold a NaN or an infinity does not load.
+pub struct Model {
+    peer: &'static Peer,
+    model: *mut c_void,
+    vocab: *const c_void,
+}
+
+/// How a token is turned into text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Control tokens are left out.
+    Text,
+    /// Control tokens are spelled.
+    Special,
+}
+
+/// `llama_model_params`.
+#[repr(C)]
+#[derive(Debug)]
+struct ModelParams {
+    devices: *const c_void,
+    tensor_buft_overrides: *const c_void,
+    n_gpu_layers: i32,
+    split_mode: c_int,
+    load_mode: c_int,
+    lazy_mode: c_int,
+    main_gpu: i32,
+    tensor_split: *const f32,
+    progress_callback: *const c_void,
+    progress_callback_user_data: *const c_void,
+    kv_overrides: *const c_void,
+    vocab_only: bool,
+    check_tensors: bool,
+    use_extra_bufts: bool,
+    no_host: bool,
+    no_alloc: bool,
+    load_mtp: bool,
+}
+
+/// `llama_context_params`.
+#[repr(C)]
+#[derive(Debug)]
+struct ContextParams {
+    n_ctx: u32,
+    n_batch: u32,
+    n_ubatch: u32,
+    n_seq_max: u32,
+    n_rs_seq: u32,
+    n_outputs_max: u32,
+    n_outputs_max_per_seq: u32,
+    n_threads: i32,
+    n_threads_batch: i32,
+    ctx_type: c_int,
+    rope_scaling_type: c_int,
+    pooling_type: c_int,
+    attention_type: c_int,
+    flash_attn_type: c_int,
+    rope_freq_base: f32,
+    rope_freq_scale: f32,
+    yarn_ext_factor: f32,
+    yarn_attn_factor: f32,
+    yarn_beta_fast: f32,
+    yarn_beta_slow: f32,
+    yarn_orig_ctx: u32,
+    defrag_thold: f32,
+    cb_eval: *const c_void,
+    cb_eval_user_data: *const c_void,
+    type_k: c_int,
+    type_v: c_int,
+    abort_callback: *const c_void,
+    abort_callback_data: *const c_void,
+    embeddings: bool,
+    offload_kqv: bool,
+    no_perf: bool,
+    op_offload: bool,
+    swa_full: bool,
+    kv_unified: bool,
+    samplers: *const c_void,
+    n_samplers: usize,
+    ctx_other: *const c_void,
+}
+
+/// `llama_batch`.
+#[repr(C)]
+struct Batch {
+    n_tokens: i32,
+    token: *const i32,
+    embd: *const f32,
+    pos: *const i32,
+    n_seq_id: *const i32,
+    seq_id: *const *const i32,
+    logits: *const i8,
+}
+
+impl Peer {
+    /// Loads a GGUF file, with its weights or only its vocabulary.
+    pub fn load_model(&'static self, file: &Path, vocab_only: bool) -> Result<Model, String> {
+        type Load = unsafe extern "C" fn(*const c_char, ModelParams) -> *mut c_void;
+        let file = c_string(&file.to_string_lossy());
+        let params =
+            ModelParams { n_gpu_layers: 0, vocab_only, check_tensors: true, ..self.model_defaults() };
+        // SAFETY: `ModelParams` has the peer's layout; the path lives through the call.
+        let model = self.logged(|| unsafe {
+            let model = self.symbol::<Load>("llama_model_load_from_file")(file.as_ptr(), params);
+            (!model.is_null()).then_some(model)
+        })?;
+        // SAFETY: the model was just loaded, and its vocabulary lives as long as it does.
+        let vocab = unsafe {
+            self.symbol::<unsafe extern "C" fn(*const c_void) -> *const c_void>("llama_model_get_vocab")(
+                model,
+            )
+        };
+        Ok(Model { peer: self, model, vocab })
+    }
+
+    fn model_defaults(&self) -> ModelParams {
+        // SAFETY: `ModelParams` has the layout of the struct that is returned.
+        unsafe { self.symbol::<unsafe extern "C" fn() -> ModelParams>("llama_model_default_params")() }
+    }
+
+    fn context_defaults(&self) -> ContextParams {
+        // SAFETY: `ContextParams` has the layout of the struct that is returned.
+        unsafe { self.symbol::<unsafe extern "C" fn() -> ContextParams>("llama_context_default_params")() }
+    }
+}
+
+impl Model {
+    /// How many tokens the vocabulary has.
+    pub fn vocab_size(&self) -> usize {
+        // SAFETY: the vocabulary is that of a loaded model.
+        let n = unsafe {
+            self.peer.symbol::<unsafe extern "C" fn(*const c_void) -> i32>("llama_vocab_n_tokens")(self.vocab)
+        };
+        n as usize
+    }
+
+    /// Whether generation ends at this token.
+    pub fn is_end(&self, token: i32) -> bool {
+        // SAFETY: the vocabulary is that of a loaded model.
+        unsafe {
+            self.peer.symbol::<unsafe extern "C" fn(*const c_void, i32) -> bool>("llama_vocab_is_eog")(
+                self.vocab, token,
+            )
+        }
+    }
+
+    /// `llama_tokenize`: `add_special` adds the start and end tokens that the vocabulary asks for,
+    /// `parse_special` reads the spelling of control tokens as those tokens.
+    pub fn tokenize(&self, text: &str, add_special: bool, parse_special: bool) -> Vec<i32> {
+        type Tokenize =
+            unsafe extern "C" fn(*const c_void, *const c_char, i32, *mut i32, i32, bool, bool) -> i32;
+        // SAFETY: `out` has room for as many tokens as it says.
+        grow(|out: &mut [i32]| unsafe {
+            self.peer.symbol::<Tokenize>("llama_tokenize")(
+                self.vocab,
+                text.as_ptr().cast(),
+                text.len() as i32,
+                out.as_mut_ptr(),
+                out.len() as i32,
+                add_special,
+                parse_special,
+            )
+        })
+    }
+
+    /// The bytes of one token (`llama_token_to_piece`).
+    pub fn token_to_piece(&self, token: i32, piece: Piece) -> Vec<u8> {
+        type ToPiece = unsafe extern "C" fn(*const c_void, i32, *mut c_char, i32, i32, bool) -> i32;
+        let special = piece == Piece::Special;
+        // SAFETY: `out` has room for as many bytes as it says.
+        grow(|out: &mut [u8]| unsafe {
+            self.peer.symbol::<ToPiece>("llama_token_to_piece")(
+                self.vocab,
+                token,
+                out.as_mut_ptr().cast(),
+                out.len() as i32,
+                0,
+                special,
+            )
+        })
+    }
+
+    /// The text of `tokens` (`llama_detokenize`), start and end tokens kept.
+    pub fn detokenize(&self, tokens: &[i32], piece: Piece) -> Vec<u8> {
+        type Detokenize =
+            unsafe extern "C" fn(*const c_void, *const i32, i32, *mut c_char, i32, bool, bool) -> i32;
+        let special = piece == Piece::Special;
+        // SAFETY: `tokens` and `out` are as long as they say.
+        grow(|out: &mut [u8]| unsafe {
+            self.peer.symbol::<Detokenize>("llama_detokenize")(
+                self.vocab,
+                tokens.as_ptr(),
+                tokens.len() as i32,
+                out.as_mut_ptr().cast(),
+                out.len() as i32,
+                false,
+                special,
+            )
+        })
+    }
+
+    /// The most likely `count` tokens after `prompt`, fewer if the model ends its answer; the end token is not
+    /// returned.
+    pub fn generate(&self, prompt: &[i32], count: usize, threads: i32) -> Result<Vec<i32>, String> {
+        let context = Context::new(self, prompt.len() + count, threads)?;
+        let (mut answer, mut logits) = (Vec::new(), context.decode(prompt)?);
+        while answer.len() < count {
+            let token = most_likely(&logits);
+            if self.is_end(token) {
+                break;
+            }
+            answer.push(token);
+            logits = context.decode(&[token])?;
+        }
+        Ok(answer)
+    }
+
+    /// The logits of the token that follows `prompt`, one a token of the vocabulary.
+    pub fn logits(&self, prompt: &[i32], threads: i32) -> Result<Vec<f32>, String> {
+        Context::new(self, prompt.len(), threads)?.decode(prompt)
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // SAFETY: the model is freed once; contexts borrow it and are gone.
+        unsafe { self.peer.symbol::<unsafe extern "C" fn(*mut c_void)>("llama_model_free")(self.model) }
+    }
+}
+
+/// A context of a model: its KV cache and what it has read so far.
+struct Context<'a> {
+    model: &'a Model,
+    context: *mut c_void,
+}
+
+impl Context<'_> {
+    /// A context for at least `tokens` tokens.
+    fn new(model: &Model, tokens: usize, threads: i32) -> Result<Context<'_>, String> {
+        type Init = unsafe extern "C" fn(*mut c_void, ContextParams) -> *mut c_void;
+        let size = tokens.next_multiple_of(256) as u32;
+        let params = ContextParams {
+            n_ctx: size,
+            n_batch: size,
+            n_ubatch: size,
+            n_threads: threads,
+            n_threads_batch: threads,
+            ..model.peer.context_defaults()
+        };
+        // SAFETY: `ContextParams` has the peer's layout; the model outlives the context.
+        let context = model.peer.logged(|| unsafe {
+            let context = model.peer.symbol::<Init>("llama_init_from_model")(model.model, params);
+            (!context.is_null()).then_some(context)
+        })?;
+        Ok(Context { model, context })
+    }
+
+    /// Reads `tokens` and returns the logits after the last of them.
+    fn decode(&self, tokens: &[i32]) -> Result<Vec<f32>, String> {
+        type GetOne = unsafe extern "C" fn(*const i32, i32) -> Batch;
+        type Decode = unsafe extern "C" fn(*mut c_void, Batch) -> i32;
+        type Logits = unsafe extern "C" fn(*mut c_void, i32) -> *const f32;
+        let peer = self.model.peer;
+        // SAFETY: `tokens` outlives the batch; the logits of the last token, which a batch of this kind always
+        // computes, are one float a token of the vocabulary and stay until the next call.
+        peer.logged(|| unsafe {
+            let batch = peer.symbol::<GetOne>("llama_batch_get_one")(tokens.as_ptr(), tokens.len() as i32);
+            if peer.symbol::<Decode>("llama_decode")(self.context, batch) != 0 {
+                return None;
+            }
+            let logits = peer.symbol::<Logits>("llama_get_logits_ith")(self.context, -1);
+            (!logits.is_null()).then(|| std::slice::from_raw_parts(logits, self.model.vocab_size()).to_vec())
+        })
+    }
+}
+
+impl Drop for Context<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the context is freed once.
+        unsafe { self.model.peer.symbol::<unsafe extern "C" fn(*mut c_void)>("llama_free")(self.context) }
+    }
+}
+
+/// Calls `fill` with a buffer, and once more with a larger one if it answers with the negated size it needs.
+fn grow<T: Clone + Default>(fill: impl Fn(&mut [T]) -> i32) -> Vec<T> {
+    let mut out = vec![T::default(); 256];
+    let mut n = fill(&mut out);
+    if n < 0 {
+        out.resize(n.unsigned_abs() as usize, T::default());
+        n = fill(&mut out);
+    }
+    out.truncate(usize::try_from(n).expect("the size that was asked for"));
+    out
+}
+
+/// The first of the largest logits.
+fn most_likely(logits: &[f32]) -> i32 {
+    let best = (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
+    i32::try_from(best).expect("a token")
+}
+
+/// The layouts are right if the defaults are what `llama.h` documents.
+#[test]
+fn the_model_and_context_params_have_the_peers_layout() {
+    let Some(peer) = super::peer() else { return };
+    let model = peer.model_defaults();
+    assert!(model.kv_overrides.is_null() && !model.vocab_only && !model.check_tensors, "{model:?}");
+    assert!(model.use_extra_bufts && !model.no_alloc, "{model:?}");
+    let context = peer.context_defaults();
+    assert_eq!((context.n_ctx, context.n_batch, context.n_ubatch, context.n_seq_max), (512, 2048, 512, 1));
+    assert_eq!((context.type_k, context.type_v), (1, 1), "{context:?}");
+    assert!(!context.embeddings && context.offload_kqv && context.no_perf, "{context:?}");
+    assert!(context.samplers.is_null() && context.n_samplers == 0, "{context:?}");
+}
