@@ -84,8 +84,7 @@ fn every_mix_of_dtypes_meets_the_oracle() {
             for c in PLAIN {
                 for w in [0.0, 0.3, 0.5, 1.0, 1.7, -1.0] {
                     let [x, y, z] = [(&cp, a), (&chat, b), (&base, c)].map(|(v, d)| decode(&tensor(v, d)));
-                    let expected: Vec<f32> =
-                        (0..x.len()).map(|i| oracle(x[i], y[i], z[i], w)).collect();
+                    let expected: Vec<f32> = (0..x.len()).map(|i| oracle(x[i], y[i], z[i], w)).collect();
                     same_bits(&merge((&cp, a), (&chat, b), (&base, c), w), &expected);
                 }
             }
@@ -124,7 +123,8 @@ fn cp_equal_to_base_gives_chat() {
 fn an_overflow_is_an_error_with_its_place() {
     let mut chat = vec![0.0; 32 * 64];
     chat[64 + 5] = f32::MAX;
-    let out = merged(model(&chat, DType::F32), model(&chat, DType::F32), model(&vec![0.0; 2048], DType::F32), 1.0);
+    let out =
+        merged(model(&chat, DType::F32), model(&chat, DType::F32), model(&vec![0.0; 2048], DType::F32), 1.0);
     let tensor = &out.unwrap().model.tensors[0];
     let e = tensor.decode_rows(0..32, &mut vec![0.0; 2048]).unwrap_err();
     assert_eq!(

@@ -93,7 +93,8 @@ fn metadata_and_tensors_come_back() {
         }
         let file = Mapping::open(&path).unwrap();
         let header = Header::parse(file.bytes(), &path).unwrap();
-        let not_checked = (alignment == Some(1)).then(|| String::from("gguf-rs takes the alignment 1 for 32"));
+        let not_checked =
+            (alignment == Some(1)).then(|| String::from("gguf-rs takes the alignment 1 for 32"));
         assert_eq!(gguf::cross_check(&file, &header).unwrap(), not_checked);
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod rng;
+pub mod run;
 pub mod specs;
 pub mod tokenizer;
 pub mod vocabulary;
