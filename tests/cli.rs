@@ -1,12 +1,14 @@
 //! The program as people type it: what a good run prints, and how each bad one ends: the right exit code, words
 //! that name file and tensor, and no output file.
 
+#[path = "support/run.rs"]
+mod run;
 mod support;
 
 use ggraft_formats::{Input, Value, open};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
-use support::run::{Ran, ggraft, ggraft_in, trio, trio_copy};
+use run::{Ran, ggraft, ggraft_in, trio, trio_copy};
 use tempfile::TempDir;
 
 /// A merge of the trio with some of its models replaced.
