@@ -47,6 +47,9 @@ fn disagree(what: String) -> Error {
 }
 
 fn out_of_reach(header: &Header) -> Option<String> {
+    if !header.alignment.is_multiple_of(LEAST_ALIGNMENT) {
+        return Some(format!("gguf-rs takes the alignment {} for 32", header.alignment));
+    }
     let newer =
         header.tensors.iter().find(|t| t.dtype.traits().id.is_some_and(|id| id >= FIRST_UNKNOWN_DTYPE));
     if let Some(t) = newer {
