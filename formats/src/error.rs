@@ -148,6 +148,12 @@ impl Error {
         self
     }
 
+    /// The same failure, found while verifying a finished file.
+    pub fn verification(mut self) -> Error {
+        self.0.kind = Kind::Verification;
+        self
+    }
+
     /// What sort of failure it is.
     pub fn kind(&self) -> Kind {
         self.0.kind

@@ -1,4 +1,4 @@
-//! What the integration tests share: deterministic test models, made from the fixtures.
+//! What the integration tests share: deterministic weights and test models, made from the fixtures.
 #![allow(dead_code, reason = "every test file uses another part")]
 
 pub mod checkpoint;
@@ -7,3 +7,4 @@ pub mod rng;
 pub mod specs;
 pub mod tokenizer;
 pub mod vocabulary;
+pub mod weights;

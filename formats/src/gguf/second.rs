@@ -14,6 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// gguf-rs 0.1.8 does not know NVFP4 (40) and the dtypes after it.
 const FIRST_UNKNOWN_DTYPE: u32 = 40;
+/// gguf-rs believes only multiples of this alignment.
+const LEAST_ALIGNMENT: u64 = 8;
 /// gguf-rs takes some 70 bytes of memory for an array element.
 const MOST_ELEMENTS: usize = 1 << 26;
 
@@ -45,6 +47,9 @@ fn disagree(what: String) -> Error {
 }
 
 fn out_of_reach(header: &Header) -> Option<String> {
+    if !header.alignment.is_multiple_of(LEAST_ALIGNMENT) {
+        return Some(format!("gguf-rs takes the alignment {} for 32", header.alignment));
+    }
     let newer =
         header.tensors.iter().find(|t| t.dtype.traits().id.is_some_and(|id| id >= FIRST_UNKNOWN_DTYPE));
     if let Some(t) = newer {

@@ -19,7 +19,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Weights that a thread holds at a time, unless a single row is longer.
-const CHUNK: usize = 1 << 18;
+pub const CHUNK: usize = 1 << 18;
 
 /// Is told how a write goes on. Called from many threads.
 pub trait Watch: Sync {

@@ -4,8 +4,18 @@
 //! To add a dtype: write its codec file with one `Traits` constant, then add a variant and its line in `TABLE`.
 //! Specification: llama.cpp v0.5.0, `ggml/src/ggml-quants.c` and `ggml-common.h`, compiled without FMA.
 
+mod block;
 mod float;
 mod opaque;
+mod planes;
+mod q2_k;
+mod q3_k;
+mod q4;
+mod q4_k;
+mod q5;
+mod q6_k;
+mod q8;
+mod search;
 
 use std::fmt;
 
@@ -102,17 +112,17 @@ static TABLE: [Traits; 43] = [
     opaque::U16,
     opaque::U32,
     opaque::U64,
-    opaque::Q4_0,
-    opaque::Q4_1,
-    opaque::Q5_0,
-    opaque::Q5_1,
-    opaque::Q8_0,
+    q4::Q4_0,
+    q4::Q4_1,
+    q5::Q5_0,
+    q5::Q5_1,
+    q8::Q8_0,
     opaque::Q8_1,
-    opaque::Q2_K,
-    opaque::Q3_K,
-    opaque::Q4_K,
-    opaque::Q5_K,
-    opaque::Q6_K,
+    q2_k::Q2_K,
+    q3_k::Q3_K,
+    q4_k::Q4_K,
+    q4_k::Q5_K,
+    q6_k::Q6_K,
     opaque::Q8_K,
     opaque::IQ1_S,
     opaque::IQ1_M,

@@ -19,17 +19,7 @@ pub(super) const U16: Traits = opaque(DType::U16, "u16", None, 1, 2);
 pub(super) const U32: Traits = opaque(DType::U32, "u32", None, 1, 4);
 pub(super) const U64: Traits = opaque(DType::U64, "u64", None, 1, 8);
 
-pub(super) const Q4_0: Traits = opaque(DType::Q4_0, "q4_0", Some(2), 32, 18);
-pub(super) const Q4_1: Traits = opaque(DType::Q4_1, "q4_1", Some(3), 32, 20);
-pub(super) const Q5_0: Traits = opaque(DType::Q5_0, "q5_0", Some(6), 32, 22);
-pub(super) const Q5_1: Traits = opaque(DType::Q5_1, "q5_1", Some(7), 32, 24);
-pub(super) const Q8_0: Traits = opaque(DType::Q8_0, "q8_0", Some(8), 32, 34);
 pub(super) const Q8_1: Traits = opaque(DType::Q8_1, "q8_1", Some(9), 32, 36);
-pub(super) const Q2_K: Traits = opaque(DType::Q2K, "q2_K", Some(10), 256, 84);
-pub(super) const Q3_K: Traits = opaque(DType::Q3K, "q3_K", Some(11), 256, 110);
-pub(super) const Q4_K: Traits = opaque(DType::Q4K, "q4_K", Some(12), 256, 144);
-pub(super) const Q5_K: Traits = opaque(DType::Q5K, "q5_K", Some(13), 256, 176);
-pub(super) const Q6_K: Traits = opaque(DType::Q6K, "q6_K", Some(14), 256, 210);
 pub(super) const Q8_K: Traits = opaque(DType::Q8K, "q8_K", Some(15), 256, 292);
 pub(super) const IQ1_S: Traits = opaque(DType::IQ1S, "iq1_s", Some(19), 256, 50);
 pub(super) const IQ1_M: Traits = opaque(DType::IQ1M, "iq1_m", Some(29), 256, 56);

@@ -1,0 +1,126 @@
+//! What every block codec shares: a block is a little-endian `#[repr(C)]` struct that decodes and encodes `N`
+//! elements; rows are blocks laid end to end. From a `Block` comes its line of the table.
+//! Specification: ggml `ggml_quantize_chunk`, `quantize_q*`; the arithmetic rules are strict IEEE f32, sums in index
+//! order, no fused multiply-add.
+
+use super::{DType, Traits};
+use zerocopy::little_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// A block of `N` elements as it lies in a file.
+pub(super) trait Block<const N: usize>:
+    Sized + FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned
+{
+    fn decode(&self, out: &mut [f32; N]);
+
+    /// Without importance weights (`quantize_row_*_ref`).
+    fn encode(x: &[f32; N]) -> Self;
+
+    /// With importance weights (`quantize_row_*_impl`); formats that have no use for them ignore them.
+    fn encode_weighted(x: &[f32; N], _importance: &Importance<N>) -> Self {
+        Self::encode(x)
+    }
+
+    /// Whether the scales are finite.
+    fn is_finite(&self) -> bool;
+}
+
+/// How much each element of a block matters.
+pub(super) struct Importance<'a, const N: usize> {
+    /// One weight an element, none negative.
+    pub weights: &'a [f32; N],
+    /// The mean of the squares of the elements of the whole row.
+    pub row_mean_square: f32,
+}
+
+impl<const N: usize> Importance<'_, N> {
+    /// The weights that a scale search uses: an element matters by its importance and its magnitude, the latter
+    /// damped by `sigma2`, a mean of squares.
+    pub fn damped(&self, x: &[f32; N], sigma2: f32) -> [f32; N] {
+        std::array::from_fn(|i| self.weights[i] * (sigma2 + x[i] * x[i]).sqrt())
+    }
+}
+
+/// The table's line of a block type.
+pub(super) const fn traits<B: Block<N>, const N: usize>(dtype: DType, name: &'static str, id: u32) -> Traits {
+    Traits {
+        dtype,
+        name,
+        id: Some(id),
+        block: N,
+        bytes: size_of::<B>(),
+        decode: Some(decode::<B, N>),
+        encode: Some(encode::<B, N>),
+        finite: finite::<B, N>,
+    }
+}
+
+fn decode<B: Block<N>, const N: usize>(src: &[u8], dst: &mut [f32]) {
+    for (block, out) in blocks::<B>(src).iter().zip(dst.as_chunks_mut().0) {
+        block.decode(out);
+    }
+}
+
+fn encode<B: Block<N>, const N: usize>(src: &[f32], row: usize, weights: Option<&[f32]>, dst: &mut [u8]) {
+    let blocks = <[B]>::mut_from_bytes(dst).unwrap_or_default();
+    let Some(weights) = weights else {
+        for (block, x) in blocks.iter_mut().zip(src.as_chunks().0) {
+            *block = B::encode(x);
+        }
+        return;
+    };
+    let per_row = (row / N).max(1);
+    for (x, blocks) in src.chunks_exact(row.max(1)).zip(blocks.chunks_exact_mut(per_row)) {
+        let row_mean_square = sum_of_squares(x) / row as f32;
+        let columns = x.as_chunks().0.iter().zip(weights.as_chunks().0);
+        for (block, (x, weights)) in blocks.iter_mut().zip(columns) {
+            *block = B::encode_weighted(x, &Importance { weights, row_mean_square });
+        }
+    }
+}
+
+fn finite<B: Block<N>, const N: usize>(src: &[u8]) -> bool {
+    blocks::<B>(src).iter().all(B::is_finite)
+}
+
+/// `src` as blocks; none if it does not hold whole ones, which the callers' contract excludes.
+fn blocks<B: FromBytes + Immutable + KnownLayout + Unaligned>(src: &[u8]) -> &[B] {
+    <[B]>::ref_from_bytes(src).unwrap_or_default()
+}
+
+/// The sum of squares in index order.
+pub(super) fn sum_of_squares(x: &[f32]) -> f32 {
+    x.iter().fold(0.0, |sum, x| sum + x * x)
+}
+
+/// The element of largest magnitude, sign and all; the first of equals, 0 if there is none larger than 0.
+pub(super) fn extreme(x: &[f32]) -> f32 {
+    x.iter().fold(0.0, |extreme: f32, x| if x.abs() > extreme.abs() { *x } else { extreme })
+}
+
+/// `1 / x`, but 0 for 0.
+pub(super) fn inverse(x: f32) -> f32 {
+    if x == 0.0 { 0.0 } else { 1.0 / x }
+}
+
+/// A C cast to an integer, as x86-64 does it: towards zero, and `i32::MIN` for what does not fit. Scales so small
+/// that their inverse is infinite come here.
+pub(super) fn truncate(x: f32) -> i32 {
+    const END: f32 = 2147483648.0;
+    if (-END..END).contains(&x) { x as i32 } else { i32::MIN }
+}
+
+/// A scale as f16 bits.
+pub(super) fn half(x: f32) -> U16 {
+    U16::new(super::float::f16_bits(x))
+}
+
+/// A scale from f16 bits.
+pub(super) fn single(bits: U16) -> f32 {
+    half::f16::from_bits(bits.get()).to_f32()
+}
+
+/// Whether f16 bits are neither infinite nor NaN.
+pub(super) fn is_finite(bits: U16) -> bool {
+    bits.get() & 0x7c00 != 0x7c00
+}

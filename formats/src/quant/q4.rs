@@ -1,0 +1,104 @@
+//! Q4_0 and Q4_1: 32 elements of 4 bits under one scale, Q4_1 with a minimum. Element `j` lies in the low nibble of
+//! byte `j` of `qs`, element `j + 16` in the high one.
+//! Specification: ggml `quantize_row_q4_0_ref`, `quantize_row_q4_0_impl`, `dequantize_row_q4_0` and their q4_1 kin.
+
+use super::block::{Block, Importance, extreme, half, inverse, is_finite, single, traits, truncate};
+use super::planes::{pack_nibbles, unpack_nibbles};
+use super::search::{Affine, Symmetric, bounds, make_qkx3_quants, make_qx_quants};
+use super::{DType, Traits};
+use zerocopy::little_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+pub(super) const Q4_0: Traits = traits::<BlockQ4_0, 32>(DType::Q4_0, "q4_0", 2);
+pub(super) const Q4_1: Traits = traits::<BlockQ4_1, 32>(DType::Q4_1, "q4_1", 3);
+
+/// ```text
+/// byte  0   2                18
+///       d   qs               element = d * (code - 8)
+/// ```
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct BlockQ4_0 {
+    d: U16,
+    qs: [u8; 16],
+}
+const _: () = assert!(size_of::<BlockQ4_0>() == 18);
+
+impl BlockQ4_0 {
+    fn new(d: f32, codes: &[u8; 32]) -> Self {
+        let mut qs = [0; 16];
+        pack_nibbles::<16>(codes, &mut qs);
+        BlockQ4_0 { d: half(d), qs }
+    }
+}
+
+impl Block<32> for BlockQ4_0 {
+    fn decode(&self, out: &mut [f32; 32]) {
+        let mut codes = [0; 32];
+        unpack_nibbles::<16>(&self.qs, &mut codes);
+        *out = codes.map(|q| f32::from(i16::from(q) - 8) * single(self.d));
+    }
+
+    fn encode(x: &[f32; 32]) -> Self {
+        let d = extreme(x) / -8.0;
+        let id = inverse(d);
+        // The cast is through i8, so that the integer of an overflow becomes code 0.
+        Self::new(d, &x.map(|x| (truncate(x * id + 8.5) as i8).min(15) as u8))
+    }
+
+    fn encode_weighted(x: &[f32; 32], importance: &Importance<32>) -> Self {
+        let weights = importance.damped(x, importance.row_mean_square);
+        let Symmetric { scale, codes } = make_qx_quants(8, x, Some(&weights));
+        Self::new(scale, &codes)
+    }
+
+    fn is_finite(&self) -> bool {
+        is_finite(self.d)
+    }
+}
+
+/// ```text
+/// byte  0   2   4                20
+///       d   m   qs               element = d * code + m
+/// ```
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct BlockQ4_1 {
+    d: U16,
+    m: U16,
+    qs: [u8; 16],
+}
+const _: () = assert!(size_of::<BlockQ4_1>() == 20);
+
+impl BlockQ4_1 {
+    fn new(d: f32, m: f32, codes: &[u8; 32]) -> Self {
+        let mut qs = [0; 16];
+        pack_nibbles::<16>(codes, &mut qs);
+        BlockQ4_1 { d: half(d), m: half(m), qs }
+    }
+}
+
+impl Block<32> for BlockQ4_1 {
+    fn decode(&self, out: &mut [f32; 32]) {
+        let mut codes = [0; 32];
+        unpack_nibbles::<16>(&self.qs, &mut codes);
+        *out = codes.map(|q| f32::from(q) * single(self.d) + single(self.m));
+    }
+
+    fn encode(x: &[f32; 32]) -> Self {
+        let (min, max) = bounds(x);
+        let d = (max - min) / 15.0;
+        let id = inverse(d);
+        Self::new(d, min, &x.map(|x| (truncate((x - min) * id + 0.5) as i8).min(15) as u8))
+    }
+
+    fn encode_weighted(x: &[f32; 32], importance: &Importance<32>) -> Self {
+        let weights = importance.damped(x, importance.row_mean_square);
+        let Affine { scale, min, codes } = make_qkx3_quants(15, x, &weights);
+        Self::new(scale, -min, &codes)
+    }
+
+    fn is_finite(&self) -> bool {
+        is_finite(self.d) && is_finite(self.m)
+    }
+}

@@ -1,0 +1,209 @@
+//! Q4_K and Q5_K: super-blocks of 256 elements of 4 and 5 bits; each 32 of them have a scale and a minimum of 6 bits.
+//! Both are coded alike, and Q5_K keeps its fifth bits in a plane of their own.
+//! Specification: ggml `quantize_row_q4_K_ref`, `quantize_row_q4_K_impl`, `dequantize_row_q4_K`, `get_scale_min_k4`
+//! and their q5_K kin.
+
+use super::block::{Block, Importance, half, is_finite, single, sum_of_squares, traits};
+use super::planes::{pack_bits, pack_nibbles, unpack_bits, unpack_nibbles};
+use super::search::{
+    Affine, Candidates, Loss, make_qkx2_quants, make_qkx3_quants, make_qp_quants, nearest_int,
+};
+use super::{DType, Traits};
+use zerocopy::little_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+pub(super) const Q4_K: Traits = traits::<BlockQ4K, 256>(DType::Q4K, "q4_K", 12);
+pub(super) const Q5_K: Traits = traits::<BlockQ5K, 256>(DType::Q5K, "q5_K", 13);
+
+/// ```text
+/// byte  0   2      4        16                            144
+///       d   dmin   scales   qs
+///
+/// qs         nibbles at a distance of 32 (planes.rs)
+/// element  = d * scale * code - dmin * minimum
+/// ```
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct BlockQ4K {
+    scales: Scales,
+    qs: [u8; 128],
+}
+const _: () = assert!(size_of::<BlockQ4K>() == 144);
+
+/// ```text
+/// byte  0   2      4        16         48                            176
+///       d   dmin   scales   qh         qs
+///
+/// qh         the fifth bit of each code (bits, planes.rs)
+/// qs         the lower four, and the rest, as in Q4_K
+/// ```
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct BlockQ5K {
+    scales: Scales,
+    qh: [u8; 32],
+    qs: [u8; 128],
+}
+const _: () = assert!(size_of::<BlockQ5K>() == 176);
+
+/// ```text
+/// byte  0   2      4                          16
+///       d   dmin   codes
+///
+/// codes      scale and minimum of elements 32 i to 32 i + 31, 6 bits each:
+///            i < 4   scale = low 6 bits of byte i, minimum = low 6 bits of byte i + 4
+///            i >= 4  scale = low nibble of byte i + 4 and, above it, the top 2 bits of byte i - 4,
+///                    minimum = high nibble of byte i + 4 and, above it, the top 2 bits of byte i
+/// ```
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Scales {
+    d: U16,
+    dmin: U16,
+    codes: [u8; 12],
+}
+
+impl Block<256> for BlockQ4K {
+    fn decode(&self, out: &mut [f32; 256]) {
+        let mut codes = [0; 256];
+        unpack_nibbles::<32>(&self.qs, &mut codes);
+        self.scales.decode(&codes, out);
+    }
+
+    fn encode(x: &[f32; 256]) -> Self {
+        let candidates = Candidates { from: -1.0, step: 0.1, count: 20, loss: Loss::Squared };
+        let (scales, codes) = Scales::encode(15, x, &candidates);
+        Self::new(scales, &codes)
+    }
+
+    fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
+        let (scales, codes) = Scales::encode_weighted(15, x, importance);
+        Self::new(scales, &codes)
+    }
+
+    fn is_finite(&self) -> bool {
+        self.scales.is_finite()
+    }
+}
+
+impl BlockQ4K {
+    fn new(scales: Scales, codes: &[u8; 256]) -> Self {
+        let mut qs = [0; 128];
+        pack_nibbles::<32>(codes, &mut qs);
+        BlockQ4K { scales, qs }
+    }
+}
+
+impl Block<256> for BlockQ5K {
+    fn decode(&self, out: &mut [f32; 256]) {
+        let mut codes = [0; 256];
+        unpack_nibbles::<32>(&self.qs, &mut codes);
+        unpack_bits::<4>(&self.qh, &mut codes);
+        self.scales.decode(&codes, out);
+    }
+
+    fn encode(x: &[f32; 256]) -> Self {
+        let candidates = Candidates { from: -0.5, step: 0.1, count: 15, loss: Loss::Squared };
+        let (scales, codes) = Scales::encode(31, x, &candidates);
+        Self::new(scales, &codes)
+    }
+
+    fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
+        let (scales, codes) = Scales::encode_weighted(31, x, importance);
+        Self::new(scales, &codes)
+    }
+
+    fn is_finite(&self) -> bool {
+        self.scales.is_finite()
+    }
+}
+
+impl BlockQ5K {
+    fn new(scales: Scales, codes: &[u8; 256]) -> Self {
+        let mut qs = [0; 128];
+        pack_nibbles::<32>(codes, &mut qs);
+        BlockQ5K { scales, qh: pack_bits::<4>(codes), qs }
+    }
+}
+
+impl Scales {
+    fn decode(&self, codes: &[u8; 256], out: &mut [f32; 256]) {
+        let (scales, mins) = unpack(&self.codes);
+        for (i, (out, codes)) in out.chunks_exact_mut(32).zip(codes.chunks_exact(32)).enumerate() {
+            let scale = single(self.d) * f32::from(scales[i]);
+            let min = single(self.dmin) * f32::from(mins[i]);
+            for (out, q) in out.iter_mut().zip(codes) {
+                *out = scale * f32::from(*q) - min;
+            }
+        }
+    }
+
+    /// The scales of a super-block and its codes up to `nmax`; an element weighs its magnitude and the root of the
+    /// mean square around it.
+    fn encode(nmax: u8, x: &[f32; 256], candidates: &Candidates) -> (Scales, [u8; 256]) {
+        let subs = x.as_chunks::<32>().0;
+        let fits: [Affine<32>; 8] = std::array::from_fn(|i| {
+            let root = (sum_of_squares(&subs[i]) / 32.0).sqrt();
+            make_qkx2_quants(nmax, &subs[i], &subs[i].map(|x| root + x.abs()), candidates)
+        });
+        let (d, scales) = round_to_six_bits(std::array::from_fn(|i| fits[i].scale));
+        let (dmin, mins) = round_to_six_bits(std::array::from_fn(|i| fits[i].min));
+        Self::code(nmax, x, &fits, Scales { d: half(d), dmin: half(dmin), codes: pack(&scales, &mins) })
+    }
+
+    fn encode_weighted(nmax: u8, x: &[f32; 256], importance: &Importance<256>) -> (Scales, [u8; 256]) {
+        let weights = importance.damped(x, 2.0 * sum_of_squares(x) / 256.0);
+        let (subs, weights) = (x.as_chunks::<32>().0, weights.as_chunks::<32>().0);
+        let fits: [Affine<32>; 8] = std::array::from_fn(|i| make_qkx3_quants(nmax, &subs[i], &weights[i]));
+        let sums = std::array::from_fn(|i| weights[i].iter().fold(0.0, |sum, w| sum + w));
+        let scales = make_qp_quants(63, &std::array::from_fn(|i| fits[i].scale), &sums);
+        let mins = make_qp_quants(63, &std::array::from_fn(|i| fits[i].min), &sums);
+        let codes = pack(&scales.codes, &mins.codes);
+        Self::code(nmax, x, &fits, Scales { d: half(scales.scale), dmin: half(mins.scale), codes })
+    }
+
+    /// Codes the elements by the scales as they are stored; where a scale is 0, the codes of the search stay.
+    fn code(nmax: u8, x: &[f32; 256], fits: &[Affine<32>; 8], stored: Scales) -> (Scales, [u8; 256]) {
+        let (scales, mins) = unpack(&stored.codes);
+        let mut codes = [0; 256];
+        for (i, (codes, x)) in codes.as_chunks_mut::<32>().0.iter_mut().zip(x.as_chunks::<32>().0).enumerate()
+        {
+            let scale = single(stored.d) * f32::from(scales[i]);
+            let min = single(stored.dmin) * f32::from(mins[i]);
+            *codes = match scale {
+                0.0 => fits[i].codes,
+                _ => x.map(|x| nearest_int((x + min) / scale).clamp(0, i32::from(nmax)) as u8),
+            };
+        }
+        (stored, codes)
+    }
+
+    fn is_finite(&self) -> bool {
+        is_finite(self.d) && is_finite(self.dmin)
+    }
+}
+
+/// Values that are not negative as multiples up to 63 of a common scale.
+fn round_to_six_bits(values: [f32; 8]) -> (f32, [u8; 8]) {
+    let max = values.iter().fold(0.0, |max, &v| if v > max { v } else { max });
+    let iscale = if max > 0.0 { 63.0 / max } else { 0.0 };
+    (max / 63.0, values.map(|v| (nearest_int(iscale * v) as u8).min(63)))
+}
+
+fn pack(scales: &[u8; 8], mins: &[u8; 8]) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    for i in 0..4 {
+        bytes[i] = scales[i] | (scales[i + 4] >> 4) << 6;
+        bytes[i + 4] = mins[i] | (mins[i + 4] >> 4) << 6;
+        bytes[i + 8] = scales[i + 4] & 15 | (mins[i + 4] & 15) << 4;
+    }
+    bytes
+}
+
+fn unpack(bytes: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
+    let six = |first: usize, i: usize, nibble: u32| match i {
+        0..4 => bytes[first + i] & 63,
+        _ => bytes[i + 4] >> nibble & 15 | bytes[first + i - 4] >> 6 << 4,
+    };
+    (std::array::from_fn(|i| six(0, i, 0)), std::array::from_fn(|i| six(4, i, 4)))
+}

@@ -1,0 +1,117 @@
+//! Q5_0 and Q5_1: as Q4_0 and Q4_1 with a fifth bit, that of element `j` being bit `j` of `qh`.
+//! Specification: ggml `quantize_row_q5_0_ref`, `quantize_row_q5_0_impl`, `dequantize_row_q5_0` and their q5_1 kin.
+
+use super::block::{Block, Importance, extreme, half, inverse, is_finite, single, traits, truncate};
+use super::planes::{pack_nibbles, unpack_nibbles};
+use super::search::{Affine, Symmetric, bounds, make_qkx3_quants, make_qx_quants};
+use super::{DType, Traits};
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+pub(super) const Q5_0: Traits = traits::<BlockQ5_0, 32>(DType::Q5_0, "q5_0", 6);
+pub(super) const Q5_1: Traits = traits::<BlockQ5_1, 32>(DType::Q5_1, "q5_1", 7);
+
+/// ```text
+/// byte  0   2      6                22
+///       d   qh     qs               element = d * (code - 16)
+/// ```
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct BlockQ5_0 {
+    d: U16,
+    qh: U32,
+    qs: [u8; 16],
+}
+const _: () = assert!(size_of::<BlockQ5_0>() == 22);
+
+impl BlockQ5_0 {
+    fn new(d: f32, codes: &[u8; 32]) -> Self {
+        let (qh, qs) = pack(codes);
+        BlockQ5_0 { d: half(d), qh, qs }
+    }
+}
+
+impl Block<32> for BlockQ5_0 {
+    fn decode(&self, out: &mut [f32; 32]) {
+        *out = unpack(self.qh, &self.qs).map(|q| f32::from(i16::from(q) - 16) * single(self.d));
+    }
+
+    fn encode(x: &[f32; 32]) -> Self {
+        let d = extreme(x) / -16.0;
+        let id = inverse(d);
+        // The cast is through i8, so that the integer of an overflow becomes code 0.
+        Self::new(d, &x.map(|x| (truncate(x * id + 16.5) as i8).min(31) as u8))
+    }
+
+    fn encode_weighted(x: &[f32; 32], importance: &Importance<32>) -> Self {
+        let weights = importance.damped(x, importance.row_mean_square);
+        let Symmetric { scale, codes } = make_qx_quants(16, x, Some(&weights));
+        Self::new(scale, &codes)
+    }
+
+    fn is_finite(&self) -> bool {
+        is_finite(self.d)
+    }
+}
+
+/// ```text
+/// byte  0   2   4      8                24
+///       d   m   qh     qs               element = d * code + m
+/// ```
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct BlockQ5_1 {
+    d: U16,
+    m: U16,
+    qh: U32,
+    qs: [u8; 16],
+}
+const _: () = assert!(size_of::<BlockQ5_1>() == 24);
+
+impl BlockQ5_1 {
+    fn new(d: f32, m: f32, codes: &[u8; 32]) -> Self {
+        let (qh, qs) = pack(codes);
+        BlockQ5_1 { d: half(d), m: half(m), qh, qs }
+    }
+}
+
+impl Block<32> for BlockQ5_1 {
+    fn decode(&self, out: &mut [f32; 32]) {
+        *out = unpack(self.qh, &self.qs).map(|q| f32::from(q) * single(self.d) + single(self.m));
+    }
+
+    fn encode(x: &[f32; 32]) -> Self {
+        let (min, max) = bounds(x);
+        let d = (max - min) / 31.0;
+        let id = inverse(d);
+        Self::new(d, min, &x.map(|x| truncate((x - min) * id + 0.5) as u8))
+    }
+
+    fn encode_weighted(x: &[f32; 32], importance: &Importance<32>) -> Self {
+        let weights = importance.damped(x, importance.row_mean_square);
+        let Affine { scale, min, codes } = make_qkx3_quants(31, x, &weights);
+        Self::new(scale, -min, &codes)
+    }
+
+    fn is_finite(&self) -> bool {
+        is_finite(self.d) && is_finite(self.m)
+    }
+}
+
+/// Five-bit codes as `qh` and `qs`.
+fn pack(codes: &[u8; 32]) -> (U32, [u8; 16]) {
+    let mut qs = [0; 16];
+    pack_nibbles::<16>(codes, &mut qs);
+    let qh = codes.iter().enumerate().fold(0, |qh, (j, q)| qh | u32::from(q >> 4 & 1) << j);
+    (U32::new(qh), qs)
+}
+
+/// The inverse of `pack`.
+fn unpack(qh: U32, qs: &[u8; 16]) -> [u8; 32] {
+    let mut codes = [0; 32];
+    unpack_nibbles::<16>(qs, &mut codes);
+    for (j, q) in codes.iter_mut().enumerate() {
+        *q |= ((qh.get() >> j & 1) as u8) << 4;
+    }
+    codes
+}

@@ -1,0 +1,38 @@
+//! Q8_0: 32 elements of 8 bits under one scale.
+//! Specification: ggml `quantize_row_q8_0_ref`, `dequantize_row_q8_0`; importance weights are ignored.
+
+use super::block::{Block, extreme, half, inverse, is_finite, single, traits, truncate};
+use super::{DType, Traits};
+use zerocopy::little_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+pub(super) const Q8_0: Traits = traits::<BlockQ8_0, 32>(DType::Q8_0, "q8_0", 8);
+
+/// ```text
+/// byte  0   2                                34
+///       d   qs (signed)                      element = d * code
+/// ```
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct BlockQ8_0 {
+    d: U16,
+    qs: [i8; 32],
+}
+const _: () = assert!(size_of::<BlockQ8_0>() == 34);
+
+impl Block<32> for BlockQ8_0 {
+    fn decode(&self, out: &mut [f32; 32]) {
+        *out = self.qs.map(|q| f32::from(q) * single(self.d));
+    }
+
+    fn encode(x: &[f32; 32]) -> Self {
+        let d = extreme(x).abs() / 127.0;
+        let id = inverse(d);
+        // `round` is C's `roundf`: halves go away from zero.
+        BlockQ8_0 { d: half(d), qs: x.map(|x| truncate((x * id).round()) as i8) }
+    }
+
+    fn is_finite(&self) -> bool {
+        is_finite(self.d)
+    }
+}
