@@ -70,7 +70,7 @@ fn compare(dtype: DType, kind: Kind, importance: Importance, weights: &[f32]) ->
     let differ = ours.chunks(traits.bytes).zip(theirs.chunks(traits.bytes)).filter(|(a, b)| a != b).count();
     if differ > 0 {
         let at = ours.chunks(traits.bytes).zip(theirs.chunks(traits.bytes)).position(|(a, b)| a != b).unwrap();
-        return Err(format!("{dtype} {kind:?} {importance:?}: {differ} of {} blocks, first {at}\n  ours   {:02x?}\n  theirs {:02x?}\n  x {:?}", ours.len() / traits.bytes, &ours[at*traits.bytes..][..traits.bytes], &theirs[at*traits.bytes..][..traits.bytes], &weights[at*traits.block..][..traits.block.min(32)]));
+        return Err(format!("{dtype} {kind:?} {importance:?}: {differ} of {} blocks, first {at}\n  ours   {:02x?}\n  theirs {:02x?}", ours.len() / traits.bytes, &ours[at*traits.bytes..][..traits.bytes.min(16)], &theirs[at*traits.bytes..][..traits.bytes.min(16)]));
     }
     let b = peer.dequantize(dtype, &theirs);
     let mut a = vec![0f32; b.len()];
