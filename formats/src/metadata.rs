@@ -60,6 +60,21 @@ impl Array {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Element `i`, if there is one and it is an integer that is not negative.
+    pub fn u64(&self, i: usize) -> Option<u64> {
+        match self {
+            Array::U8(a) => a.get(i).map(|x| u64::from(*x)),
+            Array::U16(a) => a.get(i).map(|x| u64::from(*x)),
+            Array::U32(a) => a.get(i).map(|x| u64::from(*x)),
+            Array::U64(a) => a.get(i).copied(),
+            Array::I8(a) => a.get(i).and_then(|x| u64::try_from(*x).ok()),
+            Array::I16(a) => a.get(i).and_then(|x| u64::try_from(*x).ok()),
+            Array::I32(a) => a.get(i).and_then(|x| u64::try_from(*x).ok()),
+            Array::I64(a) => a.get(i).and_then(|x| u64::try_from(*x).ok()),
+            _ => None,
+        }
+    }
 }
 
 /// Shapes a Rust value into the metadata value of its own type.

@@ -1,0 +1,145 @@
+//! The second opinion: gguf-rs reads the same bytes independently, and must see the same model. Two readers
+//! that share no code and agree are the ground on which `verify` and `inspect --cross-check` say "ok".
+//! What gguf-rs 0.1.8 cannot represent (invalid UTF-8, NaN, newer dtypes) is allowed for, by name.
+
+use super::read::{Entry, Header};
+use crate::error::{Error, Kind, Result};
+use crate::metadata::{Array, Value};
+use crate::mmap::Mapping;
+use bstr::ByteSlice;
+use gguf_rs::{ByteOrder, GGUFContainer, GGUFModel};
+use serde_json::Value as Json;
+use std::io::{Cursor, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// gguf-rs 0.1.8 does not know NVFP4 (40) and the dtypes after it.
+const FIRST_UNKNOWN_DTYPE: u32 = 40;
+/// gguf-rs believes only multiples of this alignment.
+const LEAST_ALIGNMENT: u64 = 8;
+/// gguf-rs takes some 70 bytes of memory for an array element.
+const MOST_ELEMENTS: usize = 1 << 26;
+
+/// Holds `header`, as our reader understood `file`, against what gguf-rs reads from it. `Ok(Some(reason))`
+/// when gguf-rs cannot read a file of this kind.
+pub fn cross_check(file: &Mapping, header: &Header) -> Result<Option<String>> {
+    if let Some(reason) = out_of_reach(header) {
+        return Ok(Some(reason));
+    }
+    let mut reader = Cursor::new(file.clone());
+    reader.set_position(4);
+    let decoded = catch_unwind(AssertUnwindSafe(|| {
+        GGUFContainer::new(ByteOrder::LE, Box::new(reader) as Box<dyn Read>, u64::MAX).decode()
+    }));
+    let model = match decoded {
+        Ok(Ok(model)) => model,
+        Ok(Err(e)) => return Err(disagree(format!("gguf-rs refuses the file: {e}")).file(file.path())),
+        Err(_) => return Err(disagree("gguf-rs cannot read the file".to_string()).file(file.path())),
+    };
+    let differences = compare(header, &model);
+    match Error::all(differences.into_iter().map(|d| disagree(d).file(file.path())).collect()) {
+        Some(e) => Err(e),
+        None => Ok(None),
+    }
+}
+
+fn disagree(what: String) -> Error {
+    Error::new(Kind::Verification, format!("the two readers disagree: {what}"))
+}
+
+fn out_of_reach(header: &Header) -> Option<String> {
+    if !header.alignment.is_multiple_of(LEAST_ALIGNMENT) {
+        return Some(format!("gguf-rs takes the alignment {} for 32", header.alignment));
+    }
+    let newer =
+        header.tensors.iter().find(|t| t.dtype.traits().id.is_some_and(|id| id >= FIRST_UNKNOWN_DTYPE));
+    if let Some(t) = newer {
+        return Some(format!("gguf-rs does not know the dtype {} of '{}'", t.dtype, t.name));
+    }
+    let long = header.metadata.iter().find(|(_, v)| v.as_array().is_some_and(|a| a.len() > MOST_ELEMENTS));
+    long.map(|(key, _)| format!("the array '{key}' is too long for gguf-rs"))
+}
+
+fn compare(header: &Header, model: &GGUFModel) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut same = |what: &str, ours: String, theirs: String| {
+        if ours != theirs {
+            found.push(format!("{what}: {ours} or {theirs}"));
+        }
+    };
+    same("version", format!("v{}", header.version), model.get_version());
+    same("alignment", header.alignment.to_string(), model.alignment().to_string());
+    same("data offset", header.data_offset.to_string(), model.data_offset().to_string());
+    same("number of keys", header.metadata.len().to_string(), model.metadata().len().to_string());
+    same("number of tensors", header.tensors.len().to_string(), model.tensors().len().to_string());
+    for (ours, theirs) in header.tensors.iter().zip(model.tensors()) {
+        same("tensor", describe(ours), describe_theirs(theirs));
+    }
+    for (key, value) in header.metadata.iter() {
+        match model.metadata().get(key) {
+            Some(json) if agrees(value, json) => {}
+            Some(_) => found.push(format!("the value of '{key}' differs")),
+            None => found.push(format!("only our reader sees the key '{key}'")),
+        }
+    }
+    found
+}
+
+fn describe(t: &Entry) -> String {
+    let id = t.dtype.traits().id.unwrap_or(u32::MAX);
+    format!("{} {:?} type {id} at {}", t.name, t.shape.ne(), t.offset)
+}
+
+fn describe_theirs(t: &gguf_rs::Tensor) -> String {
+    format!("{} {:?} type {} at {}", t.name, t.shape, t.kind, t.offset)
+}
+
+fn agrees(ours: &Value, theirs: &Json) -> bool {
+    match ours {
+        Value::U8(x) => theirs.as_u64() == Some((*x).into()),
+        Value::U16(x) => theirs.as_u64() == Some((*x).into()),
+        Value::U32(x) => theirs.as_u64() == Some((*x).into()),
+        Value::U64(x) => theirs.as_u64() == Some(*x),
+        Value::I8(x) => theirs.as_i64() == Some((*x).into()),
+        Value::I16(x) => theirs.as_i64() == Some((*x).into()),
+        Value::I32(x) => theirs.as_i64() == Some((*x).into()),
+        Value::I64(x) => theirs.as_i64() == Some(*x),
+        Value::F32(x) => float_agrees(f64::from(*x), theirs, |y| f64::from(y as f32)),
+        Value::F64(x) => float_agrees(*x, theirs, |y| y),
+        Value::Bool(x) => theirs.as_bool() == Some(*x),
+        Value::Str(x) => text_agrees(x.as_bytes(), theirs),
+        Value::Array(a) => theirs.as_array().is_some_and(|items| array_agrees(a, items)),
+    }
+}
+
+/// gguf-rs shows a float that is not finite as null.
+fn float_agrees(ours: f64, theirs: &Json, narrow: impl Fn(f64) -> f64) -> bool {
+    if !ours.is_finite() {
+        return theirs.is_null();
+    }
+    theirs.as_f64().is_some_and(|y| narrow(y) == ours)
+}
+
+/// gguf-rs replaces bytes that are not UTF-8.
+fn text_agrees(ours: &[u8], theirs: &Json) -> bool {
+    theirs.as_str().is_some_and(|text| text == ours.to_str_lossy())
+}
+
+fn array_agrees(ours: &Array, theirs: &[Json]) -> bool {
+    fn all<T: Clone + Into<Value>>(ours: &[T], theirs: &[Json]) -> bool {
+        ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(x, y)| agrees(&x.clone().into(), y))
+    }
+    match ours {
+        Array::U8(a) => all(a, theirs),
+        Array::I8(a) => all(a, theirs),
+        Array::U16(a) => all(a, theirs),
+        Array::I16(a) => all(a, theirs),
+        Array::U32(a) => all(a, theirs),
+        Array::I32(a) => all(a, theirs),
+        Array::F32(a) => all(a, theirs),
+        Array::Bool(a) => all(a, theirs),
+        Array::Str(a) => a.len() == theirs.len() && a.iter().zip(theirs).all(|(x, y)| text_agrees(x, y)),
+        Array::U64(a) => all(a, theirs),
+        Array::I64(a) => all(a, theirs),
+        Array::F64(a) => all(a, theirs),
+    }
+}

@@ -1,0 +1,95 @@
+//! Opens a GGUF model: one file, or all parts of a split one by its first part.
+//! Part names end in `-00001-of-00009.gguf`; the keys `split.no`, `split.count` and `split.tensors.count` must
+//! agree with them, and only the first part has the model's metadata. Specification: llama.cpp `gguf-split`.
+
+use super::read::Header;
+use crate::error::{Error, Result};
+use crate::mmap::Mapping;
+use crate::model::Model;
+use crate::tensor::Tensor;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+const NO: &str = "split.no";
+const COUNT: &str = "split.count";
+const TENSORS: &str = "split.tensors.count";
+
+/// Opens `path` and, if it is the first part of a split model, its other parts.
+pub fn open(path: &Path) -> Result<Model> {
+    let (first, tensors) = read(path)?;
+    let count = first.metadata.u64(COUNT).unwrap_or(0);
+    let mut model = Model { metadata: first.metadata, tensors, containers: vec![path.to_path_buf()] };
+    if count > 1 {
+        check_number(&model, path, 0)?;
+        for no in 1..count {
+            let part = sibling(path, no, count)?;
+            let (header, tensors) = read(&part)?;
+            let part_model = Model { metadata: header.metadata, tensors, containers: vec![part.clone()] };
+            check_number(&part_model, &part, no)?;
+            model.tensors.extend(part_model.tensors);
+            model.containers.push(part);
+        }
+        check_tensors(&model, path)?;
+        for key in [NO, COUNT, TENSORS] {
+            model.metadata.remove(key);
+        }
+    }
+    Ok(model)
+}
+
+fn read(path: &Path) -> Result<(Header, Vec<Tensor>)> {
+    let file = Mapping::open(path)?;
+    let header = Header::parse(file.bytes(), path)?;
+    let tensors = header
+        .tensors
+        .iter()
+        .map(|t| {
+            Tensor::mapped(&t.name, t.shape, t.dtype, &file, header.data_offset + t.offset)
+                .map_err(|e| e.file(path))
+        })
+        .collect::<Result<_>>()?;
+    Ok((header, tensors))
+}
+
+fn check_number(part: &Model, path: &Path, due: u64) -> Result<()> {
+    match part.metadata.u64(NO) {
+        Some(no) if no == due => Ok(()),
+        found => Err(Error::invalid("this is not the part of the split model that was expected here")
+            .file(path)
+            .expected(format!("{NO} = {due}"))
+            .found(found.map_or(String::from("no such key"), |no| no.to_string()))
+            .mend("give the first part, whose name ends in -00001-of-…, and keep all parts beside it")),
+    }
+}
+
+/// The path of part `no` (from 0) of `count`, beside the first part.
+fn sibling(first: &Path, no: u64, count: u64) -> Result<PathBuf> {
+    let wrong = || {
+        Error::invalid("the name of a split model's first part is wrong")
+            .file(first)
+            .expected(format!("a name that ends in -00001-of-{count:05}.gguf"))
+            .mend("give every part the name that it was split into")
+    };
+    let name = first.file_name().and_then(|n| n.to_str()).ok_or_else(wrong)?;
+    let stem = name.strip_suffix(&format!("-00001-of-{count:05}.gguf")).ok_or_else(wrong)?;
+    Ok(first.with_file_name(format!("{stem}-{:05}-of-{count:05}.gguf", no + 1)))
+}
+
+fn check_tensors(model: &Model, path: &Path) -> Result<()> {
+    let mut names = HashSet::new();
+    if let Some(t) = model.tensors.iter().find(|t| !names.insert(&t.name)) {
+        return Err(Error::invalid("two parts of the split model hold this tensor")
+            .file(path)
+            .tensor(&t.name));
+    }
+    match model.metadata.u64(TENSORS) {
+        Some(due) if due != model.tensors.len() as u64 => {
+            Err(Error::invalid("the parts do not hold all tensors of the split model")
+                .file(path)
+                .expected(format!("{due} tensors"))
+                .found(model.tensors.len())
+                .mend("copy or download all parts again"))
+        }
+        _ => Ok(()),
+    }
+}

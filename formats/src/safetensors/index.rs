@@ -1,0 +1,91 @@
+//! The index of a sharded checkpoint, `{"metadata": …, "weight_map": {tensor: file}}`. Its paths may not leave
+//! the directory, and it must agree with the shards: every mapped tensor is there, and no other.
+
+use super::file;
+use crate::error::{Error, Result};
+use crate::mmap::Mapping;
+use crate::model::{Checkpoint, parse_json};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+/// Opens the checkpoint in `dir` whose index is `path`.
+pub(super) fn open(path: &Path, dir: PathBuf) -> Result<Checkpoint> {
+    let index = parse_json(Mapping::open(path)?.bytes(), path)?;
+    let shards = weight_map(&index, path)?;
+    let missing: Vec<Error> = shards
+        .keys()
+        .map(|name| dir.join(name))
+        .filter(|shard| !shard.is_file())
+        .map(|shard| {
+            Error::invalid("this shard is missing")
+                .file(&shard)
+                .mend("download it, or delete the index if the model has one file")
+        })
+        .collect();
+    if let Some(e) = Error::all(missing) {
+        return Err(e);
+    }
+    let mut checkpoint = Checkpoint { dir, containers: Vec::new(), tensors: Vec::new() };
+    let mut problems = Vec::new();
+    for (name, mapped) in &shards {
+        let shard = checkpoint.dir.join(name);
+        match file::read(&shard) {
+            Ok(tensors) => {
+                let held: BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
+                problems.extend(disagreements(&shard, mapped, &held));
+                checkpoint.tensors.extend(tensors);
+                checkpoint.containers.push(shard);
+            }
+            Err(e) => problems.push(e),
+        }
+    }
+    match Error::all(problems) {
+        Some(e) => Err(e),
+        None => Ok(checkpoint),
+    }
+}
+
+/// The shards in the order of their names, each with the tensors that the index puts there.
+fn weight_map(index: &Value, path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let map = index.get("weight_map").and_then(Value::as_object).ok_or_else(|| {
+        Error::invalid("the index has no 'weight_map'").file(path).mend("download the index again")
+    })?;
+    let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (tensor, shard) in map {
+        let shard = shard.as_str().filter(|s| stays_inside(s)).ok_or_else(|| {
+            Error::invalid("the index points outside its directory")
+                .file(path)
+                .tensor(tensor)
+                .expected("a file name in the same directory")
+                .found(shard)
+        })?;
+        shards.entry(shard.to_string()).or_default().insert(tensor.clone());
+    }
+    if shards.is_empty() {
+        return Err(Error::invalid("the index names no tensors").file(path));
+    }
+    Ok(shards)
+}
+
+/// Whether a path consists of plain names alone, on any system.
+fn stays_inside(path: &str) -> bool {
+    let plain = |c: Component| matches!(c, Component::Normal(_));
+    !path.is_empty() && !path.contains(['\\', ':', '\0']) && Path::new(path).components().all(plain)
+}
+
+fn disagreements(shard: &Path, mapped: &BTreeSet<String>, held: &BTreeSet<&str>) -> Vec<Error> {
+    let absent = mapped.iter().filter(|name| !held.contains(name.as_str())).map(|name| {
+        Error::invalid("the index puts this tensor here, but the shard does not hold it")
+            .file(shard)
+            .tensor(name)
+            .mend("index and shards are of different versions: download both again")
+    });
+    let extra = held.iter().filter(|name| !mapped.contains(**name)).map(|name| {
+        Error::invalid("the shard holds this tensor, but the index does not put it here")
+            .file(shard)
+            .tensor(name)
+            .mend("index and shards are of different versions: download both again")
+    });
+    absent.chain(extra).collect()
+}

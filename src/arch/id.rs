@@ -1,0 +1,226 @@
+//! What the name of a model tells about it: `org/Llama-3.1-8B-Instruct-v2` is a base name, a size, a fine-tune and
+//! a version. Serves `general.*`.
+//! Specification: `Metadata.get_model_id_components`, `Metadata.id_to_title` and `gguf.utility.size_label`.
+
+/// The parts of a model's name; none where the name does not tell.
+#[derive(Debug, Default, PartialEq)]
+pub struct ModelId {
+    /// The whole name without the organization.
+    pub name: String,
+    pub organization: Option<String>,
+    pub basename: Option<String>,
+    pub finetune: Option<String>,
+    pub version: Option<String>,
+    pub size_label: Option<String>,
+}
+
+/// What a part of a name has been taken for.
+#[derive(Default)]
+struct Part {
+    text: String,
+    basename: bool,
+    size_label: bool,
+    finetune: bool,
+    version: bool,
+    /// A dtype, such as `Q4_K`; it tells nothing of the model itself.
+    dtype: bool,
+}
+
+impl Part {
+    fn unknown(&self) -> bool {
+        !(self.basename || self.size_label || self.finetune || self.version || self.dtype)
+    }
+}
+
+impl ModelId {
+    /// Takes `id` apart. `parameters` is the number of weights: a "size" far from it is a context length.
+    pub fn parse(id: &str, parameters: u64) -> ModelId {
+        if id.contains(' ') {
+            return ModelId { name: id.to_string(), ..ModelId::default() };
+        }
+        let (organization, name) = match id.split_once('/') {
+            Some((organization, name)) if organization.starts_with('.') => (None, name),
+            Some((organization, name)) => (Some(organization.to_string()), name),
+            None => (None, id),
+        };
+        let texts = name.split('-').filter(|text| !text.is_empty());
+        let mut parts: Vec<Part> = texts.enumerate().map(|(i, text)| annotate(i, text, parameters)).collect();
+        drop_words_beside_numbers(&mut parts);
+        find_basename(&mut parts);
+        let join = |takes: fn(&Part) -> bool| {
+            let texts: Vec<&str> = parts.iter().filter(|p| takes(p)).map(|p| p.text.as_str()).collect();
+            Some(texts.join("-")).filter(|text| !text.is_empty())
+        };
+        let (finetune, version) = (join(|p| p.finetune), join(|p| p.version && !p.basename));
+        let mut sizes: Vec<&str> = Vec::new();
+        for part in parts.iter().filter(|p| p.size_label) {
+            if !sizes.contains(&part.text.as_str()) {
+                sizes.push(&part.text);
+            }
+        }
+        let size_label = Some(sizes.join("-")).filter(|text| !text.is_empty());
+        // A base name alone is too ambiguous to tell.
+        let told = size_label.is_some() || finetune.is_some() || version.is_some();
+        let basename = join(|p| p.basename).filter(|_| told);
+        ModelId { name: name.to_string(), organization, basename, finetune, version, size_label }
+    }
+}
+
+fn annotate(i: usize, text: &str, parameters: u64) -> Part {
+    let lower = text.to_ascii_lowercase();
+    let mut part = Part { text: text.to_string(), ..Part::default() };
+    if is_version(&lower) {
+        part.version = true;
+    } else if is_dtype(&lower) {
+        part.dtype = true;
+        part.text = text.to_uppercase();
+    } else if i > 0 && is_size(&lower) {
+        part.text = normal_size(text);
+        if is_context_length(&part.text, parameters) {
+            part.finetune = true;
+            part.text.make_ascii_lowercase();
+        } else {
+            part.size_label = true;
+        }
+    } else if i > 0 && matches!(lower.as_str(), "chat" | "instruct" | "vision" | "lora") {
+        part.finetune = true;
+    }
+    part
+}
+
+/// `text` without the digits it starts with; none if there are none.
+fn after_digits(text: &str) -> Option<&str> {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    (rest.len() < text.len()).then_some(rest)
+}
+
+/// `v0.3`, `iter2`, `1.5`.
+fn is_version(text: &str) -> bool {
+    let number = text.strip_prefix("iter").or(text.strip_prefix('v')).unwrap_or(text);
+    is_version_number(number)
+}
+
+fn is_version_number(text: &str) -> bool {
+    text.split('.').all(|digits| after_digits(digits) == Some(""))
+}
+
+/// `q4_k_m`, `iq2_xs`, `f16`, `bf16`, `fp32`.
+fn is_dtype(text: &str) -> bool {
+    let float = text.strip_prefix('b').unwrap_or(text).strip_prefix('f');
+    if float.is_some_and(|rest| matches!(rest.strip_prefix('p').unwrap_or(rest), "16" | "32")) {
+        return true;
+    }
+    let quantized = text.strip_prefix('i').unwrap_or(text).strip_prefix('q');
+    let Some(rest) = quantized.and_then(|rest| rest.strip_prefix(|c: char| c.is_ascii_digit())) else {
+        return false;
+    };
+    let rest: Vec<char> = rest.chars().collect();
+    rest.chunks(2).all(|pair| matches!(pair, ['_', c] if c.is_alphanumeric() || *c == '_'))
+}
+
+/// `7b`, `10.8b`, `8x7b`, `a22b`, `7b1`, `large`.
+fn is_size(text: &str) -> bool {
+    if matches!(text, "small" | "mini" | "medium" | "large" | "xl" | "xxl") {
+        return true;
+    }
+    let experts = after_digits(text).and_then(|rest| rest.strip_prefix('x'));
+    let number = experts.or(text.strip_prefix('a')).unwrap_or(text);
+    let Some(rest) = after_digits(number) else { return false };
+    let rest = rest.strip_prefix(['.', '_']).map_or(Some(rest), after_digits);
+    let suffix = rest.and_then(|rest| rest.strip_prefix(['k', 'm', 'b', 't']));
+    matches!(suffix.map(str::as_bytes), Some([] | [b'0'..=b'9']))
+}
+
+/// `7b` as `7B`, `10_8b` as `10.8B`, bloom's `7b1` as `7.1B`.
+fn normal_size(text: &str) -> String {
+    let mut text = text.replace('_', ".");
+    if text.ends_with(|c: char| c.is_ascii_digit())
+        && let (Some(digit), Some(unit)) = (text.pop(), text.pop())
+    {
+        text.extend(['.', digit, unit]);
+    }
+    if let Some(unit) = text.pop() {
+        let number = text.ends_with(|c: char| c.is_ascii_digit());
+        text.push(if number { unit.to_ascii_uppercase() } else { unit });
+    }
+    text
+}
+
+/// Whether a "size" is so far from the number of weights that it must be a context length (`128K`).
+fn is_context_length(size: &str, parameters: u64) -> bool {
+    let Some((number, exponent)) = ["K", "M", "B", "T"]
+        .iter()
+        .zip(1..)
+        .find_map(|(unit, exponent)| Some((size.strip_suffix(unit)?.parse::<f64>().ok()?, exponent)))
+    else {
+        return false;
+    };
+    let away = (number * 1000f64.powi(exponent) - parameters as f64).abs();
+    away > (u128::from(parameters) * 7 / 8) as f64
+}
+
+/// `large` says nothing beside `7B`.
+fn drop_words_beside_numbers(parts: &mut [Part]) {
+    let numbered = |p: &Part| p.size_label && p.text.contains(|c: char| c.is_ascii_digit());
+    if parts.iter().any(numbered) {
+        for part in parts.iter_mut().filter(|p| p.text.chars().all(char::is_alphabetic)) {
+            part.size_label = false;
+        }
+    }
+}
+
+/// The base name is what comes before the first part that is something else; versions within it belong to it,
+/// trailing ones do not. All that is still unknown is a fine-tune's name.
+fn find_basename(parts: &mut [Part]) {
+    let mut at_start = true;
+    for part in parts.iter_mut() {
+        let begins_with_letter = part.text.starts_with(char::is_alphabetic);
+        at_start = at_start && (part.version || (part.unknown() && begins_with_letter));
+        if at_start {
+            part.basename = true;
+        } else if part.unknown() {
+            part.finetune = true;
+        }
+    }
+    for part in parts.iter_mut().rev().take_while(|p| p.basename && p.version) {
+        part.basename = false;
+    }
+}
+
+/// A name as a title: `tiny-llama-v1.1` is `Tiny Llama v1.1`. Words with capitals stay as they are.
+pub fn title(id: &str) -> String {
+    let words: Vec<String> = id.replace('-', " ").split_whitespace().map(title_word).collect();
+    words.join(" ")
+}
+
+fn title_word(word: &str) -> String {
+    let lower = word.chars().any(char::is_lowercase) && !word.chars().any(char::is_uppercase);
+    let version = word.strip_prefix('v').is_some_and(is_version_number);
+    if !lower || version || word.starts_with(|c: char| c.is_ascii_digit()) {
+        return word.to_string();
+    }
+    let (mut title, mut inside) = (String::new(), false);
+    for c in word.chars() {
+        let cased = c.is_lowercase();
+        if cased && !inside {
+            title.extend(c.to_uppercase());
+        } else {
+            title.push(c);
+        }
+        inside = cased;
+    }
+    title
+}
+
+/// A number of weights in at least two digits: `3.0M`, `8B`, `70B`.
+pub fn size_label(parameters: u64) -> String {
+    let count = parameters as f64;
+    let (scaled, unit) = match parameters {
+        n if n > 1_000_000_000_000 => (count * 1e-12, "T"),
+        n if n > 1_000_000_000 => (count * 1e-9, "B"),
+        n if n > 1_000_000 => (count * 1e-6, "M"),
+        _ => (count * 1e-3, "K"),
+    };
+    let digits = format!("{scaled:.0}").trim_start_matches('0').len();
+    format!("{scaled:.*}{unit}", 2usize.saturating_sub(digits))
+}

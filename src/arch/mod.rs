@@ -1,0 +1,111 @@
+//! The room that knows architectures: a Hugging Face `Checkpoint` becomes a GGUF `Model`, as llama.cpp's
+//! `convert_hf_to_gguf.py` would write it, but lazily: `adopt` touches headers only, and the weights keep their
+//! dtype. `general.file_type` and `general.quantization_version` are the writer's to add.
+//!
+//! To add a family: write its file with one `Arch` constant (a sibling states its differences, `..LLAMA`), then
+//! add its line in `ARCHS`.
+
+mod card;
+mod general;
+mod hparams;
+mod id;
+mod llama;
+mod names;
+mod rope;
+mod rows;
+
+use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor};
+use hparams::{Config, Defaults, Hparams};
+use names::Map;
+
+/// What the house knows of one architecture.
+pub struct Arch {
+    /// What `architectures` in `config.json` calls it.
+    pub names: &'static [&'static str],
+    /// `general.architecture` of the GGUF.
+    pub gguf: &'static str,
+    defaults: &'static [Defaults],
+    hparams: fn(&Config, &mut Vec<String>) -> Result<Hparams>,
+    /// Adds the keys that follow those of all transformers.
+    describe: fn(&Hparams, &mut Metadata),
+    /// Its tensors, in tables under a common prefix.
+    tensors: &'static [(&'static str, &'static [Map])],
+    /// Tensors that no checkpoint holds; they come first.
+    extra: fn(&Hparams) -> Result<Vec<Tensor>>,
+}
+
+/// Every architecture.
+pub const ARCHS: &[Arch] = &[llama::LLAMA, llama::HEADLESS];
+
+/// What a user may decide about adoption.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The pre-tokenizer (`tokenizer.ggml.pre`), where it cannot be told from the tokenizer's files.
+    pub pre: Option<String>,
+}
+
+/// A model in GGUF's dialect, and what its adoption loses or had to assume.
+#[derive(Debug)]
+pub struct Adopted {
+    pub model: Model,
+    pub warnings: Vec<String>,
+}
+
+/// Renames, re-orders and describes `checkpoint` as GGUF. All missing, unknown and misshapen tensors are told in
+/// one error.
+pub fn adopt(checkpoint: &Checkpoint, _options: &Options) -> Result<Adopted> {
+    let config = Config::open(checkpoint)?;
+    let arch = arch(&config, checkpoint)?;
+    refuse_quantized(&config, checkpoint)?;
+    let config = config.with_defaults(arch.defaults)?;
+    let mut warnings = Vec::new();
+    let hparams = (arch.hparams)(&config, &mut warnings)?;
+    let mut tensors = (arch.extra)(&hparams)?;
+    tensors.extend(names::adopt(arch, &hparams, checkpoint, &mut warnings)?);
+
+    let parameters = tensors.iter().map(|t| t.shape().elements()).fold(0, u64::saturating_add);
+    let mut metadata = Metadata::new();
+    metadata.set("general.architecture", arch.gguf);
+    metadata.extend(general::metadata(checkpoint, &config, parameters, &mut warnings)?);
+    metadata.extend(hparams.metadata(arch.gguf));
+    (arch.describe)(&hparams, &mut metadata);
+    let model = Model { metadata, tensors, containers: checkpoint.containers.clone() };
+    Ok(Adopted { model, warnings })
+}
+
+/// The architecture that `config.json` names first.
+fn arch(config: &Config, checkpoint: &Checkpoint) -> Result<&'static Arch> {
+    let file = checkpoint.dir.join("config.json");
+    let name = config.get("architectures").and_then(|names| names.get(0)?.as_str()).ok_or_else(|| {
+        Error::invalid("'architectures' does not name the model's class")
+            .file(&file)
+            .expected("a list of names, such as [\"LlamaForCausalLM\"]")
+            .found(config.get("architectures").map_or(String::from("nothing"), hparams::brief))
+    })?;
+    ARCHS.iter().find(|arch| arch.names.contains(&name)).ok_or_else(|| {
+        let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.names).copied().collect();
+        Error::unsupported("this architecture is not covered")
+            .file(&file)
+            .expected(format!("'architectures' to be one of {}", known.join(", ")))
+            .found(name)
+            .mend("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
+    })
+}
+
+/// Weights that a trainer's tool has quantized are not weights that can be merged or quantized again.
+fn refuse_quantized(config: &Config, checkpoint: &Checkpoint) -> Result<()> {
+    let (file, method) = match config.section("quantization_config")? {
+        Some(section) => {
+            let method = section.text("quant_method")?.or(section.text("quant_algo")?);
+            ("config.json", method.unwrap_or("an unnamed method").to_string())
+        }
+        None if checkpoint.dir.join("hf_quant_config.json").is_file() => {
+            ("hf_quant_config.json", String::from("modelopt"))
+        }
+        None => return Ok(()),
+    };
+    Err(Error::unsupported(format!("the checkpoint is quantized with {method}"))
+        .file(&checkpoint.dir.join(file))
+        .expected("weights in f32, f16 or bf16")
+        .mend("take the checkpoint it was made from, or dequantize it with the tool that quantized it"))
+}

@@ -1,0 +1,44 @@
+//! The words a user may type, one file a verb. What may stand for an option comes from the lists of the library.
+
+mod convert;
+mod inspect;
+mod merge;
+mod options;
+mod quantize;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use ggraft_formats::Result;
+
+/// Graft a chat vector onto a model and ship it as GGUF.
+#[derive(Parser)]
+#[command(name = "ggraft", version, about, arg_required_else_help = true, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// out = CP + w * (chat - base), written as one GGUF
+    Merge(merge::Args),
+    /// Convert a checkpoint or a GGUF to a GGUF of another type
+    Convert(convert::Args),
+    /// Quantize a GGUF: IN [OUT] TYPE [THREADS], as llama-quantize
+    Quantize(quantize::Args),
+    /// Show what a model file or directory holds
+    Inspect(inspect::Args),
+    /// Check a GGUF file: structure, finite scales, a second reader
+    Verify(verify::Args),
+}
+
+/// Runs what was typed.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Merge(args) => merge::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Quantize(args) => quantize::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Verify(args) => verify::run(args),
+    }
+}

@@ -1,0 +1,92 @@
+//! `ggraft quantize IN.gguf [OUT.gguf] TYPE [THREADS]`: the positional habit of llama-quantize.
+
+use super::options::{self, Mixture, Run};
+use crate::ftype::Ftype;
+use crate::{arch, pipeline};
+use ggraft_formats::{Error, Result};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+#[command(override_usage = "ggraft quantize [OPTIONS] IN.gguf [OUT.gguf] TYPE [THREADS]")]
+pub(super) struct Args {
+    /// The model, then the output if it is not to be ggml-model-TYPE.gguf beside it, the type, and the threads
+    #[arg(required = true, num_args = 2..=4, value_name = "ARG")]
+    words: Vec<String>,
+    #[command(flatten)]
+    mixture: Mixture,
+    #[command(flatten)]
+    run: Run,
+}
+
+/// What the positional words mean.
+struct Request {
+    input: PathBuf,
+    output: PathBuf,
+    ftype: &'static Ftype,
+    threads: Option<usize>,
+}
+
+/// A word that ends in `.gguf` is a file, even if it begins with a digit as a type's number does.
+fn request(words: &[String]) -> Result<Request> {
+    let is_file = |word: &str| word.to_ascii_lowercase().ends_with(".gguf");
+    let (input, rest) = words.split_first().ok_or_else(|| Error::usage("the input is missing"))?;
+    let (output, rest) = match rest.split_first() {
+        Some((word, more)) if is_file(word) || (!more.is_empty() && Ftype::parse(word).is_err()) => (Some(word), more),
+        _ => (None, rest),
+    };
+    let (word, rest) = rest.split_first().ok_or_else(|| Error::usage("the type is missing, such as Q4_K_M"))?;
+    let ftype = Ftype::parse(word)?;
+    let threads = match rest {
+        [] => None,
+        [n] => Some(n.parse().map_err(|_| {
+            Error::usage("the last argument must be a number of threads").found(n)
+        })?),
+        _ => return Err(Error::usage("there are too many arguments").expected("IN.gguf [OUT.gguf] TYPE [THREADS]")),
+    };
+    let input = PathBuf::from(input);
+    let dir = input.parent().unwrap_or(Path::new(""));
+    let output = output.map_or_else(|| dir.join(format!("ggml-model-{}.gguf", ftype.name)), PathBuf::from);
+    Ok(Request { input, output, ftype, threads })
+}
+
+pub(super) fn run(mut args: Args) -> Result<()> {
+    let request = request(&args.words)?;
+    let loaded = pipeline::load(&request.input, &arch::Options::default())?;
+    if !loaded.is_gguf {
+        return Err(Error::usage("quantize takes a GGUF file")
+            .file(&request.input)
+            .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
+    }
+    args.run.threads = request.threads.or(args.run.threads);
+    let plan = pipeline::convert(loaded, &args.mixture.target(request.ftype))?;
+    options::carry_out(&plan, &request.output, &[&request.input], &args.run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &str) -> Result<(String, String, Option<usize>)> {
+        let words: Vec<String> = words.split(' ').map(String::from).collect();
+        request(&words).map(|r| (r.output.display().to_string(), r.ftype.name.to_string(), r.threads))
+    }
+
+    #[test]
+    fn the_words_of_llama_quantize() {
+        let is = |words, out: &str, name: &str, threads| {
+            assert_eq!(read(words).unwrap(), (out.to_string(), name.to_string(), threads), "{words}");
+        };
+        is("dir/in.gguf Q8_0", "dir/ggml-model-Q8_0.gguf", "Q8_0", None);
+        is("in.gguf out.gguf q4_k 3", "out.gguf", "Q4_K_M", Some(3));
+        is("in.gguf Q4_0 2", "ggml-model-Q4_0.gguf", "Q4_0", Some(2));
+        is("in.gguf 7b-q4.gguf Q4_0", "7b-q4.gguf", "Q4_0", None);
+        is("in.gguf out Q4_0", "out", "Q4_0", None);
+    }
+
+    #[test]
+    fn wrong_words_are_usage_errors() {
+        for words in ["in.gguf", "in.gguf out.gguf", "in.gguf Q4_0 many", "in.gguf out.gguf Q4_0 2 3", "in.gguf Q9"] {
+            assert_eq!(read(words).unwrap_err().kind().exit_code(), 2, "{words}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The assignment itself: for every tensor, in this order, is it quantized at all, did the user name its dtype, what
+//! does the mixture say, do its rows fill whole blocks. Nothing is silent: each answer carries its reason.
+//! Specification: llama.cpp v0.5.0, llama-quantize; the options are spelled as there.
+
+use super::facts::{Facts, TensorFact};
+use super::mixture::{Role, Walk};
+use super::{Ftype, keep, order};
+use ggraft_formats::{DType, Error, Result};
+use std::fmt;
+
+/// What the user may say about the dtypes beside the ftype.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// No mixture: every tensor gets the ftype's default.
+    pub pure: bool,
+    /// `output.weight` keeps its dtype.
+    pub leave_output_tensor: bool,
+    /// The dtype of the projection to the vocabulary.
+    pub output_tensor_type: Option<DType>,
+    /// The dtype of the embeddings.
+    pub token_embedding_type: Option<DType>,
+    /// Whether an importance matrix is given; some mixtures spare less with one.
+    pub has_imatrix: bool,
+}
+
+/// The dtype of one tensor, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    pub dtype: DType,
+    /// The dtype that it would have if its rows filled whole blocks of that.
+    pub fallback: Option<DType>,
+    pub reason: Reason,
+    /// Whether the result is useless without an importance matrix.
+    pub needs_imatrix: bool,
+}
+
+/// Why a tensor has its dtype.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is carried as it is, because it is this.
+    Kept(&'static str),
+    /// The user named the dtype, with this option.
+    Requested(&'static str),
+    /// The ftype's default.
+    Default,
+    /// The ftype's mixture, for a tensor of this role.
+    Mixture(Role),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Kept(what) => write!(f, "kept: {what}"),
+            Reason::Requested(option) => f.write_str(option),
+            Reason::Default => f.write_str("default"),
+            Reason::Mixture(role) => write!(f, "{role}"),
+        }
+    }
+}
+
+impl Assignment {
+    /// Whether the tensor takes part in the quantization; otherwise it is carried as it is.
+    pub fn is_quantized(&self) -> bool {
+        !matches!(self.reason, Reason::Kept(_))
+    }
+
+    /// What to say about a dtype that stands in for another, `None` if the tensor got the one that was wanted.
+    pub fn fallback_note(&self, tensor: &TensorFact) -> Option<String> {
+        let wanted = self.fallback?;
+        let (name, columns, block) = (tensor.name, tensor.shape.row(), wanted.block());
+        Some(format!(
+            "{name}: {columns} columns do not fill whole blocks of {wanted} ({block}), so it is {}",
+            self.dtype
+        ))
+    }
+}
+
+/// The dtype of every tensor, in the order of `facts.tensors`, on whose order the choices do not depend.
+///
+/// # Errors
+/// A dtype that was asked for, or for which nothing can stand in, does not fit a tensor; or a mixture needs the
+/// layer of a tensor whose name does not tell it. All such tensors are named.
+pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Assignment>> {
+    let mut visit: Vec<usize> = (0..facts.tensors.len()).collect();
+    visit.sort_by(|a, b| order(facts.tensors[*a].name).cmp(&order(facts.tensors[*b].name)));
+
+    let mixture = ftype.mixture.as_ref().filter(|_| !options.pure);
+    let mut walk = mixture.map(|m| Walk::new(facts, m, ftype.default, options.has_imatrix));
+    let mut assignments: Vec<Option<Assignment>> = vec![None; facts.tensors.len()];
+    let mut errors = Vec::new();
+    for i in visit {
+        match one(&facts.tensors[i], ftype, options, walk.as_mut()) {
+            Ok(assignment) => assignments[i] = Some(assignment),
+            Err(e) => errors.push(e),
+        }
+    }
+    match Error::all(errors) {
+        None => Ok(assignments.into_iter().flatten().collect()),
+        Some(e) => Err(e),
+    }
+}
+
+/// The dtype of the next tensor of the walk; without a walk the default is everyone's.
+fn one(tensor: &TensorFact, ftype: &Ftype, options: &Options, walk: Option<&mut Walk>) -> Result<Assignment> {
+    let leave = options.leave_output_tensor && tensor.name == "output.weight";
+    if let Some(what) = keep::kept(tensor).or(leave.then_some("--leave-output-tensor")) {
+        let reason = Reason::Kept(what);
+        return Ok(Assignment { dtype: tensor.dtype, fallback: None, reason, needs_imatrix: false });
+    }
+    let role = Role::of(tensor.name);
+    let needs_imatrix = |dtype| keep::needs_imatrix(role, dtype, ftype.name);
+    if let Some((dtype, option)) = requested(role, options) {
+        if dtype.row_bytes(tensor.shape.row()).is_none() {
+            return Err(keep::misfit(tensor, dtype).mend(format!("choose another {option}")));
+        }
+        let reason = Reason::Requested(option);
+        return Ok(Assignment { dtype, fallback: None, reason, needs_imatrix: needs_imatrix(dtype) });
+    }
+    let (wanted, reason) = match walk {
+        None => (ftype.default, Reason::Default),
+        // In a model without an output the embeddings take the dtype that was named for it, if it fits.
+        Some(walk) => match options.output_tensor_type.filter(|_| walk.is_output(role)) {
+            Some(dtype) => (dtype, Reason::Requested(OUTPUT)),
+            None => match walk.next(tensor)? {
+                dtype if dtype == ftype.default => (dtype, Reason::Default),
+                dtype => (dtype, Reason::Mixture(role)),
+            },
+        },
+    };
+    let dtype = keep::fitting(tensor, wanted)?;
+    let fallback = (dtype != wanted).then_some(wanted);
+    Ok(Assignment { dtype, fallback, reason, needs_imatrix: needs_imatrix(dtype) })
+}
+
+const OUTPUT: &str = "--output-tensor-type";
+const EMBEDDING: &str = "--token-embedding-type";
+
+/// The dtype that the user named for tensors of this role, and with which option.
+fn requested(role: Role, options: &Options) -> Option<(DType, &'static str)> {
+    match role {
+        Role::Embedding => options.token_embedding_type.map(|dtype| (dtype, EMBEDDING)),
+        Role::Output => options.output_tensor_type.map(|dtype| (dtype, OUTPUT)),
+        _ => None,
+    }
+}

@@ -1,0 +1,266 @@
+//! File-level mixtures: an ftype (`Q4_K_M`) says which dtype every tensor of a model gets. Served are the plan of a
+//! run and its dry run: everything here works on names, shapes and hyperparameters, never on weights.
+//! `FTYPES` is the one list; to add an ftype, write its constant in a family's file and add its line.
+//! Specification: llama.cpp v0.5.0, `llama_ftype` and the choices of llama-quantize, recorded in `fixtures/`.
+
+mod assign;
+mod facts;
+mod float;
+mod i;
+mod k;
+mod keep;
+mod legacy;
+mod mixture;
+mod mxfp4;
+mod ternary;
+
+pub use assign::{Assignment, Options, Reason, assign};
+pub use facts::{Facts, TensorFact};
+pub use mixture::Role;
+
+use ggraft_formats::{DType, Error, Metadata, Result};
+use mixture::Mixture;
+
+/// How a whole file is quantized.
+pub struct Ftype {
+    /// As users type it, in any case.
+    pub name: &'static str,
+    /// The value of `general.file_type`.
+    pub number: u32,
+    /// Other names that users type for it.
+    pub aliases: &'static [&'static str],
+    /// The dtype of every tensor for which the mixture has no other.
+    pub default: DType,
+    /// Whether some tensor of an ordinary model gets a dtype that cannot do without an importance matrix.
+    pub needs_imatrix: bool,
+    /// The tensors that get another dtype; none for the plain floats.
+    mixture: Option<Mixture>,
+}
+
+/// Every ftype, from the most bits a weight to the fewest within each family.
+pub const FTYPES: &[Ftype] = &[
+    float::F32,
+    float::F16,
+    float::BF16,
+    legacy::Q8_0,
+    legacy::Q5_1,
+    legacy::Q5_0,
+    legacy::Q4_1,
+    legacy::Q4_0,
+    k::Q6_K,
+    k::Q5_K_M,
+    k::Q5_K_S,
+    k::Q4_K_M,
+    k::Q4_K_S,
+    k::Q3_K_L,
+    k::Q3_K_M,
+    k::Q3_K_S,
+    k::Q2_K,
+    k::Q2_K_S,
+    i::IQ4_NL,
+    i::IQ4_XS,
+    i::IQ3_M,
+    i::IQ3_S,
+    i::IQ3_XS,
+    i::IQ3_XXS,
+    i::IQ2_M,
+    i::IQ2_S,
+    i::IQ2_XS,
+    i::IQ2_XXS,
+    i::IQ1_M,
+    i::IQ1_S,
+    mxfp4::MXFP4_MOE,
+    ternary::TQ2_0,
+    ternary::TQ1_0,
+    ternary::Q2_0,
+    ternary::Q1_0,
+];
+
+impl Ftype {
+    /// The ftype of this name, alias or number.
+    ///
+    /// # Errors
+    /// A usage error that lists the names and suggests the nearest.
+    pub fn parse(text: &str) -> Result<&'static Ftype> {
+        let number = text.parse::<u32>().ok();
+        FTYPES
+            .iter()
+            .find(|f| f.names().any(|n| n.eq_ignore_ascii_case(text)) || Some(f.number) == number)
+            .ok_or_else(|| unknown(text))
+    }
+
+    /// Its name, then its aliases.
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+}
+
+impl std::fmt::Display for Ftype {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name)
+    }
+}
+
+/// The error for a name that no ftype has.
+fn unknown(text: &str) -> Error {
+    let names: Vec<&str> = FTYPES.iter().map(|f| f.name).collect();
+    // Separators are what people remember least.
+    let bare = |name: &str| name.to_ascii_uppercase().replace(['_', '-', ' '], "");
+    let wanted = bare(text);
+    let nearest = FTYPES
+        .iter()
+        .flat_map(|f| f.names())
+        .map(|name| (edits(&wanted, &bare(name)), name))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= 2 && distance * 2 <= wanted.len());
+    let mend = match nearest {
+        Some((_, name)) => format!("did you mean {name}?"),
+        None => String::from("choose one of these"),
+    };
+    Error::usage("there is no such ftype")
+        .expected(format!("one of {}", names.join(", ")))
+        .found(format!("'{}'", text.chars().take(40).collect::<String>()))
+        .mend(mend)
+}
+
+/// How many characters must be put in, left out or changed to make `b` of `a` (Levenshtein).
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().take(40).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.chars().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[row.len() - 1]
+}
+
+/// The place of a tensor in llama-quantize's output: first what belongs to no layer, then layer by layer, each by
+/// the bytes of the names.
+pub fn order(name: &str) -> impl Ord + '_ {
+    (layer(name), name.as_bytes())
+}
+
+/// N of `blk.N`.
+fn layer(name: &str) -> Option<u64> {
+    let rest = name.strip_prefix("blk.")?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..digits].parse().ok()
+}
+
+/// llama.cpp's `GGML_QNT_VERSION`: how the blocks of the quantized dtypes are laid out.
+const QUANTIZATION_VERSION: u32 = 2;
+
+/// Marks the metadata of a model that becomes one file of this ftype, in the order of llama-quantize.
+pub fn stamp(metadata: &mut Metadata, ftype: &Ftype) {
+    metadata.set_last("general.quantization_version", QUANTIZATION_VERSION);
+    metadata.set_last("general.file_type", ftype.number);
+    let split: Vec<String> = metadata
+        .iter()
+        .map(|(key, _)| key)
+        .filter(|key| key.starts_with("split."))
+        .map(String::from)
+        .collect();
+    for key in split {
+        metadata.remove(&key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ggraft_formats::Value;
+
+    #[test]
+    fn every_name_alias_and_number_is_parsed_in_any_case() {
+        for ftype in FTYPES {
+            for name in ftype.names() {
+                for text in [name.to_string(), name.to_ascii_lowercase()] {
+                    assert_eq!(Ftype::parse(&text).unwrap().name, ftype.name, "{text}");
+                }
+            }
+            assert_eq!(Ftype::parse(&ftype.number.to_string()).unwrap().name, ftype.name);
+        }
+        for (alias, name) in [("q4_k", "Q4_K_M"), ("Q3_K", "Q3_K_M"), ("q5_K", "Q5_K_M"), ("15", "Q4_K_M")] {
+            assert_eq!(Ftype::parse(alias).unwrap().name, name);
+        }
+    }
+
+    #[test]
+    fn names_and_numbers_are_unique() {
+        let mut names: Vec<_> = FTYPES.iter().flat_map(|f| f.names()).collect();
+        let mut numbers: Vec<_> = FTYPES.iter().map(|f| f.number).collect();
+        let (n, m) = (names.len(), numbers.len());
+        names.sort_unstable();
+        names.dedup();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!((names.len(), numbers.len()), (n, m));
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_names_and_suggests_the_nearest() {
+        for (text, suggestion) in [
+            ("Q4KM", "did you mean Q4_K_M?"),
+            ("q4-k-m", "did you mean Q4_K_M?"),
+            ("FP16", "did you mean F16?"),
+            ("something else", "choose one of these"),
+            ("", "choose one of these"),
+            ("4", "choose one of these"),
+        ] {
+            let error = Ftype::parse(text).err().unwrap();
+            assert_eq!(error.kind().exit_code(), 2);
+            let said = error.to_string();
+            assert!(said.contains(suggestion) && said.contains("IQ4_XS"), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_order_is_by_layer_and_then_by_name() {
+        let mut names = [
+            "token_embd.weight",
+            "blk.10.attn_k.weight",
+            "blk.2.ffn_up.weight",
+            "blk.2.attn_k.bias",
+            "output.weight",
+            "blk.0.attn_q.weight",
+            "blk.x",
+            "enc.blk.0.attn_q.weight",
+        ];
+        names.sort_by(|a, b| order(a).cmp(&order(b)));
+        assert_eq!(
+            names,
+            [
+                "blk.x",
+                "enc.blk.0.attn_q.weight",
+                "output.weight",
+                "token_embd.weight",
+                "blk.0.attn_q.weight",
+                "blk.2.attn_k.bias",
+                "blk.2.ffn_up.weight",
+                "blk.10.attn_k.weight",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stamp_moves_to_the_end_and_ends_a_split() {
+        let mut metadata = Metadata::new();
+        metadata.set("general.file_type", 1u32);
+        metadata.set("split.no", 0u16);
+        metadata.set("general.architecture", "llama");
+        metadata.set("split.count", 2u16);
+        metadata.set("split.tensors.count", 9i32);
+        stamp(&mut metadata, Ftype::parse("q4_k_m").unwrap());
+        let expected = [
+            ("general.architecture", Value::from("llama")),
+            ("general.quantization_version", Value::from(2u32)),
+            ("general.file_type", Value::from(15u32)),
+        ];
+        let entries: Vec<_> = metadata.iter().map(|(k, v)| (k, v.clone())).collect();
+        assert_eq!(entries, expected);
+    }
+}

@@ -1,0 +1,101 @@
+//! Do the models belong together? Architecture, heads and tensors are held against each other from the headers
+//! alone, and every difference is told at once.
+
+use super::{Fate, Vector, Verdict};
+use ggraft_formats::{Error, Model, Result};
+use std::collections::{BTreeSet, HashMap};
+
+/// Tensors with a row for each token.
+const TOKEN_ROWS: [&str; 2] = ["token_embd.weight", "output.weight"];
+
+/// Tables that follow from the configuration and are not learned.
+const GENERATED: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
+
+/// The hyperparameters that decide where a weight lies in its tensor, and so must be equal.
+const LAYOUT: [&str; 3] = ["block_count", "attention.head_count", "attention.head_count_kv"];
+
+/// Refuses models of another architecture or with other heads.
+pub(super) fn same_family(onto: &Model, vectors: &[Vector]) -> Result<()> {
+    let mut problems = Vec::new();
+    for (role, other) in parents(vectors) {
+        if onto.architecture() != other.architecture() {
+            let name = |m: &Model| m.architecture().unwrap_or("no architecture").to_string();
+            problems.push(
+                difference(other, format!("{role} has another architecture than CP"))
+                    .expected(name(onto))
+                    .found(name(other)),
+            );
+            continue;
+        }
+        for key in LAYOUT {
+            if onto.hparam(key) != other.hparam(key) {
+                let show = |m: &Model| m.hparam(key).map_or(String::from("nothing"), |n| n.to_string());
+                problems.push(
+                    difference(other, format!("{role} differs from CP in {key}"))
+                        .expected(show(onto))
+                        .found(show(other)),
+                );
+            }
+        }
+    }
+    Error::all(problems).map_or(Ok(()), Err)
+}
+
+/// Decides what becomes of each tensor of `onto`. `grown`: the vocabularies differ, so tensors with a row for
+/// each token stay as they are.
+pub(super) fn verdicts(onto: &Model, vectors: &[Vector], grown: bool) -> Result<Vec<Verdict>> {
+    let mut problems = Vec::new();
+    for (role, other) in parents(vectors) {
+        problems.extend(mismatches(onto, role, other, grown));
+    }
+    if let Some(e) = Error::all(problems) {
+        return Err(e.mend("the three models must be of one family: chat and CP are both made from base"));
+    }
+    Ok(onto.tensors.iter().map(|t| verdict(&t.name, grown)).collect())
+}
+
+fn verdict(name: &str, grown: bool) -> Verdict {
+    if grown && TOKEN_ROWS.contains(&name) {
+        return Verdict { fate: Fate::Kept, reason: "the vocabularies differ" };
+    }
+    if GENERATED.contains(&name) {
+        return Verdict { fate: Fate::Kept, reason: "follows from the configuration" };
+    }
+    Verdict { fate: Fate::Merged, reason: "in all models" }
+}
+
+/// Tensors that `other` lacks, has besides, or has in another shape.
+fn mismatches(onto: &Model, role: &str, other: &Model, grown: bool) -> Vec<Error> {
+    let theirs: HashMap<&str, _> = other.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
+    let ours: BTreeSet<&str> = onto.tensors.iter().map(|t| t.name.as_str()).collect();
+    let exempt = |name: &str| verdict(name, grown).fate == Fate::Kept;
+    let mut problems = Vec::new();
+    for t in onto.tensors.iter().filter(|t| !exempt(&t.name)) {
+        match theirs.get(t.name.as_str()) {
+            None => problems.push(difference(other, format!("{role} lacks a tensor of CP")).tensor(&t.name)),
+            Some(s) if s.shape().significant() != t.shape().significant() => problems.push(
+                difference(other, format!("{role} has another shape than CP"))
+                    .tensor(&t.name)
+                    .expected(t.shape())
+                    .found(s.shape()),
+            ),
+            Some(_) => {}
+        }
+    }
+    for t in other.tensors.iter().filter(|t| !ours.contains(t.name.as_str()) && !exempt(&t.name)) {
+        problems.push(difference(other, format!("{role} has a tensor that CP lacks")).tensor(&t.name));
+    }
+    problems
+}
+
+fn parents(vectors: &[Vector]) -> impl Iterator<Item = (&'static str, &Model)> {
+    vectors.iter().flat_map(|v| [("chat", &v.chat), ("base", &v.base)])
+}
+
+fn difference(model: &Model, what: String) -> Error {
+    let e = Error::invalid(what);
+    match model.containers.first() {
+        Some(file) => e.file(file),
+        None => e,
+    }
+}

@@ -1,0 +1,55 @@
+//! Task arithmetic (arXiv 2212.04089): `out = CP + Σ w·(chat − base)`; with one vector, the chat vector.
+
+use super::{Method, Term};
+
+pub(super) const TASK_ARITHMETIC: Method =
+    Method { name: "task_arithmetic", formula: "out = CP + sum of w * (chat - base)", combine };
+
+/// Each element in f64. Where the vector is zero, CP stays bit for bit, a negative zero too; where CP is the
+/// base itself and w is 1, chat comes out exactly, which the subtraction in f64 alone would not promise.
+fn combine(values: &mut [f64], terms: &[Term]) {
+    if let [Term { chat, base, weight: 1.0 }] = terms {
+        for ((x, c), b) in values.iter_mut().zip(chat).zip(base) {
+            *x = if *x == *b { *c } else { add(*x, c - b) };
+        }
+        return;
+    }
+    for (i, x) in values.iter_mut().enumerate() {
+        let delta = terms.iter().fold(0.0, |sum, t| sum + t.weight * (t.chat[i] - t.base[i]));
+        *x = add(*x, delta);
+    }
+}
+
+fn add(x: f64, delta: f64) -> f64 {
+    if delta == 0.0 { x } else { x + delta }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn combined(cp: f64, chat: f64, base: f64, weight: f64) -> f64 {
+        let mut values = [cp];
+        combine(&mut values, &[Term { chat: vec![chat], base: vec![base], weight }]);
+        values[0]
+    }
+
+    #[test]
+    fn a_zero_vector_keeps_negative_zero() {
+        for (chat, base, w) in [(0.5, 0.5, 1.0), (0.5, 0.25, 0.0), (-0.5, -0.5, 0.3)] {
+            assert_eq!(combined(-0.0, chat, base, w).to_bits(), (-0.0f64).to_bits());
+        }
+    }
+
+    #[test]
+    fn chat_comes_back_when_cp_is_the_base() {
+        for chat in [-0.0, 1e-30, 3.5, -7.25e10] {
+            assert_eq!(combined(1.0, chat, 1.0, 1.0).to_bits(), chat.to_bits());
+        }
+    }
+
+    #[test]
+    fn the_formula() {
+        assert_eq!(combined(1.0, 3.0, 2.0, 0.5), 1.5);
+    }
+}

@@ -1,0 +1,192 @@
+//! THE LINE: open -> adopt -> merge -> assign -> write. Everything before `write` touches headers only; the
+//! weights move once, in the writer, through the wrappers that were put around them on the way.
+
+use crate::arch;
+use crate::ftype::{self, Ftype};
+use crate::merge::{self, Fate, Method, Vector, Verdict};
+use ggraft_formats::gguf::{self, Layout, Watch};
+use ggraft_formats::{DType, Error, Input, Kind, Model, Result, Shape};
+use std::path::{Path, PathBuf};
+
+/// A model that has been opened and speaks GGUF, and what was noticed on the way.
+pub struct Loaded {
+    pub model: Model,
+    pub notes: Vec<String>,
+    /// Whether it came as GGUF, so that its tensors may be copied as they are.
+    pub is_gguf: bool,
+}
+
+/// What the file is to be.
+pub struct Target {
+    pub ftype: &'static Ftype,
+    pub options: ftype::Options,
+    /// Whether tensors that are quantized already may be quantized anew.
+    pub allow_requantize: bool,
+}
+
+/// One tensor of the output.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub name: String,
+    pub shape: Shape,
+    pub from: DType,
+    pub to: DType,
+    pub bytes: u64,
+    /// What the merge makes of it; none where nothing is merged.
+    pub verdict: Option<Verdict>,
+    /// The dtype that the mixture wanted, where the shape forbids it.
+    pub fallback: Option<DType>,
+}
+
+/// All that is known before a weight is read.
+pub struct Plan {
+    /// The output: final names, order, dtypes and metadata; its rows are still where they were.
+    pub model: Model,
+    pub steps: Vec<Step>,
+    pub ftype: &'static Ftype,
+    /// Bytes of the file.
+    pub total: u64,
+    pub notes: Vec<String>,
+}
+
+/// Opens `path`; a checkpoint is adopted into GGUF's names and metadata.
+pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
+    let (model, notes, is_gguf) = match ggraft_formats::open(path)? {
+        Input::Model(model) => (model, Vec::new(), true),
+        Input::Checkpoint(checkpoint) => {
+            let adopted = arch::adopt(&checkpoint, options)?;
+            (adopted.model, adopted.warnings, false)
+        }
+    };
+    let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
+    Ok(Loaded { model: Model { tensors, ..model }, notes, is_gguf })
+}
+
+/// Plans a conversion or quantization of one model.
+pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
+    assign(input, None, target)
+}
+
+/// Plans the merge of `vectors` onto `onto`.
+pub fn graft(onto: Loaded, vectors: Vec<Vector>, method: &'static Method, target: &Target) -> Result<Plan> {
+    let grafted = merge::graft(onto.model, vectors, method)?;
+    let notes = [onto.notes, grafted.notes].concat();
+    assign(Loaded { model: grafted.model, notes, is_gguf: onto.is_gguf }, Some(grafted.verdicts), target)
+}
+
+/// Gives every tensor its final dtype and place.
+fn assign(input: Loaded, verdicts: Option<Vec<Verdict>>, target: &Target) -> Result<Plan> {
+    let mut model = input.model;
+    let sources: Vec<DType> = model.tensors.iter().map(|t| t.dtype()).collect();
+    if !input.is_gguf {
+        // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
+        model.tensors = model.tensors.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<_>>()?;
+    }
+    let assignments = ftype::assign(&ftype::Facts::of(&model)?, target.ftype, &target.options)?;
+    let mut parts = Vec::with_capacity(model.tensors.len());
+    for (i, (tensor, given)) in model.tensors.into_iter().zip(assignments).enumerate() {
+        let verdict = verdicts.as_ref().and_then(|v| v.get(i)).copied();
+        if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
+            requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
+        }
+        let tensor = tensor.encode(given.dtype, None)?;
+        let step = Step {
+            name: tensor.name.clone(),
+            shape: *tensor.shape(),
+            from: sources[i],
+            to: given.dtype,
+            bytes: tensor.bytes(),
+            verdict,
+            fallback: given.fallback,
+        };
+        parts.push((tensor, step));
+    }
+    parts.sort_by(|(a, _), (b, _)| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
+    let (tensors, steps) = parts.into_iter().unzip();
+    model.tensors = tensors;
+    ftype::stamp(&mut model.metadata, target.ftype);
+    let total = Layout::plan(&model)?.total();
+    Ok(Plan { model, steps, ftype: target.ftype, total, notes: input.notes })
+}
+
+/// Quantizing what is quantized already adds its error to the old one; going to plain floats adds none.
+fn requantizing(name: &str, from: DType, to: DType) -> Result<()> {
+    if !to.is_quantized() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("the tensor is quantized already: {from} would be requantized to {to}"))
+        .tensor(name)
+        .mend("start from the F16, BF16 or F32 model, or give --allow-requantize and accept the loss"))
+}
+
+/// Writes the plan to `path`, whose directory is made if it is missing.
+pub fn write(plan: &Plan, path: &Path, inputs: &[&Path], force: bool, watch: &dyn Watch) -> Result<()> {
+    check_output(path, inputs, force)?;
+    if let Some(dir) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        std::fs::create_dir_all(dir).map_err(|e| Error::io(&e, dir))?;
+    }
+    gguf::write(&plan.model, path, watch)
+}
+
+/// Refuses an output that is an input, is a directory, or exists without `force`.
+pub fn check_output(path: &Path, inputs: &[&Path], force: bool) -> Result<()> {
+    let refused = |what: &str| Error::new(Kind::Failure, what).file(path);
+    if path.is_dir() {
+        return Err(refused("the output is a directory").mend("give the name of a file with -o"));
+    }
+    if let Ok(out) = path.canonicalize() {
+        let is_input = |input: &&Path| input.canonicalize().is_ok_and(|i| i == out || same_file(&i, &out));
+        if inputs.iter().any(is_input) {
+            return Err(refused("the output is one of the inputs").mend("choose another output with -o"));
+        }
+        if !force {
+            return Err(refused("the output exists").mend("give --force to replace it, or another name with -o"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether two names lead to one file, by a hard link.
+#[cfg(unix)]
+fn same_file(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |p: &Path| std::fs::metadata(p).map(|m| (m.dev(), m.ino()));
+    matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(not(unix))]
+fn same_file(_a: &Path, _b: &Path) -> bool {
+    false
+}
+
+impl Plan {
+    /// The weights of the output.
+    pub fn elements(&self) -> u64 {
+        self.steps.iter().map(|s| s.shape.elements()).sum()
+    }
+
+    /// Bits a weight, without metadata and padding.
+    pub fn bits_per_weight(&self) -> f64 {
+        let bytes: u64 = self.steps.iter().map(|s| s.bytes).sum();
+        bytes as f64 * 8.0 / (self.elements().max(1)) as f64
+    }
+
+    /// The memory that the work takes beside the mapped inputs, in bytes, at most: each thread holds a chunk of
+    /// every source decoded to f64, the same in f32, and its encoding.
+    pub fn memory(&self, threads: usize) -> u64 {
+        let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0).max(gguf::CHUNK as u64);
+        let merges = self.steps.iter().any(|s| s.verdict.is_some_and(|v| v.fate == Fate::Merged));
+        let per_weight = if merges { 3 * 8 + 4 * 4 } else { 3 * 4 };
+        longest * per_weight * threads as u64
+    }
+
+    /// The file name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`.
+    pub fn file_name(&self) -> PathBuf {
+        let m = &self.model.metadata;
+        let part = |key: &str| m.str(key).map(|s| s.trim().replace([' ', '/', '\\'], "-")).filter(|s| !s.is_empty());
+        let name = part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
+        let rest = ["general.size_label", "general.finetune", "general.version"].into_iter().filter_map(part);
+        let parts: Vec<String> = [name].into_iter().chain(rest).chain([self.ftype.name.to_string()]).collect();
+        PathBuf::from(parts.join("-") + ".gguf")
+    }
+}

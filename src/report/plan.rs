@@ -1,0 +1,121 @@
+//! The plan and the summary as text.
+
+use crate::pipeline::{Plan, Step};
+use ggraft_formats::error::Printable;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// Prints what is going to happen.
+pub fn print_plan(plan: &Plan, output: &Path, threads: usize) {
+    let mut out = std::io::stderr().lock();
+    // A closed stderr must not stop the work.
+    _ = write_plan(&mut out, plan, output, threads);
+}
+
+fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) -> std::io::Result<()> {
+    for note in &plan.notes {
+        writeln!(out, "{}", Printable(note))?;
+    }
+    writeln!(out, "{} tensors, {} weights:", plan.steps.len(), plan.elements())?;
+    for ((fate, from, to), (count, bytes)) in classes(plan) {
+        writeln!(out, "  {count:>5} {fate:<9} {from:>7} -> {to:<7} {:>10}", size(bytes))?;
+    }
+    for (reason, names) in kept(plan) {
+        writeln!(out, "kept from CP ({reason}): {}", Printable(&names.join(", ")))?;
+    }
+    let fallbacks: Vec<&Step> = plan.steps.iter().filter(|s| s.fallback.is_some()).collect();
+    for step in &fallbacks {
+        let wanted = step.fallback.unwrap_or(step.to);
+        writeln!(
+            out,
+            "fallback: {}: rows of {} do not fill whole {wanted} blocks of {} -> {}",
+            Printable(&step.name),
+            step.shape.row(),
+            wanted.block(),
+            step.to
+        )?;
+    }
+    if !fallbacks.is_empty() {
+        writeln!(out, "{} of {} tensor(s) required fallback quantization", fallbacks.len(), plan.steps.len())?;
+    }
+    writeln!(
+        out,
+        "{}: {}, {}, {:.4} bits a weight",
+        Printable(&output.to_string_lossy()),
+        plan.ftype.name,
+        size(plan.total),
+        plan.bits_per_weight()
+    )?;
+    let dir = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let free = fs4::available_space(dir).map_or(String::from("unknown"), size);
+    writeln!(out, "disk: {} needed, {free} free; memory: {} on {threads} threads", size(plan.total), size(plan.memory(threads)))
+}
+
+/// Tensors and bytes by what becomes of them.
+fn classes(plan: &Plan) -> BTreeMap<(&'static str, String, String), (usize, u64)> {
+    let mut classes = BTreeMap::new();
+    for s in &plan.steps {
+        let fate = s.verdict.map_or(if s.from == s.to { "copied" } else { "converted" }, |v| v.fate.word());
+        let entry = classes.entry((fate, s.from.to_string(), s.to.to_string())).or_insert((0, 0));
+        entry.0 += 1;
+        entry.1 += s.bytes;
+    }
+    classes
+}
+
+/// The tensors that a merge leaves as they are, by reason.
+fn kept(plan: &Plan) -> BTreeMap<&'static str, Vec<String>> {
+    let mut kept: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for s in &plan.steps {
+        if let Some(v) = s.verdict.filter(|v| v.fate == crate::merge::Fate::Kept) {
+            kept.entry(v.reason).or_default().push(s.name.clone());
+        }
+    }
+    kept
+}
+
+/// Prints what was done.
+pub fn print_summary(plan: &Plan, output: &Path, elapsed: Duration) {
+    let seconds = elapsed.as_secs_f64();
+    let rate = size((plan.total as f64 / seconds.max(1e-9)) as u64);
+    let name = output.to_string_lossy();
+    _ = writeln!(
+        std::io::stderr(),
+        "wrote {} ({}) in {seconds:.1} s, {rate}/s; verified by reading its header back",
+        Printable(&name),
+        size(plan.total)
+    );
+}
+
+/// Bytes for people, in binary units.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut amount = bytes as f64 / 1024.0;
+    let mut unit = UNITS[0];
+    for next in &UNITS[1..] {
+        if amount < 1024.0 {
+            break;
+        }
+        amount /= 1024.0;
+        unit = next;
+    }
+    format!("{amount:.2} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1024), "1.00 KiB");
+        assert_eq!(size(5 << 30), "5.00 GiB");
+    }
+}

@@ -1,0 +1,80 @@
+//! Progress on stderr: a bar with bytes, rate and time left on a terminal, elsewhere one plain line a tensor,
+//! `[ 42/ 200] name`, the form that wrappers of llama-quantize read.
+
+use crate::pipeline::{Plan, Step};
+use ggraft_formats::error::Printable;
+use ggraft_formats::gguf::Watch;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+
+/// Shows how a plan is carried out.
+pub struct Progress<'a> {
+    steps: &'a [Step],
+    sink: Sink,
+}
+
+enum Sink {
+    Bar(ProgressBar),
+    /// Tensors told so far.
+    Lines(Mutex<usize>),
+    Silent,
+}
+
+impl<'a> Progress<'a> {
+    /// A bar on a terminal, lines elsewhere, nothing when `quiet`.
+    pub fn new(plan: &'a Plan, quiet: bool) -> Progress<'a> {
+        let sink = match (quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Sink::Silent,
+            (false, true) => Sink::Bar(bar(plan.steps.iter().map(|s| s.bytes).sum())),
+            (false, false) => Sink::Lines(Mutex::new(0)),
+        };
+        Progress { steps: &plan.steps, sink }
+    }
+
+    /// Takes the bar off the screen.
+    pub fn finish(&self) {
+        if let Sink::Bar(bar) = &self.sink {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(bytes: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} ETA {eta} {wide_msg}",
+    );
+    let bar = ProgressBar::new(bytes);
+    // The template is fixed; were it wrong, the default style would show.
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+impl Watch for Progress<'_> {
+    fn advance(&self, index: usize, bytes: u64, finished: bool) {
+        let Some(step) = self.steps.get(index) else { return };
+        match &self.sink {
+            Sink::Silent => {}
+            Sink::Bar(bar) => {
+                bar.inc(bytes);
+                bar.set_message(Printable(&step.name).to_string());
+            }
+            Sink::Lines(told) if finished => {
+                let Ok(mut told) = told.lock() else { return };
+                *told += 1;
+                _ = writeln!(
+                    std::io::stderr(),
+                    "[{:>4}/{:>4}] {:<40} {:>18} {:>7} -> {:<7} {:>10}",
+                    *told,
+                    self.steps.len(),
+                    Printable(&step.name).to_string(),
+                    step.shape,
+                    step.from,
+                    step.to,
+                    super::size(step.bytes)
+                );
+            }
+            Sink::Lines(_) => {}
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What `ggraft convert` makes of a checkpoint is what llama.cpp's converter made of it: the same tensors, each
+//! with the same bytes, and the same metadata. `fixtures/goldens/convert` holds what it made; a test a
+//! checkpoint, and a line a tensor or key in what a failure prints.
+
+mod support;
+
+use ggraft_formats::{Array, Input, Model, Value, open};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use support::run::{ggraft, trio};
+use support::specs;
+use support::vocabulary::fixture;
+
+/// The types that the converter and we can both write.
+const OUTTYPES: [&str; 4] = ["f32", "f16", "bf16", "q8_0"];
+
+/// Keys in which we differ, and why.
+const EXCEPTIONS: [(&str, &str); 0] = [];
+
+#[test]
+fn trio_base() {
+    same_as_recorded("trio-base");
+}
+
+#[test]
+fn trio_chat() {
+    same_as_recorded("trio-chat");
+}
+
+#[test]
+fn trio_cp() {
+    same_as_recorded("trio-cp");
+}
+
+#[test]
+fn llama_with_byte_level_bpe_and_llama3_rope() {
+    same_as_recorded("Llama-3.1-Tiny");
+}
+
+#[test]
+fn llama_with_a_tied_head_and_a_chat_template() {
+    same_as_recorded("Llama-3.2-Tiny-Instruct");
+}
+
+#[test]
+fn mistral_in_shards_with_a_model_card() {
+    same_as_recorded("Mistral-Tiny-v0.3");
+}
+
+#[test]
+fn llama_on_the_qwen2_vocabulary() {
+    same_as_recorded("Qwen-Tiny-Chat");
+}
+
+#[test]
+fn llama_with_biases_and_linear_rope_from_f16() {
+    same_as_recorded("Linear-Tiny");
+}
+
+#[test]
+fn llama_with_yarn_rope_from_f32() {
+    same_as_recorded("Yarn-Tiny");
+}
+
+#[test]
+fn every_recording_has_its_test() {
+    let tests = ["trio-base", "trio-chat", "trio-cp"].into_iter();
+    let names = tests.chain(specs::checkpoints().iter().map(|(name, _)| *name));
+    let mut expected: Vec<PathBuf> =
+        names.flat_map(|name| OUTTYPES.map(|outtype| Golden::path(name, outtype))).collect();
+    let folder = std::fs::read_dir(fixture("goldens/convert")).unwrap();
+    let mut found: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+}
+
+/// Converts the checkpoint to every type and compares.
+fn same_as_recorded(name: &str) {
+    let temporary = tempfile::tempdir().unwrap();
+    let checkpoint = match name.strip_prefix("trio-") {
+        Some(model) => trio(model),
+        None => {
+            let dir = temporary.path().join(name);
+            specs::checkpoint(name).expect("a named checkpoint").write(&dir);
+            dir
+        }
+    };
+    for outtype in OUTTYPES {
+        let golden = Golden::read(name, outtype);
+        golden.check_generator(&checkpoint);
+        let out = temporary.path().join(format!("{outtype}.gguf"));
+        let model = converted(&checkpoint, outtype, &out);
+        let differences = golden.differences(&model);
+        assert!(differences.is_empty(), "{name} as {outtype}:\n{}", differences.join("\n"));
+    }
+}
+
+fn converted(checkpoint: &Path, outtype: &str, out: &Path) -> Model {
+    let arguments: [&std::ffi::OsStr; 6] =
+        ["convert".as_ref(), checkpoint.as_ref(), "--type".as_ref(), outtype.as_ref(), "-o".as_ref(), out.as_ref()];
+    ggraft(arguments).ok();
+    match open(out).unwrap() {
+        Input::Model(model) => model,
+        Input::Checkpoint(_) => panic!("{} is no GGUF file", out.display()),
+    }
+}
+
+/// What the converter made, as `fixtures/make_goldens.py` wrote it down.
+struct Golden {
+    files: BTreeMap<String, String>,
+    /// "type value" by key.
+    kv: BTreeMap<String, String>,
+    /// "dtype shape sha256" by name.
+    tensors: BTreeMap<String, String>,
+}
+
+impl Golden {
+    fn path(name: &str, outtype: &str) -> PathBuf {
+        fixture(&format!("goldens/convert/{name}.{outtype}.json"))
+    }
+
+    fn read(name: &str, outtype: &str) -> Golden {
+        let text = std::fs::read(Golden::path(name, outtype)).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let string = |value: &serde_json::Value| value.as_str().expect("a string").to_string();
+        let rows = |key: &str| json[key].as_array().expect("a list").iter();
+        Golden {
+            files: json["files"].as_object().unwrap().iter().map(|(k, v)| (k.clone(), string(v))).collect(),
+            kv: rows("kv").map(|row| (string(&row[0]), recorded(&string(&row[1]), &row[2]))).collect(),
+            tensors: rows("tensors")
+                .map(|row| (string(&row[0]), format!("{} {} {}", string(&row[1]), row[2], string(&row[3]))))
+                .collect(),
+        }
+    }
+
+    /// The checkpoint must be the very one that was converted.
+    fn check_generator(&self, checkpoint: &Path) {
+        for (file, hash) in &self.files {
+            let bytes = std::fs::read(checkpoint.join(file)).unwrap();
+            let found = sha256(&bytes);
+            assert_eq!(found, *hash, "{file} is not what it was: run fixtures/make_goldens.py again");
+        }
+    }
+
+    fn differences(&self, model: &Model) -> Vec<String> {
+        let kv = model.metadata.iter().map(|(key, value)| (key.to_string(), shown(value))).collect();
+        let tensors = model.tensors.iter().map(|t| {
+            let rows = 0..t.shape().rows() as usize;
+            let hash = t.with_rows(rows, |bytes| Ok(sha256(bytes))).unwrap();
+            let ne: Vec<String> = t.shape().ne().iter().map(u64::to_string).collect();
+            (t.name.clone(), format!("{} [{}] {hash}", t.dtype(), ne.join(",")))
+        });
+        let mut all = differences(&self.kv, &kv);
+        all.retain(|line| !EXCEPTIONS.iter().any(|(key, _)| line.starts_with(&format!("{key}:"))));
+        all.extend(differences(&self.tensors, &tensors.collect()));
+        all
+    }
+}
+
+/// A line for each key under which the two differ.
+fn differences(expected: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -> Vec<String> {
+    let mut keys: Vec<&String> = expected.keys().chain(found.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let nothing = String::from("nothing");
+    let lines = keys.into_iter().filter(|key| expected.get(*key) != found.get(*key)).map(|key| {
+        let [expected, found] = [expected, found].map(|side| side.get(key).unwrap_or(&nothing));
+        format!("{key}: expected {expected}, found {found}")
+    });
+    lines.collect()
+}
+
+/// A recorded value in the words of `shown`.
+fn recorded(kind: &str, value: &serde_json::Value) -> String {
+    let scalar = |item: &serde_json::Value| match kind.trim_matches(['[', ']']) {
+        "f32" | "f64" => format!("{:?}", item.as_f64().expect("a number")),
+        "str" => format!("{:?}", item.as_str().expect("a string")),
+        _ => item.to_string(),
+    };
+    let text = match value {
+        serde_json::Value::Array(items) => list(items.iter().map(scalar)),
+        serde_json::Value::Object(long) => format!("{} items {}", long["len"], long["sha256"].as_str().unwrap()),
+        one => scalar(one),
+    };
+    format!("{kind} {text}")
+}
+
+/// "type value" of a value; of a long array the length and the hash of its bytes in the file.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::U8(x) => format!("u8 {x}"),
+        Value::I8(x) => format!("i8 {x}"),
+        Value::U16(x) => format!("u16 {x}"),
+        Value::I16(x) => format!("i16 {x}"),
+        Value::U32(x) => format!("u32 {x}"),
+        Value::I32(x) => format!("i32 {x}"),
+        Value::U64(x) => format!("u64 {x}"),
+        Value::I64(x) => format!("i64 {x}"),
+        Value::F32(x) => format!("f32 {:?}", f64::from(*x)),
+        Value::F64(x) => format!("f64 {x:?}"),
+        Value::Bool(x) => format!("bool {x}"),
+        Value::Str(x) => format!("str {:?}", x.to_string()),
+        Value::Array(array) => shown_array(array),
+    }
+}
+
+fn shown_array(array: &Array) -> String {
+    const LONGEST: usize = 64;
+    let (kind, items, bytes): (&str, Vec<String>, Vec<u8>) = match array {
+        Array::Str(a) => (
+            "str",
+            a.iter().map(|s| format!("{:?}", s.to_string())).collect(),
+            a.iter().flat_map(|s| [&(s.len() as u64).to_le_bytes()[..], s].concat()).collect(),
+        ),
+        Array::F32(a) => (
+            "f32",
+            a.iter().map(|x| format!("{:?}", f64::from(*x))).collect(),
+            a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        ),
+        Array::I32(a) => (
+            "i32",
+            a.iter().map(i32::to_string).collect(),
+            a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        ),
+        other => panic!("the converter writes no such array: {other:?}"),
+    };
+    if items.len() <= LONGEST {
+        return format!("[{kind}] {}", list(items.into_iter()));
+    }
+    format!("[{kind}] {} items {}", items.len(), sha256(&bytes))
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<String>>().join(", "))
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}

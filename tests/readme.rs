@@ -1,0 +1,79 @@
+//! The README keeps its word: its tables are the program's own lists, and its commands run.
+
+#[path = "support/run.rs"]
+mod run;
+
+use ggraft::arch::ARCHS;
+use ggraft::ftype::FTYPES;
+use ggraft_formats::DType;
+use run::ggraft_in;
+use std::path::Path;
+
+fn readme() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// The rows below the header of the table whose header starts with `| name `, without their outer bars.
+fn table(name: &str) -> Vec<String> {
+    let text = readme();
+    let mut lines = text.lines().skip_while(|l| !l.starts_with(&format!("| {name} ")));
+    lines.next().unwrap_or_else(|| panic!("no table of {name}"));
+    let rows = lines.skip(1).take_while(|l| l.starts_with('|'));
+    rows.map(|l| l.trim_matches('|').trim().to_string()).collect()
+}
+
+#[test]
+fn the_dtypes() {
+    let names = |chosen: fn(DType) -> bool| {
+        DType::all().filter(|d| chosen(*d)).map(|d| d.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let rows = [
+        ("decoded and encoded", names(|d| d.traits().decode.is_some() && d.traits().encode.is_some())),
+        ("decoded", names(|d| d.traits().decode.is_some() && d.traits().encode.is_none())),
+        ("copied", names(|d| d.traits().decode.is_none())),
+    ];
+    assert_eq!(table("dtypes"), rows.map(|(what, names)| format!("{what} | {names}")));
+}
+
+#[test]
+fn the_file_types() {
+    let written = FTYPES.iter().filter(|f| !f.needs_imatrix && f.default.traits().encode.is_some());
+    let names: Vec<&str> = written.map(|f| f.name).collect();
+    assert_eq!(table("`--type`"), [names.join(" ")]);
+}
+
+#[test]
+fn the_architectures() {
+    let rows: Vec<String> = ARCHS.iter().map(|a| format!("{} | {}", a.name, a.classes.join(", "))).collect();
+    assert_eq!(table("architecture"), rows);
+}
+
+/// The first set-up command, with the built program in place of `cargo run --release --`; the second one is running.
+#[test]
+fn the_set_up_commands() {
+    let text = readme();
+    let commands: Vec<&str> = text.lines().filter(|l| l.starts_with("cargo ")).collect();
+    assert_eq!(commands[1..], ["cargo test --workspace"]);
+    let args = commands[0].strip_prefix("cargo run --release -- ").unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ran = ggraft_in(root, args.split(' ')).ok();
+    assert_eq!(ran.out, "target/trio-Q4_K_M.gguf\n");
+    ggraft_in(root, ["verify", "target/trio-Q4_K_M.gguf"]).ok();
+}
+
+/// Every verb and option that the README uses is one that the program has.
+#[test]
+fn the_verbs_and_options() {
+    let text = readme();
+    let uses = text.lines().filter(|l| l.starts_with("ggraft "));
+    let mut count = 0;
+    for line in uses {
+        let words: Vec<&str> = line.split('#').next().unwrap().split_whitespace().collect();
+        let help = ggraft_in(Path::new("."), [words[1], "--help"]).ok().out;
+        for option in words.iter().filter(|w| w.starts_with("--")) {
+            assert!(help.contains(option), "{line}: {option}");
+        }
+        count += 1;
+    }
+    assert!(count >= 5);
+}

@@ -1,0 +1,36 @@
+//! Writes the test models to disk, to look at them, to feed them to other programs and to measure with:
+//! `cargo run --release --example generate -- trio-1b DIR`; alone it says what else there is.
+
+#[path = "mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::process::ExitCode;
+use support::gguf::TOYS;
+use support::specs;
+
+const USAGE: &str = "\
+trio-1b DIR            base/, chat/ and cp/ of TinyLlama's shape, 2.2 GB each
+checkpoint NAME DIR    a Hugging Face directory
+gguf NAME FILE         a toy llama
+checkpoints, ggufs     the names of each";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => println!("{USAGE}"),
+        ["checkpoints"] => specs::checkpoints().iter().for_each(|(name, _)| println!("{name}")),
+        ["ggufs"] => TOYS.iter().for_each(|toy| println!("{}", toy.name)),
+        ["trio-1b", dir] => specs::write_trio_1b(Path::new(dir)),
+        ["checkpoint", name, dir] if let Some(spec) = specs::checkpoint(name) => spec.write(Path::new(dir)),
+        ["gguf", name, file] if let Some(toy) = TOYS.iter().find(|toy| toy.name == name) => {
+            toy.write(Path::new(file));
+        }
+        _ => {
+            eprintln!("unknown: {}\n{USAGE}", arguments.join(" "));
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,111 @@
+//! Toy llamas as GGUF files, for whole-file comparisons with llama.cpp's quantizer, which asks for no tokenizer.
+//! Eight layers let every rule that looks at a layer's number speak.
+
+use super::rng;
+use ggraft_formats::{DType, Metadata, Model, Shape, Tensor, gguf};
+use std::path::Path;
+
+/// A llama with grouped queries (two heads share a key) and norms in f32, as a converter writes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Toy {
+    pub name: &'static str,
+    pub hidden: usize,
+    pub ffn: usize,
+    pub layers: usize,
+    pub vocab: usize,
+    /// Whether there is no `output.weight`.
+    pub tied: bool,
+    /// Of the matrices.
+    pub dtype: DType,
+}
+
+const TOY: Toy =
+    Toy { name: "f32", hidden: 256, ffn: 512, layers: 8, vocab: 96, tied: false, dtype: DType::F32 };
+
+/// Every row a multiple of 256, or of 32 only (288), or of 16 only (272); head tied and untied; each source dtype.
+pub const TOYS: [Toy; 6] = [
+    TOY,
+    Toy { name: "f16", dtype: DType::F16, ..TOY },
+    Toy { name: "bf16", dtype: DType::BF16, ..TOY },
+    Toy { name: "bf16-tied", dtype: DType::BF16, tied: true, ..TOY },
+    Toy { name: "f16-ffn288", dtype: DType::F16, ffn: 288, ..TOY },
+    Toy { name: "bf16-ffn272-tied", dtype: DType::BF16, ffn: 272, tied: true, ..TOY },
+];
+
+impl Toy {
+    const HEADS: usize = 4;
+    const KV_HEADS: usize = 2;
+
+    /// The model, in memory.
+    pub fn model(&self) -> Model {
+        let tensors = self.shapes().iter().map(|(name, ne)| self.tensor(name, ne)).collect();
+        Model { metadata: self.metadata(), tensors, containers: Vec::new() }
+    }
+
+    /// Writes the model as a GGUF file.
+    pub fn write(&self, path: &Path) {
+        gguf::write(&self.model(), path, &Unwatched).unwrap();
+    }
+
+    fn metadata(&self) -> Metadata {
+        let mut all = Metadata::new();
+        all.set("general.architecture", "llama");
+        for (key, value) in [
+            ("block_count", self.layers),
+            ("context_length", 512),
+            ("embedding_length", self.hidden),
+            ("feed_forward_length", self.ffn),
+            ("attention.head_count", Toy::HEADS),
+            ("attention.head_count_kv", Toy::KV_HEADS),
+            ("vocab_size", self.vocab),
+        ] {
+            all.set(&format!("llama.{key}"), value as u32);
+        }
+        all.set("llama.attention.layer_norm_rms_epsilon", 1e-5f32);
+        all
+    }
+
+    /// The tensors in a converter's order, each with its row length first.
+    pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let Toy { hidden, ffn, vocab, .. } = *self;
+        let kv = hidden / Toy::HEADS * Toy::KV_HEADS;
+        let mut all = vec![("token_embd.weight".to_string(), vec![hidden, vocab])];
+        for layer in 0..self.layers {
+            for (name, ne) in [
+                ("attn_norm", vec![hidden]),
+                ("attn_q", vec![hidden, hidden]),
+                ("attn_k", vec![hidden, kv]),
+                ("attn_v", vec![hidden, kv]),
+                ("attn_output", vec![hidden, hidden]),
+                ("ffn_norm", vec![hidden]),
+                ("ffn_gate", vec![hidden, ffn]),
+                ("ffn_up", vec![hidden, ffn]),
+                ("ffn_down", vec![ffn, hidden]),
+            ] {
+                all.push((format!("blk.{layer}.{name}.weight"), ne));
+            }
+        }
+        all.push(("output_norm.weight".to_string(), vec![hidden]));
+        if !self.tied {
+            all.push(("output.weight".to_string(), vec![hidden, vocab]));
+        }
+        all
+    }
+
+    fn tensor(&self, name: &str, ne: &[usize]) -> Tensor {
+        let noise = rng::gaussian(rng::named(7, name), ne.iter().product());
+        let matrix = ne.len() > 1;
+        let (mean, deviation) = if matrix { (0.0, 0.02) } else { (1.0, 0.05) };
+        let values: Vec<f32> = noise.iter().map(|x| mean + deviation * x).collect();
+        let ne: Vec<u64> = ne.iter().map(|n| *n as u64).collect();
+        let tensor = Tensor::in_memory(name, Shape::new(&ne).unwrap(), &values).unwrap();
+        if matrix { tensor.encode(self.dtype, None).unwrap() } else { tensor }
+    }
+}
+
+/// Nobody looks on.
+pub struct Unwatched;
+
+impl gguf::Watch for Unwatched {
+    fn advance(&self, _tensor: usize, _bytes: u64, _finished: bool) {}
+}

@@ -1,0 +1,48 @@
+//! Runs the built `ggraft`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a run left behind.
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs `ggraft` with these arguments.
+pub fn ggraft<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
+    ggraft_in(Path::new("."), args)
+}
+
+/// Runs `ggraft` in `dir`.
+pub fn ggraft_in<S: AsRef<std::ffi::OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_ggraft")).args(args).current_dir(dir).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+impl Ran {
+    /// Panics with what was printed unless the run succeeded.
+    #[track_caller]
+    pub fn ok(self) -> Ran {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self
+    }
+}
+
+/// A model of the trio.
+pub fn trio(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trio").join(name)
+}
+
+/// A copy of a model of the trio that may be damaged.
+pub fn trio_copy(name: &str, into: &Path) -> PathBuf {
+    let dir = into.join(name);
+    std::fs::create_dir(&dir).unwrap();
+    for entry in std::fs::read_dir(trio(name)).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, dir.join(path.file_name().unwrap())).unwrap();
+    }
+    dir
+}

@@ -1,0 +1,132 @@
+//! The named checkpoints. `fixtures/goldens/convert` holds what llama.cpp's converter makes of each, so a change
+//! here asks for `fixtures/make_goldens.py` to be run again. The names are directory names too: the converter
+//! makes `general.name` and its parts of them.
+
+use super::checkpoint::{Arch, Layer, Rope, Spec, Tokens, Weight, write_weights};
+use safetensors::Dtype;
+use std::path::Path;
+
+const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] \
+    + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+const CARD: &str = "---
+license: apache-2.0
+language:
+- en
+- ko
+tags:
+- test
+base_model: example/Base-7B-v0.1
+---
+
+# A model card
+
+Only its front matter is read.
+";
+
+/// Every named checkpoint.
+pub fn checkpoints() -> Vec<(&'static str, Spec)> {
+    vec![
+        (
+            "Llama-3.1-Tiny",
+            Spec {
+                tokens: Tokens::Real("llama-bpe"),
+                hidden: 32,
+                head_dim: Some(128),
+                context: 131072,
+                rope: Rope::Llama3(8.0),
+                rope_theta: 500000.0,
+                sampling: true,
+                ..Spec::default()
+            },
+        ),
+        (
+            "Llama-3.2-Tiny-Instruct",
+            Spec {
+                tokens: Tokens::Real("llama-bpe"),
+                hidden: 32,
+                tied: true,
+                head_dim: Some(64),
+                context: 131072,
+                rope: Rope::Llama3(32.0),
+                rope_theta: 500000.0,
+                chat_template: Some(CHATML),
+                ..Spec::default()
+            },
+        ),
+        (
+            "Mistral-Tiny-v0.3",
+            Spec {
+                arch: Arch::Mistral,
+                tokens: Tokens::Real("llama-spm"),
+                layers: 12,
+                shards: 3,
+                rope_theta: 1000000.0,
+                card: Some(CARD),
+                ..Spec::default()
+            },
+        ),
+        (
+            "Qwen-Tiny-Chat",
+            Spec {
+                tokens: Tokens::Real("qwen2"),
+                hidden: 32,
+                rope_theta: 1000000.0,
+                chat_template: Some(CHATML),
+                ..Spec::default()
+            },
+        ),
+        (
+            "Linear-Tiny",
+            Spec {
+                tokens: Tokens::Real("phi-3"),
+                bias: true,
+                rope: Rope::Linear,
+                dtype: Dtype::F16,
+                ..Spec::default()
+            },
+        ),
+        (
+            "Yarn-Tiny",
+            Spec {
+                tokens: Tokens::Real("gpt-2"),
+                head_dim: Some(8),
+                rope: Rope::Yarn,
+                dtype: Dtype::F32,
+                ..Spec::default()
+            },
+        ),
+    ]
+}
+
+/// The checkpoint of that name.
+pub fn checkpoint(name: &str) -> Option<Spec> {
+    checkpoints().into_iter().find(|(n, _)| *n == name).map(|(_, spec)| spec)
+}
+
+/// Writes base/, chat/ and cp/ of TinyLlama's shape (1.1 B weights each, bf16): chat and cp are the base plus
+/// noise of their own, a twentieth as strong.
+pub fn write_trio_1b(dir: &Path) {
+    let spec = Spec {
+        tokens: Tokens::Real("llama-spm"),
+        hidden: 2048,
+        ffn: 5632,
+        layers: 22,
+        heads: 32,
+        kv_heads: 4,
+        context: 2048,
+        ..Spec::default()
+    };
+    for (name, seed) in [("base", None), ("chat", Some(11)), ("cp", Some(13))] {
+        let moved = |mut weight: Weight| {
+            if let Some(seed) = seed {
+                let seed = super::rng::named(seed, &weight.name);
+                weight.layers.push(Layer { seed, deviation: 0.001 });
+            }
+            weight
+        };
+        let dir = dir.join(name);
+        let vocab_size = spec.write_files(&dir);
+        write_weights(spec.weights(vocab_size).into_iter().map(moved).collect(), spec.shards, &dir);
+    }
+}
