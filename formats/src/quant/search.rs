@@ -59,6 +59,15 @@ pub(super) enum Loss {
     Squared,
 }
 
+impl Loss {
+    fn of(self, difference: f32) -> f32 {
+        match self {
+            Loss::Absolute => difference.abs(),
+            Loss::Squared => difference * difference,
+        }
+    }
+}
+
 /// Rounds halves to even, by letting the addition of 1.5 * 2^23 drop the fraction. Beyond 2^22 the result is what
 /// the low bits happen to be, as in ggml.
 pub(super) fn nearest_int(x: f32) -> i32 {
@@ -225,12 +234,7 @@ pub(super) fn make_qkx2_quants<const N: usize>(
     let error_of = |scale: f32, min: f32, codes: &[u8; N]| {
         let mut sum = 0.0;
         for i in 0..N {
-            let difference = scale * f32::from(codes[i]) + min - x[i];
-            sum += weights[i]
-                * match candidates.loss {
-                    Loss::Absolute => difference.abs(),
-                    Loss::Squared => difference * difference,
-                };
+            sum += weights[i] * candidates.loss.of(scale * f32::from(codes[i]) + min - x[i]);
         }
         sum
     };
@@ -288,13 +292,10 @@ impl Totals {
             sum_xl += w * l * x[i];
         }
         let determinant = self.sum_w * sum_l2 - sum_l * sum_l;
-        if !(determinant > 0.0) {
-            return None;
-        }
-        let min = (sum_l2 * self.sum_x - sum_l * sum_xl) / determinant;
-        if min > 0.0 {
-            return Some((sum_xl / sum_l2, 0.0));
-        }
-        Some(((self.sum_w * sum_xl - self.sum_x * sum_l) / determinant, min))
+        let solve = || match (sum_l2 * self.sum_x - sum_l * sum_xl) / determinant {
+            min if min > 0.0 => (sum_xl / sum_l2, 0.0),
+            min => ((self.sum_w * sum_xl - self.sum_x * sum_l) / determinant, min),
+        };
+        (determinant > 0.0).then(solve)
     }
 }
