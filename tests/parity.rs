@@ -2,13 +2,15 @@
 //! with the same bytes, and the same metadata. `fixtures/goldens/convert` holds what it made; a test a
 //! checkpoint, and a line a tensor or key in what a failure prints.
 
+#[path = "support/run.rs"]
+mod run;
 mod support;
 
 use ggraft_formats::{Array, Input, Model, Value, open};
+use run::{ggraft, trio};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use support::run::{ggraft, trio};
 use support::specs;
 use support::vocabulary::fixture;
 
@@ -98,8 +100,14 @@ fn same_as_recorded(name: &str) {
 }
 
 fn converted(checkpoint: &Path, outtype: &str, out: &Path) -> Model {
-    let arguments: [&std::ffi::OsStr; 6] =
-        ["convert".as_ref(), checkpoint.as_ref(), "--type".as_ref(), outtype.as_ref(), "-o".as_ref(), out.as_ref()];
+    let arguments: [&std::ffi::OsStr; 6] = [
+        "convert".as_ref(),
+        checkpoint.as_ref(),
+        "--type".as_ref(),
+        outtype.as_ref(),
+        "-o".as_ref(),
+        out.as_ref(),
+    ];
     ggraft(arguments).ok();
     match open(out).unwrap() {
         Input::Model(model) => model,
@@ -181,7 +189,9 @@ fn recorded(kind: &str, value: &serde_json::Value) -> String {
     };
     let text = match value {
         serde_json::Value::Array(items) => list(items.iter().map(scalar)),
-        serde_json::Value::Object(long) => format!("{} items {}", long["len"], long["sha256"].as_str().unwrap()),
+        serde_json::Value::Object(long) => {
+            format!("{} items {}", long["len"], long["sha256"].as_str().unwrap())
+        }
         one => scalar(one),
     };
     format!("{kind} {text}")
@@ -219,11 +229,9 @@ fn shown_array(array: &Array) -> String {
             a.iter().map(|x| format!("{:?}", f64::from(*x))).collect(),
             a.iter().flat_map(|x| x.to_le_bytes()).collect(),
         ),
-        Array::I32(a) => (
-            "i32",
-            a.iter().map(i32::to_string).collect(),
-            a.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        ),
+        Array::I32(a) => {
+            ("i32", a.iter().map(i32::to_string).collect(), a.iter().flat_map(|x| x.to_le_bytes()).collect())
+        }
         other => panic!("the converter writes no such array: {other:?}"),
     };
     if items.len() <= LONGEST {

@@ -6,10 +6,11 @@ use super::rng;
 use super::tokenizer::{self, write_json};
 use super::vocabulary::Vocabulary;
 use safetensors::Dtype;
-use safetensors::tensor::{View, serialize_to_file};
+use safetensors::tensor::{Metadata, TensorInfo, View, serialize_to_file};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
 
 /// The class in `config.json`; both lie in files alike.
@@ -314,4 +315,22 @@ pub fn write_weights(weights: Vec<Weight>, shards: usize, dir: &Path) {
     let total: usize = weights.iter().map(|w| View::data_len(&w)).sum();
     let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
     write_json(&dir.join("model.safetensors.index.json"), &index);
+}
+
+/// Writes `model.safetensors` with these shapes and zeros that take no room on the disk.
+pub fn write_sparse_weights(weights: &[Weight], dir: &Path) {
+    let mut end = 0;
+    let describe = |weight: &Weight| {
+        let start = end;
+        end += View::data_len(&weight);
+        let (dtype, shape) = (weight.dtype, weight.shape.clone());
+        (weight.name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
+    };
+    let metadata = Metadata::new(None, weights.iter().map(describe).collect()).unwrap();
+    let mut header = serde_json::to_vec(&metadata).unwrap();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut file = std::fs::File::create(dir.join("model.safetensors")).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(&header).unwrap();
+    file.set_len((8 + header.len() + end) as u64).unwrap();
 }
