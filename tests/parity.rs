@@ -68,7 +68,7 @@ fn llama_with_yarn_rope_from_f32() {
 #[test]
 fn every_recording_has_its_test() {
     let tests = ["trio-base", "trio-chat", "trio-cp"].into_iter();
-    let names = tests.chain(specs::checkpoints().iter().map(|(name, _)| *name));
+    let names = tests.chain(specs::checkpoints().into_iter().map(|(name, _)| name));
     let mut expected: Vec<PathBuf> =
         names.flat_map(|name| OUTTYPES.map(|outtype| Golden::path(name, outtype))).collect();
     let folder = std::fs::read_dir(fixture("goldens/convert")).unwrap();
@@ -89,26 +89,20 @@ fn same_as_recorded(name: &str) {
             dir
         }
     };
+    let mut all = Vec::new();
     for outtype in OUTTYPES {
         let golden = Golden::read(name, outtype);
         golden.check_generator(&checkpoint);
         let out = temporary.path().join(format!("{outtype}.gguf"));
         let model = converted(&checkpoint, outtype, &out);
-        let differences = golden.differences(&model);
-        assert!(differences.is_empty(), "{name} as {outtype}:\n{}", differences.join("\n"));
+        all.extend(golden.differences(&model).iter().map(|line| format!("{outtype}: {line}")));
     }
+    assert!(all.is_empty(), "{name}:\n{}", all.join("\n"));
 }
 
 fn converted(checkpoint: &Path, outtype: &str, out: &Path) -> Model {
-    let arguments: [&std::ffi::OsStr; 6] = [
-        "convert".as_ref(),
-        checkpoint.as_ref(),
-        "--type".as_ref(),
-        outtype.as_ref(),
-        "-o".as_ref(),
-        out.as_ref(),
-    ];
-    ggraft(arguments).ok();
+    let [from, to] = [checkpoint, out].map(|path| path.to_str().expect("a plain path"));
+    ggraft(["convert", from, "--type", outtype, "-o", to]).ok();
     match open(out).unwrap() {
         Input::Model(model) => model,
         Input::Checkpoint(_) => panic!("{} is no GGUF file", out.display()),

@@ -5,6 +5,7 @@
 use super::rng;
 use super::tokenizer::{self, write_json};
 use super::vocabulary::Vocabulary;
+use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo, View, serialize_to_file};
 use serde_json::{Map, Value, json};
@@ -244,32 +245,26 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// Element `index`, before it is rounded to the dtype.
-    pub fn value(&self, index: u64) -> f32 {
-        let add = |sum: f32, layer: &Layer| sum + layer.deviation * rng::normal(layer.seed, index);
-        self.layers.iter().fold(self.mean, add)
-    }
-
     /// Elements `start..` in the dtype, as many as fill `out`.
     fn fill(&self, start: u64, out: &mut [u8]) {
-        let indices = start..;
-        match self.dtype {
-            Dtype::F32 => {
-                for (b, i) in out.as_chunks_mut().0.iter_mut().zip(indices) {
-                    *b = self.value(i).to_le_bytes();
-                }
-            }
-            Dtype::F16 => {
-                for (b, i) in out.as_chunks_mut().0.iter_mut().zip(indices) {
-                    *b = half::f16::from_f32(self.value(i)).to_le_bytes();
-                }
-            }
-            _ => {
-                for (b, i) in out.as_chunks_mut().0.iter_mut().zip(indices) {
-                    *b = half::bf16::from_f32(self.value(i)).to_le_bytes();
-                }
+        let mut values = vec![self.mean; out.len() * 8 / self.dtype.bitsize()];
+        for layer in &self.layers {
+            for (x, index) in values.iter_mut().zip(start..) {
+                *x += layer.deviation * rng::normal(layer.seed, index);
             }
         }
+        match self.dtype {
+            Dtype::F32 => put(&values, out, f32::to_le_bytes),
+            Dtype::F16 => put(&values, out, |x| f16::from_f32(x).to_le_bytes()),
+            Dtype::BF16 => put(&values, out, |x| bf16::from_f32(x).to_le_bytes()),
+            other => panic!("no checkpoint is made of {other:?}"),
+        }
+    }
+}
+
+fn put<const N: usize>(values: &[f32], out: &mut [u8], encode: impl Fn(f32) -> [u8; N]) {
+    for (bytes, x) in out.as_chunks_mut().0.iter_mut().zip(values) {
+        *bytes = encode(*x);
     }
 }
 
