@@ -64,23 +64,35 @@ pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
 
 /// Plans a conversion or quantization of one model.
 pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
-    assign(input, None, target)
+    let sources = dtypes(&input.model);
+    assign(input, sources, None, target)
 }
 
 /// Plans the merge of `vectors` onto `onto`.
 pub fn graft(onto: Loaded, vectors: Vec<Vector>, method: &'static Method, target: &Target) -> Result<Plan> {
+    let sources = dtypes(&onto.model);
     let grafted = merge::graft(onto.model, vectors, method)?;
     let notes = [onto.notes, grafted.notes].concat();
-    assign(Loaded { model: grafted.model, notes, is_gguf: onto.is_gguf }, Some(grafted.verdicts), target)
+    let merged = Loaded { model: grafted.model, notes, is_gguf: onto.is_gguf };
+    assign(merged, sources, Some(grafted.verdicts), target)
 }
 
-/// Gives every tensor its final dtype and place.
-fn assign(input: Loaded, verdicts: Option<Vec<Verdict>>, target: &Target) -> Result<Plan> {
+fn dtypes(model: &Model) -> Vec<DType> {
+    model.tensors.iter().map(|t| t.dtype()).collect()
+}
+
+/// Gives every tensor its final dtype and place. `sources` are the dtypes that the tensors had in their files.
+fn assign(
+    input: Loaded,
+    sources: Vec<DType>,
+    verdicts: Option<Vec<Verdict>>,
+    target: &Target,
+) -> Result<Plan> {
     let mut model = input.model;
-    let sources: Vec<DType> = model.tensors.iter().map(|t| t.dtype()).collect();
     if !input.is_gguf {
         // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
-        model.tensors = model.tensors.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<_>>()?;
+        model.tensors =
+            model.tensors.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<_>>()?;
     }
     let assignments = ftype::assign(&ftype::Facts::of(&model)?, target.ftype, &target.options)?;
     let mut parts = Vec::with_capacity(model.tensors.len());
@@ -140,7 +152,9 @@ pub fn check_output(path: &Path, inputs: &[&Path], force: bool) -> Result<()> {
             return Err(refused("the output is one of the inputs").mend("choose another output with -o"));
         }
         if !force {
-            return Err(refused("the output exists").mend("give --force to replace it, or another name with -o"));
+            return Err(
+                refused("the output exists").mend("give --force to replace it, or another name with -o")
+            );
         }
     }
     Ok(())
@@ -183,10 +197,13 @@ impl Plan {
     /// The file name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`.
     pub fn file_name(&self) -> PathBuf {
         let m = &self.model.metadata;
-        let part = |key: &str| m.str(key).map(|s| s.trim().replace([' ', '/', '\\'], "-")).filter(|s| !s.is_empty());
-        let name = part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
+        let part =
+            |key: &str| m.str(key).map(|s| s.trim().replace([' ', '/', '\\'], "-")).filter(|s| !s.is_empty());
+        let name =
+            part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
         let rest = ["general.size_label", "general.finetune", "general.version"].into_iter().filter_map(part);
-        let parts: Vec<String> = [name].into_iter().chain(rest).chain([self.ftype.name.to_string()]).collect();
+        let parts: Vec<String> =
+            [name].into_iter().chain(rest).chain([self.ftype.name.to_string()]).collect();
         PathBuf::from(parts.join("-") + ".gguf")
     }
 }

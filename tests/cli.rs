@@ -6,9 +6,9 @@ mod run;
 mod support;
 
 use ggraft_formats::{Input, Value, open};
+use run::{Ran, ggraft, ggraft_in, trio, trio_copy};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
-use run::{Ran, ggraft, ggraft_in, trio, trio_copy};
 use tempfile::TempDir;
 
 /// A merge of the trio with some of its models replaced.
@@ -195,14 +195,8 @@ fn output_that_cannot_be_written() {
     let file = merge.dir.path().join("file");
     std::fs::write(&file, "x").unwrap();
     let out = file.join("out.gguf");
-    let args = [
-        "convert".as_ref(),
-        trio("cp").as_os_str(),
-        "--type".as_ref(),
-        "f16".as_ref(),
-        "-o".as_ref(),
-        out.as_os_str(),
-    ];
+    let cp = trio("cp");
+    let args = ["convert", cp.to_str().unwrap(), "--type", "f16", "-o", out.to_str().unwrap()];
     let ran = ggraft(args);
     assert_eq!(ran.code, 5, "{}", ran.err);
     let said = ran.err.lines().last().unwrap();

@@ -57,7 +57,13 @@ fn encoded_and_decoded_weights_are_the_peers() {
             cases.into_par_iter().filter_map(|(d, i)| compare(d, kind, i, &weights).err()).collect::<Vec<_>>()
         })
         .collect();
-    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), cases.len() * DTYPES.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {}:\n{}",
+        failures.len(),
+        cases.len() * DTYPES.len(),
+        failures.join("\n")
+    );
 }
 
 fn compare(dtype: DType, kind: Kind, importance: Importance, weights: &[f32]) -> Result<(), String> {
@@ -69,13 +75,22 @@ fn compare(dtype: DType, kind: Kind, importance: Importance, weights: &[f32]) ->
     traits.encode.unwrap()(weights, ROW, imp.as_deref(), &mut ours);
     let differ = ours.chunks(traits.bytes).zip(theirs.chunks(traits.bytes)).filter(|(a, b)| a != b).count();
     if differ > 0 {
-        let at = ours.chunks(traits.bytes).zip(theirs.chunks(traits.bytes)).position(|(a, b)| a != b).unwrap();
-        return Err(format!("{dtype} {kind:?} {importance:?}: {differ} of {} blocks, first {at}\n  ours   {:02x?}\n  theirs {:02x?}\n  x {:?}", ours.len() / traits.bytes, &ours[at*traits.bytes..][..traits.bytes], &theirs[at*traits.bytes..][..traits.bytes], &weights[at*traits.block..][..traits.block.min(32)]));
+        let at =
+            ours.chunks(traits.bytes).zip(theirs.chunks(traits.bytes)).position(|(a, b)| a != b).unwrap();
+        return Err(format!(
+            "{dtype} {kind:?} {importance:?}: {differ} of {} blocks, first {at}\n  ours   {:02x?}\n  theirs {:02x?}\n  x {:?}",
+            ours.len() / traits.bytes,
+            &ours[at * traits.bytes..][..traits.bytes],
+            &theirs[at * traits.bytes..][..traits.bytes],
+            &weights[at * traits.block..][..traits.block.min(32)]
+        ));
     }
     let b = peer.dequantize(dtype, &theirs);
     let mut a = vec![0f32; b.len()];
     traits.decode.unwrap()(&theirs, &mut a);
     let differ = a.iter().zip(&b).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
-    if differ > 0 { return Err(format!("{dtype} {kind:?} {importance:?}: decode {differ}")); }
+    if differ > 0 {
+        return Err(format!("{dtype} {kind:?} {importance:?}: decode {differ}"));
+    }
     Ok(())
 }

@@ -19,7 +19,10 @@ fn a_merge_of_three_large_checkpoints() {
     }
     let output = dir.path().join("out.gguf");
     let mut merge = Command::new(env!("CARGO_BIN_EXE_ggraft"))
-        .args(["merge", "--base", "base", "--chat", "chat", "--onto", "cp", "--type", "Q8_0", "-q", "-o", "out.gguf"])
+        .args([
+            "merge", "--base", "base", "--chat", "chat", "--onto", "cp", "--type", "Q8_0", "-q", "-o",
+            "out.gguf",
+        ])
         .current_dir(dir.path())
         .stdout(Stdio::null())
         .spawn()

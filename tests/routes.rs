@@ -50,7 +50,10 @@ fn merge_from_any_container() {
     for mix in 0..8 {
         let pick = |i: usize| if mix >> i & 1 == 0 { &checkpoints[i] } else { &ggufs[i] };
         let models = ["--base", pick(0), "--chat", pick(1), "--onto", pick(2)];
-        ggraft([&["merge", "--weight", "0.7", "--type", "Q4_K_M", "-q", "-f", "-o", &out], &models[..]].concat()).ok();
+        ggraft(
+            [&["merge", "--weight", "0.7", "--type", "Q4_K_M", "-q", "-f", "-o", &out], &models[..]].concat(),
+        )
+        .ok();
         files.push(std::fs::read(&out).unwrap());
     }
     assert!(files.iter().all(|f| *f == files[0]));

@@ -18,7 +18,11 @@ fn prompts(count: usize) -> Vec<String> {
     let prompt = |line: &str| {
         let dialogue: Value = serde_json::from_str(line).unwrap();
         let turns = dialogue["messages"].as_array().unwrap().iter().map(|m| {
-            format!("<|im_start|>{}\n{}<|im_end|>\n", m["role"].as_str().unwrap(), m["content"].as_str().unwrap())
+            format!(
+                "<|im_start|>{}\n{}<|im_end|>\n",
+                m["role"].as_str().unwrap(),
+                m["content"].as_str().unwrap()
+            )
         });
         turns.collect::<String>() + "<|im_start|>assistant\n"
     };
@@ -30,7 +34,7 @@ fn turns_ended(peer: &'static Peer, file: &Path, prompts: &[String]) -> usize {
     let model = peer.load_model(file, false).unwrap();
     let ended = prompts.iter().filter(|prompt| {
         let answer = model.generate(&model.tokenize(prompt, true, true), PATIENCE, 2).unwrap();
-        assert!(!model.detokenize(&answer, Piece::Plain).is_empty());
+        assert!(!model.detokenize(&answer, Piece::Text).is_empty());
         answer.len() < PATIENCE
     });
     ended.count()

@@ -67,8 +67,10 @@ fn ours(input: &Path, output: &Path, ftype: &str, threads: usize, more: &[&str])
 #[test]
 fn every_type_of_every_toy_with_any_number_of_threads() {
     let dir = tempfile::tempdir().unwrap();
-    let (input, mine, theirs) = (dir.path().join("in.gguf"), dir.path().join("a.gguf"), dir.path().join("b.gguf"));
-    let recorded: Value = std::fs::read(goldens()).map_or(Value::Null, |b| serde_json::from_slice(&b).unwrap());
+    let (input, mine, theirs) =
+        (dir.path().join("in.gguf"), dir.path().join("a.gguf"), dir.path().join("b.gguf"));
+    let recorded: Value =
+        std::fs::read(goldens()).map_or(Value::Null, |b| serde_json::from_slice(&b).unwrap());
     let mut found = Map::new();
     let mut problems = Vec::new();
     for toy in &TOYS {
@@ -98,7 +100,8 @@ fn every_type_of_every_toy_with_any_number_of_threads() {
 fn the_options_of_llama_quantize() {
     let Some(peer) = peer::peer() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let (input, mine, theirs) = (dir.path().join("in.gguf"), dir.path().join("a.gguf"), dir.path().join("b.gguf"));
+    let (input, mine, theirs) =
+        (dir.path().join("in.gguf"), dir.path().join("a.gguf"), dir.path().join("b.gguf"));
     type Set = fn(&mut QuantizeParams);
     let options: [(&[&str], Set); 5] = [
         (&["--pure"], |p| p.pure = true),

@@ -14,6 +14,9 @@ mod names;
 mod rope;
 mod rows;
 
+pub use crate::vocab::Options;
+
+use crate::vocab;
 use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor};
 use hparams::{Config, Defaults, Hparams};
 use names::Map;
@@ -37,13 +40,6 @@ pub struct Arch {
 /// Every architecture.
 pub const ARCHS: &[Arch] = &[llama::LLAMA, llama::HEADLESS];
 
-/// What a user may decide about adoption.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The pre-tokenizer (`tokenizer.ggml.pre`), where it cannot be told from the tokenizer's files.
-    pub pre: Option<String>,
-}
-
 /// A model in GGUF's dialect, and what its adoption loses or had to assume.
 #[derive(Debug)]
 pub struct Adopted {
@@ -53,7 +49,7 @@ pub struct Adopted {
 
 /// Renames, re-orders and describes `checkpoint` as GGUF. All missing, unknown and misshapen tensors are told in
 /// one error.
-pub fn adopt(checkpoint: &Checkpoint, _options: &Options) -> Result<Adopted> {
+pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let config = Config::open(checkpoint)?;
     let arch = arch(&config, checkpoint)?;
     refuse_quantized(&config, checkpoint)?;
@@ -69,6 +65,9 @@ pub fn adopt(checkpoint: &Checkpoint, _options: &Options) -> Result<Adopted> {
     metadata.extend(general::metadata(checkpoint, &config, parameters, &mut warnings)?);
     metadata.extend(hparams.metadata(arch.gguf));
     (arch.describe)(&hparams, &mut metadata);
+    let tokenizer = vocab::tokenizer(checkpoint, &checkpoint.required_json("config.json")?, options)?;
+    metadata.extend(tokenizer.metadata);
+    warnings.extend(tokenizer.warnings);
     let model = Model { metadata, tensors, containers: checkpoint.containers.clone() };
     Ok(Adopted { model, warnings })
 }

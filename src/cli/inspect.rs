@@ -62,7 +62,11 @@ pub(super) fn cross_check(containers: &[PathBuf]) -> Result<Vec<String>> {
 fn print_model(model: &Model, list: bool) {
     print_containers("GGUF", &model.containers);
     for (key, value) in model.metadata.iter() {
-        println!("{} = {}", Printable(key), Printable(&report::metadata_value(value, MOST_ITEMS).to_string()));
+        println!(
+            "{} = {}",
+            Printable(key),
+            Printable(&report::metadata_value(value, MOST_ITEMS).to_string())
+        );
     }
     print_tensors(&model.tensors, list);
 }
@@ -128,7 +132,8 @@ fn tensors_json(format: &str, containers: &[PathBuf], tensors: &[Tensor], list: 
         "tensor_bytes": tensors.iter().map(Tensor::bytes).sum::<u64>(),
     });
     if list {
-        let one = |t: &Tensor| json!({ "name": t.name, "shape": t.shape().ne(), "dtype": t.dtype().to_string() });
+        let one =
+            |t: &Tensor| json!({ "name": t.name, "shape": t.shape().ne(), "dtype": t.dtype().to_string() });
         json["tensors"] = tensors.iter().map(one).collect();
     }
     json

@@ -75,7 +75,8 @@ impl Mixture {
 
 fn dtype(text: &str) -> Result<DType, String> {
     DType::from_name(text).ok_or_else(|| {
-        let names: Vec<&str> = DType::all().filter(|d| d.traits().encode.is_some()).map(|d| d.traits().name).collect();
+        let names: Vec<&str> =
+            DType::all().filter(|d| d.traits().encode.is_some()).map(|d| d.traits().name).collect();
         format!("there is no dtype '{text}'; those that can be written: {}", names.join(" "))
     })
 }

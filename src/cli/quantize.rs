@@ -31,17 +31,24 @@ fn request(words: &[String]) -> Result<Request> {
     let is_file = |word: &str| word.to_ascii_lowercase().ends_with(".gguf");
     let (input, rest) = words.split_first().ok_or_else(|| Error::usage("the input is missing"))?;
     let (output, rest) = match rest.split_first() {
-        Some((word, more)) if is_file(word) || (!more.is_empty() && Ftype::parse(word).is_err()) => (Some(word), more),
+        Some((word, more)) if is_file(word) || (!more.is_empty() && Ftype::parse(word).is_err()) => {
+            (Some(word), more)
+        }
         _ => (None, rest),
     };
-    let (word, rest) = rest.split_first().ok_or_else(|| Error::usage("the type is missing, such as Q4_K_M"))?;
+    let (word, rest) =
+        rest.split_first().ok_or_else(|| Error::usage("the type is missing, such as Q4_K_M"))?;
     let ftype = Ftype::parse(word)?;
     let threads = match rest {
         [] => None,
-        [n] => Some(n.parse().map_err(|_| {
-            Error::usage("the last argument must be a number of threads").found(n)
-        })?),
-        _ => return Err(Error::usage("there are too many arguments").expected("IN.gguf [OUT.gguf] TYPE [THREADS]")),
+        [n] => Some(
+            n.parse().map_err(|_| Error::usage("the last argument must be a number of threads").found(n))?,
+        ),
+        _ => {
+            return Err(
+                Error::usage("there are too many arguments").expected("IN.gguf [OUT.gguf] TYPE [THREADS]")
+            );
+        }
     };
     let input = PathBuf::from(input);
     let dir = input.parent().unwrap_or(Path::new(""));
@@ -85,7 +92,9 @@ mod tests {
 
     #[test]
     fn wrong_words_are_usage_errors() {
-        for words in ["in.gguf", "in.gguf out.gguf", "in.gguf Q4_0 many", "in.gguf out.gguf Q4_0 2 3", "in.gguf Q9"] {
+        for words in
+            ["in.gguf", "in.gguf out.gguf", "in.gguf Q4_0 many", "in.gguf out.gguf Q4_0 2 3", "in.gguf Q9"]
+        {
             assert_eq!(read(words).unwrap_err().kind().exit_code(), 2, "{words}");
         }
     }

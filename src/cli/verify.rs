@@ -23,11 +23,14 @@ pub(super) fn run(args: Args) -> Result<()> {
     let model = match ggraft_formats::open(&args.file)? {
         Input::Model(model) => model,
         Input::Checkpoint(_) => {
-            return Err(Error::usage("verify takes a GGUF file").file(&args.file).mend("use `ggraft inspect`"));
+            return Err(Error::usage("verify takes a GGUF file")
+                .file(&args.file)
+                .mend("use `ggraft inspect`"));
         }
     };
     let pool = options::thread_pool(args.threads)?;
-    let problems: Vec<Error> = pool.install(|| model.tensors.par_iter().filter_map(|t| finite(t).err()).collect());
+    let problems: Vec<Error> =
+        pool.install(|| model.tensors.par_iter().filter_map(|t| finite(t).err()).collect());
     if let Some(e) = Error::all(problems.into_iter().map(|e| e.file(&args.file)).collect()) {
         return Err(e);
     }
@@ -39,7 +42,8 @@ pub(super) fn run(args: Args) -> Result<()> {
 }
 
 fn finite(t: &Tensor) -> Result<()> {
-    let rows = usize::try_from(t.shape().rows()).map_err(|_| Error::invalid("too many rows").tensor(&t.name))?;
+    let rows =
+        usize::try_from(t.shape().rows()).map_err(|_| Error::invalid("too many rows").tensor(&t.name))?;
     let step = (CHUNK / t.row_bytes().max(1)).max(1);
     let all = (0..rows).into_par_iter().step_by(step).try_for_each(|start| {
         t.with_rows(start..rows.min(start + step), |bytes| {

@@ -38,7 +38,12 @@ fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) 
         )?;
     }
     if !fallbacks.is_empty() {
-        writeln!(out, "{} of {} tensor(s) required fallback quantization", fallbacks.len(), plan.steps.len())?;
+        writeln!(
+            out,
+            "{} of {} tensor(s) required fallback quantization",
+            fallbacks.len(),
+            plan.steps.len()
+        )?;
     }
     writeln!(
         out,
@@ -50,7 +55,12 @@ fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) 
     )?;
     let dir = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let free = fs4::available_space(dir).map_or(String::from("unknown"), size);
-    writeln!(out, "disk: {} needed, {free} free; memory: {} on {threads} threads", size(plan.total), size(plan.memory(threads)))
+    writeln!(
+        out,
+        "disk: {} needed, {free} free; memory: {} on {threads} threads",
+        size(plan.total),
+        size(plan.memory(threads))
+    )
 }
 
 /// Tensors and bytes by what becomes of them.

@@ -52,12 +52,18 @@ impl Kind {
         match self {
             Kind::Gaussian => trained,
             Kind::Bf16Gaussian => half::bf16::from_f32(trained).to_f32(),
-            Kind::ZeroRows if row.is_multiple_of(2) || random(row << 32 | column as u64 / 48).is_multiple_of(3) => 0.0,
+            Kind::ZeroRows
+                if row.is_multiple_of(2) || random(row << 32 | column as u64 / 48).is_multiple_of(3) =>
+            {
+                0.0
+            }
             Kind::ZeroRows => trained,
             Kind::ConstantRows => gaussian(row),
             Kind::Outlier if i % 256 == random(i / 256) % 256 => trained * (random(i) % 1000) as f32,
             Kind::Outlier => trained,
-            Kind::Denormals => f32::from_bits((random(i) & 0x807f_ffff) as u32 >> (row % 23) & 0x7f_ffff | sign(i)),
+            Kind::Denormals => {
+                f32::from_bits((random(i) & 0x807f_ffff) as u32 >> (row % 23) & 0x7f_ffff | sign(i))
+            }
             Kind::NegativeZeros if row % 4 == 1 && i % 29 == 0 => trained,
             Kind::NegativeZeros if row % 4 == 0 || random(i).is_multiple_of(2) => -0.0,
             Kind::NegativeZeros => 0.0,
