@@ -41,7 +41,9 @@ impl Checkpoint {
         let Some(file) = self.bytes(name)? else { return Ok(None) };
         match std::str::from_utf8(file.bytes()) {
             Ok(text) => Ok(Some(text.to_string())),
-            Err(e) => Err(Error::invalid("this is not UTF-8").file(file.path()).offset(e.valid_up_to() as u64)),
+            Err(e) => {
+                Err(Error::invalid("this is not UTF-8").file(file.path()).offset(e.valid_up_to() as u64))
+            }
         }
     }
 
@@ -63,7 +65,8 @@ impl Checkpoint {
 
 /// Parses the JSON text of `path`; an error names the line and column.
 pub fn parse_json(text: &[u8], path: &Path) -> Result<Value> {
-    serde_json::from_slice(text).map_err(|e| Error::invalid(format!("this is not valid JSON: {e}")).file(path))
+    serde_json::from_slice(text)
+        .map_err(|e| Error::invalid(format!("this is not valid JSON: {e}")).file(path))
 }
 
 /// Tensors under GGUF's names and the metadata that describes them.

@@ -275,7 +275,9 @@ impl Rows for Mapped {
     }
 
     fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
-        self.file.bytes().get(self.start + rows.start * self.row_bytes..self.start + rows.end * self.row_bytes)
+        self.file
+            .bytes()
+            .get(self.start + rows.start * self.row_bytes..self.start + rows.end * self.row_bytes)
     }
 }
 

@@ -1,0 +1,94 @@
+//! A SentencePiece-style BPE `tokenizer.json` (byte fallback) without its `tokenizer.model` -> the table of a
+//! "llama" vocabulary. Serves the door. Unlike convert_hf_to_gguf, which gives every token the score -1000 and
+//! so loses the order of the merges, the scores here are SentencePiece's: the runtime merges the neighbours
+//! whose union scores highest, so the n-th union of `merges` has the score -n.
+//! Specification: `tokenizer.json` of the `tokenizers` library; `BPE` scores of SentencePiece's trainer.
+
+use super::added;
+use super::bpe;
+use super::files::{self, Files};
+use super::table::{self, Table};
+use ggraft_formats::Result;
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+
+pub fn is_byte_fallback(json: &Value) -> bool {
+    let model = json.get("model");
+    let flag = model.and_then(|m| m.get("byte_fallback")).and_then(Value::as_bool);
+    // Older files do not name the type; a list of merges tells.
+    let bpe = model.is_some_and(|m| m.get("type").map_or(m.get("merges").is_some(), |t| t == "BPE"));
+    bpe && flag == Some(true)
+}
+
+/// The table of `json`, padded to `size` ids, with added tokens laid over it.
+pub fn table(files: &Files, json: &Value, size: Option<usize>, warnings: &mut Vec<String>) -> Result<Table> {
+    let vocab = bpe::vocab(files, json)?;
+    let merges = bpe::merge_pairs(files, json)?;
+    bpe::check_merges(files, &vocab, &merges)?;
+    let listed = added::of_tokenizer(files, json)?;
+    let n = bpe::table_len(files, &vocab, &listed, size)?;
+
+    let mut table = Table::holes(n, true);
+    let is_added: HashSet<&str> = listed.iter().map(|t| t.content.as_str()).collect();
+    let unknown = json.get("model").and_then(|m| m.get("unk_token")).and_then(Value::as_str);
+    let mut normal: Vec<(&str, u32)> = Vec::with_capacity(vocab.len());
+    for (&text, &id) in &vocab {
+        if is_byte(text) {
+            table.set(id as usize, text, table::BYTE, 0.0);
+        } else if Some(text) == unknown {
+            table.set(id as usize, text, table::UNKNOWN, 0.0);
+        } else if !is_added.contains(text) {
+            normal.push((text, id));
+        }
+    }
+    rank(&mut normal, &merges);
+    for (rank, &(text, id)) in normal.iter().enumerate() {
+        table.set(id as usize, text, table::NORMAL, -(rank as f32));
+    }
+    say_unlisted_unions(&normal, &merges, warnings);
+
+    let config = added::of_config(files)?;
+    for token in added::of_legacy(files)?.iter().chain(&listed).chain(&config) {
+        table.overlay(token, warnings);
+    }
+    table.warn_duplicates(warnings);
+    Ok(table)
+}
+
+/// Orders pieces by the first merge that makes them; a trainer gives out ids in that order, and then pieces that
+/// no merge makes (characters) keep the place that their id has, as in SentencePiece.
+fn rank(normal: &mut [(&str, u32)], merges: &[(&str, &str)]) {
+    normal.sort_by_key(|&(_, id)| id);
+    let mut first: HashMap<String, usize> = HashMap::with_capacity(merges.len());
+    for (rank, (left, right)) in merges.iter().enumerate() {
+        first.entry(format!("{left}{right}")).or_insert(rank);
+    }
+    let ranks: Vec<usize> = normal.iter().filter_map(|(text, _)| first.get(*text).copied()).collect();
+    if !ranks.is_sorted() {
+        normal.sort_by_key(|&(text, id)| (first.get(text).copied().unwrap_or(usize::MAX), id));
+    }
+}
+
+/// The runtime joins any two pieces whose union is a piece; a `tokenizer.json` that was not made from a
+/// SentencePiece model may list fewer merges, and then text can be split differently.
+fn say_unlisted_unions(normal: &[(&str, u32)], merges: &[(&str, &str)], warnings: &mut Vec<String>) {
+    let pieces: HashSet<&str> = normal.iter().map(|(text, _)| *text).collect();
+    let listed: HashSet<(&str, &str)> = merges.iter().copied().collect();
+    let splits = |text| str::char_indices(text).skip(1).map(move |(at, _)| text.split_at(at));
+    let unlisted =
+        |(l, r): &(&str, &str)| pieces.contains(l) && pieces.contains(r) && !listed.contains(&(*l, *r));
+    let mut unlisted = normal.iter().flat_map(|&(text, _)| splits(text)).filter(unlisted);
+    if let Some((left, right)) = unlisted.next() {
+        let n = unlisted.count() + 1;
+        warnings.push(format!(
+            "{}: the runtime also joins {n} pairs that `merges` does not list, the first '{left}' and '{right}': text may be split otherwise; a tokenizer.model would tell the scores",
+            files::TOKENIZER
+        ));
+    }
+}
+
+/// `<0x00>` to `<0xFF>`.
+fn is_byte(text: &str) -> bool {
+    let hex = text.strip_prefix("<0x").and_then(|t| t.strip_suffix('>'));
+    hex.is_some_and(|hex| hex.len() == 2 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+}

@@ -1,0 +1,159 @@
+//! The tokenizer files of a Hugging Face checkpoint as the `tokenizer.*` metadata of GGUF, equal to what
+//! `convert_hf_to_gguf.py` (llama.cpp v0.5.0) writes, but for what `spm` and `template` say they do better.
+//! Serves `arch` (conversion) and `merge` (comparing vocabularies). The source is the first of: the
+//! SentencePiece `tokenizer.model`, a `tokenizer.json` with byte fallback, a byte-level BPE `tokenizer.json`.
+
+mod added;
+mod bpe;
+mod fallback;
+mod files;
+mod pre;
+mod shapes;
+mod special;
+pub mod spm;
+mod table;
+mod template;
+mod tokens;
+
+pub use tokens::Tokens;
+
+use files::Files;
+use ggraft_formats::{Checkpoint, Error, Metadata, Result};
+use serde_json::Value;
+use special::Special;
+
+/// What a user may decide about a vocabulary.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `tokenizer.ggml.pre` of a byte-level BPE vocabulary, instead of detecting it.
+    pub pre: Option<String>,
+}
+
+/// The metadata of a vocabulary, and what a user should know about it.
+#[derive(Debug)]
+pub struct Tokenizer {
+    /// All `tokenizer.*` keys, in the order in which the converter writes them.
+    pub metadata: Metadata,
+    /// What was ignored, replaced or chosen, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// The model classes that the converter treats as llama; these read `add_prefix_space` and know two quirks.
+const LLAMA: [&str; 9] = [
+    "LLaMAForCausalLM",
+    "LlamaForCausalLM",
+    "LlamaModel",
+    "MistralForCausalLM",
+    "MixtralForCausalLM",
+    "VLlama3ForCausalLM",
+    "LlavaForConditionalGeneration",
+    "VoxtralForConditionalGeneration",
+    "IQuestCoderForCausalLM",
+];
+
+/// Code Llama's vocabulary, and the end-of-turn token that only it has.
+const CODE_LLAMA: (u64, u32) = (32016, 32010);
+/// The vocabulary of the small Granite code models, whose BOS must not be added.
+const GRANITE_SMALL: u64 = 49152;
+
+/// The vocabulary of `checkpoint`, whose `config.json` is `config`.
+///
+/// # Errors
+/// Missing or malformed tokenizer files, more tokens than `vocab_size`, an unknown pre-tokenizer; each names
+/// the file, the key and the mend.
+pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> Result<Tokenizer> {
+    let files = Files::open(checkpoint)?;
+    let mut out = Tokenizer { metadata: Metadata::new(), warnings: Vec::new() };
+    let llama = is_llama(config);
+    if let Some(prefix) = files.config("add_prefix_space").and_then(Value::as_bool).filter(|_| llama) {
+        out.metadata.set("tokenizer.ggml.add_space_prefix", prefix);
+    }
+    if let Some(pre) = &options.pre {
+        pre::check(pre)?;
+    }
+
+    let size = vocab_size(config, checkpoint)?;
+    let special = if let Some(model) = checkpoint.bytes("tokenizer.model")? {
+        let table = spm::table(&files, model.bytes(), size, &mut out.warnings)?;
+        let n = table.len();
+        table.write("llama", "default", &mut out.metadata);
+        Special::read(&files, config, Some(n), &mut out.warnings)?
+    } else if let Some(json) = files.tokenizer.as_ref().filter(|json| fallback::is_byte_fallback(json)) {
+        let table = fallback::table(&files, json, size, &mut out.warnings)?;
+        let n = table.len();
+        table.write("llama", "default", &mut out.metadata);
+        Special::read(&files, config, Some(n), &mut out.warnings)?
+    } else if let Some(json) = &files.tokenizer {
+        let name = match &options.pre {
+            Some(pre) => pre.clone(),
+            None => pre::detect(&files, json, &mut out.warnings)?,
+        };
+        let (table, merges) = bpe::table(&files, json, size, &mut out.warnings)?;
+        table.write("gpt2", &name, &mut out.metadata);
+        out.metadata.set("tokenizer.ggml.merges", merges);
+        Special::read(&files, config, None, &mut out.warnings)?
+    } else {
+        return Err(missing(checkpoint));
+    };
+    special.write(&mut out.metadata, &mut out.warnings);
+    template::write(&files, &mut out)?;
+    special.write_normalizer(&mut out.metadata);
+    if llama {
+        quirks(size, &mut out.metadata);
+    }
+    Ok(out)
+}
+
+fn is_llama(config: &Value) -> bool {
+    let class = config.get("architectures").and_then(|a| a.get(0)).and_then(Value::as_str);
+    class.is_some_and(|class| LLAMA.contains(&class))
+}
+
+fn quirks(size: Option<usize>, metadata: &mut Metadata) {
+    let size = size.map(|n| n as u64);
+    if size == Some(CODE_LLAMA.0) {
+        metadata.set("tokenizer.ggml.eot_token_id", CODE_LLAMA.1);
+    }
+    if size == Some(GRANITE_SMALL) {
+        metadata.set("tokenizer.ggml.add_bos_token", false);
+    }
+}
+
+/// The number of embedding rows that `config.json` declares; `None` if it does not.
+fn vocab_size(config: &Value, checkpoint: &Checkpoint) -> Result<Option<usize>> {
+    let inner = config.get("text_config").and_then(|text| text.get("vocab_size"));
+    let Some(value) = inner.or_else(|| config.get("vocab_size")).filter(|v| !v.is_null()) else {
+        return Ok(None);
+    };
+    // Ids are i32 in the runtime, and every id up to the size costs memory here.
+    match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
+        Some(0) => Ok(None),
+        Some(n) if n <= table::MAX_TOKENS => Ok(Some(n)),
+        _ => Err(Error::invalid("`vocab_size` is not a plausible number of tokens")
+            .file(&checkpoint.dir.join("config.json"))
+            .expected(format!("an integer up to {}", table::MAX_TOKENS))
+            .found(value)
+            .mend("take config.json from the model's repository")),
+    }
+}
+
+fn missing(checkpoint: &Checkpoint) -> Error {
+    let there = |name: &str| checkpoint.dir.join(name).is_file();
+    if there("tekken.json") {
+        return Error::unsupported("the only tokenizer here is Mistral's tekken.json")
+            .file(&checkpoint.dir.join("tekken.json"))
+            .mend("add the tokenizer.json of the model's Hugging Face repository");
+    }
+    if there("vocab.json") && there("merges.txt") {
+        return Error::unsupported("the tokenizer is kept as vocab.json and merges.txt only")
+            .file(&checkpoint.dir.join("vocab.json"))
+            .mend("save it as tokenizer.json: AutoTokenizer.from_pretrained(dir).save_pretrained(dir)");
+    }
+    Error::invalid("no tokenizer files")
+        .file(&checkpoint.dir)
+        .expected("tokenizer.model or tokenizer.json")
+        .found("neither")
+        .mend(
+            "copy tokenizer.model or tokenizer.json (and tokenizer_config.json) from the model's repository",
+        )
+}

@@ -1,0 +1,131 @@
+//! SentencePiece's `tokenizer.model` -> the table of a "llama" vocabulary. Serves the door, and tests that
+//! write a model. Specification: `sentencepiece_model.proto` (proto2; only the fields used here are declared),
+//! convert_hf_to_gguf `_create_vocab_sentencepiece`, whose odd choice to type user-defined pieces as normal
+//! ones is kept: the files that name added tokens decide.
+
+use super::added;
+use super::files::Files;
+use super::table::{self, Table};
+use bstr::BString;
+use ggraft_formats::{Error, Result};
+use prost::Message;
+
+/// A whole SentencePiece model.
+#[derive(Clone, PartialEq, Message)]
+pub struct ModelProto {
+    /// One piece an id, from 0.
+    #[prost(message, repeated, tag = "1")]
+    pub pieces: Vec<Piece>,
+    #[prost(message, optional, tag = "2")]
+    pub trainer_spec: Option<TrainerSpec>,
+    #[prost(message, optional, tag = "3")]
+    pub normalizer_spec: Option<NormalizerSpec>,
+}
+
+/// One piece of text.
+#[derive(Clone, PartialEq, Message)]
+pub struct Piece {
+    #[prost(bytes = "vec", optional, tag = "1")]
+    pub piece: Option<Vec<u8>>,
+    /// Log probability (unigram), or minus the rank of the merge that makes the piece (BPE).
+    #[prost(float, optional, tag = "2")]
+    pub score: Option<f32>,
+    /// `llama_token_type` has the same numbers. Normal if absent.
+    #[prost(int32, optional, tag = "3")]
+    pub r#type: Option<i32>,
+}
+
+/// How the model was trained.
+#[derive(Clone, PartialEq, Message)]
+pub struct TrainerSpec {
+    /// 1 unigram (the default), 2 BPE, 3 word, 4 char.
+    #[prost(int32, optional, tag = "3", default = "1")]
+    pub model_type: Option<i32>,
+    #[prost(int32, optional, tag = "4", default = "8000")]
+    pub vocab_size: Option<i32>,
+    #[prost(bool, optional, tag = "35")]
+    pub byte_fallback: Option<bool>,
+    #[prost(int32, optional, tag = "40", default = "0")]
+    pub unk_id: Option<i32>,
+    #[prost(int32, optional, tag = "41", default = "1")]
+    pub bos_id: Option<i32>,
+    #[prost(int32, optional, tag = "42", default = "2")]
+    pub eos_id: Option<i32>,
+    #[prost(int32, optional, tag = "43", default = "-1")]
+    pub pad_id: Option<i32>,
+}
+
+/// What happens to the text before it is split.
+#[derive(Clone, PartialEq, Message)]
+pub struct NormalizerSpec {
+    #[prost(string, optional, tag = "1")]
+    pub name: Option<String>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub precompiled_charsmap: Option<Vec<u8>>,
+    #[prost(bool, optional, tag = "3", default = "true")]
+    pub add_dummy_prefix: Option<bool>,
+    #[prost(bool, optional, tag = "4", default = "true")]
+    pub remove_extra_whitespaces: Option<bool>,
+}
+
+const BPE: i32 = 2;
+
+/// The table of `model` (the bytes of `tokenizer.model`), padded or cut to `size` ids, with added tokens laid over it.
+pub fn table(files: &Files, model: &[u8], size: Option<usize>, warnings: &mut Vec<String>) -> Result<Table> {
+    let path = files.path("tokenizer.model");
+    let model = ModelProto::decode(model).map_err(|e| {
+        Error::invalid(format!("this is not a SentencePiece model: {e}"))
+            .file(&path)
+            .mend("take it from the model's repository again; if it is a tiktoken file, remove it, tokenizer.json is used then")
+    })?;
+    if model.pieces.is_empty() {
+        return Err(Error::invalid("the SentencePiece model has no pieces")
+            .file(&path)
+            .mend("take it from the model's repository again"));
+    }
+    say_what_the_runtime_ignores(&model, files.config("add_prefix_space").is_some(), warnings);
+
+    let n = size.unwrap_or(model.pieces.len());
+    if let Some(more) = model.pieces.len().checked_sub(n).filter(|more| *more > 0) {
+        warnings.push(format!("tokenizer.model: its last {more} pieces are dropped: vocab_size is {n}"));
+    }
+    let mut table = Table::holes(n, true);
+    for (id, piece) in model.pieces.iter().take(n).enumerate() {
+        let text = piece.piece.as_deref().unwrap_or_default();
+        if text.is_empty() || std::str::from_utf8(text).is_err() {
+            return Err(Error::invalid(format!("piece {id} is empty or not UTF-8"))
+                .file(&path)
+                .found(BString::from(text))
+                .mend("take the file from the model's repository again"));
+        }
+        table.set(id, text, kind(piece), piece.score.unwrap_or_default());
+    }
+    for token in added::of_legacy(files)?.iter().chain(&added::of_config(files)?) {
+        table.overlay(token, warnings);
+    }
+    table.warn_duplicates(warnings);
+    Ok(table)
+}
+
+fn kind(piece: &Piece) -> i32 {
+    match piece.r#type {
+        Some(kind @ (table::UNKNOWN | table::CONTROL | table::UNUSED | table::BYTE)) => kind,
+        _ => table::NORMAL,
+    }
+}
+
+/// The "llama" tokenizer of the runtime merges by score and adds a space before the text, whatever the model says.
+fn say_what_the_runtime_ignores(model: &ModelProto, prefix_is_set: bool, warnings: &mut Vec<String>) {
+    let trainer = model.trainer_spec.clone().unwrap_or_default();
+    if trainer.model_type() != BPE {
+        let kind = trainer.model_type();
+        warnings.push(format!(
+            "tokenizer.model: its model type is {kind}, not BPE (2): the runtime merges by score and may split text otherwise"
+        ));
+    }
+    if !model.normalizer_spec.clone().unwrap_or_default().add_dummy_prefix() && !prefix_is_set {
+        warnings.push(
+            "tokenizer.model: it adds no space before the text, but the runtime does unless tokenizer.ggml.add_space_prefix is false".into(),
+        );
+    }
+}
