@@ -7,4 +7,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod arch;
+pub mod cli;
+pub mod ftype;
+pub mod merge;
+pub mod pipeline;
+pub mod report;
 pub mod vocab;
