@@ -3,8 +3,8 @@
 
 use crate::arch;
 use crate::ftype::{self, Ftype};
-use crate::merge::{self, Fate, Method, Vector, Verdict};
-use ggraft_formats::gguf::{self, Layout, Watch};
+use crate::merge::{Fate, Graft, Method, Vector, Verdict};
+use ggraft_formats::gguf::{self, Layout, Output, Watch};
 use ggraft_formats::{DType, Error, Input, Kind, Model, Result, Shape};
 use std::path::{Path, PathBuf};
 
@@ -68,13 +68,25 @@ pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
     assign(input, sources, None, target)
 }
 
-/// Plans the merge of `vectors` onto `onto`.
-pub fn graft(onto: Loaded, vectors: Vec<Vector>, method: &'static Method, target: &Target) -> Result<Plan> {
+/// Plans the merge of `vectors` onto `onto`, with each set of weights (one a vector) and for each target.
+pub fn graft(
+    onto: Loaded,
+    vectors: &[Vector],
+    method: &'static Method,
+    weights: &[Vec<f64>],
+    targets: &[Target],
+) -> Result<Vec<Plan>> {
     let sources = dtypes(&onto.model);
-    let grafted = merge::graft(onto.model, vectors, method)?;
-    let notes = [onto.notes, grafted.notes].concat();
-    let merged = Loaded { model: grafted.model, notes, is_gguf: onto.is_gguf };
-    assign(merged, sources, Some(grafted.verdicts), target)
+    let graft = Graft::new(onto.model, vectors, method)?;
+    let notes = [onto.notes, graft.notes.clone()].concat();
+    let mut plans = Vec::with_capacity(weights.len() * targets.len());
+    for weights in weights {
+        for target in targets {
+            let merged = Loaded { model: graft.model(weights)?, notes: notes.clone(), is_gguf: onto.is_gguf };
+            plans.push(assign(merged, sources.clone(), Some(graft.verdicts()), target)?);
+        }
+    }
+    Ok(plans)
 }
 
 fn dtypes(model: &Model) -> Vec<DType> {
@@ -82,12 +94,7 @@ fn dtypes(model: &Model) -> Vec<DType> {
 }
 
 /// Gives every tensor its final dtype and place. `sources` are the dtypes that the tensors had in their files.
-fn assign(
-    input: Loaded,
-    sources: Vec<DType>,
-    verdicts: Option<Vec<Verdict>>,
-    target: &Target,
-) -> Result<Plan> {
+fn assign(input: Loaded, sources: Vec<DType>, verdicts: Option<&[Verdict]>, target: &Target) -> Result<Plan> {
     let mut model = input.model;
     if !input.is_gguf {
         // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
@@ -97,7 +104,7 @@ fn assign(
     let assignments = ftype::assign(&ftype::Facts::of(&model)?, target.ftype, &target.options)?;
     let mut parts = Vec::with_capacity(model.tensors.len());
     for (i, (tensor, given)) in model.tensors.into_iter().zip(assignments).enumerate() {
-        let verdict = verdicts.as_ref().and_then(|v| v.get(i)).copied();
+        let verdict = verdicts.and_then(|v| v.get(i)).copied();
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
@@ -131,13 +138,17 @@ fn requantizing(name: &str, from: DType, to: DType) -> Result<()> {
         .mend("start from the F16, BF16 or F32 model, or give --allow-requantize and accept the loss"))
 }
 
-/// Writes the plan to `path`, whose directory is made if it is missing.
-pub fn write(plan: &Plan, path: &Path, inputs: &[&Path], force: bool, watch: &dyn Watch) -> Result<()> {
-    check_output(path, inputs, force)?;
-    if let Some(dir) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(&e, dir))?;
+/// Writes each plan to its path, whose directory is made if it is missing; the inputs are read once for all.
+pub fn write(plans: &[(Plan, PathBuf)], inputs: &[&Path], force: bool, watch: &dyn Watch) -> Result<()> {
+    for (_, path) in plans {
+        check_output(path, inputs, force)?;
+        if let Some(dir) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            std::fs::create_dir_all(dir).map_err(|e| Error::io(&e, dir))?;
+        }
     }
-    gguf::write(&plan.model, path, watch)
+    let outputs: Vec<Output<'_>> =
+        plans.iter().map(|(plan, path)| Output { model: &plan.model, path }).collect();
+    gguf::write(&outputs, watch)
 }
 
 /// Refuses an output that is an input, is a directory, or exists without `force`.
@@ -194,16 +205,17 @@ impl Plan {
         longest * per_weight * threads as u64
     }
 
-    /// The file name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`.
-    pub fn file_name(&self) -> PathBuf {
+    /// The file name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`; `mark` tells
+    /// outputs apart that differ in something else, and stands before the encoding.
+    pub fn file_name(&self, mark: Option<&str>) -> PathBuf {
         let m = &self.model.metadata;
         let part =
             |key: &str| m.str(key).map(|s| s.trim().replace([' ', '/', '\\'], "-")).filter(|s| !s.is_empty());
         let name =
             part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
         let rest = ["general.size_label", "general.finetune", "general.version"].into_iter().filter_map(part);
-        let parts: Vec<String> =
-            [name].into_iter().chain(rest).chain([self.ftype.name.to_string()]).collect();
+        let end = mark.into_iter().chain([self.ftype.name]).map(String::from);
+        let parts: Vec<String> = [name].into_iter().chain(rest).chain(end).collect();
         PathBuf::from(parts.join("-") + ".gguf")
     }
 }

@@ -1,6 +1,6 @@
 //! The algebra of the merge against a readable f64 oracle, bit for bit.
 
-use ggraft::merge::{CHAT_VECTOR, Fate, Grafted, Vector, graft};
+use ggraft::merge::{CHAT_VECTOR, Fate, Graft, Vector};
 use ggraft_formats::{DType, Metadata, Model, Result, Shape, Tensor};
 
 const NAME: &str = "blk.0.attn_q.weight";
@@ -40,15 +40,15 @@ fn decode(t: &Tensor) -> Vec<f32> {
     out
 }
 
-fn merged(cp: Model, chat: Model, base: Model, weight: f64) -> Result<Grafted> {
-    graft(cp, vec![Vector { chat, base, weight }], CHAT_VECTOR)
+fn graft(cp: Model, chat: Model, base: Model) -> Result<Graft> {
+    Graft::new(cp, &[Vector { chat, base }], CHAT_VECTOR)
 }
 
 /// All weights of the merge of three models of these values and dtypes.
 fn merge(cp: (&[f32], DType), chat: (&[f32], DType), base: (&[f32], DType), w: f64) -> Vec<f32> {
-    let out = merged(model(cp.0, cp.1), model(chat.0, chat.1), model(base.0, base.1), w).unwrap();
-    assert_eq!(out.verdicts[0].fate, Fate::Merged);
-    decode(&out.model.tensors[0])
+    let graft = graft(model(cp.0, cp.1), model(chat.0, chat.1), model(base.0, base.1)).unwrap();
+    assert_eq!(graft.verdicts()[0].fate, Fate::Merged);
+    decode(&graft.model(&[w]).unwrap().tensors[0])
 }
 
 /// `out = CP + w * (chat - base)` as the README states it: in f64, rounded once; no change where the vector is
@@ -123,9 +123,9 @@ fn cp_equal_to_base_gives_chat() {
 fn an_overflow_is_an_error_with_its_place() {
     let mut chat = vec![0.0; 32 * 64];
     chat[64 + 5] = f32::MAX;
-    let out =
-        merged(model(&chat, DType::F32), model(&chat, DType::F32), model(&vec![0.0; 2048], DType::F32), 1.0);
-    let tensor = &out.unwrap().model.tensors[0];
+    let zero = vec![0.0; 32 * 64];
+    let [cp, base] = [&chat, &zero].map(|v| model(v, DType::F32));
+    let tensor = &graft(cp.clone(), cp, base).unwrap().model(&[1.0]).unwrap().tensors[0];
     let e = tensor.decode_rows(0..32, &mut vec![0.0; 2048]).unwrap_err();
     assert_eq!(
         e.to_string(),
@@ -143,7 +143,7 @@ fn models_that_do_not_belong_together() {
         Tensor::in_memory(NAME, shape, &weights(2)).unwrap(),
         Tensor::in_memory("blk.0.attn_q.bias", Shape::new(&[4]).unwrap(), &[0.0; 4]).unwrap(),
     ];
-    let e = merged(cp.clone(), chat, cp.clone(), 1.0).err().unwrap();
+    let e = graft(cp.clone(), chat, cp.clone()).err().unwrap();
     assert_eq!(e.kind().exit_code(), 3);
     assert_eq!(
         e.to_string(),
@@ -153,6 +153,6 @@ fn models_that_do_not_belong_together() {
     );
     let mut base = cp.clone();
     base.metadata.set("general.architecture", "qwen2");
-    let e = merged(cp.clone(), cp, base, 1.0).err().unwrap();
+    let e = graft(cp.clone(), cp, base).err().unwrap();
     assert_eq!(e.to_string(), "base has another architecture than CP: expected llama, found qwen2");
 }

@@ -1,14 +1,18 @@
 //! What the writer writes, every reader reads back the same: ours, and gguf-rs.
 
-use ggraft_formats::gguf::{self, Header, Watch};
+use ggraft_formats::gguf::{self, Header, Output, Watch};
 use ggraft_formats::mmap::Mapping;
-use ggraft_formats::{Array, DType, Input, Metadata, Model, Shape, Tensor, Value, open};
+use ggraft_formats::{Array, DType, Input, Metadata, Model, Result, Shape, Tensor, Value, open};
 use std::path::Path;
 
 struct Silent;
 
 impl Watch for Silent {
-    fn advance(&self, _index: usize, _bytes: u64, _finished: bool) {}
+    fn advance(&self, _output: usize, _index: usize, _bytes: u64, _finished: bool) {}
+}
+
+fn write(model: &Model, path: &Path) -> Result<()> {
+    gguf::write(&[Output { model, path }], &Silent)
 }
 
 /// A value of every type, scalar and in an array, with the corners of each.
@@ -63,7 +67,7 @@ fn tensors() -> Vec<Tensor> {
 }
 
 fn written(model: &Model, path: &Path) -> Model {
-    gguf::write(model, path, &Silent).unwrap();
+    write(model, path).unwrap();
     match open(path).unwrap() {
         Input::Model(model) => model,
         Input::Checkpoint(_) => panic!("not a GGUF"),
@@ -103,14 +107,14 @@ fn metadata_and_tensors_come_back() {
 fn the_bytes_do_not_depend_on_the_threads() {
     let dir = tempfile::tempdir().unwrap();
     let model = Model { metadata: every_type(), tensors: tensors(), containers: Vec::new() };
-    let write = |threads: usize| {
+    let written = |threads: usize| {
         let path = dir.path().join(format!("{threads}.gguf"));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| gguf::write(&model, &path, &Silent)).unwrap();
+        pool.install(|| write(&model, &path)).unwrap();
         std::fs::read(path).unwrap()
     };
-    let one = write(1);
-    assert!(one == write(2) && one == write(7));
+    let one = written(1);
+    assert!(one == written(2) && one == written(7));
 }
 
 #[test]
@@ -136,7 +140,7 @@ fn a_failed_write_leaves_nothing() {
     let values = [1.0, f32::NAN, 2.0, 3.0];
     let bad = Tensor::in_memory("bad.weight", Shape::new(&[2, 2]).unwrap(), &values).unwrap().checked();
     let model = Model { metadata: Metadata::new(), tensors: vec![bad], containers: Vec::new() };
-    let e = gguf::write(&model, &dir.path().join("x.gguf"), &Silent).unwrap_err().to_string();
+    let e = write(&model, &dir.path().join("x.gguf")).unwrap_err().to_string();
     assert!(
         e.contains("tensor 'bad.weight': the weights must be finite: found NaN at row 0, column 1; 1 of 4"),
         "{e}"
@@ -155,7 +159,7 @@ fn split_files_are_read_by_their_first_part() {
         metadata.set("split.tensors.count", 4i32);
         let path = dir.path().join(format!("m-{:05}-of-00002.gguf", no + 1));
         let model = Model { metadata, tensors: tensors.to_vec(), containers: Vec::new() };
-        gguf::write(&model, &path, &Silent).unwrap();
+        write(&model, &path).unwrap();
         path
     };
     let (first, second) = (part(0, &all[..1]), part(1, &all[1..]));

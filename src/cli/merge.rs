@@ -1,29 +1,33 @@
 //! `ggraft merge`: the main job.
 
 use super::options::{self, Mixture, Output};
+use crate::arch;
 use crate::ftype::Ftype;
 use crate::merge::{CHAT_VECTOR, Vector};
-use crate::{arch, pipeline};
+use crate::pipeline::{self, Plan};
 use ggraft_formats::Result;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The pre-trained parent of both other models: a Hugging Face directory, a .safetensors or a .gguf file
-    #[arg(long, value_name = "MODEL")]
-    base: PathBuf,
+    #[arg(long, value_name = "MODEL", required_unless_present = "vector")]
+    base: Option<PathBuf>,
     /// The chat model that was made from the base
-    #[arg(long, value_name = "MODEL")]
-    chat: PathBuf,
+    #[arg(long, value_name = "MODEL", required_unless_present = "vector")]
+    chat: Option<PathBuf>,
     /// CP: the continually pre-trained model that gets the chat vector
     #[arg(long, value_name = "MODEL", visible_alias = "cp")]
     onto: PathBuf,
-    /// How much of the chat vector to add
-    #[arg(short, long, value_name = "W", default_value = "1.0", allow_negative_numbers = true, value_parser = weight)]
-    weight: f64,
-    /// Output type: Q4_K_M, Q8_0, F16, …
-    #[arg(long = "type", value_name = "TYPE", value_parser = options::ftype)]
-    ftype: &'static Ftype,
+    /// How much of the chat vector to add; several, as 0.5,0.7,1.0, give an output each
+    #[arg(short, long, value_name = "W", default_value = "1.0", allow_hyphen_values = true, value_delimiter = ',', value_parser = weight)]
+    weight: Vec<f64>,
+    /// A vector with a weight of its own; may be given several times, instead of --chat, --base and --weight
+    #[arg(long, value_name = "CHAT:BASE:W", conflicts_with_all = ["base", "chat", "weight"], value_parser = vector)]
+    vector: Vec<VectorPaths>,
+    /// Output type: Q4_K_M, Q8_0, F16, …; several, as Q4_K_M,Q8_0, give an output each
+    #[arg(long = "type", value_name = "TYPE", required = true, value_delimiter = ',', value_parser = options::ftype)]
+    ftypes: Vec<&'static Ftype>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
@@ -33,6 +37,14 @@ pub(super) struct Args {
     output: Output,
 }
 
+/// The two models of a vector, and its weight.
+#[derive(Clone, Debug)]
+struct VectorPaths {
+    chat: PathBuf,
+    base: PathBuf,
+    weight: f64,
+}
+
 fn weight(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(w) if w.is_finite() => Ok(w),
@@ -40,13 +52,59 @@ fn weight(text: &str) -> Result<f64, String> {
     }
 }
 
+fn vector(text: &str) -> Result<VectorPaths, String> {
+    let parts: Vec<&str> = text.rsplitn(3, ':').collect();
+    let [w, base, chat] = parts[..] else { return Err(String::from("expected CHAT:BASE:W")) };
+    Ok(VectorPaths { chat: chat.into(), base: base.into(), weight: weight(w)? })
+}
+
 pub(super) fn run(args: Args) -> Result<()> {
-    let options = arch::Options { pre: args.pre };
+    let options = arch::Options { pre: args.pre.clone() };
+    let (paths, weights) = vectors(&args);
     let onto = pipeline::load(&args.onto, &options)?;
-    let chat = pipeline::load(&args.chat, &options)?;
-    let base = pipeline::load(&args.base, &options)?;
-    let vector = Vector { chat: chat.model, base: base.model, weight: args.weight };
-    let plan = pipeline::graft(onto, vec![vector], CHAT_VECTOR, &args.mixture.target(args.ftype))?;
-    let output = args.output.output.unwrap_or_else(|| plan.file_name());
-    options::carry_out(&plan, &output, &[&args.onto, &args.chat, &args.base], &args.output.run)
+    let mut vectors = Vec::with_capacity(paths.len());
+    for (chat, base) in &paths {
+        vectors.push(Vector {
+            chat: pipeline::load(chat, &options)?.model,
+            base: pipeline::load(base, &options)?.model,
+        });
+    }
+    let targets: Vec<_> = args.ftypes.iter().map(|ftype| args.mixture.target(ftype)).collect();
+    let plans = pipeline::graft(onto, &vectors, CHAT_VECTOR, &weights, &targets)?;
+    let named = plans.into_iter().enumerate().map(|(i, plan)| {
+        let weights = &weights[i / targets.len()];
+        let path = output(&args, &plan, weights);
+        (plan, path)
+    });
+    let inputs: Vec<&Path> =
+        paths.iter().flat_map(|(chat, base)| [chat.as_path(), base]).chain([args.onto.as_path()]).collect();
+    options::carry_out(&named.collect::<Vec<_>>(), &inputs, &args.output.run)
+}
+
+/// The models of each vector, and the sets of weights, one a vector, that are asked for.
+fn vectors(args: &Args) -> (Vec<(PathBuf, PathBuf)>, Vec<Vec<f64>>) {
+    match (&args.chat, &args.base) {
+        (Some(chat), Some(base)) => {
+            (vec![(chat.clone(), base.clone())], args.weight.iter().map(|w| vec![*w]).collect())
+        }
+        _ => (
+            args.vector.iter().map(|v| (v.chat.clone(), v.base.clone())).collect(),
+            vec![args.vector.iter().map(|v| v.weight).collect()],
+        ),
+    }
+}
+
+/// Where an output goes: `-o` with `{type}` and `{weight}` filled in, or by convention, with the weight if there
+/// are several.
+fn output(args: &Args, plan: &Plan, weights: &[f64]) -> PathBuf {
+    let weights: Vec<String> = weights.iter().map(f64::to_string).collect();
+    let weight = weights.join("+");
+    match &args.output.output {
+        Some(path) => {
+            let text = path.to_string_lossy();
+            PathBuf::from(text.replace("{type}", plan.ftype.name).replace("{weight}", &weight))
+        }
+        None if args.weight.len() > 1 => plan.file_name(Some(&format!("w{weight}"))),
+        None => plan.file_name(None),
+    }
 }

@@ -86,31 +86,46 @@ pub(super) fn ftype(text: &str) -> Result<&'static Ftype, String> {
     Ftype::parse(text).map_err(|e| e.to_string())
 }
 
-/// Shows the plan and, unless this is a dry run, carries it out. The output's path is the result on stdout.
-pub(super) fn carry_out(plan: &Plan, output: &Path, inputs: &[&Path], run: &Run) -> Result<()> {
+/// Shows the plans and, unless this is a dry run, carries them out in one pass. The outputs' paths are the
+/// result on stdout; with `--json` the plans are.
+pub(super) fn carry_out(plans: &[(Plan, PathBuf)], inputs: &[&Path], run: &Run) -> Result<()> {
     let pool = thread_pool(run.threads)?;
     let threads = pool.current_num_threads();
+    distinct(plans)?;
     if !run.quiet {
-        report::print_plan(plan, output, threads);
+        plans.iter().for_each(|(plan, path)| report::print_plan(plan, path, threads));
     }
     if run.json {
-        println!("{}", report::plan_json(plan, output, threads));
+        plans.iter().for_each(|(plan, path)| println!("{}", report::plan_json(plan, path, threads)));
     }
     if run.dry_run {
-        return pipeline::check_output(output, inputs, run.force);
+        return plans.iter().try_for_each(|(_, path)| pipeline::check_output(path, inputs, run.force));
     }
     let start = Instant::now();
-    let progress = report::Progress::new(plan, run.quiet);
-    let done = pool.install(|| pipeline::write(plan, output, inputs, run.force, &progress));
+    let progress = report::Progress::new(plans.iter().map(|(plan, _)| plan), run.quiet);
+    let done = pool.install(|| pipeline::write(plans, inputs, run.force, &progress));
     progress.finish();
     done?;
-    if !run.quiet {
-        report::print_summary(plan, output, start.elapsed());
-    }
-    if !run.json {
-        println!("{}", output.display());
+    for (plan, path) in plans {
+        if !run.quiet {
+            report::print_summary(plan, path, start.elapsed());
+        }
+        if !run.json {
+            println!("{}", path.display());
+        }
     }
     Ok(())
+}
+
+/// Several outputs need several names.
+fn distinct(plans: &[(Plan, PathBuf)]) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    match plans.iter().find(|(_, path)| !seen.insert(path)) {
+        None => Ok(()),
+        Some((_, path)) => Err(Error::usage("several outputs would have this name")
+            .file(path)
+            .mend("put {type} and {weight} into the name that you give with -o")),
+    }
 }
 
 /// A pool of `threads`, by default one for each core.

@@ -9,20 +9,20 @@ mod task_arithmetic;
 
 use crate::vocab::Tokens;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
+use rows::{Merged, Sources};
 use std::sync::Arc;
 
-/// One source of change: the difference between a model and its parent, and how much of it to take.
+/// A direction of change: the difference between a chat model and its parent.
 pub struct Vector {
     pub chat: Model,
     pub base: Model,
-    /// `w`, exactly as the user typed it.
-    pub weight: f64,
 }
 
 /// The values of one vector at the elements that are being computed.
-pub struct Term {
-    pub chat: Vec<f64>,
-    pub base: Vec<f64>,
+pub struct Term<'a> {
+    pub chat: &'a [f64],
+    pub base: &'a [f64],
+    /// `w`, exactly as the user typed it.
     pub weight: f64,
 }
 
@@ -32,7 +32,7 @@ pub struct Method {
     /// Its formula, for people.
     pub formula: &'static str,
     /// Turns CP's values into the output's, element by element, in f64.
-    combine: fn(values: &mut [f64], terms: &[Term]),
+    combine: fn(values: &mut [f64], terms: &[Term<'_>]),
 }
 
 /// Every method.
@@ -67,41 +67,73 @@ pub struct Verdict {
     pub reason: &'static str,
 }
 
-/// The merged model, whose rows are computed when they are read.
-pub struct Grafted {
-    pub model: Model,
+/// Models that belong together, matched tensor by tensor and ready to be merged with any weights.
+pub struct Graft {
+    /// CP with the metadata of the output; tensors that are merged still have CP's rows.
+    model: Model,
     /// One for each tensor of the model.
-    pub verdicts: Vec<Verdict>,
+    verdicts: Vec<Verdict>,
+    /// The tensors that are merged together, one for each merged tensor of the model.
+    sources: Vec<Option<Arc<Sources>>>,
+    method: &'static Method,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
 }
 
-/// Grafts `vectors` onto `onto`. Reads no weights; models that do not belong together are refused, with all
-/// their differences at once.
-pub fn graft(onto: Model, vectors: Vec<Vector>, method: &'static Method) -> Result<Grafted> {
-    pairing::same_family(&onto, &vectors)?;
-    let mut notes = Vec::new();
-    let mut grown = false;
-    for v in &vectors {
-        grown |= differ(&onto, &v.chat)? || differ(&onto, &v.base)?;
+impl Graft {
+    /// Matches `vectors` with `onto`. Reads no weights; models that do not belong together are refused, with
+    /// all their differences at once.
+    pub fn new(onto: Model, vectors: &[Vector], method: &'static Method) -> Result<Graft> {
+        pairing::same_family(&onto, vectors)?;
+        let mut notes = Vec::new();
+        let mut grown = false;
+        for v in vectors {
+            grown |= differ(&onto, &v.chat)? || differ(&onto, &v.base)?;
+        }
+        if grown {
+            notes.push(String::from(
+                "the vocabularies differ: the embeddings and the output head keep the rows of CP, all other tensors get the vector",
+            ));
+        }
+        let verdicts = pairing::verdicts(&onto, vectors, grown)?;
+        let mut sources = Vec::with_capacity(verdicts.len());
+        for (tensor, verdict) in onto.tensors.iter().zip(&verdicts) {
+            sources.push(match verdict.fate {
+                Fate::Merged => Some(Arc::new(matched(tensor, vectors)?)),
+                Fate::Kept => None,
+            });
+        }
+        let mut model = onto;
+        for v in vectors {
+            notes.extend(handover::chat_template(&mut model.metadata, &v.chat.metadata)?);
+        }
+        Ok(Graft { model, verdicts, sources, method, notes })
     }
-    if grown {
-        notes.push(String::from(
-            "the vocabularies differ: the embeddings and the output head keep the rows of CP, all other tensors get the vector",
-        ));
+
+    /// One for each tensor of the model.
+    pub fn verdicts(&self) -> &[Verdict] {
+        &self.verdicts
     }
-    let verdicts = pairing::verdicts(&onto, &vectors, grown)?;
-    let mut model = Model { metadata: onto.metadata, tensors: Vec::new(), containers: onto.containers };
-    for (tensor, verdict) in onto.tensors.into_iter().zip(&verdicts) {
-        model.tensors.push(match verdict.fate {
-            Fate::Merged => merged(tensor, &vectors, method)?,
-            Fate::Kept => tensor,
-        });
+
+    /// The merged model with these weights, one a vector; its rows are computed when they are read. Models of
+    /// one graft that are read side by side decode their sources once.
+    pub fn model(&self, weights: &[f64]) -> Result<Model> {
+        let mut tensors = Vec::with_capacity(self.model.tensors.len());
+        for (tensor, sources) in self.model.tensors.iter().zip(&self.sources) {
+            tensors.push(match sources {
+                None => tensor.clone(),
+                Some(sources) => {
+                    let rows = Merged {
+                        sources: Arc::clone(sources),
+                        weights: weights.to_vec(),
+                        method: self.method,
+                    };
+                    Tensor::new(&tensor.name, *tensor.shape(), DType::F32, Arc::new(rows))?
+                }
+            });
+        }
+        Ok(Model { tensors, ..self.model.clone() })
     }
-    for v in &vectors {
-        notes.extend(handover::chat_template(&mut model.metadata, &v.chat.metadata)?);
-    }
-    Ok(Grafted { model, verdicts, notes })
 }
 
 /// Whether two models have different tokens; models without a vocabulary do not differ.
@@ -112,17 +144,12 @@ fn differ(a: &Model, b: &Model) -> Result<bool> {
     })
 }
 
-fn merged(onto: Tensor, vectors: &[Vector], method: &'static Method) -> Result<Tensor> {
-    let mut terms = Vec::with_capacity(vectors.len());
+fn matched(onto: &Tensor, vectors: &[Vector]) -> Result<Sources> {
+    let mut pairs = Vec::with_capacity(vectors.len());
     for v in vectors {
-        terms.push(rows::Pair {
-            chat: find(&v.chat, &onto.name)?.clone(),
-            base: find(&v.base, &onto.name)?.clone(),
-            weight: v.weight,
-        });
+        pairs.push((find(&v.chat, &onto.name)?.clone(), find(&v.base, &onto.name)?.clone()));
     }
-    let (name, shape) = (onto.name.clone(), *onto.shape());
-    Tensor::new(&name, shape, DType::F32, Arc::new(rows::Merged { onto, terms, method }))
+    Ok(Sources::new(onto.clone(), pairs))
 }
 
 fn find<'a>(model: &'a Model, name: &str) -> Result<&'a Tensor> {

@@ -7,16 +7,24 @@ pub(super) const TASK_ARITHMETIC: Method =
 
 /// Each element in f64. Where the vector is zero, CP stays bit for bit, a negative zero too; where CP is the
 /// base itself and w is 1, chat comes out exactly, which the subtraction in f64 alone would not promise.
-fn combine(values: &mut [f64], terms: &[Term]) {
-    if let [Term { chat, base, weight: 1.0 }] = terms {
-        for ((x, c), b) in values.iter_mut().zip(chat).zip(base) {
-            *x = if *x == *b { *c } else { add(*x, c - b) };
+fn combine(values: &mut [f64], terms: &[Term<'_>]) {
+    match terms {
+        [Term { chat, base, weight }] => {
+            for ((x, c), b) in values.iter_mut().zip(*chat).zip(*base) {
+                *x = if *weight == 1.0 && *x == *b { *c } else { add(*x, weight * (c - b)) };
+            }
         }
-        return;
-    }
-    for (i, x) in values.iter_mut().enumerate() {
-        let delta = terms.iter().fold(0.0, |sum, t| sum + t.weight * (t.chat[i] - t.base[i]));
-        *x = add(*x, delta);
+        _ => {
+            let mut deltas = vec![0.0; terms.len()];
+            for (i, x) in values.iter_mut().enumerate() {
+                for (delta, t) in deltas.iter_mut().zip(terms) {
+                    *delta = t.weight * (t.chat[i] - t.base[i]);
+                }
+                // Summed by size, the vectors may be given in any order.
+                deltas.sort_unstable_by(f64::total_cmp);
+                *x = add(*x, deltas.iter().sum());
+            }
+        }
     }
 }
 
@@ -30,7 +38,7 @@ mod tests {
 
     fn combined(cp: f64, chat: f64, base: f64, weight: f64) -> f64 {
         let mut values = [cp];
-        combine(&mut values, &[Term { chat: vec![chat], base: vec![base], weight }]);
+        combine(&mut values, &[Term { chat: &[chat], base: &[base], weight }]);
         values[0]
     }
 

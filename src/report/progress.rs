@@ -8,9 +8,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 
-/// Shows how a plan is carried out.
+/// Shows how plans are carried out.
 pub struct Progress<'a> {
-    steps: &'a [Step],
+    /// The steps of each output.
+    steps: Vec<&'a [Step]>,
     sink: Sink,
 }
 
@@ -23,13 +24,14 @@ enum Sink {
 
 impl<'a> Progress<'a> {
     /// A bar on a terminal, lines elsewhere, nothing when `quiet`.
-    pub fn new(plan: &'a Plan, quiet: bool) -> Progress<'a> {
+    pub fn new(plans: impl IntoIterator<Item = &'a Plan>, quiet: bool) -> Progress<'a> {
+        let steps: Vec<&[Step]> = plans.into_iter().map(|p| p.steps.as_slice()).collect();
         let sink = match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Sink::Silent,
-            (false, true) => Sink::Bar(bar(plan.steps.iter().map(|s| s.bytes).sum())),
+            (false, true) => Sink::Bar(bar(steps.iter().copied().flatten().map(|s| s.bytes).sum())),
             (false, false) => Sink::Lines(Mutex::new(0)),
         };
-        Progress { steps: &plan.steps, sink }
+        Progress { steps, sink }
     }
 
     /// Takes the bar off the screen.
@@ -51,8 +53,8 @@ fn bar(bytes: u64) -> ProgressBar {
 }
 
 impl Watch for Progress<'_> {
-    fn advance(&self, index: usize, bytes: u64, finished: bool) {
-        let Some(step) = self.steps.get(index) else { return };
+    fn advance(&self, output: usize, index: usize, bytes: u64, finished: bool) {
+        let Some(step) = self.steps.get(output).and_then(|steps| steps.get(index)) else { return };
         match &self.sink {
             Sink::Silent => {}
             Sink::Bar(bar) => {
@@ -66,7 +68,7 @@ impl Watch for Progress<'_> {
                     std::io::stderr(),
                     "[{:>4}/{:>4}] {:<40} {:>18} {:>7} -> {:<7} {:>10}",
                     *told,
-                    self.steps.len(),
+                    self.steps.iter().map(|steps| steps.len()).sum::<usize>(),
                     Printable(&step.name).to_string(),
                     step.shape,
                     step.from,

@@ -44,7 +44,7 @@ impl Toy {
 
     /// Writes the model as a GGUF file.
     pub fn write(&self, path: &Path) {
-        gguf::write(&self.model(), path, &Unwatched).unwrap();
+        gguf::write(&[gguf::Output { model: &self.model(), path }], &Unwatched).unwrap();
     }
 
     fn metadata(&self) -> Metadata {
@@ -107,5 +107,5 @@ impl Toy {
 pub struct Unwatched;
 
 impl gguf::Watch for Unwatched {
-    fn advance(&self, _tensor: usize, _bytes: u64, _finished: bool) {}
+    fn advance(&self, _output: usize, _tensor: usize, _bytes: u64, _finished: bool) {}
 }

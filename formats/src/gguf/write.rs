@@ -21,10 +21,18 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// Weights that a thread holds at a time, unless a single row is longer.
 pub const CHUNK: usize = 1 << 18;
 
+/// A file to write.
+#[derive(Clone, Copy)]
+pub struct Output<'a> {
+    pub model: &'a Model,
+    /// Written over, if it is there.
+    pub path: &'a Path,
+}
+
 /// Is told how a write goes on. Called from many threads.
 pub trait Watch: Sync {
-    /// `bytes` more of tensor `index` are written; `finished` with its last ones.
-    fn advance(&self, index: usize, bytes: u64, finished: bool);
+    /// `bytes` more of tensor `index` of output `output` are written; `finished` with its last ones.
+    fn advance(&self, output: usize, index: usize, bytes: u64, finished: bool);
 
     /// Whether to stop; asked between chunks.
     fn cancelled(&self) -> bool {
@@ -82,93 +90,134 @@ impl Layout {
     }
 }
 
-/// Writes `model` to `path`, over a file that is there. Runs on the current rayon pool.
-pub fn write(model: &Model, path: &Path, watch: &dyn Watch) -> Result<()> {
-    let layout = Layout::plan(model)?;
-    let partial = Partial::create(path, layout.total)?;
-    let file = &partial.file;
-    write_all_at(file, &layout.header, 0).map_err(|e| Error::io(&e, &partial.path))?;
-    write_rows(model, &layout, file, watch).map_err(|e| e.file(path))?;
-    file.sync_all().map_err(|e| Error::io(&e, &partial.path))?;
-    read_back(model, &layout, &partial.path)?;
-    partial.publish(path)
+/// Writes all `outputs` at once, tensor by tensor, so that rows which they share are read once. They hold the same
+/// tensors in the same order. No file takes its name before all are whole. Runs on the current rayon pool.
+pub fn write(outputs: &[Output<'_>], watch: &dyn Watch) -> Result<()> {
+    let mut files = Vec::with_capacity(outputs.len());
+    for output in outputs {
+        let layout = Layout::plan(output.model)?;
+        let partial = Partial::create(output.path, layout.total)?;
+        write_all_at(&partial.file, &layout.header, 0).map_err(|e| Error::io(&e, &partial.path))?;
+        files.push(Growing { model: output.model, target: output.path, layout, partial });
+    }
+    write_rows(&files, watch)?;
+    for f in &files {
+        f.partial.file.sync_all().map_err(|e| Error::io(&e, &f.partial.path))?;
+        read_back(f.model, &f.layout, &f.partial.path)?;
+    }
+    files.into_iter().try_for_each(|f| f.partial.publish(f.target))
 }
 
-/// A piece of the work: some rows of one tensor.
+/// A file that is being written.
+struct Growing<'a> {
+    model: &'a Model,
+    target: &'a Path,
+    layout: Layout,
+    partial: Partial,
+}
+
+/// A piece of the work: some rows of one tensor, of every output.
 struct Piece {
     tensor: usize,
     rows: Range<usize>,
+    /// How many pieces the tensor has.
+    pieces: usize,
 }
 
-fn write_rows(model: &Model, layout: &Layout, file: &File, watch: &dyn Watch) -> Result<()> {
-    let pieces = pieces(&model.tensors)?;
-    let left: Vec<AtomicUsize> = model.tensors.iter().map(|_| AtomicUsize::new(0)).collect();
-    pieces.iter().for_each(|p| _ = left[p.tensor].fetch_add(1, Ordering::Relaxed));
+fn write_rows(files: &[Growing<'_>], watch: &dyn Watch) -> Result<()> {
+    let pieces = pieces(files)?;
+    let count = files.first().map_or(0, |f| f.model.tensors.len());
+    let done: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
     let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
-    // Of several failures the first in file order is told, so that it does not depend on the threads.
-    let failure: Mutex<Option<(usize, Error)>> = Mutex::new(None);
-    let fail = |i: usize, e: Error| {
-        stop.store(true, Ordering::Relaxed);
-        if let Ok(mut slot) = failure.lock()
-            && slot.as_ref().is_none_or(|(first, _)| i < *first)
-        {
-            *slot = Some((i, e));
-        }
-    };
+    let failure = FirstFailure::default();
     rayon::broadcast(|_| {
         let mut buffer = Vec::new();
-        while !stop.load(Ordering::Relaxed) {
+        while !failure.happened() {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(piece) = pieces.get(i) else { break };
             if watch.cancelled() {
-                fail(i, Error::new(Kind::Interrupted, "stopped by a signal; nothing was left behind"));
+                failure.set(i, Error::new(Kind::Interrupted, "stopped by a signal; nothing was left behind"));
                 break;
             }
-            let tensor = &model.tensors[piece.tensor];
-            match write_piece(tensor, piece, layout.offsets[piece.tensor], file, &mut buffer) {
+            let written =
+                files.iter().map(|f| write_piece(f, piece, &mut buffer)).collect::<Result<Vec<u64>>>();
+            match written {
                 Ok(bytes) => {
-                    let last = left[piece.tensor].fetch_sub(1, Ordering::Relaxed) == 1;
-                    watch.advance(piece.tensor, bytes, last);
+                    let last = done[piece.tensor].fetch_add(1, Ordering::Relaxed) + 1 == piece.pieces;
+                    bytes.iter().enumerate().for_each(|(f, n)| watch.advance(f, piece.tensor, *n, last));
                 }
-                Err(e) => fail(i, e),
+                Err(e) => failure.set(i, e),
             }
         }
     });
-    match failure.into_inner() {
-        Ok(None) => Ok(()),
-        Ok(Some((_, e))) => Err(e),
-        Err(_) => Err(Error::new(Kind::Failure, "a writing thread failed")),
+    failure.into_result()
+}
+
+/// Of several failures the first in file order is told, so that it does not depend on the threads.
+#[derive(Default)]
+struct FirstFailure {
+    happened: AtomicBool,
+    first: Mutex<Option<(usize, Error)>>,
+}
+
+impl FirstFailure {
+    fn happened(&self) -> bool {
+        self.happened.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, place: usize, e: Error) {
+        self.happened.store(true, Ordering::Relaxed);
+        if let Ok(mut slot) = self.first.lock()
+            && slot.as_ref().is_none_or(|(first, _)| place < *first)
+        {
+            *slot = Some((place, e));
+        }
+    }
+
+    fn into_result(self) -> Result<()> {
+        match self.first.into_inner() {
+            Ok(None) => Ok(()),
+            Ok(Some((_, e))) => Err(e),
+            Err(_) => Err(Error::new(Kind::Failure, "a writing thread failed")),
+        }
     }
 }
 
-fn pieces(tensors: &[Tensor]) -> Result<Vec<Piece>> {
+fn pieces(files: &[Growing<'_>]) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
-    for (tensor, t) in tensors.iter().enumerate() {
+    let Some((first, others)) = files.split_first() else { return Ok(pieces) };
+    for (tensor, t) in first.model.tensors.iter().enumerate() {
+        let same = |f: &Growing<'_>| {
+            f.model.tensors.get(tensor).is_some_and(|o| o.name == t.name && o.shape() == t.shape())
+        };
+        if !others.iter().all(same) {
+            return Err(Error::invalid("the outputs do not hold the same tensors").tensor(&t.name));
+        }
         let rows = usize::try_from(t.shape().rows())
             .map_err(|_| Error::invalid("the tensor has too many rows").tensor(&t.name))?;
         let step = (CHUNK / t.row_elements()?.max(1)).max(1);
-        pieces.extend(
-            (0..rows).step_by(step).map(|r| Piece { tensor, rows: r..rows.min(r.saturating_add(step)) }),
-        );
+        let count = rows.div_ceil(step);
+        let range = |i: usize| i * step..rows.min((i + 1).saturating_mul(step));
+        pieces.extend((0..count).map(|i| Piece { tensor, rows: range(i), pieces: count }));
     }
     Ok(pieces)
 }
 
-fn write_piece(t: &Tensor, piece: &Piece, start: u64, file: &File, buffer: &mut Vec<u8>) -> Result<u64> {
-    let at = start + piece.rows.start as u64 * t.row_bytes() as u64;
+/// Writes one piece of one output; the bytes written.
+fn write_piece(f: &Growing<'_>, piece: &Piece, buffer: &mut Vec<u8>) -> Result<u64> {
+    let t = &f.model.tensors[piece.tensor];
+    let at = f.layout.offsets[piece.tensor] + piece.rows.start as u64 * t.row_bytes() as u64;
     let bytes = piece.rows.len() * t.row_bytes();
     let rows = t.rows();
     let data = match rows.borrow(piece.rows.clone()) {
         Some(data) => data,
         None => {
             buffer.resize(bytes, 0);
-            rows.read(piece.rows.clone(), buffer).map_err(|e| e.tensor(&t.name))?;
+            rows.read(piece.rows.clone(), buffer).map_err(|e| e.tensor(&t.name).file(f.target))?;
             buffer
         }
     };
-    write_all_at(file, data, at)
-        .map_err(|e| Error::new(Error::io(&e, Path::new("")).kind(), e.to_string()))?;
+    write_all_at(&f.partial.file, data, at).map_err(|e| Error::io(&e, f.target))?;
     Ok(bytes as u64)
 }
 
