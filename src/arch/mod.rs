@@ -23,10 +23,10 @@ use names::Map;
 
 /// What the house knows of one architecture.
 pub struct Arch {
-    /// What `architectures` in `config.json` calls it.
-    pub names: &'static [&'static str],
     /// `general.architecture` of the GGUF.
-    pub gguf: &'static str,
+    pub name: &'static str,
+    /// What `architectures` in `config.json` calls it.
+    pub classes: &'static [&'static str],
     defaults: &'static [Defaults],
     hparams: fn(&Config, &mut Vec<String>) -> Result<Hparams>,
     /// Adds the keys that follow those of all transformers.
@@ -61,32 +61,33 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
 
     let parameters = tensors.iter().map(|t| t.shape().elements()).fold(0, u64::saturating_add);
     let mut metadata = Metadata::new();
-    metadata.set("general.architecture", arch.gguf);
+    metadata.set("general.architecture", arch.name);
     metadata.extend(general::metadata(checkpoint, &config, parameters, &mut warnings)?);
-    metadata.extend(hparams.metadata(arch.gguf));
+    metadata.extend(hparams.metadata(arch.name));
     (arch.describe)(&hparams, &mut metadata);
-    let tokenizer = vocab::tokenizer(checkpoint, &checkpoint.required_json("config.json")?, options)?;
+    let tokenizer = vocab::tokenizer(checkpoint, config.json(), options)?;
     metadata.extend(tokenizer.metadata);
     warnings.extend(tokenizer.warnings);
     let model = Model { metadata, tensors, containers: checkpoint.containers.clone() };
     Ok(Adopted { model, warnings })
 }
 
-/// The architecture that `config.json` names first.
+/// The architecture whose class `config.json` names first.
 fn arch(config: &Config, checkpoint: &Checkpoint) -> Result<&'static Arch> {
     let file = checkpoint.dir.join("config.json");
-    let name = config.get("architectures").and_then(|names| names.get(0)?.as_str()).ok_or_else(|| {
-        Error::invalid("'architectures' does not name the model's class")
-            .file(&file)
-            .expected("a list of names, such as [\"LlamaForCausalLM\"]")
-            .found(config.get("architectures").map_or(String::from("nothing"), hparams::brief))
-    })?;
-    ARCHS.iter().find(|arch| arch.names.contains(&name)).ok_or_else(|| {
-        let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.names).copied().collect();
+    let class =
+        config.get("architectures").and_then(|classes| classes.get(0)?.as_str()).ok_or_else(|| {
+            Error::invalid("'architectures' does not name the model's class")
+                .file(&file)
+                .expected("a list of names, such as [\"LlamaForCausalLM\"]")
+                .found(config.get("architectures").map_or(String::from("nothing"), hparams::brief))
+        })?;
+    ARCHS.iter().find(|arch| arch.classes.contains(&class)).ok_or_else(|| {
+        let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.classes).copied().collect();
         Error::unsupported("this architecture is not covered")
             .file(&file)
             .expected(format!("'architectures' to be one of {}", known.join(", ")))
-            .found(name)
+            .found(class)
             .mend("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
     })
 }
