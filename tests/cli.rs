@@ -156,21 +156,32 @@ fn nan_weight() {
 #[test]
 fn chat_of_another_shape() {
     let mut merge = Merge::new();
-    let dir = merge.dir.path().join("other");
-    support::checkpoint::Spec::default().write(&dir);
-    for name in ["tokenizer.model", "tokenizer_config.json"] {
-        std::fs::copy(trio("chat").join(name), dir.join(name)).unwrap();
-    }
-    let config = std::fs::read_to_string(dir.join("config.json")).unwrap();
-    std::fs::write(
-        dir.join("config.json"),
-        config.replace("\"num_attention_heads\":4", "\"num_attention_heads\":8"),
-    )
-    .unwrap();
-    merge.chat = dir;
+    let model = |name: &str, ffn: usize| {
+        let dir = merge.dir.path().join(name);
+        support::checkpoint::Spec {
+            tokens: support::checkpoint::Tokens::Real("llama-spm"),
+            ffn,
+            layers: 1,
+            ..Default::default()
+        }
+        .write(&dir);
+        dir
+    };
+    (merge.base, merge.onto, merge.chat) = (model("base", 64), model("cp", 64), model("chat", 96));
     let (code, error) = merge.fails();
-    assert_eq!(code, 3, "{error}");
-    assert!(error.contains("other"), "{error}");
+    assert_eq!(code, 3);
+    let line = |name: &str, ours: &str, theirs: &str| {
+        format!(
+            "chat/model.safetensors: tensor '{name}': chat has another shape than CP: expected {ours}, found {theirs}"
+        )
+    };
+    let expected = [
+        line("blk.0.ffn_down.weight", "[64, 64]", "[96, 64]")
+            + "; the three models must be of one family: chat and CP are both made from base",
+        line("blk.0.ffn_gate.weight", "[64, 64]", "[64, 96]"),
+        line("blk.0.ffn_up.weight", "[64, 64]", "[64, 96]"),
+    ];
+    assert_eq!(error, format!("error: {}", expected.join("\n")));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Every dtype that is computed with: `encode` gives the bytes of ggml's `ggml_quantize_chunk`, and `decode` the bits
 //! of its `dequantize_row_*`, on a million weights of each kind, with and without importance weights.
-//! Without the peer, golden hashes of its bytes stand in for it. `GGRAFT_WRITE_GOLDENS=1` takes them anew, from it.
+//! Without the peer, the sha256 of its bytes stand in for it; `GGRAFT_WRITE_GOLDENS=1` takes them anew, from it.
 
 mod peer;
 mod support;
@@ -46,51 +46,135 @@ fn the_table_has_the_peers_names_and_sizes() {
 }
 
 #[test]
-fn encoded_and_decoded_weights_are_the_peers() {
-    let cases: Vec<(Kind, Importance)> =
-        Kind::ALL.iter().flat_map(|kind| Importance::ALL.map(|importance| (*kind, importance))).collect();
-    let failures: Vec<String> = Kind::ALL
-        .into_iter()
+fn every_codec_of_the_table_is_tested() {
+    let codecs = DType::all().filter(|d| d.traits().encode.is_some());
+    assert_eq!(codecs.collect::<Vec<_>>(), DTYPES);
+}
+
+#[test]
+fn encoding_gives_the_peers_bytes_and_decoding_its_bits() {
+    let found: Vec<Found> = Kind::ALL
+        .iter()
         .flat_map(|kind| {
             let weights = kind.weights(ROWS, ROW);
             let cases: Vec<_> = DTYPES.iter().flat_map(|d| Importance::ALL.map(|i| (*d, i))).collect();
-            cases.into_par_iter().filter_map(|(d, i)| compare(d, kind, i, &weights).err()).collect::<Vec<_>>()
+            let found = cases.into_par_iter().map(|(dtype, i)| encode_and_decode(dtype, *kind, i, &weights));
+            found.collect::<Vec<_>>()
         })
         .collect();
-    assert!(
-        failures.is_empty(),
-        "{} of {}:\n{}",
-        failures.len(),
-        cases.len() * DTYPES.len(),
-        failures.join("\n")
-    );
+    settle("encoded", found);
 }
 
-fn compare(dtype: DType, kind: Kind, importance: Importance, weights: &[f32]) -> Result<(), String> {
-    let Some(peer) = peer() else { return Ok(()) };
-    let imp = importance.weights(ROW);
-    let traits = dtype.traits();
-    let theirs = peer.quantize_chunk(dtype, weights, ROW, imp.as_deref());
-    let mut ours = vec![0u8; theirs.len()];
-    traits.encode.unwrap()(weights, ROW, imp.as_deref(), &mut ours);
-    let differ = ours.chunks(traits.bytes).zip(theirs.chunks(traits.bytes)).filter(|(a, b)| a != b).count();
-    if differ > 0 {
-        let at =
-            ours.chunks(traits.bytes).zip(theirs.chunks(traits.bytes)).position(|(a, b)| a != b).unwrap();
-        return Err(format!(
-            "{dtype} {kind:?} {importance:?}: {differ} of {} blocks, first {at}\n  ours   {:02x?}\n  theirs {:02x?}\n  x {:?}",
-            ours.len() / traits.bytes,
-            &ours[at * traits.bytes..][..traits.bytes],
-            &theirs[at * traits.bytes..][..traits.bytes],
-            &weights[at * traits.block..][..traits.block.min(32)]
-        ));
+#[test]
+fn decoding_any_bytes_gives_the_peers_bits() {
+    settle("decoded", DTYPES.into_par_iter().map(decode_any).collect());
+}
+
+#[test]
+fn blocks_are_finite_if_all_their_elements_are() {
+    for dtype in DTYPES {
+        let size = dtype.traits().bytes;
+        for block in bytes(size << 14).chunks(size) {
+            let values = decode(dtype, block);
+            let finite = values.as_chunks().0.iter().all(|b| f32::from_le_bytes(*b).is_finite());
+            assert_eq!((dtype.traits().finite)(block), finite, "{dtype} {block:02x?}");
+        }
     }
-    let b = peer.dequantize(dtype, &theirs);
-    let mut a = vec![0f32; b.len()];
-    traits.decode.unwrap()(&theirs, &mut a);
-    let differ = a.iter().zip(&b).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
-    if differ > 0 {
-        return Err(format!("{dtype} {kind:?} {importance:?}: decode {differ}"));
+}
+
+/// What one case gave: the dtype, the rest of its name, the hash of the right bytes, and what was wrong, if anything.
+struct Found {
+    dtype: DType,
+    case: String,
+    hash: String,
+    problem: Option<String>,
+}
+
+/// Our bytes against the peer's; without it, the hash of ours is left to be compared with the recorded one.
+fn encode_and_decode(dtype: DType, kind: Kind, importance: Importance, weights: &[f32]) -> Found {
+    let case = format!("{kind:?} {importance:?}");
+    let columns = importance.weights(ROW);
+    let mut ours = vec![0; dtype.row_bytes(weights.len() as u64).unwrap() as usize];
+    (dtype.traits().encode.unwrap())(weights, ROW, columns.as_deref(), &mut ours);
+    let Some(peer) = peer() else {
+        return Found { dtype, case, hash: sha256(&ours), problem: None };
+    };
+    let theirs = peer.quantize_chunk(dtype, weights, ROW, columns.as_deref());
+    let problem = blocks_that_differ("encoded", &ours, &theirs, dtype.traits().bytes).or_else(|| {
+        blocks_that_differ(
+            "decoded",
+            &decode(dtype, &theirs),
+            &theirs_decoded(dtype, &theirs),
+            4 * dtype.block(),
+        )
+    });
+    Found { dtype, case, hash: sha256(&theirs), problem }
+}
+
+fn decode_any(dtype: DType) -> Found {
+    let blocks = bytes((1 << 20) / dtype.block() * dtype.traits().bytes);
+    let ours = decode(dtype, &blocks);
+    let case = String::from("any bytes");
+    if peer().is_none() {
+        return Found { dtype, case, hash: sha256(&ours), problem: None };
     }
-    Ok(())
+    let theirs = theirs_decoded(dtype, &blocks);
+    let problem = blocks_that_differ("decoded", &ours, &theirs, 4 * dtype.block());
+    Found { dtype, case, hash: sha256(&theirs), problem }
+}
+
+fn decode(dtype: DType, blocks: &[u8]) -> Vec<u8> {
+    let mut values = vec![0.0; blocks.len() / dtype.traits().bytes * dtype.block()];
+    (dtype.traits().decode.unwrap())(blocks, &mut values);
+    bits(&values)
+}
+
+fn theirs_decoded(dtype: DType, blocks: &[u8]) -> Vec<u8> {
+    peer().map_or(Vec::new(), |peer| bits(&peer.dequantize(dtype, blocks)))
+}
+
+fn bits(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+/// How many blocks of `size` bytes differ, and the first that does.
+fn blocks_that_differ(what: &str, ours: &[u8], theirs: &[u8], size: usize) -> Option<String> {
+    let (ours, theirs): (Vec<_>, Vec<_>) = (ours.chunks(size).collect(), theirs.chunks(size).collect());
+    let differ: Vec<usize> =
+        (0..ours.len().max(theirs.len())).filter(|i| ours.get(*i) != theirs.get(*i)).collect();
+    let first = *differ.first()?;
+    Some(format!(
+        "{} of {} {what} blocks differ, first block {first}:\n  ours   {:02x?}\n  theirs {:02x?}",
+        differ.len(),
+        theirs.len(),
+        ours.get(first),
+        theirs.get(first)
+    ))
+}
+
+/// Fails with all problems at once, having compared the hashes with the recorded ones or, if asked to, recorded them.
+fn settle(section: &str, found: Vec<Found>) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures/goldens/codecs")
+        .join(format!("{section}.json"));
+    let mut problems: Vec<String> = found
+        .iter()
+        .filter_map(|f| f.problem.as_ref().map(|p| format!("{} {}: {p}", f.dtype, f.case)))
+        .collect();
+    if std::env::var_os("GGRAFT_WRITE_GOLDENS").is_some() && peer().is_some() {
+        let mut goldens = Map::new();
+        for f in found {
+            goldens.entry(f.dtype.to_string()).or_insert_with(|| Map::new().into())[f.case] = f.hash.into();
+        }
+        std::fs::write(&path, format!("{:#}\n", Value::Object(goldens))).unwrap();
+    } else {
+        let goldens: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let strange = found.iter().filter(|f| goldens[f.dtype.to_string()][&f.case] != f.hash.as_str());
+        problems.extend(strange.map(|f| format!("{} {}: not the recorded bytes", f.dtype, f.case)));
+    }
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -13,6 +13,11 @@ fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
 }
 
+/// The lines of the shell blocks.
+fn commands(text: &str) -> impl Iterator<Item = &str> {
+    text.split("```sh\n").skip(1).filter_map(|block| block.split("```").next()).flat_map(str::lines)
+}
+
 /// The rows below the header of the table whose header starts with `| name `, without their outer bars.
 fn table(name: &str) -> Vec<String> {
     let text = readme();
@@ -44,7 +49,7 @@ fn the_file_types() {
 
 #[test]
 fn the_architectures() {
-    let rows: Vec<String> = ARCHS.iter().map(|a| format!("{} | {}", a.name, a.classes.join(", "))).collect();
+    let rows: Vec<String> = ARCHS.iter().map(|a| format!("{} | {}", a.gguf, a.names.join(", "))).collect();
     assert_eq!(table("architecture"), rows);
 }
 
@@ -52,7 +57,7 @@ fn the_architectures() {
 #[test]
 fn the_set_up_commands() {
     let text = readme();
-    let commands: Vec<&str> = text.lines().filter(|l| l.starts_with("cargo ")).collect();
+    let commands: Vec<&str> = commands(&text).filter(|l| l.starts_with("cargo ")).collect();
     assert_eq!(commands[1..], ["cargo test --workspace"]);
     let args = commands[0].strip_prefix("cargo run --release -- ").unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -65,9 +70,8 @@ fn the_set_up_commands() {
 #[test]
 fn the_verbs_and_options() {
     let text = readme();
-    let uses = text.lines().filter(|l| l.starts_with("ggraft "));
     let mut count = 0;
-    for line in uses {
+    for line in commands(&text).filter(|l| l.starts_with("ggraft ")) {
         let words: Vec<&str> = line.split('#').next().unwrap().split_whitespace().collect();
         let help = ggraft_in(Path::new("."), [words[1], "--help"]).ok().out;
         for option in words.iter().filter(|w| w.starts_with("--")) {

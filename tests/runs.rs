@@ -33,7 +33,7 @@ fn prompts(count: usize) -> Vec<String> {
 fn turns_ended(peer: &'static Peer, file: &Path, prompts: &[String]) -> usize {
     let model = peer.load_model(file, false).unwrap();
     let ended = prompts.iter().filter(|prompt| {
-        let answer = model.generate(&model.tokenize(prompt, true, true), PATIENCE, 2).unwrap();
+        let answer = model.generate(&model.tokenize(prompt, true, true), PATIENCE, 1).unwrap();
         assert!(!model.detokenize(&answer, Piece::Text).is_empty());
         answer.len() < PATIENCE
     });

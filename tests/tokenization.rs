@@ -2,12 +2,14 @@
 //! rebuilt checkpoint, answers with the ids that llama.cpp's own tests expect (`fixtures/vocab/*.inp`, `*.out`).
 
 mod peer;
+#[path = "support/run.rs"]
+mod run;
 mod support;
 
 use ggraft_formats::{Array, Input, Value, open};
+use run::ggraft;
 use std::path::{Path, PathBuf};
 use support::checkpoint::{Spec, Tokens};
-use support::run::ggraft;
 use support::vocabulary::{Vocabulary, fixture};
 
 #[test]

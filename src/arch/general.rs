@@ -10,11 +10,10 @@ use ggraft_formats::{Checkpoint, Kind, Metadata, Result, Value};
 use serde_json::Map;
 use serde_json::Value as Json;
 
-/// A sampling default of its own type; none for a value of another.
-type Read = fn(&Json) -> Option<Value>;
+/// A key of `general.sampling.*`, its names in `generation_config.json` in order of precedence, and how it is read.
+type Sampling = (&'static str, &'static [&'static str], fn(&Json) -> Option<Value>);
 
-/// Keys of `general.sampling.*`, and in `generation_config.json` in order of precedence.
-const SAMPLING: &[(&str, &[&str], Read)] = &[
+const SAMPLING: &[Sampling] = &[
     ("sequence", &["sequence"], |v| v.as_str().map(Value::from)),
     ("top_k", &["top_k"], integer),
     ("top_p", &["top_p"], float),

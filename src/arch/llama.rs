@@ -9,8 +9,8 @@ use ggraft_formats::{Metadata, Result, Tensor};
 
 /// The model with its language-modelling head.
 pub const LLAMA: Arch = Arch {
-    name: "llama",
-    classes: &["LlamaForCausalLM", "MistralForCausalLM", "LLaMAForCausalLM"],
+    names: &["LlamaForCausalLM", "MistralForCausalLM", "LLaMAForCausalLM"],
+    gguf: "llama",
     defaults: &[LLAMA_CONFIG, MISTRAL_CONFIG],
     hparams,
     describe,
@@ -19,7 +19,7 @@ pub const LLAMA: Arch = Arch {
 };
 
 /// The model alone, whose tensors have no common prefix.
-pub const HEADLESS: Arch = Arch { classes: &["LlamaModel"], tensors: &[("", BODY)], ..LLAMA };
+pub const HEADLESS: Arch = Arch { names: &["LlamaModel"], tensors: &[("", BODY)], ..LLAMA };
 
 const LLAMA_CONFIG: Defaults = Defaults {
     model_type: "llama",

@@ -23,10 +23,10 @@ use names::Map;
 
 /// What the house knows of one architecture.
 pub struct Arch {
-    /// `general.architecture` of the GGUF.
-    pub name: &'static str,
     /// What `architectures` in `config.json` calls it.
-    pub classes: &'static [&'static str],
+    pub names: &'static [&'static str],
+    /// `general.architecture` of the GGUF.
+    pub gguf: &'static str,
     defaults: &'static [Defaults],
     hparams: fn(&Config, &mut Vec<String>) -> Result<Hparams>,
     /// Adds the keys that follow those of all transformers.
@@ -61,9 +61,9 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
 
     let parameters = tensors.iter().map(|t| t.shape().elements()).fold(0, u64::saturating_add);
     let mut metadata = Metadata::new();
-    metadata.set("general.architecture", arch.name);
+    metadata.set("general.architecture", arch.gguf);
     metadata.extend(general::metadata(checkpoint, &config, parameters, &mut warnings)?);
-    metadata.extend(hparams.metadata(arch.name));
+    metadata.extend(hparams.metadata(arch.gguf));
     (arch.describe)(&hparams, &mut metadata);
     let tokenizer = vocab::tokenizer(checkpoint, config.json(), options)?;
     metadata.extend(tokenizer.metadata);
@@ -82,8 +82,8 @@ fn arch(config: &Config, checkpoint: &Checkpoint) -> Result<&'static Arch> {
                 .expected("a list of names, such as [\"LlamaForCausalLM\"]")
                 .found(config.get("architectures").map_or(String::from("nothing"), hparams::brief))
         })?;
-    ARCHS.iter().find(|arch| arch.classes.contains(&class)).ok_or_else(|| {
-        let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.classes).copied().collect();
+    ARCHS.iter().find(|arch| arch.names.contains(&class)).ok_or_else(|| {
+        let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.names).copied().collect();
         Error::unsupported("this architecture is not covered")
             .file(&file)
             .expected(format!("'architectures' to be one of {}", known.join(", ")))

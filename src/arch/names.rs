@@ -194,7 +194,7 @@ fn torch(ne: &[u64]) -> String {
 }
 
 fn unknown(arch: &Arch, tensor: &Tensor) -> Error {
-    Error::unsupported(format!("the architecture {} knows no such tensor", arch.name))
+    Error::unsupported(format!("the architecture {} knows no such tensor", arch.gguf))
         .tensor(&tensor.name)
         .found(format!("{} {}", tensor.dtype(), torch(tensor.shape().ne())))
         .mend("config.json is of another model, or the model is not a plain one of this architecture")

@@ -2,7 +2,7 @@
 //! `fallback`. Specification: `tokenizer.json` of the `tokenizers` library (`BPE`, `AddedToken`, `ByteLevel`);
 //! convert_hf_to_gguf `get_vocab_base`; gguf-py `SpecialVocab` (merges).
 
-use super::added::{self, Added};
+use super::added::{self, Added, Origin};
 use super::files::{self, Files};
 use super::table::{self, Table};
 use bstr::BString;
@@ -29,7 +29,7 @@ pub fn table(
             .mend("add the SentencePiece tokenizer.model of the model's repository"));
     }
     let vocab = vocab(files, json)?;
-    let added = merged_added(files, json, &vocab)?;
+    let added = merged_added(files, json, &vocab, warnings)?;
     let n = table_len(files, &vocab, &added, size)?;
     let mut table = Table::holes(n, false);
     for (&text, &id) in &vocab {
@@ -37,7 +37,7 @@ pub fn table(
     }
     for token in &added {
         let token = if token.normalized { token.clone() } else { decoded(token) };
-        let (text, kind) = token.text_and_type();
+        let (text, kind) = Added { origin: Origin::Tokenizer, ..token }.text_and_type();
         table.set(token.id as usize, text, kind, 0.0);
     }
     table.warn_duplicates(warnings);
@@ -81,11 +81,18 @@ pub fn table_len(files: &Files, vocab: &Vocab, added: &[Added], size: Option<usi
     Ok(size.unwrap_or(last + 1))
 }
 
-/// Added tokens as `transformers` sees them: `tokenizer_config.json` re-flags those of `tokenizer.json`, adds its
-/// own, and makes special what it names as one (`bos_token` ...).
-fn merged_added(files: &Files, json: &Value, vocab: &Vocab) -> Result<Vec<Added>> {
+/// Added tokens as `transformers` sees them: `tokenizer_config.json` (or, without a list there, `added_tokens.json`)
+/// re-flags those of `tokenizer.json` and adds its own; what is named as special (`bos_token` ...) is special.
+fn merged_added(
+    files: &Files,
+    json: &Value,
+    vocab: &Vocab,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Added>> {
     let mut tokens = added::of_tokenizer(files, json)?;
-    for token in added::of_config(files)? {
+    let declared = files.config("added_tokens_decoder").is_some();
+    let more = if declared { added::of_config(files)? } else { added::of_legacy(files)? };
+    for token in more {
         let known = tokens.iter_mut().find(|t| t.content == token.content);
         match (known, vocab.get(token.content.as_str())) {
             (Some(known), _) => (known.special, known.normalized) = (token.special, token.normalized),
@@ -95,7 +102,7 @@ fn merged_added(files: &Files, json: &Value, vocab: &Vocab) -> Result<Vec<Added>
                     tokens.iter().any(|t| t.id == token.id) || vocab.values().any(|id| *id == token.id);
                 if taken {
                     return Err(Error::invalid(format!("two tokens have the id {}", token.id))
-                        .file(&files.path(files::CONFIG))
+                        .file(&files.path(token.origin.file()))
                         .expected("the token that tokenizer.json gives this id")
                         .found(format!("'{}'", token.content))
                         .mend("use tokenizer.json and tokenizer_config.json of one repository"));
@@ -104,23 +111,36 @@ fn merged_added(files: &Files, json: &Value, vocab: &Vocab) -> Result<Vec<Added>
             }
         }
     }
-    for content in named_special(files) {
-        let (known, id) = (tokens.iter().any(|t| t.content == content), vocab.get(content));
-        if let (false, Some(&id)) = (known, id) {
-            let (content, origin) = (content.to_string(), added::Origin::Decoder);
-            tokens.push(Added { id, content, special: true, normalized: false, origin });
+    for content in named_special(files, declared)? {
+        if tokens.iter().all(|t| t.content != content) {
+            let id = vocab.get(content.as_str()).copied().unwrap_or_else(|| {
+                let id = tokens.iter().map(|t| t.id.saturating_add(1)).chain([vocab.len() as u32]).max();
+                let id = id.unwrap_or_default();
+                warnings.push(format!(
+                    "the special token '{content}' is in no vocabulary, it gets the next id, {id}"
+                ));
+                id
+            });
+            tokens.push(Added { id, content, special: true, normalized: false, origin: Origin::Tokenizer });
         }
     }
     Ok(tokens)
 }
 
-fn named_special<'a>(files: &'a Files) -> impl Iterator<Item = &'a str> {
+/// The texts that are named as special tokens, in `tokenizer_config.json` or the older `special_tokens_map.json`.
+fn named_special(files: &Files, declared: bool) -> Result<Vec<String>> {
     const KEYS: [&str; 7] =
         ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
-    let one = |v: &'a Value| v.as_str().or_else(|| v.get("content")?.as_str());
-    let list = |key| files.config(key).and_then(Value::as_array).into_iter().flatten();
-    let more = list("additional_special_tokens").chain(list("extra_special_tokens"));
-    KEYS.iter().filter_map(|key| files.config(key)).chain(more).filter_map(one)
+    let map = if declared { None } else { files.checkpoint.json("special_tokens_map.json")? };
+    let mut texts = Vec::new();
+    for source in files.tokenizer_config.iter().chain(&map) {
+        let list = |key| source.get(key).and_then(Value::as_array).into_iter().flatten();
+        let more = list("additional_special_tokens").chain(list("extra_special_tokens"));
+        for name in KEYS.iter().filter_map(|key| source.get(key)).chain(more) {
+            texts.extend(name.as_str().or_else(|| name.get("content")?.as_str()).map(str::to_string));
+        }
+    }
+    Ok(texts)
 }
 
 /// The converter writes a token that is matched before normalization as the decoder would print it: where every

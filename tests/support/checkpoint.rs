@@ -5,11 +5,13 @@
 use super::rng;
 use super::tokenizer::{self, write_json};
 use super::vocabulary::Vocabulary;
+use half::{bf16, f16};
 use safetensors::Dtype;
-use safetensors::tensor::{View, serialize_to_file};
+use safetensors::tensor::{Metadata, TensorInfo, View, serialize_to_file};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
 
 /// The class in `config.json`; both lie in files alike.
@@ -243,32 +245,26 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// Element `index`, before it is rounded to the dtype.
-    pub fn value(&self, index: u64) -> f32 {
-        let add = |sum: f32, layer: &Layer| sum + layer.deviation * rng::normal(layer.seed, index);
-        self.layers.iter().fold(self.mean, add)
-    }
-
     /// Elements `start..` in the dtype, as many as fill `out`.
     fn fill(&self, start: u64, out: &mut [u8]) {
-        let indices = start..;
-        match self.dtype {
-            Dtype::F32 => {
-                for (b, i) in out.as_chunks_mut().0.iter_mut().zip(indices) {
-                    *b = self.value(i).to_le_bytes();
-                }
-            }
-            Dtype::F16 => {
-                for (b, i) in out.as_chunks_mut().0.iter_mut().zip(indices) {
-                    *b = half::f16::from_f32(self.value(i)).to_le_bytes();
-                }
-            }
-            _ => {
-                for (b, i) in out.as_chunks_mut().0.iter_mut().zip(indices) {
-                    *b = half::bf16::from_f32(self.value(i)).to_le_bytes();
-                }
+        let mut values = vec![self.mean; out.len() * 8 / self.dtype.bitsize()];
+        for layer in &self.layers {
+            for (x, index) in values.iter_mut().zip(start..) {
+                *x += layer.deviation * rng::normal(layer.seed, index);
             }
         }
+        match self.dtype {
+            Dtype::F32 => put(&values, out, f32::to_le_bytes),
+            Dtype::F16 => put(&values, out, |x| f16::from_f32(x).to_le_bytes()),
+            Dtype::BF16 => put(&values, out, |x| bf16::from_f32(x).to_le_bytes()),
+            other => panic!("no checkpoint is made of {other:?}"),
+        }
+    }
+}
+
+fn put<const N: usize>(values: &[f32], out: &mut [u8], encode: impl Fn(f32) -> [u8; N]) {
+    for (bytes, x) in out.as_chunks_mut().0.iter_mut().zip(values) {
+        *bytes = encode(*x);
     }
 }
 
@@ -314,4 +310,22 @@ pub fn write_weights(weights: Vec<Weight>, shards: usize, dir: &Path) {
     let total: usize = weights.iter().map(|w| View::data_len(&w)).sum();
     let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
     write_json(&dir.join("model.safetensors.index.json"), &index);
+}
+
+/// Writes `model.safetensors` with these shapes and zeros that take no room on the disk.
+pub fn write_sparse_weights(weights: &[Weight], dir: &Path) {
+    let mut end = 0;
+    let describe = |weight: &Weight| {
+        let start = end;
+        end += View::data_len(&weight);
+        let (dtype, shape) = (weight.dtype, weight.shape.clone());
+        (weight.name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
+    };
+    let metadata = Metadata::new(None, weights.iter().map(describe).collect()).unwrap();
+    let mut header = serde_json::to_vec(&metadata).unwrap();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut file = std::fs::File::create(dir.join("model.safetensors")).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(&header).unwrap();
+    file.set_len((8 + header.len() + end) as u64).unwrap();
 }

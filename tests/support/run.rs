@@ -1,4 +1,5 @@
 //! Runs the built `ggraft`.
+#![allow(dead_code, reason = "every test file uses another part")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

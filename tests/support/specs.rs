@@ -2,7 +2,7 @@
 //! here asks for `fixtures/make_goldens.py` to be run again. The names are directory names too: the converter
 //! makes `general.name` and its parts of them.
 
-use super::checkpoint::{Arch, Layer, Rope, Spec, Tokens, Weight, write_weights};
+use super::checkpoint::{Arch, Layer, Rope, Spec, Tokens, Weight, write_sparse_weights, write_weights};
 use safetensors::Dtype;
 use std::path::Path;
 
@@ -104,10 +104,9 @@ pub fn checkpoint(name: &str) -> Option<Spec> {
     checkpoints().into_iter().find(|(n, _)| *n == name).map(|(_, spec)| spec)
 }
 
-/// Writes base/, chat/ and cp/ of TinyLlama's shape (1.1 B weights each, bf16): chat and cp are the base plus
-/// noise of their own, a twentieth as strong.
-pub fn write_trio_1b(dir: &Path) {
-    let spec = Spec {
+/// TinyLlama's shape: 1.1 B weights, 2.2 GB in bf16.
+fn tiny_llama() -> Spec {
+    Spec {
         tokens: Tokens::Real("llama-spm"),
         hidden: 2048,
         ffn: 5632,
@@ -116,7 +115,13 @@ pub fn write_trio_1b(dir: &Path) {
         kv_heads: 4,
         context: 2048,
         ..Spec::default()
-    };
+    }
+}
+
+/// Writes base/, chat/ and cp/ of TinyLlama's shape: chat and cp are the base plus noise of their own, a
+/// twentieth as strong.
+pub fn write_trio_1b(dir: &Path) {
+    let spec = tiny_llama();
     for (name, seed) in [("base", None), ("chat", Some(11)), ("cp", Some(13))] {
         let moved = |mut weight: Weight| {
             if let Some(seed) = seed {
@@ -129,4 +134,11 @@ pub fn write_trio_1b(dir: &Path) {
         let vocab_size = spec.write_files(&dir);
         write_weights(spec.weights(vocab_size).into_iter().map(moved).collect(), spec.shards, &dir);
     }
+}
+
+/// Writes a checkpoint of TinyLlama's shape whose weights are all zero, in a sparse file that takes no room.
+pub fn write_sparse_1b(dir: &Path) {
+    let spec = tiny_llama();
+    let vocab_size = spec.write_files(dir);
+    write_sparse_weights(&spec.weights(vocab_size), dir);
 }

@@ -88,6 +88,11 @@ fn blocks<B: FromBytes + Immutable + KnownLayout + Unaligned>(src: &[u8]) -> &[B
     <[B]>::ref_from_bytes(src).unwrap_or_default()
 }
 
+/// The sum in index order.
+pub(super) fn sum(x: &[f32]) -> f32 {
+    x.iter().fold(0.0, |sum, x| sum + x)
+}
+
 /// The sum of squares in index order.
 pub(super) fn sum_of_squares(x: &[f32]) -> f32 {
     x.iter().fold(0.0, |sum, x| sum + x * x)
@@ -96,6 +101,11 @@ pub(super) fn sum_of_squares(x: &[f32]) -> f32 {
 /// The element of largest magnitude, sign and all; the first of equals, 0 if there is none larger than 0.
 pub(super) fn extreme(x: &[f32]) -> f32 {
     x.iter().fold(0.0, |extreme: f32, x| if x.abs() > extreme.abs() { *x } else { extreme })
+}
+
+/// The largest value, 0 if none is larger.
+pub(super) fn largest(x: &[f32]) -> f32 {
+    x.iter().fold(0.0, |largest, x| if *x > largest { *x } else { largest })
 }
 
 /// `1 / x`, but 0 for 0.

@@ -148,3 +148,21 @@ fn f8_e5m2(b: u8) -> f32 {
 fn f8_e8m0(b: u8) -> f32 {
     if b == 0xff { f32::NAN } else { 2f64.powi(i32::from(b) - 127) as f32 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values from the OCP tables: one, the largest, the least positive.
+    #[test]
+    fn eight_bit_floats() {
+        let e4m3 = [(0x38, 1.0), (0x7e, 448.0), (0x01, 2f32.powi(-9)), (0xb8, -1.0), (0x80, -0.0)];
+        let e5m2 = [(0x3c, 1.0), (0x7b, 57344.0), (0x01, 2f32.powi(-16)), (0xc0, -2.0)];
+        let e8m0 = [(127, 1.0), (0, 2f32.powi(-127)), (254, 2f32.powi(127))];
+        e4m3.iter().for_each(|(b, x)| assert_eq!(f8_e4m3(*b).to_bits(), f32::to_bits(*x)));
+        e5m2.iter().for_each(|(b, x)| assert_eq!(f8_e5m2(*b).to_bits(), f32::to_bits(*x)));
+        e8m0.iter().for_each(|(b, x)| assert_eq!(f8_e8m0(*b).to_bits(), f32::to_bits(*x)));
+        assert!(f8_e4m3(0x7f).is_nan() && f8_e5m2(0x7e).is_nan() && f8_e8m0(0xff).is_nan());
+        assert!(f8_e5m2(0x7c).is_infinite());
+    }
+}

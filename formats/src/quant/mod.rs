@@ -13,6 +13,7 @@ mod q3_k;
 mod q4;
 mod q4_k;
 mod q5;
+mod q5_k;
 mod q6_k;
 mod q8;
 mod search;
@@ -121,7 +122,7 @@ static TABLE: [Traits; 43] = [
     q2_k::Q2_K,
     q3_k::Q3_K,
     q4_k::Q4_K,
-    q4_k::Q5_K,
+    q5_k::Q5_K,
     q6_k::Q6_K,
     opaque::Q8_K,
     opaque::IQ1_S,

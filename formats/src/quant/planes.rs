@@ -1,5 +1,6 @@
 //! How codes of a few bits are laid in bytes: as nibbles, crumbs (2 bits) and bits, each plane interleaved so that
-//! one byte serves elements that lie a fixed distance apart. Codes are one a byte, in the order of the elements.
+//! one byte serves elements that lie a fixed distance apart. Codes are one a byte, in the order of the elements;
+//! those of a super-block are 256.
 //! Specification: the `qs`, `qh`, `ql` and `hmask` fields of the `block_*` structs in `ggml-common.h`.
 
 /// Low four bits: in each run of `2 * D` codes, byte `l` holds code `l` low and code `l + D` high.
@@ -23,7 +24,7 @@ pub(super) fn unpack_nibbles<const D: usize>(bytes: &[u8], codes: &mut [u8]) {
 
 /// Bits `SHIFT` and `SHIFT + 1`: in each run of 128 codes, byte `l` of 32 holds those of codes `l`, `l + 32`, `l + 64`
 /// and `l + 96`, from its low end.
-pub(super) fn pack_crumbs<const SHIFT: u32>(codes: &[u8; 256]) -> [u8; 64] {
+pub(super) fn pack_crumbs<const SHIFT: u32>(codes: &[u8]) -> [u8; 64] {
     let mut bytes = [0; 64];
     for (codes, bytes) in codes.chunks_exact(128).zip(bytes.chunks_exact_mut(32)) {
         for (i, code) in codes.iter().enumerate() {
@@ -43,7 +44,7 @@ pub(super) fn unpack_crumbs<const SHIFT: u32>(bytes: &[u8; 64], codes: &mut [u8;
 }
 
 /// Bit `BIT`: byte `l` of 32 holds that of codes `l`, `l + 32` up to `l + 224`, from its low end.
-pub(super) fn pack_bits<const BIT: u32>(codes: &[u8; 256]) -> [u8; 32] {
+pub(super) fn pack_bits<const BIT: u32>(codes: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
     for (i, code) in codes.iter().enumerate() {
         bytes[i % 32] |= (code >> BIT & 1) << (i / 32);

@@ -1,7 +1,7 @@
 //! Q2_K: a super-block of 256 elements of 2 bits; each 16 of them have a scale and a minimum of 4 bits.
 //! Specification: ggml `quantize_row_q2_K_ref`, `quantize_row_q2_K_impl`, `dequantize_row_q2_K`.
 
-use super::block::{Block, Importance, half, is_finite, single, sum_of_squares, traits};
+use super::block::{Block, Importance, half, is_finite, largest, single, sum, sum_of_squares, traits};
 use super::planes::{pack_crumbs, unpack_crumbs};
 use super::search::{
     Affine, Candidates, Loss, make_qkx2_quants, make_qkx3_quants, make_qp_quants, nearest_int,
@@ -31,20 +31,15 @@ struct BlockQ2K {
 const _: () = assert!(size_of::<BlockQ2K>() == 84);
 
 impl BlockQ2K {
-    /// Codes the elements by the scales as they are stored; where a scale is 0, the codes of the search stay.
     fn new(x: &[f32; 256], fits: &[Affine<16>; 16], scales: [u8; 16], d: f32, dmin: f32) -> Self {
         let (d, dmin) = (half(d), half(dmin));
-        let mut codes = [0; 256];
-        for (i, (codes, x)) in codes.as_chunks_mut::<16>().0.iter_mut().zip(x.as_chunks::<16>().0).enumerate()
-        {
+        let subs = x.as_chunks::<16>().0;
+        let codes: [[u8; 16]; 16] = std::array::from_fn(|i| {
             let scale = single(d) * f32::from(scales[i] & 15);
             let min = single(dmin) * f32::from(scales[i] >> 4);
-            *codes = match scale {
-                0.0 => fits[i].codes,
-                _ => x.map(|x| nearest_int((x + min) / scale).clamp(0, 3) as u8),
-            };
-        }
-        BlockQ2K { scales, qs: pack_crumbs::<0>(&codes), d, dmin }
+            fits[i].recode(3, &subs[i], scale, min)
+        });
+        BlockQ2K { scales, qs: pack_crumbs::<0>(codes.as_flattened()), d, dmin }
     }
 }
 
@@ -75,7 +70,7 @@ impl Block<256> for BlockQ2K {
         let weights = importance.damped(x, sum_of_squares(x) / 256.0);
         let (subs, weights) = (x.as_chunks::<16>().0, weights.as_chunks::<16>().0);
         let fits: [Affine<16>; 16] = std::array::from_fn(|i| make_qkx3_quants(3, &subs[i], &weights[i]));
-        let sums: [f32; 16] = std::array::from_fn(|i| weights[i].iter().fold(0.0, |sum, w| sum + w));
+        let sums: [f32; 16] = std::array::from_fn(|i| sum(&weights[i]));
         let scales = make_qp_quants(15, &std::array::from_fn(|i| fits[i].scale), &sums);
         let mins = make_qp_quants(15, &std::array::from_fn(|i| fits[i].min), &sums);
         let codes = std::array::from_fn(|i| scales.codes[i] | mins.codes[i] << 4);
@@ -89,7 +84,7 @@ impl Block<256> for BlockQ2K {
 
 /// Values that are not negative as multiples up to 15 of a common scale.
 fn round_to_nibbles(values: [f32; 16]) -> (f32, [u8; 16]) {
-    let max = values.iter().fold(0.0, |max, &v| if v > max { v } else { max });
+    let max = largest(&values);
     if max > 0.0 {
         let iscale = 15.0 / max;
         (max / 15.0, values.map(|v| nearest_int(iscale * v) as u8))

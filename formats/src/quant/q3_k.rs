@@ -1,7 +1,7 @@
 //! Q3_K: a super-block of 256 elements of 3 bits; each 16 of them have a signed scale of 6 bits.
 //! Specification: ggml `quantize_row_q3_K_ref`, `quantize_row_q3_K_impl`, `dequantize_row_q3_K`.
 
-use super::block::{Block, Importance, extreme, half, is_finite, single, sum_of_squares, traits};
+use super::block::{Block, Importance, extreme, half, is_finite, single, sum, sum_of_squares, traits};
 use super::planes::{pack_bits, pack_crumbs, unpack_bits, unpack_crumbs};
 use super::search::{Symmetric, make_q3_quants, make_qx_quants, nearest_int};
 use super::{DType, Traits};
@@ -31,19 +31,13 @@ struct BlockQ3K {
 const _: () = assert!(size_of::<BlockQ3K>() == 110);
 
 impl BlockQ3K {
-    /// Codes the elements by the scales as they are stored; where a scale is 0, the codes of the search stay.
     fn new(x: &[f32; 256], fits: &[Symmetric<16>; 16], scales: &[u8; 16], d: f32) -> Self {
         let d = half(d);
-        let mut codes = [0; 256];
-        for (i, (codes, x)) in codes.as_chunks_mut::<16>().0.iter_mut().zip(x.as_chunks::<16>().0).enumerate()
-        {
-            let scale = single(d) * signed(scales[i]);
-            *codes = match scale {
-                0.0 => fits[i].codes,
-                _ => x.map(|x| (nearest_int(x / scale).clamp(-4, 3) + 4) as u8),
-            };
-        }
-        BlockQ3K { hmask: pack_bits::<2>(&codes), qs: pack_crumbs::<0>(&codes), scales: pack(scales), d }
+        let subs = x.as_chunks::<16>().0;
+        let codes: [[u8; 16]; 16] =
+            std::array::from_fn(|i| fits[i].recode(4, &subs[i], single(d) * signed(scales[i])));
+        let codes = codes.as_flattened();
+        BlockQ3K { hmask: pack_bits::<2>(codes), qs: pack_crumbs::<0>(codes), scales: pack(scales), d }
     }
 }
 
@@ -79,7 +73,7 @@ impl Block<256> for BlockQ3K {
         let (subs, weights) = (x.as_chunks::<16>().0, weights.as_chunks::<16>().0);
         let fits: [Symmetric<16>; 16] =
             std::array::from_fn(|i| make_qx_quants(4, &subs[i], Some(&weights[i])));
-        let sums = std::array::from_fn(|i| weights[i].iter().fold(0.0, |sum, w| sum + w));
+        let sums = std::array::from_fn(|i| sum(&weights[i]));
         let scales = make_qx_quants(32, &std::array::from_fn(|i| fits[i].scale), Some(&sums));
         Self::new(x, &fits, &scales.codes, scales.scale)
     }

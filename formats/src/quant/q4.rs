@@ -36,7 +36,8 @@ impl Block<32> for BlockQ4_0 {
     fn decode(&self, out: &mut [f32; 32]) {
         let mut codes = [0; 32];
         unpack_nibbles::<16>(&self.qs, &mut codes);
-        *out = codes.map(|q| f32::from(i16::from(q) - 8) * single(self.d));
+        let d = single(self.d);
+        *out = codes.map(|q| f32::from(i16::from(q) - 8) * d);
     }
 
     fn encode(x: &[f32; 32]) -> Self {
@@ -82,7 +83,8 @@ impl Block<32> for BlockQ4_1 {
     fn decode(&self, out: &mut [f32; 32]) {
         let mut codes = [0; 32];
         unpack_nibbles::<16>(&self.qs, &mut codes);
-        *out = codes.map(|q| f32::from(q) * single(self.d) + single(self.m));
+        let (d, m) = (single(self.d), single(self.m));
+        *out = codes.map(|q| f32::from(q) * d + m);
     }
 
     fn encode(x: &[f32; 32]) -> Self {

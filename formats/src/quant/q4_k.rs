@@ -1,10 +1,9 @@
-//! Q4_K and Q5_K: super-blocks of 256 elements of 4 and 5 bits; each 32 of them have a scale and a minimum of 6 bits.
-//! Both are coded alike, and Q5_K keeps its fifth bits in a plane of their own.
-//! Specification: ggml `quantize_row_q4_K_ref`, `quantize_row_q4_K_impl`, `dequantize_row_q4_K`, `get_scale_min_k4`
-//! and their q5_K kin.
+//! Q4_K: a super-block of 256 elements of 4 bits; each 32 of them have a scale and a minimum of 6 bits. These
+//! `Scales`, and how they are found, serve Q5_K too.
+//! Specification: ggml `quantize_row_q4_K_ref`, `quantize_row_q4_K_impl`, `dequantize_row_q4_K`, `get_scale_min_k4`.
 
-use super::block::{Block, Importance, half, is_finite, single, sum_of_squares, traits};
-use super::planes::{pack_bits, pack_nibbles, unpack_bits, unpack_nibbles};
+use super::block::{Block, Importance, half, is_finite, largest, single, sum, sum_of_squares, traits};
+use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{
     Affine, Candidates, Loss, make_qkx2_quants, make_qkx3_quants, make_qp_quants, nearest_int,
 };
@@ -13,7 +12,6 @@ use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub(super) const Q4_K: Traits = traits::<BlockQ4K, 256>(DType::Q4K, "q4_K", 12);
-pub(super) const Q5_K: Traits = traits::<BlockQ5K, 256>(DType::Q5K, "q5_K", 13);
 
 /// ```text
 /// byte  0   2      4        16                            144
@@ -31,22 +29,6 @@ struct BlockQ4K {
 const _: () = assert!(size_of::<BlockQ4K>() == 144);
 
 /// ```text
-/// byte  0   2      4        16         48                            176
-///       d   dmin   scales   qh         qs
-///
-/// qh         the fifth bit of each code (bits, planes.rs)
-/// qs         the lower four, and the rest, as in Q4_K
-/// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct BlockQ5K {
-    scales: Scales,
-    qh: [u8; 32],
-    qs: [u8; 128],
-}
-const _: () = assert!(size_of::<BlockQ5K>() == 176);
-
-/// ```text
 /// byte  0   2      4                          16
 ///       d   dmin   codes
 ///
@@ -57,11 +39,14 @@ const _: () = assert!(size_of::<BlockQ5K>() == 176);
 /// ```
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct Scales {
+pub(super) struct Scales {
     d: U16,
     dmin: U16,
     codes: [u8; 12],
 }
+
+/// The codes of a super-block, 32 by 32.
+pub(super) type Codes = [[u8; 32]; 8];
 
 impl Block<256> for BlockQ4K {
     fn decode(&self, out: &mut [f32; 256]) {
@@ -72,13 +57,11 @@ impl Block<256> for BlockQ4K {
 
     fn encode(x: &[f32; 256]) -> Self {
         let candidates = Candidates { from: -1.0, step: 0.1, count: 20, loss: Loss::Squared };
-        let (scales, codes) = Scales::encode(15, x, &candidates);
-        Self::new(scales, &codes)
+        Self::new(Scales::encode(15, x, &candidates))
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
-        let (scales, codes) = Scales::encode_weighted(15, x, importance);
-        Self::new(scales, &codes)
+        Self::new(Scales::encode_weighted(15, u8::MAX, x, importance))
     }
 
     fn is_finite(&self) -> bool {
@@ -87,47 +70,15 @@ impl Block<256> for BlockQ4K {
 }
 
 impl BlockQ4K {
-    fn new(scales: Scales, codes: &[u8; 256]) -> Self {
+    fn new((scales, codes): (Scales, Codes)) -> Self {
         let mut qs = [0; 128];
-        pack_nibbles::<32>(codes, &mut qs);
+        pack_nibbles::<32>(codes.as_flattened(), &mut qs);
         BlockQ4K { scales, qs }
     }
 }
 
-impl Block<256> for BlockQ5K {
-    fn decode(&self, out: &mut [f32; 256]) {
-        let mut codes = [0; 256];
-        unpack_nibbles::<32>(&self.qs, &mut codes);
-        unpack_bits::<4>(&self.qh, &mut codes);
-        self.scales.decode(&codes, out);
-    }
-
-    fn encode(x: &[f32; 256]) -> Self {
-        let candidates = Candidates { from: -0.5, step: 0.1, count: 15, loss: Loss::Squared };
-        let (scales, codes) = Scales::encode(31, x, &candidates);
-        Self::new(scales, &codes)
-    }
-
-    fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
-        let (scales, codes) = Scales::encode_weighted(31, x, importance);
-        Self::new(scales, &codes)
-    }
-
-    fn is_finite(&self) -> bool {
-        self.scales.is_finite()
-    }
-}
-
-impl BlockQ5K {
-    fn new(scales: Scales, codes: &[u8; 256]) -> Self {
-        let mut qs = [0; 128];
-        pack_nibbles::<32>(codes, &mut qs);
-        BlockQ5K { scales, qh: pack_bits::<4>(codes), qs }
-    }
-}
-
 impl Scales {
-    fn decode(&self, codes: &[u8; 256], out: &mut [f32; 256]) {
+    pub fn decode(&self, codes: &[u8; 256], out: &mut [f32; 256]) {
         let (scales, mins) = unpack(&self.codes);
         for (i, (out, codes)) in out.chunks_exact_mut(32).zip(codes.chunks_exact(32)).enumerate() {
             let scale = single(self.d) * f32::from(scales[i]);
@@ -140,7 +91,7 @@ impl Scales {
 
     /// The scales of a super-block and its codes up to `nmax`; an element weighs its magnitude and the root of the
     /// mean square around it.
-    fn encode(nmax: u8, x: &[f32; 256], candidates: &Candidates) -> (Scales, [u8; 256]) {
+    pub fn encode(nmax: u8, x: &[f32; 256], candidates: &Candidates) -> (Scales, Codes) {
         let subs = x.as_chunks::<32>().0;
         let fits: [Affine<32>; 8] = std::array::from_fn(|i| {
             let root = (sum_of_squares(&subs[i]) / 32.0).sqrt();
@@ -148,48 +99,54 @@ impl Scales {
         });
         let (d, scales) = round_to_six_bits(std::array::from_fn(|i| fits[i].scale));
         let (dmin, mins) = round_to_six_bits(std::array::from_fn(|i| fits[i].min));
-        Self::code(nmax, x, &fits, Scales { d: half(d), dmin: half(dmin), codes: pack(&scales, &mins) })
-    }
-
-    fn encode_weighted(nmax: u8, x: &[f32; 256], importance: &Importance<256>) -> (Scales, [u8; 256]) {
-        let weights = importance.damped(x, 2.0 * sum_of_squares(x) / 256.0);
-        let (subs, weights) = (x.as_chunks::<32>().0, weights.as_chunks::<32>().0);
-        let fits: [Affine<32>; 8] = std::array::from_fn(|i| make_qkx3_quants(nmax, &subs[i], &weights[i]));
-        let sums = std::array::from_fn(|i| weights[i].iter().fold(0.0, |sum, w| sum + w));
-        let scales = make_qp_quants(63, &std::array::from_fn(|i| fits[i].scale), &sums);
-        let mins = make_qp_quants(63, &std::array::from_fn(|i| fits[i].min), &sums);
-        let codes = pack(&scales.codes, &mins.codes);
-        Self::code(nmax, x, &fits, Scales { d: half(scales.scale), dmin: half(mins.scale), codes })
-    }
-
-    /// Codes the elements by the scales as they are stored; where a scale is 0, the codes of the search stay.
-    fn code(nmax: u8, x: &[f32; 256], fits: &[Affine<32>; 8], stored: Scales) -> (Scales, [u8; 256]) {
-        let (scales, mins) = unpack(&stored.codes);
-        let mut codes = [0; 256];
-        for (i, (codes, x)) in codes.as_chunks_mut::<32>().0.iter_mut().zip(x.as_chunks::<32>().0).enumerate()
-        {
-            let scale = single(stored.d) * f32::from(scales[i]);
-            let min = single(stored.dmin) * f32::from(mins[i]);
-            *codes = match scale {
-                0.0 => fits[i].codes,
-                _ => x.map(|x| nearest_int((x + min) / scale).clamp(0, i32::from(nmax)) as u8),
-            };
-        }
+        let stored = Scales { d: half(d), dmin: half(dmin), codes: pack(&scales, &mins) };
+        let codes = stored.recode(nmax, x, &fits);
         (stored, codes)
     }
 
-    fn is_finite(&self) -> bool {
+    /// The same by importance. Codes of scales that wrapped (`search.rs`) are bounded by `most`, for ggml bounds them
+    /// in Q5_K but not in Q4_K.
+    pub fn encode_weighted(
+        nmax: u8,
+        most: u8,
+        x: &[f32; 256],
+        importance: &Importance<256>,
+    ) -> (Scales, Codes) {
+        let weights = importance.damped(x, 2.0 * sum_of_squares(x) / 256.0);
+        let (subs, weights) = (x.as_chunks::<32>().0, weights.as_chunks::<32>().0);
+        let fits: [Affine<32>; 8] = std::array::from_fn(|i| make_qkx3_quants(nmax, &subs[i], &weights[i]));
+        let sums = std::array::from_fn(|i| sum(&weights[i]));
+        let scales = make_qp_quants(63, &std::array::from_fn(|i| fits[i].scale), &sums);
+        let mins = make_qp_quants(63, &std::array::from_fn(|i| fits[i].min), &sums);
+        let codes = pack(&scales.codes.map(|l| l.min(most)), &mins.codes.map(|l| l.min(most)));
+        let stored = Scales { d: half(scales.scale), dmin: half(mins.scale), codes };
+        let codes = stored.recode(nmax, x, &fits);
+        (stored, codes)
+    }
+
+    fn recode(&self, nmax: u8, x: &[f32; 256], fits: &[Affine<32>; 8]) -> Codes {
+        let (scales, mins) = unpack(&self.codes);
+        let subs = x.as_chunks::<32>().0;
+        std::array::from_fn(|i| {
+            let scale = single(self.d) * f32::from(scales[i]);
+            let min = single(self.dmin) * f32::from(mins[i]);
+            fits[i].recode(nmax, &subs[i], scale, min)
+        })
+    }
+
+    pub fn is_finite(&self) -> bool {
         is_finite(self.d) && is_finite(self.dmin)
     }
 }
 
 /// Values that are not negative as multiples up to 63 of a common scale.
 fn round_to_six_bits(values: [f32; 8]) -> (f32, [u8; 8]) {
-    let max = values.iter().fold(0.0, |max, &v| if v > max { v } else { max });
+    let max = largest(&values);
     let iscale = if max > 0.0 { 63.0 / max } else { 0.0 };
     (max / 63.0, values.map(|v| (nearest_int(iscale * v) as u8).min(63)))
 }
 
+/// Bits beyond the sixth of a code spill into its neighbour's, as in ggml.
 fn pack(scales: &[u8; 8], mins: &[u8; 8]) -> [u8; 12] {
     let mut bytes = [0; 12];
     for i in 0..4 {

@@ -33,7 +33,8 @@ impl BlockQ5_0 {
 
 impl Block<32> for BlockQ5_0 {
     fn decode(&self, out: &mut [f32; 32]) {
-        *out = unpack(self.qh, &self.qs).map(|q| f32::from(i16::from(q) - 16) * single(self.d));
+        let d = single(self.d);
+        *out = unpack(self.qh, &self.qs).map(|q| f32::from(i16::from(q) - 16) * d);
     }
 
     fn encode(x: &[f32; 32]) -> Self {
@@ -77,7 +78,8 @@ impl BlockQ5_1 {
 
 impl Block<32> for BlockQ5_1 {
     fn decode(&self, out: &mut [f32; 32]) {
-        *out = unpack(self.qh, &self.qs).map(|q| f32::from(q) * single(self.d) + single(self.m));
+        let (d, m) = (single(self.d), single(self.m));
+        *out = unpack(self.qh, &self.qs).map(|q| f32::from(q) * d + m);
     }
 
     fn encode(x: &[f32; 32]) -> Self {

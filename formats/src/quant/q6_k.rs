@@ -42,18 +42,12 @@ impl BlockQ6K {
         let iscale = -128.0 / max;
         let d = half(1.0 / iscale);
         let scales = scales.map(|scale| nearest_int(iscale * scale).min(127) as i8);
-        // Codes the elements by the scales as they are stored; where a scale is 0, the codes of the search stay.
-        let mut codes = [0; 256];
-        for (i, (codes, x)) in codes.as_chunks_mut::<16>().0.iter_mut().zip(subs).enumerate() {
-            let scale = single(d) * f32::from(scales[i]);
-            *codes = match scale {
-                0.0 => fits[i].codes,
-                _ => x.map(|x| (nearest_int(x / scale).clamp(-32, 31) + 32) as u8),
-            };
-        }
+        let codes: [[u8; 16]; 16] =
+            std::array::from_fn(|i| fits[i].recode(32, &subs[i], single(d) * f32::from(scales[i])));
+        let codes = codes.as_flattened();
         let mut ql = [0; 128];
-        pack_nibbles::<64>(&codes, &mut ql);
-        BlockQ6K { ql, qh: pack_crumbs::<4>(&codes), scales, d }
+        pack_nibbles::<64>(codes, &mut ql);
+        BlockQ6K { ql, qh: pack_crumbs::<4>(codes), scales, d }
     }
 }
 

@@ -22,7 +22,8 @@ const _: () = assert!(size_of::<BlockQ8_0>() == 34);
 
 impl Block<32> for BlockQ8_0 {
     fn decode(&self, out: &mut [f32; 32]) {
-        *out = self.qs.map(|q| f32::from(q) * single(self.d));
+        let d = single(self.d);
+        *out = self.qs.map(|q| f32::from(q) * d);
     }
 
     fn encode(x: &[f32; 32]) -> Self {

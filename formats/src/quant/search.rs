@@ -3,7 +3,7 @@
 //! sums run in index order, and of equal candidates the first wins.
 //! Specification: ggml `make_qx_quants`, `make_q3_quants`, `make_qkx2_quants`, `make_qkx3_quants`, `make_qp_quants`.
 
-use super::block::extreme;
+use super::block::{extreme, largest};
 
 /// Below this magnitude a block counts as zero (`GROUP_MAX_EPS`).
 pub(super) const EPS: f32 = 1e-15;
@@ -14,11 +14,33 @@ pub(super) struct Symmetric<const N: usize> {
     pub codes: [u8; N],
 }
 
+impl<const N: usize> Symmetric<N> {
+    /// The codes of `x` at a scale as it is stored. A scale of 0 says nothing: the codes of the search stay.
+    pub fn recode(&self, nmax: u8, x: &[f32; N], scale: f32) -> [u8; N] {
+        if scale == 0.0 {
+            return self.codes;
+        }
+        let n = i32::from(nmax);
+        x.map(|x| (nearest_int(x / scale).clamp(-n, n - 1) + n) as u8)
+    }
+}
+
 /// Codes with a minimum: an element is `scale * code - min`, where `min` is not negative.
 pub(super) struct Affine<const N: usize> {
     pub scale: f32,
     pub min: f32,
     pub codes: [u8; N],
+}
+
+impl<const N: usize> Affine<N> {
+    /// The codes of `x` at a scale and minimum as they are stored. A scale of 0 says nothing: the codes of the search
+    /// stay.
+    pub fn recode(&self, nmax: u8, x: &[f32; N], scale: f32, min: f32) -> [u8; N] {
+        if scale == 0.0 {
+            return self.codes;
+        }
+        x.map(|x| nearest_int((x + min) / scale).clamp(0, i32::from(nmax)) as u8)
+    }
 }
 
 /// The candidates of an affine search: `count + 1` inverse scales in equal steps, each `(from + step * i + nmax)`
@@ -35,6 +57,15 @@ pub(super) struct Candidates {
 pub(super) enum Loss {
     Absolute,
     Squared,
+}
+
+impl Loss {
+    fn of(self, difference: f32) -> f32 {
+        match self {
+            Loss::Absolute => difference.abs(),
+            Loss::Squared => difference * difference,
+        }
+    }
 }
 
 /// Rounds halves to even, by letting the addition of 1.5 * 2^23 drop the fraction. Beyond 2^22 the result is what
@@ -102,26 +133,29 @@ pub(super) fn make_q3_quants<const N: usize>(nmax: u8, x: &[f32; N]) -> Symmetri
     Symmetric { scale, codes: codes.map(|l| (l + n) as u8) }
 }
 
-/// Unsigned codes up to `nmax` of values that are not negative: the best of nine scales, refined by coordinate
-/// descent. Used for the scales and minima of a super-block, which weigh the sum of the weights they stand for.
+/// Unsigned codes up to `nmax` of values that are not negative (if they are, see `byte`): the best of nine scales,
+/// refined by coordinate descent. Used for the scales and minima of a super-block, each of which weighs as much as
+/// the weights it stands for do together.
 pub(super) fn make_qp_quants<const N: usize>(nmax: u8, x: &[f32; N], weights: &[f32; N]) -> Symmetric<N> {
-    let max = x.iter().fold(0.0, |max, &x| if x > max { x } else { max });
+    let max = largest(x);
     if max < EPS {
         return Symmetric { scale: 0.0, codes: [0; N] };
     }
     let limit = |l: i32| l.min(i32::from(nmax));
-    let error = |iscale: f32| {
-        let scale = 1.0 / iscale;
-        x.iter().zip(weights).fold(0.0, |sum, (x, w)| {
-            let difference = x - scale * limit(nearest_int(iscale * x)) as f32;
-            sum + w * difference * difference
-        })
+    let codes_at = |iscale: f32| x.map(|x| nearest_int(iscale * x));
+    let error = |iscale: f32, codes: [i32; N]| {
+        let (scale, mut sum) = (1.0 / iscale, 0.0);
+        for i in 0..N {
+            let difference = x[i] - scale * codes[i] as f32;
+            sum += weights[i] * difference * difference;
+        }
+        sum
     };
     let mut best_iscale = f32::from(nmax) / max;
-    let mut best = error(best_iscale);
+    let mut best = error(best_iscale, codes_at(best_iscale).map(byte));
     for step in (-4i8..=4).filter(|step| *step != 0) {
         let iscale = (0.1 * f32::from(step) + f32::from(nmax)) / max;
-        let error = error(iscale);
+        let error = error(iscale, codes_at(iscale).map(limit));
         if error < best {
             best = error;
             best_iscale = iscale;
@@ -129,6 +163,12 @@ pub(super) fn make_qp_quants<const N: usize>(nmax: u8, x: &[f32; N], weights: &[
     }
     let (scale, codes) = descend::<N, false>(x, weights, best_iscale, limit);
     Symmetric { scale, codes: codes.map(|l| l as u8) }
+}
+
+/// A code as ggml keeps it in a byte. Where nearly all weights are 0, a regression may give a negative scale; its
+/// code then wraps.
+fn byte(l: i32) -> i32 {
+    i32::from(l as u8)
 }
 
 /// Codes at `iscale`, then up to five sweeps that give each element in turn the code that fits the others' scale
@@ -139,8 +179,7 @@ fn descend<const N: usize, const SIGNED: bool>(
     iscale: f32,
     limit: impl Fn(i32) -> i32,
 ) -> (f32, [i32; N]) {
-    // ggml keeps unsigned codes in bytes: a negative one, which degenerate weights can bring about, wraps.
-    let stored = |l: i32| if SIGNED { l } else { i32::from(l as u8) };
+    let stored = if SIGNED { |l| l } else { byte };
     let (mut sumlx, mut suml2) = (0.0, 0.0);
     let mut codes = [0; N];
     for i in 0..N {
@@ -195,12 +234,7 @@ pub(super) fn make_qkx2_quants<const N: usize>(
     let error_of = |scale: f32, min: f32, codes: &[u8; N]| {
         let mut sum = 0.0;
         for i in 0..N {
-            let difference = scale * f32::from(codes[i]) + min - x[i];
-            sum += weights[i]
-                * match candidates.loss {
-                    Loss::Absolute => difference.abs(),
-                    Loss::Squared => difference * difference,
-                };
+            sum += weights[i] * candidates.loss.of(scale * f32::from(codes[i]) + min - x[i]);
         }
         sum
     };
@@ -258,13 +292,10 @@ impl Totals {
             sum_xl += w * l * x[i];
         }
         let determinant = self.sum_w * sum_l2 - sum_l * sum_l;
-        if !(determinant > 0.0) {
-            return None;
-        }
-        let min = (sum_l2 * self.sum_x - sum_l * sum_xl) / determinant;
-        if min > 0.0 {
-            return Some((sum_xl / sum_l2, 0.0));
-        }
-        Some(((self.sum_w * sum_xl - self.sum_x * sum_l) / determinant, min))
+        let solve = || match (sum_l2 * self.sum_x - sum_l * sum_xl) / determinant {
+            min if min > 0.0 => (sum_xl / sum_l2, 0.0),
+            min => ((self.sum_w * sum_xl - self.sum_x * sum_l) / determinant, min),
+        };
+        (determinant > 0.0).then(solve)
     }
 }
