@@ -5,7 +5,7 @@
 
 use super::rope::Rope;
 use ggraft_formats::{Checkpoint, Error, Metadata, Result};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::path::PathBuf;
 
 /// What transformers assumes for the absent keys of one `model_type`.
@@ -19,7 +19,7 @@ pub struct Config {
     file: PathBuf,
     /// The keys that lead here, such as `rope_scaling.`; empty at the top.
     path: String,
-    values: Map<String, Value>,
+    json: Value,
     defaults: &'static [(&'static str, f64)],
 }
 
@@ -27,13 +27,12 @@ impl Config {
     /// The `config.json` of `checkpoint`, which must be there.
     pub fn open(checkpoint: &Checkpoint) -> Result<Config> {
         let file = checkpoint.dir.join("config.json");
-        match checkpoint.required_json("config.json")? {
-            Value::Object(values) => Ok(Config { file, path: String::new(), values, defaults: &[] }),
-            other => Err(Error::invalid("this is no model config")
-                .file(&file)
-                .expected("a JSON object")
-                .found(brief(&other))),
+        let json = checkpoint.required_json("config.json")?;
+        if json.is_object() {
+            return Ok(Config { file, path: String::new(), json, defaults: &[] });
         }
+        let error = Error::invalid("this is no model config").file(&file).expected("a JSON object");
+        Err(error.found(brief(&json)))
     }
 
     /// The same config with the defaults of its `model_type`, if they are known.
@@ -43,9 +42,14 @@ impl Config {
         Ok(self)
     }
 
+    /// The whole of it.
+    pub fn json(&self) -> &Value {
+        &self.json
+    }
+
     /// The value of `key`; null is as good as absent.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.values.get(key).filter(|v| !v.is_null())
+        self.json.get(key).filter(|v| !v.is_null())
     }
 
     /// A whole number from 1 to `u32::MAX`, or its default.
@@ -93,9 +97,9 @@ impl Config {
     /// The object under `key`; an empty one is as good as absent.
     pub fn section(&self, key: &str) -> Result<Option<Config>> {
         let path = format!("{}{key}.", self.path);
-        let object = self.typed(key, "an object", |v| v.as_object().cloned())?;
-        let section = |values| Config { file: self.file.clone(), path, values, defaults: &[] };
-        Ok(object.filter(|values| !values.is_empty()).map(section))
+        let object = self.typed(key, "an object", |v| v.is_object().then(|| v.clone()))?;
+        let section = |json| Config { file: self.file.clone(), path, json, defaults: &[] };
+        Ok(object.filter(|json| json.as_object().is_some_and(|o| !o.is_empty())).map(section))
     }
 
     /// An error about `key`.
@@ -227,8 +231,7 @@ mod tests {
     use serde_json::json;
 
     fn config(json: Value) -> Config {
-        let Value::Object(values) = json else { panic!() };
-        Config { file: "config.json".into(), path: String::new(), values, defaults: &[("a", 7.0)] }
+        Config { file: "config.json".into(), path: String::new(), json, defaults: &[("a", 7.0)] }
     }
 
     #[test]

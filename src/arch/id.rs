@@ -224,3 +224,67 @@ pub fn size_label(parameters: u64) -> String {
     let digits = format!("{scaled:.0}").trim_start_matches('0').len();
     format!("{scaled:.*}{unit}", 2usize.saturating_sub(digits))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BILLION: u64 = 1_000_000_000;
+
+    /// Base name, size, fine-tune and version, with `-` for none.
+    fn parts(id: &str, parameters: u64) -> [String; 4] {
+        let id = ModelId::parse(id, parameters);
+        [id.basename, id.size_label, id.finetune, id.version].map(|part| part.unwrap_or("-".into()))
+    }
+
+    #[test]
+    fn names_are_taken_apart() {
+        for (id, billions, expected) in [
+            ("meta-llama/Llama-2-7b-chat-hf", 7, ["Llama-2", "7B", "chat-hf", "-"]),
+            ("Meta-Llama-3.1-8B-Instruct", 8, ["Meta-Llama-3.1", "8B", "Instruct", "-"]),
+            ("EEVE-Korean-10.8B-v1.0", 11, ["EEVE-Korean", "10.8B", "-", "v1.0"]),
+            ("Mixtral-8x7B-v0.1", 47, ["Mixtral", "8x7B", "-", "v0.1"]),
+            ("bloom-7b1", 7, ["bloom", "7.1B", "-", "-"]),
+            ("Yarn-Llama-2-7b-128K", 7, ["Yarn-Llama-2", "7B", "128k", "-"]),
+            ("phi-medium-7B-Q4_K_M", 7, ["phi-medium", "7B", "-", "-"]),
+            ("gpt-large", 1, ["gpt", "large", "-", "-"]),
+            ("cp", 1, ["-", "-", "-", "-"]),
+            ("A name of words", 1, ["-", "-", "-", "-"]),
+        ] {
+            assert_eq!(parts(id, billions * BILLION), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn an_organization_is_no_relative_path() {
+        assert_eq!(ModelId::parse("org/x-7B", 7 * BILLION).organization.as_deref(), Some("org"));
+        assert_eq!(ModelId::parse("./x-7B", 7 * BILLION).organization, None);
+    }
+
+    #[test]
+    fn titles_keep_capitals_and_versions() {
+        for (id, expected) in [
+            ("tiny-llama-v1.1", "Tiny Llama v1.1"),
+            ("EEVE-ko-10.8b", "EEVE Ko 10.8b"),
+            ("gpt2xl-don't", "Gpt2Xl Don'T"),
+            ("A  name of words", "A Name Of Words"),
+        ] {
+            assert_eq!(title(id), expected);
+        }
+    }
+
+    #[test]
+    fn sizes_have_two_digits() {
+        for (parameters, expected) in [
+            (1, "0.00K"),
+            (999_999, "1000K"),
+            (1_000_000, "1000K"),
+            (3_034_368, "3.0M"),
+            (6_738_415_616, "6.7B"),
+            (70_553_706_496, "71B"),
+            (1_000_000_000_001, "1.0T"),
+        ] {
+            assert_eq!(size_label(parameters), expected);
+        }
+    }
+}

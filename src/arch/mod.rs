@@ -65,28 +65,29 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     metadata.extend(general::metadata(checkpoint, &config, parameters, &mut warnings)?);
     metadata.extend(hparams.metadata(arch.gguf));
     (arch.describe)(&hparams, &mut metadata);
-    let tokenizer = vocab::tokenizer(checkpoint, &checkpoint.required_json("config.json")?, options)?;
+    let tokenizer = vocab::tokenizer(checkpoint, config.json(), options)?;
     metadata.extend(tokenizer.metadata);
     warnings.extend(tokenizer.warnings);
     let model = Model { metadata, tensors, containers: checkpoint.containers.clone() };
     Ok(Adopted { model, warnings })
 }
 
-/// The architecture that `config.json` names first.
+/// The architecture whose class `config.json` names first.
 fn arch(config: &Config, checkpoint: &Checkpoint) -> Result<&'static Arch> {
     let file = checkpoint.dir.join("config.json");
-    let name = config.get("architectures").and_then(|names| names.get(0)?.as_str()).ok_or_else(|| {
-        Error::invalid("'architectures' does not name the model's class")
-            .file(&file)
-            .expected("a list of names, such as [\"LlamaForCausalLM\"]")
-            .found(config.get("architectures").map_or(String::from("nothing"), hparams::brief))
-    })?;
-    ARCHS.iter().find(|arch| arch.names.contains(&name)).ok_or_else(|| {
+    let class =
+        config.get("architectures").and_then(|classes| classes.get(0)?.as_str()).ok_or_else(|| {
+            Error::invalid("'architectures' does not name the model's class")
+                .file(&file)
+                .expected("a list of names, such as [\"LlamaForCausalLM\"]")
+                .found(config.get("architectures").map_or(String::from("nothing"), hparams::brief))
+        })?;
+    ARCHS.iter().find(|arch| arch.names.contains(&class)).ok_or_else(|| {
         let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.names).copied().collect();
         Error::unsupported("this architecture is not covered")
             .file(&file)
             .expected(format!("'architectures' to be one of {}", known.join(", ")))
-            .found(name)
+            .found(class)
             .mend("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
     })
 }

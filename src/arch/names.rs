@@ -197,6 +197,7 @@ fn unknown(arch: &Arch, tensor: &Tensor) -> Error {
     Error::unsupported(format!("the architecture {} knows no such tensor", arch.gguf))
         .tensor(&tensor.name)
         .found(format!("{} {}", tensor.dtype(), torch(tensor.shape().ne())))
+        .mend("config.json is of another model, or the model is not a plain one of this architecture")
 }
 
 /// What the checkpoint holds though `config.json` does not announce it. It is kept, as the converter keeps it.

@@ -116,7 +116,7 @@ impl Scaling {
                 .unsupported(key)
                 .expected("one of default, linear, yarn, llama3, dynamic")
                 .found(other)
-                .mend("this family has no GGUF key for it")),
+                .mend("llama.cpp cannot run it in this family")),
         }
     }
 }
