@@ -8,7 +8,7 @@ use super::table::{self, Table};
 use bstr::BString;
 use ggraft_formats::{Error, Result};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Text -> id of `model.vocab`, which has no two texts of one id.
 pub type Vocab<'a> = HashMap<&'a str, u32>;
@@ -90,41 +90,48 @@ fn merged_added(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Added>> {
     let mut tokens = added::of_tokenizer(files, json)?;
+    let mut place: HashMap<String, usize> =
+        tokens.iter().enumerate().map(|(i, t)| (t.content.clone(), i)).collect();
+    let mut taken: HashSet<u32> = vocab.values().copied().chain(tokens.iter().map(|t| t.id)).collect();
     let declared = files.config("added_tokens_decoder").is_some();
     let more = if declared { added::of_config(files)? } else { added::of_legacy(files)? };
     for token in more {
-        let known = tokens.iter_mut().find(|t| t.content == token.content);
-        match (known, vocab.get(token.content.as_str())) {
-            (Some(known), _) => (known.special, known.normalized) = (token.special, token.normalized),
-            (None, Some(&id)) => tokens.push(Added { id, ..token }),
-            (None, None) => {
-                let taken =
-                    tokens.iter().any(|t| t.id == token.id) || vocab.values().any(|id| *id == token.id);
-                if taken {
-                    return Err(Error::invalid(format!("two tokens have the id {}", token.id))
-                        .file(&files.path(token.origin.file()))
-                        .expected("the token that tokenizer.json gives this id")
-                        .found(format!("'{}'", token.content))
-                        .mend("use tokenizer.json and tokenizer_config.json of one repository"));
-                }
-                tokens.push(token);
-            }
+        if let Some(known) = place.get(&token.content).and_then(|at| tokens.get_mut(*at)) {
+            (known.special, known.normalized) = (token.special, token.normalized);
+            continue;
         }
+        let inside = vocab.get(token.content.as_str()).copied();
+        if inside.is_none() && !taken.insert(token.id) {
+            return Err(Error::invalid(format!("two tokens have the id {}", token.id))
+                .file(&files.path(token.origin.file()))
+                .expected("the token that tokenizer.json gives this id")
+                .found(format!("'{}'", token.content))
+                .mend("use tokenizer.json and tokenizer_config.json of one repository"));
+        }
+        place.insert(token.content.clone(), tokens.len());
+        tokens.push(Added { id: inside.unwrap_or(token.id), ..token });
     }
     for content in named_special(files, declared)? {
-        if tokens.iter().all(|t| t.content != content) {
-            let id = vocab.get(content.as_str()).copied().unwrap_or_else(|| {
-                let id = tokens.iter().map(|t| t.id.saturating_add(1)).chain([vocab.len() as u32]).max();
-                let id = id.unwrap_or_default();
-                warnings.push(format!(
-                    "the special token '{content}' is in no vocabulary, it gets the next id, {id}"
-                ));
-                id
-            });
-            tokens.push(Added { id, content, special: true, normalized: false, origin: Origin::Tokenizer });
+        if place.contains_key(&content) {
+            continue;
         }
+        let id = vocab.get(content.as_str()).copied().unwrap_or_else(|| {
+            let id = next_id(vocab, &tokens);
+            warnings.push(format!(
+                "the special token '{content}' is in no vocabulary, it gets the next id, {id}"
+            ));
+            id
+        });
+        place.insert(content.clone(), tokens.len());
+        tokens.push(Added { id, content, special: true, normalized: false, origin: Origin::Tokenizer });
     }
     Ok(tokens)
+}
+
+/// The id that the library gives to one more token.
+fn next_id(vocab: &Vocab, added: &[Added]) -> u32 {
+    let after = added.iter().map(|t| t.id.saturating_add(1)).max().unwrap_or(0);
+    after.max(u32::try_from(vocab.len()).unwrap_or(u32::MAX))
 }
 
 /// The texts that are named as special tokens, in `tokenizer_config.json` or the older `special_tokens_map.json`.

@@ -12,12 +12,31 @@ use ggraft_formats::Result;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
+/// A BPE model whose unknown characters become bytes, and whose decoder puts them together again.
 pub fn is_byte_fallback(json: &Value) -> bool {
     let model = json.get("model");
+    let bpe = model.and_then(|m| m.get("type")).is_none_or(|kind| kind == "BPE");
     let flag = model.and_then(|m| m.get("byte_fallback")).and_then(Value::as_bool);
-    // Older files do not name the type; a list of merges tells.
-    let bpe = model.is_some_and(|m| m.get("type").map_or(m.get("merges").is_some(), |t| t == "BPE"));
-    bpe && flag == Some(true)
+    let decoder = json.get("decoder").and_then(|d| d.get("type"));
+    bpe && flag == Some(true) && decoder.is_some_and(|kind| kind == "Sequence")
+}
+
+/// Whether a space is put before a text, as the runtime does unless `add_space_prefix` forbids it.
+pub fn prepends_space(json: &Value) -> bool {
+    fn any(of: &Value) -> bool {
+        let parts = |key: &str| of.get(key).and_then(Value::as_array).is_some_and(|l| l.iter().any(any));
+        match of.get("type").and_then(Value::as_str) {
+            Some("Prepend") => true,
+            // Files older than `prepend_scheme` say `add_prefix_space`, which is true by default.
+            Some("Metaspace") => match of.get("prepend_scheme").and_then(Value::as_str) {
+                Some(scheme) => scheme != "never",
+                None => of.get("add_prefix_space").and_then(Value::as_bool).unwrap_or(true),
+            },
+            Some("Sequence") => parts("normalizers") || parts("pretokenizers"),
+            _ => false,
+        }
+    }
+    ["normalizer", "pre_tokenizer"].into_iter().filter_map(|key| json.get(key)).any(any)
 }
 
 /// The table of `json`, padded to `size` ids, with added tokens laid over it.
@@ -55,6 +74,9 @@ pub fn table(files: &Files, json: &Value, size: Option<usize>, warnings: &mut Ve
     Ok(table)
 }
 
+/// Bytes of the longest piece whose splits are all looked at; trainers stop at 16 characters.
+const LONGEST_WORD: usize = 256;
+
 /// Orders pieces by the first merge that makes them; a trainer gives out ids in that order, and then pieces that
 /// no merge makes (characters) keep the place that their id has, as in SentencePiece.
 fn rank(normal: &mut [(&str, u32)], merges: &[(&str, &str)]) {
@@ -77,7 +99,8 @@ fn say_unlisted_unions(normal: &[(&str, u32)], merges: &[(&str, &str)], warnings
     let splits = |text| str::char_indices(text).skip(1).map(move |(at, _)| text.split_at(at));
     let unlisted =
         |(l, r): &(&str, &str)| pieces.contains(l) && pieces.contains(r) && !listed.contains(&(*l, *r));
-    let mut unlisted = normal.iter().flat_map(|&(text, _)| splits(text)).filter(unlisted);
+    let words = normal.iter().filter(|(text, _)| text.len() <= LONGEST_WORD);
+    let mut unlisted = words.flat_map(|&(text, _)| splits(text)).filter(unlisted);
     if let Some((left, right)) = unlisted.next() {
         let n = unlisted.count() + 1;
         warnings.push(format!(

@@ -62,39 +62,17 @@ const GRANITE_SMALL: u64 = 49152;
 /// Missing or malformed tokenizer files, more tokens than `vocab_size`, an unknown pre-tokenizer; each names
 /// the file, the key and the mend.
 pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> Result<Tokenizer> {
-    let files = Files::open(checkpoint)?;
-    let mut out = Tokenizer { metadata: Metadata::new(), warnings: Vec::new() };
-    let llama = is_llama(config);
-    if let Some(prefix) = files.config("add_prefix_space").and_then(Value::as_bool).filter(|_| llama) {
-        out.metadata.set("tokenizer.ggml.add_space_prefix", prefix);
-    }
     if let Some(pre) = &options.pre {
         pre::check(pre)?;
     }
-
+    let files = Files::open(checkpoint)?;
+    let mut out = Tokenizer { metadata: Metadata::new(), warnings: Vec::new() };
     let size = vocab_size(config, checkpoint)?;
-    let special = if let Some(model) = checkpoint.bytes("tokenizer.model")? {
-        let table = spm::table(&files, model.bytes(), size, &mut out.warnings)?;
-        let n = table.len();
-        table.write("llama", "default", &mut out.metadata);
-        Special::read(&files, config, Some(n), &mut out.warnings)?
-    } else if let Some(json) = files.tokenizer.as_ref().filter(|json| fallback::is_byte_fallback(json)) {
-        let table = fallback::table(&files, json, size, &mut out.warnings)?;
-        let n = table.len();
-        table.write("llama", "default", &mut out.metadata);
-        Special::read(&files, config, Some(n), &mut out.warnings)?
-    } else if let Some(json) = &files.tokenizer {
-        let name = match &options.pre {
-            Some(pre) => pre.clone(),
-            None => pre::detect(&files, json, &mut out.warnings)?,
-        };
-        let (table, merges) = bpe::table(&files, json, size, &mut out.warnings)?;
-        table.write("gpt2", &name, &mut out.metadata);
-        out.metadata.set("tokenizer.ggml.merges", merges);
-        Special::read(&files, config, None, &mut out.warnings)?
-    } else {
-        return Err(missing(checkpoint));
-    };
+    let llama = is_llama(config);
+    if let Some(prefix) = files.config("add_prefix_space").and_then(Value::as_bool).filter(|_| llama) {
+        out.metadata.set(SPACE_PREFIX, prefix);
+    }
+    let special = table(&files, config, options, size, &mut out)?;
     special.write(&mut out.metadata, &mut out.warnings);
     template::write(&files, &mut out)?;
     special.write_normalizer(&mut out.metadata);
@@ -102,6 +80,46 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
         quirks(size, &mut out.metadata);
     }
     Ok(out)
+}
+
+const SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
+
+/// Writes the tokens from the first source that is there, and reads the special tokens that fit it.
+fn table(
+    files: &Files,
+    config: &Value,
+    options: &Options,
+    size: Option<usize>,
+    out: &mut Tokenizer,
+) -> Result<Special> {
+    let Tokenizer { metadata, warnings } = out;
+    let spm = match (files.checkpoint.bytes("tokenizer.model")?, &files.tokenizer) {
+        (Some(model), _) => Some(spm::table(files, model.bytes(), size, warnings)?),
+        (None, Some(json)) if fallback::is_byte_fallback(json) => {
+            if !fallback::prepends_space(json) && metadata.get(SPACE_PREFIX).is_none() {
+                metadata.set(SPACE_PREFIX, false);
+            }
+            Some(fallback::table(files, json, size, warnings)?)
+        }
+        _ => None,
+    };
+    if let Some(table) = spm {
+        if options.pre.is_some() {
+            warnings.push("--pre is ignored: a SentencePiece vocabulary has no pre-tokenizer".into());
+        }
+        let n = table.len();
+        table.write("llama", "default", metadata);
+        return Special::read(files, config, Some(n), warnings);
+    }
+    let json = files.tokenizer.as_ref().ok_or_else(|| missing(files.checkpoint))?;
+    let pre = match &options.pre {
+        Some(pre) => pre.clone(),
+        None => pre::detect(files, json, warnings)?,
+    };
+    let (table, merges) = bpe::table(files, json, size, warnings)?;
+    table.write("gpt2", &pre, metadata);
+    metadata.set("tokenizer.ggml.merges", merges);
+    Special::read(files, config, None, warnings)
 }
 
 fn is_llama(config: &Value) -> bool {
@@ -157,3 +175,6 @@ fn missing(checkpoint: &Checkpoint) -> Error {
             "copy tokenizer.model or tokenizer.json (and tokenizer_config.json) from the model's repository",
         )
 }
+
+#[cfg(test)]
+mod tests;

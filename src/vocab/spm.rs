@@ -73,15 +73,16 @@ const BPE: i32 = 2;
 /// The table of `model` (the bytes of `tokenizer.model`), padded or cut to `size` ids, with added tokens laid over it.
 pub fn table(files: &Files, model: &[u8], size: Option<usize>, warnings: &mut Vec<String>) -> Result<Table> {
     let path = files.path("tokenizer.model");
-    let model = ModelProto::decode(model).map_err(|e| {
-        Error::invalid(format!("this is not a SentencePiece model: {e}"))
+    let broken = |what: String| {
+        Error::invalid(what)
             .file(&path)
-            .mend("take it from the model's repository again; if it is a tiktoken file, remove it, tokenizer.json is used then")
-    })?;
+            .expected("a SentencePiece model")
+            .mend("take it from the model's repository again; if it is a tiktoken file, remove it, and tokenizer.json is used")
+    };
+    let model =
+        ModelProto::decode(model).map_err(|e| broken(format!("this is not a SentencePiece model: {e}")))?;
     if model.pieces.is_empty() {
-        return Err(Error::invalid("the SentencePiece model has no pieces")
-            .file(&path)
-            .mend("take it from the model's repository again"));
+        return Err(broken("the model has no pieces".into()));
     }
     say_what_the_runtime_ignores(&model, files.config("add_prefix_space").is_some(), warnings);
 

@@ -7,7 +7,7 @@ use ggraft_formats::Metadata;
 use std::collections::HashMap;
 
 /// Far above every vocabulary there is (the largest have about 300,000 tokens).
-pub const MAX_TOKENS: usize = 1 << 24;
+pub const MAX_TOKENS: usize = 1 << 22;
 
 /// `llama_token_type`.
 pub const NORMAL: i32 = 1;
