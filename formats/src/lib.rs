@@ -13,12 +13,14 @@ pub mod model;
 pub mod quant;
 pub mod safetensors;
 pub mod tensor;
+pub mod write;
 
 pub use error::{Error, Kind, Result};
 pub use metadata::{Array, Metadata, Value};
 pub use model::{Checkpoint, Input, Model};
 pub use quant::DType;
 pub use tensor::{Rows, Shape, Tensor};
+pub use write::{Layout, Watch};
 
 use std::path::Path;
 

@@ -17,6 +17,7 @@ mod rows;
 pub use crate::vocab::Options;
 
 use crate::vocab;
+use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor};
 use hparams::{Config, Defaults, Hparams};
 use names::Map;
@@ -70,6 +71,25 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     warnings.extend(tokenizer.warnings);
     let model = Model { metadata, tensors, containers: checkpoint.containers.clone() };
     Ok(Adopted { model, warnings })
+}
+
+/// A model in the trainer's dialect again.
+pub struct Released {
+    /// In the order of the model.
+    pub tensors: Vec<Named>,
+    /// GGUF's names of tensors that follow from the configuration, which no checkpoint holds.
+    pub left: Vec<String>,
+}
+
+/// Gives `model` the names and the order of rows of `checkpoint`, from which it was adopted: the inverse of `adopt`.
+pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
+    let config = Config::open(checkpoint)?;
+    let arch = arch(&config, checkpoint)?;
+    let config = config.with_defaults(arch.defaults)?;
+    let hparams = (arch.hparams)(&config, &mut Vec::new())?;
+    let mut left = Vec::new();
+    let tensors = names::release(arch, &hparams, model, &mut left)?;
+    Ok(Released { tensors, left })
 }
 
 /// The architecture whose class `config.json` names first.

@@ -1,11 +1,12 @@
-//! From the trainer's tensors to GGUF's: a table says for each kind of tensor both names, its shape in terms of
+//! From the trainer's tensors to GGUF's and back: a table says for each kind of tensor both names, its shape in terms of
 //! the hyperparameters, and what becomes of its rows. All that is missing, unknown or of the wrong shape is
 //! found before a weight is read, and told at once.
 
 use super::Arch;
 use super::hparams::Hparams;
 use super::rows;
-use ggraft_formats::{Checkpoint, DType, Error, Result, Tensor};
+use ggraft_formats::safetensors::Named;
+use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
 use std::collections::HashMap;
 
 /// One kind of tensor, in a checkpoint and in a GGUF.
@@ -112,6 +113,30 @@ pub fn adopt(
     }
     warnings.extend(unannounced(&expected));
     Ok(tensors)
+}
+
+/// The tensors of `model` under the trainer's names and with its order of rows: the inverse of `adopt`. What the
+/// checkpoint of such a model does not hold is named in `left`.
+pub fn release(arch: &Arch, h: &Hparams, model: &Model, left: &mut Vec<String>) -> Result<Vec<Named>> {
+    let expected = expected(arch, h);
+    let index: HashMap<&str, &Expected> = expected.iter().map(|e| (e.to.as_str(), e)).collect();
+    let generated: Vec<String> = (arch.extra)(h)?.into_iter().map(|t| t.name).collect();
+    let (mut tensors, mut problems) = (Vec::with_capacity(model.tensors.len()), Vec::new());
+    for tensor in &model.tensors {
+        let Some(expected) = index.get(tensor.name.as_str()) else {
+            match generated.contains(&tensor.name) {
+                true => left.push(tensor.name.clone()),
+                false => problems.push(unknown(arch, tensor)),
+            }
+            continue;
+        };
+        let tensor = match expected.map.heads {
+            Some(heads) => rows::unpermuted(tensor.clone(), heads(h))?,
+            None => tensor.clone(),
+        };
+        tensors.push(Named { name: expected.from.clone(), tensor });
+    }
+    Error::all(problems).map_or(Ok(tensors), Err)
 }
 
 /// Every tensor that a model of `h` may hold: those of the whole, then layer by layer.

@@ -1,6 +1,6 @@
 //! Wrappers that re-order the rows of a tensor without touching an element.
 //! `permuted` undoes the layout in which Hugging Face keeps rotary heads: there the two halves of a head lie
-//! one after the other, in GGUF's llama family their rows alternate.
+//! one after the other, in GGUF's llama family their rows alternate. `unpermuted` is its inverse.
 //! Specification: `LlamaModel.permute` of llama.cpp's converter, which views the rows as
 //! `[heads, 2, head / 2]` and swaps the last two axes.
 
@@ -11,6 +11,18 @@ use std::sync::Arc;
 /// `tensor` with the rows of each of its `heads` alternating between the head's halves. A bias, which is one
 /// row, has its elements re-ordered instead. The rows must make `heads` heads of an even size.
 pub fn permuted(tensor: Tensor, heads: u32) -> Result<Tensor> {
+    reordered(tensor, heads, alternate)
+}
+
+/// `tensor` with the halves of each of its `heads` one after the other: the inverse of `permuted`.
+pub fn unpermuted(tensor: Tensor, heads: u32) -> Result<Tensor> {
+    reordered(tensor, heads, part)
+}
+
+/// Where unit `i` of the result comes from, in heads of so many units.
+type Origin = fn(i: usize, head: usize) -> usize;
+
+fn reordered(tensor: Tensor, heads: u32, origin: Origin) -> Result<Tensor> {
     let bias = tensor.shape().ne().len() == 1;
     let units = if bias { tensor.shape().row() } else { tensor.shape().rows() };
     let head = units.checked_div(heads.into()).filter(|n| n * u64::from(heads) == units && n % 2 == 0);
@@ -23,29 +35,36 @@ pub fn permuted(tensor: Tensor, heads: u32) -> Result<Tensor> {
     let (name, shape, dtype) = (tensor.name.clone(), *tensor.shape(), tensor.dtype());
     let rows: Arc<dyn Rows> = if bias {
         let element = tensor.row_bytes() / tensor.row_elements()?;
-        Arc::new(PermutedElements { source: tensor, element, head })
+        Arc::new(PermutedElements { source: tensor, element, head, origin })
     } else {
-        Arc::new(Permuted { source: tensor, head })
+        Arc::new(Permuted { source: tensor, head, origin })
     };
     Tensor::new(&name, shape, dtype, rows)
 }
 
-/// Where unit `i` comes from when the halves of each `head` units alternate.
-fn origin(i: usize, head: usize) -> usize {
+/// The halves of each head alternate.
+fn alternate(i: usize, head: usize) -> usize {
     let (start, within) = (i - i % head, i % head);
     start + within % 2 * (head / 2) + within / 2
+}
+
+/// The halves of each head lie apart.
+fn part(i: usize, head: usize) -> usize {
+    let (start, within) = (i - i % head, i % head);
+    start + within % (head / 2) * 2 + within / (head / 2)
 }
 
 /// Whole rows in another order.
 struct Permuted {
     source: Tensor,
     head: usize,
+    origin: Origin,
 }
 
 impl Rows for Permuted {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         for (row, out) in rows.zip(out.chunks_exact_mut(self.source.row_bytes())) {
-            let from = origin(row, self.head);
+            let from = (self.origin)(row, self.head);
             self.source.read(from..from + 1, out)?;
         }
         Ok(())
@@ -58,13 +77,14 @@ struct PermutedElements {
     /// Bytes of an element.
     element: usize,
     head: usize,
+    origin: Origin,
 }
 
 impl Rows for PermutedElements {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         self.source.with_rows(rows, |bytes| {
             for (i, out) in out.chunks_exact_mut(self.element).enumerate() {
-                let from = origin(i, self.head) * self.element;
+                let from = (self.origin)(i, self.head) * self.element;
                 out.copy_from_slice(&bytes[from..from + self.element]);
             }
             Ok(())
@@ -101,6 +121,14 @@ mod tests {
     #[test]
     fn a_bias_is_permuted_as_the_rows_of_its_weight() {
         assert_eq!(values(&permuted(tensor(&[8]), 2).unwrap()), [0., 2., 1., 3., 4., 6., 5., 7.]);
+    }
+
+    #[test]
+    fn the_inverse_undoes_it() {
+        for (ne, heads) in [(&[3, 24][..], 2), (&[24], 3), (&[2, 4], 2)] {
+            let there_and_back = unpermuted(permuted(tensor(ne), heads).unwrap(), heads).unwrap();
+            assert_eq!(values(&there_and_back), values(&tensor(ne)));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! GGUF, the container of ggml: a header of typed metadata and tensor descriptions, then the tensors' data.
 //! `read` checks a header before it hands anything out, `split` gathers a model from its parts, `write` plans
-//! every offset and then pulls rows, `second` asks an independent reader. The constants are here.
+//! every offset, `second` asks an independent reader. The constants are here.
 //! Specification: ggml `docs/gguf.md` and the acceptance rules of `gguf_init_from_file` (llama.cpp v0.5.0).
 
 mod read;
@@ -11,7 +11,7 @@ mod write;
 pub use read::{Entry, Header};
 pub use second::cross_check;
 pub use split::open;
-pub use write::{CHUNK, Layout, Output, Watch, write};
+pub use write::plan;
 
 /// The first four bytes of every file.
 pub const MAGIC: [u8; 4] = *b"GGUF";

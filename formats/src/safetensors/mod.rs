@@ -4,6 +4,9 @@
 
 mod file;
 mod index;
+mod write;
+
+pub use write::{Directory, Named, SHARD, plan};
 
 use crate::error::{Error, Result};
 use crate::model::Checkpoint;
