@@ -41,7 +41,7 @@ fn decode(t: &Tensor) -> Vec<f32> {
 }
 
 fn graft(cp: Model, chat: Model, base: Model) -> Result<Graft> {
-    Graft::new(cp, &[Vector { chat, base }], CHAT_VECTOR)
+    Graft::new(cp, &[Vector { chat, base }], CHAT_VECTOR, false)
 }
 
 /// All weights of the merge of three models of these values and dtypes.
@@ -154,5 +154,5 @@ fn models_that_do_not_belong_together() {
     let mut base = cp.clone();
     base.metadata.set("general.architecture", "qwen2");
     let e = graft(cp.clone(), cp, base).err().unwrap();
-    assert_eq!(e.to_string(), "base has another architecture than CP: expected llama, found qwen2");
+    assert_eq!(e.to_string(), "base differs from CP in the architecture: expected llama, found qwen2");
 }

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The tensors that are merged into one.
 pub(super) struct Sources {
     id: u64,
-    onto: Tensor,
+    pub onto: Tensor,
     /// Chat and base of each vector.
-    pairs: Vec<(Tensor, Tensor)>,
+    pub pairs: Vec<(Tensor, Tensor)>,
 }
 
 /// Some rows of all sources, decoded.
