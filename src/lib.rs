@@ -2,15 +2,19 @@
 //! `out = CP + w * (chat - base)`.
 //!
 //! The map: `pipeline` is the line (open, adopt, merge, assign, write); `arch` knows architectures, `vocab`
-//! tokenizers, `merge` what becomes of each tensor, `ftype` which dtype it gets, `report` what people look at,
+//! tokenizers, `checkpoint` turns both back into a Hugging Face directory, `merge` says what becomes of each tensor,
+//! `ftype` which dtype it gets, `target` what may be asked for, `report` is what people look at,
 //! `cli` the words they type. Containers, dtypes and codecs live in the crate `ggraft_formats`.
 
 #![forbid(unsafe_code)]
 
 pub mod arch;
+pub mod checkpoint;
 pub mod cli;
 pub mod ftype;
 pub mod merge;
 pub mod pipeline;
+pub mod plan;
 pub mod report;
+pub mod target;
 pub mod vocab;

@@ -2,70 +2,41 @@
 //! weights move once, in the writer, through the wrappers that were put around them on the way.
 
 use crate::arch;
-use crate::ftype::{self, Ftype};
-use crate::merge::{Fate, Graft, Method, Vector, Verdict};
-use ggraft_formats::gguf::{self, Layout, Output, Watch};
-use ggraft_formats::{DType, Error, Input, Kind, Model, Result, Shape};
+use crate::checkpoint::{Card, Source};
+use crate::merge::{Graft, Method, Vector};
+pub use crate::plan::{Plan, Step};
+use crate::target::Target;
+use ggraft_formats::write::{self, Watch};
+use ggraft_formats::{Error, Input, Kind, Model, Result};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A model that has been opened and speaks GGUF, and what was noticed on the way.
 pub struct Loaded {
     pub model: Model,
     pub notes: Vec<String>,
-    /// Whether it came as GGUF, so that its tensors may be copied as they are.
-    pub is_gguf: bool,
-}
-
-/// What the file is to be.
-pub struct Target {
-    pub ftype: &'static Ftype,
-    pub options: ftype::Options,
-    /// Whether tensors that are quantized already may be quantized anew.
-    pub allow_requantize: bool,
-}
-
-/// One tensor of the output.
-#[derive(Clone, Debug)]
-pub struct Step {
-    pub name: String,
-    pub shape: Shape,
-    pub from: DType,
-    pub to: DType,
-    pub bytes: u64,
-    /// What the merge makes of it; none where nothing is merged.
-    pub verdict: Option<Verdict>,
-    /// The dtype that the mixture wanted, where the shape forbids it.
-    pub fallback: Option<DType>,
-}
-
-/// All that is known before a weight is read.
-pub struct Plan {
-    /// The output: final names, order, dtypes and metadata; its rows are still where they were.
-    pub model: Model,
-    pub steps: Vec<Step>,
-    pub ftype: &'static Ftype,
-    /// Bytes of the file.
-    pub total: u64,
-    pub notes: Vec<String>,
+    /// The checkpoint that it was adopted from; none for a GGUF, whose tensors may be copied as they are.
+    pub source: Option<Arc<Source>>,
 }
 
 /// Opens `path`; a checkpoint is adopted into GGUF's names and metadata.
 pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
-    let (model, notes, is_gguf) = match ggraft_formats::open(path)? {
-        Input::Model(model) => (model, Vec::new(), true),
+    let (model, notes, source) = match ggraft_formats::open(path)? {
+        Input::Model(model) => (model, Vec::new(), None),
         Input::Checkpoint(checkpoint) => {
             let adopted = arch::adopt(&checkpoint, options)?;
-            (adopted.model, adopted.warnings, false)
+            let metadata = adopted.model.metadata.clone();
+            (adopted.model, adopted.warnings, Some(Arc::new(Source { checkpoint, metadata })))
         }
     };
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
-    Ok(Loaded { model: Model { tensors, ..model }, notes, is_gguf })
+    Ok(Loaded { model: Model { tensors, ..model }, notes, source })
 }
 
 /// Plans a conversion or quantization of one model.
 pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
-    let sources = dtypes(&input.model);
-    assign(input, sources, None, target)
+    let onto = input.model.clone();
+    Plan::new(input, &onto, None, target, |_| None)
 }
 
 /// Matches `vectors` with `onto`; from the result every output is planned.
@@ -77,110 +48,88 @@ pub fn graft(
 ) -> Result<Grafted> {
     let mut graft = Graft::new(onto.model, vectors, method, allow_mismatch)?;
     graft.notes.splice(0..0, onto.notes);
-    Ok(Grafted { graft, is_gguf: onto.is_gguf })
+    Ok(Grafted { graft, source: onto.source, command: String::from("ggraft merge") })
 }
 
 /// Models that belong together.
 pub struct Grafted {
     pub graft: Graft,
-    /// Whether CP came as GGUF.
-    is_gguf: bool,
+    /// The checkpoint of CP, if it is not a GGUF.
+    source: Option<Arc<Source>>,
+    /// The command that merges them, but for weight and type; it stands in model cards.
+    pub command: String,
 }
 
 impl Grafted {
     /// Plans the output with each set of weights (one a vector) and for each target, in this order.
     pub fn plans(&self, weights: &[Vec<f64>], targets: &[Target]) -> Result<Vec<Plan>> {
-        let sources = dtypes(self.graft.onto());
         let mut plans = Vec::with_capacity(weights.len() * targets.len());
         for weights in weights {
             for target in targets {
                 let model = self.graft.model(weights)?;
-                let merged = Loaded { model, notes: self.graft.notes.clone(), is_gguf: self.is_gguf };
-                plans.push(assign(merged, sources.clone(), Some(self.graft.verdicts()), target)?);
+                let merged = Loaded { model, notes: self.graft.notes.clone(), source: self.source.clone() };
+                let card = |model: &Model| Some(self.card(model, weights, target));
+                let verdicts = Some(self.graft.verdicts());
+                plans.push(Plan::new(merged, self.graft.onto(), verdicts, target, card)?);
             }
         }
         Ok(plans)
     }
-}
 
-fn dtypes(model: &Model) -> Vec<DType> {
-    model.tensors.iter().map(|t| t.dtype()).collect()
-}
-
-/// Gives every tensor its final dtype and place. `sources` are the dtypes that the tensors had in their files.
-fn assign(input: Loaded, sources: Vec<DType>, verdicts: Option<&[Verdict]>, target: &Target) -> Result<Plan> {
-    let mut model = input.model;
-    if !input.is_gguf {
-        // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
-        model.tensors =
-            model.tensors.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<_>>()?;
-    }
-    let assignments = ftype::assign(&ftype::Facts::of(&model)?, target.ftype, &target.options)?;
-    let mut parts = Vec::with_capacity(model.tensors.len());
-    for (i, (tensor, given)) in model.tensors.into_iter().zip(assignments).enumerate() {
-        let verdict = verdicts.and_then(|v| v.get(i)).copied();
-        if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
-            requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
-        }
-        let tensor = tensor.encode(given.dtype, None)?;
-        let step = Step {
-            name: tensor.name.clone(),
-            shape: *tensor.shape(),
-            from: sources[i],
-            to: given.dtype,
-            bytes: tensor.bytes(),
-            verdict,
-            fallback: given.fallback,
+    fn card(&self, model: &Model, weights: &[f64], target: &Target) -> Card {
+        let command = match weights {
+            [w] => format!("{} --weight {w} --type {}", self.command, target.kind.name()),
+            _ => format!("{} --type {}", self.command, target.kind.name()),
         };
-        parts.push((tensor, step));
+        Card {
+            name: model.metadata.str("general.name").unwrap_or("A merged model").to_string(),
+            formula: self.graft.method().formula,
+            origins: self.graft.origins(weights),
+            licence: self.graft.licence().map(String::from),
+            command,
+            notes: self.graft.notes.clone(),
+        }
     }
-    parts.sort_by(|(a, _), (b, _)| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
-    let (tensors, steps) = parts.into_iter().unzip();
-    model.tensors = tensors;
-    ftype::stamp(&mut model.metadata, target.ftype);
-    let total = Layout::plan(&model)?.total();
-    Ok(Plan { model, steps, ftype: target.ftype, total, notes: input.notes })
-}
-
-/// Quantizing what is quantized already adds its error to the old one; going to plain floats adds none.
-fn requantizing(name: &str, from: DType, to: DType) -> Result<()> {
-    if !to.is_quantized() {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("the tensor is quantized already: {from} would be requantized to {to}"))
-        .tensor(name)
-        .mend("start from the F16, BF16 or F32 model, or give --allow-requantize and accept the loss"))
 }
 
 /// Writes each plan to its path, whose directory is made if it is missing; the inputs are read once for all.
 pub fn write(plans: &[(Plan, PathBuf)], inputs: &[&Path], force: bool, watch: &dyn Watch) -> Result<()> {
-    for (_, path) in plans {
-        check_output(path, inputs, force)?;
+    for (plan, path) in plans {
+        check_output(plan, path, inputs, force)?;
         if let Some(dir) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             std::fs::create_dir_all(dir).map_err(|e| Error::io(&e, dir))?;
         }
     }
-    let outputs: Vec<Output<'_>> =
-        plans.iter().map(|(plan, path)| Output { model: &plan.model, path }).collect();
-    gguf::write(&outputs, watch)
+    let mut layouts = Vec::with_capacity(plans.len());
+    for (plan, path) in plans {
+        layouts.push(plan.layout(path)?);
+    }
+    write::write(&layouts, watch)
 }
 
-/// Refuses an output that is an input, is a directory, or exists without `force`.
-pub fn check_output(path: &Path, inputs: &[&Path], force: bool) -> Result<()> {
+/// Refuses an output that is an input, is a directory but should be a file, or exists without `force`.
+pub fn check_output(plan: &Plan, path: &Path, inputs: &[&Path], force: bool) -> Result<()> {
     let refused = |what: &str| Error::new(Kind::Failure, what).file(path);
-    if path.is_dir() {
-        return Err(refused("the output is a directory").mend("give the name of a file with -o"));
+    let Ok(out) = path.canonicalize() else { return Ok(()) };
+    // A directory is replaced with all that it holds.
+    let is_input = |input: &&Path| {
+        input.canonicalize().is_ok_and(|i| i == out || same_file(&i, &out) || i.starts_with(&out) && plan.is_directory())
+    };
+    if inputs.iter().any(is_input) {
+        return Err(refused("the output is one of the inputs").mend("choose another output with -o"));
     }
-    if let Ok(out) = path.canonicalize() {
-        let is_input = |input: &&Path| input.canonicalize().is_ok_and(|i| i == out || same_file(&i, &out));
-        if inputs.iter().any(is_input) {
-            return Err(refused("the output is one of the inputs").mend("choose another output with -o"));
+    match (path.is_dir(), plan.is_directory()) {
+        (true, false) => {
+            return Err(refused("the output is a directory").mend("give the name of a file with -o"));
         }
-        if !force {
-            return Err(
-                refused("the output exists").mend("give --force to replace it, or another name with -o")
-            );
+        (false, true) => {
+            return Err(refused("the output is a file").mend("give the name of a directory with -o"));
         }
+        _ => {}
+    }
+    let is_empty = || std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    if !force && !(plan.is_directory() && is_empty()) {
+        return Err(refused("the output exists").mend("give --force to replace it, or another name with -o"));
     }
     Ok(())
 }
@@ -196,40 +145,4 @@ fn same_file(a: &Path, b: &Path) -> bool {
 #[cfg(not(unix))]
 fn same_file(_a: &Path, _b: &Path) -> bool {
     false
-}
-
-impl Plan {
-    /// The weights of the output.
-    pub fn elements(&self) -> u64 {
-        self.steps.iter().map(|s| s.shape.elements()).sum()
-    }
-
-    /// Bits a weight, without metadata and padding.
-    pub fn bits_per_weight(&self) -> f64 {
-        let bytes: u64 = self.steps.iter().map(|s| s.bytes).sum();
-        bytes as f64 * 8.0 / (self.elements().max(1)) as f64
-    }
-
-    /// The memory that the work takes beside the mapped inputs, in bytes, at most: each thread holds a chunk of
-    /// every source decoded to f64, the same in f32, and its encoding.
-    pub fn memory(&self, threads: usize) -> u64 {
-        let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0).max(gguf::CHUNK as u64);
-        let merges = self.steps.iter().any(|s| s.verdict.is_some_and(|v| v.fate == Fate::Merged));
-        let per_weight = if merges { 3 * 8 + 4 * 4 } else { 3 * 4 };
-        longest * per_weight * threads as u64
-    }
-
-    /// The file name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`; `mark` tells
-    /// outputs apart that differ in something else, and stands before the encoding.
-    pub fn file_name(&self, mark: Option<&str>) -> PathBuf {
-        let m = &self.model.metadata;
-        let part =
-            |key: &str| m.str(key).map(|s| s.trim().replace([' ', '/', '\\'], "-")).filter(|s| !s.is_empty());
-        let name =
-            part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
-        let rest = ["general.size_label", "general.finetune", "general.version"].into_iter().filter_map(part);
-        let end = mark.into_iter().chain([self.ftype.name]).map(String::from);
-        let parts: Vec<String> = [name].into_iter().chain(rest).chain(end).collect();
-        PathBuf::from(parts.join("-") + ".gguf")
-    }
 }

@@ -1,6 +1,7 @@
 //! What the writer writes, every reader reads back the same: ours, and gguf-rs.
 
-use ggraft_formats::gguf::{self, Header, Output, Watch};
+use ggraft_formats::gguf::{self, Header};
+use ggraft_formats::write::{self, Watch};
 use ggraft_formats::mmap::Mapping;
 use ggraft_formats::{Array, DType, Input, Metadata, Model, Result, Shape, Tensor, Value, open};
 use std::path::Path;
@@ -12,7 +13,7 @@ impl Watch for Silent {
 }
 
 fn write(model: &Model, path: &Path) -> Result<()> {
-    gguf::write(&[Output { model, path }], &Silent)
+    write::write(&[gguf::plan(model, path)?], &Silent)
 }
 
 /// A value of every type, scalar and in an array, with the corners of each.

@@ -53,6 +53,14 @@ pub fn open(path: &Path) -> Result<Input> {
     }
 }
 
+/// The length in bytes of the header of a file that was opened: all but the weights.
+pub fn header(file: &mmap::Mapping) -> Result<u64> {
+    if file.bytes().starts_with(&gguf::MAGIC) {
+        return Ok(gguf::Header::parse(file.bytes(), file.path())?.data_offset);
+    }
+    safetensors::header(file)
+}
+
 fn is_gguf(path: &Path) -> bool {
     path.is_file()
         && (path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"))

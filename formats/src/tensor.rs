@@ -354,24 +354,35 @@ struct Encoded {
 
 impl Rows for Encoded {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
-        let traits = self.dtype.traits();
-        let encode = traits.encode.ok_or_else(|| self.source.opaque())?;
-        let row = self.source.row_elements()?;
-        let mut values = vec![0f32; rows.len() * row];
+        let mut values = vec![0f32; rows.len() * self.source.row_elements()?];
         self.source.decode_rows(rows.clone(), &mut values)?;
-        encode(&values, row, self.weights.as_deref(), out);
-        if (traits.finite)(out) {
-            return Ok(());
-        }
-        let largest = values.iter().fold(0f32, |m, x| m.max(x.abs()));
-        Err(Error::invalid(format!("a weight is too large for {}", self.dtype))
-            .tensor(&self.source.name)
-            .found(format!("magnitude {largest} in rows {} to {}", rows.start, rows.end.saturating_sub(1)))
-            .mend("choose a dtype with a larger range, such as bf16"))
+        self.source.encode_values(&values, rows, self.dtype, self.weights.as_deref(), out)
     }
 }
 
 impl Tensor {
+    /// Encodes `values`, which are the `rows` of this tensor, as `dtype` into `out`.
+    pub fn encode_values(
+        &self,
+        values: &[f32],
+        rows: Range<usize>,
+        dtype: DType,
+        weights: Option<&[f32]>,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let traits = dtype.traits();
+        let encode = traits.encode.ok_or_else(|| self.opaque())?;
+        encode(values, self.row_elements()?, weights, out);
+        if (traits.finite)(out) {
+            return Ok(());
+        }
+        let largest = values.iter().fold(0f32, |m, x| m.max(x.abs()));
+        Err(Error::invalid(format!("a weight is too large for {dtype}"))
+            .tensor(&self.name)
+            .found(format!("magnitude {largest} in rows {} to {}", rows.start, rows.end.saturating_sub(1)))
+            .mend("choose a dtype with a larger range, such as bf16"))
+    }
+
     /// The row length in memory.
     pub fn row_elements(&self) -> Result<usize> {
         usize::try_from(self.shape.row()).map_err(|_| too_large(&self.name, &self.shape))

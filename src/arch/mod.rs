@@ -77,7 +77,8 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
 pub struct Released {
     /// In the order of the model.
     pub tensors: Vec<Named>,
-    /// GGUF's names of tensors that follow from the configuration, which no checkpoint holds.
+    /// GGUF's names of tensors that follow from the configuration, which no checkpoint need hold, and the
+    /// checkpoint's names of such that it holds.
     pub left: Vec<String>,
 }
 
@@ -89,6 +90,7 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     let hparams = (arch.hparams)(&config, &mut Vec::new())?;
     let mut left = Vec::new();
     let tensors = names::release(arch, &hparams, model, &mut left)?;
+    left.extend(names::skipped(checkpoint));
     Ok(Released { tensors, left })
 }
 

@@ -90,7 +90,7 @@ pub fn adopt(
         expected.iter().enumerate().map(|(i, e)| (e.from.clone(), i)).collect();
     let (mut tensors, mut problems) = (Vec::with_capacity(held), Vec::new());
     for tensor in &checkpoint.tensors {
-        if SKIPPED.iter().any(|ending| tensor.name.ends_with(ending)) {
+        if is_skipped(&tensor.name) {
             continue;
         }
         let result = match index.get(&tensor.name).and_then(|i| expected.get_mut(*i)) {
@@ -113,6 +113,15 @@ pub fn adopt(
     }
     warnings.extend(unannounced(&expected));
     Ok(tensors)
+}
+
+fn is_skipped(name: &str) -> bool {
+    SKIPPED.iter().any(|ending| name.ends_with(ending))
+}
+
+/// The buffers that `adopt` skips.
+pub fn skipped(checkpoint: &Checkpoint) -> impl Iterator<Item = String> {
+    checkpoint.tensors.iter().map(|t| t.name.clone()).filter(|name| is_skipped(name))
 }
 
 /// The tensors of `model` under the trainer's names and with its order of rows: the inverse of `adopt`. What the

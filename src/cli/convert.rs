@@ -1,7 +1,7 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
 use super::options::{self, Mixture, Output};
-use crate::ftype::Ftype;
+use crate::target::Type;
 use crate::{arch, pipeline};
 use ggraft_formats::Result;
 use std::path::PathBuf;
@@ -10,9 +10,9 @@ use std::path::PathBuf;
 pub(super) struct Args {
     /// A Hugging Face directory, a .safetensors or a .gguf file
     input: PathBuf,
-    /// Output type: Q4_K_M, Q8_0, F16, …
-    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", value_parser = options::ftype)]
-    ftype: &'static Ftype,
+    /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32
+    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", value_parser = options::kind)]
+    kind: Type,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
@@ -24,7 +24,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
-    let plan = pipeline::convert(input, &args.mixture.target(args.ftype))?;
+    let plan = pipeline::convert(input, &args.mixture.target(args.kind))?;
     let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
     options::carry_out(&[(plan, output)], &[&args.input], &args.output.run, || Ok(()))
 }

@@ -1,9 +1,9 @@
 //! `ggraft merge`: the main job.
 
 use super::options::{self, Mixture, Output};
-use crate::ftype::Ftype;
 use crate::merge::{Allowed, CHAT_VECTOR, Vector};
 use crate::pipeline::{self, Plan};
+use crate::target::Type;
 use crate::{arch, report};
 use ggraft_formats::Result;
 use std::path::{Path, PathBuf};
@@ -25,9 +25,10 @@ pub(super) struct Args {
     /// A vector with a weight of its own; may be given several times, instead of --chat, --base and --weight
     #[arg(long, value_name = "CHAT:BASE:W", conflicts_with_all = ["base", "chat", "weight"], value_parser = vector)]
     vector: Vec<VectorPaths>,
-    /// Output type: Q4_K_M, Q8_0, F16, …; several, as Q4_K_M,Q8_0, give an output each
-    #[arg(long = "type", value_name = "TYPE", required = true, value_delimiter = ',', value_parser = options::ftype)]
-    ftypes: Vec<&'static Ftype>,
+    /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32; several, as Q4_K_M,Q8_0, give an
+    /// output each
+    #[arg(long = "type", value_name = "TYPE", required = true, value_delimiter = ',', value_parser = options::kind)]
+    kinds: Vec<Type>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
@@ -91,7 +92,7 @@ pub(super) fn run(args: Args) -> Result<()> {
             base: pipeline::load(base, &options)?.model,
         });
     }
-    let targets: Vec<_> = args.ftypes.iter().map(|ftype| args.mixture.target(ftype)).collect();
+    let targets: Vec<_> = args.kinds.iter().map(|kind| args.mixture.target(*kind)).collect();
     let grafted = pipeline::graft(onto, &vectors, CHAT_VECTOR, args.kinship.allow_mismatch)?;
     let plans = grafted.plans(&weights, &targets)?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
@@ -130,7 +131,7 @@ fn output(args: &Args, plan: &Plan, weights: &[f64]) -> PathBuf {
     match &args.output.output {
         Some(path) => {
             let text = path.to_string_lossy();
-            PathBuf::from(text.replace("{type}", plan.ftype.name).replace("{weight}", &weight))
+            PathBuf::from(text.replace("{type}", plan.kind.name()).replace("{weight}", &weight))
         }
         None if args.weight.len() > 1 => plan.file_name(Some(&format!("w{weight}"))),
         None => plan.file_name(None),

@@ -1,7 +1,8 @@
 //! Options that several verbs share, and the carrying out of a plan under them.
 
-use crate::ftype::{self, Ftype};
-use crate::pipeline::{self, Plan, Target};
+use crate::ftype;
+use crate::pipeline::{self, Plan};
+use crate::target::{Target, Type};
 use crate::report;
 use ggraft_formats::{DType, Error, Kind, Result};
 use std::path::{Path, PathBuf};
@@ -58,9 +59,8 @@ pub(super) struct Mixture {
 }
 
 impl Mixture {
-    pub fn target(&self, ftype: &'static Ftype) -> Target {
+    pub fn target(&self, kind: Type) -> Target {
         Target {
-            ftype,
             options: ftype::Options {
                 pure: self.pure,
                 leave_output_tensor: self.leave_output_tensor,
@@ -69,6 +69,7 @@ impl Mixture {
                 ..ftype::Options::default()
             },
             allow_requantize: self.allow_requantize,
+            ..Target::new(kind)
         }
     }
 }
@@ -82,8 +83,8 @@ fn dtype(text: &str) -> Result<DType, String> {
 }
 
 /// Parses `--type`.
-pub(super) fn ftype(text: &str) -> Result<&'static Ftype, String> {
-    Ftype::parse(text).map_err(|e| e.to_string())
+pub(super) fn kind(text: &str) -> Result<Type, String> {
+    Type::parse(text).map_err(|e| e.to_string())
 }
 
 /// Shows the plans and, unless this is a dry run, carries them out in one pass. The outputs' paths are the
@@ -105,7 +106,7 @@ pub(super) fn carry_out(
         plans.iter().for_each(|(plan, path)| println!("{}", report::plan_json(plan, path, threads)));
     }
     if run.dry_run {
-        return plans.iter().try_for_each(|(_, path)| pipeline::check_output(path, inputs, run.force));
+        return plans.iter().try_for_each(|(plan, path)| pipeline::check_output(plan, path, inputs, run.force));
     }
     let start = Instant::now();
     pool.install(check)?;

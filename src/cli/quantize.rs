@@ -3,6 +3,7 @@
 use super::options::{self, Mixture, Run};
 use crate::ftype::Ftype;
 use crate::{arch, pipeline};
+use crate::target::Type;
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -59,13 +60,13 @@ fn request(words: &[String]) -> Result<Request> {
 pub(super) fn run(mut args: Args) -> Result<()> {
     let request = request(&args.words)?;
     let loaded = pipeline::load(&request.input, &arch::Options::default())?;
-    if !loaded.is_gguf {
+    if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
             .file(&request.input)
             .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
-    let plan = pipeline::convert(loaded, &args.mixture.target(request.ftype))?;
+    let plan = pipeline::convert(loaded, &args.mixture.target(Type::Gguf(request.ftype)))?;
     options::carry_out(&[(plan, request.output)], &[&request.input], &args.run, || Ok(()))
 }
 

@@ -4,15 +4,20 @@
 
 mod handover;
 mod kinship;
+mod loss;
 mod pairing;
 mod parents;
+mod provenance;
 mod rows;
 mod task_arithmetic;
 
 pub use kinship::{Allowed, Kinship};
+pub use loss::{Loss, Meter, metered};
+pub use provenance::{Origin, hexadecimal};
 
 use crate::vocab::Tokens;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
+use provenance::Provenance;
 use rows::{Merged, Sources};
 use std::sync::Arc;
 
@@ -80,6 +85,7 @@ pub struct Graft {
     /// The tensors that are merged together, one for each merged tensor of the model.
     sources: Vec<Option<Arc<Sources>>>,
     method: &'static Method,
+    provenance: Provenance,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
 }
@@ -111,11 +117,13 @@ impl Graft {
                 Fate::Kept => None,
             });
         }
+        let provenance = Provenance::of(&onto, vectors)?;
+        notes.extend(provenance.note());
         let mut model = onto;
         for v in vectors {
             notes.extend(handover::chat_template(&mut model.metadata, &v.chat.metadata)?);
         }
-        Ok(Graft { model, verdicts, sources, method, notes })
+        Ok(Graft { model, verdicts, sources, method, provenance, notes })
     }
 
     /// CP, with the metadata of the output.
@@ -161,7 +169,23 @@ impl Graft {
                 }
             });
         }
-        Ok(Model { tensors, ..self.model.clone() })
+        let mut model = Model { tensors, ..self.model.clone() };
+        self.provenance.write(self.method, weights, &mut model.metadata);
+        Ok(model)
+    }
+
+    /// The models that the output with these weights comes from, CP first.
+    pub fn origins(&self, weights: &[f64]) -> Vec<Origin> {
+        self.provenance.origins(weights)
+    }
+
+    /// The licence that all models have, if it is one.
+    pub fn licence(&self) -> Option<&str> {
+        self.provenance.licence()
+    }
+
+    pub fn method(&self) -> &'static Method {
+        self.method
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {
     json!({
         "output": output.to_string_lossy(),
-        "ftype": plan.ftype.name,
+        "ftype": plan.kind.name(),
         "bytes": plan.total,
         "elements": plan.elements(),
         "bits_per_weight": plan.bits_per_weight(),

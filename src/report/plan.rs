@@ -56,7 +56,7 @@ fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) 
         out,
         "{}: {}, {}, {:.4} bits a weight",
         Printable(&output.to_string_lossy()),
-        plan.ftype.name,
+        plan.kind.name(),
         size(plan.total),
         plan.bits_per_weight()
     )?;

@@ -3,7 +3,7 @@
 
 use crate::pipeline::{Plan, Step};
 use ggraft_formats::error::Printable;
-use ggraft_formats::gguf::Watch;
+use ggraft_formats::Watch;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;

@@ -44,7 +44,8 @@ impl Toy {
 
     /// Writes the model as a GGUF file.
     pub fn write(&self, path: &Path) {
-        gguf::write(&[gguf::Output { model: &self.model(), path }], &Unwatched).unwrap();
+        let model = self.model();
+        ggraft_formats::write::write(&[gguf::plan(&model, path).unwrap()], &Unwatched).unwrap();
     }
 
     fn metadata(&self) -> Metadata {
@@ -106,6 +107,6 @@ impl Toy {
 /// Nobody looks on.
 pub struct Unwatched;
 
-impl gguf::Watch for Unwatched {
+impl ggraft_formats::Watch for Unwatched {
     fn advance(&self, _output: usize, _tensor: usize, _bytes: u64, _finished: bool) {}
 }

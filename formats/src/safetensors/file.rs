@@ -73,6 +73,12 @@ pub(super) fn parts(file: &Mapping) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
+/// The length in bytes of the header of `file`, with its own length in front.
+pub fn header(file: &Mapping) -> Result<u64> {
+    let (length, _) = SafeTensors::read_metadata(file.bytes()).map_err(|e| refused(&e, file))?;
+    Ok(8 + length as u64)
+}
+
 fn refused(e: &safetensors::SafeTensorError, file: &Mapping) -> Error {
     let error = Error::invalid(format!("the safetensors file is malformed: {e}"))
         .file(file.path())

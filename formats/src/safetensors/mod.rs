@@ -6,6 +6,7 @@ mod file;
 mod index;
 mod write;
 
+pub use file::header;
 pub use write::{Directory, Named, SHARD, plan};
 
 use crate::error::{Error, Result};

@@ -1,0 +1,251 @@
+//! What one output is going to be, known before a weight is read: every tensor with its final name, dtype and
+//! place, the bytes, the notes. Serves the pipeline, which makes and carries out plans, and `report`, which shows them.
+
+use crate::checkpoint::{self, Card};
+use crate::ftype::{self, Ftype};
+use crate::merge::{Fate, Loss, Meter, Verdict, metered};
+use crate::pipeline::Loaded;
+use crate::target::{Target, Type};
+use ggraft_formats::safetensors::{self, Directory, Named};
+use ggraft_formats::write::{CHUNK, Layout};
+use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor, gguf};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One tensor of the output.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub name: String,
+    pub shape: Shape,
+    pub from: DType,
+    pub to: DType,
+    pub bytes: u64,
+    /// What the merge makes of it; none where nothing is merged.
+    pub verdict: Option<Verdict>,
+    /// The dtype that the mixture wanted, where the shape forbids it.
+    pub fallback: Option<DType>,
+    /// What rounding to 16 bits loses of the merge; known when the weights are written.
+    pub meter: Option<Arc<Meter>>,
+}
+
+/// All that is known before a weight is read.
+pub struct Plan {
+    pub kind: Type,
+    /// One for each tensor, in the order of the output.
+    pub steps: Vec<Step>,
+    /// Tensors of the model that the output does not hold, each with the reason.
+    pub dropped: Vec<(String, &'static str)>,
+    /// Bytes of all files.
+    pub total: u64,
+    pub notes: Vec<String>,
+    content: Content,
+}
+
+/// The output: final names, order, dtypes and metadata; its rows are still where they were.
+enum Content {
+    Gguf(Model),
+    Directory { metadata: Metadata, directory: Directory },
+}
+
+impl Plan {
+    /// Gives every tensor of `input` its final dtype, name and place. `onto` is the model as it was before a merge,
+    /// tensor by tensor; `card` makes the model card of a merge.
+    pub fn new(
+        input: Loaded,
+        onto: &Model,
+        verdicts: Option<&[Verdict]>,
+        target: &Target,
+        card: impl FnOnce(&Model) -> Option<Card>,
+    ) -> Result<Plan> {
+        let mut plan = match target.kind {
+            Type::Gguf(ftype) => quantized(input, onto, verdicts, ftype, target)?,
+            Type::Safetensors(dtype) => {
+                let card = card(&input.model);
+                released(input, onto, verdicts, dtype, target, card)?
+            }
+        };
+        plan.total = plan.layout(Path::new(""))?.total();
+        Ok(plan)
+    }
+
+    /// The output as files at `path`.
+    pub fn layout(&self, path: &Path) -> Result<Layout<'_>> {
+        match &self.content {
+            Content::Gguf(model) => gguf::plan(model, path),
+            Content::Directory { directory, .. } => safetensors::plan(directory, path),
+        }
+    }
+
+    /// Whether the output is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.content, Content::Directory { .. })
+    }
+
+    /// The metadata of the output, in GGUF's words.
+    pub fn metadata(&self) -> &Metadata {
+        match &self.content {
+            Content::Gguf(model) => &model.metadata,
+            Content::Directory { metadata, .. } => metadata,
+        }
+    }
+
+    /// What rounding to 16 bits lost of the merge, once the weights are written; none if nothing was rounded so.
+    pub fn loss(&self) -> Option<Loss> {
+        let mut meters = self.steps.iter().filter_map(|s| s.meter.as_ref()).peekable();
+        meters.peek()?;
+        Some(meters.map(|m| m.total()).sum())
+    }
+
+    /// The weights of the output.
+    pub fn elements(&self) -> u64 {
+        self.steps.iter().map(|s| s.shape.elements()).sum()
+    }
+
+    /// Bits a weight, without metadata and padding.
+    pub fn bits_per_weight(&self) -> f64 {
+        let bytes: u64 = self.steps.iter().map(|s| s.bytes).sum();
+        bytes as f64 * 8.0 / (self.elements().max(1)) as f64
+    }
+
+    /// The memory that the work takes beside the mapped inputs, in bytes, at most: each thread holds a chunk of
+    /// every source decoded to f64, the same in f32, and its encoding.
+    pub fn memory(&self, threads: usize) -> u64 {
+        let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0).max(CHUNK as u64);
+        let merges = self.steps.iter().any(|s| s.verdict.is_some_and(|v| v.fate == Fate::Merged));
+        let per_weight = if merges { 3 * 8 + 4 * 4 } else { 3 * 4 };
+        longest * per_weight * threads as u64
+    }
+
+    /// The name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`, without the ending
+    /// for a directory; `mark` tells outputs apart that differ in something else, and stands before the encoding.
+    pub fn file_name(&self, mark: Option<&str>) -> PathBuf {
+        let m = self.metadata();
+        let part =
+            |key: &str| m.str(key).map(|s| s.trim().replace([' ', '/', '\\'], "-")).filter(|s| !s.is_empty());
+        let name =
+            part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
+        let rest = ["general.size_label", "general.finetune", "general.version"].into_iter().filter_map(part);
+        let end = mark.into_iter().chain([self.kind.name()]).map(String::from);
+        let parts: Vec<String> = [name].into_iter().chain(rest).chain(end).collect();
+        PathBuf::from(parts.join("-") + if self.is_directory() { "" } else { ".gguf" })
+    }
+}
+
+/// A GGUF file.
+fn quantized(
+    input: Loaded,
+    onto: &Model,
+    verdicts: Option<&[Verdict]>,
+    ftype: &'static Ftype,
+    target: &Target,
+) -> Result<Plan> {
+    let mut model = input.model;
+    if input.source.is_some() {
+        // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
+        model.tensors =
+            model.tensors.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<_>>()?;
+    }
+    let assignments = ftype::assign(&ftype::Facts::of(&model)?, ftype, &target.options)?;
+    let mut parts = Vec::with_capacity(model.tensors.len());
+    for (i, (tensor, given)) in model.tensors.into_iter().zip(assignments).enumerate() {
+        if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
+            requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
+        }
+        let verdict = verdicts.and_then(|v| v.get(i)).copied();
+        let stored = Stored::new(tensor, onto.tensors.get(i), verdict, given.dtype)?;
+        parts.push(stored.step(None, given.fallback));
+    }
+    parts.sort_by(|(a, _), (b, _)| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
+    let (tensors, steps) = parts.into_iter().unzip();
+    model.tensors = tensors;
+    ftype::stamp(&mut model.metadata, ftype);
+    let (kind, content) = (Type::Gguf(ftype), Content::Gguf(model));
+    Ok(Plan { kind, steps, dropped: Vec::new(), total: 0, notes: input.notes, content })
+}
+
+/// A Hugging Face directory.
+fn released(
+    input: Loaded,
+    onto: &Model,
+    verdicts: Option<&[Verdict]>,
+    dtype: Option<DType>,
+    target: &Target,
+    card: Option<Card>,
+) -> Result<Plan> {
+    let Some(source) = input.source else {
+        return Err(checkpoint::refuse(onto.containers.first().map(PathBuf::as_path)));
+    };
+    let released = source.release(&input.model)?;
+    let origins = source.release(onto)?.tensors;
+    let verdict = |name: &str| {
+        let i = input.model.tensors.iter().position(|t| t.name == name)?;
+        verdicts.and_then(|v| v.get(i)).copied()
+    };
+    let mut parts = Vec::with_capacity(released.tensors.len());
+    for (i, Named { name, tensor }) in released.tensors.into_iter().enumerate() {
+        let dtype = dtype.unwrap_or_else(|| source.dtype(&name));
+        let verdict = verdict(&tensor.name);
+        let origin = origins.get(i).map(|o| &o.tensor).filter(|o| o.name == tensor.name);
+        let (tensor, step) = Stored::new(tensor, origin, verdict, dtype)?.step(Some(&name), None);
+        parts.push((Named { name, tensor }, step));
+    }
+    parts.sort_by(|(a, _), (b, _)| ftype::order(&a.tensor.name).cmp(&ftype::order(&b.tensor.name)));
+    let (tensors, steps): (Vec<Named>, Vec<Step>) = parts.into_iter().unzip();
+    let metadata = input.model.metadata;
+    let mut directory = source.directory(tensors, &metadata, dtype, card)?;
+    directory.shard = target.shard;
+    let dropped = released.left.into_iter().map(|name| (name, "follows from the configuration")).collect();
+    let content = Content::Directory { metadata, directory };
+    Ok(Plan { kind: target.kind, steps, dropped, total: 0, notes: input.notes, content })
+}
+
+/// A tensor in its final dtype.
+struct Stored {
+    tensor: Tensor,
+    from: DType,
+    verdict: Option<Verdict>,
+    meter: Option<Arc<Meter>>,
+}
+
+impl Stored {
+    /// `tensor` as `dtype`; where that rounds merged weights to 16 bits, the loss is metered. `onto` is the tensor
+    /// before the merge.
+    fn new(tensor: Tensor, onto: Option<&Tensor>, verdict: Option<Verdict>, dtype: DType) -> Result<Stored> {
+        let from = onto.map_or(tensor.dtype(), Tensor::dtype);
+        let merged = verdict.is_some_and(|v| v.fate == Fate::Merged);
+        let rounds = matches!(dtype, DType::F16 | DType::BF16) && tensor.dtype() != dtype;
+        let (tensor, meter) = match onto {
+            Some(onto) if merged && rounds && onto.shape() == tensor.shape() => {
+                let (tensor, meter) = metered(tensor, onto.clone(), dtype)?;
+                (tensor, Some(meter))
+            }
+            _ => (tensor.encode(dtype, None)?, None),
+        };
+        Ok(Stored { tensor, from, verdict, meter })
+    }
+
+    /// The tensor and its line in the plan.
+    fn step(self, name: Option<&str>, fallback: Option<DType>) -> (Tensor, Step) {
+        let step = Step {
+            name: name.unwrap_or(&self.tensor.name).to_string(),
+            shape: *self.tensor.shape(),
+            from: self.from,
+            to: self.tensor.dtype(),
+            bytes: self.tensor.bytes(),
+            verdict: self.verdict,
+            fallback,
+            meter: self.meter,
+        };
+        (self.tensor, step)
+    }
+}
+
+/// Quantizing what is quantized already adds its error to the old one; going to plain floats adds none.
+fn requantizing(name: &str, from: DType, to: DType) -> Result<()> {
+    if !to.is_quantized() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("the tensor is quantized already: {from} would be requantized to {to}"))
+        .tensor(name)
+        .mend("start from the F16, BF16 or F32 model, or give --allow-requantize and accept the loss"))
+}

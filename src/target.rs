@@ -1,0 +1,76 @@
+//! What a user may ask for with `--type`: a GGUF of some mixture, or a Hugging Face directory of safetensors.
+//! Serves the pipeline and the command line.
+
+use crate::ftype::{self, Ftype};
+use ggraft_formats::{DType, Result, safetensors};
+
+/// The container of an output, and its dtypes.
+#[derive(Clone, Copy)]
+pub enum Type {
+    /// A GGUF file.
+    Gguf(&'static Ftype),
+    /// A Hugging Face directory whose weights all have this dtype; without one, the dtypes that CP's have.
+    Safetensors(Option<DType>),
+}
+
+/// The names of the directories.
+pub const SAFETENSORS: &[(&str, Option<DType>)] = &[
+    ("safetensors", None),
+    ("safetensors-bf16", Some(DType::BF16)),
+    ("safetensors-f16", Some(DType::F16)),
+    ("safetensors-f32", Some(DType::F32)),
+];
+
+impl Type {
+    /// The type of this name, in any case.
+    ///
+    /// # Errors
+    /// A usage error that lists the names and suggests the nearest.
+    pub fn parse(text: &str) -> Result<Type> {
+        match SAFETENSORS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+            Some((_, dtype)) => Ok(Type::Safetensors(*dtype)),
+            None => Ftype::parse(text).map(Type::Gguf),
+        }
+    }
+
+    /// As users type it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Type::Gguf(ftype) => ftype.name,
+            Type::Safetensors(dtype) => {
+                SAFETENSORS.iter().find(|(_, d)| d == dtype).map_or("safetensors", |(name, _)| name)
+            }
+        }
+    }
+}
+
+/// What an output is to be.
+pub struct Target {
+    pub kind: Type,
+    pub options: ftype::Options,
+    /// Whether tensors that are quantized already may be quantized anew.
+    pub allow_requantize: bool,
+    /// The most bytes of weights in one safetensors file.
+    pub shard: u64,
+}
+
+impl Target {
+    /// A target of this type, with the defaults.
+    pub fn new(kind: Type) -> Target {
+        let shard = safetensors::SHARD;
+        Target { kind, options: ftype::Options::default(), allow_requantize: false, shard }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_parsed_in_any_case() {
+        for name in ["safetensors", "safetensors-bf16", "safetensors-f16", "safetensors-f32", "Q4_K_M", "F32"] {
+            assert_eq!(Type::parse(&name.to_ascii_uppercase()).unwrap().name(), name);
+        }
+        assert_eq!(Type::parse("safetensors-q8").err().unwrap().kind().exit_code(), 2);
+    }
+}
