@@ -3,7 +3,7 @@
 
 use crate::arch;
 use crate::checkpoint::{Card, Source};
-use crate::merge::{Graft, Method, Vector};
+use crate::merge::{Graft, Method, Origin, Vector};
 pub use crate::plan::{Plan, Step};
 use crate::target::Target;
 use ggraft_formats::write::{self, Watch};
@@ -36,7 +36,8 @@ pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
 /// Plans a conversion or quantization of one model.
 pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
     let onto = input.model.clone();
-    Plan::new(input, &onto, None, target, |_| None)
+    let origin = Origin::of("input", &onto)?;
+    Plan::new(input, &onto, None, target, vec![origin], |_| None)
 }
 
 /// Matches `vectors` with `onto`; from the result every output is planned.
@@ -70,7 +71,8 @@ impl Grafted {
                 let merged = Loaded { model, notes: self.graft.notes.clone(), source: self.source.clone() };
                 let card = |model: &Model| Some(self.card(model, weights, target));
                 let verdicts = Some(self.graft.verdicts());
-                plans.push(Plan::new(merged, self.graft.onto(), verdicts, target, card)?);
+                let origins = self.graft.origins(weights);
+                plans.push(Plan::new(merged, self.graft.onto(), verdicts, target, origins, card)?);
             }
         }
         Ok(plans)
@@ -113,7 +115,9 @@ pub fn check_output(plan: &Plan, path: &Path, inputs: &[&Path], force: bool) -> 
     let Ok(out) = path.canonicalize() else { return Ok(()) };
     // A directory is replaced with all that it holds.
     let is_input = |input: &&Path| {
-        input.canonicalize().is_ok_and(|i| i == out || same_file(&i, &out) || i.starts_with(&out) && plan.is_directory())
+        input
+            .canonicalize()
+            .is_ok_and(|i| i == out || same_file(&i, &out) || i.starts_with(&out) && plan.is_directory())
     };
     if inputs.iter().any(is_input) {
         return Err(refused("the output is one of the inputs").mend("choose another output with -o"));

@@ -3,7 +3,7 @@
 
 use crate::checkpoint::{self, Card};
 use crate::ftype::{self, Ftype};
-use crate::merge::{Fate, Loss, Meter, Verdict, metered};
+use crate::merge::{Fate, Loss, Meter, Origin, Verdict, metered};
 use crate::pipeline::Loaded;
 use crate::target::{Target, Type};
 use ggraft_formats::safetensors::{self, Directory, Named};
@@ -28,6 +28,13 @@ pub struct Step {
     pub meter: Option<Arc<Meter>>,
 }
 
+impl Step {
+    /// What becomes of the tensor, in a word.
+    pub fn fate(&self) -> &'static str {
+        self.verdict.map_or(if self.from == self.to { "copied" } else { "converted" }, |v| v.fate.word())
+    }
+}
+
 /// All that is known before a weight is read.
 pub struct Plan {
     pub kind: Type,
@@ -38,6 +45,8 @@ pub struct Plan {
     /// Bytes of all files.
     pub total: u64,
     pub notes: Vec<String>,
+    /// The models that it is made from.
+    pub origins: Vec<Origin>,
     content: Content,
 }
 
@@ -55,6 +64,7 @@ impl Plan {
         onto: &Model,
         verdicts: Option<&[Verdict]>,
         target: &Target,
+        origins: Vec<Origin>,
         card: impl FnOnce(&Model) -> Option<Card>,
     ) -> Result<Plan> {
         let mut plan = match target.kind {
@@ -65,6 +75,7 @@ impl Plan {
             }
         };
         plan.total = plan.layout(Path::new(""))?.total();
+        plan.origins = origins;
         Ok(plan)
     }
 
@@ -160,7 +171,7 @@ fn quantized(
     model.tensors = tensors;
     ftype::stamp(&mut model.metadata, ftype);
     let (kind, content) = (Type::Gguf(ftype), Content::Gguf(model));
-    Ok(Plan { kind, steps, dropped: Vec::new(), total: 0, notes: input.notes, content })
+    Ok(Plan { kind, steps, dropped: Vec::new(), total: 0, notes: input.notes, origins: Vec::new(), content })
 }
 
 /// A Hugging Face directory.
@@ -196,7 +207,7 @@ fn released(
     directory.shard = target.shard;
     let dropped = released.left.into_iter().map(|name| (name, "follows from the configuration")).collect();
     let content = Content::Directory { metadata, directory };
-    Ok(Plan { kind: target.kind, steps, dropped, total: 0, notes: input.notes, content })
+    Ok(Plan { kind: target.kind, steps, dropped, total: 0, notes: input.notes, origins: Vec::new(), content })
 }
 
 /// A tensor in its final dtype.

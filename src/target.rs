@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn names_are_parsed_in_any_case() {
-        for name in ["safetensors", "safetensors-bf16", "safetensors-f16", "safetensors-f32", "Q4_K_M", "F32"] {
+        for name in ["safetensors", "safetensors-bf16", "safetensors-f16", "safetensors-f32", "Q4_K_M", "F32"]
+        {
             assert_eq!(Type::parse(&name.to_ascii_uppercase()).unwrap().name(), name);
         }
         assert_eq!(Type::parse("safetensors-q8").err().unwrap().kind().exit_code(), 2);

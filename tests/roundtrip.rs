@@ -1,8 +1,8 @@
 //! What the writer writes, every reader reads back the same: ours, and gguf-rs.
 
 use ggraft_formats::gguf::{self, Header};
-use ggraft_formats::write::{self, Watch};
 use ggraft_formats::mmap::Mapping;
+use ggraft_formats::write::{self, Watch};
 use ggraft_formats::{Array, DType, Input, Metadata, Model, Result, Shape, Tensor, Value, open};
 use std::path::Path;
 

@@ -38,7 +38,10 @@ impl Card {
         for origin in &self.origins {
             let weights: Vec<String> = origin.weights.iter().map(f64::to_string).collect();
             let (role, name) = (origin.role, &origin.name);
-            line(&mut out, format_args!("| {role} | {name} | {} | `{}` |", weights.join(", "), origin.sha256));
+            line(
+                &mut out,
+                format_args!("| {role} | {name} | {} | `{}` |", weights.join(", "), origin.sha256),
+            );
         }
         if !self.notes.is_empty() {
             line(&mut out, format_args!(""));

@@ -82,7 +82,8 @@ pub fn generation(source: &Source, metadata: &Metadata) -> Result<(String, Vec<u
         {
             let integer = value.as_u64().map(|n| json!(n));
             // The shortest number that is this f32.
-            let float = value.as_f64().and_then(|x| (x as f32).to_string().parse::<f64>().ok()).map(|x| json!(x));
+            let float =
+                value.as_f64().and_then(|x| (x as f32).to_string().parse::<f64>().ok()).map(|x| json!(x));
             if let Some(value) = integer.or(float) {
                 set(&mut new, key, value);
                 set(&mut new, "do_sample", json!(true));

@@ -47,10 +47,8 @@ impl Source {
     ) -> Result<Directory> {
         let vocabulary = tensors.iter().find(|t| t.tensor.name == "token_embd.weight");
         let rows = vocabulary.map(|t| t.tensor.shape().rows());
-        let mut files = vec![
-            config::config(self, metadata, rows, dtype)?,
-            config::generation(self, metadata)?,
-        ];
+        let mut files =
+            vec![config::config(self, metadata, rows, dtype)?, config::generation(self, metadata)?];
         files.extend(tokenizer::files(self, metadata)?);
         files.extend(template::files(self, metadata)?);
         match card {
@@ -73,7 +71,9 @@ const CARD: &str = "README.md";
 
 /// The refusal of a model that did not come from a checkpoint.
 pub fn refuse(container: Option<&Path>) -> Error {
-    let e = Error::unsupported("a GGUF cannot become a Hugging Face directory: it does not hold config.json and the tokenizer's files as the trainer wrote them");
+    let e = Error::unsupported(
+        "a GGUF cannot become a Hugging Face directory: it does not hold config.json and the tokenizer's files as the trainer wrote them",
+    );
     let e = e.mend("give the Hugging Face directory that it was converted from, or choose a GGUF --type");
     match container {
         Some(file) => e.file(file),
@@ -93,7 +93,10 @@ fn json_file(name: &str, value: &Value, original: Option<(&Value, &[u8])>) -> (S
 /// Removes the paths of the trainer's machine, which tools have left in some files.
 fn without_paths(object: &mut Value) {
     const KEYS: [&str; 4] = ["_name_or_path", "name_or_path", "tokenizer_file", "special_tokens_map_file"];
-    let is_path = |v: &Value| v.as_str().is_some_and(|s| s.contains('\\') || s.starts_with(['/', '.', '~']) || s.matches('/').count() > 1);
+    let is_path = |v: &Value| {
+        v.as_str()
+            .is_some_and(|s| s.contains('\\') || s.starts_with(['/', '.', '~']) || s.matches('/').count() > 1)
+    };
     if let Some(object) = object.as_object_mut() {
         for key in KEYS {
             if object.get(key).is_some_and(is_path) {

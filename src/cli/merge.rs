@@ -1,5 +1,6 @@
 //! `ggraft merge`: the main job.
 
+use super::command;
 use super::options::{self, Mixture, Output};
 use crate::merge::{Allowed, CHAT_VECTOR, Vector};
 use crate::pipeline::{self, Plan};
@@ -93,7 +94,8 @@ pub(super) fn run(args: Args) -> Result<()> {
         });
     }
     let targets: Vec<_> = args.kinds.iter().map(|kind| args.mixture.target(*kind)).collect();
-    let grafted = pipeline::graft(onto, &vectors, CHAT_VECTOR, args.kinship.allow_mismatch)?;
+    let mut grafted = pipeline::graft(onto, &vectors, CHAT_VECTOR, args.kinship.allow_mismatch)?;
+    grafted.command = command::typed("merge", &["weight", "kinds"]);
     let plans = grafted.plans(&weights, &targets)?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
         let weights = &weights[i / targets.len()];

@@ -1,5 +1,6 @@
 //! The words a user may type, one file a verb. What may stand for an option comes from the lists of the library.
 
+mod command;
 mod convert;
 mod inspect;
 mod merge;

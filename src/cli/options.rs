@@ -2,8 +2,8 @@
 
 use crate::ftype;
 use crate::pipeline::{self, Plan};
-use crate::target::{Target, Type};
 use crate::report;
+use crate::target::{Target, Type};
 use ggraft_formats::{DType, Error, Kind, Result};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -33,6 +33,9 @@ pub(super) struct Run {
     /// Print the plan as JSON to stdout
     #[arg(long)]
     pub json: bool,
+    /// Write a report of what was done to FILE, as JSON: every tensor, the inputs and outputs with their hashes
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Print nothing but errors and results
     #[arg(short, long)]
     pub quiet: bool,
@@ -99,6 +102,9 @@ pub(super) fn carry_out(
     let pool = thread_pool(run.threads)?;
     let threads = pool.current_num_threads();
     distinct(plans)?;
+    if let Some(report) = &run.report {
+        report::check_report(report, inputs, run.force)?;
+    }
     if !run.quiet {
         plans.iter().for_each(|(plan, path)| report::print_plan(plan, path, threads));
     }
@@ -106,7 +112,9 @@ pub(super) fn carry_out(
         plans.iter().for_each(|(plan, path)| println!("{}", report::plan_json(plan, path, threads)));
     }
     if run.dry_run {
-        return plans.iter().try_for_each(|(plan, path)| pipeline::check_output(plan, path, inputs, run.force));
+        return plans
+            .iter()
+            .try_for_each(|(plan, path)| pipeline::check_output(plan, path, inputs, run.force));
     }
     let start = Instant::now();
     pool.install(check)?;
@@ -114,6 +122,9 @@ pub(super) fn carry_out(
     let done = pool.install(|| pipeline::write(plans, inputs, run.force, &progress));
     progress.finish();
     done?;
+    if let Some(report) = &run.report {
+        pool.install(|| report::write_report(plans, report))?;
+    }
     for (plan, path) in plans {
         if !run.quiet {
             report::print_summary(plan, path, start.elapsed());

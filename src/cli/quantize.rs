@@ -2,8 +2,8 @@
 
 use super::options::{self, Mixture, Run};
 use crate::ftype::Ftype;
-use crate::{arch, pipeline};
 use crate::target::Type;
+use crate::{arch, pipeline};
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
 

@@ -101,6 +101,11 @@ impl Rows for Metered {
         self.meter.add(rows.start, loss);
         Ok(())
     }
+
+    fn release(&self, rows: Range<usize>) {
+        self.merged.release(rows.clone());
+        self.onto.release(rows);
+    }
 }
 
 #[cfg(test)]

@@ -120,7 +120,8 @@ impl Provenance {
         let key = |o: &Origin| (o.told.clone(), o.name.clone(), o.sha256.clone());
         let mut order: Vec<usize> = (0..self.vectors.len()).collect();
         order.sort_by(|a, b| {
-            let keys = |i: usize| (key(&self.origins[self.vectors[i].0]), key(&self.origins[self.vectors[i].1]));
+            let keys =
+                |i: usize| (key(&self.origins[self.vectors[i].0]), key(&self.origins[self.vectors[i].1]));
             keys(*a).cmp(&keys(*b)).then(weights[*a].total_cmp(&weights[*b]))
         });
         let mut sorted = Provenance { origins: self.origins[..1].to_vec(), vectors: Vec::new() };
@@ -161,7 +162,8 @@ impl Provenance {
     /// The recipe of the output with these weights, without names: models are places in the list of origins.
     fn recipe(&self, method: &Method, weights: &[f64]) -> Json {
         let (sorted, weights) = self.sorted(weights);
-        let vector = |((chat, base), w): (&(usize, usize), &f64)| json!({ "chat": chat, "base": base, "weight": w });
+        let vector =
+            |((chat, base), w): (&(usize, usize), &f64)| json!({ "chat": chat, "base": base, "weight": w });
         let vectors: Vec<Json> = sorted.vectors.iter().zip(&weights).map(vector).collect();
         json!({ "method": method.name, "onto": 0, "vectors": vectors })
     }
@@ -170,7 +172,9 @@ impl Provenance {
     pub fn write(&self, method: &Method, weights: &[f64], metadata: &mut Metadata) {
         let cp: Vec<String> = metadata.iter().map(|(key, _)| key.to_string()).collect();
         let told_of_cp = |key: &&String| {
-            key.starts_with(BASE_MODEL) || key.starts_with("ggraft.") || self.note().is_some() && key.starts_with(LICENCE)
+            key.starts_with(BASE_MODEL)
+                || key.starts_with("ggraft.")
+                || self.note().is_some() && key.starts_with(LICENCE)
         };
         for key in cp.iter().filter(told_of_cp) {
             metadata.remove(key);

@@ -1,8 +1,10 @@
 //! The plan and metadata as JSON, for programs. Keys are stable; sizes are in bytes.
 
+use crate::merge::{Loss, Origin};
 use crate::pipeline::{Plan, Step};
 use ggraft_formats::{Array, Value};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The plan: totals, notes and a line a tensor.
@@ -10,6 +12,9 @@ pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {
     json!({
         "output": output.to_string_lossy(),
         "ftype": plan.kind.name(),
+        "origins": plan.origins.iter().map(origin_json).collect::<Vec<_>>(),
+        "classes": classes(plan),
+        "dropped": plan.dropped.iter().map(|(name, reason)| json!({ "name": name, "reason": reason })).collect::<Vec<_>>(),
         "bytes": plan.total,
         "elements": plan.elements(),
         "bits_per_weight": plan.bits_per_weight(),
@@ -20,6 +25,27 @@ pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {
     })
 }
 
+fn origin_json(origin: &Origin) -> Json {
+    json!({ "role": origin.role, "name": origin.name, "sha256": origin.sha256, "weights": origin.weights })
+}
+
+/// How many tensors have each fate.
+fn classes(plan: &Plan) -> Json {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for step in &plan.steps {
+        *counts.entry(step.fate()).or_default() += 1;
+    }
+    if !plan.dropped.is_empty() {
+        counts.insert("dropped", plan.dropped.len() as u64);
+    }
+    json!(counts)
+}
+
+/// What 16 bits lose of a merge.
+pub(super) fn loss_json(loss: &Loss) -> Json {
+    json!({ "share": loss.share(), "changed": loss.changed, "traceless": loss.traceless })
+}
+
 fn step_json(step: &Step) -> Json {
     json!({
         "name": step.name,
@@ -27,7 +53,7 @@ fn step_json(step: &Step) -> Json {
         "from": step.from.to_string(),
         "to": step.to.to_string(),
         "bytes": step.bytes,
-        "fate": step.verdict.map(|v| v.fate.word()),
+        "fate": step.fate(),
         "reason": step.verdict.map(|v| v.reason),
         "fallback_from": step.fallback.map(|d| d.to_string()),
     })

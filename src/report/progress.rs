@@ -2,8 +2,8 @@
 //! `[ 42/ 200] name`, the form that wrappers of llama-quantize read.
 
 use crate::pipeline::{Plan, Step};
-use ggraft_formats::error::Printable;
 use ggraft_formats::Watch;
+use ggraft_formats::error::Printable;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;

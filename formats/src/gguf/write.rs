@@ -35,9 +35,10 @@ pub fn plan<'a>(model: &'a Model, path: &Path) -> Result<Layout<'a>> {
         }
         put_tensor(&mut head, t, offset)?;
         tensors.push(Placed { tensor: t, name: &t.name, file: 0, offset });
-        offset = offset.checked_add(t.bytes()).and_then(|n| pad(n, alignment)).ok_or_else(|| {
-            Error::invalid("the tensors are larger than any file can be").tensor(&t.name)
-        })?;
+        offset = offset
+            .checked_add(t.bytes())
+            .and_then(|n| pad(n, alignment))
+            .ok_or_else(|| Error::invalid("the tensors are larger than any file can be").tensor(&t.name))?;
     }
     let start = pad(head.len() as u64, alignment).unwrap_or(u64::MAX);
     let total = start.checked_add(offset);

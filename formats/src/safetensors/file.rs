@@ -87,9 +87,11 @@ fn refused(e: &safetensors::SafeTensorError, file: &Mapping) -> Error {
 }
 
 fn shape_and_dtype(dtype: Dtype, shape: &[usize]) -> Result<(Shape, DType)> {
-    let dtype = DTYPES.iter().find(|(theirs, _)| *theirs == dtype).map(|(_, ours)| *ours).ok_or_else(|| {
-        Error::unsupported(format!("the safetensors dtype {dtype:?} is not covered"))
-    })?;
+    let dtype = DTYPES
+        .iter()
+        .find(|(theirs, _)| *theirs == dtype)
+        .map(|(_, ours)| *ours)
+        .ok_or_else(|| Error::unsupported(format!("the safetensors dtype {dtype:?} is not covered")))?;
     // safetensors lists the longest stride first, ggml the row length.
     let ne: Vec<u64> = shape.iter().rev().map(|n| *n as u64).collect();
     let shape = Shape::new(&ne).ok_or_else(|| {

@@ -78,9 +78,9 @@ fn shards(tensors: &[Named], limit: u64) -> Result<Vec<Vec<&Named>>> {
     let mut size: u64 = 0;
     for t in tensors {
         let bytes = t.tensor.bytes();
-        size = size.checked_add(bytes).ok_or_else(|| {
-            Error::invalid("the tensors are larger than any file can be").tensor(&t.name)
-        })?;
+        size = size
+            .checked_add(bytes)
+            .ok_or_else(|| Error::invalid("the tensors are larger than any file can be").tensor(&t.name))?;
         match shards.last_mut() {
             Some(shard) if size <= limit || shard.is_empty() => shard.push(t),
             _ => {
@@ -99,15 +99,16 @@ fn header(shard: &[&Named], metadata: &[(String, String)]) -> Result<(Vec<u8>, V
     order.sort_by_key(|i| std::cmp::Reverse(shard[*i].tensor.dtype().traits().bytes));
     let mut object = Map::new();
     let told = metadata.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str())));
-    let told: Map<String, Value> = [("format".to_string(), Value::from("pt"))].into_iter().chain(told).collect();
+    let told: Map<String, Value> =
+        [("format".to_string(), Value::from("pt"))].into_iter().chain(told).collect();
     object.insert("__metadata__".into(), Value::Object(told));
     let (mut offsets, mut end) = (vec![0; shard.len()], 0u64);
     for i in order {
         let Named { name, tensor } = shard[i];
         let start = end;
-        end = start.checked_add(tensor.bytes()).ok_or_else(|| {
-            Error::invalid("the tensors are larger than any file can be").tensor(name)
-        })?;
+        end = start
+            .checked_add(tensor.bytes())
+            .ok_or_else(|| Error::invalid("the tensors are larger than any file can be").tensor(name))?;
         // safetensors lists the longest stride first, ggml the row length.
         let shape: Vec<u64> = tensor.shape().ne().iter().rev().copied().collect();
         let entry = json!({ "dtype": dtype(name, tensor)?, "shape": shape, "data_offsets": [start, end] });

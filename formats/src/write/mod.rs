@@ -198,7 +198,11 @@ fn write_rows(outputs: &[Growing<'_>], watch: &dyn Watch) -> Result<()> {
             let write = |(output, index): &(usize, usize)| {
                 write_piece(&outputs[*output], *index, &piece.rows, &mut buffer)
             };
-            match members.iter().map(write).collect::<Result<Vec<u64>>>() {
+            let written = members.iter().map(write).collect::<Result<Vec<u64>>>();
+            for (output, index) in members {
+                outputs[*output].layout.tensors[*index].tensor.release(piece.rows.clone());
+            }
+            match written {
                 Ok(bytes) => {
                     let written = done[piece.group].fetch_add(1, Ordering::Relaxed) + 1;
                     let last = written == groups[piece.group].pieces;

@@ -142,10 +142,12 @@ fn only_models(dir: &Path) -> Result<()> {
     };
     match names(dir)?.iter().find(|name| !is_model_file(name)) {
         None => Ok(()),
-        Some(other) => Err(Error::new(Kind::Failure, "the directory holds more than a model and is not replaced")
-            .file(dir)
-            .found(format!("'{}'", other.to_string_lossy()))
-            .mend("choose another directory with -o, or remove this one")),
+        Some(other) => {
+            Err(Error::new(Kind::Failure, "the directory holds more than a model and is not replaced")
+                .file(dir)
+                .found(format!("'{}'", other.to_string_lossy()))
+                .mend("choose another directory with -o, or remove this one"))
+        }
     }
 }
 
