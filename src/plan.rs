@@ -123,7 +123,8 @@ impl Plan {
     pub fn memory(&self, threads: usize) -> u64 {
         let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0).max(CHUNK as u64);
         let merges = self.steps.iter().any(|s| s.verdict.is_some_and(|v| v.fate == Fate::Merged));
-        let per_weight = if merges { 3 * 8 + 4 * 4 } else { 3 * 4 };
+        let metered = self.steps.iter().any(|s| s.meter.is_some());
+        let per_weight = if merges { 3 * 8 + 4 * 4 } else { 3 * 4 } + if metered { 3 * 4 } else { 0 };
         longest * per_weight * threads as u64
     }
 

@@ -8,7 +8,7 @@ use ggraft_formats::mmap::Mapping;
 use ggraft_formats::{Metadata, Model, Result, header};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One of the models that were merged.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Origin {
     /// What `general.*` tells of it: the part of the key, and the text.
     told: Vec<(&'static str, String)>,
     licence: Option<String>,
+    /// Its files, by which the same model is known again; they are not told.
+    containers: Vec<PathBuf>,
 }
 
 /// What `general.base_model.N` tells, each from the first of these keys of the model itself.
@@ -64,6 +66,7 @@ impl Origin {
             weights: Vec::new(),
             told: TOLD.iter().filter_map(one).collect(),
             licence: text(LICENCE),
+            containers: model.containers.clone(),
         })
     }
 
@@ -108,7 +111,7 @@ impl Provenance {
     }
 
     fn place(&mut self, origin: Origin) -> usize {
-        let same = |o: &Origin| *o == origin && !origin.sha256.is_empty();
+        let same = |o: &Origin| *o == origin && !origin.containers.is_empty();
         self.origins.iter().position(same).unwrap_or_else(|| {
             self.origins.push(origin);
             self.origins.len() - 1
@@ -193,5 +196,62 @@ impl Provenance {
             metadata.set(&format!("ggraft.source.{i}.name"), origin.name.as_str());
             metadata.set(&format!("ggraft.source.{i}.sha256"), origin.sha256.as_str());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(name: &str, licence: Option<&str>) -> Model {
+        let mut metadata = Metadata::new();
+        metadata.set("general.name", name);
+        if let Some(licence) = licence {
+            metadata.set(LICENCE, licence);
+            metadata.set("general.license.link", "https://example.org");
+        }
+        metadata.set("general.source.repo_url", format!("{HUB}org/{name}"));
+        metadata.set("general.base_model.count", 1u32);
+        metadata.set("general.base_model.0.name", "an older one");
+        Model { metadata, tensors: Vec::new(), containers: Vec::new() }
+    }
+
+    fn told(licences: [Option<&str>; 3]) -> (Provenance, Metadata) {
+        let [onto, chat, base] = ["cp", "chat", "base"];
+        let onto = model(onto, licences[0]);
+        let vectors = [Vector { chat: model(chat, licences[1]), base: model(base, licences[2]) }];
+        let provenance = Provenance::of(&onto, &vectors).unwrap();
+        let mut metadata = onto.metadata;
+        provenance.write(super::super::CHAT_VECTOR, &[0.5], &mut metadata);
+        (provenance, metadata)
+    }
+
+    #[test]
+    fn a_licence_is_told_if_all_models_have_it() {
+        let (provenance, metadata) = told([Some("mit"); 3]);
+        assert_eq!((provenance.licence(), provenance.note()), (Some("mit"), None));
+        assert_eq!(metadata.str(LICENCE), Some("mit"));
+        let (provenance, metadata) = told([Some("mit"), Some("llama3"), None]);
+        assert_eq!(
+            provenance.note().unwrap(),
+            "the licences differ (mit of CP, llama3 of chat, none of base): the output tells none"
+        );
+        assert!(metadata.get(LICENCE).is_none() && metadata.get("general.license.link").is_none());
+        assert_eq!(told([None; 3]).0.note(), None);
+    }
+
+    #[test]
+    fn the_parents_of_cp_give_way_to_those_of_the_merge() {
+        let (provenance, metadata) = told([None; 3]);
+        assert_eq!(metadata.u64("general.base_model.count"), Some(3));
+        for (i, name) in ["cp", "chat", "base"].into_iter().enumerate() {
+            assert_eq!(metadata.str(&format!("general.base_model.{i}.name")), Some(name));
+        }
+        let origins = provenance.origins(&[0.5]);
+        assert_eq!(origins.iter().map(Origin::id).collect::<Vec<_>>(), ["org/cp", "org/chat", "org/base"]);
+        assert_eq!(
+            origins.iter().map(|o| o.weights.clone()).collect::<Vec<_>>(),
+            [vec![], vec![0.5], vec![-0.5]]
+        );
     }
 }

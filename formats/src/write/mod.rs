@@ -49,8 +49,11 @@ pub(crate) struct Planned {
     /// Bytes of the whole file.
     pub total: u64,
     /// Reads the finished file strictly: what it holds. None for files without tensors.
-    pub read: Option<fn(&Mapping) -> Result<Vec<Held>>>,
+    pub read: Option<Reader>,
 }
+
+/// Reads a file strictly: the tensors that it holds.
+pub(crate) type Reader = fn(&Mapping) -> Result<Vec<Held>>;
 
 /// A tensor and where its rows go.
 pub(crate) struct Placed<'a> {
