@@ -8,10 +8,13 @@ use super::search::{
     Affine, Candidates, Loss, make_qkx2_quants, make_qkx3_quants, make_qp_quants, nearest_int,
 };
 use super::{DType, Traits};
+use crate::simd::{self, AffineLanes, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub(super) const Q4_K: Traits = traits::<BlockQ4K, 256>(DType::Q4K, "q4_K", 12);
+
+const CANDIDATES: Candidates = Candidates { from: -1.0, step: 0.1, count: 20, loss: Loss::Squared };
 
 /// ```text
 /// byte  0   2      4        16                            144
@@ -56,8 +59,16 @@ impl Block<256> for BlockQ4K {
     }
 
     fn encode(x: &[f32; 256]) -> Self {
-        let candidates = Candidates { from: -1.0, step: 0.1, count: 20, loss: Loss::Squared };
-        Self::new(Scales::encode(15, x, &candidates))
+        Self::new(Scales::encode(15, x, &CANDIDATES))
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
+        for (x, blocks) in x.chunks(2).zip(blocks.chunks_mut(2)) {
+            let found = Scales::encode_two(level, 15, x, &CANDIDATES);
+            for ((block, x), found) in blocks.iter_mut().zip(x).zip(found) {
+                *block = found.map_or_else(|| Self::encode(x), Self::new);
+            }
+        }
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
@@ -79,12 +90,10 @@ impl BlockQ4K {
 
 impl Scales {
     pub fn decode(&self, codes: &[u8; 256], out: &mut [f32; 256]) {
-        let (scales, mins) = unpack(&self.codes);
+        let (scales, mins) = self.unpack();
         for (i, (out, codes)) in out.chunks_exact_mut(32).zip(codes.chunks_exact(32)).enumerate() {
-            let scale = single(self.d) * f32::from(scales[i]);
-            let min = single(self.dmin) * f32::from(mins[i]);
             for (out, q) in out.iter_mut().zip(codes) {
-                *out = scale * f32::from(*q) - min;
+                *out = scales[i] * f32::from(*q) - mins[i];
             }
         }
     }
@@ -102,6 +111,46 @@ impl Scales {
         let stored = Scales { d: half(d), dmin: half(dmin), codes: pack(&scales, &mins) };
         let codes = stored.recode(nmax, x, &fits);
         (stored, codes)
+    }
+
+    /// `encode` of one or two super-blocks, with the kernels of `simd`; `None` for what the scalar code must decide.
+    pub fn encode_two(
+        level: Level,
+        nmax: u8,
+        x: &[[f32; 256]],
+        candidates: &Candidates,
+    ) -> [Option<(Scales, Codes)>; 2] {
+        let columns = simd::by_sub_block::<32>(level, x.as_flattened());
+        let fits = simd::qkx(level, nmax, &columns, &simd::rooted(level, &columns), candidates);
+        std::array::from_fn(|block| {
+            let x = x.get(block)?;
+            let lanes = 8 * block..8 * block + 8;
+            let (d, scales) = round_to_six_bits(fits.scale[lanes.clone()].try_into().ok()?);
+            let (dmin, mins) = round_to_six_bits(fits.min[lanes.clone()].try_into().ok()?);
+            let stored = Scales { d: half(d), dmin: half(dmin), codes: pack(&scales, &mins) };
+            fits.are_exact(lanes.clone()).then(|| stored.with_codes(level, nmax, x, &fits, lanes.start))
+        })
+    }
+
+    fn with_codes(
+        self,
+        level: Level,
+        nmax: u8,
+        x: &[f32; 256],
+        fits: &AffineLanes,
+        first: usize,
+    ) -> (Scales, Codes) {
+        let mut codes = [[0; 32]; 8];
+        let stored = self.unpack();
+        simd::affine_codes::<32>(level, nmax, x, (&stored.0, &stored.1), fits, first, codes.as_flattened_mut());
+        (self, codes)
+    }
+
+    /// The scales and minima as they are stored.
+    fn unpack(&self) -> ([f32; 8], [f32; 8]) {
+        let (scales, mins) = unpack(&self.codes);
+        let (d, dmin) = (single(self.d), single(self.dmin));
+        (scales.map(|scale| d * f32::from(scale)), mins.map(|min| dmin * f32::from(min)))
     }
 
     /// The same by importance. Codes of scales that wrapped (`search.rs`) are bounded by `most`, for ggml bounds them
@@ -125,13 +174,9 @@ impl Scales {
     }
 
     fn recode(&self, nmax: u8, x: &[f32; 256], fits: &[Affine<32>; 8]) -> Codes {
-        let (scales, mins) = unpack(&self.codes);
+        let (scales, mins) = self.unpack();
         let subs = x.as_chunks::<32>().0;
-        std::array::from_fn(|i| {
-            let scale = single(self.d) * f32::from(scales[i]);
-            let min = single(self.dmin) * f32::from(mins[i]);
-            fits[i].recode(nmax, &subs[i], scale, min)
-        })
+        std::array::from_fn(|i| fits[i].recode(nmax, &subs[i], scales[i], mins[i]))
     }
 
     pub fn is_finite(&self) -> bool {

@@ -6,9 +6,12 @@ use super::planes::{pack_bits, pack_nibbles, unpack_bits, unpack_nibbles};
 use super::q4_k::{Codes, Scales};
 use super::search::{Candidates, Loss};
 use super::{DType, Traits};
+use crate::simd::Level;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub(super) const Q5_K: Traits = traits::<BlockQ5K, 256>(DType::Q5K, "q5_K", 13);
+
+const CANDIDATES: Candidates = Candidates { from: -0.5, step: 0.1, count: 15, loss: Loss::Squared };
 
 /// ```text
 /// byte  0   2      4        16         48                            176
@@ -35,8 +38,16 @@ impl Block<256> for BlockQ5K {
     }
 
     fn encode(x: &[f32; 256]) -> Self {
-        let candidates = Candidates { from: -0.5, step: 0.1, count: 15, loss: Loss::Squared };
-        Self::new(Scales::encode(31, x, &candidates))
+        Self::new(Scales::encode(31, x, &CANDIDATES))
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
+        for (x, blocks) in x.chunks(2).zip(blocks.chunks_mut(2)) {
+            let found = Scales::encode_two(level, 31, x, &CANDIDATES);
+            for ((block, x), found) in blocks.iter_mut().zip(x).zip(found) {
+                *block = found.map_or_else(|| Self::encode(x), Self::new);
+            }
+        }
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
