@@ -4,7 +4,7 @@
 //! order, no fused multiply-add.
 
 use super::{DType, Traits};
-use crate::simd::{self, Level};
+use crate::simd::{self, Columns, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -66,6 +66,19 @@ impl<const N: usize> Row<'_, N> {
     }
 }
 
+impl Row<'_, 32> {
+    /// Sixteen blocks, of which `first` is the first, side by side, and their damped weights.
+    pub fn columns(&self, level: Level, first: usize, x: &[[f32; 32]]) -> (Columns<32>, Columns<32>) {
+        let mut weights = [[0.0; 32]; simd::LANES];
+        let importance = self.weights[first..].as_flattened();
+        simd::damped(level, importance, x.as_flattened(), self.mean_square, weights.as_flattened_mut());
+        (
+            simd::by_sub_block(level, x.as_flattened()),
+            simd::by_sub_block(level, weights[..x.len()].as_flattened()),
+        )
+    }
+}
+
 /// The table's line of a block type.
 pub(super) const fn traits<B: Block<N>, const N: usize>(dtype: DType, name: &'static str, id: u32) -> Traits {
     Traits {
@@ -114,6 +127,22 @@ fn encode_each<B: Block<N>, const N: usize>(x: &[[f32; N]], blocks: &mut [B]) {
 fn encode_each_weighted<B: Block<N>, const N: usize>(x: &[[f32; N]], row: &Row<N>, blocks: &mut [B]) {
     for (i, (block, x)) in blocks.iter_mut().zip(x).enumerate() {
         *block = B::encode_weighted(x, &row.importance(i));
+    }
+}
+
+/// Encodes blocks by groups of `G`: `kernel` is given the number of the first and their elements, `scalar` does those
+/// that it left out.
+pub(super) fn encode_groups<B, const N: usize, const G: usize>(
+    x: &[[f32; N]],
+    blocks: &mut [B],
+    kernel: impl Fn(usize, &[[f32; N]]) -> [Option<B>; G],
+    scalar: impl Fn(usize, &[f32; N]) -> B,
+) {
+    for (group, (x, blocks)) in x.chunks(G).zip(blocks.chunks_mut(G)).enumerate() {
+        let found = kernel(group * G, x);
+        for (i, ((block, x), found)) in blocks.iter_mut().zip(x).zip(found).enumerate() {
+            *block = found.unwrap_or_else(|| scalar(group * G + i, x));
+        }
     }
 }
 

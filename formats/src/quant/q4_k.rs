@@ -2,10 +2,12 @@
 //! `Scales`, and how they are found, serve Q5_K too.
 //! Specification: ggml `quantize_row_q4_K_ref`, `quantize_row_q4_K_impl`, `dequantize_row_q4_K`, `get_scale_min_k4`.
 
-use super::block::{Block, Importance, half, is_finite, largest, single, sum, sum_of_squares, traits};
+use super::block::{
+    Block, Importance, Row, encode_groups, half, is_finite, largest, single, sum, sum_of_squares, traits,
+};
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{
-    Affine, Candidates, Loss, make_qkx2_quants, make_qkx3_quants, make_qp_quants, nearest_int,
+    Affine, Candidates, Loss, WEIGHTED, make_qkx2_quants, make_qkx3_quants, make_qp_quants, nearest_int,
 };
 use super::{DType, Traits};
 use crate::simd::{self, AffineLanes, Level};
@@ -63,16 +65,20 @@ impl Block<256> for BlockQ4K {
     }
 
     fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
-        for (x, blocks) in x.chunks(2).zip(blocks.chunks_mut(2)) {
-            let found = Scales::encode_two(level, 15, x, &CANDIDATES);
-            for ((block, x), found) in blocks.iter_mut().zip(x).zip(found) {
-                *block = found.map_or_else(|| Self::encode(x), Self::new);
-            }
-        }
+        let kernel =
+            |_, x: &[_]| Scales::encode_two(level, 15, x, &CANDIDATES).map(|found| found.map(Self::new));
+        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
         Self::new(Scales::encode_weighted(15, u8::MAX, x, importance))
+    }
+
+    fn encode_row(level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
+        let kernel = |first, x: &[_]| {
+            Scales::encode_eight(level, 15, x, &row.weights[first..]).map(|found| found.map(Self::new))
+        };
+        encode_groups(x, blocks, kernel, |i, x| Self::encode_weighted(x, &row.importance(i)));
     }
 
     fn is_finite(&self) -> bool {
@@ -171,6 +177,40 @@ impl Scales {
         let stored = Scales { d: half(scales.scale), dmin: half(mins.scale), codes };
         let codes = stored.recode(nmax, x, &fits);
         (stored, codes)
+    }
+
+    /// `encode_weighted` of one to eight super-blocks, with the kernels of `simd`; `None` for what the scalar code must
+    /// decide.
+    pub fn encode_eight(
+        level: Level,
+        nmax: u8,
+        x: &[[f32; 256]],
+        importance: &[[f32; 256]],
+    ) -> [Option<(Scales, Codes)>; 8] {
+        let mut common = simd::SuperBlocks::<8>::new();
+        let sigmas = simd::sums_of_squares(x.as_flattened(), 256);
+        let fits: [Option<AffineLanes>; 4] = std::array::from_fn(|two| {
+            let blocks = 2 * two..x.len().min(2 * two + 2);
+            let mut weights = [[0.0; 256]; 2];
+            for (block, weights) in blocks.clone().zip(&mut weights) {
+                let sigma2 = 2.0 * sigmas[block] / 256.0;
+                simd::damped(level, &importance[block], &x[block], sigma2, weights);
+            }
+            let columns = simd::by_sub_block::<32>(level, x.get(blocks)?.as_flattened());
+            let weights = simd::by_sub_block(level, weights.as_flattened());
+            let fits = simd::qkx(level, nmax, &columns, &weights, &WEIGHTED);
+            common.put(2 * two, &fits, &simd::sums(level, &weights));
+            Some(fits)
+        });
+        let common = simd::qp(level, 63, &common);
+        std::array::from_fn(|block| {
+            let (x, fits, first) = (x.get(block)?, fits[block / 2].as_ref()?, block % 2 * 8);
+            let exact = common.are_exact(block) && fits.are_exact(first..first + 8);
+            let (d, scales) = common.scales(block);
+            let (dmin, mins) = common.mins(block);
+            let stored = Scales { d: half(d), dmin: half(dmin), codes: pack(&scales, &mins) };
+            exact.then(|| stored.with_codes(level, nmax, x, fits, first))
+        })
     }
 
     fn recode(&self, nmax: u8, x: &[f32; 256], fits: &[Affine<32>; 8]) -> Codes {

@@ -1,7 +1,7 @@
 //! Q5_K: a super-block of 256 elements of 5 bits with the scales of Q4_K; the fifth bits have a plane of their own.
 //! Specification: ggml `quantize_row_q5_K_ref`, `quantize_row_q5_K_impl`, `dequantize_row_q5_K`.
 
-use super::block::{Block, Importance, traits};
+use super::block::{Block, Importance, Row, encode_groups, traits};
 use super::planes::{pack_bits, pack_nibbles, unpack_bits, unpack_nibbles};
 use super::q4_k::{Codes, Scales};
 use super::search::{Candidates, Loss};
@@ -42,16 +42,20 @@ impl Block<256> for BlockQ5K {
     }
 
     fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
-        for (x, blocks) in x.chunks(2).zip(blocks.chunks_mut(2)) {
-            let found = Scales::encode_two(level, 31, x, &CANDIDATES);
-            for ((block, x), found) in blocks.iter_mut().zip(x).zip(found) {
-                *block = found.map_or_else(|| Self::encode(x), Self::new);
-            }
-        }
+        let kernel =
+            |_, x: &[_]| Scales::encode_two(level, 31, x, &CANDIDATES).map(|found| found.map(Self::new));
+        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
         Self::new(Scales::encode_weighted(31, 63, x, importance))
+    }
+
+    fn encode_row(level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
+        let kernel = |first, x: &[_]| {
+            Scales::encode_eight(level, 31, x, &row.weights[first..]).map(|found| found.map(Self::new))
+        };
+        encode_groups(x, blocks, kernel, |i, x| Self::encode_weighted(x, &row.importance(i)));
     }
 
     fn is_finite(&self) -> bool {

@@ -19,6 +19,31 @@ fn transpose<const N: usize>(x: &[f32], columns: &mut Columns<N>) {
     }
 }
 
+/// The sum of squares of each `run` of elements, in index order. Eight runs are summed abreast, for each addition
+/// waits for the one before it.
+pub fn sums_of_squares(x: &[f32], run: usize) -> Vec<f32> {
+    let mut sums = Vec::with_capacity(x.len() / run.max(1));
+    let mut eights = x.chunks_exact(8 * run.max(1));
+    for eight in &mut eights {
+        let mut sum = [0.0f32; 8];
+        for i in 0..run {
+            for (k, sum) in sum.iter_mut().enumerate() {
+                let x = eight[k * run + i];
+                *sum += x * x;
+            }
+        }
+        sums.extend(sum);
+    }
+    let rest = eights.remainder().chunks_exact(run.max(1));
+    sums.extend(rest.map(|x| x.iter().fold(0.0, |sum, x| sum + x * x)));
+    sums
+}
+
+/// An element weighs its magnitude.
+pub fn magnitudes<const N: usize>(x: &Columns<N>) -> Columns<N> {
+    x.map(|x| x.map(f32::abs))
+}
+
 /// An element weighs its magnitude and the root of the mean square of its sub-block.
 pub fn rooted<const N: usize>(level: Level, x: &Columns<N>) -> Columns<N> {
     let mut weights = [[0.0; LANES]; N];
@@ -72,12 +97,21 @@ pub(super) fn load<S: Simd>(simd: S, lanes: &Lanes) -> f32x16<S> {
     f32x16::load_array_ref(simd, lanes)
 }
 
-/// `nearest_int` of `quant/search.rs` bit for bit, whatever the number, bounded, as bytes.
+/// `nearest_int` of `quant/search.rs` bit for bit, whatever the number, bounded.
 #[inline(always)]
-pub(super) fn nearest_codes<S: Simd>(x: f32x16<S>, least: i32, most: i32) -> [u8; LANES] {
+fn nearest_int<S: Simd>(x: f32x16<S>, least: i32, most: i32) -> i32x16<S> {
     const MAGIC: f32 = 12582912.0;
     let bits: i32x16<S> = (x + MAGIC).bitcast();
-    let nearest = (bits & 0x007f_ffff) - 0x0040_0000;
-    let codes = nearest.max(least).min(most) - least;
-    codes.to_array().map(|l| l as u8)
+    ((bits & 0x007f_ffff) - 0x0040_0000).max(least).min(most)
+}
+
+#[inline(always)]
+pub(super) fn nearest<S: Simd>(x: f32x16<S>, least: i32, most: i32) -> f32x16<S> {
+    nearest_int(x, least, most).to_float()
+}
+
+/// The same, counted from the least, as bytes.
+#[inline(always)]
+pub(super) fn nearest_codes<S: Simd>(x: f32x16<S>, least: i32, most: i32) -> [u8; LANES] {
+    (nearest_int(x, least, most) - least).to_array().map(|l| l as u8)
 }

@@ -9,9 +9,13 @@ use std::cell::Cell;
 
 mod affine;
 mod layout;
+mod positive;
+mod symmetric;
 
 pub(crate) use affine::{AffineLanes, Candidates, Loss, affine_codes, qkx};
-pub(crate) use layout::{by_sub_block, damped, rooted, sums};
+pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, sums, sums_of_squares};
+pub(crate) use positive::{SuperBlocks, qp};
+pub(crate) use symmetric::{fit_codes, q3, qx, symmetric_codes};
 
 /// Sub-blocks that are worked on at once: one AVX-512 register, two of AVX2, four of SSE or NEON.
 pub(crate) const LANES: usize = 16;
