@@ -118,7 +118,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn table(filter: &str) {
     let Some(peer) = peer() else { return };
     println!("\n| codec | Mweights/s | llama.cpp | ratio |\n|---|---|---|---|");
-    for mut case in Case::all().filter(|case| case.name().contains(filter)) {
+    for mut case in Case::all().filter(|case| format!("ratio/{}", case.name()).contains(filter)) {
         let (ours, theirs, ratio) = case.compare(peer);
         println!("| {} | {:.0} | {:.1} | {ratio:.1} |", case.name(), ours / 1e6, theirs / 1e6);
     }

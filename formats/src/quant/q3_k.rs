@@ -46,9 +46,9 @@ impl BlockQ3K {
         BlockQ3K { hmask: pack_bits::<2>(codes), qs: pack_crumbs::<0>(codes), scales: pack(scales), d }
     }
 
-    /// `encode` with the kernels of `simd`.
-    fn encode_one(level: Level, x: &[f32; 256]) -> Self {
-        let (scales, d) = round_to_six_bits(simd::q3(level, 4, &simd::by_sub_block::<16>(level, x)));
+    /// `encode` with the kernels of `simd`, its sub-blocks having these scales.
+    fn encode_one(level: Level, x: &[f32; 256], scales: [f32; 16]) -> Self {
+        let (scales, d) = round_to_six_bits(scales);
         let d = half(d);
         let stored = unpack(&scales, d);
         let mut codes = simd::symmetric_codes::<16>(level, 4, x, &stored, None);
@@ -94,9 +94,14 @@ impl Block<256> for BlockQ3K {
     }
 
     fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
-        for (x, block) in x.iter().zip(blocks) {
-            *block = Self::encode_one(level, x);
-        }
+        let kernel = |_, x: &[_]| {
+            let columns = std::array::from_fn::<_, 4, _>(|i| {
+                simd::by_sub_block::<16>(level, x.get(i).map_or(&[][..], |x: &[f32; 256]| x))
+            });
+            let scales = simd::q3(level, 4, &columns);
+            std::array::from_fn::<_, 4, _>(|i| Some(Self::encode_one(level, x.get(i)?, scales[i])))
+        };
+        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {

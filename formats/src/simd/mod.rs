@@ -8,11 +8,15 @@ pub use fearless_simd::Level;
 use std::cell::Cell;
 
 mod affine;
+mod blocks;
+mod float;
 mod layout;
 mod positive;
 mod symmetric;
 
 pub(crate) use affine::{AffineLanes, Candidates, Loss, affine_codes, qkx};
+pub(crate) use blocks::{affine_blocks, rounded_blocks, symmetric_blocks};
+pub(crate) use float::{halves, to_bf16, to_f16};
 pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, sums, sums_of_squares};
 pub(crate) use positive::{SuperBlocks, qp};
 pub(crate) use symmetric::{fit_codes, q3, qx, symmetric_codes};

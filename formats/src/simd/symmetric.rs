@@ -110,50 +110,93 @@ fn sums<S: Simd, const N: usize, const K: usize>(
     sums
 }
 
-/// The scales of `make_q3_quants` of sixteen sub-blocks.
-pub fn q3<const N: usize>(level: Level, nmax: u8, x: &Columns<N>) -> Lanes {
-    dispatch!(level, simd => descend::<_, N>(simd, nmax, x))
+/// The scales of `make_q3_quants` of `K` times sixteen sub-blocks. Each step waits for the one before it, so that there
+/// is time for several of them.
+pub fn q3<const N: usize, const K: usize>(level: Level, nmax: u8, x: &[Columns<N>; K]) -> [Lanes; K] {
+    dispatch!(level, simd => descend::<_, N, K>(simd, nmax, x))
 }
 
 #[inline(always)]
-fn descend<S: Simd, const N: usize>(simd: S, nmax: u8, x: &Columns<N>) -> Lanes {
-    let zero = f32x16::splat(simd, 0.0);
-    let (least, most) = (-i32::from(nmax), i32::from(nmax) - 1);
-    let (max, nil) = extreme(simd, x);
-    let iscale = f32x16::splat(simd, -f32::from(nmax)) / max;
-    let (mut sumlx, mut suml2) = (zero, zero);
-    let mut codes = [zero; N];
-    for i in 0..N {
-        let x = load(simd, &x[i]);
-        let l = nearest(iscale * x, least, most);
-        let w = x * x;
-        sumlx += w * x * l;
-        suml2 += w * l * l;
-        codes[i] = l;
+fn descend<S: Simd, const N: usize, const K: usize>(simd: S, nmax: u8, x: &[Columns<N>; K]) -> [Lanes; K] {
+    let mut fits = [Descent::<S, N>::nil(simd); K];
+    for (fit, x) in fits.iter_mut().zip(x) {
+        fit.start(simd, nmax, x);
     }
     for _ in 0..5 {
         let mut changed = mask32x16::splat(simd, false);
         for i in 0..N {
-            let (x, old) = (load(simd, &x[i]), codes[i]);
-            let w = x * x;
-            let slx = sumlx - w * x * old;
-            let sl2 = suml2 - w * old * old;
-            let l = nearest(x * sl2 / slx, least, most);
-            let (new_slx, new_sl2) = (slx + w * x * l, sl2 + w * l * l);
-            let better = slx.simd_gt(zero)
-                & !l.simd_eq(old)
-                & new_sl2.simd_gt(zero)
-                & (new_slx * new_slx * suml2).simd_gt(sumlx * sumlx * new_sl2);
-            codes[i] = better.select(l, old);
-            sumlx = better.select(new_slx, sumlx);
-            suml2 = better.select(new_sl2, suml2);
-            changed = changed | better;
+            for (fit, x) in fits.iter_mut().zip(x) {
+                changed = changed | fit.step(nmax, load(simd, &x[i]), i);
+            }
         }
         if changed.all_false() {
             break;
         }
     }
-    (!nil & suml2.simd_gt(zero)).select(sumlx / suml2, zero).to_array()
+    fits.map(|fit| fit.scale().to_array())
+}
+
+/// The state of `descend` of `quant/search.rs`.
+#[derive(Clone, Copy)]
+struct Descent<S: Simd, const N: usize> {
+    sumlx: f32x16<S>,
+    suml2: f32x16<S>,
+    codes: [f32x16<S>; N],
+    nil: mask32x16<S>,
+}
+
+impl<S: Simd, const N: usize> Descent<S, N> {
+    #[inline(always)]
+    fn nil(simd: S) -> Self {
+        let zero = f32x16::splat(simd, 0.0);
+        Descent { sumlx: zero, suml2: zero, codes: [zero; N], nil: mask32x16::splat(simd, true) }
+    }
+
+    #[inline(always)]
+    fn start(&mut self, simd: S, nmax: u8, x: &Columns<N>) {
+        let (max, nil) = extreme(simd, x);
+        let iscale = f32x16::splat(simd, -f32::from(nmax)) / max;
+        for i in 0..N {
+            let x = load(simd, &x[i]);
+            let l = signed(iscale * x, nmax);
+            let w = x * x;
+            self.sumlx += w * x * l;
+            self.suml2 += w * l * l;
+            self.codes[i] = l;
+        }
+        self.nil = nil;
+    }
+
+    /// Gives element `i` its best code; tells where that is another.
+    #[inline(always)]
+    fn step(&mut self, nmax: u8, x: f32x16<S>, i: usize) -> mask32x16<S> {
+        let old = self.codes[i];
+        let w = x * x;
+        let slx = self.sumlx - w * x * old;
+        let sl2 = self.suml2 - w * old * old;
+        let l = signed(x * sl2 / slx, nmax);
+        let (new_slx, new_sl2) = (slx + w * x * l, sl2 + w * l * l);
+        let better = slx.simd_gt(0.0)
+            & !l.simd_eq(old)
+            & new_sl2.simd_gt(0.0)
+            & (new_slx * new_slx * self.suml2).simd_gt(self.sumlx * self.sumlx * new_sl2);
+        self.codes[i] = better.select(l, old);
+        self.sumlx = better.select(new_slx, self.sumlx);
+        self.suml2 = better.select(new_sl2, self.suml2);
+        better
+    }
+
+    #[inline(always)]
+    fn scale(self) -> f32x16<S> {
+        let zero = f32x16::splat(self.sumlx.token(), 0.0);
+        (!self.nil & self.suml2.simd_gt(0.0)).select(self.sumlx / self.suml2, zero)
+    }
+}
+
+/// The nearest code from `-nmax` to `nmax - 1`.
+#[inline(always)]
+fn signed<S: Simd>(x: f32x16<S>, nmax: u8) -> f32x16<S> {
+    nearest(x, -i32::from(nmax), i32::from(nmax) - 1)
 }
 
 /// The codes of the 256 elements of `x`, sub-blocks of `N` end to end, at the scales as they are stored. Where one is 0
