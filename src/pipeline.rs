@@ -131,8 +131,8 @@ pub fn check_output(plan: &Plan, path: &Path, inputs: &[&Path], force: bool) -> 
         }
         _ => {}
     }
-    let is_empty = || std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-    if !force && !(plan.is_directory() && is_empty()) {
+    let is_empty = path.is_dir() && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    if !force && !is_empty {
         return Err(refused("the output exists").mend("give --force to replace it, or another name with -o"));
     }
     Ok(())

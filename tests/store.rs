@@ -4,9 +4,10 @@
 #[path = "support/run.rs"]
 mod run;
 
+use ggraft::checkpoint::Source;
 use ggraft_formats::safetensors::{self, Directory, Named};
 use ggraft_formats::write::{Watch, write};
-use ggraft_formats::{DType, Input, Metadata, Shape, Tensor, Value, open};
+use ggraft_formats::{Array, DType, Input, Metadata, Shape, Tensor, Value, open};
 use run::{Ran, ggraft, trio, trio_copy};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -160,6 +161,39 @@ fn the_files_say_what_the_merge_decided() {
 /// The chat model's template, read from its own file.
 fn metadata_of_chat() -> String {
     json(&trio("chat").join("tokenizer_config.json"))["chat_template"].as_str().unwrap().to_string()
+}
+
+/// Tokens, ends of turn and sampling defaults that a merge takes over stand where loaders look for them.
+#[test]
+fn what_a_merge_adds_is_written_back() {
+    let Input::Checkpoint(checkpoint) = open(&trio("cp")).unwrap() else { panic!("not a checkpoint") };
+    let metadata = ggraft::arch::adopt(&checkpoint, &Default::default()).unwrap().model.metadata;
+    let source = Source { checkpoint, metadata };
+    let mut merged = source.metadata.clone();
+    let (Some(Value::Array(Array::Str(tokens))), Some(Value::Array(Array::I32(types)))) =
+        (merged.get("tokenizer.ggml.tokens").cloned(), merged.get("tokenizer.ggml.token_type").cloned())
+    else {
+        panic!("no tokens")
+    };
+    let id = tokens.len();
+    merged.set("tokenizer.ggml.tokens", [tokens, vec!["<|eot|>".into()]].concat());
+    merged.set("tokenizer.ggml.token_type", [types, vec![3]].concat());
+    merged.set("tokenizer.ggml.eot_token_id", id as u32);
+    merged.set("general.sampling.temp", 0.6f32);
+    let files = source.directory(Vec::new(), &merged, None, None).unwrap().files;
+    let file = |name: &str| -> Json {
+        serde_json::from_slice(&files.iter().find(|(n, _)| n == name).unwrap().1).unwrap()
+    };
+    let last = file("tokenizer.json")["added_tokens"].as_array().unwrap().last().cloned().unwrap();
+    assert_eq!(
+        (&last["id"], &last["content"], &last["special"]),
+        (&json!(id), &json!("<|eot|>"), &json!(true))
+    );
+    let declared = &file("tokenizer_config.json")["added_tokens_decoder"][id.to_string()];
+    assert_eq!(declared["content"], json!("<|eot|>"));
+    let generation = file("generation_config.json");
+    assert_eq!(generation["eos_token_id"], json!([2, id]));
+    assert_eq!((generation["temperature"].as_f64(), &generation["do_sample"]), (Some(0.6), &json!(true)));
 }
 
 #[test]

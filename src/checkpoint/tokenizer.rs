@@ -25,6 +25,9 @@ struct Added {
     special: bool,
 }
 
+/// A change of a JSON file.
+type Edit<'a> = &'a dyn Fn(&mut Value);
+
 /// All files of the tokenizer but those that hold only chat templates.
 pub fn files(source: &Source, metadata: &Metadata) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = Vec::new();
@@ -33,7 +36,7 @@ pub fn files(source: &Source, metadata: &Metadata) -> Result<Vec<(String, Vec<u8
     }
     let added = added(source, metadata)?;
     let specials = specials(source, metadata)?;
-    let edits: [(&str, &dyn Fn(&mut Value)); 4] = [
+    let edits: [(&str, Edit); 4] = [
         (TOKENIZER, &|json| append(json, &added)),
         (CONFIG, &|json| {
             declare(json, &added);
