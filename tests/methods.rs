@@ -41,10 +41,7 @@ impl Case {
         let stored = |values: Vec<f32>| decode(&tensor(&values, dtype));
         Case {
             cp: stored(near(&base, 3)),
-            pairs: [
-                (stored(near(&base, 4)), stored(base)),
-                (stored(near(&other, 5)), stored(other)),
-            ],
+            pairs: [(stored(near(&base, 4)), stored(base)), (stored(near(&other, 5)), stored(other))],
             dtype,
         }
     }
@@ -129,7 +126,9 @@ fn task_arithmetic() {
     for case in cases() {
         let d = [case.deltas(0), case.deltas(1)];
         for w in WEIGHTS {
-            meets("task_arithmetic", &case, w, |x, i| plus(x, (0..w.len()).map(|v| w[v] * d[v][i]).collect()));
+            meets("task_arithmetic", &case, w, |x, i| {
+                plus(x, (0..w.len()).map(|v| w[v] * d[v][i]).collect())
+            });
         }
     }
 }
@@ -372,7 +371,11 @@ fn any_threads_and_chunks_give_the_same_bits() {
                 let mut parts = parts.concat();
                 parts.sort_by_key(|(first, _)| *first);
                 let found: Vec<f32> = parts.into_iter().flat_map(|(_, values)| values).collect();
-                assert_eq!(bits(&found), bits(&expected), "{words}: {threads} threads, {chunk} rows at a time");
+                assert_eq!(
+                    bits(&found),
+                    bits(&expected),
+                    "{words}: {threads} threads, {chunk} rows at a time"
+                );
             }
         }
     }

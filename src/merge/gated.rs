@@ -8,7 +8,7 @@ use super::task_arithmetic::TASK_ARITHMETIC;
 
 pub(super) const GATED: Method = Method {
     name: "gated",
-    formula: "out = CP + sum of w * (1 - sigmoid(12 * n - 6)) * (chat - base), n = |CP - base| scaled to 0..1",
+    formula: "out = CP + sum of w * (1 - sigmoid(12 * n - 6)) * (chat - base), n = abs(CP - base) scaled to 0..1",
     paper: "https://github.com/StableFluffy/EasyLLMFeaturePorter",
     survey: |_| Survey::Rows { of: extremes, join: f64::max },
     combine,

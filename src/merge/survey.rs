@@ -157,3 +157,42 @@ fn gather<T: Send>(
 fn failed() -> Error {
     Error::new(Kind::Failure, "a surveying thread failed")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{METHODS, Params};
+    use super::*;
+    use ggraft_formats::{Shape, Tensor};
+
+    /// Rows of a tensor with many magnitudes alike, none of whose sums are exact.
+    fn tensor(seed: u32) -> Tensor {
+        let value = |i: u32| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 20) as f32 * 0.1 - 100.0;
+        let values: Vec<f32> = (0..30 * 64).map(value).collect();
+        Tensor::in_memory("t", Shape::new(&[64, 30]).unwrap(), &values).unwrap()
+    }
+
+    #[test]
+    fn any_threads_and_portions_find_the_same_facts() {
+        let mut surveyed = 0;
+        for method in METHODS {
+            let params = Params { density: 0.3, ..Params::default() };
+            let vectors = (1..=2u32.min(method.vectors as u32)).map(|v| (tensor(v * 977), tensor(v * 3)));
+            let sources = Sources::new(tensor(0), vectors.collect(), method, params);
+            let expected = survey(&sources, 1, usize::MAX).unwrap();
+            surveyed += usize::from(!expected.is_empty());
+            for threads in [1, 2, 7] {
+                for portion in [1, 65, 640, 100_000] {
+                    let found = survey(&sources, threads, portion).unwrap();
+                    let bits = |facts: &[f64]| facts.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(
+                        bits(&found),
+                        bits(&expected),
+                        "{}: {threads} threads, {portion}",
+                        method.name
+                    );
+                }
+            }
+        }
+        assert_eq!(surveyed, 6);
+    }
+}
