@@ -2,19 +2,33 @@
 //! `METHODS` is the list; a method is one file with one `Method` constant and its line here.
 //! The chat vector (arXiv 2310.04799) is task arithmetic with one vector: `out = CP + w * (chat - base)`.
 
+mod breadcrumbs;
+mod dare;
+mod gated;
+pub mod glob;
 mod handover;
 mod kinship;
+mod linear;
+mod method;
 mod pairing;
+mod params;
 mod parents;
 mod rows;
+mod slerp;
+mod survey;
 mod task_arithmetic;
+mod ties;
+pub mod weights;
 
 pub use kinship::{Allowed, Kinship};
 
 use crate::vocab::Tokens;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
+pub use method::Method;
+pub use params::{Param, Params, Rescale};
 use rows::{Merged, Sources};
 use std::sync::Arc;
+use weights::Rules;
 
 /// A direction of change: the difference between a chat model and its parent.
 pub struct Vector {
@@ -22,28 +36,36 @@ pub struct Vector {
     pub base: Model,
 }
 
-/// The values of one vector at the elements that are being computed.
-pub struct Term<'a> {
-    pub chat: &'a [f64],
-    pub base: &'a [f64],
-    /// `w`, exactly as the user typed it.
-    pub weight: f64,
-}
-
-/// A way of computing the output's weights.
-pub struct Method {
-    pub name: &'static str,
-    /// Its formula, for people.
-    pub formula: &'static str,
-    /// Turns CP's values into the output's, element by element, in f64.
-    combine: fn(values: &mut [f64], terms: &[Term<'_>]),
-}
-
 /// Every method.
-pub const METHODS: &[Method] = &[task_arithmetic::TASK_ARITHMETIC];
+pub const METHODS: &[Method] = &[
+    task_arithmetic::TASK_ARITHMETIC,
+    gated::GATED,
+    linear::LINEAR,
+    slerp::SLERP,
+    ties::TIES,
+    dare::DARE_LINEAR,
+    dare::DARE_TIES,
+    breadcrumbs::BREADCRUMBS,
+];
 
 /// The method of the chat vector.
 pub const CHAT_VECTOR: &Method = &METHODS[0];
+
+/// How to merge: a method, what it is told, and what the weights are multiplied with, tensor by tensor.
+pub struct Options {
+    pub method: &'static Method,
+    pub params: Params,
+    pub rules: Rules,
+    /// Whether models may differ in what their weights were trained under (rope, norm epsilon, window).
+    pub allow_mismatch: bool,
+}
+
+impl From<&'static Method> for Options {
+    /// The method with its defaults, the same weight for every tensor.
+    fn from(method: &'static Method) -> Options {
+        Options { method, params: Params::default(), rules: Rules::default(), allow_mismatch: false }
+    }
+}
 
 /// What becomes of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,7 +101,9 @@ pub struct Graft {
     verdicts: Vec<Verdict>,
     /// The tensors that are merged together, one for each merged tensor of the model.
     sources: Vec<Option<Arc<Sources>>>,
-    method: &'static Method,
+    /// What the weights are multiplied with, one for each tensor of the model.
+    factors: Vec<f64>,
+    options: Options,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
 }
@@ -87,13 +111,10 @@ pub struct Graft {
 impl Graft {
     /// Matches `vectors` with `onto`. Reads no weights; models that do not belong together are refused, with
     /// all their differences at once.
-    pub fn new(
-        onto: Model,
-        vectors: &[Vector],
-        method: &'static Method,
-        allow_mismatch: bool,
-    ) -> Result<Graft> {
-        let mut notes = parents::congruent(&onto, vectors, allow_mismatch)?;
+    pub fn new(onto: Model, vectors: &[Vector], options: impl Into<Options>) -> Result<Graft> {
+        let options = options.into();
+        let mut notes = method::check(&options, vectors.len())?;
+        notes.extend(parents::congruent(&onto, vectors, options.allow_mismatch)?);
         let mut grown = false;
         for v in vectors {
             grown |= differ(&onto, &v.chat)? || differ(&onto, &v.base)?;
@@ -103,11 +124,17 @@ impl Graft {
                 "the vocabularies differ: the embeddings and the output head keep the rows of CP, all other tensors get the vector",
             ));
         }
-        let verdicts = pairing::verdicts(&onto, vectors, grown)?;
+        let mut verdicts = pairing::verdicts(&onto, vectors, grown)?;
+        let names: Vec<&str> = onto.tensors.iter().map(|t| t.name.as_str()).collect();
+        let factors = options.rules.factors(&names)?;
+        notes.extend(weights::summary(&options.rules, &factors));
+        for (verdict, _) in verdicts.iter_mut().zip(&factors).filter(|(_, factor)| **factor == 0.0) {
+            *verdict = Verdict { fate: Fate::Kept, reason: "its weight is 0" };
+        }
         let mut sources = Vec::with_capacity(verdicts.len());
         for (tensor, verdict) in onto.tensors.iter().zip(&verdicts) {
             sources.push(match verdict.fate {
-                Fate::Merged => Some(Arc::new(matched(tensor, vectors)?)),
+                Fate::Merged => Some(Arc::new(matched(tensor, vectors, &options)?)),
                 Fate::Kept => None,
             });
         }
@@ -115,7 +142,7 @@ impl Graft {
         for v in vectors {
             notes.extend(handover::chat_template(&mut model.metadata, &v.chat.metadata)?);
         }
-        Ok(Graft { model, verdicts, sources, method, notes })
+        Ok(Graft { model, verdicts, sources, factors, options, notes })
     }
 
     /// CP, with the metadata of the output.
@@ -148,20 +175,29 @@ impl Graft {
     /// one graft that are read side by side decode their sources once.
     pub fn model(&self, weights: &[f64]) -> Result<Model> {
         let mut tensors = Vec::with_capacity(self.model.tensors.len());
-        for (tensor, sources) in self.model.tensors.iter().zip(&self.sources) {
+        for ((tensor, sources), factor) in self.model.tensors.iter().zip(&self.sources).zip(&self.factors) {
             tensors.push(match sources {
                 None => tensor.clone(),
                 Some(sources) => {
-                    let rows = Merged {
-                        sources: Arc::clone(sources),
-                        weights: weights.to_vec(),
-                        method: self.method,
-                    };
+                    let effective: Vec<f64> = weights.iter().map(|w| w * factor).collect();
+                    (self.options.method.check)(&effective, &self.options.params)
+                        .map_err(|e| e.tensor(&tensor.name))?;
+                    let rows =
+                        Merged { sources: Arc::clone(sources), weights: weights.to_vec(), factor: *factor };
                     Tensor::new(&tensor.name, *tensor.shape(), DType::F32, Arc::new(rows))?
                 }
             });
         }
         Ok(Model { tensors, ..self.model.clone() })
+    }
+
+    /// How much each tensor of the model gets of each vector; nothing where none is merged into it.
+    pub fn weights(&self, weights: &[f64]) -> Vec<Vec<f64>> {
+        let each = |(sources, factor): (&Option<Arc<Sources>>, &f64)| match sources {
+            Some(_) => weights.iter().map(|w| w * factor).collect(),
+            None => Vec::new(),
+        };
+        self.sources.iter().zip(&self.factors).map(each).collect()
     }
 }
 
@@ -173,12 +209,12 @@ fn differ(a: &Model, b: &Model) -> Result<bool> {
     })
 }
 
-fn matched(onto: &Tensor, vectors: &[Vector]) -> Result<Sources> {
+fn matched(onto: &Tensor, vectors: &[Vector], options: &Options) -> Result<Sources> {
     let mut pairs = Vec::with_capacity(vectors.len());
     for v in vectors {
         pairs.push((find(&v.chat, &onto.name)?.clone(), find(&v.base, &onto.name)?.clone()));
     }
-    Ok(Sources::new(onto.clone(), pairs))
+    Ok(Sources::new(onto.clone(), pairs, options.method, options.params))
 }
 
 fn find<'a>(model: &'a Model, name: &str) -> Result<&'a Tensor> {

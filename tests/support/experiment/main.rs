@@ -46,7 +46,7 @@ fn models(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     let load = |name: &str| pipeline::load(&trio(name), &Options::default());
     let mut models = vec![written(pipeline::convert(load("cp")?, &target("F32")?)?, dir, "CP".into())?];
     let vectors = [Vector { chat: load("chat")?.model, base: load("base")?.model }];
-    let grafted = pipeline::graft(load("cp")?, &vectors, CHAT_VECTOR, false)?;
+    let grafted = pipeline::graft(load("cp")?, &vectors, CHAT_VECTOR)?;
     for w in WEIGHTS {
         for plan in grafted.plans(&[vec![w]], &[target("F32")?])? {
             models.push(written(plan, dir, format!("keep {w}"))?);
