@@ -144,7 +144,7 @@ fn gather<T: Send>(
         }
     };
     thread::scope(|scope| {
-        let begin = |_| thread::Builder::new().spawn_scoped(scope, &work).ok();
+        let begin = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
         let helpers: Vec<_> = (1..threads.min(portions)).filter_map(begin).collect();
         let mut all = vec![work()?];
         for helper in helpers {
