@@ -2,10 +2,10 @@
 
 use super::options::{self, Mixture, Output};
 use super::weights::Weights;
-use crate::arch;
 use crate::ftype::Ftype;
-use crate::merge::Vector;
+use crate::merge::{Allowed, Vector};
 use crate::pipeline::{self, Plan};
+use crate::{arch, report};
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -35,9 +35,31 @@ pub(super) struct Args {
     #[command(flatten)]
     weights: Weights,
     #[command(flatten)]
+    kinship: Kinship,
+    #[command(flatten)]
     mixture: Mixture,
     #[command(flatten)]
     output: Output,
+}
+
+/// What may be merged although it does not seem to belong together.
+#[derive(clap::Args)]
+struct Kinship {
+    /// Merge models whose configurations differ in norm epsilon, rope or window
+    #[arg(long)]
+    allow_mismatch: bool,
+    /// Merge models whose weights show that they do not come from one base
+    #[arg(long)]
+    allow_unrelated: bool,
+    /// Take the vector from models that are quantized more coarsely than Q8_0
+    #[arg(long)]
+    allow_quantized_vector: bool,
+}
+
+impl Kinship {
+    fn allowed(&self) -> Allowed {
+        Allowed { unrelated: self.allow_unrelated, quantized_vector: self.allow_quantized_vector }
+    }
 }
 
 /// The two models of a vector, and its weight.
@@ -74,7 +96,8 @@ pub(super) fn run(args: Args) -> Result<()> {
         });
     }
     let targets: Vec<_> = args.ftypes.iter().map(|ftype| args.mixture.target(ftype)).collect();
-    let plans = pipeline::graft(onto, &vectors, how, &weights, &targets)?;
+    let grafted = pipeline::graft(onto, &vectors, how, args.kinship.allow_mismatch)?;
+    let plans = grafted.plans(&weights, &targets)?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
         let weights = &weights[i / targets.len()];
         let path = output(&args, &plan, weights);
@@ -82,7 +105,12 @@ pub(super) fn run(args: Args) -> Result<()> {
     });
     let inputs: Vec<&Path> =
         paths.iter().flat_map(|(chat, base)| [chat.as_path(), base]).chain([args.onto.as_path()]).collect();
-    options::carry_out(&named.collect::<Vec<_>>(), &inputs, &args.output.run)
+    let run = &args.output.run;
+    options::carry_out(&named.collect::<Vec<_>>(), &inputs, run, || {
+        let notes = grafted.graft.check_kinship(args.kinship.allowed())?;
+        report::print_notes(&notes, run.quiet);
+        Ok(())
+    })
 }
 
 /// Where the chat model of a vector is, and its base.

@@ -12,9 +12,9 @@ use std::sync::{Arc, OnceLock};
 /// The tensors that are merged into one, and how.
 pub(super) struct Sources {
     id: u64,
-    onto: Tensor,
+    pub onto: Tensor,
     /// Chat and base of each vector.
-    pairs: Vec<(Tensor, Tensor)>,
+    pub pairs: Vec<(Tensor, Tensor)>,
     pub method: &'static Method,
     pub params: Params,
     /// What the method must know of the whole tensor, once it was asked for.
@@ -100,6 +100,15 @@ impl Sources {
         })
     }
 
+    /// Gives back what was mapped of these rows.
+    pub fn release(&self, rows: &Range<usize>) {
+        self.onto.release(rows.clone());
+        for (chat, base) in &self.pairs {
+            chat.release(rows.clone());
+            base.release(rows.clone());
+        }
+    }
+
     pub fn decode(&self, rows: &Range<usize>) -> Result<Decoded> {
         let count = rows.len() * self.row()?;
         let one = |t: &Tensor| -> Result<Vec<f64>> {
@@ -151,6 +160,10 @@ impl Rows for Merged {
             *bytes = x.to_le_bytes();
         }
         Ok(())
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.sources.release(&rows);
     }
 }
 

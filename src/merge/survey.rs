@@ -140,7 +140,9 @@ fn gather<T: Send>(
                 return Ok(own);
             }
             let first = i * step;
-            add(&mut own, first, &sources.decode(&(first..rows.min(first + step)))?);
+            let portion = first..rows.min(first + step);
+            add(&mut own, first, &sources.decode(&portion)?);
+            sources.release(&portion);
         }
     };
     thread::scope(|scope| {
