@@ -182,6 +182,9 @@ fn the_presets() {
     let ends: Vec<String> = [0, 1, 2, 3, 24, 25, 26, 27].map(|i| names[i].clone()).to_vec();
     assert_eq!(zeros("layer-swap"), [&ends[..], &names[31..]].concat());
     assert_eq!(PRESETS.len(), 3);
+    let both =
+        Rules::parse(["no-norms", "layer-swap"], ["*=0.5"]).unwrap().factors(&borrowed(&names)).unwrap();
+    assert_eq!((both[0], both[14], both[28], both[30]), (0.0, 0.5, 0.5, 0.0));
 }
 
 #[test]
@@ -227,10 +230,13 @@ fn plan(more: &[&str]) -> Ran {
 
 #[test]
 fn the_plan_lists_the_weight_of_each_tensor() {
-    let ran =
-        plan(&["-w", "0.5", "--weight-preset", "no-norms", "--weights", "blk.{-1}.ffn_*.weight=0.5"]).ok();
+    let ran = plan(&["-w", "0.5", "--weight-preset", "no-norms", "--weights", "blk.{-1}.ffn_*=0.5"]).ok();
     assert!(ran.err.contains("the rules multiply the weight by 0 for "), "{}", ran.err);
-    assert!(ran.err.contains("kept from CP (its weight is 0): blk.0.attn_norm.weight"), "{}", ran.err);
+    assert!(
+        ran.err.contains("kept from CP (its weight is 0): output_norm.weight, blk.0.attn_norm.weight"),
+        "{}",
+        ran.err
+    );
     let plan: Json = serde_json::from_str(&ran.out).unwrap();
     let of = |name: &str| {
         let tensors = plan["tensors"].as_array().unwrap();
@@ -239,9 +245,9 @@ fn the_plan_lists_the_weight_of_each_tensor() {
     assert_eq!(of("blk.0.ffn_up.weight"), "[0.5]");
     assert_eq!(of("token_embd.weight"), "[]");
     assert_eq!(of("output_norm.weight"), "[]");
-    let last =
-        plan["tensors"].as_array().unwrap().iter().filter(|t| t["weights"].to_string() == "[0.25]").count();
-    assert_eq!(last, 4, "three projections and the norm");
+    let quarter = serde_json::json!([0.25]);
+    let last = plan["tensors"].as_array().unwrap().iter().filter(|t| t["weights"] == quarter).count();
+    assert_eq!(last, 3, "the three projections; a preset holds whatever the rules say");
 }
 
 #[test]

@@ -113,8 +113,11 @@ pub(super) fn run(args: Args) -> Result<()> {
     })
 }
 
+/// Where the chat model of a vector is, and its base.
+type Pair = (PathBuf, PathBuf);
+
 /// The models of each vector, and the sets of weights, one a vector, that are asked for.
-fn vectors(args: &Args) -> Result<(Vec<(PathBuf, PathBuf)>, Vec<Vec<f64>>)> {
+fn vectors(args: &Args) -> Result<(Vec<Pair>, Vec<Vec<f64>>)> {
     let Some(chat) = &args.chat else {
         let paths = args.vector.iter().map(|v| (v.chat.clone(), v.base.clone())).collect();
         return Ok((paths, vec![args.vector.iter().map(|v| v.weight).collect()]));

@@ -16,7 +16,7 @@ pub(super) struct Weights {
     /// layers; may be given several times, the last that matches counts
     #[arg(long = "weights", value_name = "GLOB=VALUE")]
     rules: Vec<String>,
-    /// Rules by name, which come before those of --weights
+    /// Rules by name, which multiply besides those of --weights
     #[arg(long = "weight-preset", value_name = "NAME", value_parser = preset, long_help = preset_help())]
     presets: Vec<&'static str>,
 }
@@ -68,5 +68,5 @@ fn param_help() -> String {
 
 fn preset_help() -> String {
     let lines = PRESETS.iter().map(|p| format!("\n- {}: {}", p.name, p.help));
-    format!("Rules by name, which come before those of --weights:{}", lines.collect::<String>())
+    format!("Rules by name, which multiply besides those of --weights:{}", lines.collect::<String>())
 }

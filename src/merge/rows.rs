@@ -100,6 +100,15 @@ impl Sources {
         })
     }
 
+    /// Gives back what was mapped of these rows.
+    pub fn release(&self, rows: &Range<usize>) {
+        self.onto.release(rows.clone());
+        for (chat, base) in &self.pairs {
+            chat.release(rows.clone());
+            base.release(rows.clone());
+        }
+    }
+
     pub fn decode(&self, rows: &Range<usize>) -> Result<Decoded> {
         let count = rows.len() * self.row()?;
         let one = |t: &Tensor| -> Result<Vec<f64>> {
@@ -154,11 +163,7 @@ impl Rows for Merged {
     }
 
     fn release(&self, rows: Range<usize>) {
-        self.sources.onto.release(rows.clone());
-        for (chat, base) in &self.sources.pairs {
-            chat.release(rows.clone());
-            base.release(rows.clone());
-        }
+        self.sources.release(&rows);
     }
 }
 

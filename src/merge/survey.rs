@@ -140,11 +140,13 @@ fn gather<T: Send>(
                 return Ok(own);
             }
             let first = i * step;
-            add(&mut own, first, &sources.decode(&(first..rows.min(first + step)))?);
+            let portion = first..rows.min(first + step);
+            add(&mut own, first, &sources.decode(&portion)?);
+            sources.release(&portion);
         }
     };
     thread::scope(|scope| {
-        let begin = |_| thread::Builder::new().spawn_scoped(scope, &work).ok();
+        let begin = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
         let helpers: Vec<_> = (1..threads.min(portions)).filter_map(begin).collect();
         let mut all = vec![work()?];
         for helper in helpers {

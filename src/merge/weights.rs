@@ -1,7 +1,7 @@
 //! Weights by tensor: rules `GLOB=VALUE` over GGUF's tensor names. A value is a factor that multiplies the weight of
 //! every vector, or a gradient of factors, `[0.2,0.6,1.0]`, spread evenly over the layers and interpolated between.
-//! Of several rules that match a tensor the last counts, alone; where none does the factor is 1. Presets come before
-//! rules. A tensor outside the layers takes the gradient's end that it is nearer to: `output*` the last, others the first.
+//! Of several rules that match a tensor the last counts, alone; where none does the factor is 1. Each preset multiplies
+//! besides. A tensor outside the layers takes the gradient's end that it is nearer to: `output*` the last, others the first.
 
 use super::glob::Glob;
 use ggraft_formats::{Error, Result};
@@ -28,9 +28,14 @@ pub const PRESETS: &[Preset] = &[
     },
 ];
 
-/// Rules, in the order in which they were given.
+/// What multiplies the weights, tensor by tensor.
 #[derive(Clone, Debug, Default)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules {
+    /// Each of them counts.
+    presets: Vec<Rule>,
+    /// The last that matches counts.
+    rules: Vec<Rule>,
+}
 
 #[derive(Clone, Debug)]
 struct Rule {
@@ -46,22 +51,21 @@ impl Rules {
         presets: impl IntoIterator<Item = &'a str>,
         rules: impl IntoIterator<Item = &'a str>,
     ) -> Result<Rules> {
-        let mut all = Vec::new();
-        for name in presets {
+        let preset = |name: &str| {
             let preset = PRESETS.iter().find(|p| p.name == name).ok_or_else(|| {
                 let names: Vec<&str> = PRESETS.iter().map(|p| p.name).collect();
                 Error::usage("there is no such preset of weights").expected(names.join(", ")).found(name)
             })?;
-            all.push(Rule::parse(preset.rule)?);
-        }
-        for text in rules {
-            all.push(Rule::parse(text)?);
-        }
-        Ok(Rules(all))
+            Rule::parse(preset.rule)
+        };
+        Ok(Rules {
+            presets: presets.into_iter().map(preset).collect::<Result<_>>()?,
+            rules: rules.into_iter().map(Rule::parse).collect::<Result<_>>()?,
+        })
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.presets.is_empty() && self.rules.is_empty()
     }
 
     /// The factor of each of `names`, which are all tensors of a model. A rule that matches none of them is an error.
@@ -70,17 +74,17 @@ impl Rules {
             names.iter().filter_map(|name| layer(name)).max().map_or(0, |last| last.saturating_add(1));
         let mut factors = vec![1.0; names.len()];
         let mut problems = Vec::new();
-        for rule in &self.0 {
-            match rule.apply(names, layers, &mut factors) {
-                Ok(true) => {}
-                Ok(false) => problems.push(
-                    Error::usage("a rule of the weights matches no tensor")
-                        .found(&rule.text)
-                        .mend("`ggraft inspect --tensors` lists the names"),
-                ),
-                Err(e) => problems.push(e),
-            }
-        }
+        let mut apply = |rule: &Rule, set: fn(&mut f64, f64)| match rule.apply(names, layers) {
+            Ok(found) if found.is_empty() => problems.push(
+                Error::usage("a rule of the weights matches no tensor")
+                    .found(&rule.text)
+                    .mend("`ggraft inspect --tensors` lists the names"),
+            ),
+            Ok(found) => found.into_iter().for_each(|(i, x)| set(&mut factors[i], x)),
+            Err(e) => problems.push(e),
+        };
+        self.rules.iter().for_each(|rule| apply(rule, |factor, x| *factor = x));
+        self.presets.iter().for_each(|rule| apply(rule, |factor, x| *factor *= x));
         Error::all(problems).map_or(Ok(factors), Err)
     }
 }
@@ -107,17 +111,16 @@ impl Rule {
         Ok(Rule { text: text.to_string(), glob: Glob::parse(glob)?, factors })
     }
 
-    /// Sets the factors of the tensors that match; whether there are any.
-    fn apply(&self, names: &[&str], layers: usize, factors: &mut [f64]) -> Result<bool> {
+    /// The tensors that match, by their index, and their factors.
+    fn apply(&self, names: &[&str], layers: usize) -> Result<Vec<(usize, f64)>> {
         let glob = self.glob.clone().resolve(layers)?;
-        let mut found = false;
-        for (name, factor) in names.iter().zip(factors).filter(|(name, _)| glob.matches(name)) {
-            found = true;
-            let last = layers.saturating_sub(1);
-            let at = layer(name).unwrap_or(if name.starts_with("output") { last } else { 0 });
-            *factor = gradient(&self.factors, at, last);
-        }
-        Ok(found)
+        let last = layers.saturating_sub(1);
+        let factor = |name: &str| {
+            let outside = if name.starts_with("output") { last } else { 0 };
+            gradient(&self.factors, layer(name).unwrap_or(outside), last)
+        };
+        let matching = names.iter().enumerate().filter(|(_, name)| glob.matches(name));
+        Ok(matching.map(|(i, name)| (i, factor(name))).collect())
     }
 }
 
