@@ -50,7 +50,7 @@ impl Case {
     fn graft(&self, order: &[usize], options: Options) -> Result<Graft> {
         let model = |values: &[f32]| model(values, self.dtype);
         let vector = |v: &usize| Vector { chat: model(&self.pairs[*v].0), base: model(&self.pairs[*v].1) };
-        Graft::new(model(&self.cp), &order.iter().map(vector).collect::<Vec<_>>(), options, false)
+        Graft::new(model(&self.cp), &order.iter().map(vector).collect::<Vec<_>>(), options)
     }
 
     fn tensor(&self, order: &[usize], options: Options, weights: &[f64]) -> Tensor {
