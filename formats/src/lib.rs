@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod gguf;
+pub mod imatrix;
 pub mod metadata;
 #[allow(unsafe_code)]
 pub mod mmap;
@@ -15,6 +16,7 @@ pub mod safetensors;
 pub mod tensor;
 
 pub use error::{Error, Kind, Result};
+pub use imatrix::Imatrix;
 pub use metadata::{Array, Metadata, Value};
 pub use model::{Checkpoint, Input, Model};
 pub use quant::DType;
