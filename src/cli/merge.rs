@@ -1,6 +1,7 @@
 //! `ggraft merge`: the main job.
 
-use super::options::{self, Mixture, Output};
+use super::mixture::Mixture;
+use super::options::{self, Output};
 use crate::ftype::Ftype;
 use crate::merge::{CHAT_VECTOR, Vector};
 use crate::{arch, pipeline};
@@ -46,7 +47,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let chat = pipeline::load(&args.chat, &options)?;
     let base = pipeline::load(&args.base, &options)?;
     let vector = Vector { chat: chat.model, base: base.model, weight: args.weight };
-    let plan = pipeline::graft(onto, vec![vector], CHAT_VECTOR, &args.mixture.target(args.ftype))?;
+    let plan = pipeline::graft(onto, vec![vector], CHAT_VECTOR, &args.mixture.target(args.ftype)?)?;
     let output = args.output.output.unwrap_or_else(|| plan.file_name());
     options::carry_out(&plan, &output, &[&args.onto, &args.chat, &args.base], &args.output.run)
 }

@@ -128,8 +128,8 @@ impl Block<256> for BlockIQ4XS {
 
 /// The code of the nearest value; of two equally near the upper.
 fn code(x: f32) -> u8 {
-    // Comparing this way round, a NaN (of 0 times an infinite inverse) gets the last code, as in ggml.
-    let upper = VALUES.iter().map(|v| u8::from(!(x < *v))).sum::<u8>().min(15);
+    // A NaN (of 0 times an infinite inverse) is below none, so it gets the last code, as in ggml.
+    let upper = (16 - VALUES.iter().map(|v| u8::from(x < *v)).sum::<u8>()).min(15);
     if upper == 0 {
         return 0;
     }

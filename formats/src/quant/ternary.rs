@@ -47,9 +47,9 @@ impl Block<256> for BlockTQ1_0 {
         each_byte(|byte, elements| {
             let mut fraction = u16::from(self.qs[byte]);
             for element in elements.into_iter().flatten() {
-                let digit = fraction * 3 >> 8;
-                fraction = fraction * 3 & 0xff;
-                out[element] = (f32::from(digit) - 1.0) * d;
+                let product = fraction * 3;
+                fraction = product & 0xff;
+                out[element] = (f32::from(product >> 8) - 1.0) * d;
             }
         });
     }
