@@ -20,6 +20,12 @@ pub struct Loaded {
 pub struct Target {
     pub ftype: &'static Ftype,
     pub options: ftype::Options,
+    /// How much each weight matters, if that was measured.
+    pub importance: Option<Importance>,
+    /// Layers that are left out.
+    pub prune: Prune,
+    /// Keys of the metadata and what they are to be, in order.
+    pub overrides: Vec<(String, Value)>,
     /// Whether tensors that are quantized already may be quantized anew.
     pub allow_requantize: bool,
 }
@@ -66,6 +72,7 @@ pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
 
 /// Plans a conversion or quantization of one model.
 pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
+    let input = Loaded { model: target.prune.apply(input.model)?, ..input };
     let sources = dtypes(&input.model);
     assign(input, sources, None, target)
 }
@@ -101,6 +108,10 @@ impl Grafted {
     }
 }
 
+fn pruned(vector: Vector, prune: &Prune) -> Result<Vector> {
+    Ok(Vector { chat: prune.apply(vector.chat)?, base: prune.apply(vector.base)?, ..vector })
+}
+
 fn dtypes(model: &Model) -> Vec<DType> {
     model.tensors.iter().map(|t| t.dtype()).collect()
 }
@@ -119,7 +130,17 @@ fn assign(
         model.tensors =
             model.tensors.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<_>>()?;
     }
-    let assignments = ftype::assign(&ftype::Facts::of(&model)?, target.ftype, &target.options)?;
+    // The hyperparameters are those that the output will have.
+    target.overrides.iter().for_each(|(key, value)| model.metadata.set(key, value.clone()));
+    let mut facts = ftype::Facts::of(&model)?;
+    // The mixtures go by the layers that there were, as in llama-quantize.
+    facts.n_layer = facts.n_layer.saturating_add(target.prune.len());
+    let assignments = ftype::assign(&facts, target.ftype, &target.options)?;
+    let importance = target.importance.as_ref();
+    let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance)?;
+    let names = model.tensors.iter().map(|t| t.name.as_str());
+    let unused = TensorType::unused(&target.options.tensor_types, names);
+    let notes = [input.notes, target.prune.note().into_iter().collect(), unused, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
     for (i, (tensor, given)) in model.tensors.into_iter().zip(assignments).enumerate() {
         let fate = fates.as_ref().and_then(|(v, w)| Some((*v.get(i)?, w.get(i)?.clone())));
@@ -127,7 +148,7 @@ fn assign(
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
-        let tensor = tensor.encode(given.dtype, None)?;
+        let tensor = tensor.encode(given.dtype, weights)?;
         let step = Step {
             name: tensor.name.clone(),
             shape: *tensor.shape(),
@@ -143,9 +164,26 @@ fn assign(
     parts.sort_by(|(a, _), (b, _)| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
     let (tensors, steps) = parts.into_iter().unzip();
     model.tensors = tensors;
-    ftype::stamp(&mut model.metadata, target.ftype);
+    stamp(&mut model.metadata, target);
     let total = Layout::plan(&model)?.total();
-    Ok(Plan { model, steps, ftype: target.ftype, total, notes: input.notes })
+    Ok(Plan { model, steps, ftype: target.ftype, total, notes })
+}
+
+/// Writes what was done into the metadata, in the order of llama-quantize.
+fn stamp(metadata: &mut Metadata, target: &Target) {
+    ftype::stamp(metadata, target.ftype);
+    for (key, value) in &target.overrides {
+        metadata.set_last(key, value.clone());
+    }
+    if let Some(importance) = &target.importance {
+        importance.stamp(metadata);
+    }
+    if !target.prune.is_empty() {
+        let key = format!("{}.block_count", metadata.str("general.architecture").unwrap_or_default());
+        if let Some(count) = metadata.remove(&key) {
+            metadata.set_last(&key, count);
+        }
+    }
 }
 
 /// Quantizing what is quantized already adds its error to the old one; going to plain floats adds none.

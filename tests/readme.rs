@@ -44,7 +44,7 @@ fn the_dtypes() {
 
 #[test]
 fn the_file_types() {
-    let written = FTYPES.iter().filter(|f| !f.needs_imatrix && f.default.traits().encode.is_some());
+    let written = FTYPES.iter().filter(|f| f.default.traits().encode.is_some());
     let names: Vec<&str> = written.map(|f| f.name).collect();
     assert_eq!(table("`--type`"), [names.join(" ")]);
 }
