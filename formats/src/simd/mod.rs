@@ -5,6 +5,7 @@
 //! Rules: no fused multiply-add, no sums across lanes, no `min` or `max` where NaN or the sign of zero matters.
 
 pub use fearless_simd::Level;
+pub(crate) use fearless_simd::dispatch;
 use std::cell::Cell;
 
 mod affine;
@@ -15,8 +16,8 @@ mod positive;
 mod symmetric;
 
 pub(crate) use affine::{AffineLanes, Candidates, Loss, affine_codes, qkx};
-pub(crate) use blocks::{affine_blocks, rounded_blocks, symmetric_blocks};
-pub(crate) use float::{halves, to_bf16, to_f16};
+pub(crate) use blocks::{Blocks, affine_blocks, rounded_blocks, symmetric_blocks};
+pub(crate) use float::{to_bf16, to_f16};
 pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, sums, sums_of_squares};
 pub(crate) use positive::{SuperBlocks, qp};
 pub(crate) use symmetric::{fit_codes, q3, qx, symmetric_codes};
