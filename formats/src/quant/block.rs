@@ -4,7 +4,7 @@
 //! order, no fused multiply-add.
 
 use super::{DType, Traits};
-use crate::simd::{self, Blocks, Columns, LANES, Level, dispatch};
+use crate::simd::{self, Blocks, Columns, LANES, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -12,7 +12,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub(super) trait Block<const N: usize>:
     Sized + FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned
 {
-    /// Always inlined, for it is compiled for each instruction set.
     fn decode(&self, out: &mut [f32; N]);
 
     /// Without importance weights (`quantize_row_*_ref`).
@@ -95,14 +94,6 @@ pub(super) const fn traits<B: Block<N>, const N: usize>(dtype: DType, name: &'st
 }
 
 fn decode<B: Block<N>, const N: usize>(src: &[u8], dst: &mut [f32]) {
-    match simd::level() {
-        Some(level) => dispatch!(level, _simd => decode_each::<B, N>(src, dst)),
-        None => decode_each::<B, N>(src, dst),
-    }
-}
-
-#[inline(always)]
-fn decode_each<B: Block<N>, const N: usize>(src: &[u8], dst: &mut [f32]) {
     for (block, out) in blocks::<B>(src).iter().zip(dst.as_chunks_mut().0) {
         block.decode(out);
     }

@@ -13,7 +13,6 @@ pub(super) fn pack_nibbles<const D: usize>(codes: &[u8], bytes: &mut [u8]) {
 }
 
 /// The inverse of `pack_nibbles`; overwrites `codes`.
-#[inline(always)]
 pub(super) fn unpack_nibbles<const D: usize>(bytes: &[u8], codes: &mut [u8]) {
     for (codes, bytes) in codes.chunks_exact_mut(2 * D).zip(bytes.chunks_exact(D)) {
         for l in 0..D {
@@ -38,7 +37,6 @@ pub(super) fn pack_crumbs<const SHIFT: u32>(codes: &[u8]) -> [u8; 64] {
 }
 
 /// The inverse of `pack_crumbs`; adds to `codes`.
-#[inline(always)]
 pub(super) fn unpack_crumbs<const SHIFT: u32>(bytes: &[u8; 64], codes: &mut [u8; 256]) {
     for (codes, bytes) in codes.chunks_exact_mut(128).zip(bytes.chunks_exact(32)) {
         for (plane, codes) in codes.chunks_exact_mut(32).enumerate() {
@@ -61,7 +59,6 @@ pub(super) fn pack_bits<const BIT: u32>(codes: &[u8]) -> [u8; 32] {
 }
 
 /// The inverse of `pack_bits`; adds to `codes`.
-#[inline(always)]
 pub(super) fn unpack_bits<const BIT: u32>(bytes: &[u8; 32], codes: &mut [u8; 256]) {
     for (plane, codes) in codes.chunks_exact_mut(32).enumerate() {
         for (code, byte) in codes.iter_mut().zip(bytes) {

@@ -98,7 +98,6 @@ impl BlockQ2K {
 }
 
 impl Block<256> for BlockQ2K {
-    #[inline(always)]
     fn decode(&self, out: &mut [f32; 256]) {
         let mut codes = [0; 256];
         unpack_crumbs::<0>(&self.qs, &mut codes);

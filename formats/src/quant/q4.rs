@@ -37,7 +37,6 @@ impl BlockQ4_0 {
 }
 
 impl Block<32> for BlockQ4_0 {
-    #[inline(always)]
     fn decode(&self, out: &mut [f32; 32]) {
         let mut codes = [0; 32];
         unpack_nibbles::<16>(&self.qs, &mut codes);
@@ -103,7 +102,6 @@ impl BlockQ4_1 {
 }
 
 impl Block<32> for BlockQ4_1 {
-    #[inline(always)]
     fn decode(&self, out: &mut [f32; 32]) {
         let mut codes = [0; 32];
         unpack_nibbles::<16>(&self.qs, &mut codes);

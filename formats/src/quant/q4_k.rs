@@ -54,7 +54,6 @@ pub(super) struct Scales {
 pub(super) type Codes = [[u8; 32]; 8];
 
 impl Block<256> for BlockQ4K {
-    #[inline(always)]
     fn decode(&self, out: &mut [f32; 256]) {
         let mut codes = [0; 256];
         unpack_nibbles::<32>(&self.qs, &mut codes);
@@ -96,7 +95,6 @@ impl BlockQ4K {
 }
 
 impl Scales {
-    #[inline(always)]
     pub fn decode(&self, codes: &[u8; 256], out: &mut [f32; 256]) {
         let (scales, mins) = self.unpack();
         for (i, (out, codes)) in out.chunks_exact_mut(32).zip(codes.chunks_exact(32)).enumerate() {

@@ -36,7 +36,6 @@ impl BlockQ5_0 {
 }
 
 impl Block<32> for BlockQ5_0 {
-    #[inline(always)]
     fn decode(&self, out: &mut [f32; 32]) {
         let d = single(self.d);
         *out = unpack(self.qh, &self.qs).map(|q| f32::from(i16::from(q) - 16) * d);
@@ -100,7 +99,6 @@ impl BlockQ5_1 {
 }
 
 impl Block<32> for BlockQ5_1 {
-    #[inline(always)]
     fn decode(&self, out: &mut [f32; 32]) {
         let (d, m) = (single(self.d), single(self.m));
         *out = unpack(self.qh, &self.qs).map(|q| f32::from(q) * d + m);
@@ -153,7 +151,6 @@ fn pack(codes: &[u8; 32]) -> (U32, [u8; 16]) {
 }
 
 /// The inverse of `pack`.
-#[inline(always)]
 fn unpack(qh: U32, qs: &[u8; 16]) -> [u8; 32] {
     let mut codes = [0; 32];
     unpack_nibbles::<16>(qs, &mut codes);

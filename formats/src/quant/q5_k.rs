@@ -30,7 +30,6 @@ struct BlockQ5K {
 const _: () = assert!(size_of::<BlockQ5K>() == 176);
 
 impl Block<256> for BlockQ5K {
-    #[inline(always)]
     fn decode(&self, out: &mut [f32; 256]) {
         let mut codes = [0; 256];
         unpack_nibbles::<32>(&self.qs, &mut codes);

@@ -80,7 +80,6 @@ impl BlockQ6K {
 }
 
 impl Block<256> for BlockQ6K {
-    #[inline(always)]
     fn decode(&self, out: &mut [f32; 256]) {
         let mut codes = [0; 256];
         unpack_nibbles::<64>(&self.ql, &mut codes);

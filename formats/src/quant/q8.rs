@@ -24,7 +24,6 @@ struct BlockQ8_0 {
 const _: () = assert!(size_of::<BlockQ8_0>() == 34);
 
 impl Block<32> for BlockQ8_0 {
-    #[inline(always)]
     fn decode(&self, out: &mut [f32; 32]) {
         let d = single(self.d);
         *out = self.qs.map(|q| f32::from(q) * d);

@@ -43,7 +43,8 @@ fn symmetric<S: Simd>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
     let inverse = inverse.to_array();
     let mut codes = [Nibbles::default(); LANES];
     for (i, (x, codes)) in x.iter().zip(&mut codes).enumerate() {
-        let [low, high] = halves(simd, x).map(|x| (x * inverse[i] + (nmax + 0.5)).to_int());
+        let [low, high] = halves(simd, x);
+        let (low, high) = (low * inverse[i] + (nmax + 0.5), high * inverse[i] + (nmax + 0.5));
         *codes = nibbles(low, high, 2 * nmax as i32 - 1);
     }
     Blocks { scale: f16_bits(scale), min: [0; LANES], codes, exact: exact.to_bitmask() as u16 }
@@ -65,7 +66,8 @@ fn affine<S: Simd>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
     let (inverse, least) = (inverse.to_array(), min.to_array());
     let mut codes = [Nibbles::default(); LANES];
     for (i, (x, codes)) in x.iter().zip(&mut codes).enumerate() {
-        let [low, high] = halves(simd, x).map(|x| ((x - least[i]) * inverse[i] + 0.5).to_int());
+        let [low, high] = halves(simd, x);
+        let (low, high) = ((low - least[i]) * inverse[i] + 0.5, (high - least[i]) * inverse[i] + 0.5);
         *codes = nibbles(low, high, nmax as i32);
     }
     Blocks { scale: f16_bits(scale), min: f16_bits(min), codes, exact: exact.to_bitmask() as u16 }
@@ -84,8 +86,8 @@ fn rounded<S: Simd>(simd: S, x: &[[f32; 32]]) -> Blocks<[[i8; LANES]; 2]> {
     let inverse = inverse.to_array();
     let mut codes = [[[0; LANES]; 2]; LANES];
     for (i, (x, codes)) in x.iter().zip(&mut codes).enumerate() {
-        let rounded: [i32x16<S>; 2] = halves(simd, x).map(|x| (x * inverse[i]).round().to_int());
-        *codes = rounded.map(|l| l.to_array().map(|l| l as i8));
+        let [low, high] = halves(simd, x);
+        *codes = [round(low * inverse[i]), round(high * inverse[i])];
     }
     Blocks { scale: f16_bits(scale), min: [0; LANES], codes, exact: exact.to_bitmask() as u16 }
 }
@@ -142,9 +144,16 @@ fn halves<S: Simd>(simd: S, x: &[f32; 32]) -> [f32x16<S>; 2] {
     [f32x16::from_slice(simd, low), f32x16::from_slice(simd, high)]
 }
 
-/// Codes not below 0 as they are stored, bounded by `most`.
 #[inline(always)]
-fn nibbles<S: Simd>(low: i32x16<S>, high: i32x16<S>, most: i32) -> Nibbles {
+fn round<S: Simd>(x: f32x16<S>) -> [i8; LANES] {
+    let codes: i32x16<S> = x.round().to_int();
+    codes.to_array().map(|l| l as i8)
+}
+
+/// Codes as they are stored: cut off after the point, and bounded by `most`.
+#[inline(always)]
+fn nibbles<S: Simd>(low: f32x16<S>, high: f32x16<S>, most: i32) -> Nibbles {
+    let (low, high): (i32x16<S>, i32x16<S>) = (low.to_int(), high.to_int());
     let (low, high) = (low.min(most), high.min(most));
     let fifth = low.simd_ge(16).to_bitmask() | high.simd_ge(16).to_bitmask() << LANES;
     let bytes = (low & 15) | ((high & 15) << 4);
