@@ -1,6 +1,7 @@
 //! `ggraft merge`: the main job.
 
 use super::options::{self, Mixture, Output};
+use super::vocabulary::Vocabulary;
 use crate::ftype::Ftype;
 use crate::merge::{Allowed, CHAT_VECTOR, Vector};
 use crate::pipeline::{self, Plan};
@@ -31,6 +32,8 @@ pub(super) struct Args {
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
+    #[command(flatten)]
+    vocabulary: Vocabulary,
     #[command(flatten)]
     kinship: Kinship,
     #[command(flatten)]
@@ -92,7 +95,13 @@ pub(super) fn run(args: Args) -> Result<()> {
         });
     }
     let targets: Vec<_> = args.ftypes.iter().map(|ftype| args.mixture.target(ftype)).collect();
-    let grafted = pipeline::graft(onto, &vectors, CHAT_VECTOR, args.kinship.allow_mismatch)?;
+    let grafted = pipeline::graft(
+        onto,
+        &vectors,
+        CHAT_VECTOR,
+        args.kinship.allow_mismatch,
+        &args.vocabulary.choices()?,
+    )?;
     let plans = grafted.plans(&weights, &targets)?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
         let weights = &weights[i / targets.len()];
