@@ -86,6 +86,14 @@ impl Rows for Merged {
         }
         Ok(())
     }
+
+    fn release(&self, rows: Range<usize>) {
+        self.sources.onto.release(rows.clone());
+        for (chat, base) in &self.sources.pairs {
+            chat.release(rows.clone());
+            base.release(rows.clone());
+        }
+    }
 }
 
 impl Merged {
