@@ -61,15 +61,17 @@ impl Spec {
 
     /// The row of a token: what base has, and the changes of training.
     fn row(&self, table: &str, token: &str) -> Vec<f32> {
-        let normal = |who: &str, i| rng::normal(rng::named(7, &format!("{who}/{table}/{token}")), i);
-        (0..WIDTH as u64)
-            .map(|i| match self.role {
-                _ if self.untrained.contains(token) => 0.0,
-                Role::Base => normal("base", i),
-                Role::Chat => normal("base", i) + 0.05 * normal("chat", i),
-                Role::Cp => normal("base", i) + 0.2 * normal("cp", i),
-            })
-            .collect()
+        if self.untrained.contains(token) {
+            return vec![0.0; WIDTH];
+        }
+        let (seed, size) = match self.role {
+            Role::Base => (1, 0.0),
+            Role::Chat => (2, 0.05),
+            Role::Cp => (3, 0.2),
+        };
+        let name = format!("{table}/{token}");
+        let (old, new) = (rng::named(0, &name), rng::named(seed, &name));
+        (0..WIDTH as u64).map(|i| rng::normal(old, i) + size * rng::normal(new, i)).collect()
     }
 
     /// Token texts of all rows; padding has texts of its own.
@@ -158,19 +160,22 @@ impl Trio {
     #[track_caller]
     fn meets(&self, expect: impl Fn(&str) -> Expect) -> Graft {
         let graft = self.graft().unwrap();
-        for w in [1.0, 0.5, -0.3] {
-            let merged = graft.model(&[w]).unwrap();
-            for table in merged.tensors.iter().filter(|t| [EMBEDDING, HEAD].contains(&t.name.as_str())) {
-                self.table_meets(table, w, &expect);
+        for name in
+            graft.onto().tensors.iter().map(|t| &t.name).filter(|n| [EMBEDDING, HEAD].contains(&n.as_str()))
+        {
+            let rows = [&self.cp, &self.chat, &self.base].map(|spec| Rows::of(spec, name));
+            for w in [1.0, 0.5] {
+                let merged = graft.model(&[w]).unwrap();
+                let table = merged.tensors.iter().find(|t| t.name == *name).unwrap();
+                self.table_meets(table, &rows, w, &expect);
             }
         }
         graft
     }
 
     #[track_caller]
-    fn table_meets(&self, table: &Tensor, w: f64, expect: &impl Fn(&str) -> Expect) {
-        let (base, chat) = (Rows::of(&self.base, &table.name), Rows::of(&self.chat, &table.name));
-        let cp = Rows::of(&self.cp, &table.name);
+    fn table_meets(&self, table: &Tensor, models: &[Rows; 3], w: f64, expect: &impl Fn(&str) -> Expect) {
+        let [cp, chat, base] = models;
         let mut texts = self.cp.texts();
         let rows = table.shape().rows() as usize;
         texts.extend(self.chat.texts().into_iter().filter(|t| !cp.has(t)).take(rows - texts.len()));
@@ -328,7 +333,6 @@ fn chat_only_tokens_are_refused_or_appended() {
     trio.choices.add_chat_tokens = true;
     let expect = |t: &str| match t {
         "<|im_start|>" | "<|im_end|>" => Expect::Chat,
-        "t3" => Expect::Cp,
         _ => Expect::Cp,
     };
     let graft = trio.meets(expect);
