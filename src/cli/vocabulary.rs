@@ -30,10 +30,19 @@ pub(super) struct Vocabulary {
     /// Append the special tokens that only chat has to CP's vocabulary, with chat's rows
     #[arg(long)]
     add_chat_tokens: bool,
-    /// The output's chat template, with its end of turn: auto (CP's, else chat's), cp, chat, a file, or a name:
-    /// alpaca chatml gemma llama2 llama3 mistral solar
-    #[arg(long, value_name = "TEMPLATE", default_value = "auto")]
+    #[arg(long, value_name = "TEMPLATE", default_value = "auto", help = template_help())]
     chat_template: String,
+}
+
+fn names() -> String {
+    TEMPLATES.iter().map(|t| t.name).collect::<Vec<_>>().join(", ")
+}
+
+fn template_help() -> String {
+    format!(
+        "The output's chat template, with its end of turn: auto (CP's, else chat's), cp, chat, a file, or one of {}",
+        names()
+    )
 }
 
 fn embeddings(text: &str) -> Result<Embeddings, String> {
@@ -78,9 +87,8 @@ fn template(text: &str) -> Result<TemplateChoice> {
     let path = Path::new(text);
     let io = |e: std::io::Error| Error::io(&e, path);
     if !path.is_file() {
-        let names: Vec<&str> = TEMPLATES.iter().map(|t| t.name).collect();
         return Err(Error::usage("there is no such chat template")
-            .expected(format!("auto, cp, chat, a file, or one of {}", names.join(", ")))
+            .expected(format!("auto, cp, chat, a file, or one of {}", names()))
             .found(text));
     }
     let bytes = std::fs::metadata(path).map_err(io)?.len();
