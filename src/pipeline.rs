@@ -3,10 +3,11 @@
 
 use crate::arch;
 use crate::ftype::{self, Ftype, Prune, TensorType};
-use crate::merge::{self, Fate, Graft, Vector, Verdict};
+use crate::merge::{self, Fate, Graft, Summary, Vector, Verdict};
 use ggraft_formats::gguf::{self, Layout, Output, Watch};
 use ggraft_formats::{DType, Error, Input, Kind, Metadata, Model, Result, Shape, Value};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A model that has been opened and speaks GGUF, and what was noticed on the way.
 pub struct Loaded {
@@ -69,6 +70,8 @@ pub struct Plan {
     /// Bytes of the file.
     pub total: u64,
     pub notes: Vec<String>,
+    /// What a merge makes of the tokens.
+    pub vocabulary: Option<Arc<Summary>>,
 }
 
 /// Opens `path`; a checkpoint is adopted into GGUF's names and metadata.
@@ -122,7 +125,9 @@ impl Grafted {
                 let model = self.graft.model(weights)?;
                 let merged = Loaded { model, notes: self.graft.notes.clone(), is_gguf: self.is_gguf };
                 let fates = Some((self.graft.verdicts(), self.graft.weights(weights)));
-                plans.push(assign(merged, sources.clone(), fates, target)?);
+                let mut plan = assign(merged, sources.clone(), fates, target)?;
+                plan.vocabulary = Some(Arc::clone(&self.graft.vocabulary));
+                plans.push(plan);
             }
         }
         Ok(plans)
@@ -185,7 +190,7 @@ fn assign(
     model.tensors = tensors;
     stamp(&mut model.metadata, target);
     let total = Layout::plan(&model)?.total();
-    Ok(Plan { model, steps, ftype: target.ftype, total, notes })
+    Ok(Plan { model, steps, ftype: target.ftype, total, notes, vocabulary: None })
 }
 
 /// Writes what was done into the metadata, in the order of llama-quantize.

@@ -2,6 +2,7 @@
 
 use super::mixture::Mixture;
 use super::options::{self, Output};
+use super::vocabulary::Vocabulary;
 use super::weights::Weights;
 use crate::ftype::Ftype;
 use crate::merge::{self, Allowed, Vector};
@@ -35,6 +36,8 @@ pub(super) struct Args {
     pre: Option<String>,
     #[command(flatten)]
     weights: Weights,
+    #[command(flatten)]
+    vocabulary: Vocabulary,
     #[command(flatten)]
     kinship: Kinship,
     #[command(flatten)]
@@ -86,7 +89,11 @@ fn vector(text: &str) -> Result<VectorPaths, String> {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let options = arch::Options { pre: args.pre.clone() };
-    let how = merge::Options { allow_mismatch: args.kinship.allow_mismatch, ..args.weights.options()? };
+    let how = merge::Options {
+        allow_mismatch: args.kinship.allow_mismatch,
+        vocabulary: args.vocabulary.choices()?,
+        ..args.weights.options()?
+    };
     let (paths, weights) = vectors(&args)?;
     let targets = args.ftypes.iter().map(|f| args.mixture.target(f)).collect::<Result<Vec<_>>>()?;
     let load = |path: &Path| match targets.first() {

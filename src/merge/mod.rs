@@ -6,7 +6,7 @@ mod breadcrumbs;
 mod dare;
 mod gated;
 pub mod glob;
-mod handover;
+mod growth;
 mod kinship;
 mod linear;
 mod method;
@@ -15,19 +15,28 @@ mod params;
 mod parents;
 mod rows;
 mod slerp;
+mod summary;
 mod survey;
 mod task_arithmetic;
+mod template;
+pub mod templates;
 mod ties;
+mod token_rows;
+mod untrained;
+mod vocabulary;
 pub mod weights;
 
 pub use kinship::{Allowed, Kinship};
+pub use summary::{Copied, Summary, VectorSummary};
+pub use template::TemplateChoice;
+pub use vocabulary::VocabularyChoices;
 
-use crate::vocab::Tokens;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 pub use method::Method;
 pub use params::{Param, Params, Rescale};
 use rows::{Merged, Sources};
 use std::sync::Arc;
+use token_rows::{Overlay, overlaid};
 use weights::Rules;
 
 /// A direction of change: the difference between a chat model and its parent.
@@ -58,12 +67,25 @@ pub struct Options {
     pub rules: Rules,
     /// Whether models may differ in what their weights were trained under (rope, norm epsilon, window).
     pub allow_mismatch: bool,
+    pub vocabulary: VocabularyChoices,
+}
+
+impl Options {
+    fn sources(&self, onto: Tensor, pairs: Vec<(Tensor, Tensor)>) -> Arc<Sources> {
+        Arc::new(Sources::new(onto, pairs, self.method, self.params))
+    }
 }
 
 impl From<&'static Method> for Options {
     /// The method with its defaults, the same weight for every tensor.
     fn from(method: &'static Method) -> Options {
-        Options { method, params: Params::default(), rules: Rules::default(), allow_mismatch: false }
+        Options {
+            method,
+            params: Params::default(),
+            rules: Rules::default(),
+            allow_mismatch: false,
+            vocabulary: VocabularyChoices::default(),
+        }
     }
 }
 
@@ -101,11 +123,15 @@ pub struct Graft {
     verdicts: Vec<Verdict>,
     /// The tensors that are merged together, one for each merged tensor of the model.
     sources: Vec<Option<Arc<Sources>>>,
+    /// Rows of chat that take the place of others, for each tensor of the model.
+    overlays: Vec<Option<Arc<Overlay>>>,
     /// What the weights are multiplied with, one for each tensor of the model.
     factors: Vec<f64>,
     options: Options,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
+    /// What becomes of the tokens.
+    pub vocabulary: Arc<Summary>,
 }
 
 impl Graft {
@@ -115,34 +141,31 @@ impl Graft {
         let options = options.into();
         let mut notes = method::check(&options, vectors.len())?;
         notes.extend(parents::congruent(&onto, vectors, options.allow_mismatch)?);
-        let mut grown = false;
-        for v in vectors {
-            grown |= differ(&onto, &v.chat)? || differ(&onto, &v.base)?;
-        }
-        if grown {
-            notes.push(String::from(
-                "the vocabularies differ: the embeddings and the output head keep the rows of CP, all other tensors get the vector",
-            ));
-        }
-        let mut verdicts = pairing::verdicts(&onto, vectors, grown)?;
-        let names: Vec<&str> = onto.tensors.iter().map(|t| t.name.as_str()).collect();
+        let mut model = onto;
+        let mut prepared = vocabulary::prepare(&mut model, vectors, &options.vocabulary)?;
+        notes.append(&mut prepared.notes);
+        let mut verdicts = pairing::verdicts(&model, vectors, &prepared.tables)?;
+        let names: Vec<&str> = model.tensors.iter().map(|t| t.name.as_str()).collect();
         let factors = options.rules.factors(&names)?;
         notes.extend(weights::summary(&options.rules, &factors));
-        for (verdict, _) in verdicts.iter_mut().zip(&factors).filter(|(_, factor)| **factor == 0.0) {
-            *verdict = Verdict { fate: Fate::Kept, reason: "its weight is 0" };
-        }
-        let mut sources = Vec::with_capacity(verdicts.len());
-        for (tensor, verdict) in onto.tensors.iter().zip(&verdicts) {
-            sources.push(match verdict.fate {
-                Fate::Merged => Some(Arc::new(matched(tensor, vectors, &options)?)),
-                Fate::Kept => None,
+        let (mut sources, mut overlays) = (Vec::new(), Vec::new());
+        for ((tensor, verdict), factor) in model.tensors.iter().zip(&mut verdicts).zip(&factors) {
+            let table = prepared.tables.remove(tensor.name.as_str());
+            let overlay = table.as_ref().and_then(|table| table.overlay.clone());
+            if *factor == 0.0 && overlay.is_none() {
+                *verdict = Verdict { fate: Fate::Kept, reason: "its weight is 0" };
+            }
+            sources.push(match (table, verdict.fate) {
+                _ if *factor == 0.0 => None,
+                (Some(table), _) if table.pairs.is_empty() => None,
+                (Some(table), _) => Some(options.sources(tensor.clone(), table.pairs)),
+                (None, Fate::Merged) => Some(options.sources(tensor.clone(), matched(tensor, vectors)?)),
+                (None, Fate::Kept) => None,
             });
+            overlays.push(overlay);
         }
-        let mut model = onto;
-        for v in vectors {
-            notes.extend(handover::chat_template(&mut model.metadata, &v.chat.metadata)?);
-        }
-        Ok(Graft { model, verdicts, sources, factors, options, notes })
+        let vocabulary = Arc::new(prepared.summary);
+        Ok(Graft { model, verdicts, sources, overlays, factors, options, notes, vocabulary })
     }
 
     /// CP, with the metadata of the output.
@@ -175,8 +198,9 @@ impl Graft {
     /// one graft that are read side by side decode their sources once.
     pub fn model(&self, weights: &[f64]) -> Result<Model> {
         let mut tensors = Vec::with_capacity(self.model.tensors.len());
-        for ((tensor, sources), factor) in self.model.tensors.iter().zip(&self.sources).zip(&self.factors) {
-            tensors.push(match sources {
+        let parts = self.model.tensors.iter().zip(&self.sources).zip(&self.overlays).zip(&self.factors);
+        for (((tensor, sources), overlay), factor) in parts {
+            let merged = match sources {
                 None => tensor.clone(),
                 Some(sources) => {
                     let effective: Vec<f64> = weights.iter().map(|w| w * factor).collect();
@@ -186,6 +210,10 @@ impl Graft {
                         Merged { sources: Arc::clone(sources), weights: weights.to_vec(), factor: *factor };
                     Tensor::new(&tensor.name, *tensor.shape(), DType::F32, Arc::new(rows))?
                 }
+            };
+            tensors.push(match overlay {
+                None => merged,
+                Some(overlay) => overlaid(&merged, overlay)?,
             });
         }
         Ok(Model { tensors, ..self.model.clone() })
@@ -201,20 +229,10 @@ impl Graft {
     }
 }
 
-/// Whether two models have different tokens; models without a vocabulary do not differ.
-fn differ(a: &Model, b: &Model) -> Result<bool> {
-    Ok(match (Tokens::of(&a.metadata)?, Tokens::of(&b.metadata)?) {
-        (Some(a), Some(b)) => a.tokens != b.tokens,
-        _ => false,
-    })
-}
-
-fn matched(onto: &Tensor, vectors: &[Vector], options: &Options) -> Result<Sources> {
-    let mut pairs = Vec::with_capacity(vectors.len());
-    for v in vectors {
-        pairs.push((find(&v.chat, &onto.name)?.clone(), find(&v.base, &onto.name)?.clone()));
-    }
-    Ok(Sources::new(onto.clone(), pairs, options.method, options.params))
+/// Chat and base of each vector.
+fn matched(onto: &Tensor, vectors: &[Vector]) -> Result<Vec<(Tensor, Tensor)>> {
+    let pair = |v: &Vector| Ok((find(&v.chat, &onto.name)?.clone(), find(&v.base, &onto.name)?.clone()));
+    vectors.iter().map(pair).collect()
 }
 
 fn find<'a>(model: &'a Model, name: &str) -> Result<&'a Tensor> {
