@@ -3,9 +3,10 @@
 
 use crate::arch;
 use crate::checkpoint::{Card, Source};
-use crate::merge::{Graft, Method, Origin, Vector};
+use crate::ftype::Prune;
+use crate::merge::{self, Graft, Origin, Vector};
 pub use crate::plan::{Plan, Step};
-use crate::target::Target;
+pub use crate::target::{Target, Type};
 use ggraft_formats::write::{self, Watch};
 use ggraft_formats::{Error, Input, Kind, Model, Result};
 use std::path::{Path, PathBuf};
@@ -33,21 +34,24 @@ pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
     Ok(Loaded { model: Model { tensors, ..model }, notes, source })
 }
 
+impl Loaded {
+    /// The model without the layers that are left out.
+    pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
+        Ok(Loaded { model: prune.apply(self.model)?, ..self })
+    }
+}
+
 /// Plans a conversion or quantization of one model.
 pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
+    let input = input.pruned(&target.prune)?;
     let onto = input.model.clone();
     let origin = Origin::of("input", &onto)?;
     Plan::new(input, &onto, None, target, vec![origin], |_| None)
 }
 
 /// Matches `vectors` with `onto`; from the result every output is planned.
-pub fn graft(
-    onto: Loaded,
-    vectors: &[Vector],
-    method: &'static Method,
-    allow_mismatch: bool,
-) -> Result<Grafted> {
-    let mut graft = Graft::new(onto.model, vectors, method, allow_mismatch)?;
+pub fn graft(onto: Loaded, vectors: &[Vector], how: impl Into<merge::Options>) -> Result<Grafted> {
+    let mut graft = Graft::new(onto.model, vectors, how)?;
     graft.notes.splice(0..0, onto.notes);
     Ok(Grafted { graft, source: onto.source, command: String::from("ggraft merge") })
 }
@@ -70,9 +74,11 @@ impl Grafted {
                 let model = self.graft.model(weights)?;
                 let merged = Loaded { model, notes: self.graft.notes.clone(), source: self.source.clone() };
                 let card = |model: &Model| Some(self.card(model, weights, target));
-                let verdicts = Some(self.graft.verdicts());
+                let fates = Some((self.graft.verdicts(), self.graft.weights(weights)));
                 let origins = self.graft.origins(weights);
-                plans.push(Plan::new(merged, self.graft.onto(), verdicts, target, origins, card)?);
+                let mut plan = Plan::new(merged, self.graft.onto(), fates, target, origins, card)?;
+                plan.vocabulary = Some(Arc::clone(&self.graft.vocabulary));
+                plans.push(plan);
             }
         }
         Ok(plans)

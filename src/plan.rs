@@ -2,8 +2,8 @@
 //! place, the bytes, the notes. Serves the pipeline, which makes and carries out plans, and `report`, which shows them.
 
 use crate::checkpoint::{self, Card};
-use crate::ftype::{self, Ftype};
-use crate::merge::{Fate, Loss, Meter, Origin, Verdict, metered};
+use crate::ftype::{self, Ftype, TensorType};
+use crate::merge::{Fate, Loss, Meter, Origin, Summary, Verdict, metered};
 use crate::pipeline::Loaded;
 use crate::target::{Target, Type};
 use ggraft_formats::safetensors::{self, Directory, Named};
@@ -22,6 +22,8 @@ pub struct Step {
     pub bytes: u64,
     /// What the merge makes of it; none where nothing is merged.
     pub verdict: Option<Verdict>,
+    /// How much it gets of each vector; empty where nothing is merged.
+    pub weights: Vec<f64>,
     /// The dtype that the mixture wanted, where the shape forbids it.
     pub fallback: Option<DType>,
     /// What rounding to 16 bits loses of the merge; known when the weights are written.
@@ -35,6 +37,9 @@ impl Step {
     }
 }
 
+/// What a merge makes of each tensor, and how much it gets of each vector.
+pub type Fates<'a> = (&'a [Verdict], Vec<Vec<f64>>);
+
 /// All that is known before a weight is read.
 pub struct Plan {
     pub kind: Type,
@@ -47,6 +52,8 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// The models that it is made from.
     pub origins: Vec<Origin>,
+    /// What a merge makes of the tokens.
+    pub vocabulary: Option<Arc<Summary>>,
     content: Content,
 }
 
@@ -62,16 +69,16 @@ impl Plan {
     pub fn new(
         input: Loaded,
         onto: &Model,
-        verdicts: Option<&[Verdict]>,
+        fates: Option<Fates<'_>>,
         target: &Target,
         origins: Vec<Origin>,
         card: impl FnOnce(&Model) -> Option<Card>,
     ) -> Result<Plan> {
         let mut plan = match target.kind {
-            Type::Gguf(ftype) => quantized(input, onto, verdicts, ftype, target)?,
+            Type::Gguf(ftype) => quantized(input, onto, fates, ftype, target)?,
             Type::Safetensors(dtype) => {
                 let card = card(&input.model);
-                released(input, onto, verdicts, dtype, target, card)?
+                released(input, onto, fates, dtype, target, card)?
             }
         };
         plan.total = plan.layout(Path::new(""))?.total();
@@ -147,7 +154,7 @@ impl Plan {
 fn quantized(
     input: Loaded,
     onto: &Model,
-    verdicts: Option<&[Verdict]>,
+    fates: Option<Fates<'_>>,
     ftype: &'static Ftype,
     target: &Target,
 ) -> Result<Plan> {
@@ -157,29 +164,49 @@ fn quantized(
         model.tensors =
             model.tensors.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<_>>()?;
     }
-    let assignments = ftype::assign(&ftype::Facts::of(&model)?, ftype, &target.options)?;
+    // The hyperparameters are those that the output will have.
+    target.overrides.iter().for_each(|(key, value)| model.metadata.set(key, value.clone()));
+    let mut facts = ftype::Facts::of(&model)?;
+    // The mixtures go by the layers that there were, as in llama-quantize.
+    facts.n_layer = facts.n_layer.saturating_add(target.prune.len());
+    let assignments = ftype::assign(&facts, ftype, &target.options)?;
+    let ftype::Weighed { weights, notes } =
+        ftype::weigh(&model.tensors, &assignments, target.importance.as_ref())?;
+    let names = model.tensors.iter().map(|t| t.name.as_str());
+    let unused = TensorType::unused(&target.options.tensor_types, names);
+    let notes = [input.notes, target.prune.note().into_iter().collect(), unused, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
-    for (i, (tensor, given)) in model.tensors.into_iter().zip(assignments).enumerate() {
+    for (i, ((tensor, given), importance)) in
+        model.tensors.into_iter().zip(assignments).zip(weights).enumerate()
+    {
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
-        let verdict = verdicts.and_then(|v| v.get(i)).copied();
-        let stored = Stored::new(tensor, onto.tensors.get(i), verdict, given.dtype)?;
+        let stored = Stored::new(tensor, onto.tensors.get(i), fate(&fates, i), given.dtype, importance)?;
         parts.push(stored.step(None, given.fallback));
     }
     parts.sort_by(|(a, _), (b, _)| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
     let (tensors, steps) = parts.into_iter().unzip();
     model.tensors = tensors;
-    ftype::stamp(&mut model.metadata, ftype);
+    stamp(&mut model.metadata, ftype, target);
     let (kind, content) = (Type::Gguf(ftype), Content::Gguf(model));
-    Ok(Plan { kind, steps, dropped: Vec::new(), total: 0, notes: input.notes, origins: Vec::new(), content })
+    Ok(Plan {
+        kind,
+        steps,
+        dropped: Vec::new(),
+        total: 0,
+        notes,
+        origins: Vec::new(),
+        vocabulary: None,
+        content,
+    })
 }
 
 /// A Hugging Face directory.
 fn released(
     input: Loaded,
     onto: &Model,
-    verdicts: Option<&[Verdict]>,
+    fates: Option<Fates<'_>>,
     dtype: Option<DType>,
     target: &Target,
     card: Option<Card>,
@@ -189,16 +216,17 @@ fn released(
     };
     let released = source.release(&input.model)?;
     let origins = source.release(onto)?.tensors;
-    let verdict = |name: &str| {
-        let i = input.model.tensors.iter().position(|t| t.name == name)?;
-        verdicts.and_then(|v| v.get(i)).copied()
-    };
+    if !target.prune.is_empty() || !target.overrides.is_empty() {
+        return Err(Error::unsupported("--prune-layers and --override-kv work on GGUF outputs only")
+            .mend("leave them out, or choose a GGUF --type"));
+    }
+    let fate = |name: &str| fate(&fates, input.model.tensors.iter().position(|t| t.name == name)?);
     let mut parts = Vec::with_capacity(released.tensors.len());
     for (i, Named { name, tensor }) in released.tensors.into_iter().enumerate() {
         let dtype = dtype.unwrap_or_else(|| source.dtype(&name));
-        let verdict = verdict(&tensor.name);
+        let fate = fate(&tensor.name);
         let origin = origins.get(i).map(|o| &o.tensor).filter(|o| o.name == tensor.name);
-        let (tensor, step) = Stored::new(tensor, origin, verdict, dtype)?.step(Some(&name), None);
+        let (tensor, step) = Stored::new(tensor, origin, fate, dtype, None)?.step(Some(&name), None);
         parts.push((Named { name, tensor }, step));
     }
     parts.sort_by(|(a, _), (b, _)| ftype::order(&a.tensor.name).cmp(&ftype::order(&b.tensor.name)));
@@ -208,43 +236,85 @@ fn released(
     directory.shard = target.shard;
     let dropped = released.left.into_iter().map(|name| (name, "follows from the configuration")).collect();
     let content = Content::Directory { metadata, directory };
-    Ok(Plan { kind: target.kind, steps, dropped, total: 0, notes: input.notes, origins: Vec::new(), content })
+    Ok(Plan {
+        kind: target.kind,
+        steps,
+        dropped,
+        total: 0,
+        notes: input.notes,
+        origins: Vec::new(),
+        vocabulary: None,
+        content,
+    })
+}
+
+/// Writes what was done into the metadata, in the order of llama-quantize.
+fn stamp(metadata: &mut Metadata, ftype: &Ftype, target: &Target) {
+    ftype::stamp(metadata, ftype);
+    for (key, value) in &target.overrides {
+        metadata.set_last(key, value.clone());
+    }
+    if let Some(importance) = &target.importance {
+        importance.stamp(metadata);
+    }
+    if !target.prune.is_empty() {
+        let key = format!("{}.block_count", metadata.str("general.architecture").unwrap_or_default());
+        if let Some(count) = metadata.remove(&key) {
+            metadata.set_last(&key, count);
+        }
+    }
+}
+
+/// What becomes of one tensor.
+type Fated = (Verdict, Vec<f64>);
+
+fn fate(fates: &Option<Fates<'_>>, i: usize) -> Option<Fated> {
+    let (verdicts, weights) = fates.as_ref()?;
+    Some((*verdicts.get(i)?, weights.get(i)?.clone()))
 }
 
 /// A tensor in its final dtype.
 struct Stored {
     tensor: Tensor,
     from: DType,
-    verdict: Option<Verdict>,
+    fate: Option<Fated>,
     meter: Option<Arc<Meter>>,
 }
 
 impl Stored {
     /// `tensor` as `dtype`; where that rounds merged weights to 16 bits, the loss is metered. `onto` is the tensor
-    /// before the merge.
-    fn new(tensor: Tensor, onto: Option<&Tensor>, verdict: Option<Verdict>, dtype: DType) -> Result<Stored> {
+    /// before the merge, `importance` how much each weight matters.
+    fn new(
+        tensor: Tensor,
+        onto: Option<&Tensor>,
+        fate: Option<Fated>,
+        dtype: DType,
+        importance: Option<Arc<[f32]>>,
+    ) -> Result<Stored> {
         let from = onto.map_or(tensor.dtype(), Tensor::dtype);
-        let merged = verdict.is_some_and(|v| v.fate == Fate::Merged);
+        let merged = fate.as_ref().is_some_and(|(v, _)| v.fate == Fate::Merged);
         let rounds = matches!(dtype, DType::F16 | DType::BF16) && tensor.dtype() != dtype;
         let (tensor, meter) = match onto {
             Some(onto) if merged && rounds && onto.shape() == tensor.shape() => {
                 let (tensor, meter) = metered(tensor, onto.clone(), dtype)?;
                 (tensor, Some(meter))
             }
-            _ => (tensor.encode(dtype, None)?, None),
+            _ => (tensor.encode(dtype, importance)?, None),
         };
-        Ok(Stored { tensor, from, verdict, meter })
+        Ok(Stored { tensor, from, fate, meter })
     }
 
     /// The tensor and its line in the plan.
     fn step(self, name: Option<&str>, fallback: Option<DType>) -> (Tensor, Step) {
+        let (verdict, weights) = self.fate.unzip();
         let step = Step {
             name: name.unwrap_or(&self.tensor.name).to_string(),
             shape: *self.tensor.shape(),
             from: self.from,
             to: self.tensor.dtype(),
             bytes: self.tensor.bytes(),
-            verdict: self.verdict,
+            verdict,
+            weights: weights.unwrap_or_default(),
             fallback,
             meter: self.meter,
         };

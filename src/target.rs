@@ -1,8 +1,8 @@
 //! What a user may ask for with `--type`: a GGUF of some mixture, or a Hugging Face directory of safetensors.
 //! Serves the pipeline and the command line.
 
-use crate::ftype::{self, Ftype};
-use ggraft_formats::{DType, Result, safetensors};
+use crate::ftype::{self, Ftype, Importance, Prune};
+use ggraft_formats::{DType, Result, Value, safetensors};
 
 /// The container of an output, and its dtypes.
 #[derive(Clone, Copy)]
@@ -48,6 +48,12 @@ impl Type {
 pub struct Target {
     pub kind: Type,
     pub options: ftype::Options,
+    /// How much each weight matters, if that was measured.
+    pub importance: Option<Importance>,
+    /// Layers that are left out.
+    pub prune: Prune,
+    /// Keys of the metadata and what they are to be, in order.
+    pub overrides: Vec<(String, Value)>,
     /// Whether tensors that are quantized already may be quantized anew.
     pub allow_requantize: bool,
     /// The most bytes of weights in one safetensors file.
@@ -55,10 +61,23 @@ pub struct Target {
 }
 
 impl Target {
-    /// A target of this type, with the defaults.
+    /// A target of this type, with nothing measured, left out or overridden.
     pub fn new(kind: Type) -> Target {
-        let shard = safetensors::SHARD;
-        Target { kind, options: ftype::Options::default(), allow_requantize: false, shard }
+        Target {
+            kind,
+            options: ftype::Options::default(),
+            importance: None,
+            prune: Prune::default(),
+            overrides: Vec::new(),
+            allow_requantize: false,
+            shard: safetensors::SHARD,
+        }
+    }
+}
+
+impl From<&'static Ftype> for Target {
+    fn from(ftype: &'static Ftype) -> Target {
+        Target::new(Type::Gguf(ftype))
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod gguf;
+pub mod imatrix;
 pub mod metadata;
 #[allow(unsafe_code)]
 pub mod mmap;
@@ -17,6 +18,7 @@ pub mod tensor;
 pub mod write;
 
 pub use error::{Error, Kind, Result};
+pub use imatrix::Imatrix;
 pub use metadata::{Array, Metadata, Value};
 pub use model::{Checkpoint, Input, Model};
 pub use quant::DType;

@@ -1,6 +1,7 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
-use super::options::{self, Mixture, Output};
+use super::mixture::Mixture;
+use super::options::{self, Output};
 use crate::target::Type;
 use crate::{arch, pipeline};
 use ggraft_formats::Result;
@@ -24,7 +25,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
-    let plan = pipeline::convert(input, &args.mixture.target(args.kind))?;
+    let plan = pipeline::convert(input, &args.mixture.target(args.kind)?)?;
     let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
     options::carry_out(&[(plan, output)], &[&args.input], &args.output.run, || Ok(()))
 }

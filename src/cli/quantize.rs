@@ -1,6 +1,7 @@
 //! `ggraft quantize IN.gguf [OUT.gguf] TYPE [THREADS]`: the positional habit of llama-quantize.
 
-use super::options::{self, Mixture, Run};
+use super::mixture::Mixture;
+use super::options::{self, Run};
 use crate::ftype::Ftype;
 use crate::target::Type;
 use crate::{arch, pipeline};
@@ -66,7 +67,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
-    let plan = pipeline::convert(loaded, &args.mixture.target(Type::Gguf(request.ftype)))?;
+    let plan = pipeline::convert(loaded, &args.mixture.target(Type::Gguf(request.ftype))?)?;
     options::carry_out(&[(plan, request.output)], &[&request.input], &args.run, || Ok(()))
 }
 

@@ -83,8 +83,8 @@ impl Rows for Metered {
         self.merged.decode_rows(rows.clone(), &mut exact)?;
         self.onto.decode_rows(rows.clone(), &mut onto)?;
         let mut unchanged = vec![0; out.len()];
-        self.merged.encode_values(&exact, rows.clone(), self.dtype, None, out)?;
-        self.onto.encode_values(&onto, rows.clone(), self.dtype, None, &mut unchanged)?;
+        self.merged.encode_values(&exact, rows.clone(), self.dtype, out)?;
+        self.onto.encode_values(&onto, rows.clone(), self.dtype, &mut unchanged)?;
         if let Some(decode) = self.dtype.traits().decode {
             decode(out, &mut stored);
         }

@@ -3,7 +3,7 @@
 //! paths and no times: the same models and options give the same bytes anywhere. What becomes of the weights
 //! later (dtypes, containers) is not told here, so that every route to a type gives the same file.
 
-use super::{Method, Vector};
+use super::{Options, Vector};
 use ggraft_formats::mmap::Mapping;
 use ggraft_formats::{Metadata, Model, Result, header};
 use serde_json::{Value as Json, json};
@@ -163,16 +163,25 @@ impl Provenance {
     }
 
     /// The recipe of the output with these weights, without names: models are places in the list of origins.
-    fn recipe(&self, method: &Method, weights: &[f64]) -> Json {
+    fn recipe(&self, options: &Options, weights: &[f64]) -> Json {
         let (sorted, weights) = self.sorted(weights);
         let vector =
             |((chat, base), w): (&(usize, usize), &f64)| json!({ "chat": chat, "base": base, "weight": w });
         let vectors: Vec<Json> = sorted.vectors.iter().zip(&weights).map(vector).collect();
-        json!({ "method": method.name, "onto": 0, "vectors": vectors })
+        json!({
+            "method": options.method.name,
+            "params": options.params.told(),
+            "weights": options.rules.texts(),
+            "embeddings": options.vocabulary.embeddings.word(),
+            "copy_tokens": options.vocabulary.copy_tokens,
+            "add_chat_tokens": options.vocabulary.add_chat_tokens,
+            "onto": 0,
+            "vectors": vectors,
+        })
     }
 
     /// Writes it into the metadata of the output with these weights.
-    pub fn write(&self, method: &Method, weights: &[f64], metadata: &mut Metadata) {
+    pub fn write(&self, options: &Options, weights: &[f64], metadata: &mut Metadata) {
         let cp: Vec<String> = metadata.iter().map(|(key, _)| key.to_string()).collect();
         let told_of_cp = |key: &&String| {
             key.starts_with(BASE_MODEL)
@@ -190,7 +199,7 @@ impl Provenance {
             }
         }
         metadata.set("ggraft.version", env!("CARGO_PKG_VERSION"));
-        metadata.set("ggraft.recipe", self.recipe(method, weights).to_string());
+        metadata.set("ggraft.recipe", self.recipe(options, weights).to_string());
         for (i, origin) in origins.iter().enumerate() {
             metadata.set(&format!("ggraft.source.{i}.role"), origin.role);
             metadata.set(&format!("ggraft.source.{i}.name"), origin.name.as_str());
@@ -222,7 +231,7 @@ mod tests {
         let vectors = [Vector { chat: model(chat, licences[1]), base: model(base, licences[2]) }];
         let provenance = Provenance::of(&onto, &vectors).unwrap();
         let mut metadata = onto.metadata;
-        provenance.write(super::super::CHAT_VECTOR, &[0.5], &mut metadata);
+        provenance.write(&super::super::CHAT_VECTOR.into(), &[0.5], &mut metadata);
         (provenance, metadata)
     }
 

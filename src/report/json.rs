@@ -21,6 +21,7 @@ pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {
         "memory": plan.memory(threads),
         "threads": threads,
         "notes": plan.notes,
+        "vocabulary": plan.vocabulary.as_ref().map(|v| super::vocabulary_json(v)),
         "tensors": plan.steps.iter().map(step_json).collect::<Vec<_>>(),
     })
 }
@@ -55,6 +56,7 @@ fn step_json(step: &Step) -> Json {
         "bytes": step.bytes,
         "fate": step.fate(),
         "reason": step.verdict.map(|v| v.reason),
+        "weights": step.weights,
         "fallback_from": step.fallback.map(|d| d.to_string()),
     })
 }

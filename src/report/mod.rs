@@ -5,8 +5,10 @@ mod file;
 mod json;
 mod plan;
 mod progress;
+mod vocabulary;
 
 pub use file::{check_report, write_report};
 pub use json::{metadata_value, plan_json};
 pub use plan::{print_notes, print_plan, print_summary, size};
 pub use progress::Progress;
+pub use vocabulary::vocabulary_json;

@@ -4,7 +4,7 @@
 //! order, no fused multiply-add.
 
 use super::{DType, Traits};
-use crate::simd::{self, Columns, Level};
+use crate::simd::{self, Blocks, Columns, LANES, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -69,7 +69,7 @@ impl<const N: usize> Row<'_, N> {
 impl Row<'_, 32> {
     /// Sixteen blocks, of which `first` is the first, side by side, and their damped weights.
     pub fn columns(&self, level: Level, first: usize, x: &[[f32; 32]]) -> (Columns<32>, Columns<32>) {
-        let mut weights = [[0.0; 32]; simd::LANES];
+        let mut weights = [[0.0; 32]; LANES];
         let importance = self.weights[first..].as_flattened();
         simd::damped(level, importance, x.as_flattened(), self.mean_square, weights.as_flattened_mut());
         (
@@ -146,12 +146,30 @@ pub(super) fn encode_groups<B, const N: usize, const G: usize>(
     }
 }
 
+/// Encodes 32-blocks by sixteens: `make` is given the scale, the minimum and the codes that `kernel` found for each.
+pub(super) fn encode_sixteens<B: Block<32>, C>(
+    x: &[[f32; 32]],
+    blocks: &mut [B],
+    kernel: impl Fn(&[[f32; 32]]) -> Blocks<C>,
+    make: impl Fn(u16, u16, &C) -> B,
+) {
+    for (x, blocks) in x.chunks(LANES).zip(blocks.chunks_mut(LANES)) {
+        let found = kernel(x);
+        for (i, (block, x)) in blocks.iter_mut().zip(x).enumerate() {
+            *block = match found.exact >> i & 1 {
+                1 => make(found.scale[i], found.min[i], &found.codes[i]),
+                _ => B::encode(x),
+            };
+        }
+    }
+}
+
 fn finite<B: Block<N>, const N: usize>(src: &[u8]) -> bool {
     blocks::<B>(src).iter().all(B::is_finite)
 }
 
 /// `src` as blocks; none if it does not hold whole ones, which the callers' contract excludes.
-fn blocks<B: FromBytes + Immutable + KnownLayout + Unaligned>(src: &[u8]) -> &[B] {
+pub(super) fn blocks<B: FromBytes + Immutable + KnownLayout + Unaligned>(src: &[u8]) -> &[B] {
     <[B]>::ref_from_bytes(src).unwrap_or_default()
 }
 
