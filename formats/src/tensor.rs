@@ -1,10 +1,11 @@
 //! What flows through the house: a tensor as rows, encoded in its own dtype and pulled on demand, in chunks.
 //! Wrappers over `Rows` re-order or compute, as `BufReader` wraps `Read`; here are the ones that need to know
-//! nothing but bytes: rows in a mapped file, rows in memory, rows checked to be finite, rows encoded anew.
+//! nothing but bytes: rows in a mapped file, rows in memory, rows checked to be finite.
 
+use crate::encoded::Encoded;
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
-use crate::quant::{DType, Encode};
+use crate::quant::DType;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -250,7 +251,7 @@ impl Tensor {
         Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, dtype, weights }))
     }
 
-    fn opaque(&self) -> Error {
+    pub(crate) fn opaque(&self) -> Error {
         Error::unsupported(format!("there is no decoder for {}", self.dtype)).tensor(&self.name)
     }
 }
@@ -365,67 +366,6 @@ pub fn not_finite(tensor: &Tensor) -> Error {
         .tensor(&tensor.name)
         .found(place)
         .mend("the checkpoint is damaged or its training diverged: use another one")
-}
-
-/// Rows decoded from one dtype and encoded in another.
-struct Encoded {
-    source: Tensor,
-    dtype: DType,
-    weights: Option<Arc<[f32]>>,
-}
-
-impl Encoded {
-    /// Encodes matrix by matrix, each with its own weights.
-    fn encode_weighted(
-        &self,
-        encode: Encode,
-        rows: Range<usize>,
-        values: &[f32],
-        weights: &[f32],
-        out: &mut [u8],
-    ) {
-        let shape = &self.source.shape;
-        let (row, row_bytes) = (weights.len() / shape.dim(2).max(1) as usize, out.len() / rows.len().max(1));
-        let (per_matrix, mut done) = (shape.dim(1) as usize, 0);
-        while done < rows.len() {
-            let at = rows.start + done;
-            let next = (done + per_matrix - at % per_matrix).min(rows.len());
-            let first = at / per_matrix % shape.dim(2) as usize * row;
-            encode(
-                &values[done * row..next * row],
-                row,
-                Some(&weights[first..first + row]),
-                &mut out[done * row_bytes..next * row_bytes],
-            );
-            done = next;
-        }
-    }
-}
-
-impl Rows for Encoded {
-    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
-        let traits = self.dtype.traits();
-        let encode = traits.encode.ok_or_else(|| self.source.opaque())?;
-        let row = self.source.row_elements()?;
-        let mut values = vec![0f32; rows.len() * row];
-        self.source.decode_rows(rows.clone(), &mut values)?;
-        match &self.weights {
-            None => encode(&values, row, None, out),
-            Some(weights) => self.encode_weighted(encode, rows.clone(), &values, weights, out),
-        }
-        if (traits.finite)(out) {
-            return Ok(());
-        }
-        let largest = values.iter().fold(0f32, |m, x| m.max(x.abs()));
-        Err(Error::invalid(format!("a weight is too large for {}", self.dtype))
-            .tensor(&self.source.name)
-            .found(format!("magnitude {largest} in rows {} to {}", rows.start, rows.end.saturating_sub(1)))
-            .mend("choose a dtype with a larger range, such as bf16"))
-    }
-
-    fn release(&self, rows: Range<usize>) {
-        self.source.release(rows);
-    }
 }
 
 impl Tensor {
