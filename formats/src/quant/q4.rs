@@ -124,7 +124,11 @@ impl Block<32> for BlockQ4_1 {
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
         let kernel = |x: &[_]| simd::affine_blocks(level, 15.0, x);
-        encode_sixteens(x, blocks, kernel, |d, m, codes| BlockQ4_1 { d: U16::new(d), m: U16::new(m), qs: codes.low });
+        encode_sixteens(x, blocks, kernel, |d, m, codes| BlockQ4_1 {
+            d: U16::new(d),
+            m: U16::new(m),
+            qs: codes.low,
+        });
     }
 
     fn encode_row(level: Level, x: &[[f32; 32]], row: &Row<32>, blocks: &mut [Self]) {

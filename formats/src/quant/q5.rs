@@ -56,7 +56,11 @@ impl Block<32> for BlockQ5_0 {
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
         let kernel = |x: &[_]| simd::symmetric_blocks(level, 16.0, x);
-        encode_sixteens(x, blocks, kernel, |d, _, codes| BlockQ5_0 { d: U16::new(d), qh: U32::new(codes.fifth), qs: codes.low });
+        encode_sixteens(x, blocks, kernel, |d, _, codes| BlockQ5_0 {
+            d: U16::new(d),
+            qh: U32::new(codes.fifth),
+            qs: codes.low,
+        });
     }
 
     fn encode_row(level: Level, x: &[[f32; 32]], row: &Row<32>, blocks: &mut [Self]) {
@@ -119,7 +123,12 @@ impl Block<32> for BlockQ5_1 {
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
         let kernel = |x: &[_]| simd::affine_blocks(level, 31.0, x);
-        encode_sixteens(x, blocks, kernel, |d, m, codes| BlockQ5_1 { d: U16::new(d), m: U16::new(m), qh: U32::new(codes.fifth), qs: codes.low });
+        encode_sixteens(x, blocks, kernel, |d, m, codes| BlockQ5_1 {
+            d: U16::new(d),
+            m: U16::new(m),
+            qh: U32::new(codes.fifth),
+            qs: codes.low,
+        });
     }
 
     fn encode_row(level: Level, x: &[[f32; 32]], row: &Row<32>, blocks: &mut [Self]) {

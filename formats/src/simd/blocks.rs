@@ -26,37 +26,47 @@ pub struct Nibbles {
 
 /// Codes below `2 * nmax` of signed multiples of the scale, with which the element of largest magnitude has code 0.
 pub fn symmetric_blocks(level: Level, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
-    dispatch!(level, simd => symmetric(simd, nmax, x))
+    match nmax > 8.0 {
+        true => dispatch!(level, simd => symmetric::<_, true>(simd, nmax, x)),
+        false => dispatch!(level, simd => symmetric::<_, false>(simd, nmax, x)),
+    }
 }
 
 #[inline(always)]
-fn symmetric<S: Simd>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
+fn symmetric<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
     let zero = f32x16::splat(simd, 0.0);
     let max = extremes::<_, MAX>(simd, x, 0.0);
     let least = extremes::<_, MIN>(simd, x, 0.0);
-    // Which of two equal magnitudes comes first is not known here.
-    let known = !max.simd_eq(-least) | max.simd_eq(zero);
     let extreme = max.simd_gt(-least).select(max, least);
-    let scale = extreme.simd_eq(zero).select(zero, extreme) / -nmax;
+    let mut extreme = extreme.simd_eq(zero).select(zero, extreme).to_array();
+    // Of two equal magnitudes the first counts.
+    let ties = max.simd_eq(-least).to_bitmask();
+    for (i, x) in x.iter().enumerate().filter(|(i, _)| ties >> i & 1 == 1) {
+        extreme[i] = *x.iter().find(|x| x.abs() == extreme[i].abs() && **x != 0.0).unwrap_or(&0.0);
+    }
+    let scale = f32x16::load_array(simd, extreme) / -nmax;
     let inverse = invert(simd, scale);
-    let exact = known & are_finite(scale, inverse);
+    let exact = are_finite(scale, inverse);
     let inverse = inverse.to_array();
     let mut codes = [Nibbles::default(); LANES];
     for (i, (x, codes)) in x.iter().zip(&mut codes).enumerate() {
         let [low, high] = halves(simd, x);
         let (low, high) = (low * inverse[i] + (nmax + 0.5), high * inverse[i] + (nmax + 0.5));
-        *codes = nibbles(low, high, 2 * nmax as i32 - 1);
+        *codes = nibbles::<_, FIFTH>(low, high, 2 * nmax as i32 - 1);
     }
     Blocks { scale: f16_bits(scale), min: [0; LANES], codes, exact: exact.to_bitmask() as u16 }
 }
 
 /// Codes up to `nmax` from the least element to the greatest.
 pub fn affine_blocks(level: Level, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
-    dispatch!(level, simd => affine(simd, nmax, x))
+    match nmax > 15.0 {
+        true => dispatch!(level, simd => affine::<_, true>(simd, nmax, x)),
+        false => dispatch!(level, simd => affine::<_, false>(simd, nmax, x)),
+    }
 }
 
 #[inline(always)]
-fn affine<S: Simd>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
+fn affine<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
     let max = extremes::<_, MAX>(simd, x, f32::MIN);
     let min = extremes::<_, MIN>(simd, x, f32::MAX);
     let scale = (max - min) / nmax;
@@ -68,7 +78,7 @@ fn affine<S: Simd>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
     for (i, (x, codes)) in x.iter().zip(&mut codes).enumerate() {
         let [low, high] = halves(simd, x);
         let (low, high) = ((low - least[i]) * inverse[i] + 0.5, (high - least[i]) * inverse[i] + 0.5);
-        *codes = nibbles(low, high, nmax as i32);
+        *codes = nibbles::<_, FIFTH>(low, high, nmax as i32);
     }
     Blocks { scale: f16_bits(scale), min: f16_bits(min), codes, exact: exact.to_bitmask() as u16 }
 }
@@ -152,10 +162,13 @@ fn round<S: Simd>(x: f32x16<S>) -> [i8; LANES] {
 
 /// Codes as they are stored: cut off after the point, and bounded by `most`.
 #[inline(always)]
-fn nibbles<S: Simd>(low: f32x16<S>, high: f32x16<S>, most: i32) -> Nibbles {
+fn nibbles<S: Simd, const FIFTH: bool>(low: f32x16<S>, high: f32x16<S>, most: i32) -> Nibbles {
     let (low, high): (i32x16<S>, i32x16<S>) = (low.to_int(), high.to_int());
     let (low, high) = (low.min(most), high.min(most));
-    let fifth = low.simd_ge(16).to_bitmask() | high.simd_ge(16).to_bitmask() << LANES;
-    let bytes = (low & 15) | ((high & 15) << 4);
+    let bytes = (low & 15) | (high << 4);
+    let fifth = match FIFTH {
+        true => low.simd_ge(16).to_bitmask() | high.simd_ge(16).to_bitmask() << LANES,
+        false => 0,
+    };
     Nibbles { low: bytes.to_array().map(|b| b as u8), fifth: fifth as u32 }
 }

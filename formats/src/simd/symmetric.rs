@@ -132,7 +132,7 @@ fn descend<S: Simd, const N: usize, const K: usize>(simd: S, nmax: u8, x: &[Colu
         let mut changed = mask32x16::splat(simd, false);
         for i in 0..N {
             for (fit, x) in fits.iter_mut().zip(x) {
-                changed = changed | fit.step(nmax, load(simd, &x[i]), i);
+                changed |= fit.step(nmax, load(simd, &x[i]), i);
             }
         }
         if changed.all_false() {
