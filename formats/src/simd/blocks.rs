@@ -5,7 +5,7 @@ use super::float::f16_bits;
 use super::{LANES, Level};
 use fearless_simd::{Simd, dispatch, f32x16, i32x16, mask32x16, prelude::*};
 
-/// Up to sixteen blocks.
+/// Sixteen blocks.
 pub struct Blocks<C> {
     /// The scales, and the minima if there are any, as f16 bits.
     pub scale: [u16; LANES],
@@ -25,7 +25,7 @@ pub struct Nibbles {
 }
 
 /// Codes below `2 * nmax` of signed multiples of the scale, with which the element of largest magnitude has code 0.
-pub fn symmetric_blocks(level: Level, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
+pub fn symmetric_blocks(level: Level, nmax: f32, x: &[[f32; 32]; LANES]) -> Blocks<Nibbles> {
     match nmax > 8.0 {
         true => dispatch!(level, simd => symmetric::<_, true>(simd, nmax, x)),
         false => dispatch!(level, simd => symmetric::<_, false>(simd, nmax, x)),
@@ -33,7 +33,7 @@ pub fn symmetric_blocks(level: Level, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibb
 }
 
 #[inline(always)]
-fn symmetric<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
+fn symmetric<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]; LANES]) -> Blocks<Nibbles> {
     let zero = f32x16::splat(simd, 0.0);
     let max = extremes::<_, MAX>(simd, x, 0.0);
     let least = extremes::<_, MIN>(simd, x, 0.0);
@@ -58,7 +58,7 @@ fn symmetric<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]]) ->
 }
 
 /// Codes up to `nmax` from the least element to the greatest.
-pub fn affine_blocks(level: Level, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
+pub fn affine_blocks(level: Level, nmax: f32, x: &[[f32; 32]; LANES]) -> Blocks<Nibbles> {
     match nmax > 15.0 {
         true => dispatch!(level, simd => affine::<_, true>(simd, nmax, x)),
         false => dispatch!(level, simd => affine::<_, false>(simd, nmax, x)),
@@ -66,7 +66,7 @@ pub fn affine_blocks(level: Level, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles
 }
 
 #[inline(always)]
-fn affine<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
+fn affine<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]; LANES]) -> Blocks<Nibbles> {
     let max = extremes::<_, MAX>(simd, x, f32::MIN);
     let min = extremes::<_, MIN>(simd, x, f32::MAX);
     let scale = (max - min) / nmax;
@@ -84,12 +84,12 @@ fn affine<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Bl
 }
 
 /// Signed codes, up to 127, of the largest magnitude; halves are rounded away from zero.
-pub fn rounded_blocks(level: Level, x: &[[f32; 32]]) -> Blocks<[[i8; LANES]; 2]> {
+pub fn rounded_blocks(level: Level, x: &[[f32; 32]; LANES]) -> Blocks<[[i8; LANES]; 2]> {
     dispatch!(level, simd => rounded(simd, x))
 }
 
 #[inline(always)]
-fn rounded<S: Simd>(simd: S, x: &[[f32; 32]]) -> Blocks<[[i8; LANES]; 2]> {
+fn rounded<S: Simd>(simd: S, x: &[[f32; 32]; LANES]) -> Blocks<[[i8; LANES]; 2]> {
     let scale = extremes::<_, MAGNITUDE>(simd, x, 0.0) / 127.0;
     let inverse = invert(simd, scale);
     let exact = are_finite(scale, inverse);
@@ -110,21 +110,28 @@ const MAGNITUDE: u8 = 2;
 /// The extreme element of each block and `from`; of zeros of both signs, either. A NaN is passed over or, on some CPUs,
 /// is the result.
 #[inline(always)]
-fn extremes<S: Simd, const WHAT: u8>(simd: S, x: &[[f32; 32]], from: f32) -> f32x16<S> {
+fn extremes<S: Simd, const WHAT: u8>(simd: S, x: &[[f32; 32]; LANES], from: f32) -> f32x16<S> {
     let from = f32x16::splat(simd, from);
     let mut found = [from; LANES];
     for (x, found) in x.iter().zip(&mut found) {
         let [low, high] = halves(simd, x);
         *found = extreme::<_, WHAT>(high, extreme::<_, WHAT>(low, from));
     }
-    // A vector holds a block until they are folded; then it holds 2, 4, 8, at last all 16 of them.
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            let (a, b) = (found[i], found[i + half]);
-            found[i] = extreme::<_, WHAT>(a.zip_low(b), a.zip_high(b));
-        }
+    let eight = fold::<_, WHAT, 16, 8>(found);
+    let four = fold::<_, WHAT, 8, 4>(eight);
+    let [a, b] = fold::<_, WHAT, 4, 2>(four);
+    extreme::<_, WHAT>(a.zip_low(b), a.zip_high(b))
+}
+
+/// Half as many vectors, each with twice as many blocks, the first of the two in the even lanes.
+#[inline(always)]
+fn fold<S: Simd, const WHAT: u8, const N: usize, const M: usize>(x: [f32x16<S>; N]) -> [f32x16<S>; M] {
+    let mut folded = [x[0]; M];
+    for i in 0..M {
+        let (a, b) = (x[i], x[i + M]);
+        folded[i] = extreme::<_, WHAT>(a.zip_low(b), a.zip_high(b));
     }
-    found[0]
+    folded
 }
 
 #[inline(always)]

@@ -3,11 +3,8 @@
 
 use super::affine::AffineLanes;
 use super::layout::load;
-use super::{Columns, LANES, Lanes, Level, ROUNDS};
+use super::{Columns, EPS, LANES, Lanes, Level, ROUNDS};
 use fearless_simd::{Simd, dispatch, f32x16, mask32x16, prelude::*};
-
-/// Below this magnitude a block counts as zero (`GROUP_MAX_EPS`).
-const EPS: f32 = 1e-15;
 
 /// The scales and the minima of up to eight super-blocks of `N` sub-blocks each.
 pub struct SuperBlocks<const N: usize> {

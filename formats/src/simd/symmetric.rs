@@ -2,11 +2,8 @@
 //! `make_q3_quants`.
 
 use super::layout::{load, nearest, nearest_codes};
-use super::{Columns, LANES, Lanes, Level};
+use super::{Columns, EPS, LANES, Lanes, Level};
 use fearless_simd::{Simd, dispatch, f32x16, mask32x16, prelude::*};
-
-/// Below this magnitude a block counts as zero (`GROUP_MAX_EPS`).
-const EPS: f32 = 1e-15;
 
 /// The best fit of each sub-block.
 pub struct SymmetricLanes {
