@@ -165,3 +165,23 @@ fn odd_entries_of_the_older_form() {
     name[8] = 0xff;
     assert!(error(&name).contains("a name is not UTF-8 (at byte 8)"), "{}", error(&name));
 }
+
+/// Whatever a byte is changed to, the answer is an error or another matrix, soon and without a panic.
+#[test]
+fn no_changed_byte_does_harm() {
+    let old = [legacy(&[("a", &[1.0, 2.0]), ("bc", &[0.5])]), trailer(3, "text")].concat();
+    let new = modern(|m| {
+        m.tensors = vec![tensor("a.in_sum2", &[2, 1], &[1.0, 2.0]), tensor("a.counts", &[1, 1], &[1.0])];
+    });
+    for bytes in [old, new] {
+        for at in 0..bytes.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] = value;
+                if let Err(e) = read(&changed) {
+                    assert!([3, 4].contains(&e.kind().exit_code()), "{e}");
+                }
+            }
+        }
+    }
+}

@@ -238,3 +238,25 @@ fn the_options_of_llama_quantize() {
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
+
+/// Dtypes of one to three bits cannot be written, but files of them can be read: requantized to Q8_0 they give the
+/// peer's bytes.
+#[test]
+fn files_of_dtypes_that_are_only_read() {
+    let Some(peer) = peer::peer() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let (source, input, mine, theirs) = (path("f.gguf"), path("in.gguf"), path("a.gguf"), path("b.gguf"));
+    let toy = Toy { layers: 1, ..TOYS[1] };
+    toy.write(&source);
+    for name in ["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_M", "IQ3_XXS", "IQ3_S"] {
+        let mut params = QuantizeParams::new(Ftype::parse(name).unwrap().number as i32);
+        params.imatrix = imatrix::measured(&toy).iter().map(|e| (e.name.clone(), e.weights())).collect();
+        peer.quantize_model(&source, &input, &params).unwrap();
+        let mut params = QuantizeParams::new(Ftype::parse("Q8_0").unwrap().number as i32);
+        params.allow_requantize = true;
+        peer.quantize_model(&input, &theirs, &params).unwrap();
+        ours(&input, &mine, "Q8_0", 2, &["--allow-requantize"]);
+        assert_eq!(sha256(&mine), sha256(&theirs), "{name}: {}", difference(&mine, &theirs));
+    }
+}

@@ -16,6 +16,7 @@ mod weights;
 use cpu_time::ThreadTime;
 use criterion::{Criterion, Throughput};
 use ggraft_formats::DType;
+use ggraft_formats::simd::{self, Level};
 use peer::{Peer, peer};
 use std::hint::black_box;
 use std::time::Duration;
@@ -85,12 +86,12 @@ impl Case {
     }
 
     /// The median rates of both, in weights a second, and the median of the ratios of the rounds.
-    fn compare(&mut self, peer: &Peer) -> (f64, f64, f64) {
-        const ROUNDS: usize = 101;
+    fn compare(&mut self, peer: &Peer, level: Option<Level>) -> (f64, f64, f64) {
+        const ROUNDS: usize = 75;
         const ROUND: Duration = Duration::from_millis(2);
         let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let a = rate(ROUND, || self.ours());
+            let a = simd::at(level, || rate(ROUND, || self.ours()));
             let b = rate(ROUND, || self.theirs(peer));
             ours.push(a);
             theirs.push(b);
@@ -120,11 +121,22 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn table(filter: &str) {
     let Some(peer) = peer() else { return };
-    println!("\n| codec | Mweights/s | llama.cpp | ratio |\n|---|---|---|---|");
+    let levels = simd::levels();
+    let (names, rules): (String, String) =
+        levels.iter().map(|level| (format!(" {} |", name(*level)), "---|")).unzip();
+    println!("\n| codec | llama.cpp | ours |{names}\n|---|---|---|{rules}");
     for mut case in Case::all().filter(|case| format!("ratio/{}", case.name()).contains(filter)) {
-        let (ours, theirs, ratio) = case.compare(peer);
-        println!("| {} | {:.0} | {:.1} | {ratio:.1} |", case.name(), ours / 1e6, theirs / 1e6);
+        let found: Vec<_> = levels.iter().map(|level| case.compare(peer, *level)).collect();
+        let (ours, theirs, _) = found[found.len() - 1];
+        let ratios: String = found.iter().map(|(_, _, ratio)| format!(" {ratio:.1} |")).collect();
+        println!("| {} | {:.0} | {:.0} |{ratios}", case.name(), theirs / 1e6, ours / 1e6);
     }
+}
+
+/// The word before the parenthesis of `Avx2(…)`.
+fn name(level: Option<Level>) -> String {
+    let Some(level) = level else { return String::from("scalar") };
+    format!("{level:?}").split('(').next().unwrap_or_default().to_lowercase()
 }
 
 fn main() {

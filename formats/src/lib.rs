@@ -4,6 +4,7 @@
 
 #![deny(unsafe_code)]
 
+mod encoded;
 pub mod error;
 pub mod gguf;
 pub mod imatrix;

@@ -1,10 +1,11 @@
 //! What flows through the house: a tensor as rows, encoded in its own dtype and pulled on demand, in chunks.
 //! Wrappers over `Rows` re-order or compute, as `BufReader` wraps `Read`; here are the ones that need to know
-//! nothing but bytes: rows in a mapped file, rows in memory, rows checked to be finite, rows encoded anew.
+//! nothing but bytes: rows in a mapped file, rows in memory, rows checked to be finite.
 
+use crate::encoded::Encoded;
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
-use crate::quant::{DType, Encode};
+use crate::quant::DType;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -250,7 +251,7 @@ impl Tensor {
         Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, dtype, weights }))
     }
 
-    fn opaque(&self) -> Error {
+    pub(crate) fn opaque(&self) -> Error {
         Error::unsupported(format!("there is no decoder for {}", self.dtype)).tensor(&self.name)
     }
 }
@@ -367,87 +368,7 @@ pub fn not_finite(tensor: &Tensor) -> Error {
         .mend("the checkpoint is damaged or its training diverged: use another one")
 }
 
-/// Rows decoded from one dtype and encoded in another.
-struct Encoded {
-    source: Tensor,
-    dtype: DType,
-    weights: Option<Arc<[f32]>>,
-}
-
-impl Encoded {
-    /// Encodes matrix by matrix, each with its own weights.
-    fn encode_weighted(
-        &self,
-        encode: Encode,
-        rows: Range<usize>,
-        values: &[f32],
-        weights: &[f32],
-        out: &mut [u8],
-    ) {
-        let shape = &self.source.shape;
-        let (row, row_bytes) = (weights.len() / shape.dim(2).max(1) as usize, out.len() / rows.len().max(1));
-        let (per_matrix, mut done) = (shape.dim(1) as usize, 0);
-        while done < rows.len() {
-            let at = rows.start + done;
-            let next = (done + per_matrix - at % per_matrix).min(rows.len());
-            let first = at / per_matrix % shape.dim(2) as usize * row;
-            encode(
-                &values[done * row..next * row],
-                row,
-                Some(&weights[first..first + row]),
-                &mut out[done * row_bytes..next * row_bytes],
-            );
-            done = next;
-        }
-    }
-}
-
-impl Rows for Encoded {
-    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
-        let mut values = vec![0f32; rows.len() * self.source.row_elements()?];
-        self.source.decode_rows(rows.clone(), &mut values)?;
-        let traits = self.dtype.traits();
-        match &self.weights {
-            None => self.source.encode_values(&values, rows, self.dtype, out),
-            Some(weights) => {
-                let encode = traits.encode.ok_or_else(|| self.source.opaque())?;
-                self.encode_weighted(encode, rows.clone(), &values, weights, out);
-                self.source.encoded(&values, rows, self.dtype, out)
-            }
-        }
-    }
-
-    fn release(&self, rows: Range<usize>) {
-        self.source.release(rows);
-    }
-}
-
 impl Tensor {
-    /// Encodes `values`, which are the `rows` of this tensor, as `dtype` into `out`.
-    pub fn encode_values(
-        &self,
-        values: &[f32],
-        rows: Range<usize>,
-        dtype: DType,
-        out: &mut [u8],
-    ) -> Result<()> {
-        let encode = dtype.traits().encode.ok_or_else(|| self.opaque())?;
-        encode(values, self.row_elements()?, None, out);
-        self.encoded(values, rows, dtype, out)
-    }
-
-    /// Refuses what encoding has made infinite.
-    fn encoded(&self, values: &[f32], rows: Range<usize>, dtype: DType, out: &[u8]) -> Result<()> {
-        if (dtype.traits().finite)(out) {
-            return Ok(());
-        }
-        let largest = values.iter().fold(0f32, |m, x| m.max(x.abs()));
-        Err(Error::invalid(format!("a weight is too large for {dtype}"))
-            .tensor(&self.name)
-            .found(format!("magnitude {largest} in rows {} to {}", rows.start, rows.end.saturating_sub(1)))
-            .mend("choose a dtype with a larger range, such as bf16"))
-    }
-
     /// The row length in memory.
     pub fn row_elements(&self) -> Result<usize> {
         usize::try_from(self.shape.row()).map_err(|_| too_large(&self.name, &self.shape))

@@ -150,10 +150,13 @@ pub(super) fn encode_groups<B, const N: usize, const G: usize>(
 pub(super) fn encode_sixteens<B: Block<32>, C>(
     x: &[[f32; 32]],
     blocks: &mut [B],
-    kernel: impl Fn(&[[f32; 32]]) -> Blocks<C>,
+    kernel: impl Fn(&[[f32; 32]; LANES]) -> Blocks<C>,
     make: impl Fn(u16, u16, &C) -> B,
 ) {
-    for (x, blocks) in x.chunks(LANES).zip(blocks.chunks_mut(LANES)) {
+    let mut rest = [[0.0; 32]; LANES];
+    let (sixteens, left) = x.as_chunks();
+    rest[..left.len()].copy_from_slice(left);
+    for (x, blocks) in sixteens.iter().chain([&rest]).zip(blocks.chunks_mut(LANES)) {
         let found = kernel(x);
         for (i, (block, x)) in blocks.iter_mut().zip(x).enumerate() {
             *block = match found.exact >> i & 1 {

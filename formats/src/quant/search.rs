@@ -4,10 +4,7 @@
 //! Specification: ggml `make_qx_quants`, `make_q3_quants`, `make_qkx2_quants`, `make_qkx3_quants`, `make_qp_quants`.
 
 use super::block::{extreme, largest};
-pub(super) use crate::simd::{Candidates, Loss};
-
-/// Below this magnitude a block counts as zero (`GROUP_MAX_EPS`).
-pub(super) const EPS: f32 = 1e-15;
+pub(super) use crate::simd::{Candidates, EPS, Loss};
 
 /// Codes without a minimum: an element is `scale * code`, the code less its offset if it is a signed one.
 pub(super) struct Symmetric<const N: usize> {

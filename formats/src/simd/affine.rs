@@ -113,7 +113,7 @@ fn search<S: Simd, const N: usize, const ABSOLUTE: bool>(
     let mut codes = [zero; N];
 
     let mut iscale = nmax / constant.select(one, max - min);
-    exact = exact & rounds(least, max, min, iscale);
+    exact &= rounds(least, max, min, iscale);
     for i in 0..N {
         codes[i] = code(load(simd, &x[i]), min, iscale, nmax);
     }
@@ -123,8 +123,8 @@ fn search<S: Simd, const N: usize, const ABSOLUTE: bool>(
     for i in 0..=candidates.count {
         let numerator = candidates.from + candidates.step * f32::from(i) + n;
         let trial = f32x16::splat(simd, numerator) / constant.select(one, max - min);
-        exact = exact & rounds(least, max, min, trial);
-        let fit = totals.regress(simd, x, weights, &mut codes, min, trial, nmax);
+        exact &= rounds(least, max, min, trial);
+        let fit = totals.regress(x, weights, &mut codes, min, trial, nmax);
         let error = error::<S, N, ABSOLUTE>(simd, x, weights, &codes, fit.scale, fit.min);
         let better = fit.exists & error.simd_lt(best);
         scale = better.select(fit.scale, scale);
@@ -172,7 +172,6 @@ impl<S: Simd> Totals<S> {
     #[inline(always)]
     fn regress<const N: usize>(
         &self,
-        simd: S,
         x: &Columns<N>,
         weights: &Columns<N>,
         codes: &mut [f32x16<S>; N],
@@ -180,6 +179,7 @@ impl<S: Simd> Totals<S> {
         iscale: f32x16<S>,
         nmax: f32x16<S>,
     ) -> Fit<S> {
+        let simd = self.sum_w.token();
         let zero = f32x16::splat(simd, 0.0);
         let (mut sum_l, mut sum_l2, mut sum_xl) = (zero, zero, zero);
         for i in 0..N {

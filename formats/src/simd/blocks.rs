@@ -5,7 +5,7 @@ use super::float::f16_bits;
 use super::{LANES, Level};
 use fearless_simd::{Simd, dispatch, f32x16, i32x16, mask32x16, prelude::*};
 
-/// Up to sixteen blocks.
+/// Sixteen blocks.
 pub struct Blocks<C> {
     /// The scales, and the minima if there are any, as f16 bits.
     pub scale: [u16; LANES],
@@ -25,38 +25,48 @@ pub struct Nibbles {
 }
 
 /// Codes below `2 * nmax` of signed multiples of the scale, with which the element of largest magnitude has code 0.
-pub fn symmetric_blocks(level: Level, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
-    dispatch!(level, simd => symmetric(simd, nmax, x))
+pub fn symmetric_blocks(level: Level, nmax: f32, x: &[[f32; 32]; LANES]) -> Blocks<Nibbles> {
+    match nmax > 8.0 {
+        true => dispatch!(level, simd => symmetric::<_, true>(simd, nmax, x)),
+        false => dispatch!(level, simd => symmetric::<_, false>(simd, nmax, x)),
+    }
 }
 
 #[inline(always)]
-fn symmetric<S: Simd>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
+fn symmetric<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]; LANES]) -> Blocks<Nibbles> {
     let zero = f32x16::splat(simd, 0.0);
     let max = extremes::<_, MAX>(simd, x, 0.0);
     let least = extremes::<_, MIN>(simd, x, 0.0);
-    // Which of two equal magnitudes comes first is not known here.
-    let known = !max.simd_eq(-least) | max.simd_eq(zero);
     let extreme = max.simd_gt(-least).select(max, least);
-    let scale = extreme.simd_eq(zero).select(zero, extreme) / -nmax;
+    let mut extreme = extreme.simd_eq(zero).select(zero, extreme).to_array();
+    // Of two equal magnitudes the first counts.
+    let ties = max.simd_eq(-least).to_bitmask();
+    for (i, x) in x.iter().enumerate().filter(|(i, _)| ties >> i & 1 == 1) {
+        extreme[i] = *x.iter().find(|x| x.abs() == extreme[i].abs() && **x != 0.0).unwrap_or(&0.0);
+    }
+    let scale = f32x16::load_array(simd, extreme) / -nmax;
     let inverse = invert(simd, scale);
-    let exact = known & are_finite(scale, inverse);
+    let exact = are_finite(scale, inverse);
     let inverse = inverse.to_array();
     let mut codes = [Nibbles::default(); LANES];
     for (i, (x, codes)) in x.iter().zip(&mut codes).enumerate() {
         let [low, high] = halves(simd, x);
         let (low, high) = (low * inverse[i] + (nmax + 0.5), high * inverse[i] + (nmax + 0.5));
-        *codes = nibbles(low, high, 2 * nmax as i32 - 1);
+        *codes = nibbles::<_, FIFTH>(low, high, 2 * nmax as i32 - 1);
     }
     Blocks { scale: f16_bits(scale), min: [0; LANES], codes, exact: exact.to_bitmask() as u16 }
 }
 
 /// Codes up to `nmax` from the least element to the greatest.
-pub fn affine_blocks(level: Level, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
-    dispatch!(level, simd => affine(simd, nmax, x))
+pub fn affine_blocks(level: Level, nmax: f32, x: &[[f32; 32]; LANES]) -> Blocks<Nibbles> {
+    match nmax > 15.0 {
+        true => dispatch!(level, simd => affine::<_, true>(simd, nmax, x)),
+        false => dispatch!(level, simd => affine::<_, false>(simd, nmax, x)),
+    }
 }
 
 #[inline(always)]
-fn affine<S: Simd>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
+fn affine<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]; LANES]) -> Blocks<Nibbles> {
     let max = extremes::<_, MAX>(simd, x, f32::MIN);
     let min = extremes::<_, MIN>(simd, x, f32::MAX);
     let scale = (max - min) / nmax;
@@ -68,18 +78,18 @@ fn affine<S: Simd>(simd: S, nmax: f32, x: &[[f32; 32]]) -> Blocks<Nibbles> {
     for (i, (x, codes)) in x.iter().zip(&mut codes).enumerate() {
         let [low, high] = halves(simd, x);
         let (low, high) = ((low - least[i]) * inverse[i] + 0.5, (high - least[i]) * inverse[i] + 0.5);
-        *codes = nibbles(low, high, nmax as i32);
+        *codes = nibbles::<_, FIFTH>(low, high, nmax as i32);
     }
     Blocks { scale: f16_bits(scale), min: f16_bits(min), codes, exact: exact.to_bitmask() as u16 }
 }
 
 /// Signed codes, up to 127, of the largest magnitude; halves are rounded away from zero.
-pub fn rounded_blocks(level: Level, x: &[[f32; 32]]) -> Blocks<[[i8; LANES]; 2]> {
+pub fn rounded_blocks(level: Level, x: &[[f32; 32]; LANES]) -> Blocks<[[i8; LANES]; 2]> {
     dispatch!(level, simd => rounded(simd, x))
 }
 
 #[inline(always)]
-fn rounded<S: Simd>(simd: S, x: &[[f32; 32]]) -> Blocks<[[i8; LANES]; 2]> {
+fn rounded<S: Simd>(simd: S, x: &[[f32; 32]; LANES]) -> Blocks<[[i8; LANES]; 2]> {
     let scale = extremes::<_, MAGNITUDE>(simd, x, 0.0) / 127.0;
     let inverse = invert(simd, scale);
     let exact = are_finite(scale, inverse);
@@ -100,21 +110,28 @@ const MAGNITUDE: u8 = 2;
 /// The extreme element of each block and `from`; of zeros of both signs, either. A NaN is passed over or, on some CPUs,
 /// is the result.
 #[inline(always)]
-fn extremes<S: Simd, const WHAT: u8>(simd: S, x: &[[f32; 32]], from: f32) -> f32x16<S> {
+fn extremes<S: Simd, const WHAT: u8>(simd: S, x: &[[f32; 32]; LANES], from: f32) -> f32x16<S> {
     let from = f32x16::splat(simd, from);
     let mut found = [from; LANES];
     for (x, found) in x.iter().zip(&mut found) {
         let [low, high] = halves(simd, x);
         *found = extreme::<_, WHAT>(high, extreme::<_, WHAT>(low, from));
     }
-    // A vector holds a block until they are folded; then it holds 2, 4, 8, at last all 16 of them.
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            let (a, b) = (found[i], found[i + half]);
-            found[i] = extreme::<_, WHAT>(a.zip_low(b), a.zip_high(b));
-        }
+    let eight = fold::<_, WHAT, 16, 8>(found);
+    let four = fold::<_, WHAT, 8, 4>(eight);
+    let [a, b] = fold::<_, WHAT, 4, 2>(four);
+    extreme::<_, WHAT>(a.zip_low(b), a.zip_high(b))
+}
+
+/// Half as many vectors, each with twice as many blocks, the first of the two in the even lanes.
+#[inline(always)]
+fn fold<S: Simd, const WHAT: u8, const N: usize, const M: usize>(x: [f32x16<S>; N]) -> [f32x16<S>; M] {
+    let mut folded = [x[0]; M];
+    for i in 0..M {
+        let (a, b) = (x[i], x[i + M]);
+        folded[i] = extreme::<_, WHAT>(a.zip_low(b), a.zip_high(b));
     }
-    found[0]
+    folded
 }
 
 #[inline(always)]
@@ -152,10 +169,13 @@ fn round<S: Simd>(x: f32x16<S>) -> [i8; LANES] {
 
 /// Codes as they are stored: cut off after the point, and bounded by `most`.
 #[inline(always)]
-fn nibbles<S: Simd>(low: f32x16<S>, high: f32x16<S>, most: i32) -> Nibbles {
+fn nibbles<S: Simd, const FIFTH: bool>(low: f32x16<S>, high: f32x16<S>, most: i32) -> Nibbles {
     let (low, high): (i32x16<S>, i32x16<S>) = (low.to_int(), high.to_int());
     let (low, high) = (low.min(most), high.min(most));
-    let fifth = low.simd_ge(16).to_bitmask() | high.simd_ge(16).to_bitmask() << LANES;
-    let bytes = (low & 15) | ((high & 15) << 4);
+    let bytes = (low & 15) | (high << 4);
+    let fifth = match FIFTH {
+        true => low.simd_ge(16).to_bitmask() | high.simd_ge(16).to_bitmask() << LANES,
+        false => 0,
+    };
     Nibbles { low: bytes.to_array().map(|b| b as u8), fifth: fifth as u32 }
 }

@@ -31,6 +31,9 @@ pub(crate) type Lanes = [f32; LANES];
 /// The elements of the sub-blocks: the first of each, the second of each, and so on.
 pub(crate) type Columns<const N: usize> = [Lanes; N];
 
+/// Below this magnitude a block counts as zero (`GROUP_MAX_EPS`).
+pub(crate) const EPS: f32 = 1e-15;
+
 /// Below this magnitude rounding by the addition of 1.5 * 2^23, as the scalar code rounds, is rounding to the
 /// nearest integer.
 const ROUNDS: f32 = 4194303.0;

@@ -3,11 +3,8 @@
 
 use super::affine::AffineLanes;
 use super::layout::load;
-use super::{Columns, LANES, Lanes, Level, ROUNDS};
+use super::{Columns, EPS, LANES, Lanes, Level, ROUNDS};
 use fearless_simd::{Simd, dispatch, f32x16, mask32x16, prelude::*};
-
-/// Below this magnitude a block counts as zero (`GROUP_MAX_EPS`).
-const EPS: f32 = 1e-15;
 
 /// The scales and the minima of up to eight super-blocks of `N` sub-blocks each.
 pub struct SuperBlocks<const N: usize> {
@@ -23,10 +20,10 @@ impl<const N: usize> SuperBlocks<N> {
 
     /// Puts in the sixteen sub-blocks that begin with super-block `first`; each weighs `sums`.
     pub fn put(&mut self, first: usize, fits: &AffineLanes, sums: &Lanes) {
-        for lane in 0..LANES {
+        for (lane, sum) in sums.iter().enumerate() {
             let (block, sub) = (first + lane / N, lane % N);
             (self.values[sub][block], self.values[sub][8 + block]) = (fits.scale[lane], fits.min[lane]);
-            (self.weights[sub][block], self.weights[sub][8 + block]) = (sums[lane], sums[lane]);
+            (self.weights[sub][block], self.weights[sub][8 + block]) = (*sum, *sum);
         }
     }
 }
@@ -153,7 +150,7 @@ fn descend<S: Simd, const N: usize>(
             let sl2 = suml2 - w * old * old;
             let open = slx.simd_gt(zero) & sl2.simd_gt(zero);
             let quotient = x * sl2 / slx;
-            rounds = rounds & (!open | quotient.simd_lt(ROUNDS));
+            rounds &= !open | quotient.simd_lt(ROUNDS);
             let l = quotient.round_ties_even().min(n);
             let (new_slx, new_sl2) = (slx + w * x * l, sl2 + w * l * l);
             let better = open
@@ -163,7 +160,7 @@ fn descend<S: Simd, const N: usize>(
             codes[i] = better.select(l, old);
             sumlx = better.select(new_slx, sumlx);
             suml2 = better.select(new_sl2, suml2);
-            changed = changed | better;
+            changed |= better;
         }
         if changed.all_false() {
             break;

@@ -2,11 +2,8 @@
 //! `make_q3_quants`.
 
 use super::layout::{load, nearest, nearest_codes};
-use super::{Columns, LANES, Lanes, Level};
+use super::{Columns, EPS, LANES, Lanes, Level};
 use fearless_simd::{Simd, dispatch, f32x16, mask32x16, prelude::*};
-
-/// Below this magnitude a block counts as zero (`GROUP_MAX_EPS`).
-const EPS: f32 = 1e-15;
 
 /// The best fit of each sub-block.
 pub struct SymmetricLanes {
@@ -132,7 +129,7 @@ fn descend<S: Simd, const N: usize, const K: usize>(simd: S, nmax: u8, x: &[Colu
         let mut changed = mask32x16::splat(simd, false);
         for i in 0..N {
             for (fit, x) in fits.iter_mut().zip(x) {
-                changed = changed | fit.step(nmax, load(simd, &x[i]), i);
+                changed |= fit.step(nmax, load(simd, &x[i]), i);
             }
         }
         if changed.all_false() {
