@@ -1,48 +1,55 @@
-//! `ggraft merge`: the main job.
+//! `ggraft merge`: the main job. What is typed, or what a file says, becomes a recipe, and the recipe is run.
 
-use super::options::{self, Mixture, Output};
+use super::options::{self, Output};
 use crate::arch;
 use crate::ftype::Ftype;
 use crate::merge::{CHAT_VECTOR, Vector};
 use crate::pipeline::{self, Plan};
-use ggraft_formats::Result;
+use crate::recipe::{self, Choice, Mixture, Recipe};
+use ggraft_formats::{Error, Kind, Result};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
+    /// A recipe as --emit-recipe writes it, or mergekit's YAML, instead of the options that say what is merged
+    #[arg(value_name = "RECIPE", conflicts_with_all = ["Models", "Mixture"])]
+    recipe: Option<PathBuf>,
+    #[command(flatten)]
+    models: Models,
+    /// Output type: Q4_K_M, Q8_0, F16, …; several, as Q4_K_M,Q8_0, give an output each
+    #[arg(long = "type", value_name = "TYPE", required_unless_present = "recipe", value_delimiter = ',')]
+    types: Vec<Choice<&'static Ftype>>,
+    #[command(flatten)]
+    mixture: Mixture,
+    /// Write the recipe of what was typed to FILE, or to stdout if it is -, and stop
+    #[arg(long, value_name = "FILE")]
+    emit_recipe: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What is merged, and how.
+#[derive(clap::Args)]
+struct Models {
     /// The pre-trained parent of both other models: a Hugging Face directory, a .safetensors or a .gguf file
-    #[arg(long, value_name = "MODEL", required_unless_present = "vector")]
+    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "recipe"])]
     base: Option<PathBuf>,
     /// The chat model that was made from the base
-    #[arg(long, value_name = "MODEL", required_unless_present = "vector")]
+    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "recipe"])]
     chat: Option<PathBuf>,
     /// CP: the continually pre-trained model that gets the chat vector
-    #[arg(long, value_name = "MODEL", visible_alias = "cp")]
-    onto: PathBuf,
+    #[arg(long, value_name = "MODEL", visible_alias = "cp", required_unless_present = "recipe")]
+    onto: Option<PathBuf>,
     /// How much of the chat vector to add; several, as 0.5,0.7,1.0, give an output each
     #[arg(short, long, value_name = "W", default_value = "1.0", allow_hyphen_values = true, value_delimiter = ',', value_parser = weight)]
     weight: Vec<f64>,
     /// A vector with a weight of its own; may be given several times, instead of --chat, --base and --weight
     #[arg(long, value_name = "CHAT:BASE:W", conflicts_with_all = ["base", "chat", "weight"], value_parser = vector)]
-    vector: Vec<VectorPaths>,
-    /// Output type: Q4_K_M, Q8_0, F16, …; several, as Q4_K_M,Q8_0, give an output each
-    #[arg(long = "type", value_name = "TYPE", required = true, value_delimiter = ',', value_parser = options::ftype)]
-    ftypes: Vec<&'static Ftype>,
+    vector: Vec<recipe::Vector>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
-    #[command(flatten)]
-    mixture: Mixture,
-    #[command(flatten)]
-    output: Output,
-}
-
-/// The two models of a vector, and its weight.
-#[derive(Clone, Debug)]
-struct VectorPaths {
-    chat: PathBuf,
-    base: PathBuf,
-    weight: f64,
 }
 
 fn weight(text: &str) -> Result<f64, String> {
@@ -52,59 +59,114 @@ fn weight(text: &str) -> Result<f64, String> {
     }
 }
 
-fn vector(text: &str) -> Result<VectorPaths, String> {
+fn vector(text: &str) -> Result<recipe::Vector, String> {
     let parts: Vec<&str> = text.rsplitn(3, ':').collect();
     let [w, base, chat] = parts[..] else { return Err(String::from("expected CHAT:BASE:W")) };
-    Ok(VectorPaths { chat: chat.into(), base: base.into(), weight: weight(w)? })
+    Ok(recipe::Vector { chat: chat.into(), base: base.into(), weight: vec![weight(w)?] })
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
-    let options = arch::Options { pre: args.pre.clone() };
-    let (paths, weights) = vectors(&args);
-    let onto = pipeline::load(&args.onto, &options)?;
-    let mut vectors = Vec::with_capacity(paths.len());
-    for (chat, base) in &paths {
+    let emit = args.emit_recipe;
+    let (recipe, notes) = match args.recipe {
+        Some(file) => read(&file, args.types, args.output.output)?,
+        None => (typed(args.models, args.types, args.mixture, args.output.output)?, Vec::new()),
+    };
+    match emit {
+        Some(file) => write(&recipe, &file, args.output.run.force),
+        None => carry_out(&recipe, notes, &args.output.run),
+    }
+}
+
+/// The recipe of a file; types and a name that were typed take the place of its own.
+fn read(
+    file: &Path,
+    types: Vec<Choice<&'static Ftype>>,
+    output: Option<PathBuf>,
+) -> Result<(Recipe, Vec<String>)> {
+    let (mut recipe, notes) = Recipe::read(file)?;
+    if !types.is_empty() {
+        recipe.types = types;
+    }
+    recipe.output = output.or(recipe.output);
+    if recipe.types.is_empty() {
+        return Err(Error::usage("the recipe does not say which type to write").file(file).mend("give --type"));
+    }
+    Ok((recipe, notes))
+}
+
+/// The recipe of what was typed.
+fn typed(
+    models: Models,
+    types: Vec<Choice<&'static Ftype>>,
+    mixture: Mixture,
+    output: Option<PathBuf>,
+) -> Result<Recipe> {
+    let vectors = match (models.chat, models.base) {
+        (Some(chat), Some(base)) => vec![recipe::Vector { chat, base, weight: models.weight }],
+        _ => models.vector,
+    };
+    let onto = models.onto.ok_or_else(|| Error::usage("--onto is missing"))?;
+    Ok(Recipe { onto, vectors, method: Choice(CHAT_VECTOR), types, output, pre: models.pre, layers: None, mixture })
+}
+
+/// Writes the recipe beside the models that it names, or to stdout.
+fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
+    if file == Path::new("-") {
+        let yaml = recipe.to_yaml(None)?;
+        return std::io::stdout().write_all(yaml.as_bytes()).map_err(|e| Error::io(&e, Path::new("stdout")));
+    }
+    if !force && file.exists() {
+        return Err(Error::new(Kind::Failure, "the file exists").file(file).mend("give --force to replace it"));
+    }
+    let yaml = recipe.to_yaml(file.parent())?;
+    std::fs::write(file, yaml).map_err(|e| Error::io(&e, file))?;
+    println!("{}", file.display());
+    Ok(())
+}
+
+fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Result<()> {
+    let options = arch::Options { pre: recipe.pre.clone() };
+    let mut onto = pipeline::load(&recipe.onto, &options)?;
+    onto.notes.append(&mut notes);
+    if let Some(layers) = recipe.layers
+        && let Some(found) = onto.model.hparam("block_count").filter(|n| *n != layers)
+    {
+        return Err(Error::invalid("the recipe was made for models with another number of layers")
+            .file(&recipe.onto)
+            .expected(layers)
+            .found(found));
+    }
+    let mut vectors = Vec::with_capacity(recipe.vectors.len());
+    for v in &recipe.vectors {
         vectors.push(Vector {
-            chat: pipeline::load(chat, &options)?.model,
-            base: pipeline::load(base, &options)?.model,
+            chat: pipeline::load(&v.chat, &options)?.model,
+            base: pipeline::load(&v.base, &options)?.model,
         });
     }
-    let targets: Vec<_> = args.ftypes.iter().map(|ftype| args.mixture.target(ftype)).collect();
-    let plans = pipeline::graft(onto, &vectors, CHAT_VECTOR, &weights, &targets)?;
+    let weights = recipe.weights();
+    let targets: Vec<_> = recipe.types.iter().map(|ftype| recipe.mixture.target(ftype.0)).collect();
+    let plans = pipeline::graft(onto, &vectors, recipe.method.0, &weights, &targets)?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
-        let weights = &weights[i / targets.len()];
-        let path = output(&args, &plan, weights);
+        let path = output(recipe, &plan, &weights[i / targets.len()]);
         (plan, path)
     });
-    let inputs: Vec<&Path> =
-        paths.iter().flat_map(|(chat, base)| [chat.as_path(), base]).chain([args.onto.as_path()]).collect();
-    options::carry_out(&named.collect::<Vec<_>>(), &inputs, &args.output.run)
+    let parents = recipe.vectors.iter().flat_map(|v| [v.chat.as_path(), v.base.as_path()]);
+    let inputs: Vec<&Path> = parents.chain([recipe.onto.as_path()]).collect();
+    options::carry_out(&named.collect::<Vec<_>>(), &inputs, run)
 }
 
-/// The models of each vector, and the sets of weights, one a vector, that are asked for.
-fn vectors(args: &Args) -> (Vec<(PathBuf, PathBuf)>, Vec<Vec<f64>>) {
-    match (&args.chat, &args.base) {
-        (Some(chat), Some(base)) => {
-            (vec![(chat.clone(), base.clone())], args.weight.iter().map(|w| vec![*w]).collect())
-        }
-        _ => (
-            args.vector.iter().map(|v| (v.chat.clone(), v.base.clone())).collect(),
-            vec![args.vector.iter().map(|v| v.weight).collect()],
-        ),
-    }
-}
-
-/// Where an output goes: `-o` with `{type}` and `{weight}` filled in, or by convention, with the weight if there
-/// are several.
-fn output(args: &Args, plan: &Plan, weights: &[f64]) -> PathBuf {
+/// Where an output goes: the recipe's name with `{type}` and `{weight}` filled in, or by convention, with the weight
+/// if there are several.
+fn output(recipe: &Recipe, plan: &Plan, weights: &[f64]) -> PathBuf {
+    let several = recipe.vectors.iter().any(|v| v.weight.len() > 1);
     let weights: Vec<String> = weights.iter().map(f64::to_string).collect();
     let weight = weights.join("+");
-    match &args.output.output {
+    match &recipe.output {
         Some(path) => {
             let text = path.to_string_lossy();
             PathBuf::from(text.replace("{type}", plan.ftype.name).replace("{weight}", &weight))
         }
-        None if args.weight.len() > 1 => plan.file_name(Some(&format!("w{weight}"))),
+        None if several => plan.file_name(Some(&format!("w{weight}"))),
         None => plan.file_name(None),
     }
 }

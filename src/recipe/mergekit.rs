@@ -1,0 +1,252 @@
+//! mergekit's YAML as a recipe: the methods that both have, on whole models. What ggraft would do otherwise than
+//! mergekit is refused by its name and line; what has no effect here is told in a note.
+//! mergekit adds to one model the differences of others from it: `base_model + sum of w * (model - base_model)`. Two
+//! models with opposite weights are the chat vector: the base model drops out of `w * (chat - CP) - w * (base - CP)`.
+//! Specification: `config.py` and `merge_methods` of mergekit 0.1.4.
+
+use super::read::Fault;
+use super::setting::Setting;
+use super::walk::At;
+use super::yaml::Node;
+use super::{Choice, Mixture, Recipe, Vector, Word};
+use crate::ftype::Ftype;
+use crate::merge::Method;
+use std::path::PathBuf;
+
+/// Whether the file is one of mergekit's.
+pub(super) fn is_mergekit(node: &Node) -> bool {
+    node.get("merge_method").is_some()
+}
+
+/// The dtypes that mergekit writes, and the types that hold them.
+const DTYPES: &[(&str, &str)] = &[("float32", "F32"), ("float16", "F16"), ("bfloat16", "BF16")];
+
+/// One model of the list, with its parameters, the innermost first.
+struct Source<'a> {
+    model: At<'a>,
+    path: &'a str,
+    levels: Vec<Option<At<'a>>>,
+}
+
+/// Reads the file as a recipe, with notes on what has no effect.
+pub(super) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
+    let root = At::root(node);
+    root.only(&[
+        "merge_method",
+        "base_model",
+        "models",
+        "slices",
+        "parameters",
+        "dtype",
+        "out_dtype",
+        "tokenizer_source",
+        "tokenizer",
+        "chat_template",
+    ])?;
+    let method = method(&root.need("merge_method")?)?;
+    let onto = root.need("base_model")?;
+    let onto_path = model(&onto)?;
+    tokenizer(&root, onto_path)?;
+    chat_template(&root)?;
+    let (sources, layers) = sources(&root)?;
+    let mut notes = Vec::new();
+    let globals = root.get("parameters");
+    for level in sources.iter().flat_map(|s| &s.levels).chain([&globals]).flatten() {
+        parameters(level, &mut notes)?;
+    }
+    let vectors = vectors(&sources, onto_path)?;
+    if vectors.is_empty() {
+        return Err(onto.fault(Fault::new("there is no model beside the base model")));
+    }
+    let recipe = Recipe {
+        onto: PathBuf::from(onto_path),
+        vectors,
+        method: Choice(method),
+        types: dtype(&root, &mut notes)?,
+        output: None,
+        pre: None,
+        layers,
+        mixture: Mixture::default(),
+    };
+    Ok((recipe, notes))
+}
+
+fn method(at: &At<'_>) -> Result<&'static Method, Fault> {
+    <&Method>::parse(at.text()?).map_err(|e| at.fault(Fault::unsupported(e)))
+}
+
+/// The path of a model. mergekit also takes a revision and an adapter behind it.
+fn model<'a>(at: &At<'a>) -> Result<&'a str, Fault> {
+    let path = at.text()?;
+    match path.find(['@', '+']) {
+        None => Ok(path),
+        Some(_) => Err(at.fault(
+            Fault::unsupported("revisions (@) and adapters (+) are not supported")
+                .found(format!("'{path}'"))
+                .mend("give the directory of a whole model"),
+        )),
+    }
+}
+
+/// The output's tokens are those of the base model, and none other.
+fn tokenizer(root: &At<'_>, onto: &str) -> Result<(), Fault> {
+    let source = match (root.get("tokenizer_source"), root.get("tokenizer")) {
+        (Some(_), Some(at)) => {
+            return Err(at.fault(Fault::new("tokenizer_source and tokenizer exclude each other")));
+        }
+        (Some(source), None) => source,
+        (None, Some(tokenizer)) => {
+            tokenizer.only(&["source"])?;
+            tokenizer.need("source")?
+        }
+        (None, None) => return Ok(()),
+    };
+    let found = source.text()?;
+    if found == "base" || found == onto {
+        return Ok(());
+    }
+    let fault = Fault::unsupported("the output has the tokens of the base model");
+    Err(source.fault(fault.expected(format!("base or '{onto}'")).found(format!("'{found}'"))))
+}
+
+fn chat_template(root: &At<'_>) -> Result<(), Fault> {
+    let Some(at) = root.get("chat_template") else { return Ok(()) };
+    match at.text()? {
+        "auto" => Ok(()),
+        other => {
+            let found = other.lines().next().unwrap_or_default();
+            let fault = Fault::unsupported("this chat template is not supported");
+            Err(at.fault(fault.expected("auto").found(format!("'{found}'"))))
+        }
+    }
+}
+
+/// The type of the output: GGUF's float types hold what mergekit would write.
+fn dtype(root: &At<'_>, notes: &mut Vec<String>) -> Result<Vec<Choice<&'static Ftype>>, Fault> {
+    let named = |at: &At<'_>| -> Result<&'static str, Fault> {
+        let text = at.text()?;
+        let found = DTYPES.iter().find(|(name, _)| *name == text);
+        found.map(|(_, ftype)| *ftype).ok_or_else(|| {
+            let names: Vec<&str> = DTYPES.iter().map(|(name, _)| *name).collect();
+            let fault = Fault::unsupported("this dtype is not supported");
+            at.fault(fault.expected(format!("one of {}", names.join(", "))).found(format!("'{text}'")))
+        })
+    };
+    let (dtype, out) = (root.get("dtype"), root.get("out_dtype"));
+    let computed = dtype.as_ref().map(named).transpose()?;
+    if computed.is_some_and(|c| c != "F32") {
+        notes.push(String::from("dtype: the merge is computed in float64 and rounded once, to the output's type"));
+    }
+    let Some(name) = out.as_ref().map(named).transpose()?.or(computed) else { return Ok(Vec::new()) };
+    let ftype = <&Ftype>::parse(name).map_err(|e| root.fault(Fault::unsupported(e)))?;
+    Ok(vec![Choice(ftype)])
+}
+
+/// The models, and how many layers they must have, where the file says so.
+fn sources<'a>(root: &At<'a>) -> Result<(Vec<Source<'a>>, Option<u64>), Fault> {
+    let globals = root.get("parameters");
+    let mut sources = Vec::new();
+    match (root.get("models"), root.get("slices")) {
+        (Some(models), None) => {
+            for item in models.items()? {
+                item.only(&["model", "parameters"])?;
+                let at = item.need("model")?;
+                let levels = vec![item.get("parameters"), globals.clone()];
+                sources.push(Source { path: model(&at)?, model: at, levels });
+            }
+            Ok((sources, None))
+        }
+        (None, Some(slices)) => {
+            let (slice, layers) = whole_slice(&slices)?;
+            for item in slice.need("sources")?.items()? {
+                let at = item.need("model")?;
+                let levels = vec![item.get("parameters"), slice.get("parameters"), globals.clone()];
+                sources.push(Source { path: model(&at)?, model: at, levels });
+            }
+            Ok((sources, Some(layers)))
+        }
+        (Some(_), Some(slices)) => Err(slices.fault(Fault::new("models and slices exclude each other"))),
+        (None, None) => Err(root.fault(Fault::new("neither models nor slices are given"))),
+    }
+}
+
+/// The one slice of the file, which must take the same layers of every model, from the first on.
+fn whole_slice<'a>(slices: &At<'a>) -> Result<(At<'a>, u64), Fault> {
+    let all = slices.items()?;
+    let [slice] = all.as_slice() else {
+        let fault = Fault::unsupported("the models are merged whole: one slice with all layers");
+        return Err(slices.fault(fault.found(format!("{} slices", all.len()))));
+    };
+    slice.only(&["sources", "parameters"])?;
+    let mut layers = None;
+    for source in slice.need("sources")?.items()? {
+        source.only(&["model", "layer_range", "parameters"])?;
+        let range = source.need("layer_range")?;
+        let ends: Vec<u64> = range.items()?.iter().map(At::count).collect::<Result<_, _>>()?;
+        match ends[..] {
+            [0, end] if layers.is_none_or(|n| n == end) => layers = Some(end),
+            _ => {
+                let fault = Fault::unsupported("the models are merged whole: one slice with all layers");
+                let expected = layers.map_or(String::from("[0, the number of layers]"), |n| format!("[0, {n}]"));
+                return Err(range.fault(fault.expected(expected).found(format!("{ends:?}"))));
+            }
+        }
+    }
+    let layers = layers.ok_or_else(|| slice.fault(Fault::new("the slice has no sources")))?;
+    Ok((slice.clone(), layers))
+}
+
+/// Refuses parameters that the method does not take; notes those that change nothing here.
+fn parameters(level: &At<'_>, notes: &mut Vec<String>) -> Result<(), Fault> {
+    for (name, at) in level.entries()? {
+        match name {
+            "weight" => {}
+            "int8_mask" => {
+                let note = format!("line {}: int8_mask has no effect: masks take no memory here", at.line);
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
+            "normalize" if !at.truth()? => {}
+            "lambda" if at.number()? == 1.0 => {}
+            _ => {
+                let fault = Fault::unsupported("this parameter is not supported");
+                return Err(at.fault(fault.found(&at.node.value)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The vectors: pairs with opposite weights, in the order of their chat models, then each other model against the
+/// base model.
+fn vectors(sources: &[Source<'_>], onto: &str) -> Result<Vec<Vector>, Fault> {
+    let mut rest = Vec::new();
+    for source in sources.iter().filter(|s| s.path != onto) {
+        let weight = Setting::read("weight", &source.levels)?
+            .ok_or_else(|| source.model.fault(Fault::new("the model has no weight")))?;
+        rest.push((source, weight));
+    }
+    let mut vectors = Vec::new();
+    while !rest.is_empty() {
+        let (source, weight) = rest.remove(0);
+        let other = rest.iter().position(|(_, other)| other.is_opposite(&weight));
+        let partner = other.map(|i| rest.remove(i));
+        let (chat, base, weight) = match partner {
+            Some((other, opposite)) if is_negative(&weight) => (other.path, source.path, opposite),
+            Some((other, _)) => (source.path, other.path, weight),
+            None => (source.path, onto, weight),
+        };
+        let Some(number) = weight.number() else {
+            return Err(weight.fault(Fault::unsupported("weights that differ by tensor are not supported")));
+        };
+        vectors.push(Vector { chat: chat.into(), base: base.into(), weight: vec![number] });
+    }
+    Ok(vectors)
+}
+
+/// Whether the first number that is not zero is below it.
+fn is_negative(weight: &Setting) -> bool {
+    let mut values = weight.cases.iter().flat_map(|case| &case.values);
+    values.find(|x| **x != 0.0).is_some_and(|x| *x < 0.0)
+}

@@ -1,0 +1,91 @@
+//! Choices that are made by a word: the same words on the command line and in a recipe, from the lists of the library.
+
+use crate::ftype::Ftype;
+use crate::merge::{METHODS, Method};
+use ggraft_formats::DType;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt;
+use std::str::FromStr;
+
+/// Something that a word names.
+pub trait Word: Copy {
+    /// The word for it.
+    fn word(self) -> &'static str;
+
+    /// What the word names, or why there is no such thing.
+    fn parse(word: &str) -> Result<Self, String>;
+}
+
+impl Word for &'static Ftype {
+    fn word(self) -> &'static str {
+        self.name
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        Ftype::parse(word).map_err(|e| e.to_string())
+    }
+}
+
+impl Word for &'static Method {
+    fn word(self) -> &'static str {
+        self.name
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        METHODS.iter().find(|m| m.name == word).ok_or_else(|| {
+            let names: Vec<&str> = METHODS.iter().map(|m| m.name).collect();
+            format!("there is no merge method '{word}'; there are: {}", names.join(" "))
+        })
+    }
+}
+
+impl Word for DType {
+    fn word(self) -> &'static str {
+        self.traits().name
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        DType::from_name(word).ok_or_else(|| {
+            let written = DType::all().filter(|d| d.traits().encode.is_some());
+            let names: Vec<&str> = written.map(Word::word).collect();
+            format!("there is no dtype '{word}'; those that can be written: {}", names.join(" "))
+        })
+    }
+}
+
+/// What a word named.
+#[derive(Clone, Copy)]
+pub struct Choice<T>(pub T);
+
+impl<T: Word> FromStr for Choice<T> {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        T::parse(word).map(Choice)
+    }
+}
+
+impl<T: Word> PartialEq for Choice<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.word() == other.0.word()
+    }
+}
+
+impl<T: Word> fmt::Debug for Choice<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.word())
+    }
+}
+
+impl<T: Word> Serialize for Choice<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.word())
+    }
+}
+
+impl<'de, T: Word> Deserialize<'de> for Choice<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        word.parse().map_err(de::Error::custom)
+    }
+}
