@@ -68,25 +68,39 @@ pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
     assign(input, sources, None, target)
 }
 
-/// Plans the merge of `vectors` onto `onto`, with each set of weights (one a vector) and for each target.
+/// Matches `vectors` with `onto`; from the result every output is planned.
 pub fn graft(
     onto: Loaded,
     vectors: &[Vector],
     method: &'static Method,
-    weights: &[Vec<f64>],
-    targets: &[Target],
-) -> Result<Vec<Plan>> {
-    let sources = dtypes(&onto.model);
-    let graft = Graft::new(onto.model, vectors, method)?;
-    let notes = [onto.notes, graft.notes.clone()].concat();
-    let mut plans = Vec::with_capacity(weights.len() * targets.len());
-    for weights in weights {
-        for target in targets {
-            let merged = Loaded { model: graft.model(weights)?, notes: notes.clone(), is_gguf: onto.is_gguf };
-            plans.push(assign(merged, sources.clone(), Some(graft.verdicts()), target)?);
+    allow_mismatch: bool,
+) -> Result<Grafted> {
+    let mut graft = Graft::new(onto.model, vectors, method, allow_mismatch)?;
+    graft.notes.splice(0..0, onto.notes);
+    Ok(Grafted { graft, is_gguf: onto.is_gguf })
+}
+
+/// Models that belong together.
+pub struct Grafted {
+    pub graft: Graft,
+    /// Whether CP came as GGUF.
+    is_gguf: bool,
+}
+
+impl Grafted {
+    /// Plans the output with each set of weights (one a vector) and for each target, in this order.
+    pub fn plans(&self, weights: &[Vec<f64>], targets: &[Target]) -> Result<Vec<Plan>> {
+        let sources = dtypes(self.graft.onto());
+        let mut plans = Vec::with_capacity(weights.len() * targets.len());
+        for weights in weights {
+            for target in targets {
+                let model = self.graft.model(weights)?;
+                let merged = Loaded { model, notes: self.graft.notes.clone(), is_gguf: self.is_gguf };
+                plans.push(assign(merged, sources.clone(), Some(self.graft.verdicts()), target)?);
+            }
         }
+        Ok(plans)
     }
-    Ok(plans)
 }
 
 fn dtypes(model: &Model) -> Vec<DType> {

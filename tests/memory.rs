@@ -1,5 +1,5 @@
 //! Memory and disk at a real size: three checkpoints of 1.1 B weights (TinyLlama's shape, 3 x 2.2 GB) are merged in
-//! less than 256 MiB of anonymous memory, and nothing but the output is written. The inputs are sparse files, so
+//! less than 256 MiB of anonymous memory and 1 GiB in all, and nothing but the output is written. The inputs are sparse files, so
 //! the test needs room for its output only.
 #![cfg(target_os = "linux")]
 
@@ -27,9 +27,10 @@ fn a_merge_of_three_large_checkpoints() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let (mut most, mut written) = (0, 0);
+    let (mut most, mut resident, mut written) = (0, 0, 0);
     let status = loop {
         most = most.max(figure(merge.id(), "status", "RssAnon:").unwrap_or(0) * 1024);
+        resident = figure(merge.id(), "status", "VmHWM:").map_or(resident, |n| n * 1024);
         written = figure(merge.id(), "io", "wchar:").unwrap_or(written);
         if let Some(status) = merge.try_wait().unwrap() {
             break status;
@@ -38,9 +39,15 @@ fn a_merge_of_three_large_checkpoints() {
     };
     assert!(status.success());
     let bytes = std::fs::metadata(&output).unwrap().len();
-    println!("{} MiB of anonymous memory, {} MiB written", most >> 20, written >> 20);
+    println!(
+        "{} MiB of {} MiB of memory are anonymous; {} MiB written",
+        most >> 20,
+        resident >> 20,
+        written >> 20
+    );
     assert!(bytes > 1_100_000_000, "{bytes}");
     assert!(most > 0 && most < LIMIT, "{} MiB of anonymous memory", most >> 20);
+    assert!(resident < 1 << 30, "{} MiB resident", resident >> 20);
     assert!(written <= bytes + (1 << 20), "{written} bytes written for a file of {bytes}");
     let mut names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();

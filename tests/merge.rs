@@ -1,7 +1,11 @@
 //! The algebra of the merge against a readable f64 oracle, bit for bit.
 
 use ggraft::merge::{CHAT_VECTOR, Fate, Graft, Vector};
-use ggraft_formats::{DType, Metadata, Model, Result, Shape, Tensor};
+use ggraft_formats::gguf::{Output, Watch, write};
+use ggraft_formats::{DType, Metadata, Model, Result, Rows, Shape, Tensor};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const NAME: &str = "blk.0.attn_q.weight";
 
@@ -41,7 +45,7 @@ fn decode(t: &Tensor) -> Vec<f32> {
 }
 
 fn graft(cp: Model, chat: Model, base: Model) -> Result<Graft> {
-    Graft::new(cp, &[Vector { chat, base }], CHAT_VECTOR)
+    Graft::new(cp, &[Vector { chat, base }], CHAT_VECTOR, false)
 }
 
 /// All weights of the merge of three models of these values and dtypes.
@@ -154,5 +158,57 @@ fn models_that_do_not_belong_together() {
     let mut base = cp.clone();
     base.metadata.set("general.architecture", "qwen2");
     let e = graft(cp.clone(), cp, base).err().unwrap();
-    assert_eq!(e.to_string(), "base has another architecture than CP: expected llama, found qwen2");
+    assert_eq!(e.to_string(), "base differs from CP in the architecture: expected llama, found qwen2");
+}
+
+/// Rows that count the bytes that are read of them.
+struct Counted {
+    source: Tensor,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Rows for Counted {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        self.bytes.fetch_add(out.len(), Ordering::Relaxed);
+        self.source.read(rows, out)
+    }
+}
+
+struct Silent;
+
+impl Watch for Silent {
+    fn advance(&self, _output: usize, _index: usize, _bytes: u64, _finished: bool) {}
+}
+
+/// Three weights times two types, written in one pass: each input is read once, and once only.
+#[test]
+fn many_outputs_read_the_inputs_once() {
+    const ROWS: u64 = 20_000;
+    let read = Arc::new(AtomicUsize::new(0));
+    let shape = Shape::new(&[64, ROWS]).unwrap();
+    let counted = |seed: u64| {
+        let values: Vec<f32> = weights(seed)
+            .into_iter()
+            .cycle()
+            .take(shape.elements() as usize)
+            .map(|x| x.clamp(-9.0, 9.0))
+            .collect();
+        let source = Tensor::in_memory(NAME, shape, &values).unwrap();
+        let rows = Arc::new(Counted { source, bytes: Arc::clone(&read) });
+        let tensors = vec![Tensor::new(NAME, shape, DType::F32, rows).unwrap()];
+        Model { tensors, ..model(&weights(seed), DType::F32) }
+    };
+    let graft = graft(counted(1), counted(2), counted(3)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut outputs = Vec::new();
+    for w in [0.5, 0.7, 1.0] {
+        for dtype in [DType::Q8_0, DType::BF16] {
+            let merged = graft.model(&[w]).unwrap();
+            let tensors = vec![merged.tensors[0].clone().encode(dtype, None).unwrap()];
+            outputs.push((Model { tensors, ..merged }, dir.path().join(format!("{w}-{dtype}.gguf"))));
+        }
+    }
+    let files: Vec<Output<'_>> = outputs.iter().map(|(model, path)| Output { model, path }).collect();
+    write(&files, &Silent).unwrap();
+    assert_eq!(read.load(Ordering::Relaxed) as u64, 3 * ROWS * 64 * 4);
 }

@@ -1,7 +1,7 @@
 //! The only file mapping of the house, and so one of the two rooms that may hold `unsafe`.
 
 use crate::error::{Error, Result};
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,18 @@ impl Mapping {
                 .found(format!("{} bytes", self.map.len()))
                 .mend("the file is truncated: copy or download it again")
         })
+    }
+
+    /// Gives the pages of `range` back to the system: they stay in its cache, but no longer count as this
+    /// process's memory, and are fetched again if they are read again.
+    pub fn release(&self, range: Range<usize>) {
+        let length = range.end.min(self.map.len()).saturating_sub(range.start);
+        // SAFETY: the mapping is of a file and read-only, so no page of it holds anything that the file does not;
+        // a page that is dropped while another thread reads it is read from the file anew.
+        let dropped =
+            unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, length) };
+        // An advice that is refused costs memory and nothing else.
+        _ = dropped;
     }
 
     /// Where the file lies.

@@ -18,6 +18,9 @@ pub trait Rows: Send + Sync {
     fn borrow(&self, _rows: Range<usize>) -> Option<&[u8]> {
         None
     }
+
+    /// Is told that `rows` are not needed again soon, so that the memory they lie in can be given back.
+    fn release(&self, _rows: Range<usize>) {}
 }
 
 /// Up to four dimensions in ggml's order: `ne[0]` is the row length.
@@ -168,6 +171,11 @@ impl Tensor {
         self.rows.read(rows, out)
     }
 
+    /// Tells that `rows` are not needed again soon.
+    pub fn release(&self, rows: Range<usize>) {
+        self.rows.release(rows);
+    }
+
     /// Calls `f` with the encoded `rows`, copied only if they do not lie anywhere in one piece.
     pub fn with_rows<T>(&self, rows: Range<usize>, f: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         if let Some(bytes) = self.rows.borrow(rows.clone()) {
@@ -267,6 +275,12 @@ struct Mapped {
     row_bytes: usize,
 }
 
+impl Mapped {
+    fn place(&self, rows: &Range<usize>) -> Range<usize> {
+        self.start + rows.start * self.row_bytes..self.start + rows.end * self.row_bytes
+    }
+}
+
 impl Rows for Mapped {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         let start = self.start + rows.start * self.row_bytes;
@@ -275,9 +289,11 @@ impl Rows for Mapped {
     }
 
     fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
-        self.file
-            .bytes()
-            .get(self.start + rows.start * self.row_bytes..self.start + rows.end * self.row_bytes)
+        self.file.bytes().get(self.place(&rows))
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.file.release(self.place(&rows));
     }
 }
 
@@ -318,6 +334,10 @@ impl Rows for Checked {
     fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
         // A row that is not finite is not lent, so the caller comes by `read` and gets the error.
         self.source.rows.borrow(rows).filter(|bytes| self.check(bytes).is_ok())
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.source.release(rows);
     }
 }
 
@@ -368,6 +388,10 @@ impl Rows for Encoded {
             .tensor(&self.source.name)
             .found(format!("magnitude {largest} in rows {} to {}", rows.start, rows.end.saturating_sub(1)))
             .mend("choose a dtype with a larger range, such as bf16"))
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.source.release(rows);
     }
 }
 

@@ -50,6 +50,11 @@ impl Rows for Permuted {
         }
         Ok(())
     }
+
+    fn release(&self, rows: Range<usize>) {
+        // The rows come from all over their heads.
+        self.source.release(rows.start - rows.start % self.head..rows.end.next_multiple_of(self.head));
+    }
 }
 
 /// The elements of the only row in another order.

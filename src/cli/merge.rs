@@ -1,25 +1,28 @@
 //! `ggraft merge`: the main job. What is typed, or what a file says, becomes a recipe, and the recipe is run.
 
 use super::options::{self, Output};
-use crate::arch;
 use crate::ftype::Ftype;
 use crate::merge::{CHAT_VECTOR, Vector};
 use crate::pipeline::{self, Plan};
-use crate::recipe::{self, Choice, Mixture, Recipe};
+use crate::recipe::{self, Allow, Choice, Mixture, Recipe};
+use crate::{arch, report};
 use ggraft_formats::{Error, Kind, Result};
 use std::io::Write;
+use std::mem::take;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A recipe as --emit-recipe writes it, or mergekit's YAML, instead of the options that say what is merged
-    #[arg(value_name = "RECIPE", conflicts_with_all = ["Models", "Mixture"])]
+    #[arg(value_name = "RECIPE", conflicts_with_all = ["Models", "Allow", "Mixture"])]
     recipe: Option<PathBuf>,
     #[command(flatten)]
     models: Models,
     /// Output type: Q4_K_M, Q8_0, F16, …; several, as Q4_K_M,Q8_0, give an output each
     #[arg(long = "type", value_name = "TYPE", required_unless_present = "recipe", value_delimiter = ',')]
     types: Vec<Choice<&'static Ftype>>,
+    #[command(flatten)]
+    allow: Allow,
     #[command(flatten)]
     mixture: Mixture,
     /// Write the recipe of what was typed to FILE, or to stdout if it is -, and stop
@@ -65,29 +68,24 @@ fn vector(text: &str) -> Result<recipe::Vector, String> {
     Ok(recipe::Vector { chat: chat.into(), base: base.into(), weight: vec![weight(w)?] })
 }
 
-pub(super) fn run(args: Args) -> Result<()> {
-    let emit = args.emit_recipe;
-    let (recipe, notes) = match args.recipe {
-        Some(file) => read(&file, args.types, args.output.output)?,
-        None => (typed(args.models, args.types, args.mixture, args.output.output)?, Vec::new()),
+pub(super) fn run(mut args: Args) -> Result<()> {
+    let (recipe, notes) = match args.recipe.take() {
+        Some(file) => read(&file, &mut args)?,
+        None => (typed(&mut args)?, Vec::new()),
     };
-    match emit {
+    match args.emit_recipe {
         Some(file) => write(&recipe, &file, args.output.run.force),
         None => carry_out(&recipe, notes, &args.output.run),
     }
 }
 
 /// The recipe of a file; types and a name that were typed take the place of its own.
-fn read(
-    file: &Path,
-    types: Vec<Choice<&'static Ftype>>,
-    output: Option<PathBuf>,
-) -> Result<(Recipe, Vec<String>)> {
+fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
     let (mut recipe, notes) = Recipe::read(file)?;
-    if !types.is_empty() {
-        recipe.types = types;
+    if !args.types.is_empty() {
+        recipe.types = take(&mut args.types);
     }
-    recipe.output = output.or(recipe.output);
+    recipe.output = args.output.output.take().or(recipe.output);
     if recipe.types.is_empty() {
         return Err(Error::usage("the recipe does not say which type to write").file(file).mend("give --type"));
     }
@@ -95,18 +93,23 @@ fn read(
 }
 
 /// The recipe of what was typed.
-fn typed(
-    models: Models,
-    types: Vec<Choice<&'static Ftype>>,
-    mixture: Mixture,
-    output: Option<PathBuf>,
-) -> Result<Recipe> {
-    let vectors = match (models.chat, models.base) {
-        (Some(chat), Some(base)) => vec![recipe::Vector { chat, base, weight: models.weight }],
-        _ => models.vector,
+fn typed(args: &mut Args) -> Result<Recipe> {
+    let models = &mut args.models;
+    let vectors = match (models.chat.take(), models.base.take()) {
+        (Some(chat), Some(base)) => vec![recipe::Vector { chat, base, weight: take(&mut models.weight) }],
+        _ => take(&mut models.vector),
     };
-    let onto = models.onto.ok_or_else(|| Error::usage("--onto is missing"))?;
-    Ok(Recipe { onto, vectors, method: Choice(CHAT_VECTOR), types, output, pre: models.pre, layers: None, mixture })
+    Ok(Recipe {
+        onto: models.onto.take().ok_or_else(|| Error::usage("--onto is missing"))?,
+        vectors,
+        method: Choice(CHAT_VECTOR),
+        types: take(&mut args.types),
+        output: args.output.output.take(),
+        pre: models.pre.take(),
+        layers: None,
+        allow: take(&mut args.allow),
+        mixture: take(&mut args.mixture),
+    })
 }
 
 /// Writes the recipe beside the models that it names, or to stdout.
@@ -145,14 +148,19 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Res
     }
     let weights = recipe.weights();
     let targets: Vec<_> = recipe.types.iter().map(|ftype| recipe.mixture.target(ftype.0)).collect();
-    let plans = pipeline::graft(onto, &vectors, recipe.method.0, &weights, &targets)?;
+    let grafted = pipeline::graft(onto, &vectors, recipe.method.0, recipe.allow.mismatch)?;
+    let plans = grafted.plans(&weights, &targets)?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
         let path = output(recipe, &plan, &weights[i / targets.len()]);
         (plan, path)
     });
     let parents = recipe.vectors.iter().flat_map(|v| [v.chat.as_path(), v.base.as_path()]);
     let inputs: Vec<&Path> = parents.chain([recipe.onto.as_path()]).collect();
-    options::carry_out(&named.collect::<Vec<_>>(), &inputs, run)
+    options::carry_out(&named.collect::<Vec<_>>(), &inputs, run, || {
+        let notes = grafted.graft.check_kinship(recipe.allow.allowed())?;
+        report::print_notes(&notes, run.quiet);
+        Ok(())
+    })
 }
 
 /// Where an output goes: the recipe's name with `{type}` and `{weight}` filled in, or by convention, with the weight

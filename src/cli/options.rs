@@ -38,7 +38,13 @@ pub(super) struct Run {
 
 /// Shows the plans and, unless this is a dry run, carries them out in one pass. The outputs' paths are the
 /// result on stdout; with `--json` the plans are.
-pub(super) fn carry_out(plans: &[(Plan, PathBuf)], inputs: &[&Path], run: &Run) -> Result<()> {
+/// `check` is the last word before the weights move; it may look at some of them.
+pub(super) fn carry_out(
+    plans: &[(Plan, PathBuf)],
+    inputs: &[&Path],
+    run: &Run,
+    check: impl FnOnce() -> Result<()> + Send,
+) -> Result<()> {
     let pool = thread_pool(run.threads)?;
     let threads = pool.current_num_threads();
     distinct(plans)?;
@@ -52,6 +58,7 @@ pub(super) fn carry_out(plans: &[(Plan, PathBuf)], inputs: &[&Path], run: &Run) 
         return plans.iter().try_for_each(|(_, path)| pipeline::check_output(path, inputs, run.force));
     }
     let start = Instant::now();
+    pool.install(check)?;
     let progress = report::Progress::new(plans.iter().map(|(plan, _)| plan), run.quiet);
     let done = pool.install(|| pipeline::write(plans, inputs, run.force, &progress));
     progress.finish();

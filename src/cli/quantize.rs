@@ -67,7 +67,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     }
     args.run.threads = request.threads.or(args.run.threads);
     let plan = pipeline::convert(loaded, &args.mixture.target(request.ftype))?;
-    options::carry_out(&[(plan, request.output)], &[&request.input], &args.run)
+    options::carry_out(&[(plan, request.output)], &[&request.input], &args.run, || Ok(()))
 }
 
 #[cfg(test)]

@@ -46,10 +46,10 @@ fn finite(t: &Tensor) -> Result<()> {
         usize::try_from(t.shape().rows()).map_err(|_| Error::invalid("too many rows").tensor(&t.name))?;
     let step = (CHUNK / t.row_bytes().max(1)).max(1);
     let all = (0..rows).into_par_iter().step_by(step).try_for_each(|start| {
-        t.with_rows(start..rows.min(start + step), |bytes| {
-            let sound = (t.dtype().traits().finite)(bytes);
-            if sound { Ok(()) } else { Err(Error::new(Kind::Verification, "not finite")) }
-        })
+        let part = start..rows.min(start + step);
+        let sound = t.with_rows(part.clone(), |bytes| Ok((t.dtype().traits().finite)(bytes)))?;
+        t.release(part);
+        if sound { Ok(()) } else { Err(Error::new(Kind::Verification, "not finite")) }
     });
     // The exact place is looked for only when there is one to find.
     all.map_err(|_| not_finite(t).verification())

@@ -3,9 +3,13 @@
 //! The chat vector (arXiv 2310.04799) is task arithmetic with one vector: `out = CP + w * (chat - base)`.
 
 mod handover;
+mod kinship;
 mod pairing;
+mod parents;
 mod rows;
 mod task_arithmetic;
+
+pub use kinship::{Allowed, Kinship};
 
 use crate::vocab::Tokens;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
@@ -83,9 +87,13 @@ pub struct Graft {
 impl Graft {
     /// Matches `vectors` with `onto`. Reads no weights; models that do not belong together are refused, with
     /// all their differences at once.
-    pub fn new(onto: Model, vectors: &[Vector], method: &'static Method) -> Result<Graft> {
-        pairing::same_family(&onto, vectors)?;
-        let mut notes = Vec::new();
+    pub fn new(
+        onto: Model,
+        vectors: &[Vector],
+        method: &'static Method,
+        allow_mismatch: bool,
+    ) -> Result<Graft> {
+        let mut notes = parents::congruent(&onto, vectors, allow_mismatch)?;
         let mut grown = false;
         for v in vectors {
             grown |= differ(&onto, &v.chat)? || differ(&onto, &v.base)?;
@@ -110,9 +118,30 @@ impl Graft {
         Ok(Graft { model, verdicts, sources, method, notes })
     }
 
+    /// CP, with the metadata of the output.
+    pub fn onto(&self) -> &Model {
+        &self.model
+    }
+
     /// One for each tensor of the model.
     pub fn verdicts(&self) -> &[Verdict] {
         &self.verdicts
+    }
+
+    /// Looks at some weights of every tensor: how the models are related, for each vector. Tells what was found, or
+    /// stops if they are not, unless that is `allowed`.
+    pub fn check_kinship(&self, allowed: Allowed) -> Result<Vec<String>> {
+        let mut notes = Vec::new();
+        for figures in self.kinship()? {
+            notes.extend(kinship::judge(&figures, allowed)?);
+        }
+        Ok(notes)
+    }
+
+    /// The figures of `check_kinship`: those of every merged tensor, for each vector.
+    pub fn kinship(&self) -> Result<Vec<Vec<Kinship>>> {
+        let sources: Vec<Arc<Sources>> = self.sources.iter().flatten().cloned().collect();
+        kinship::measure(&sources)
     }
 
     /// The merged model with these weights, one a vector; its rows are computed when they are read. Models of

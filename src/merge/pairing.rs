@@ -1,6 +1,6 @@
-//! Do the models belong together? Architecture, heads and tensors are held against each other from the headers
-//! alone, and every difference is told at once.
+//! Which tensors belong together, and what becomes of each. Every difference in name or shape is told at once.
 
+use super::parents::parents;
 use super::{Fate, Vector, Verdict};
 use ggraft_formats::{Error, Model, Result};
 use std::collections::{BTreeSet, HashMap};
@@ -10,36 +10,6 @@ const TOKEN_ROWS: [&str; 2] = ["token_embd.weight", "output.weight"];
 
 /// Tables that follow from the configuration and are not learned.
 const GENERATED: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
-
-/// The hyperparameters that decide where a weight lies in its tensor, and so must be equal.
-const LAYOUT: [&str; 3] = ["block_count", "attention.head_count", "attention.head_count_kv"];
-
-/// Refuses models of another architecture or with other heads.
-pub(super) fn same_family(onto: &Model, vectors: &[Vector]) -> Result<()> {
-    let mut problems = Vec::new();
-    for (role, other) in parents(vectors) {
-        if onto.architecture() != other.architecture() {
-            let name = |m: &Model| m.architecture().unwrap_or("no architecture").to_string();
-            problems.push(
-                difference(other, format!("{role} has another architecture than CP"))
-                    .expected(name(onto))
-                    .found(name(other)),
-            );
-            continue;
-        }
-        for key in LAYOUT {
-            if onto.hparam(key) != other.hparam(key) {
-                let show = |m: &Model| m.hparam(key).map_or(String::from("nothing"), |n| n.to_string());
-                problems.push(
-                    difference(other, format!("{role} differs from CP in {key}"))
-                        .expected(show(onto))
-                        .found(show(other)),
-                );
-            }
-        }
-    }
-    Error::all(problems).map_or(Ok(()), Err)
-}
 
 /// Decides what becomes of each tensor of `onto`. `grown`: the vocabularies differ, so tensors with a row for
 /// each token stay as they are.
@@ -86,10 +56,6 @@ fn mismatches(onto: &Model, role: &str, other: &Model, grown: bool) -> Vec<Error
         problems.push(difference(other, format!("{role} has a tensor that CP lacks")).tensor(&t.name));
     }
     problems
-}
-
-fn parents(vectors: &[Vector]) -> impl Iterator<Item = (&'static str, &Model)> {
-    vectors.iter().flat_map(|v| [("chat", &v.chat), ("base", &v.base)])
 }
 
 fn difference(model: &Model, what: String) -> Error {

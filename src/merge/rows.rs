@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The tensors that are merged into one.
 pub(super) struct Sources {
     id: u64,
-    onto: Tensor,
+    pub onto: Tensor,
     /// Chat and base of each vector.
-    pairs: Vec<(Tensor, Tensor)>,
+    pub pairs: Vec<(Tensor, Tensor)>,
 }
 
 /// Some rows of all sources, decoded.
@@ -85,6 +85,14 @@ impl Rows for Merged {
             *bytes = x.to_le_bytes();
         }
         Ok(())
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.sources.onto.release(rows.clone());
+        for (chat, base) in &self.sources.pairs {
+            chat.release(rows.clone());
+            base.release(rows.clone());
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::read::Fault;
 use super::setting::Setting;
 use super::walk::At;
 use super::yaml::Node;
-use super::{Choice, Mixture, Recipe, Vector, Word};
+use super::{Allow, Choice, Mixture, Recipe, Vector, Word};
 use crate::ftype::Ftype;
 use crate::merge::Method;
 use std::path::PathBuf;
@@ -66,6 +66,7 @@ pub(super) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
         output: None,
         pre: None,
         layers,
+        allow: Allow::default(),
         mixture: Mixture::default(),
     };
     Ok((recipe, notes))

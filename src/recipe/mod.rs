@@ -3,6 +3,7 @@
 //! same bytes. A new option is a field here, with its default, and the argument that sets it in `cli`.
 //! `yaml` reads and writes text with lines, `read` turns it into structs, `mergekit` knows the other dialect.
 
+mod allow;
 mod many;
 mod mergekit;
 mod mixture;
@@ -12,6 +13,7 @@ mod walk;
 mod word;
 mod yaml;
 
+pub use allow::Allow;
 pub use mixture::Mixture;
 pub use word::{Choice, Word};
 
@@ -44,6 +46,8 @@ pub struct Recipe {
     /// How many layers the models must have, where the recipe was made for so many.
     #[serde(default, skip_serializing_if = "is_default")]
     pub layers: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allow: Allow,
     #[serde(default, skip_serializing_if = "is_default")]
     pub mixture: Mixture,
 }

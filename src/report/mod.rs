@@ -6,5 +6,5 @@ mod plan;
 mod progress;
 
 pub use json::{metadata_value, plan_json};
-pub use plan::{print_plan, print_summary, size};
+pub use plan::{print_notes, print_plan, print_summary, size};
 pub use progress::Progress;

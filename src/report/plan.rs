@@ -7,6 +7,13 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+/// Prints notes, a line each, unless nothing is to be printed.
+pub fn print_notes(notes: &[String], quiet: bool) {
+    for note in notes.iter().filter(|_| !quiet) {
+        _ = writeln!(std::io::stderr(), "{}", Printable(note));
+    }
+}
+
 /// Prints what is going to happen.
 pub fn print_plan(plan: &Plan, output: &Path, threads: usize) {
     let mut out = std::io::stderr().lock();

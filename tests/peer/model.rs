@@ -222,6 +222,24 @@ impl Model {
         Ok(answer)
     }
 
+    /// The perplexity of `text` as llama-perplexity measures it: the text in windows of `window` tokens that each
+    /// begin with the start token, scored on the second half of each window.
+    pub fn perplexity(&self, text: &str, window: usize, threads: i32) -> Result<f64, String> {
+        let tokens = self.tokenize(text, true, false);
+        let (mut sum, mut count) = (0.0, 0u32);
+        for chunk in tokens.chunks_exact(window) {
+            let mut chunk = chunk.to_vec();
+            chunk[0] = tokens[0];
+            let context = Context::new(self, window, threads)?;
+            let logits = context.decode_all(&chunk)?;
+            for i in window / 2..window - 1 {
+                sum += surprise(&logits[i], chunk[i + 1] as usize);
+                count += 1;
+            }
+        }
+        Ok((sum / f64::from(count)).exp())
+    }
+
     /// The logits of the token that follows `prompt`, one a token of the vocabulary.
     pub fn logits(&self, prompt: &[i32], threads: i32) -> Result<Vec<f32>, String> {
         Context::new(self, prompt.len(), threads)?.decode(prompt)
@@ -281,6 +299,38 @@ impl Context<'_> {
     }
 }
 
+impl Context<'_> {
+    /// Reads `tokens` and returns the logits after each of them.
+    fn decode_all(&self, tokens: &[i32]) -> Result<Vec<Vec<f32>>, String> {
+        type Decode = unsafe extern "C" fn(*mut c_void, Batch) -> i32;
+        type Logits = unsafe extern "C" fn(*mut c_void, i32) -> *const f32;
+        let wanted = vec![1i8; tokens.len()];
+        let batch = Batch {
+            n_tokens: tokens.len() as i32,
+            token: tokens.as_ptr(),
+            embd: std::ptr::null(),
+            pos: std::ptr::null(),
+            n_seq_id: std::ptr::null(),
+            seq_id: std::ptr::null(),
+            logits: wanted.as_ptr(),
+        };
+        let peer = self.model.peer;
+        // SAFETY: `tokens` and `wanted` outlive the batch; what is null the peer fills in. The logits of every token
+        // are computed, as `wanted` asks, one float a token of the vocabulary, and stay until the next call.
+        peer.logged(|| unsafe {
+            if peer.symbol::<Decode>("llama_decode")(self.context, batch) != 0 {
+                return None;
+            }
+            let one = |i: i32| {
+                let logits = peer.symbol::<Logits>("llama_get_logits_ith")(self.context, i);
+                (!logits.is_null())
+                    .then(|| std::slice::from_raw_parts(logits, self.model.vocab_size()).to_vec())
+            };
+            (0..tokens.len() as i32).map(one).collect()
+        })
+    }
+}
+
 impl Drop for Context<'_> {
     fn drop(&mut self) {
         // SAFETY: the context is freed once.
@@ -298,6 +348,13 @@ fn grow<T: Clone + Default>(fill: impl Fn(&mut [T]) -> i32) -> Vec<T> {
     }
     out.truncate(usize::try_from(n).expect("the size that was asked for"));
     out
+}
+
+/// The negated logarithm of a token's probability.
+fn surprise(logits: &[f32], token: usize) -> f64 {
+    let max = logits.iter().copied().fold(f32::MIN, f32::max);
+    let sum: f64 = logits.iter().map(|l| f64::from(l - max).exp()).sum();
+    sum.ln() - f64::from(logits[token] - max)
 }
 
 /// The first of the largest logits.

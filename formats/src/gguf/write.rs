@@ -141,6 +141,7 @@ fn write_rows(files: &[Growing<'_>], watch: &dyn Watch) -> Result<()> {
             }
             let written =
                 files.iter().map(|f| write_piece(f, piece, &mut buffer)).collect::<Result<Vec<u64>>>();
+            files.iter().for_each(|f| f.model.tensors[piece.tensor].release(piece.rows.clone()));
             match written {
                 Ok(bytes) => {
                     let last = done[piece.tensor].fetch_add(1, Ordering::Relaxed) + 1 == piece.pieces;
