@@ -87,7 +87,9 @@ fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
     }
     recipe.output = args.output.output.take().or(recipe.output);
     if recipe.types.is_empty() {
-        return Err(Error::usage("the recipe does not say which type to write").file(file).mend("give --type"));
+        return Err(Error::usage("the recipe does not say which type to write")
+            .file(file)
+            .mend("give --type"));
     }
     Ok((recipe, notes))
 }
@@ -119,7 +121,9 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
         return std::io::stdout().write_all(yaml.as_bytes()).map_err(|e| Error::io(&e, Path::new("stdout")));
     }
     if !force && file.exists() {
-        return Err(Error::new(Kind::Failure, "the file exists").file(file).mend("give --force to replace it"));
+        return Err(Error::new(Kind::Failure, "the file exists")
+            .file(file)
+            .mend("give --force to replace it"));
     }
     let yaml = recipe.to_yaml(file.parent())?;
     std::fs::write(file, yaml).map_err(|e| Error::io(&e, file))?;

@@ -136,7 +136,9 @@ fn dtype(root: &At<'_>, notes: &mut Vec<String>) -> Result<Vec<Choice<&'static F
     let (dtype, out) = (root.get("dtype"), root.get("out_dtype"));
     let computed = dtype.as_ref().map(named).transpose()?;
     if computed.is_some_and(|c| c != "F32") {
-        notes.push(String::from("dtype: the merge is computed in float64 and rounded once, to the output's type"));
+        notes.push(String::from(
+            "dtype: the merge is computed in float64 and rounded once, to the output's type",
+        ));
     }
     let Some(name) = out.as_ref().map(named).transpose()?.or(computed) else { return Ok(Vec::new()) };
     let ftype = <&Ftype>::parse(name).map_err(|e| root.fault(Fault::unsupported(e)))?;
@@ -188,7 +190,8 @@ fn whole_slice<'a>(slices: &At<'a>) -> Result<(At<'a>, u64), Fault> {
             [0, end] if layers.is_none_or(|n| n == end) => layers = Some(end),
             _ => {
                 let fault = Fault::unsupported("the models are merged whole: one slice with all layers");
-                let expected = layers.map_or(String::from("[0, the number of layers]"), |n| format!("[0, {n}]"));
+                let expected =
+                    layers.map_or(String::from("[0, the number of layers]"), |n| format!("[0, {n}]"));
                 return Err(range.fault(fault.expected(expected).found(format!("{ends:?}"))));
             }
         }

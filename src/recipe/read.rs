@@ -171,6 +171,22 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         visitor.visit_newtype_struct(self)
     }
 
+    /// Serde would also fill a struct from a list, in the order of its fields.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match &self.value {
+            Value::Map(_) => self.deserialize_any(visitor),
+            other => Err(Fault::new("the value is of the wrong type")
+                .expected("a mapping")
+                .found(other)
+                .line(self.line)),
+        }
+    }
+
     /// A choice is a word; one that holds something is a mapping with one key.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
@@ -190,7 +206,7 @@ impl<'de> de::Deserializer<'de> for &'de Node {
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq
-        tuple tuple_struct map struct identifier ignored_any
+        tuple tuple_struct map identifier ignored_any
     }
 }
 

@@ -30,8 +30,11 @@ impl Setting {
     pub fn read(name: &str, levels: &[Option<At<'_>>]) -> Result<Option<Setting>, Fault> {
         let mut setting: Option<Setting> = None;
         for at in levels.iter().flatten().filter_map(|level| level.get(name)) {
-            let here =
-                setting.get_or_insert_with(|| Setting { cases: Vec::new(), line: at.line, path: at.path.clone() });
+            let here = setting.get_or_insert_with(|| Setting {
+                cases: Vec::new(),
+                line: at.line,
+                path: at.path.clone(),
+            });
             here.cases.append(&mut cases(&at)?);
             if here.cases.iter().any(|case| case.filter.is_none()) {
                 break;
@@ -47,7 +50,9 @@ impl Setting {
     /// Its number, if it is one and the same for every tensor.
     pub fn number(&self) -> Option<f64> {
         match self.cases.as_slice() {
-            [Case { filter: None, values }] if values.iter().all(|x| x == &values[0]) => values.first().copied(),
+            [Case { filter: None, values }] if values.iter().all(|x| x == &values[0]) => {
+                values.first().copied()
+            }
             _ => None,
         }
     }
@@ -56,7 +61,11 @@ impl Setting {
     pub fn is_opposite(&self, other: &Setting) -> bool {
         let negated = |case: &Case| case.values.iter().map(|x| -x).collect::<Vec<_>>();
         self.cases.len() == other.cases.len()
-            && self.cases.iter().zip(&other.cases).all(|(a, b)| a.filter == b.filter && negated(a) == b.values)
+            && self
+                .cases
+                .iter()
+                .zip(&other.cases)
+                .all(|(a, b)| a.filter == b.filter && negated(a) == b.values)
     }
 
     /// The fault, at its place.

@@ -55,14 +55,16 @@ impl<'a> At<'a> {
         match self.entries()?.into_iter().find(|(key, _)| !keys.contains(key)) {
             None => Ok(()),
             Some((_, at)) => Err(at.fault(
-                Fault::unsupported("this key is not supported").expected(format!("one of {}", keys.join(", "))),
+                Fault::unsupported("this key is not supported")
+                    .expected(format!("one of {}", keys.join(", "))),
             )),
         }
     }
 
     pub fn items(&self) -> Result<Vec<At<'a>>, Fault> {
         let Value::List(items) = &self.node.value else { return Err(self.wrong("a list")) };
-        let at = |(i, node): (usize, &'a Node)| At { node, line: node.line, path: format!("{}[{i}]", self.path) };
+        let at =
+            |(i, node): (usize, &'a Node)| At { node, line: node.line, path: format!("{}[{i}]", self.path) };
         Ok(items.iter().enumerate().map(at).collect())
     }
 

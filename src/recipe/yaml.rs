@@ -225,8 +225,7 @@ fn flow(value: &Json) -> String {
 
 /// Text that no reader takes for anything else; in quotes unless it is a plain word.
 fn scalar_text(text: &str) -> String {
-    const RESERVED: [&str; 11] =
-        ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"];
+    const RESERVED: [&str; 11] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"];
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
     let word = text.starts_with(|c: char| c.is_ascii_alphabetic())
         || ["./", "../"].iter().any(|start| text.starts_with(start));
@@ -239,7 +238,9 @@ fn scalar_text(text: &str) -> String {
             '"' | '\\' => out.extend(['\\', c]),
             '\n' => out.push_str("\\n"),
             // Control characters, other line breaks, and what a reader may take for one.
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') => {
+            c if c.is_control()
+                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') =>
+            {
                 out.push_str(&format!("\\u{:04x}", u32::from(c)));
             }
             c => out.push(c),
