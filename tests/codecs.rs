@@ -5,7 +5,7 @@
 mod peer;
 mod support;
 
-use ggraft_formats::DType;
+use ggraft_formats::{DType, simd};
 use peer::{TypeInfo, peer};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
@@ -80,6 +80,34 @@ fn blocks_are_finite_if_all_their_elements_are() {
             assert_eq!((dtype.traits().finite)(block), finite, "{dtype} {block:02x?}");
         }
     }
+}
+
+/// Rows of three super-blocks leave lanes over.
+#[test]
+fn every_instruction_set_gives_the_bytes_of_the_scalar_code() {
+    const ROW: usize = 768;
+    let cases: Vec<_> = Kind::ALL
+        .iter()
+        .flat_map(|kind| DTYPES.iter().flat_map(move |d| Importance::ALL.map(|i| (*kind, *d, i))))
+        .collect();
+    cases.into_par_iter().for_each(|(kind, dtype, importance)| {
+        let weights = kind.weights(85, ROW);
+        let columns = importance.weights(ROW);
+        let encode = || {
+            let mut blocks = vec![0; dtype.row_bytes(weights.len() as u64).unwrap() as usize];
+            (dtype.traits().encode.unwrap())(&weights, ROW, columns.as_deref(), &mut blocks);
+            let values = decode(dtype, &blocks);
+            (blocks, values)
+        };
+        let scalar = simd::at(None, encode);
+        for level in simd::levels() {
+            let found = simd::at(level, encode);
+            let case = format!("{dtype} {kind:?} {importance:?} {level:?}");
+            let differ = blocks_that_differ("encoded", &found.0, &scalar.0, dtype.traits().bytes)
+                .or_else(|| blocks_that_differ("decoded", &found.1, &scalar.1, 4 * dtype.block()));
+            assert!(differ.is_none(), "{case}: {}", differ.unwrap_or_default());
+        }
+    });
 }
 
 /// What one case gave: the dtype, the rest of its name, the hash of the right bytes, and what was wrong, if anything.

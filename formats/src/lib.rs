@@ -12,6 +12,7 @@ pub mod mmap;
 pub mod model;
 pub mod quant;
 pub mod safetensors;
+pub mod simd;
 pub mod tensor;
 
 pub use error::{Error, Kind, Result};

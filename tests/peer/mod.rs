@@ -91,10 +91,24 @@ impl Peer {
 
     /// `ggml_quantize_chunk` over all of `src`: rows of `row` elements, `weights` one a column.
     pub fn quantize_chunk(&self, dtype: DType, src: &[f32], row: usize, weights: Option<&[f32]>) -> Vec<u8> {
+        let mut dst = vec![0u8; src.len() / dtype.block() * dtype.traits().bytes];
+        self.quantize_into(dtype, src, row, weights, &mut dst);
+        dst
+    }
+
+    /// The same into `dst`, which is as long as the encoding.
+    pub fn quantize_into(
+        &self,
+        dtype: DType,
+        src: &[f32],
+        row: usize,
+        weights: Option<&[f32]>,
+        dst: &mut [u8],
+    ) {
         type Chunk = unsafe extern "C" fn(c_int, *const f32, *mut c_void, i64, i64, i64, *const f32) -> usize;
         assert!(src.len().is_multiple_of(row) && row.is_multiple_of(dtype.block()));
         assert!(weights.is_none_or(|w| w.len() == row));
-        let mut dst = vec![0u8; src.len() / dtype.block() * dtype.traits().bytes];
+        assert_eq!(dst.len(), src.len() / dtype.block() * dtype.traits().bytes);
         let weights = weights.map_or(std::ptr::null(), <[f32]>::as_ptr);
         let (rows, row) = ((src.len() / row) as i64, row as i64);
         // SAFETY: `src` holds `rows * row` floats, `dst` their encoding, `weights` one float a column or null.
@@ -103,7 +117,6 @@ impl Peer {
             chunk(id(dtype), src.as_ptr(), dst.as_mut_ptr().cast(), 0, rows, row, weights)
         };
         assert_eq!(written, dst.len(), "{dtype}: bytes that the peer wrote");
-        dst
     }
 
     /// `dequantize_row_*` (`ggml_*_to_fp32_row` for f16 and bf16) over all of `src`.

@@ -4,6 +4,7 @@
 //! order, no fused multiply-add.
 
 use super::{DType, Traits};
+use crate::simd::{self, Columns, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -19,6 +20,16 @@ pub(super) trait Block<const N: usize>:
     /// With importance weights (`quantize_row_*_impl`); formats that have no use for them ignore them.
     fn encode_weighted(x: &[f32; N], _importance: &Importance<N>) -> Self {
         Self::encode(x)
+    }
+
+    /// `encode` of many blocks, with the kernels of `simd`; formats that gain nothing by them do without.
+    fn encode_all(_level: Level, x: &[[f32; N]], blocks: &mut [Self]) {
+        encode_each(x, blocks);
+    }
+
+    /// `encode_weighted` of the blocks of a row, with the kernels of `simd`.
+    fn encode_row(_level: Level, x: &[[f32; N]], row: &Row<N>, blocks: &mut [Self]) {
+        encode_each_weighted(x, row, blocks);
     }
 
     /// Whether the scales are finite.
@@ -38,6 +49,33 @@ impl<const N: usize> Importance<'_, N> {
     /// damped by `sigma2`, a mean of squares.
     pub fn damped(&self, x: &[f32; N], sigma2: f32) -> [f32; N] {
         std::array::from_fn(|i| self.weights[i] * (sigma2 + x[i] * x[i]).sqrt())
+    }
+}
+
+/// How much each element of a row matters.
+pub(super) struct Row<'a, const N: usize> {
+    /// One array a block.
+    pub weights: &'a [[f32; N]],
+    pub mean_square: f32,
+}
+
+impl<const N: usize> Row<'_, N> {
+    /// That of one block.
+    pub fn importance(&self, block: usize) -> Importance<'_, N> {
+        Importance { weights: &self.weights[block], row_mean_square: self.mean_square }
+    }
+}
+
+impl Row<'_, 32> {
+    /// Sixteen blocks, of which `first` is the first, side by side, and their damped weights.
+    pub fn columns(&self, level: Level, first: usize, x: &[[f32; 32]]) -> (Columns<32>, Columns<32>) {
+        let mut weights = [[0.0; 32]; simd::LANES];
+        let importance = self.weights[first..].as_flattened();
+        simd::damped(level, importance, x.as_flattened(), self.mean_square, weights.as_flattened_mut());
+        (
+            simd::by_sub_block(level, x.as_flattened()),
+            simd::by_sub_block(level, weights[..x.len()].as_flattened()),
+        )
     }
 }
 
@@ -63,18 +101,47 @@ fn decode<B: Block<N>, const N: usize>(src: &[u8], dst: &mut [f32]) {
 
 fn encode<B: Block<N>, const N: usize>(src: &[f32], row: usize, weights: Option<&[f32]>, dst: &mut [u8]) {
     let blocks = <[B]>::mut_from_bytes(dst).unwrap_or_default();
+    let level = simd::level();
     let Some(weights) = weights else {
-        for (block, x) in blocks.iter_mut().zip(src.as_chunks().0) {
-            *block = B::encode(x);
-        }
-        return;
+        return match level {
+            Some(level) => B::encode_all(level, src.as_chunks().0, blocks),
+            None => encode_each(src.as_chunks().0, blocks),
+        };
     };
     let per_row = (row / N).max(1);
     for (x, blocks) in src.chunks_exact(row.max(1)).zip(blocks.chunks_exact_mut(per_row)) {
-        let row_mean_square = sum_of_squares(x) / row as f32;
-        let columns = x.as_chunks().0.iter().zip(weights.as_chunks().0);
-        for (block, (x, weights)) in blocks.iter_mut().zip(columns) {
-            *block = B::encode_weighted(x, &Importance { weights, row_mean_square });
+        let row = Row { weights: weights.as_chunks().0, mean_square: sum_of_squares(x) / row as f32 };
+        match level {
+            Some(level) => B::encode_row(level, x.as_chunks().0, &row, blocks),
+            None => encode_each_weighted(x.as_chunks().0, &row, blocks),
+        }
+    }
+}
+
+fn encode_each<B: Block<N>, const N: usize>(x: &[[f32; N]], blocks: &mut [B]) {
+    for (block, x) in blocks.iter_mut().zip(x) {
+        *block = B::encode(x);
+    }
+}
+
+fn encode_each_weighted<B: Block<N>, const N: usize>(x: &[[f32; N]], row: &Row<N>, blocks: &mut [B]) {
+    for (i, (block, x)) in blocks.iter_mut().zip(x).enumerate() {
+        *block = B::encode_weighted(x, &row.importance(i));
+    }
+}
+
+/// Encodes blocks by groups of `G`: `kernel` is given the number of the first and their elements, `scalar` does those
+/// that it left out.
+pub(super) fn encode_groups<B, const N: usize, const G: usize>(
+    x: &[[f32; N]],
+    blocks: &mut [B],
+    kernel: impl Fn(usize, &[[f32; N]]) -> [Option<B>; G],
+    scalar: impl Fn(usize, &[f32; N]) -> B,
+) {
+    for (group, (x, blocks)) in x.chunks(G).zip(blocks.chunks_mut(G)).enumerate() {
+        let found = kernel(group * G, x);
+        for (i, ((block, x), found)) in blocks.iter_mut().zip(x).zip(found).enumerate() {
+            *block = found.unwrap_or_else(|| scalar(group * G + i, x));
         }
     }
 }

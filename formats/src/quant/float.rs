@@ -2,6 +2,7 @@
 //! All little-endian. Specification: ggml `ggml_fp32_to_fp16_row`, `ggml_fp32_to_bf16_row_ref`; OCP MX for the f8 kinds.
 
 use super::{DType, Traits};
+use crate::simd;
 use half::f16;
 
 pub(super) const F32: Traits = Traits {
@@ -94,6 +95,9 @@ fn decode_f16(src: &[u8], dst: &mut [f32]) {
 }
 
 fn encode_f16(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]) {
+    if let Some(level) = simd::level() {
+        return simd::to_f16(level, src, dst);
+    }
     for (b, x) in dst.as_chunks_mut::<2>().0.iter_mut().zip(src) {
         *b = f16_bits(*x).to_le_bytes();
     }
@@ -111,6 +115,9 @@ fn decode_bf16(src: &[u8], dst: &mut [f32]) {
 }
 
 fn encode_bf16(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]) {
+    if let Some(level) = simd::level() {
+        return simd::to_bf16(level, src, dst);
+    }
     for (b, x) in dst.as_chunks_mut::<2>().0.iter_mut().zip(src) {
         *b = bf16_bits(*x).to_le_bytes();
     }

@@ -27,8 +27,10 @@ pub(super) fn unpack_nibbles<const D: usize>(bytes: &[u8], codes: &mut [u8]) {
 pub(super) fn pack_crumbs<const SHIFT: u32>(codes: &[u8]) -> [u8; 64] {
     let mut bytes = [0; 64];
     for (codes, bytes) in codes.chunks_exact(128).zip(bytes.chunks_exact_mut(32)) {
-        for (i, code) in codes.iter().enumerate() {
-            bytes[i % 32] |= (code >> SHIFT & 3) << (i / 32 * 2);
+        for (plane, codes) in codes.chunks_exact(32).enumerate() {
+            for (byte, code) in bytes.iter_mut().zip(codes) {
+                *byte |= (code >> SHIFT & 3) << (2 * plane);
+            }
         }
     }
     bytes
@@ -37,8 +39,10 @@ pub(super) fn pack_crumbs<const SHIFT: u32>(codes: &[u8]) -> [u8; 64] {
 /// The inverse of `pack_crumbs`; adds to `codes`.
 pub(super) fn unpack_crumbs<const SHIFT: u32>(bytes: &[u8; 64], codes: &mut [u8; 256]) {
     for (codes, bytes) in codes.chunks_exact_mut(128).zip(bytes.chunks_exact(32)) {
-        for (i, code) in codes.iter_mut().enumerate() {
-            *code |= (bytes[i % 32] >> (i / 32 * 2) & 3) << SHIFT;
+        for (plane, codes) in codes.chunks_exact_mut(32).enumerate() {
+            for (code, byte) in codes.iter_mut().zip(bytes) {
+                *code |= (byte >> (2 * plane) & 3) << SHIFT;
+            }
         }
     }
 }
@@ -46,15 +50,19 @@ pub(super) fn unpack_crumbs<const SHIFT: u32>(bytes: &[u8; 64], codes: &mut [u8;
 /// Bit `BIT`: byte `l` of 32 holds that of codes `l`, `l + 32` up to `l + 224`, from its low end.
 pub(super) fn pack_bits<const BIT: u32>(codes: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
-    for (i, code) in codes.iter().enumerate() {
-        bytes[i % 32] |= (code >> BIT & 1) << (i / 32);
+    for (plane, codes) in codes.chunks_exact(32).enumerate() {
+        for (byte, code) in bytes.iter_mut().zip(codes) {
+            *byte |= (code >> BIT & 1) << plane;
+        }
     }
     bytes
 }
 
 /// The inverse of `pack_bits`; adds to `codes`.
 pub(super) fn unpack_bits<const BIT: u32>(bytes: &[u8; 32], codes: &mut [u8; 256]) {
-    for (i, code) in codes.iter_mut().enumerate() {
-        *code |= (bytes[i % 32] >> (i / 32) & 1) << BIT;
+    for (plane, codes) in codes.chunks_exact_mut(32).enumerate() {
+        for (code, byte) in codes.iter_mut().zip(bytes) {
+            *code |= (byte >> plane & 1) << BIT;
+        }
     }
 }

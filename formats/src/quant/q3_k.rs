@@ -1,10 +1,13 @@
 //! Q3_K: a super-block of 256 elements of 3 bits; each 16 of them have a signed scale of 6 bits.
 //! Specification: ggml `quantize_row_q3_K_ref`, `quantize_row_q3_K_impl`, `dequantize_row_q3_K`.
 
-use super::block::{Block, Importance, extreme, half, is_finite, single, sum, sum_of_squares, traits};
+use super::block::{
+    Block, Importance, Row, encode_groups, extreme, half, is_finite, single, sum, sum_of_squares, traits,
+};
 use super::planes::{pack_bits, pack_crumbs, unpack_bits, unpack_crumbs};
 use super::search::{Symmetric, make_q3_quants, make_qx_quants, nearest_int};
 use super::{DType, Traits};
+use crate::simd::{self, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -34,10 +37,39 @@ impl BlockQ3K {
     fn new(x: &[f32; 256], fits: &[Symmetric<16>; 16], scales: &[u8; 16], d: f32) -> Self {
         let d = half(d);
         let subs = x.as_chunks::<16>().0;
-        let codes: [[u8; 16]; 16] =
-            std::array::from_fn(|i| fits[i].recode(4, &subs[i], single(d) * signed(scales[i])));
-        let codes = codes.as_flattened();
+        let stored = unpack(scales, d);
+        let codes: [[u8; 16]; 16] = std::array::from_fn(|i| fits[i].recode(4, &subs[i], stored[i]));
+        Self::of_codes(codes.as_flattened(), scales, d)
+    }
+
+    fn of_codes(codes: &[u8], scales: &[u8; 16], d: U16) -> Self {
         BlockQ3K { hmask: pack_bits::<2>(codes), qs: pack_crumbs::<0>(codes), scales: pack(scales), d }
+    }
+
+    /// `encode` with the kernels of `simd`, its sub-blocks having these scales.
+    fn encode_one(level: Level, x: &[f32; 256], scales: [f32; 16]) -> Self {
+        let (scales, d) = round_to_six_bits(scales);
+        let d = half(d);
+        let stored = unpack(&scales, d);
+        let mut codes = simd::symmetric_codes::<16>(level, 4, x, &stored, None);
+        let subs = x.as_chunks().0.iter().zip(codes.as_chunks_mut::<16>().0);
+        for ((x, codes), _) in subs.zip(stored).filter(|(_, scale)| *scale == 0.0) {
+            *codes = make_q3_quants(4, x).codes;
+        }
+        Self::of_codes(&codes, &scales, d)
+    }
+
+    /// `encode_weighted` with the kernels of `simd`; `None` if the scalar code must decide.
+    fn encode_one_weighted(level: Level, x: &[f32; 256], importance: &[f32; 256]) -> Option<Self> {
+        let mut weights = [0.0; 256];
+        simd::damped(level, importance, x, 2.0 * sum_of_squares(x) / 256.0, &mut weights);
+        let weights = simd::by_sub_block::<16>(level, &weights);
+        let fits = simd::qx(level, 4, &simd::by_sub_block(level, x), Some(&weights));
+        let scales = make_qx_quants(32, &fits.scale, Some(&simd::sums(level, &weights)));
+        let d = half(scales.scale);
+        let stored = unpack(&scales.codes, d);
+        let codes = simd::symmetric_codes::<16>(level, 4, x, &stored, Some(&fits));
+        (fits.exact == u16::MAX).then(|| Self::of_codes(&codes, &scales.codes, d))
     }
 }
 
@@ -46,11 +78,10 @@ impl Block<256> for BlockQ3K {
         let mut codes = [0; 256];
         unpack_crumbs::<0>(&self.qs, &mut codes);
         unpack_bits::<2>(&self.hmask, &mut codes);
-        let scales = unpack(&self.scales);
+        let scales = unpack(&unpack_codes(&self.scales), self.d);
         for (i, (out, codes)) in out.chunks_exact_mut(16).zip(codes.chunks_exact(16)).enumerate() {
-            let scale = single(self.d) * signed(scales[i]);
             for (out, q) in out.iter_mut().zip(codes) {
-                *out = scale * f32::from(i16::from(*q) - 4);
+                *out = scales[i] * f32::from(i16::from(*q) - 4);
             }
         }
     }
@@ -58,14 +89,19 @@ impl Block<256> for BlockQ3K {
     fn encode(x: &[f32; 256]) -> Self {
         let subs = x.as_chunks::<16>().0;
         let fits: [Symmetric<16>; 16] = std::array::from_fn(|i| make_q3_quants(4, &subs[i]));
-        let scales: [f32; 16] = std::array::from_fn(|i| fits[i].scale);
-        let max = extreme(&scales);
-        if max == 0.0 {
-            return Self::new(x, &fits, &[0; 16], 0.0);
-        }
-        let iscale = -32.0 / max;
-        let codes = scales.map(|scale| (nearest_int(iscale * scale).clamp(-32, 31) + 32) as u8);
-        Self::new(x, &fits, &codes, 1.0 / iscale)
+        let (scales, d) = round_to_six_bits(std::array::from_fn(|i| fits[i].scale));
+        Self::new(x, &fits, &scales, d)
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
+        let kernel = |_, x: &[_]| {
+            let columns = std::array::from_fn::<_, 4, _>(|i| {
+                simd::by_sub_block::<16>(level, x.get(i).map_or(&[][..], |x: &[f32; 256]| x))
+            });
+            let scales = simd::q3(level, 4, &columns);
+            std::array::from_fn::<_, 4, _>(|i| Some(Self::encode_one(level, x.get(i)?, scales[i])))
+        };
+        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
@@ -78,14 +114,31 @@ impl Block<256> for BlockQ3K {
         Self::new(x, &fits, &scales.codes, scales.scale)
     }
 
+    fn encode_row(level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
+        let kernel = |first: usize, x: &[[f32; 256]]| {
+            [x.first().and_then(|x| Self::encode_one_weighted(level, x, &row.weights[first]))]
+        };
+        encode_groups(x, blocks, kernel, |i, x| Self::encode_weighted(x, &row.importance(i)));
+    }
+
     fn is_finite(&self) -> bool {
         is_finite(self.d)
     }
 }
 
-/// The value of a scale's code.
-fn signed(code: u8) -> f32 {
-    f32::from(i16::from(code) - 32)
+/// Signed values as codes of a common scale.
+fn round_to_six_bits(values: [f32; 16]) -> ([u8; 16], f32) {
+    let max = extreme(&values);
+    if max == 0.0 {
+        return ([0; 16], 0.0);
+    }
+    let iscale = -32.0 / max;
+    (values.map(|v| (nearest_int(iscale * v).clamp(-32, 31) + 32) as u8), 1.0 / iscale)
+}
+
+/// The scales as they are stored.
+fn unpack(codes: &[u8; 16], d: U16) -> [f32; 16] {
+    codes.map(|code| single(d) * f32::from(i16::from(code) - 32))
 }
 
 fn pack(codes: &[u8; 16]) -> [u8; 12] {
@@ -97,7 +150,8 @@ fn pack(codes: &[u8; 16]) -> [u8; 12] {
     bytes
 }
 
-fn unpack(bytes: &[u8; 12]) -> [u8; 16] {
+/// The inverse of `pack`.
+fn unpack_codes(bytes: &[u8; 12]) -> [u8; 16] {
     std::array::from_fn(|i| {
         let low = bytes[i % 8] >> (i / 8 * 4) & 15;
         let high = bytes[8 + i % 4] >> (i / 4 * 2) & 3;

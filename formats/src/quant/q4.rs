@@ -2,10 +2,14 @@
 //! byte `j` of `qs`, element `j + 16` in the high one.
 //! Specification: ggml `quantize_row_q4_0_ref`, `quantize_row_q4_0_impl`, `dequantize_row_q4_0` and their q4_1 kin.
 
-use super::block::{Block, Importance, extreme, half, inverse, is_finite, single, traits, truncate};
+use super::block::{
+    Block, Importance, Row, encode_groups, extreme, inverse, is_finite, single, traits, truncate,
+};
+use super::float::f16_bits;
 use super::planes::{pack_nibbles, unpack_nibbles};
-use super::search::{Affine, Symmetric, bounds, make_qkx3_quants, make_qx_quants};
+use super::search::{Affine, Symmetric, WEIGHTED, bounds, make_qkx3_quants, make_qx_quants};
 use super::{DType, Traits};
+use crate::simd::{self, LANES, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -26,9 +30,13 @@ const _: () = assert!(size_of::<BlockQ4_0>() == 18);
 
 impl BlockQ4_0 {
     fn new(d: f32, codes: &[u8; 32]) -> Self {
+        Self::of_bits(f16_bits(d), codes)
+    }
+
+    fn of_bits(d: u16, codes: &[u8; 32]) -> Self {
         let mut qs = [0; 16];
         pack_nibbles::<16>(codes, &mut qs);
-        BlockQ4_0 { d: half(d), qs }
+        BlockQ4_0 { d: U16::new(d), qs }
     }
 }
 
@@ -53,6 +61,30 @@ impl Block<32> for BlockQ4_0 {
         Self::new(scale, &codes)
     }
 
+    fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
+        let kernel = |_, x: &[[f32; 32]]| {
+            let found = simd::symmetric_blocks(level, 8.0, x);
+            let d = simd::halves(level, &found.scale);
+            std::array::from_fn::<_, LANES, _>(|i| {
+                (found.exact >> i & 1 == 1).then(|| Self::of_bits(d[i], &found.codes[i]))
+            })
+        };
+        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
+    }
+
+    fn encode_row(level: Level, x: &[[f32; 32]], row: &Row<32>, blocks: &mut [Self]) {
+        let kernel = |first, x: &[[f32; 32]]| {
+            let (columns, weights) = row.columns(level, first, x);
+            let fits = simd::qx(level, 8, &columns, Some(&weights));
+            let mut codes = [[0; 32]; LANES];
+            simd::fit_codes::<32>(level, 8, x.as_flattened(), &fits, codes.as_flattened_mut());
+            std::array::from_fn::<_, LANES, _>(|i| {
+                (fits.exact >> i & 1 == 1).then(|| Self::new(fits.scale[i], &codes[i]))
+            })
+        };
+        encode_groups(x, blocks, kernel, |i, x| Self::encode_weighted(x, &row.importance(i)));
+    }
+
     fn is_finite(&self) -> bool {
         is_finite(self.d)
     }
@@ -73,9 +105,13 @@ const _: () = assert!(size_of::<BlockQ4_1>() == 20);
 
 impl BlockQ4_1 {
     fn new(d: f32, m: f32, codes: &[u8; 32]) -> Self {
+        Self::of_bits(f16_bits(d), f16_bits(m), codes)
+    }
+
+    fn of_bits(d: u16, m: u16, codes: &[u8; 32]) -> Self {
         let mut qs = [0; 16];
         pack_nibbles::<16>(codes, &mut qs);
-        BlockQ4_1 { d: half(d), m: half(m), qs }
+        BlockQ4_1 { d: U16::new(d), m: U16::new(m), qs }
     }
 }
 
@@ -98,6 +134,33 @@ impl Block<32> for BlockQ4_1 {
         let weights = importance.damped(x, importance.row_mean_square);
         let Affine { scale, min, codes } = make_qkx3_quants(15, x, &weights);
         Self::new(scale, -min, &codes)
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
+        let kernel = |_, x: &[[f32; 32]]| {
+            let found = simd::affine_blocks(level, 15.0, x);
+            let d = simd::halves(level, &found.scale);
+            let m = simd::halves(level, &found.min);
+            std::array::from_fn::<_, LANES, _>(|i| {
+                (found.exact >> i & 1 == 1).then(|| Self::of_bits(d[i], m[i], &found.codes[i]))
+            })
+        };
+        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
+    }
+
+    fn encode_row(level: Level, x: &[[f32; 32]], row: &Row<32>, blocks: &mut [Self]) {
+        let kernel = |first, x: &[[f32; 32]]| {
+            let (columns, weights) = row.columns(level, first, x);
+            let fits = simd::qkx(level, 15, &columns, &weights, &WEIGHTED);
+            let mut codes = [[0; 32]; LANES];
+            let none = ([0.0; LANES], [0.0; LANES]);
+            let out = codes.as_flattened_mut();
+            simd::affine_codes::<32>(level, 15, x.as_flattened(), (&none.0, &none.1), &fits, 0, out);
+            std::array::from_fn::<_, LANES, _>(|i| {
+                fits.are_exact(i..i + 1).then(|| Self::new(fits.scale[i], -fits.min[i], &codes[i]))
+            })
+        };
+        encode_groups(x, blocks, kernel, |i, x| Self::encode_weighted(x, &row.importance(i)));
     }
 
     fn is_finite(&self) -> bool {

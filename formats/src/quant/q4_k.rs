@@ -2,16 +2,21 @@
 //! `Scales`, and how they are found, serve Q5_K too.
 //! Specification: ggml `quantize_row_q4_K_ref`, `quantize_row_q4_K_impl`, `dequantize_row_q4_K`, `get_scale_min_k4`.
 
-use super::block::{Block, Importance, half, is_finite, largest, single, sum, sum_of_squares, traits};
+use super::block::{
+    Block, Importance, Row, encode_groups, half, is_finite, largest, single, sum, sum_of_squares, traits,
+};
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{
-    Affine, Candidates, Loss, make_qkx2_quants, make_qkx3_quants, make_qp_quants, nearest_int,
+    Affine, Candidates, Loss, WEIGHTED, make_qkx2_quants, make_qkx3_quants, make_qp_quants, nearest_int,
 };
 use super::{DType, Traits};
+use crate::simd::{self, AffineLanes, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub(super) const Q4_K: Traits = traits::<BlockQ4K, 256>(DType::Q4K, "q4_K", 12);
+
+const CANDIDATES: Candidates = Candidates { from: -1.0, step: 0.1, count: 20, loss: Loss::Squared };
 
 /// ```text
 /// byte  0   2      4        16                            144
@@ -56,12 +61,24 @@ impl Block<256> for BlockQ4K {
     }
 
     fn encode(x: &[f32; 256]) -> Self {
-        let candidates = Candidates { from: -1.0, step: 0.1, count: 20, loss: Loss::Squared };
-        Self::new(Scales::encode(15, x, &candidates))
+        Self::new(Scales::encode(15, x, &CANDIDATES))
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
+        let kernel =
+            |_, x: &[_]| Scales::encode_two(level, 15, x, &CANDIDATES).map(|found| found.map(Self::new));
+        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
         Self::new(Scales::encode_weighted(15, u8::MAX, x, importance))
+    }
+
+    fn encode_row(level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
+        let kernel = |first, x: &[_]| {
+            Scales::encode_eight(level, 15, x, &row.weights[first..]).map(|found| found.map(Self::new))
+        };
+        encode_groups(x, blocks, kernel, |i, x| Self::encode_weighted(x, &row.importance(i)));
     }
 
     fn is_finite(&self) -> bool {
@@ -79,12 +96,10 @@ impl BlockQ4K {
 
 impl Scales {
     pub fn decode(&self, codes: &[u8; 256], out: &mut [f32; 256]) {
-        let (scales, mins) = unpack(&self.codes);
+        let (scales, mins) = self.unpack();
         for (i, (out, codes)) in out.chunks_exact_mut(32).zip(codes.chunks_exact(32)).enumerate() {
-            let scale = single(self.d) * f32::from(scales[i]);
-            let min = single(self.dmin) * f32::from(mins[i]);
             for (out, q) in out.iter_mut().zip(codes) {
-                *out = scale * f32::from(*q) - min;
+                *out = scales[i] * f32::from(*q) - mins[i];
             }
         }
     }
@@ -102,6 +117,46 @@ impl Scales {
         let stored = Scales { d: half(d), dmin: half(dmin), codes: pack(&scales, &mins) };
         let codes = stored.recode(nmax, x, &fits);
         (stored, codes)
+    }
+
+    /// `encode` of one or two super-blocks, with the kernels of `simd`; `None` for what the scalar code must decide.
+    pub fn encode_two(
+        level: Level,
+        nmax: u8,
+        x: &[[f32; 256]],
+        candidates: &Candidates,
+    ) -> [Option<(Scales, Codes)>; 2] {
+        let columns = simd::by_sub_block::<32>(level, x.as_flattened());
+        let fits = simd::qkx(level, nmax, &columns, &simd::rooted(level, &columns), candidates);
+        std::array::from_fn(|block| {
+            let x = x.get(block)?;
+            let lanes = 8 * block..8 * block + 8;
+            let (d, scales) = round_to_six_bits(fits.scale[lanes.clone()].try_into().ok()?);
+            let (dmin, mins) = round_to_six_bits(fits.min[lanes.clone()].try_into().ok()?);
+            let stored = Scales { d: half(d), dmin: half(dmin), codes: pack(&scales, &mins) };
+            fits.are_exact(lanes.clone()).then(|| stored.with_codes(level, nmax, x, &fits, lanes.start))
+        })
+    }
+
+    fn with_codes(
+        self,
+        level: Level,
+        nmax: u8,
+        x: &[f32; 256],
+        fits: &AffineLanes,
+        first: usize,
+    ) -> (Scales, Codes) {
+        let mut codes = [[0; 32]; 8];
+        let stored = self.unpack();
+        simd::affine_codes::<32>(level, nmax, x, (&stored.0, &stored.1), fits, first, codes.as_flattened_mut());
+        (self, codes)
+    }
+
+    /// The scales and minima as they are stored.
+    fn unpack(&self) -> ([f32; 8], [f32; 8]) {
+        let (scales, mins) = unpack(&self.codes);
+        let (d, dmin) = (single(self.d), single(self.dmin));
+        (scales.map(|scale| d * f32::from(scale)), mins.map(|min| dmin * f32::from(min)))
     }
 
     /// The same by importance. Codes of scales that wrapped (`search.rs`) are bounded by `most`, for ggml bounds them
@@ -124,14 +179,44 @@ impl Scales {
         (stored, codes)
     }
 
-    fn recode(&self, nmax: u8, x: &[f32; 256], fits: &[Affine<32>; 8]) -> Codes {
-        let (scales, mins) = unpack(&self.codes);
-        let subs = x.as_chunks::<32>().0;
-        std::array::from_fn(|i| {
-            let scale = single(self.d) * f32::from(scales[i]);
-            let min = single(self.dmin) * f32::from(mins[i]);
-            fits[i].recode(nmax, &subs[i], scale, min)
+    /// `encode_weighted` of one to eight super-blocks, with the kernels of `simd`; `None` for what the scalar code must
+    /// decide.
+    pub fn encode_eight(
+        level: Level,
+        nmax: u8,
+        x: &[[f32; 256]],
+        importance: &[[f32; 256]],
+    ) -> [Option<(Scales, Codes)>; 8] {
+        let mut common = simd::SuperBlocks::<8>::new();
+        let sigmas = simd::sums_of_squares(x.as_flattened(), 256);
+        let fits: [Option<AffineLanes>; 4] = std::array::from_fn(|two| {
+            let blocks = 2 * two..x.len().min(2 * two + 2);
+            let mut weights = [[0.0; 256]; 2];
+            for (block, weights) in blocks.clone().zip(&mut weights) {
+                let sigma2 = 2.0 * sigmas[block] / 256.0;
+                simd::damped(level, &importance[block], &x[block], sigma2, weights);
+            }
+            let columns = simd::by_sub_block::<32>(level, x.get(blocks)?.as_flattened());
+            let weights = simd::by_sub_block(level, weights.as_flattened());
+            let fits = simd::qkx(level, nmax, &columns, &weights, &WEIGHTED);
+            common.put(2 * two, &fits, &simd::sums(level, &weights));
+            Some(fits)
+        });
+        let common = simd::qp(level, 63, &common);
+        std::array::from_fn(|block| {
+            let (x, fits, first) = (x.get(block)?, fits[block / 2].as_ref()?, block % 2 * 8);
+            let exact = common.are_exact(block) && fits.are_exact(first..first + 8);
+            let (d, scales) = common.scales(block);
+            let (dmin, mins) = common.mins(block);
+            let stored = Scales { d: half(d), dmin: half(dmin), codes: pack(&scales, &mins) };
+            exact.then(|| stored.with_codes(level, nmax, x, fits, first))
         })
+    }
+
+    fn recode(&self, nmax: u8, x: &[f32; 256], fits: &[Affine<32>; 8]) -> Codes {
+        let (scales, mins) = self.unpack();
+        let subs = x.as_chunks::<32>().0;
+        std::array::from_fn(|i| fits[i].recode(nmax, &subs[i], scales[i], mins[i]))
     }
 
     pub fn is_finite(&self) -> bool {

@@ -1,14 +1,17 @@
 //! Q5_K: a super-block of 256 elements of 5 bits with the scales of Q4_K; the fifth bits have a plane of their own.
 //! Specification: ggml `quantize_row_q5_K_ref`, `quantize_row_q5_K_impl`, `dequantize_row_q5_K`.
 
-use super::block::{Block, Importance, traits};
+use super::block::{Block, Importance, Row, encode_groups, traits};
 use super::planes::{pack_bits, pack_nibbles, unpack_bits, unpack_nibbles};
 use super::q4_k::{Codes, Scales};
 use super::search::{Candidates, Loss};
 use super::{DType, Traits};
+use crate::simd::Level;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub(super) const Q5_K: Traits = traits::<BlockQ5K, 256>(DType::Q5K, "q5_K", 13);
+
+const CANDIDATES: Candidates = Candidates { from: -0.5, step: 0.1, count: 15, loss: Loss::Squared };
 
 /// ```text
 /// byte  0   2      4        16         48                            176
@@ -35,12 +38,24 @@ impl Block<256> for BlockQ5K {
     }
 
     fn encode(x: &[f32; 256]) -> Self {
-        let candidates = Candidates { from: -0.5, step: 0.1, count: 15, loss: Loss::Squared };
-        Self::new(Scales::encode(31, x, &candidates))
+        Self::new(Scales::encode(31, x, &CANDIDATES))
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
+        let kernel =
+            |_, x: &[_]| Scales::encode_two(level, 31, x, &CANDIDATES).map(|found| found.map(Self::new));
+        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
         Self::new(Scales::encode_weighted(31, 63, x, importance))
+    }
+
+    fn encode_row(level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
+        let kernel = |first, x: &[_]| {
+            Scales::encode_eight(level, 31, x, &row.weights[first..]).map(|found| found.map(Self::new))
+        };
+        encode_groups(x, blocks, kernel, |i, x| Self::encode_weighted(x, &row.importance(i)));
     }
 
     fn is_finite(&self) -> bool {

@@ -1,10 +1,11 @@
 //! Q6_K: a super-block of 256 elements of 6 bits; each 16 of them have a signed scale of 8 bits.
 //! Specification: ggml `quantize_row_q6_K_ref`, `quantize_row_q6_K_impl`, `dequantize_row_q6_K`.
 
-use super::block::{Block, Importance, extreme, half, is_finite, single, traits};
+use super::block::{Block, Importance, Row, encode_groups, extreme, half, is_finite, single, traits};
 use super::planes::{pack_crumbs, pack_nibbles, unpack_crumbs, unpack_nibbles};
 use super::search::{EPS, Symmetric, make_qx_quants, nearest_int};
 use super::{DType, Traits};
+use crate::simd::{self, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -34,20 +35,47 @@ impl BlockQ6K {
         let (subs, weights) = (x.as_chunks::<16>().0, weights.map(|w| w.as_chunks::<16>().0));
         let fits: [Symmetric<16>; 16] =
             std::array::from_fn(|i| make_qx_quants(32, &subs[i], weights.map(|w| &w[i])));
-        let scales: [f32; 16] = std::array::from_fn(|i| fits[i].scale);
+        let Some(block) = Self::of_scales(std::array::from_fn(|i| fits[i].scale)) else {
+            return BlockQ6K::new_zeroed();
+        };
+        let scales = block.unpack();
+        let codes: [[u8; 16]; 16] = std::array::from_fn(|i| fits[i].recode(32, &subs[i], scales[i]));
+        block.with_codes(codes.as_flattened())
+    }
+
+    /// The same with the kernels of `simd`; `None` if the scalar code must decide.
+    fn encode_one(level: Level, x: &[f32; 256], weights: Option<&[f32; 256]>) -> Option<Self> {
+        let columns = simd::by_sub_block::<16>(level, x);
+        let weights = weights.map(|weights| simd::by_sub_block(level, weights));
+        let fits = simd::qx(level, 32, &columns, weights.as_ref());
+        if fits.exact != u16::MAX {
+            return None;
+        }
+        let Some(block) = Self::of_scales(fits.scale) else { return Some(BlockQ6K::new_zeroed()) };
+        let codes = simd::symmetric_codes::<16>(level, 32, x, &block.unpack(), Some(&fits));
+        Some(block.with_codes(&codes))
+    }
+
+    /// A block without codes; `None` if its scales count as zero.
+    fn of_scales(scales: [f32; 16]) -> Option<Self> {
         let max = extreme(&scales);
         if max.abs() < EPS {
-            return BlockQ6K::new_zeroed();
+            return None;
         }
         let iscale = -128.0 / max;
-        let d = half(1.0 / iscale);
         let scales = scales.map(|scale| nearest_int(iscale * scale).min(127) as i8);
-        let codes: [[u8; 16]; 16] =
-            std::array::from_fn(|i| fits[i].recode(32, &subs[i], single(d) * f32::from(scales[i])));
-        let codes = codes.as_flattened();
-        let mut ql = [0; 128];
-        pack_nibbles::<64>(codes, &mut ql);
-        BlockQ6K { ql, qh: pack_crumbs::<4>(codes), scales, d }
+        Some(BlockQ6K { scales, d: half(1.0 / iscale), ..BlockQ6K::new_zeroed() })
+    }
+
+    /// The scales as they are stored.
+    fn unpack(&self) -> [f32; 16] {
+        self.scales.map(|scale| single(self.d) * f32::from(scale))
+    }
+
+    fn with_codes(mut self, codes: &[u8]) -> Self {
+        pack_nibbles::<64>(codes, &mut self.ql);
+        self.qh = pack_crumbs::<4>(codes);
+        self
     }
 }
 
@@ -56,10 +84,10 @@ impl Block<256> for BlockQ6K {
         let mut codes = [0; 256];
         unpack_nibbles::<64>(&self.ql, &mut codes);
         unpack_crumbs::<4>(&self.qh, &mut codes);
+        let scales = self.unpack();
         for (i, (out, codes)) in out.chunks_exact_mut(16).zip(codes.chunks_exact(16)).enumerate() {
-            let scale = single(self.d) * f32::from(self.scales[i]);
             for (out, q) in out.iter_mut().zip(codes) {
-                *out = scale * f32::from(i16::from(*q) - 32);
+                *out = scales[i] * f32::from(i16::from(*q) - 32);
             }
         }
     }
@@ -70,6 +98,18 @@ impl Block<256> for BlockQ6K {
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
         Self::encode_by(x, Some(importance.weights))
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
+        let kernel = |_, x: &[[f32; 256]]| [x.first().and_then(|x| Self::encode_one(level, x, None))];
+        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
+    }
+
+    fn encode_row(level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
+        let kernel = |first: usize, x: &[[f32; 256]]| {
+            [x.first().and_then(|x| Self::encode_one(level, x, row.weights.get(first)))]
+        };
+        encode_groups(x, blocks, kernel, |i, x| Self::encode_weighted(x, &row.importance(i)));
     }
 
     fn is_finite(&self) -> bool {

@@ -4,6 +4,7 @@
 //! Specification: ggml `make_qx_quants`, `make_q3_quants`, `make_qkx2_quants`, `make_qkx3_quants`, `make_qp_quants`.
 
 use super::block::{extreme, largest};
+pub(super) use crate::simd::{Candidates, Loss};
 
 /// Below this magnitude a block counts as zero (`GROUP_MAX_EPS`).
 pub(super) const EPS: f32 = 1e-15;
@@ -40,31 +41,6 @@ impl<const N: usize> Affine<N> {
             return self.codes;
         }
         x.map(|x| nearest_int((x + min) / scale).clamp(0, i32::from(nmax)) as u8)
-    }
-}
-
-/// The candidates of an affine search: `count + 1` inverse scales in equal steps, each `(from + step * i + nmax)`
-/// over the range of the values.
-pub(super) struct Candidates {
-    pub from: f32,
-    pub step: f32,
-    pub count: u8,
-    /// What is minimised is the weighted sum of these of the differences.
-    pub loss: Loss,
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Loss {
-    Absolute,
-    Squared,
-}
-
-impl Loss {
-    fn of(self, difference: f32) -> f32 {
-        match self {
-            Loss::Absolute => difference.abs(),
-            Loss::Squared => difference * difference,
-        }
     }
 }
 
@@ -234,7 +210,12 @@ pub(super) fn make_qkx2_quants<const N: usize>(
     let error_of = |scale: f32, min: f32, codes: &[u8; N]| {
         let mut sum = 0.0;
         for i in 0..N {
-            sum += weights[i] * candidates.loss.of(scale * f32::from(codes[i]) + min - x[i]);
+            let difference = scale * f32::from(codes[i]) + min - x[i];
+            sum += weights[i]
+                * match candidates.loss {
+                    Loss::Absolute => difference.abs(),
+                    Loss::Squared => difference * difference,
+                };
         }
         sum
     };
@@ -257,9 +238,12 @@ pub(super) fn make_qkx2_quants<const N: usize>(
 
 /// `make_qkx2_quants` as ggml calls it with importance weights.
 pub(super) fn make_qkx3_quants<const N: usize>(nmax: u8, x: &[f32; N], weights: &[f32; N]) -> Affine<N> {
-    let candidates = Candidates { from: -0.9, step: 0.05, count: 36, loss: Loss::Squared };
-    make_qkx2_quants(nmax, x, weights, &candidates)
+    make_qkx2_quants(nmax, x, weights, &WEIGHTED)
 }
+
+/// The candidates of ggml's `make_qkx3_quants` calls, all of them.
+pub(super) const WEIGHTED: Candidates =
+    Candidates { from: -0.9, step: 0.05, count: 36, loss: Loss::Squared };
 
 /// The sums of a regression that do not depend on the codes.
 struct Totals {

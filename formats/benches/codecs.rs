@@ -1,0 +1,138 @@
+//! How fast the codecs are on one thread: `cargo bench -p ggraft-formats`, with a part of a name to choose.
+//! With `GGRAFT_LLAMA_CPP` set, a table follows that compares them with llama.cpp in this very process, round by round
+//! in turn, so that what else the machine does slows both: medians of the rounds. See README.md.
+
+#[path = "../../tests/peer/mod.rs"]
+mod peer;
+// The tests use more of it.
+#[allow(dead_code)]
+#[path = "../../tests/support/rng.rs"]
+mod rng;
+#[path = "../../tests/support/weights.rs"]
+mod weights;
+
+use criterion::{Criterion, Throughput};
+use ggraft_formats::DType;
+use peer::{Peer, peer};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+use weights::{Importance, Kind};
+
+const ROW: usize = 4096;
+const WEIGHTS: usize = 32 * ROW;
+
+/// One thing to measure.
+struct Case {
+    dtype: DType,
+    what: What,
+    weights: Vec<f32>,
+    columns: Option<Vec<f32>>,
+    blocks: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum What {
+    Plain,
+    Imatrix,
+    Decode,
+}
+
+impl Case {
+    fn new(dtype: DType, what: What) -> Case {
+        let importance = if what == What::Imatrix { Importance::Measured } else { Importance::Plain };
+        let mut case = Case {
+            dtype,
+            what,
+            weights: Kind::Bf16Gaussian.weights(WEIGHTS / ROW, ROW),
+            columns: importance.weights(ROW),
+            blocks: vec![0; WEIGHTS / dtype.block() * dtype.traits().bytes],
+        };
+        if let (What::Decode, Some(encode)) = (what, dtype.traits().encode) {
+            encode(&case.weights, ROW, None, &mut case.blocks);
+        }
+        case
+    }
+
+    fn all() -> impl Iterator<Item = Case> {
+        let codecs = DType::all().filter(|d| d.traits().encode.is_some());
+        codecs.flat_map(|d| [What::Plain, What::Imatrix, What::Decode].map(|what| Case::new(d, what)))
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.dtype, format!("{:?}", self.what).to_lowercase())
+    }
+
+    fn ours(&mut self) {
+        let traits = self.dtype.traits();
+        match (self.what, traits.encode, traits.decode) {
+            (What::Decode, _, Some(decode)) => decode(&self.blocks, &mut self.weights),
+            (_, Some(encode), _) => encode(&self.weights, ROW, self.columns.as_deref(), &mut self.blocks),
+            _ => {}
+        }
+        black_box((&self.weights, &self.blocks));
+    }
+
+    fn theirs(&mut self, peer: &Peer) {
+        let columns = self.columns.as_deref();
+        match self.what {
+            What::Decode => self.weights = peer.dequantize(self.dtype, &self.blocks),
+            _ => peer.quantize_into(self.dtype, &self.weights, ROW, columns, &mut self.blocks),
+        }
+        black_box((&self.weights, &self.blocks));
+    }
+
+    /// The median rates of both, in weights a second, and the median of the ratios of the rounds.
+    fn compare(&mut self, peer: &Peer) -> (f64, f64, f64) {
+        const ROUNDS: usize = 25;
+        const ROUND: Duration = Duration::from_millis(8);
+        let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let a = rate(ROUND, || self.ours());
+            let b = rate(ROUND, || self.theirs(peer));
+            ours.push(a);
+            theirs.push(b);
+            ratios.push(a / b);
+        }
+        (median(ours), median(theirs), median(ratios))
+    }
+}
+
+/// Weights a second, over at least `time` and one run.
+fn rate(time: Duration, mut run: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    for runs in 1.. {
+        run();
+        let elapsed = start.elapsed();
+        if elapsed >= time {
+            return (runs * WEIGHTS) as f64 / elapsed.as_secs_f64();
+        }
+    }
+    0.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn table(filter: &str) {
+    let Some(peer) = peer() else { return };
+    println!("\n| codec | Mweights/s | llama.cpp | ratio |\n|---|---|---|---|");
+    for mut case in Case::all().filter(|case| format!("ratio/{}", case.name()).contains(filter)) {
+        let (ours, theirs, ratio) = case.compare(peer);
+        println!("| {} | {:.0} | {:.1} | {ratio:.1} |", case.name(), ours / 1e6, theirs / 1e6);
+    }
+}
+
+fn main() {
+    let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
+    let mut criterion = Criterion::default().configure_from_args();
+    for mut case in Case::all() {
+        let mut group = criterion.benchmark_group("codecs");
+        group.throughput(Throughput::Elements(WEIGHTS as u64));
+        group.bench_function(case.name(), |b| b.iter(|| case.ours()));
+        group.finish();
+    }
+    criterion.final_summary();
+    table(&filter);
+}

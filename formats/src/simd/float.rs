@@ -1,0 +1,75 @@
+//! f32 to f16 and bf16, rounded to the nearest, ties to even: `quant/float.rs`.
+
+use super::{LANES, Lanes, Level};
+use fearless_simd::{Simd, dispatch, f32x16, i32x16, prelude::*};
+
+/// `src` as f16, little-endian; NaN becomes the quiet NaN `sign | 0x7e00`.
+pub fn to_f16(level: Level, src: &[f32], dst: &mut [u8]) {
+    dispatch!(level, simd => convert(simd, src, dst, f16_bits));
+}
+
+/// `src` as bf16, little-endian; NaN keeps its upper bits and is made quiet.
+pub fn to_bf16(level: Level, src: &[f32], dst: &mut [u8]) {
+    dispatch!(level, simd => convert(simd, src, dst, bf16_bits));
+}
+
+/// Sixteen f32 as f16 bits.
+pub fn halves(level: Level, x: &Lanes) -> [u16; LANES] {
+    let mut bytes = [0; 2 * LANES];
+    to_f16(level, x, &mut bytes);
+    std::array::from_fn(|i| u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]))
+}
+
+#[inline(always)]
+fn convert<S: Simd>(simd: S, src: &[f32], dst: &mut [u8], bits: impl Fn(f32x16<S>) -> i32x16<S>) {
+    let (src, rest) = src.as_chunks::<LANES>();
+    let (dst, left) = dst.as_chunks_mut::<{ 2 * LANES }>();
+    for (x, out) in src.iter().zip(dst) {
+        *out = bytes(bits(f32x16::load_array_ref(simd, x)));
+    }
+    let mut x = [0.0; LANES];
+    for (x, rest) in x.iter_mut().zip(rest) {
+        *x = *rest;
+    }
+    for (out, byte) in left.iter_mut().zip(bytes(bits(f32x16::load_array_ref(simd, &x)))) {
+        *out = byte;
+    }
+}
+
+#[inline(always)]
+fn bytes<S: Simd>(bits: i32x16<S>) -> [u8; 2 * LANES] {
+    let mut bytes = [0; 2 * LANES];
+    for (bytes, bits) in bytes.as_chunks_mut().0.iter_mut().zip(bits.to_array()) {
+        *bytes = (bits as u16).to_le_bytes();
+    }
+    bytes
+}
+
+#[inline(always)]
+fn f16_bits<S: Simd>(x: f32x16<S>) -> i32x16<S> {
+    /// The least normal f16, the first f32 that rounds to infinity, and infinity, as the bits of an f32.
+    const NORMAL: i32 = 113 << 23;
+    const OVERFLOW: i32 = 0x477f_f000;
+    const INFINITE: i32 = 255 << 23;
+    let simd = x.token();
+    let constant = |bits| i32x16::splat(simd, bits);
+    let all: i32x16<S> = x.bitcast();
+    let magnitude = all & 0x7fff_ffff;
+    // The addition rounds off what the exponents differ by and 13 bits of the mantissa, the rest stays.
+    let odd = (magnitude >> 13) & 1;
+    let normal = (magnitude + odd + (0xfff - (112 << 23))) >> 13;
+    // One half has the last bit where the last one of a subnormal f16 is.
+    let shifted: i32x16<S> = (x.abs() + 0.5).bitcast();
+    let subnormal = shifted - (126 << 23);
+    let finite = magnitude.simd_lt(NORMAL).select(subnormal, normal);
+    let special = magnitude.simd_gt(INFINITE).select(constant(0x7e00), constant(0x7c00));
+    magnitude.simd_ge(OVERFLOW).select(special, finite) | ((all >> 16) & 0x8000)
+}
+
+#[inline(always)]
+fn bf16_bits<S: Simd>(x: f32x16<S>) -> i32x16<S> {
+    let bits: i32x16<S> = x.bitcast();
+    let odd = (bits >> 16) & 1;
+    let nan = (bits & 0x7fff_ffff).simd_gt(255 << 23);
+    nan.select((bits >> 16) | 64, (bits + odd + 0x7fff) >> 16)
+}

@@ -1,0 +1,68 @@
+//! The kernels of the block codecs: the searches and roundings of `quant`, sixteen sub-blocks at a time. A lane is a
+//! sub-block and does what the scalar code does, in its order, so that every byte stays the same; where a lane meets
+//! numbers for which that is not certain it says so, and the scalar code decides.
+//! The instructions are chosen at run time, from the CPU. Serves `quant`; knows plain arrays only.
+//! Rules: no fused multiply-add, no sums across lanes, no `min` or `max` where NaN or the sign of zero matters.
+
+pub use fearless_simd::Level;
+use std::cell::Cell;
+
+mod affine;
+mod blocks;
+mod float;
+mod layout;
+mod positive;
+mod symmetric;
+
+pub(crate) use affine::{AffineLanes, Candidates, Loss, affine_codes, qkx};
+pub(crate) use blocks::{affine_blocks, rounded_blocks, symmetric_blocks};
+pub(crate) use float::{halves, to_bf16, to_f16};
+pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, sums, sums_of_squares};
+pub(crate) use positive::{SuperBlocks, qp};
+pub(crate) use symmetric::{fit_codes, q3, qx, symmetric_codes};
+
+/// Sub-blocks that are worked on at once: one AVX-512 register, two of AVX2, four of SSE or NEON.
+pub(crate) const LANES: usize = 16;
+
+/// One number of each of the sub-blocks.
+pub(crate) type Lanes = [f32; LANES];
+
+/// The elements of the sub-blocks: the first of each, the second of each, and so on.
+pub(crate) type Columns<const N: usize> = [Lanes; N];
+
+/// Below this magnitude rounding by the addition of 1.5 * 2^23, as the scalar code rounds, is rounding to the
+/// nearest integer.
+const ROUNDS: f32 = 4194303.0;
+
+thread_local! {
+    static FORCED: Cell<Option<Option<Level>>> = const { Cell::new(None) };
+}
+
+/// The instructions to encode with: the best that the CPU has, unless `at` says otherwise; `None` is the scalar code.
+pub(crate) fn level() -> Option<Level> {
+    FORCED.get().unwrap_or_else(|| Some(Level::new()))
+}
+
+/// Runs `call` with the codecs of this thread bound to a level, or to the scalar code. For tests and benchmarks: the
+/// bytes are the same.
+pub fn at<T>(level: Option<Level>, call: impl FnOnce() -> T) -> T {
+    let before = FORCED.replace(Some(level));
+    let result = call();
+    FORCED.set(before);
+    result
+}
+
+/// The levels that this CPU has, the scalar code first.
+pub fn levels() -> Vec<Option<Level>> {
+    let best = Level::new();
+    #[cfg(target_arch = "x86_64")]
+    let lower = [
+        best.as_sse2().map(Level::Sse2),
+        best.as_sse4_2().map(Level::Sse4_2),
+        best.as_avx2().map(Level::Avx2),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let lower = [];
+    let lower = lower.into_iter().flatten().filter(|level| format!("{level:?}") != format!("{best:?}"));
+    [None].into_iter().chain(lower.map(Some)).chain([Some(best)]).collect()
+}

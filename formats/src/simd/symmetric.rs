@@ -1,0 +1,245 @@
+//! The searches for a scale of signed codes, of sixteen sub-blocks at once: `quant/search.rs`, `make_qx_quants` and
+//! `make_q3_quants`.
+
+use super::layout::{load, nearest, nearest_codes};
+use super::{Columns, LANES, Lanes, Level};
+use fearless_simd::{Simd, dispatch, f32x16, mask32x16, prelude::*};
+
+/// Below this magnitude a block counts as zero (`GROUP_MAX_EPS`).
+const EPS: f32 = 1e-15;
+
+/// The best fit of each sub-block.
+pub struct SymmetricLanes {
+    pub scale: Lanes,
+    /// The codes of the fit are `iscale * x`, rounded and bounded, plus `nmax`.
+    iscale: Lanes,
+    /// Bit `i` tells that lane `i` counts as zero: its codes are 0.
+    nil: u16,
+    /// Bit `i` tells that lane `i` is certain to be what the scalar search finds.
+    pub exact: u16,
+}
+
+/// `make_qx_quants` of sixteen sub-blocks.
+pub fn qx<const N: usize>(
+    level: Level,
+    nmax: u8,
+    x: &Columns<N>,
+    weights: Option<&Columns<N>>,
+) -> SymmetricLanes {
+    dispatch!(level, simd => search::<_, N>(simd, nmax, x, weights))
+}
+
+/// How many candidates are tried at once: their sums do not wait for each other.
+const ABREAST: usize = 3;
+
+#[inline(always)]
+fn search<S: Simd, const N: usize>(
+    simd: S,
+    nmax: u8,
+    x: &Columns<N>,
+    weights: Option<&Columns<N>>,
+) -> SymmetricLanes {
+    let zero = f32x16::splat(simd, 0.0);
+    let n = f32::from(nmax);
+    let (max, nil) = extreme(simd, x);
+    let (mut w, mut wx) = ([zero; N], [zero; N]);
+    for i in 0..N {
+        let x = load(simd, &x[i]);
+        w[i] = weights.map_or(x * x, |w| load(simd, &w[i]));
+        wx[i] = w[i] * x;
+    }
+    let mut iscale = f32x16::splat(simd, -n) / max;
+    let [(sumlx, suml2)] = sums(simd, n, x, &w, &wx, [iscale]);
+    // A NaN or an infinity among the elements shows here.
+    let exact = sumlx.simd_eq(sumlx) & max.abs().simd_le(f32::MAX);
+    let mut scale = suml2.simd_eq(zero).select(zero, sumlx / suml2);
+    let mut best = scale * sumlx;
+    const STEPS: [[i8; ABREAST]; 6] =
+        [[-9, -8, -7], [-6, -5, -4], [-3, -2, -1], [1, 2, 3], [4, 5, 6], [7, 8, 9]];
+    for steps in STEPS {
+        let trials = steps.map(|step| f32x16::splat(simd, -(n + 0.1 * f32::from(step))) / max);
+        let found = sums(simd, n, x, &w, &wx, trials);
+        for k in 0..ABREAST {
+            let (sumlx, suml2) = found[k];
+            let better = suml2.simd_gt(zero) & (sumlx * sumlx).simd_gt(best * suml2);
+            scale = better.select(sumlx / suml2, scale);
+            best = better.select(scale * sumlx, best);
+            iscale = better.select(trials[k], iscale);
+        }
+    }
+    SymmetricLanes {
+        scale: nil.select(zero, scale).to_array(),
+        iscale: nil.select(zero, iscale).to_array(),
+        nil: nil.to_bitmask() as u16,
+        exact: (exact | nil).to_bitmask() as u16,
+    }
+}
+
+/// The element of largest magnitude, the first of equals, and whether it counts as zero; it is then 1.
+#[inline(always)]
+fn extreme<S: Simd, const N: usize>(simd: S, x: &Columns<N>) -> (f32x16<S>, mask32x16<S>) {
+    let mut extreme = f32x16::splat(simd, 0.0);
+    for x in x {
+        let x = load(simd, x);
+        extreme = x.abs().simd_gt(extreme.abs()).select(x, extreme);
+    }
+    let nil = extreme.abs().simd_lt(EPS);
+    (nil.select(f32x16::splat(simd, 1.0), extreme), nil)
+}
+
+#[inline(always)]
+fn sums<S: Simd, const N: usize, const K: usize>(
+    simd: S,
+    n: f32,
+    x: &Columns<N>,
+    w: &[f32x16<S>; N],
+    wx: &[f32x16<S>; N],
+    iscales: [f32x16<S>; K],
+) -> [(f32x16<S>, f32x16<S>); K] {
+    let zero = f32x16::splat(simd, 0.0);
+    let (least, most) = (f32x16::splat(simd, -n), f32x16::splat(simd, n - 1.0));
+    let mut sums = [(zero, zero); K];
+    for i in 0..N {
+        let x = load(simd, &x[i]);
+        for k in 0..K {
+            let l = (iscales[k] * x).round_ties_even().max(least).min(most);
+            sums[k].0 += wx[i] * l;
+            sums[k].1 += w[i] * l * l;
+        }
+    }
+    sums
+}
+
+/// The scales of `make_q3_quants` of `K` times sixteen sub-blocks. Each step waits for the one before it, so that there
+/// is time for several of them.
+pub fn q3<const N: usize, const K: usize>(level: Level, nmax: u8, x: &[Columns<N>; K]) -> [Lanes; K] {
+    dispatch!(level, simd => descend::<_, N, K>(simd, nmax, x))
+}
+
+#[inline(always)]
+fn descend<S: Simd, const N: usize, const K: usize>(simd: S, nmax: u8, x: &[Columns<N>; K]) -> [Lanes; K] {
+    let mut fits = [Descent::<S, N>::nil(simd); K];
+    for (fit, x) in fits.iter_mut().zip(x) {
+        fit.start(simd, nmax, x);
+    }
+    for _ in 0..5 {
+        let mut changed = mask32x16::splat(simd, false);
+        for i in 0..N {
+            for (fit, x) in fits.iter_mut().zip(x) {
+                changed = changed | fit.step(nmax, load(simd, &x[i]), i);
+            }
+        }
+        if changed.all_false() {
+            break;
+        }
+    }
+    fits.map(|fit| fit.scale().to_array())
+}
+
+/// The state of `descend` of `quant/search.rs`.
+#[derive(Clone, Copy)]
+struct Descent<S: Simd, const N: usize> {
+    sumlx: f32x16<S>,
+    suml2: f32x16<S>,
+    codes: [f32x16<S>; N],
+    nil: mask32x16<S>,
+}
+
+impl<S: Simd, const N: usize> Descent<S, N> {
+    #[inline(always)]
+    fn nil(simd: S) -> Self {
+        let zero = f32x16::splat(simd, 0.0);
+        Descent { sumlx: zero, suml2: zero, codes: [zero; N], nil: mask32x16::splat(simd, true) }
+    }
+
+    #[inline(always)]
+    fn start(&mut self, simd: S, nmax: u8, x: &Columns<N>) {
+        let (max, nil) = extreme(simd, x);
+        let iscale = f32x16::splat(simd, -f32::from(nmax)) / max;
+        for i in 0..N {
+            let x = load(simd, &x[i]);
+            let l = signed(iscale * x, nmax);
+            let w = x * x;
+            self.sumlx += w * x * l;
+            self.suml2 += w * l * l;
+            self.codes[i] = l;
+        }
+        self.nil = nil;
+    }
+
+    /// Gives element `i` its best code; tells where that is another.
+    #[inline(always)]
+    fn step(&mut self, nmax: u8, x: f32x16<S>, i: usize) -> mask32x16<S> {
+        let old = self.codes[i];
+        let w = x * x;
+        let slx = self.sumlx - w * x * old;
+        let sl2 = self.suml2 - w * old * old;
+        let l = signed(x * sl2 / slx, nmax);
+        let (new_slx, new_sl2) = (slx + w * x * l, sl2 + w * l * l);
+        let better = slx.simd_gt(0.0)
+            & !l.simd_eq(old)
+            & new_sl2.simd_gt(0.0)
+            & (new_slx * new_slx * self.suml2).simd_gt(self.sumlx * self.sumlx * new_sl2);
+        self.codes[i] = better.select(l, old);
+        self.sumlx = better.select(new_slx, self.sumlx);
+        self.suml2 = better.select(new_sl2, self.suml2);
+        better
+    }
+
+    #[inline(always)]
+    fn scale(self) -> f32x16<S> {
+        let zero = f32x16::splat(self.sumlx.token(), 0.0);
+        (!self.nil & self.suml2.simd_gt(0.0)).select(self.sumlx / self.suml2, zero)
+    }
+}
+
+/// The nearest code from `-nmax` to `nmax - 1`.
+#[inline(always)]
+fn signed<S: Simd>(x: f32x16<S>, nmax: u8) -> f32x16<S> {
+    nearest(x, -i32::from(nmax), i32::from(nmax) - 1)
+}
+
+/// The codes of the 256 elements of `x`, sub-blocks of `N` end to end, at the scales as they are stored. Where one is 0
+/// and so says nothing, they are those of the fit, if there is one.
+pub fn symmetric_codes<const N: usize>(
+    level: Level,
+    nmax: u8,
+    x: &[f32; 256],
+    scales: &Lanes,
+    fits: Option<&SymmetricLanes>,
+) -> [u8; 256] {
+    let mut out = [0; 256];
+    if let Some(fits) = fits.filter(|_| scales.contains(&0.0)) {
+        fit_codes::<N>(level, nmax, x, fits, &mut out);
+    }
+    dispatch!(level, simd => recode::<_, N>(simd, nmax, x, scales, &mut out));
+    out
+}
+
+#[inline(always)]
+fn recode<S: Simd, const N: usize>(simd: S, nmax: u8, x: &[f32], scales: &Lanes, out: &mut [u8]) {
+    let (least, most) = (-i32::from(nmax), i32::from(nmax) - 1);
+    let subs = x.as_chunks::<N>().0.iter().zip(out.as_chunks_mut::<N>().0);
+    for ((x, out), scale) in subs.zip(scales).filter(|(_, scale)| **scale != 0.0) {
+        for (x, out) in x.as_chunks().0.iter().zip(out.as_chunks_mut::<LANES>().0) {
+            *out = nearest_codes(load(simd, x) / *scale, least, most);
+        }
+    }
+}
+
+/// The codes of a fit.
+pub fn fit_codes<const N: usize>(level: Level, nmax: u8, x: &[f32], fits: &SymmetricLanes, out: &mut [u8]) {
+    dispatch!(level, simd => code::<_, N>(simd, nmax, x, fits, out));
+}
+
+#[inline(always)]
+fn code<S: Simd, const N: usize>(simd: S, nmax: u8, x: &[f32], fits: &SymmetricLanes, out: &mut [u8]) {
+    let subs = x.as_chunks::<N>().0.iter().zip(out.as_chunks_mut::<N>().0);
+    for (lane, (x, out)) in subs.enumerate() {
+        let n = i32::from(nmax);
+        for (x, out) in x.as_chunks().0.iter().zip(out.as_chunks_mut::<LANES>().0) {
+            let codes = nearest_codes(load(simd, x) * fits.iscale[lane], -n, n - 1);
+            *out = if fits.nil >> lane & 1 == 1 { [0; LANES] } else { codes };
+        }
+    }
+}
