@@ -9,6 +9,7 @@ mod mergekit;
 mod mixture;
 mod read;
 mod setting;
+mod spread;
 mod walk;
 mod word;
 mod yaml;

@@ -41,8 +41,7 @@ impl BlockQ2K {
         let subs = x.as_chunks::<16>().0;
         let mut block = BlockQ2K { scales, qs: [0; 64], d, dmin };
         let (scales, mins) = block.unpack();
-        let codes: [[u8; 16]; 16] =
-            std::array::from_fn(|i| fits[i].recode(3, &subs[i], scales[i], mins[i]));
+        let codes: [[u8; 16]; 16] = std::array::from_fn(|i| fits[i].recode(3, &subs[i], scales[i], mins[i]));
         block.qs = pack_crumbs::<0>(codes.as_flattened());
         block
     }
@@ -119,7 +118,12 @@ impl Block<256> for BlockQ2K {
     }
 
     fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
-        encode_groups(x, blocks, |_, x: &[_]| [x.first().and_then(|x| Self::encode_one(level, x))], |_, x| Self::encode(x));
+        encode_groups(
+            x,
+            blocks,
+            |_, x: &[_]| [x.first().and_then(|x| Self::encode_one(level, x))],
+            |_, x| Self::encode(x),
+        );
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {

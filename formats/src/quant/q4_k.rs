@@ -148,7 +148,15 @@ impl Scales {
     ) -> (Scales, Codes) {
         let mut codes = [[0; 32]; 8];
         let stored = self.unpack();
-        simd::affine_codes::<32>(level, nmax, x, (&stored.0, &stored.1), fits, first, codes.as_flattened_mut());
+        simd::affine_codes::<32>(
+            level,
+            nmax,
+            x,
+            (&stored.0, &stored.1),
+            fits,
+            first,
+            codes.as_flattened_mut(),
+        );
         (self, codes)
     }
 

@@ -1,9 +1,7 @@
 //! Q8_0: 32 elements of 8 bits under one scale.
 //! Specification: ggml `quantize_row_q8_0_ref`, `dequantize_row_q8_0`; importance weights are ignored.
 
-use super::block::{
-    Block, Row, encode_groups, extreme, half, inverse, is_finite, single, traits, truncate,
-};
+use super::block::{Block, Row, encode_groups, extreme, half, inverse, is_finite, single, traits, truncate};
 use super::{DType, Traits};
 use crate::simd::{self, LANES, Level};
 use zerocopy::little_endian::U16;

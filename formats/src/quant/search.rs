@@ -242,8 +242,7 @@ pub(super) fn make_qkx3_quants<const N: usize>(nmax: u8, x: &[f32; N], weights: 
 }
 
 /// The candidates of ggml's `make_qkx3_quants` calls, all of them.
-pub(super) const WEIGHTED: Candidates =
-    Candidates { from: -0.9, step: 0.05, count: 36, loss: Loss::Squared };
+pub(super) const WEIGHTED: Candidates = Candidates { from: -0.9, step: 0.05, count: 36, loss: Loss::Squared };
 
 /// The sums of a regression that do not depend on the codes.
 struct Totals {
