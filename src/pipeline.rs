@@ -3,10 +3,11 @@
 
 use crate::arch;
 use crate::ftype::{self, Ftype};
-use crate::merge::{Fate, Graft, Method, Vector, Verdict};
+use crate::merge::{Fate, Graft, Method, Summary, Vector, Verdict, VocabularyChoices};
 use ggraft_formats::gguf::{self, Layout, Output, Watch};
 use ggraft_formats::{DType, Error, Input, Kind, Model, Result, Shape};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A model that has been opened and speaks GGUF, and what was noticed on the way.
 pub struct Loaded {
@@ -47,6 +48,8 @@ pub struct Plan {
     /// Bytes of the file.
     pub total: u64,
     pub notes: Vec<String>,
+    /// What a merge makes of the tokens.
+    pub vocabulary: Option<Arc<Summary>>,
 }
 
 /// Opens `path`; a checkpoint is adopted into GGUF's names and metadata.
@@ -74,8 +77,9 @@ pub fn graft(
     vectors: &[Vector],
     method: &'static Method,
     allow_mismatch: bool,
+    vocabulary: &VocabularyChoices,
 ) -> Result<Grafted> {
-    let mut graft = Graft::new(onto.model, vectors, method, allow_mismatch)?;
+    let mut graft = Graft::new(onto.model, vectors, method, allow_mismatch, vocabulary)?;
     graft.notes.splice(0..0, onto.notes);
     Ok(Grafted { graft, is_gguf: onto.is_gguf })
 }
@@ -96,7 +100,9 @@ impl Grafted {
             for target in targets {
                 let model = self.graft.model(weights)?;
                 let merged = Loaded { model, notes: self.graft.notes.clone(), is_gguf: self.is_gguf };
-                plans.push(assign(merged, sources.clone(), Some(self.graft.verdicts()), target)?);
+                let mut plan = assign(merged, sources.clone(), Some(self.graft.verdicts()), target)?;
+                plan.vocabulary = Some(Arc::clone(&self.graft.vocabulary));
+                plans.push(plan);
             }
         }
         Ok(plans)
@@ -139,7 +145,7 @@ fn assign(input: Loaded, sources: Vec<DType>, verdicts: Option<&[Verdict]>, targ
     model.tensors = tensors;
     ftype::stamp(&mut model.metadata, target.ftype);
     let total = Layout::plan(&model)?.total();
-    Ok(Plan { model, steps, ftype: target.ftype, total, notes: input.notes })
+    Ok(Plan { model, steps, ftype: target.ftype, total, notes: input.notes, vocabulary: None })
 }
 
 /// Quantizing what is quantized already adds its error to the old one; going to plain floats adds none.

@@ -99,7 +99,7 @@ impl Case {
             gguf
         });
         let [cp, chat, base] = parents.each_ref().map(|path| read(path));
-        for tensor in read(&out).tensors.iter().filter(|t| !KEPT.contains(&t.name.as_str())) {
+        for tensor in &read(&out).tensors {
             let values = |model: &Model| {
                 let found = model.tensors.iter().find(|t| t.name == tensor.name).unwrap();
                 decode(found)
@@ -137,11 +137,9 @@ impl Case {
     }
 }
 
-/// The options that say what mergekit does with embeddings: rows of shared tokens get the vector.
-const SHARED: [&str; 0] = [];
-
-/// Tensors with a row for each token, which mergekit merges by token.
-const KEPT: [&str; 2] = ["token_embd.weight", "output.weight"];
+/// The options that say what mergekit does with embeddings: the rows of shared tokens get the vector, and nothing else
+/// happens to any row.
+const SHARED: [&str; 5] = ["--embeddings", "shared", "--baseless-tokens", "lerp", "--no-auto-copy"];
 
 fn read(path: &str) -> Model {
     match open(Path::new(path)).unwrap() {

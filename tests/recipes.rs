@@ -6,7 +6,8 @@ mod run;
 
 use ggraft::ftype::FTYPES;
 use ggraft::merge::METHODS;
-use ggraft::recipe::{Allow, Choice, Mixture, Recipe, Vector};
+use ggraft::recipe::{Allow, Choice, Mixture, Recipe, Vector, Vocabulary};
+use ggraft::vocab::plan::{Baseless, Embeddings};
 use ggraft_formats::DType;
 use proptest::collection::vec;
 use proptest::option;
@@ -85,13 +86,28 @@ fn mixture() -> impl Strategy<Value = Mixture> {
     })
 }
 
+fn vocabulary() -> impl Strategy<Value = Vocabulary> {
+    let embeddings = proptest::sample::select(Embeddings::ALL.to_vec());
+    let baseless = proptest::sample::select(Baseless::ALL.to_vec());
+    (embeddings, baseless, vec(text(), 0..3), any::<[bool; 2]>(), option::of(path())).prop_map(
+        |(embeddings, baseless, copy_tokens, flags, chat_template)| Vocabulary {
+            embeddings: Choice(embeddings),
+            baseless_tokens: Choice(baseless),
+            copy_tokens,
+            no_auto_copy: flags[0],
+            add_chat_tokens: flags[1],
+            chat_template,
+        },
+    )
+}
+
 fn recipe() -> impl Strategy<Value = Recipe> {
     let methods: Vec<_> = METHODS.iter().map(Choice).collect();
     let types: Vec<_> = FTYPES.iter().map(Choice).collect();
     let outputs = (vec(proptest::sample::select(types), 0..4), option::of(path()), option::of(text()));
     let models = (path(), vectors(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
-    (models, outputs, any::<[bool; 3]>(), mixture()).prop_map(
-        |((onto, vectors, method, layers), (types, output, pre), allow, mixture)| Recipe {
+    (models, outputs, any::<[bool; 3]>(), mixture(), vocabulary()).prop_map(
+        |((onto, vectors, method, layers), (types, output, pre), allow, mixture, vocabulary)| Recipe {
             onto,
             vectors,
             method,
@@ -99,6 +115,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
             output,
             pre,
             layers,
+            vocabulary,
             allow: Allow { mismatch: allow[0], unrelated: allow[1], quantized_vector: allow[2] },
             mixture,
         },
@@ -245,7 +262,7 @@ fn bad_recipes_are_refused_by_line_and_key() {
         ),
         (
             more("pure: true\n"),
-            "line 5: pure: there is no such key: expected one of onto, vectors, method, types, output, pre, layers, allow, mixture",
+            "line 5: pure: there is no such key: expected one of onto, vectors, method, types, output, pre, layers, vocabulary, allow, mixture",
         ),
         (
             more("mixture:\n  pure: 1\n"),

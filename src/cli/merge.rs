@@ -4,7 +4,7 @@ use super::options::{self, Output};
 use crate::ftype::Ftype;
 use crate::merge::{CHAT_VECTOR, Vector};
 use crate::pipeline::{self, Plan};
-use crate::recipe::{self, Allow, Choice, Mixture, Recipe};
+use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Vocabulary};
 use crate::{arch, report};
 use ggraft_formats::{Error, Kind, Result};
 use std::io::Write;
@@ -14,13 +14,15 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A recipe as --emit-recipe writes it, or mergekit's YAML, instead of the options that say what is merged
-    #[arg(value_name = "RECIPE", conflicts_with_all = ["Models", "Allow", "Mixture"])]
+    #[arg(value_name = "RECIPE", conflicts_with_all = ["Models", "Vocabulary", "Allow", "Mixture"])]
     recipe: Option<PathBuf>,
     #[command(flatten)]
     models: Models,
     /// Output type: Q4_K_M, Q8_0, F16, …; several, as Q4_K_M,Q8_0, give an output each
     #[arg(long = "type", value_name = "TYPE", required_unless_present = "recipe", value_delimiter = ',')]
     types: Vec<Choice<&'static Ftype>>,
+    #[command(flatten)]
+    vocabulary: Vocabulary,
     #[command(flatten)]
     allow: Allow,
     #[command(flatten)]
@@ -109,6 +111,7 @@ fn typed(args: &mut Args) -> Result<Recipe> {
         output: args.output.output.take(),
         pre: models.pre.take(),
         layers: None,
+        vocabulary: take(&mut args.vocabulary),
         allow: take(&mut args.allow),
         mixture: take(&mut args.mixture),
     })
@@ -152,7 +155,8 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Res
     }
     let weights = recipe.weights();
     let targets: Vec<_> = recipe.types.iter().map(|ftype| recipe.mixture.target(ftype.0)).collect();
-    let grafted = pipeline::graft(onto, &vectors, recipe.method.0, recipe.allow.mismatch)?;
+    let choices = recipe.vocabulary.choices()?;
+    let grafted = pipeline::graft(onto, &vectors, recipe.method.0, recipe.allow.mismatch, &choices)?;
     let plans = grafted.plans(&weights, &targets)?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
         let path = output(recipe, &plan, &weights[i / targets.len()]);

@@ -2,19 +2,26 @@
 //! `METHODS` is the list; a method is one file with one `Method` constant and its line here.
 //! The chat vector (arXiv 2310.04799) is task arithmetic with one vector: `out = CP + w * (chat - base)`.
 
-mod handover;
+mod growth;
 mod kinship;
 mod pairing;
 mod parents;
 mod rows;
 mod task_arithmetic;
+mod template;
+pub mod templates;
+mod token_rows;
+mod untrained;
+mod vocabulary;
 
 pub use kinship::{Allowed, Kinship};
+pub use template::TemplateChoice;
+pub use vocabulary::{Copied, Summary, VectorSummary, VocabularyChoices};
 
-use crate::vocab::Tokens;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use rows::{Merged, Sources};
 use std::sync::Arc;
+use token_rows::{Overlay, overlaid};
 
 /// A direction of change: the difference between a chat model and its parent.
 pub struct Vector {
@@ -79,9 +86,13 @@ pub struct Graft {
     verdicts: Vec<Verdict>,
     /// The tensors that are merged together, one for each merged tensor of the model.
     sources: Vec<Option<Arc<Sources>>>,
+    /// Rows of chat that take the place of others, for each tensor of the model.
+    overlays: Vec<Option<Arc<Overlay>>>,
     method: &'static Method,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
+    /// What becomes of the tokens.
+    pub vocabulary: Arc<Summary>,
 }
 
 impl Graft {
@@ -92,30 +103,34 @@ impl Graft {
         vectors: &[Vector],
         method: &'static Method,
         allow_mismatch: bool,
+        choices: &VocabularyChoices,
     ) -> Result<Graft> {
         let mut notes = parents::congruent(&onto, vectors, allow_mismatch)?;
-        let mut grown = false;
-        for v in vectors {
-            grown |= differ(&onto, &v.chat)? || differ(&onto, &v.base)?;
-        }
-        if grown {
-            notes.push(String::from(
-                "the vocabularies differ: the embeddings and the output head keep the rows of CP, all other tensors get the vector",
-            ));
-        }
-        let verdicts = pairing::verdicts(&onto, vectors, grown)?;
-        let mut sources = Vec::with_capacity(verdicts.len());
-        for (tensor, verdict) in onto.tensors.iter().zip(&verdicts) {
-            sources.push(match verdict.fate {
-                Fate::Merged => Some(Arc::new(matched(tensor, vectors)?)),
-                Fate::Kept => None,
-            });
-        }
         let mut model = onto;
-        for v in vectors {
-            notes.extend(handover::chat_template(&mut model.metadata, &v.chat.metadata)?);
+        let mut prepared = vocabulary::prepare(&mut model, vectors, choices)?;
+        notes.append(&mut prepared.notes);
+        let verdicts = pairing::verdicts(&model, vectors, &prepared.tables)?;
+        let mut sources = Vec::with_capacity(verdicts.len());
+        let mut overlays = Vec::with_capacity(verdicts.len());
+        for (tensor, verdict) in model.tensors.iter().zip(&verdicts) {
+            let table = prepared.tables.remove(tensor.name.as_str());
+            sources.push(match (&table, verdict.fate) {
+                (Some(table), _) if table.pairs.is_empty() => None,
+                (Some(table), _) => Some(Arc::new(Sources::new(tensor.clone(), table.pairs.clone()))),
+                (None, Fate::Merged) => Some(Arc::new(matched(tensor, vectors)?)),
+                (None, Fate::Kept) => None,
+            });
+            overlays.push(table.and_then(|table| table.overlay));
         }
-        Ok(Graft { model, verdicts, sources, method, notes })
+        Ok(Graft {
+            model,
+            verdicts,
+            sources,
+            overlays,
+            method,
+            notes,
+            vocabulary: Arc::new(prepared.summary),
+        })
     }
 
     /// CP, with the metadata of the output.
@@ -148,8 +163,8 @@ impl Graft {
     /// one graft that are read side by side decode their sources once.
     pub fn model(&self, weights: &[f64]) -> Result<Model> {
         let mut tensors = Vec::with_capacity(self.model.tensors.len());
-        for (tensor, sources) in self.model.tensors.iter().zip(&self.sources) {
-            tensors.push(match sources {
+        for ((tensor, sources), overlay) in self.model.tensors.iter().zip(&self.sources).zip(&self.overlays) {
+            let merged = match sources {
                 None => tensor.clone(),
                 Some(sources) => {
                     let rows = Merged {
@@ -159,18 +174,14 @@ impl Graft {
                     };
                     Tensor::new(&tensor.name, *tensor.shape(), DType::F32, Arc::new(rows))?
                 }
+            };
+            tensors.push(match overlay {
+                None => merged,
+                Some(overlay) => overlaid(&merged, overlay)?,
             });
         }
         Ok(Model { tensors, ..self.model.clone() })
     }
-}
-
-/// Whether two models have different tokens; models without a vocabulary do not differ.
-fn differ(a: &Model, b: &Model) -> Result<bool> {
-    Ok(match (Tokens::of(&a.metadata)?, Tokens::of(&b.metadata)?) {
-        (Some(a), Some(b)) => a.tokens != b.tokens,
-        _ => false,
-    })
 }
 
 fn matched(onto: &Tensor, vectors: &[Vector]) -> Result<Sources> {

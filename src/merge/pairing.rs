@@ -1,31 +1,37 @@
 //! Which tensors belong together, and what becomes of each. Every difference in name or shape is told at once.
 
 use super::parents::parents;
+use super::vocabulary::TableRows;
 use super::{Fate, Vector, Verdict};
 use ggraft_formats::{Error, Model, Result};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Tensors with a row for each token.
-const TOKEN_ROWS: [&str; 2] = ["token_embd.weight", "output.weight"];
+/// One weight for each token, in one row: it cannot be moved by rows, and stays as it is when these do not follow ids.
+const TOKEN_BIAS: &str = "output.bias";
+
+/// The tables whose rows move by token, and what becomes of them.
+type Tables = BTreeMap<&'static str, TableRows>;
 
 /// Tables that follow from the configuration and are not learned.
 const GENERATED: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
-/// Decides what becomes of each tensor of `onto`. `grown`: the vocabularies differ, so tensors with a row for
-/// each token stay as they are.
-pub(super) fn verdicts(onto: &Model, vectors: &[Vector], grown: bool) -> Result<Vec<Verdict>> {
+/// Decides what becomes of each tensor of `onto`; of the `tables`, the vocabulary plan has decided it.
+pub(super) fn verdicts(onto: &Model, vectors: &[Vector], tables: &Tables) -> Result<Vec<Verdict>> {
     let mut problems = Vec::new();
     for (role, other) in parents(vectors) {
-        problems.extend(mismatches(onto, role, other, grown));
+        problems.extend(mismatches(onto, role, other, tables));
     }
     if let Some(e) = Error::all(problems) {
         return Err(e.mend("the three models must be of one family: chat and CP are both made from base"));
     }
-    Ok(onto.tensors.iter().map(|t| verdict(&t.name, grown)).collect())
+    Ok(onto.tensors.iter().map(|t| verdict(&t.name, tables)).collect())
 }
 
-fn verdict(name: &str, grown: bool) -> Verdict {
-    if grown && TOKEN_ROWS.contains(&name) {
+fn verdict(name: &str, tables: &Tables) -> Verdict {
+    if let Some(table) = tables.get(name) {
+        return table.verdict;
+    }
+    if name == TOKEN_BIAS && !tables.is_empty() {
         return Verdict { fate: Fate::Kept, reason: "the vocabularies differ" };
     }
     if GENERATED.contains(&name) {
@@ -35,10 +41,10 @@ fn verdict(name: &str, grown: bool) -> Verdict {
 }
 
 /// Tensors that `other` lacks, has besides, or has in another shape.
-fn mismatches(onto: &Model, role: &str, other: &Model, grown: bool) -> Vec<Error> {
+fn mismatches(onto: &Model, role: &str, other: &Model, tables: &Tables) -> Vec<Error> {
     let theirs: HashMap<&str, _> = other.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
     let ours: BTreeSet<&str> = onto.tensors.iter().map(|t| t.name.as_str()).collect();
-    let exempt = |name: &str| verdict(name, grown).fate == Fate::Kept;
+    let exempt = |name: &str| tables.contains_key(name) || verdict(name, tables).fate == Fate::Kept;
     let mut problems = Vec::new();
     for t in onto.tensors.iter().filter(|t| !exempt(&t.name)) {
         match theirs.get(t.name.as_str()) {

@@ -8,9 +8,10 @@ use super::read::Fault;
 use super::setting::Setting;
 use super::walk::At;
 use super::yaml::Node;
-use super::{Allow, Choice, Mixture, Recipe, Vector, Word};
+use super::{Allow, Choice, Mixture, Recipe, Vector, Vocabulary, Word};
 use crate::ftype::Ftype;
 use crate::merge::Method;
+use crate::vocab::plan::{Baseless, Embeddings};
 use std::path::PathBuf;
 
 /// Whether the file is one of mergekit's.
@@ -46,8 +47,7 @@ pub(super) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
     let method = method(&root.need("merge_method")?)?;
     let onto = root.need("base_model")?;
     let onto_path = model(&onto)?;
-    tokenizer(&root, onto_path)?;
-    chat_template(&root)?;
+    let vocabulary = Vocabulary { chat_template: chat_template(&root)?, ..tokenizer(&root, onto_path)? };
     let (sources, layers) = sources(&root)?;
     let mut notes = Vec::new();
     let globals = root.get("parameters");
@@ -66,6 +66,7 @@ pub(super) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
         output: None,
         pre: None,
         layers,
+        vocabulary,
         allow: Allow::default(),
         mixture: Mixture::default(),
     };
@@ -89,8 +90,15 @@ fn model<'a>(at: &At<'a>) -> Result<&'a str, Fault> {
     }
 }
 
-/// The output's tokens are those of the base model, and none other.
-fn tokenizer(root: &At<'_>, onto: &str) -> Result<(), Fault> {
+/// The output's tokens are those of the base model, and none other. With a tokenizer named, mergekit merges rows by
+/// token, and takes CP's row for a token that a model lacks; without one, by id.
+fn tokenizer(root: &At<'_>, onto: &str) -> Result<Vocabulary, Fault> {
+    let rows = |embeddings| Vocabulary {
+        embeddings: Choice(embeddings),
+        baseless_tokens: Choice(Baseless::Lerp),
+        no_auto_copy: true,
+        ..Vocabulary::default()
+    };
     let source = match (root.get("tokenizer_source"), root.get("tokenizer")) {
         (Some(_), Some(at)) => {
             return Err(at.fault(Fault::new("tokenizer_source and tokenizer exclude each other")));
@@ -100,24 +108,30 @@ fn tokenizer(root: &At<'_>, onto: &str) -> Result<(), Fault> {
             tokenizer.only(&["source"])?;
             tokenizer.need("source")?
         }
-        (None, None) => return Ok(()),
+        (None, None) => return Ok(rows(Embeddings::All)),
     };
     let found = source.text()?;
     if found == "base" || found == onto {
-        return Ok(());
+        return Ok(rows(Embeddings::Shared));
     }
     let fault = Fault::unsupported("the output has the tokens of the base model");
     Err(source.fault(fault.expected(format!("base or '{onto}'")).found(format!("'{found}'"))))
 }
 
-fn chat_template(root: &At<'_>) -> Result<(), Fault> {
-    let Some(at) = root.get("chat_template") else { return Ok(()) };
+/// The templates that both programs have under one name.
+const TEMPLATES: &[&str] = &["alpaca", "chatml", "llama3", "mistral"];
+
+/// Without one, mergekit leaves the base model's; here that of the chat model stands in where there is none.
+fn chat_template(root: &At<'_>) -> Result<Option<PathBuf>, Fault> {
+    let Some(at) = root.get("chat_template") else { return Ok(None) };
     match at.text()? {
-        "auto" => Ok(()),
+        "auto" => Ok(None),
+        name if TEMPLATES.contains(&name) => Ok(Some(name.into())),
         other => {
             let found = other.lines().next().unwrap_or_default();
             let fault = Fault::unsupported("this chat template is not supported");
-            Err(at.fault(fault.expected("auto").found(format!("'{found}'"))))
+            let expected = format!("one of auto, {}", TEMPLATES.join(", "));
+            Err(at.fault(fault.expected(expected).found(format!("'{found}'"))))
         }
     }
 }

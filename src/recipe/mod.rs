@@ -10,12 +10,14 @@ mod mixture;
 mod read;
 mod setting;
 mod spread;
+mod vocabulary;
 mod walk;
 mod word;
 mod yaml;
 
 pub use allow::Allow;
 pub use mixture::Mixture;
+pub use vocabulary::Vocabulary;
 pub use word::{Choice, Word};
 
 use crate::ftype::Ftype;
@@ -47,6 +49,8 @@ pub struct Recipe {
     /// How many layers the models must have, where the recipe was made for so many.
     #[serde(default, skip_serializing_if = "is_default")]
     pub layers: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub vocabulary: Vocabulary,
     #[serde(default, skip_serializing_if = "is_default")]
     pub allow: Allow,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -135,7 +139,8 @@ impl Recipe {
     /// Every path, to be made relative to another directory.
     fn paths(&mut self) -> Vec<&mut PathBuf> {
         let vectors = self.vectors.iter_mut().flat_map(|v| [&mut v.chat, &mut v.base]);
-        vectors.chain([&mut self.onto]).chain(&mut self.output).collect()
+        let options = self.output.as_mut().into_iter().chain(self.vocabulary.template_file());
+        vectors.chain([&mut self.onto]).chain(options).collect()
     }
 
     /// The weights of each output, one a vector.

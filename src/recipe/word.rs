@@ -2,6 +2,7 @@
 
 use crate::ftype::Ftype;
 use crate::merge::{METHODS, Method};
+use crate::vocab::plan::{Baseless, Embeddings};
 use ggraft_formats::DType;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
@@ -53,8 +54,36 @@ impl Word for DType {
     }
 }
 
+/// The one of `all` that has this word.
+fn one_of<T: Word>(word: &str, all: &[T]) -> Result<T, String> {
+    all.iter().copied().find(|x| x.word() == word).ok_or_else(|| {
+        let words: Vec<&str> = all.iter().map(|x| x.word()).collect();
+        format!("expected one of {}, found '{word}'", words.join(", "))
+    })
+}
+
+impl Word for Embeddings {
+    fn word(self) -> &'static str {
+        Embeddings::word(self)
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        one_of(word, &Embeddings::ALL)
+    }
+}
+
+impl Word for Baseless {
+    fn word(self) -> &'static str {
+        Baseless::word(self)
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        one_of(word, &Baseless::ALL)
+    }
+}
+
 /// What a word named.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Choice<T>(pub T);
 
 impl<T: Word> FromStr for Choice<T> {

@@ -16,6 +16,7 @@ pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {
         "memory": plan.memory(threads),
         "threads": threads,
         "notes": plan.notes,
+        "vocabulary": plan.vocabulary.as_ref().map(|v| super::vocabulary_json(v)),
         "tensors": plan.steps.iter().map(step_json).collect::<Vec<_>>(),
     })
 }

@@ -4,7 +4,9 @@
 mod json;
 mod plan;
 mod progress;
+mod vocabulary;
 
 pub use json::{metadata_value, plan_json};
 pub use plan::{print_notes, print_plan, print_summary, size};
 pub use progress::Progress;
+pub use vocabulary::vocabulary_json;

@@ -1,5 +1,6 @@
 //! The plan and the summary as text.
 
+use super::vocabulary::write_vocabulary;
 use crate::pipeline::{Plan, Step};
 use ggraft_formats::error::Printable;
 use std::collections::BTreeMap;
@@ -24,6 +25,9 @@ pub fn print_plan(plan: &Plan, output: &Path, threads: usize) {
 fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) -> std::io::Result<()> {
     for note in &plan.notes {
         writeln!(out, "{}", Printable(note))?;
+    }
+    if let Some(vocabulary) = &plan.vocabulary {
+        write_vocabulary(out, vocabulary)?;
     }
     writeln!(out, "{} tensors, {} weights:", plan.steps.len(), plan.elements())?;
     for ((fate, from, to), (count, bytes)) in classes(plan) {

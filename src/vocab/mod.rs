@@ -5,8 +5,10 @@
 
 mod added;
 mod bpe;
+pub mod dialogue;
 mod fallback;
 mod files;
+pub mod plan;
 mod pre;
 mod shapes;
 mod special;
@@ -15,7 +17,8 @@ mod table;
 mod template;
 mod tokens;
 
-pub use tokens::Tokens;
+pub use added::looks_special;
+pub use tokens::{Kind, Tokens, kind};
 
 use files::Files;
 use ggraft_formats::{Checkpoint, Error, Metadata, Result};

@@ -1,6 +1,7 @@
 //! A view of the tokens in a model's metadata, to compare two vocabularies by bytes and type. Serves `merge`.
 //! Specification: `tokenizer.ggml.tokens` and `tokenizer.ggml.token_type` of ggml `docs/gguf.md`.
 
+use super::table;
 use bstr::BString;
 use ggraft_formats::{Array, Error, Metadata, Result};
 
@@ -27,14 +28,14 @@ impl<'a> Tokens<'a> {
         };
         let Some((value, found)) = array("tokenizer.ggml.tokens") else { return Ok(None) };
         let Some(Array::Str(tokens)) = found else {
-            return wrong("tokenizer.ggml.tokens", "an array of strings".into(), kind(value.as_array()));
+            return wrong("tokenizer.ggml.tokens", "an array of strings".into(), shown(value.as_array()));
         };
         let types: &[i32] = match array("tokenizer.ggml.token_type") {
             None => &[],
             Some((_, Some(Array::I32(types)))) if types.len() == tokens.len() => types,
             Some((_, found)) => {
                 let expected = format!("an i32 array of {}", tokens.len());
-                return wrong("tokenizer.ggml.token_type", expected, kind(found));
+                return wrong("tokenizer.ggml.token_type", expected, shown(found));
             }
         };
         Ok(Some(Tokens { tokens, types }))
@@ -54,7 +55,29 @@ impl<'a> Tokens<'a> {
     }
 }
 
-fn kind(array: Option<&Array>) -> String {
+/// What sort of token it is, as far as it tells tokens apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Normal,
+    Unknown,
+    /// Control or user-defined: the type says only whether the runtime prints it.
+    Special,
+    Unused,
+    Byte,
+}
+
+/// The sort of token `id`; normal if the model does not keep types.
+pub fn kind(tokens: &Tokens, id: usize) -> Kind {
+    match tokens.types.get(id).copied() {
+        Some(table::UNKNOWN) => Kind::Unknown,
+        Some(table::CONTROL | table::USER_DEFINED) => Kind::Special,
+        Some(table::UNUSED) => Kind::Unused,
+        Some(table::BYTE) => Kind::Byte,
+        _ => Kind::Normal,
+    }
+}
+
+fn shown(array: Option<&Array>) -> String {
     match array {
         None => "a single value".into(),
         Some(array) => {
