@@ -57,10 +57,11 @@ fn a_merge_says_what_it_does() {
     let ran = merge.run(&[]).ok();
     assert_eq!(ran.out, format!("{}\n", merge.output().display()));
     for line in [
-        "the vocabularies differ: the embeddings and the output head keep the rows of CP",
+        "vocabulary: --embeddings template (the vocabularies differ; ",
+        "  CP only                       384      384        0        0        0",
+        "copied from chat in the embedding: '<|im_end|>' (895): untrained in base (near zero) and CP (near zero)",
         "CP has no chat template: the chat model's is taken",
         "tokenizer.ggml.eos_token_id becomes 895 ('<|im_end|>'), as in the chat model",
-        "kept from CP (the vocabularies differ): output.weight, token_embd.weight",
         "[  30/  30] ",
         "verified by reading its header back",
     ] {

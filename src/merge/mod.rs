@@ -7,6 +7,7 @@ mod kinship;
 mod pairing;
 mod parents;
 mod rows;
+mod summary;
 mod task_arithmetic;
 mod template;
 pub mod templates;
@@ -15,8 +16,9 @@ mod untrained;
 mod vocabulary;
 
 pub use kinship::{Allowed, Kinship};
+pub use summary::{Copied, Summary, VectorSummary};
 pub use template::TemplateChoice;
-pub use vocabulary::{Copied, Summary, VectorSummary, VocabularyChoices};
+pub use vocabulary::VocabularyChoices;
 
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use rows::{Merged, Sources};

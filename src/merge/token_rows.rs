@@ -79,6 +79,15 @@ impl Rows for Gathered {
         }
         Ok(())
     }
+
+    fn release(&self, rows: Range<usize>) {
+        for (run, origin) in runs(rows, |row| self.origin(row)) {
+            match origin {
+                Some(first) => self.source.release(first..first + run.len()),
+                None => self.onto.release(run),
+            }
+        }
+    }
 }
 
 /// Rows that take the place of others: for each row, the tensor and its row.
@@ -107,6 +116,10 @@ impl Rows for Overlaid {
             read_as(source, DType::F32, *from..from + 1, &mut out[at..at + row_bytes])?;
         }
         Ok(())
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.under.release(rows);
     }
 }
 
@@ -143,6 +156,10 @@ impl Rows for Stacked {
             read_as(source, self.dtype, *row..row + 1, out)?;
         }
         Ok(())
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.onto.release(rows.start.min(self.first)..rows.end.min(self.first));
     }
 }
 

@@ -3,12 +3,13 @@
 //! Special tokens that chat trained and base never did are copied, whatever the weight (`untrained` says which).
 
 use super::growth;
+use super::summary::{Copied, Summary, VectorSummary};
 use super::template::{self, TemplateChoice};
 use super::token_rows::{Overlay, gathered};
 use super::untrained::Yardstick;
 use super::{Fate, Vector, Verdict};
 use crate::vocab::Tokens;
-use crate::vocab::plan::{self, ABSENT, Baseless, Class, Count, Embeddings, Matching, Row, Table};
+use crate::vocab::plan::{self, ABSENT, Baseless, Class, Embeddings, Matching, Row, Table};
 use ggraft_formats::{Error, Model, Result, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,42 +32,6 @@ pub struct VocabularyChoices {
     /// CP grows by the special tokens that only chat has.
     pub add_chat_tokens: bool,
     pub template: TemplateChoice,
-}
-
-/// The vocabulary part of a merge, as it is reported.
-#[derive(Clone, Debug, Default)]
-pub struct Summary {
-    /// Whose chat template the output has.
-    pub template: String,
-    /// What the template writes around a turn.
-    pub markers: Vec<String>,
-    /// Texts of the tokens that CP grew by.
-    pub added: Vec<String>,
-    /// One a vector; none for models without token tables.
-    pub vectors: Vec<VectorSummary>,
-}
-
-/// What becomes of CP's rows under one vector.
-#[derive(Clone, Debug)]
-pub struct VectorSummary {
-    /// What was done, never `Auto`.
-    pub policy: Embeddings,
-    pub why: String,
-    /// Rows of the embedding by class and fate.
-    pub counts: Vec<(Class, Count)>,
-    /// Tokens of chat that have no row in the output.
-    pub chat_only: usize,
-    pub copied: Vec<Copied>,
-}
-
-/// A token whose row is chat's.
-#[derive(Clone, Debug)]
-pub struct Copied {
-    pub token: String,
-    pub id: usize,
-    pub embedding: bool,
-    pub head: bool,
-    pub why: String,
 }
 
 /// How a table of the output comes about.
@@ -185,8 +150,16 @@ impl Planner<'_> {
                 fates.push(matching.rows(policy, self.choices.baseless, &markers, &rows));
             }
             let counts = plan::count(&matching.classes, &fates[0][i]);
-            let chat_only = matching.chat_only.len();
-            out.summary.vectors.push(VectorSummary { policy, why, counts, chat_only, copied: copies });
+            let head = self.onto.tensors.iter().any(|t| t.name == HEAD);
+            let other = (head && fates[0][i] != fates[1][i]).then(|| &fates[1][i]);
+            out.summary.vectors.push(VectorSummary {
+                policy,
+                why,
+                counts,
+                head_counts: other.map(|rows| plan::count(&matching.classes, rows)),
+                chat_only: matching.chat_only.len(),
+                copied: copies,
+            });
         }
         for (name, fates) in TABLES.into_iter().zip(&fates) {
             if let Some(table) = self.onto.tensors.iter().find(|t| t.name == name) {

@@ -1,8 +1,10 @@
 //! The vocabulary plan of a merge as a table, and the same for programs.
 
 use crate::merge::{Copied, Summary, VectorSummary};
+use crate::vocab::plan::{Class, Count};
 use ggraft_formats::error::Printable;
 use serde_json::{Value as Json, json};
+use std::fmt::Display;
 use std::io::Write;
 
 /// Tokens that a line names at most; the JSON names all.
@@ -19,7 +21,7 @@ pub fn vocabulary_json(summary: &Summary) -> Json {
 }
 
 fn vector_json(v: &VectorSummary) -> Json {
-    let class = |(class, c): &(crate::vocab::plan::Class, crate::vocab::plan::Count)| {
+    let class = |(class, c): &(Class, Count)| {
         json!({
             "class": class.words(), "rows": c.rows,
             "kept": c.kept, "delta": c.added, "lerp": c.lerped, "copied": c.copied,
@@ -30,6 +32,7 @@ fn vector_json(v: &VectorSummary) -> Json {
         "embeddings": v.policy.word(),
         "reason": v.why,
         "classes": v.counts.iter().map(class).collect::<Vec<_>>(),
+        "head_classes": v.head_counts.as_ref().map(|head| head.iter().map(class).collect::<Vec<_>>()),
         "chat_only": v.chat_only,
         "copied": v.copied.iter().map(copied).collect::<Vec<_>>(),
     })
@@ -39,18 +42,12 @@ fn vector_json(v: &VectorSummary) -> Json {
 pub(super) fn write_vocabulary(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
     for v in &summary.vectors {
         writeln!(out, "vocabulary: --embeddings {} ({})", v.policy.word(), v.why)?;
-        writeln!(
-            out,
-            "  {:<24} {:>8} {:>8} {:>8} {:>8} {:>8}",
-            "rows of CP", "rows", "kept", "delta", "lerp", "copied"
-        )?;
-        for (class, c) in &v.counts {
-            let words = class.words();
-            writeln!(
-                out,
-                "  {words:<24} {:>8} {:>8} {:>8} {:>8} {:>8}",
-                c.rows, c.kept, c.added, c.lerped, c.copied
-            )?;
+        match &v.head_counts {
+            None => write_counts(out, "rows of CP", &v.counts)?,
+            Some(head) => {
+                write_counts(out, "rows of the embedding", &v.counts)?;
+                write_counts(out, "rows of the head", head)?;
+            }
         }
         if v.chat_only > 0 {
             writeln!(out, "  {:<24} {:>8} (no row in the output)", "chat only", v.chat_only)?;
@@ -70,6 +67,17 @@ pub(super) fn write_vocabulary(out: &mut impl Write, summary: &Summary) -> std::
     if !summary.markers.is_empty() {
         let markers = summary.markers.join(" ");
         writeln!(out, "chat template: {}; its markers: {}", summary.template, Printable(&markers))?;
+    }
+    Ok(())
+}
+
+fn write_counts(out: &mut impl Write, title: &str, counts: &[(Class, Count)]) -> std::io::Result<()> {
+    let mut line = |first: &str, [a, b, c, d, e]: [&dyn Display; 5]| {
+        writeln!(out, "  {first:<24} {a:>8} {b:>8} {c:>8} {d:>8} {e:>8}")
+    };
+    line(title, [&"rows", &"kept", &"delta", &"lerp", &"copied"])?;
+    for (class, c) in counts {
+        line(class.words(), [&c.rows, &c.kept, &c.added, &c.lerped, &c.copied])?;
     }
     Ok(())
 }

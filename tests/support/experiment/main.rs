@@ -7,9 +7,10 @@ mod peer;
 mod score;
 
 use ggraft::ftype::{self, Ftype};
-use ggraft::merge::{CHAT_VECTOR, Vector};
+use ggraft::merge::{CHAT_VECTOR, Vector, VocabularyChoices};
 use ggraft::pipeline::{self, Plan, Target};
 use ggraft::vocab::Options;
+use ggraft::vocab::plan::Embeddings;
 use ggraft_formats::Result;
 use ggraft_formats::gguf::Watch;
 use peer::Peer;
@@ -41,15 +42,33 @@ fn written(plan: Plan, dir: &Path, name: String) -> Result<(String, PathBuf)> {
     Ok((name, path))
 }
 
+/// The policies of the embeddings, with their names: plain, and as they are by default, which copies untrained rows.
+fn policies() -> Vec<(&'static str, VocabularyChoices)> {
+    let choices = |embeddings, no_auto_copy| VocabularyChoices {
+        embeddings,
+        no_auto_copy,
+        ..VocabularyChoices::default()
+    };
+    vec![
+        ("keep", choices(Embeddings::Keep, true)),
+        ("template", choices(Embeddings::Template, true)),
+        ("shared", choices(Embeddings::Shared, true)),
+        ("template, copied", choices(Embeddings::Template, false)),
+        ("shared, copied", choices(Embeddings::Shared, false)),
+    ]
+}
+
 /// The models to compare, with their names.
 fn models(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     let load = |name: &str| pipeline::load(&trio(name), &Options::default());
     let mut models = vec![written(pipeline::convert(load("cp")?, &target("F32")?)?, dir, "CP".into())?];
     let vectors = [Vector { chat: load("chat")?.model, base: load("base")?.model }];
-    let grafted = pipeline::graft(load("cp")?, &vectors, CHAT_VECTOR, false)?;
-    for w in WEIGHTS {
-        for plan in grafted.plans(&[vec![w]], &[target("F32")?])? {
-            models.push(written(plan, dir, format!("keep {w}"))?);
+    for (name, choices) in policies() {
+        let grafted = pipeline::graft(load("cp")?, &vectors, CHAT_VECTOR, false, &choices)?;
+        for w in WEIGHTS {
+            for plan in grafted.plans(&[vec![w]], &[target("F32")?])? {
+                models.push(written(plan, dir, format!("{name} {w}"))?);
+            }
         }
     }
     Ok(models)
