@@ -3,7 +3,7 @@
 
 use crate::arch;
 use crate::ftype::{self, Ftype};
-use crate::merge::{Fate, Graft, Method, Summary, Vector, Verdict, VocabularyChoices};
+use crate::merge::{self, Fate, Graft, Summary, Vector, Verdict, VocabularyChoices};
 use ggraft_formats::gguf::{self, Layout, Output, Watch};
 use ggraft_formats::{DType, Error, Input, Kind, Model, Result, Shape};
 use std::path::{Path, PathBuf};
@@ -35,6 +35,8 @@ pub struct Step {
     pub bytes: u64,
     /// What the merge makes of it; none where nothing is merged.
     pub verdict: Option<Verdict>,
+    /// How much it gets of each vector; empty where nothing is merged.
+    pub weights: Vec<f64>,
     /// The dtype that the mixture wanted, where the shape forbids it.
     pub fallback: Option<DType>,
 }
@@ -75,11 +77,11 @@ pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
 pub fn graft(
     onto: Loaded,
     vectors: &[Vector],
-    method: &'static Method,
+    how: impl Into<merge::Options>,
     allow_mismatch: bool,
     vocabulary: &VocabularyChoices,
 ) -> Result<Grafted> {
-    let mut graft = Graft::new(onto.model, vectors, method, allow_mismatch, vocabulary)?;
+    let mut graft = Graft::new(onto.model, vectors, how, allow_mismatch, vocabulary)?;
     graft.notes.splice(0..0, onto.notes);
     Ok(Grafted { graft, is_gguf: onto.is_gguf })
 }
@@ -100,7 +102,8 @@ impl Grafted {
             for target in targets {
                 let model = self.graft.model(weights)?;
                 let merged = Loaded { model, notes: self.graft.notes.clone(), is_gguf: self.is_gguf };
-                let mut plan = assign(merged, sources.clone(), Some(self.graft.verdicts()), target)?;
+                let fates = Some((self.graft.verdicts(), self.graft.weights(weights)));
+                let mut plan = assign(merged, sources.clone(), fates, target)?;
                 plan.vocabulary = Some(Arc::clone(&self.graft.vocabulary));
                 plans.push(plan);
             }
@@ -113,8 +116,14 @@ fn dtypes(model: &Model) -> Vec<DType> {
     model.tensors.iter().map(|t| t.dtype()).collect()
 }
 
-/// Gives every tensor its final dtype and place. `sources` are the dtypes that the tensors had in their files.
-fn assign(input: Loaded, sources: Vec<DType>, verdicts: Option<&[Verdict]>, target: &Target) -> Result<Plan> {
+/// Gives every tensor its final dtype and place. `sources` are the dtypes that the tensors had in their files,
+/// `fates` what a merge makes of each and how much it gets of each vector.
+fn assign(
+    input: Loaded,
+    sources: Vec<DType>,
+    fates: Option<(&[Verdict], Vec<Vec<f64>>)>,
+    target: &Target,
+) -> Result<Plan> {
     let mut model = input.model;
     if !input.is_gguf {
         // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
@@ -124,7 +133,8 @@ fn assign(input: Loaded, sources: Vec<DType>, verdicts: Option<&[Verdict]>, targ
     let assignments = ftype::assign(&ftype::Facts::of(&model)?, target.ftype, &target.options)?;
     let mut parts = Vec::with_capacity(model.tensors.len());
     for (i, (tensor, given)) in model.tensors.into_iter().zip(assignments).enumerate() {
-        let verdict = verdicts.and_then(|v| v.get(i)).copied();
+        let fate = fates.as_ref().and_then(|(v, w)| Some((*v.get(i)?, w.get(i)?.clone())));
+        let (verdict, weights) = fate.unzip();
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
@@ -136,6 +146,7 @@ fn assign(input: Loaded, sources: Vec<DType>, verdicts: Option<&[Verdict]>, targ
             to: given.dtype,
             bytes: tensor.bytes(),
             verdict,
+            weights: weights.unwrap_or_default(),
             fallback: given.fallback,
         };
         parts.push((tensor, step));

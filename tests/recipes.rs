@@ -6,6 +6,7 @@ mod run;
 
 use ggraft::ftype::FTYPES;
 use ggraft::merge::METHODS;
+use ggraft::merge::weights::PRESETS;
 use ggraft::recipe::{Allow, Choice, Mixture, Recipe, Vector, Vocabulary};
 use ggraft::vocab::plan::{Baseless, Embeddings};
 use ggraft_formats::DType;
@@ -13,6 +14,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use run::{ggraft, ggraft_in, trio_copy};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 fn parse(text: &str) -> Result<Recipe, String> {
@@ -106,11 +108,25 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     let types: Vec<_> = FTYPES.iter().map(Choice).collect();
     let outputs = (vec(proptest::sample::select(types), 0..4), option::of(path()), option::of(text()));
     let models = (path(), vectors(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
-    (models, outputs, any::<[bool; 3]>(), mixture(), vocabulary()).prop_map(
-        |((onto, vectors, method, layers), (types, output, pre), allow, mixture, vocabulary)| Recipe {
+    let rules = ["*=0", "blk.{0-1,-2--1}.*=0.3", "blk.*=[0.2,1.0,0.2]", "{a,b}?=-1e-3"];
+    let rule = proptest::sample::select(rules.to_vec()).prop_map(|rule| rule.parse().unwrap());
+    let preset = proptest::sample::select(PRESETS.iter().map(Choice).collect::<Vec<_>>());
+    let weights = (vec(rule, 0..3), vec(preset, 0..3));
+    (models, outputs, any::<[bool; 3]>(), mixture(), vocabulary(), weights).prop_map(
+        |(
+            (onto, vectors, method, layers),
+            (types, output, pre),
+            allow,
+            mixture,
+            vocabulary,
+            (weights, weight_presets),
+        )| Recipe {
             onto,
             vectors,
             method,
+            parameters: BTreeMap::new(),
+            weights,
+            weight_presets,
             types,
             output,
             pre,
@@ -262,7 +278,7 @@ fn bad_recipes_are_refused_by_line_and_key() {
         ),
         (
             more("pure: true\n"),
-            "line 5: pure: there is no such key: expected one of onto, vectors, method, types, output, pre, layers, vocabulary, allow, mixture",
+            "line 5: pure: there is no such key: expected one of onto, vectors, method, parameters, weights, weight_presets, types, output, pre, layers, vocabulary, allow, mixture",
         ),
         (
             more("mixture:\n  pure: 1\n"),
@@ -276,13 +292,30 @@ fn bad_recipes_are_refused_by_line_and_key() {
             more("mixture: {output_tensor_type: q9}\n"),
             "line 5: mixture.output_tensor_type: there is no dtype 'q9'; ",
         ),
-        (
-            more("method: meld\n"),
-            "line 5: method: there is no merge method 'meld'; there are: task_arithmetic",
-        ),
+        (more("method: meld\n"), "line 5: method: expected one of task_arithmetic, "),
         (
             more("types: [Q4_K_M, Q9]\n"),
             "line 5: types[1]: there is no such ftype: expected one of F32, F16, ",
+        ),
+        (
+            more("method: ties\nparameters:\n  density: 2\n"),
+            "line 7: parameters.density: the parameter density of the method ties is out of range: expected a number above 0, at most 1, found 2",
+        ),
+        (
+            more("parameters: {density: 0.5}\n"),
+            "line 5: parameters.density: the method task_arithmetic has no such parameter",
+        ),
+        (
+            more("weights: [\"*=1\", \"blk.{*=2\"]\n"),
+            "line 5: weights[1]: the pattern does not close its brace",
+        ),
+        (
+            more("weight_presets: no-norm\n"),
+            "line 5: weight_presets: expected one of no-norms, skip-embed, layer-swap, found 'no-norm'",
+        ),
+        (
+            more("vocabulary: {embeddings: some}\n"),
+            "line 5: vocabulary.embeddings: expected one of auto, keep, template, shared, all, found 'some'",
         ),
         (more("pre: yes\n"), "line 5: pre: the value is of the wrong type: expected text, found true"),
         (
@@ -370,7 +403,7 @@ fn what_mergekit_can_say_and_ggraft_cannot_do_is_refused_by_line_and_key() {
         ),
         (
             mergekit(base, "parameters: {epsilon: 0.1}\n"),
-            "line 6: parameters.epsilon: this parameter is not supported",
+            "line 6: parameters.epsilon: this parameter is not supported here: expected one of weight, lambda, normalize, int8_mask",
         ),
         (
             slices("[0, 3]", ""),
@@ -387,7 +420,7 @@ fn what_mergekit_can_say_and_ggraft_cannot_do_is_refused_by_line_and_key() {
         (slices("[0, 4]", "models: []\n"), "line 4: slices: models and slices exclude each other"),
         (
             "merge_method: karcher\nbase_model: a\n".into(),
-            "line 1: merge_method: there is no merge method 'karcher'; ",
+            "line 1: merge_method: this merge method of mergekit's is not supported: expected one of task_arithmetic, linear, slerp, ties, dare_linear, dare_ties, breadcrumbs, found 'karcher'",
         ),
         (
             "merge_method: task_arithmetic\nbase_model: a\nmodels: [{model: a}]\n".into(),
@@ -429,4 +462,100 @@ fn mergekits_models_become_vectors() {
     assert_eq!(vectors_of(&format!("[{{model: cp}}, {chat}]")), ["chat:cp:[0.7]"]);
     let other = model("base", "-0.6");
     assert_eq!(vectors_of(&format!("[{chat}, {other}]")), ["chat:cp:[0.7]", "base:cp:[-0.6]"]);
+}
+
+/// A mergekit recipe as ggraft's own, from the key `method` to the types.
+fn own(method: &str, models: &[(&str, &str)], parameters: &str) -> Result<String, String> {
+    let models: String = models
+        .iter()
+        .map(|(name, parameters)| format!("  - model: {name}\n    parameters: {{{parameters}}}\n"))
+        .collect();
+    let text = format!(
+        "merge_method: {method}\nbase_model: cp\nmodels:\n{models}parameters: {{{parameters}}}\n\
+         dtype: float16\ntokenizer_source: base\n"
+    );
+    let yaml = parse(&text)?.to_yaml(None).unwrap();
+    let (from, to) = (yaml.find("vectors:").unwrap(), yaml.find("types:").unwrap());
+    Ok(yaml[from..to].replace("vectors:\n", "").replace("  - chat: ", "- ").replace("    ", ""))
+}
+
+#[test]
+fn mergekits_methods_become_ours() {
+    let two = [("a", "weight: 0.5, density: 0.3"), ("b", "weight: -0.5, density: 0.3")];
+    let vectors = "- a\nbase: cp\nweight: 0.5\n- b\nbase: cp\nweight: -0.5\n";
+    assert_eq!(
+        own("ties", &two, "lambda: 2").unwrap(),
+        format!("{vectors}method: ties\nparameters:\n  density: 0.3\n  lambda: 2\n  normalize: true\n")
+    );
+    assert_eq!(
+        own("dare_linear", &two, "rescale: false").unwrap(),
+        format!("{vectors}method: dare_linear\nparameters:\n  density: 0.3\n  rescale: none\n")
+    );
+    assert_eq!(
+        own("breadcrumbs", &[("a", "weight: 1")], "density: 0.9, gamma: 0.02, lambda: 0.5").unwrap(),
+        "- a\nbase: cp\nweight: 0.5\nmethod: breadcrumbs\nparameters:\n  density: 0.9\n  gamma: 0.02\n"
+    );
+    assert_eq!(
+        own("linear", &[("cp", "weight: 1"), ("a", "weight: 3")], "").unwrap(),
+        "- a\nbase: cp\nweight: 3.0\nmethod: linear\nparameters:\n  cp-weight: 1\n"
+    );
+    let t = "t: [{filter: self_attn, value: [0, 1]}, {filter: mlp, value: [1, 0]}, {value: 0.5}]";
+    assert_eq!(
+        own("slerp", &[("cp", ""), ("a", "")], t).unwrap(),
+        "- a\nbase: cp\nweight: 1.0\nmethod: slerp\nweights: [\"*=0.5\", \"blk.*.{ffn_down,ffn_gate,ffn_up}.*=[1,0]\", \
+         \"blk.*.{attn_k,attn_output,attn_q,attn_v}.*=[0,1]\"]\n"
+    );
+    let pair = [("chat", "weight: [0.2, 1]"), ("base", "weight: [-0.2, -1]")];
+    assert_eq!(
+        own("task_arithmetic", &pair, "lambda: 0.5").unwrap(),
+        "- chat\nbase: base\nweight: 0.5\nmethod: task_arithmetic\nweights: [\"*=[0.2,1]\", \"output*=0.2\"]\n"
+    );
+}
+
+#[test]
+fn what_a_method_cannot_do_here_is_refused_by_line_and_key() {
+    let cases = [
+        (
+            own("ties", &[("a", "weight: 1, density: [0.1, 1]")], ""),
+            "line 5: models[0].parameters.density: this parameter must be one number, the same for all models",
+        ),
+        (
+            own("ties", &[("a", "weight: [0.1, 1]")], ""),
+            "line 5: models[0].parameters.weight: weights that differ by tensor must be",
+        ),
+        (
+            own("task_arithmetic", &[("a", "weight: [0.1, 1]"), ("b", "weight: 1")], ""),
+            "line 5: models[0].parameters.weight: weights that differ by tensor must be",
+        ),
+        (
+            own("task_arithmetic", &[("a", "weight: 1")], "normalize: true"),
+            "line 6: parameters.normalize: the method does not normalize here: found true",
+        ),
+        (
+            own("task_arithmetic", &[("a", "weight: [{filter: mlp, value: 1}]")], ""),
+            "line 5: models[0].parameters.weight: it says nothing of the tensors that no filter fits: expected a last value without a filter",
+        ),
+        (
+            own("task_arithmetic", &[("a", "weight: [{filter: layers.3., value: 1}, {value: 0}]")], ""),
+            "line 5: models[0].parameters.weight: no kind of tensor has this text in its name: found 'layers.3.'; give a gradient",
+        ),
+        (
+            own("linear", &[("a", "weight: 1")], ""),
+            "line 2: base_model: the base model is not among the models",
+        ),
+        (own("slerp", &[("cp", ""), ("a", "")], ""), "line 6: models[1].model: slerp needs the parameter t"),
+        (
+            own("slerp", &[("a", ""), ("b", "")], "t: 0.5"),
+            "line 6: models[1].model: slerp takes one model beside the base model: found 2",
+        ),
+        (
+            own("ties", &[("a", "weight: 1, gamma: 0.1")], ""),
+            "line 5: models[0].parameters.gamma: this parameter is not supported here: expected one of weight, density",
+        ),
+        (own("ties", &[("a", "weight: 1, density: 3")], ""), "line 5: models[0].parameters.density: "),
+    ];
+    for (found, expected) in cases {
+        let error = found.expect_err(expected);
+        assert!(error.starts_with(&format!("r.yml: {expected}")), "expected {expected}\nfound    {error}");
+    }
 }

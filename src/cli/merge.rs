@@ -1,10 +1,11 @@
 //! `ggraft merge`: the main job. What is typed, or what a file says, becomes a recipe, and the recipe is run.
 
 use super::options::{self, Output};
+use super::weights::Weights;
 use crate::ftype::Ftype;
-use crate::merge::{CHAT_VECTOR, Vector};
+use crate::merge::Vector;
 use crate::pipeline::{self, Plan};
-use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Vocabulary};
+use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Vocabulary};
 use crate::{arch, report};
 use ggraft_formats::{Error, Kind, Result};
 use std::io::Write;
@@ -14,13 +15,15 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A recipe as --emit-recipe writes it, or mergekit's YAML, instead of the options that say what is merged
-    #[arg(value_name = "RECIPE", conflicts_with_all = ["Models", "Vocabulary", "Allow", "Mixture"])]
+    #[arg(value_name = "RECIPE", conflicts_with_all = ["Models", "Weights", "Vocabulary", "Allow", "Mixture"])]
     recipe: Option<PathBuf>,
     #[command(flatten)]
     models: Models,
     /// Output type: Q4_K_M, Q8_0, F16, …; several, as Q4_K_M,Q8_0, give an output each
     #[arg(long = "type", value_name = "TYPE", required_unless_present = "recipe", value_delimiter = ',')]
     types: Vec<Choice<&'static Ftype>>,
+    #[command(flatten)]
+    weights: Weights,
     #[command(flatten)]
     vocabulary: Vocabulary,
     #[command(flatten)]
@@ -38,7 +41,7 @@ pub(super) struct Args {
 #[derive(clap::Args)]
 struct Models {
     /// The pre-trained parent of both other models: a Hugging Face directory, a .safetensors or a .gguf file
-    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "recipe"])]
+    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "recipe", "method"])]
     base: Option<PathBuf>,
     /// The chat model that was made from the base
     #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "recipe"])]
@@ -98,15 +101,30 @@ fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
 
 /// The recipe of what was typed.
 fn typed(args: &mut Args) -> Result<Recipe> {
-    let models = &mut args.models;
+    let (models, weights) = (&mut args.models, &mut args.weights);
+    let onto = models.onto.take().ok_or_else(|| Error::usage("--onto is missing"))?;
     let vectors = match (models.chat.take(), models.base.take()) {
         (Some(chat), Some(base)) => vec![recipe::Vector { chat, base, weight: take(&mut models.weight) }],
+        // A base that is not read need not be given; CP stands in for it.
+        (Some(chat), None) if !weights.method.0.reads_base => {
+            vec![recipe::Vector { chat, base: onto.clone(), weight: take(&mut models.weight) }]
+        }
+        (Some(_), None) => {
+            let name = weights.method.0.name;
+            return Err(Error::usage(format!("the method {name} needs --base")));
+        }
         _ => take(&mut models.vector),
     };
     Ok(Recipe {
-        onto: models.onto.take().ok_or_else(|| Error::usage("--onto is missing"))?,
+        onto,
         vectors,
-        method: Choice(CHAT_VECTOR),
+        method: weights.method,
+        parameters: take(&mut weights.params)
+            .into_iter()
+            .map(|(name, value)| (name, Scalar(value)))
+            .collect(),
+        weights: take(&mut weights.rules),
+        weight_presets: take(&mut weights.presets),
         types: take(&mut args.types),
         output: args.output.output.take(),
         pre: models.pre.take(),
@@ -153,10 +171,10 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Res
             base: pipeline::load(&v.base, &options)?.model,
         });
     }
-    let weights = recipe.weights();
+    let weights = recipe.weight_sets();
     let targets: Vec<_> = recipe.types.iter().map(|ftype| recipe.mixture.target(ftype.0)).collect();
     let choices = recipe.vocabulary.choices()?;
-    let grafted = pipeline::graft(onto, &vectors, recipe.method.0, recipe.allow.mismatch, &choices)?;
+    let grafted = pipeline::graft(onto, &vectors, recipe.options()?, recipe.allow.mismatch, &choices)?;
     let plans = grafted.plans(&weights, &targets)?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
         let path = output(recipe, &plan, &weights[i / targets.len()]);

@@ -6,6 +6,7 @@ mod merge;
 mod options;
 mod quantize;
 mod verify;
+mod weights;
 
 use clap::{Parser, Subcommand};
 use ggraft_formats::Result;

@@ -1,16 +1,14 @@
 //! mergekit's YAML as a recipe: the methods that both have, on whole models. What ggraft would do otherwise than
 //! mergekit is refused by its name and line; what has no effect here is told in a note.
-//! mergekit adds to one model the differences of others from it: `base_model + sum of w * (model - base_model)`. Two
-//! models with opposite weights are the chat vector: the base model drops out of `w * (chat - CP) - w * (base - CP)`.
-//! Specification: `config.py` and `merge_methods` of mergekit 0.1.4.
+//! Specification: `config.py` of mergekit 0.1.4; `terms` has the methods.
 
 use super::read::Fault;
-use super::setting::Setting;
+use super::terms::{self, Source, Terms};
 use super::walk::At;
 use super::yaml::Node;
-use super::{Allow, Choice, Mixture, Recipe, Vector, Vocabulary, Word};
+use super::{Allow, Choice, Mixture, Recipe, Vocabulary, Word};
 use crate::ftype::Ftype;
-use crate::merge::Method;
+use crate::merge::{METHODS, Method};
 use crate::vocab::plan::{Baseless, Embeddings};
 use std::path::PathBuf;
 
@@ -21,13 +19,6 @@ pub(super) fn is_mergekit(node: &Node) -> bool {
 
 /// The dtypes that mergekit writes, and the types that hold them.
 const DTYPES: &[(&str, &str)] = &[("float32", "F32"), ("float16", "F16"), ("bfloat16", "BF16")];
-
-/// One model of the list, with its parameters, the innermost first.
-struct Source<'a> {
-    model: At<'a>,
-    path: &'a str,
-    levels: Vec<Option<At<'a>>>,
-}
 
 /// Reads the file as a recipe, with notes on what has no effect.
 pub(super) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
@@ -45,23 +36,18 @@ pub(super) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
         "chat_template",
     ])?;
     let method = method(&root.need("merge_method")?)?;
-    let onto = root.need("base_model")?;
+    let (sources, layers) = sources(&root)?;
+    let onto = onto(&root, method, &sources)?;
     let onto_path = model(&onto)?;
     let vocabulary = Vocabulary { chat_template: chat_template(&root)?, ..tokenizer(&root, onto_path)? };
-    let (sources, layers) = sources(&root)?;
-    let mut notes = Vec::new();
-    let globals = root.get("parameters");
-    for level in sources.iter().flat_map(|s| &s.levels).chain([&globals]).flatten() {
-        parameters(level, &mut notes)?;
-    }
-    let vectors = vectors(&sources, onto_path)?;
-    if vectors.is_empty() {
-        return Err(onto.fault(Fault::new("there is no model beside the base model")));
-    }
+    let Terms { vectors, weights, parameters, mut notes } = terms::read(method, &onto, &sources)?;
     let recipe = Recipe {
         onto: PathBuf::from(onto_path),
         vectors,
         method: Choice(method),
+        parameters,
+        weights,
+        weight_presets: Vec::new(),
         types: dtype(&root, &mut notes)?,
         output: None,
         pre: None,
@@ -74,7 +60,21 @@ pub(super) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
 }
 
 fn method(at: &At<'_>) -> Result<&'static Method, Fault> {
-    <&Method>::parse(at.text()?).map_err(|e| at.fault(Fault::unsupported(e)))
+    let name = at.text()?;
+    let method = METHODS.iter().find(|m| m.name == name && terms::is_known(name));
+    method.ok_or_else(|| {
+        let names: Vec<&str> = METHODS.iter().map(|m| m.name).filter(|name| terms::is_known(name)).collect();
+        let fault = Fault::unsupported("this merge method of mergekit's is not supported");
+        at.fault(fault.expected(format!("one of {}", names.join(", "))).found(format!("'{name}'")))
+    })
+}
+
+/// The model that the output is made from; a linear merge may leave it open.
+fn onto<'a>(root: &At<'a>, method: &Method, sources: &[Source<'a>]) -> Result<At<'a>, Fault> {
+    match (root.need("base_model"), sources.first()) {
+        (Err(_), Some(first)) if method.name == "linear" => Ok(first.model.clone()),
+        (base, _) => base,
+    }
 }
 
 /// The path of a model. mergekit also takes a revision and an adapter behind it.
@@ -168,7 +168,7 @@ fn sources<'a>(root: &At<'a>) -> Result<(Vec<Source<'a>>, Option<u64>), Fault> {
             for item in models.items()? {
                 item.only(&["model", "parameters"])?;
                 let at = item.need("model")?;
-                let levels = vec![item.get("parameters"), globals.clone()];
+                let levels = [item.get("parameters"), None, globals.clone()];
                 sources.push(Source { path: model(&at)?, model: at, levels });
             }
             Ok((sources, None))
@@ -177,7 +177,7 @@ fn sources<'a>(root: &At<'a>) -> Result<(Vec<Source<'a>>, Option<u64>), Fault> {
             let (slice, layers) = whole_slice(&slices)?;
             for item in slice.need("sources")?.items()? {
                 let at = item.need("model")?;
-                let levels = vec![item.get("parameters"), slice.get("parameters"), globals.clone()];
+                let levels = [item.get("parameters"), slice.get("parameters"), globals.clone()];
                 sources.push(Source { path: model(&at)?, model: at, levels });
             }
             Ok((sources, Some(layers)))
@@ -212,59 +212,4 @@ fn whole_slice<'a>(slices: &At<'a>) -> Result<(At<'a>, u64), Fault> {
     }
     let layers = layers.ok_or_else(|| slice.fault(Fault::new("the slice has no sources")))?;
     Ok((slice.clone(), layers))
-}
-
-/// Refuses parameters that the method does not take; notes those that change nothing here.
-fn parameters(level: &At<'_>, notes: &mut Vec<String>) -> Result<(), Fault> {
-    for (name, at) in level.entries()? {
-        match name {
-            "weight" => {}
-            "int8_mask" => {
-                let note = format!("line {}: int8_mask has no effect: masks take no memory here", at.line);
-                if !notes.contains(&note) {
-                    notes.push(note);
-                }
-            }
-            "normalize" if !at.truth()? => {}
-            "lambda" if at.number()? == 1.0 => {}
-            _ => {
-                let fault = Fault::unsupported("this parameter is not supported");
-                return Err(at.fault(fault.found(&at.node.value)));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The vectors: pairs with opposite weights, in the order of their chat models, then each other model against the
-/// base model.
-fn vectors(sources: &[Source<'_>], onto: &str) -> Result<Vec<Vector>, Fault> {
-    let mut rest = Vec::new();
-    for source in sources.iter().filter(|s| s.path != onto) {
-        let weight = Setting::read("weight", &source.levels)?
-            .ok_or_else(|| source.model.fault(Fault::new("the model has no weight")))?;
-        rest.push((source, weight));
-    }
-    let mut vectors = Vec::new();
-    while !rest.is_empty() {
-        let (source, weight) = rest.remove(0);
-        let other = rest.iter().position(|(_, other)| other.is_opposite(&weight));
-        let partner = other.map(|i| rest.remove(i));
-        let (chat, base, weight) = match partner {
-            Some((other, opposite)) if is_negative(&weight) => (other.path, source.path, opposite),
-            Some((other, _)) => (source.path, other.path, weight),
-            None => (source.path, onto, weight),
-        };
-        let Some(number) = weight.number() else {
-            return Err(weight.fault(Fault::unsupported("weights that differ by tensor are not supported")));
-        };
-        vectors.push(Vector { chat: chat.into(), base: base.into(), weight: vec![number] });
-    }
-    Ok(vectors)
-}
-
-/// Whether the first number that is not zero is below it.
-fn is_negative(weight: &Setting) -> bool {
-    let mut values = weight.cases.iter().flat_map(|case| &case.values);
-    values.find(|x| **x != 0.0).is_some_and(|x| *x < 0.0)
 }

@@ -10,6 +10,7 @@ mod mixture;
 mod read;
 mod setting;
 mod spread;
+mod terms;
 mod vocabulary;
 mod walk;
 mod word;
@@ -18,13 +19,15 @@ mod yaml;
 pub use allow::Allow;
 pub use mixture::Mixture;
 pub use vocabulary::Vocabulary;
-pub use word::{Choice, Word};
+pub use word::{Choice, Rule, Scalar, Word};
 
 use crate::ftype::Ftype;
-use crate::merge::{CHAT_VECTOR, Method};
+use crate::merge::weights::{Preset, Rules};
+use crate::merge::{self, CHAT_VECTOR, Method, Params};
 use ggraft_formats::{Error, Result};
 use read::Fault;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 /// All that decides the outputs of a merge. Paths are as the user of the program would type them.
@@ -37,6 +40,15 @@ pub struct Recipe {
     /// How the vectors are combined.
     #[serde(default = "chat_vector")]
     pub method: Choice<&'static Method>,
+    /// What the method is told, by name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub parameters: BTreeMap<String, Scalar>,
+    /// What multiplies the weights by tensor; of several rules that match the last counts.
+    #[serde(default, with = "many", skip_serializing_if = "is_default")]
+    pub weights: Vec<Rule>,
+    /// Rules by name, each of which multiplies too.
+    #[serde(default, with = "many", skip_serializing_if = "is_default")]
+    pub weight_presets: Vec<Choice<&'static Preset>>,
     /// The types of the outputs; each gives a file for each set of weights.
     #[serde(default, with = "many", skip_serializing_if = "is_default")]
     pub types: Vec<Choice<&'static Ftype>>,
@@ -101,13 +113,22 @@ impl Recipe {
         let read = if mergekit::is_mergekit(&node) {
             mergekit::import(&node)
         } else {
-            Recipe::deserialize(&node).and_then(|recipe| recipe.checked(&node)).map(|r| (r, Vec::new()))
+            Recipe::deserialize(&node).map(|recipe| (recipe, Vec::new()))
         };
-        read.map_err(|fault| fault.error().file(file))
+        let checked = read.and_then(|(recipe, notes)| Ok((recipe.checked(&node)?, notes)));
+        checked.map_err(|fault| fault.error().file(file))
     }
 
     fn checked(self, node: &yaml::Node) -> Result<Recipe, Fault> {
         let line = |key: &str| node.get(key).map_or(node.line, |entry| entry.line);
+        for name in self.parameters.keys() {
+            let one = self.parameters.get_key_value(name).into_iter();
+            self.read_parameters(one).map_err(|e| {
+                let at =
+                    node.get("parameters").and_then(|p| p.node.get(name)).map_or(node.line, |at| at.line);
+                Fault::new(e.to_string()).line(at).within(name).within("parameters")
+            })?;
+        }
         let Some(first) = self.vectors.first() else {
             return Err(Fault::new("there is no vector").line(line("vectors")).within("vectors"));
         };
@@ -143,8 +164,22 @@ impl Recipe {
         vectors.chain([&mut self.onto]).chain(options).collect()
     }
 
+    fn read_parameters<'a>(&self, some: impl Iterator<Item = (&'a String, &'a Scalar)>) -> Result<Params> {
+        Params::read(self.method.0, some.map(|(name, value)| (name.as_str(), value.0.as_str())))
+    }
+
+    /// How it is computed.
+    pub fn options(&self) -> Result<merge::Options> {
+        let presets = self.weight_presets.iter().map(|preset| preset.0.name);
+        Ok(merge::Options {
+            method: self.method.0,
+            params: self.read_parameters(self.parameters.iter())?,
+            rules: Rules::parse(presets, self.weights.iter().map(Rule::text))?,
+        })
+    }
+
     /// The weights of each output, one a vector.
-    pub fn weights(&self) -> Vec<Vec<f64>> {
+    pub fn weight_sets(&self) -> Vec<Vec<f64>> {
         let outputs = self.vectors.first().map_or(0, |v| v.weight.len());
         (0..outputs).map(|i| self.vectors.iter().filter_map(|v| v.weight.get(i).copied()).collect()).collect()
     }

@@ -68,6 +68,12 @@ impl Setting {
                 .all(|(a, b)| a.filter == b.filter && negated(a) == b.values)
     }
 
+    /// Whether the first number that is not zero is below it.
+    pub fn is_negative(&self) -> bool {
+        let mut values = self.cases.iter().flat_map(|case| &case.values);
+        values.find(|x| **x != 0.0).is_some_and(|x| *x < 0.0)
+    }
+
     /// The fault, at its place.
     pub fn fault(&self, fault: Fault) -> Fault {
         fault.line(self.line).within(&self.path)

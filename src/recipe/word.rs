@@ -1,6 +1,7 @@
 //! Choices that are made by a word: the same words on the command line and in a recipe, from the lists of the library.
 
 use crate::ftype::Ftype;
+use crate::merge::weights::{PRESETS, Preset, Rules};
 use crate::merge::{METHODS, Method};
 use crate::vocab::plan::{Baseless, Embeddings};
 use ggraft_formats::DType;
@@ -33,10 +34,17 @@ impl Word for &'static Method {
     }
 
     fn parse(word: &str) -> Result<Self, String> {
-        METHODS.iter().find(|m| m.name == word).ok_or_else(|| {
-            let names: Vec<&str> = METHODS.iter().map(|m| m.name).collect();
-            format!("there is no merge method '{word}'; there are: {}", names.join(" "))
-        })
+        one_of(word, &METHODS.iter().collect::<Vec<_>>())
+    }
+}
+
+impl Word for &'static Preset {
+    fn word(self) -> &'static str {
+        self.name
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        one_of(word, &PRESETS.iter().collect::<Vec<_>>())
     }
 }
 
@@ -116,5 +124,79 @@ impl<'de, T: Word> Deserialize<'de> for Choice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = String::deserialize(deserializer)?;
         word.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A number, a truth or a word, as text: the value of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scalar(pub String);
+
+impl Serialize for Scalar {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = &self.0;
+        match (text.parse::<bool>(), text.parse::<i64>(), text.parse::<f64>()) {
+            (Ok(truth), _, _) => serializer.serialize_bool(truth),
+            (_, Ok(x), _) if x.to_string() == *text => serializer.serialize_i64(x),
+            (_, _, Ok(x)) if x.is_finite() && x.to_string() == *text => serializer.serialize_f64(x),
+            _ => serializer.serialize_str(text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl de::Visitor<'_> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, true, false or a word")
+    }
+
+    fn visit_bool<E>(self, x: bool) -> Result<Scalar, E> {
+        Ok(Scalar(x.to_string()))
+    }
+
+    fn visit_i64<E>(self, x: i64) -> Result<Scalar, E> {
+        Ok(Scalar(x.to_string()))
+    }
+
+    fn visit_f64<E>(self, x: f64) -> Result<Scalar, E> {
+        Ok(Scalar(x.to_string()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar(text.to_string()))
+    }
+}
+
+/// A rule of the weights, `GLOB=VALUE`, that can be read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Rule(String);
+
+impl Rule {
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Rule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Rules::parse([], [text]).map_err(|e| e.to_string())?;
+        Ok(Rule(text.to_string()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
