@@ -207,7 +207,10 @@ impl Terms {
         let number = first.number();
         match number {
             Some(x) if all.iter().all(|s| s.as_ref().and_then(Setting::number) == number) => {
-                self.set(name, x)
+                let text = x.to_string();
+                Params::read(method, [(name, text.as_str())])
+                    .map_err(|e| first.fault(Fault::new(e.to_string())))?;
+                self.set(name, x);
             }
             _ => {
                 let fault = Fault::unsupported("this parameter must be one number, the same for all models");
