@@ -1,6 +1,5 @@
 //! Options that several verbs share, and the carrying out of a plan under them.
 
-use crate::ftype::Ftype;
 use crate::pipeline::{self, Plan};
 use crate::report;
 use ggraft_formats::{Error, Kind, Result};
@@ -35,11 +34,6 @@ pub(super) struct Run {
     /// Print nothing but errors and results
     #[arg(short, long)]
     pub quiet: bool,
-}
-
-/// Parses `--type`.
-pub(super) fn ftype(text: &str) -> Result<&'static Ftype, String> {
-    Ftype::parse(text).map_err(|e| e.to_string())
 }
 
 /// Shows the plans and, unless this is a dry run, carries them out in one pass. The outputs' paths are the
