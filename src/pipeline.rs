@@ -3,7 +3,7 @@
 
 use crate::arch;
 use crate::ftype::{self, Ftype};
-use crate::merge::{Fate, Graft, Method, Summary, Vector, Verdict, VocabularyChoices};
+use crate::merge::{self, Fate, Graft, Summary, Vector, Verdict};
 use ggraft_formats::gguf::{self, Layout, Output, Watch};
 use ggraft_formats::{DType, Error, Input, Kind, Model, Result, Shape};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,12 @@ pub struct Loaded {
 pub struct Target {
     pub ftype: &'static Ftype,
     pub options: ftype::Options,
+    /// How much each weight matters, if that was measured.
+    pub importance: Option<Importance>,
+    /// Layers that are left out.
+    pub prune: Prune,
+    /// Keys of the metadata and what they are to be, in order.
+    pub overrides: Vec<(String, Value)>,
     /// Whether tensors that are quantized already may be quantized anew.
     pub allow_requantize: bool,
 }
@@ -35,6 +41,8 @@ pub struct Step {
     pub bytes: u64,
     /// What the merge makes of it; none where nothing is merged.
     pub verdict: Option<Verdict>,
+    /// How much it gets of each vector; empty where nothing is merged.
+    pub weights: Vec<f64>,
     /// The dtype that the mixture wanted, where the shape forbids it.
     pub fallback: Option<DType>,
 }
@@ -67,19 +75,14 @@ pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
 
 /// Plans a conversion or quantization of one model.
 pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
+    let input = Loaded { model: target.prune.apply(input.model)?, ..input };
     let sources = dtypes(&input.model);
     assign(input, sources, None, target)
 }
 
 /// Matches `vectors` with `onto`; from the result every output is planned.
-pub fn graft(
-    onto: Loaded,
-    vectors: &[Vector],
-    method: &'static Method,
-    allow_mismatch: bool,
-    vocabulary: &VocabularyChoices,
-) -> Result<Grafted> {
-    let mut graft = Graft::new(onto.model, vectors, method, allow_mismatch, vocabulary)?;
+pub fn graft(onto: Loaded, vectors: &[Vector], how: impl Into<merge::Options>) -> Result<Grafted> {
+    let mut graft = Graft::new(onto.model, vectors, how)?;
     graft.notes.splice(0..0, onto.notes);
     Ok(Grafted { graft, is_gguf: onto.is_gguf })
 }
@@ -100,7 +103,8 @@ impl Grafted {
             for target in targets {
                 let model = self.graft.model(weights)?;
                 let merged = Loaded { model, notes: self.graft.notes.clone(), is_gguf: self.is_gguf };
-                let mut plan = assign(merged, sources.clone(), Some(self.graft.verdicts()), target)?;
+                let fates = Some((self.graft.verdicts(), self.graft.weights(weights)));
+                let mut plan = assign(merged, sources.clone(), fates, target)?;
                 plan.vocabulary = Some(Arc::clone(&self.graft.vocabulary));
                 plans.push(plan);
             }
@@ -109,26 +113,47 @@ impl Grafted {
     }
 }
 
+fn pruned(vector: Vector, prune: &Prune) -> Result<Vector> {
+    Ok(Vector { chat: prune.apply(vector.chat)?, base: prune.apply(vector.base)?, ..vector })
+}
+
 fn dtypes(model: &Model) -> Vec<DType> {
     model.tensors.iter().map(|t| t.dtype()).collect()
 }
 
-/// Gives every tensor its final dtype and place. `sources` are the dtypes that the tensors had in their files.
-fn assign(input: Loaded, sources: Vec<DType>, verdicts: Option<&[Verdict]>, target: &Target) -> Result<Plan> {
+/// Gives every tensor its final dtype and place. `sources` are the dtypes that the tensors had in their files,
+/// `fates` what a merge makes of each and how much it gets of each vector.
+fn assign(
+    input: Loaded,
+    sources: Vec<DType>,
+    fates: Option<(&[Verdict], Vec<Vec<f64>>)>,
+    target: &Target,
+) -> Result<Plan> {
     let mut model = input.model;
     if !input.is_gguf {
         // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
         model.tensors =
             model.tensors.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<_>>()?;
     }
-    let assignments = ftype::assign(&ftype::Facts::of(&model)?, target.ftype, &target.options)?;
+    // The hyperparameters are those that the output will have.
+    target.overrides.iter().for_each(|(key, value)| model.metadata.set(key, value.clone()));
+    let mut facts = ftype::Facts::of(&model)?;
+    // The mixtures go by the layers that there were, as in llama-quantize.
+    facts.n_layer = facts.n_layer.saturating_add(target.prune.len());
+    let assignments = ftype::assign(&facts, target.ftype, &target.options)?;
+    let importance = target.importance.as_ref();
+    let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance)?;
+    let names = model.tensors.iter().map(|t| t.name.as_str());
+    let unused = TensorType::unused(&target.options.tensor_types, names);
+    let notes = [input.notes, target.prune.note().into_iter().collect(), unused, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
     for (i, (tensor, given)) in model.tensors.into_iter().zip(assignments).enumerate() {
-        let verdict = verdicts.and_then(|v| v.get(i)).copied();
+        let fate = fates.as_ref().and_then(|(v, w)| Some((*v.get(i)?, w.get(i)?.clone())));
+        let (verdict, weights) = fate.unzip();
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
-        let tensor = tensor.encode(given.dtype, None)?;
+        let tensor = tensor.encode(given.dtype, weights)?;
         let step = Step {
             name: tensor.name.clone(),
             shape: *tensor.shape(),
@@ -136,6 +161,7 @@ fn assign(input: Loaded, sources: Vec<DType>, verdicts: Option<&[Verdict]>, targ
             to: given.dtype,
             bytes: tensor.bytes(),
             verdict,
+            weights: weights.unwrap_or_default(),
             fallback: given.fallback,
         };
         parts.push((tensor, step));
@@ -143,9 +169,26 @@ fn assign(input: Loaded, sources: Vec<DType>, verdicts: Option<&[Verdict]>, targ
     parts.sort_by(|(a, _), (b, _)| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
     let (tensors, steps) = parts.into_iter().unzip();
     model.tensors = tensors;
-    ftype::stamp(&mut model.metadata, target.ftype);
+    stamp(&mut model.metadata, target);
     let total = Layout::plan(&model)?.total();
-    Ok(Plan { model, steps, ftype: target.ftype, total, notes: input.notes, vocabulary: None })
+    Ok(Plan { model, steps, ftype: target.ftype, total, notes, vocabulary: None })
+}
+
+/// Writes what was done into the metadata, in the order of llama-quantize.
+fn stamp(metadata: &mut Metadata, target: &Target) {
+    ftype::stamp(metadata, target.ftype);
+    for (key, value) in &target.overrides {
+        metadata.set_last(key, value.clone());
+    }
+    if let Some(importance) = &target.importance {
+        importance.stamp(metadata);
+    }
+    if !target.prune.is_empty() {
+        let key = format!("{}.block_count", metadata.str("general.architecture").unwrap_or_default());
+        if let Some(count) = metadata.remove(&key) {
+            metadata.set_last(&key, count);
+        }
+    }
 }
 
 /// Quantizing what is quantized already adds its error to the old one; going to plain floats adds none.

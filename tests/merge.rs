@@ -45,7 +45,7 @@ fn decode(t: &Tensor) -> Vec<f32> {
 }
 
 fn graft(cp: Model, chat: Model, base: Model) -> Result<Graft> {
-    Graft::new(cp, &[Vector { chat, base }], CHAT_VECTOR, false, &Default::default())
+    Graft::new(cp, &[Vector { chat, base }], CHAT_VECTOR)
 }
 
 /// All weights of the merge of three models of these values and dtypes.

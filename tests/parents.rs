@@ -5,7 +5,7 @@
 mod run;
 mod support;
 
-use ggraft::merge::{Allowed, CHAT_VECTOR, Graft, Vector};
+use ggraft::merge::{Allowed, CHAT_VECTOR, Graft, Options, Vector};
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor, Value};
 use run::{Ran, ggraft, trio};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ fn model(values: &[f32], dtype: DType) -> Model {
 }
 
 fn graft(cp: Model, chat: Model, base: Model) -> Result<Graft> {
-    Graft::new(cp, &[Vector { chat, base }], CHAT_VECTOR, false, &Default::default())
+    Graft::new(cp, &[Vector { chat, base }], CHAT_VECTOR)
 }
 
 /// What is found of three models of these weights.
@@ -75,8 +75,8 @@ fn every_difference_of_the_configurations_is_told_at_once() {
              base differs from CP in attention.layer_norm_rms_epsilon: expected 0.00001, found 0.000001{mend}"
         )
     );
-    let allowed =
-        Graft::new(cp.clone(), &[Vector { chat, base: cp }], CHAT_VECTOR, true, &Default::default()).unwrap();
+    let options = Options { allow_mismatch: true, ..CHAT_VECTOR.into() };
+    let allowed = Graft::new(cp.clone(), &[Vector { chat, base: cp }], options).unwrap();
     let notes = allowed.notes.iter().filter(|n| n.starts_with("allowed: chat differs from CP in ")).count();
     assert_eq!(notes, 2);
 }

@@ -5,6 +5,8 @@ mod run;
 
 use ggraft::arch::ARCHS;
 use ggraft::ftype::FTYPES;
+use ggraft::merge::METHODS;
+use ggraft::merge::weights::PRESETS;
 use ggraft_formats::DType;
 use run::ggraft_in;
 use std::path::Path;
@@ -42,7 +44,7 @@ fn the_dtypes() {
 
 #[test]
 fn the_file_types() {
-    let written = FTYPES.iter().filter(|f| !f.needs_imatrix && f.default.traits().encode.is_some());
+    let written = FTYPES.iter().filter(|f| f.default.traits().encode.is_some());
     let names: Vec<&str> = written.map(|f| f.name).collect();
     assert_eq!(table("`--type`"), [names.join(" ")]);
 }
@@ -51,6 +53,22 @@ fn the_file_types() {
 fn the_architectures() {
     let rows: Vec<String> = ARCHS.iter().map(|a| format!("{} | {}", a.gguf, a.names.join(", "))).collect();
     assert_eq!(table("architecture"), rows);
+}
+
+#[test]
+fn the_methods() {
+    let row = |m: &ggraft::merge::Method| {
+        let params: Vec<&str> = m.params.iter().map(|p| p.name).collect();
+        let params = if params.is_empty() { String::from("-") } else { params.join(", ") };
+        format!("[{}]({}) | {} | {params}", m.name, m.paper, m.formula)
+    };
+    assert_eq!(table("`--method`"), METHODS.iter().map(row).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_weight_presets() {
+    let rows: Vec<String> = PRESETS.iter().map(|p| format!("{} | {}", p.name, p.help)).collect();
+    assert_eq!(table("`--weight-preset`"), rows);
 }
 
 /// The first set-up command, with the built program in place of `cargo run --release --`; the second one is running.

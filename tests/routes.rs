@@ -113,7 +113,8 @@ fn vectors_in_any_order() {
     for (a, b) in [(0, 1), (1, 2), (0, 1), (1, 2)] {
         vectors.swap(a, b);
         let out = dir.path().join("out.gguf").display().to_string();
-        let mut args = vec!["merge", "-q", "-f", "--onto", &cp, "--type", "f32", "-o", &out];
+        let mut args =
+            vec!["merge", "-q", "-f", "--allow-unrelated", "--onto", &cp, "--type", "f32", "-o", &out];
         vectors.iter().for_each(|v| args.extend(["--vector", v]));
         ggraft(args).ok();
         files.push(std::fs::read(&out).unwrap());

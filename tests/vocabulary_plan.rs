@@ -4,7 +4,7 @@
 
 mod support;
 
-use ggraft::merge::{CHAT_VECTOR, Graft, TemplateChoice, Vector, VocabularyChoices};
+use ggraft::merge::{CHAT_VECTOR, Graft, Options, TemplateChoice, Vector, VocabularyChoices};
 use ggraft::vocab::plan::{Baseless, Class, Embeddings};
 use ggraft_formats::{DType, Metadata, Model, Result, Shape, Tensor};
 use std::collections::{HashMap, HashSet};
@@ -149,7 +149,11 @@ impl Trio {
 
     fn graft(&self) -> Result<Graft> {
         let vector = Vector { chat: self.chat.model(), base: self.base.model() };
-        Graft::new(self.cp.model(), &[vector], CHAT_VECTOR, false, &self.choices)
+        Graft::new(self.cp.model(), &[vector], self.options())
+    }
+
+    fn options(&self) -> Options {
+        Options { vocabulary: self.choices.clone(), ..CHAT_VECTOR.into() }
     }
 
     fn error(&self) -> String {
@@ -567,7 +571,7 @@ fn two_vectors() {
     let mut trio = Trio::grown(100, 20);
     trio.choices.copy_tokens = vec!["t5".into()];
     let vector = || Vector { chat: trio.chat.model(), base: trio.base.model() };
-    let graft = |vectors: &[Vector]| Graft::new(trio.cp.model(), vectors, CHAT_VECTOR, false, &trio.choices);
+    let graft = |vectors: &[Vector]| Graft::new(trio.cp.model(), vectors, trio.options());
     graft(&[vector(), vector()]).unwrap();
     let other = Vector { chat: trio.cp.model(), base: trio.base.model() };
     let e = graft(&[vector(), other]).err().unwrap().to_string();

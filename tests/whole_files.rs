@@ -8,16 +8,17 @@ mod support;
 
 use ggraft::ftype::{FTYPES, Ftype};
 use ggraft_formats::{DType, Input, Model, open};
-use peer::QuantizeParams;
+use peer::{Override, QuantizeParams};
 use run::ggraft;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use support::gguf::{TOYS, Toy};
+use support::imatrix::{self, CHUNKS, DATASET, Entry};
 
-/// The types that can be written without an importance matrix.
+/// The types that can be written.
 fn ftypes() -> impl Iterator<Item = &'static Ftype> {
-    FTYPES.iter().filter(|f| !f.needs_imatrix && f.default.traits().encode.is_some())
+    FTYPES.iter().filter(|f| f.default.traits().encode.is_some())
 }
 
 fn goldens() -> PathBuf {
@@ -54,38 +55,86 @@ fn difference(ours: &Path, theirs: &Path) -> String {
     String::from("length, order or padding")
 }
 
+/// What is recorded where a model cannot be written as a type.
+const REFUSED: &str = "refused";
+
 /// Quantizes with `more` options; the file's hash.
 fn ours(input: &Path, output: &Path, ftype: &str, threads: usize, more: &[&str]) -> String {
     let threads = threads.to_string();
     let mut args = vec!["quantize", "--force", "--quiet"];
     args.extend(more);
     args.extend([input.to_str().unwrap(), output.to_str().unwrap(), ftype, &threads]);
-    ggraft(args).ok();
+    let ran = ggraft(args);
+    if ran.code == 4 {
+        return REFUSED.to_string();
+    }
+    ran.ok();
     sha256(output)
 }
 
+/// How the peer is told of the importance matrix that `ours` reads from a file of this name.
+fn tell(params: &mut QuantizeParams, entries: &[&Entry], file: &str) {
+    params.imatrix = entries.iter().map(|e| (e.name.clone(), e.weights())).collect();
+    params.overrides = vec![
+        (String::from("quantize.imatrix.file"), Override::Str(file.to_string())),
+        (String::from("quantize.imatrix.dataset"), Override::Str(DATASET.to_string())),
+        (String::from("quantize.imatrix.entries_count"), Override::Int(entries.len() as i64)),
+        (String::from("quantize.imatrix.chunks_count"), Override::Int(CHUNKS.into())),
+    ];
+}
+
+/// Toys that are written with 1, 2 and 5 threads; the others with 2.
+const THREADED: [&str; 3] = ["f32", "bf16-ffn272-tied", "bf16-moe"];
+
+/// Our hash of a type. Without an importance matrix the number of threads changes nothing.
+fn hash(toy: &Toy, input: &Path, output: &Path, ftype: &Ftype, imatrix: Option<&Path>) -> String {
+    if let Some(imatrix) = imatrix {
+        return ours(input, output, ftype.name, 2, &["--imatrix", imatrix.to_str().unwrap()]);
+    }
+    let threads: &[usize] = if THREADED.contains(&toy.name) { &[2, 1, 5] } else { &[2] };
+    let hashes: Vec<String> = threads.iter().map(|n| ours(input, output, ftype.name, *n, &[])).collect();
+    assert!(hashes.iter().all(|h| *h == hashes[0]), "{} {ftype} depends on the threads", toy.name);
+    hashes[0].clone()
+}
+
 #[test]
-fn every_type_of_every_toy_with_any_number_of_threads() {
+fn every_type_of_every_toy_with_any_number_of_threads_and_with_an_importance_matrix() {
     let dir = tempfile::tempdir().unwrap();
-    let (input, mine, theirs) =
-        (dir.path().join("in.gguf"), dir.path().join("a.gguf"), dir.path().join("b.gguf"));
+    let path = |name: &str| dir.path().join(name);
+    let (input, mine, theirs, matrix) =
+        (path("in.gguf"), path("a.gguf"), path("b.gguf"), path("toy.imatrix"));
     let recorded: Value =
         std::fs::read(goldens()).map_or(Value::Null, |b| serde_json::from_slice(&b).unwrap());
     let mut found = Map::new();
     let mut problems = Vec::new();
     for toy in &TOYS {
         toy.write(&input);
-        for ftype in ftypes() {
-            let key = format!("{} {}", toy.name, ftype.name);
-            let hashes = [1, 2, 5].map(|threads| ours(&input, &mine, ftype.name, threads, &[]));
-            assert!(hashes.iter().all(|h| *h == hashes[0]), "{key} depends on the threads");
+        let all = imatrix::measured(toy);
+        let cases =
+            ftypes().flat_map(|f| [(f, false), (f, true)]).filter(|(f, with)| *with || !f.needs_imatrix);
+        for (ftype, with) in cases {
+            // An entry may be missing, unless the dtype is useless without.
+            let used = |e: &&Entry| ftype.needs_imatrix || e.name != imatrix::MISSING;
+            let entries: Vec<&Entry> = all.iter().filter(used).collect();
+            imatrix::write(&entries, &matrix);
+            let key = format!("{} {}{}", toy.name, ftype.name, if with { " imatrix" } else { "" });
+            let hash = hash(toy, &input, &mine, ftype, with.then_some(&matrix));
             if let Some(peer) = peer::peer() {
-                peer.quantize_model(&input, &theirs, &QuantizeParams::new(ftype.number as i32)).unwrap();
-                if sha256(&theirs) != hashes[0] {
-                    problems.push(format!("{key}: {}", difference(&mine, &theirs)));
+                let mut params = QuantizeParams::new(ftype.number as i32);
+                if with {
+                    tell(&mut params, &entries, "toy.imatrix");
                 }
-                found.insert(key, sha256(&theirs).into());
-            } else if recorded[&key] != hashes[0].as_str() {
+                let quantized = peer.quantize_model(&input, &theirs, &params);
+                let due = if quantized.is_ok() { sha256(&theirs) } else { REFUSED.to_string() };
+                match (&hash, quantized) {
+                    (hash, _) if *hash == due => {}
+                    (hash, Ok(())) if *hash != REFUSED => {
+                        problems.push(format!("{key}: {}", difference(&mine, &theirs)));
+                    }
+                    (hash, quantized) => problems.push(format!("{key}: {hash}, but the peer {quantized:?}")),
+                }
+                found.insert(key, due.into());
+            } else if recorded[&key] != hash.as_str() {
                 problems.push(format!("{key}: not as recorded"));
             }
         }
@@ -103,7 +152,10 @@ fn the_options_of_llama_quantize() {
     let (input, mine, theirs) =
         (dir.path().join("in.gguf"), dir.path().join("a.gguf"), dir.path().join("b.gguf"));
     type Set = fn(&mut QuantizeParams);
-    let options: [(&[&str], Set); 5] = [
+    fn typed(p: &mut QuantizeParams, types: &[(&str, DType)]) {
+        p.tensor_types = types.iter().map(|(pattern, dtype)| (pattern.to_string(), *dtype)).collect();
+    }
+    let options: [(&[&str], Set); 12] = [
         (&["--pure"], |p| p.pure = true),
         (&["--leave-output-tensor"], |p| p.quantize_output_tensor = false),
         (&["--output-tensor-type", "q5_1"], |p| p.output_tensor_type = Some(DType::Q5_1)),
@@ -112,19 +164,77 @@ fn the_options_of_llama_quantize() {
             p.pure = true;
             p.token_embedding_type = Some(DType::F16);
         }),
+        (&["--tensor-type", r"blk\.[0-2]\.(attn_v|ffn_down)=q8_0"], |p| {
+            typed(p, &[(r"blk\.[0-2]\.(attn_v|ffn_down)", DType::Q8_0)]);
+        }),
+        (
+            &["--tensor-type", "attn_v=q4_K", "--tensor-type", "attn=iq4_nl", "--tensor-type", "ffn_d=q6_k"],
+            |p| {
+                typed(p, &[("attn_v", DType::Q4K), ("attn", DType::IQ4NL), ("ffn_d", DType::Q6K)]);
+            },
+        ),
+        (&["--pure", "--tensor-type", "ffn_up=f16", "--tensor-type", "embd=q8_0"], |p| {
+            p.pure = true;
+            typed(p, &[("ffn_up", DType::F16), ("embd", DType::Q8_0)]);
+        }),
+        (
+            &[
+                "--tensor-type",
+                "weight=q5_k",
+                "--token-embedding-type",
+                "q6_k",
+                "--output-tensor-type",
+                "q4_0",
+            ],
+            |p| {
+                typed(p, &[("weight", DType::Q5K)]);
+                p.token_embedding_type = Some(DType::Q6K);
+                p.output_tensor_type = Some(DType::Q4_0);
+            },
+        ),
+        (&["--prune-layers", "1"], |p| p.prune = vec![1]),
+        (&["--prune-layers", "2,0", "--override-kv", "a.b=int:3"], |p| {
+            p.prune = vec![0, 2];
+            p.overrides = vec![(String::from("a.b"), Override::Int(3))];
+        }),
+        (
+            &[
+                "--override-kv",
+                "general.name=str:A name",
+                "--override-kv=llama.context_length=int:77",
+                "--override-kv",
+                "llama.attention.head_count_kv=int:1",
+                "--override-kv",
+                "x.y=bool:true",
+                "--override-kv",
+                "llama.rope.freq_base=float:5e5",
+            ],
+            |p| {
+                p.overrides = vec![
+                    (String::from("general.name"), Override::Str(String::from("A name"))),
+                    (String::from("llama.context_length"), Override::Int(77)),
+                    (String::from("llama.attention.head_count_kv"), Override::Int(1)),
+                    (String::from("x.y"), Override::Bool(true)),
+                    (String::from("llama.rope.freq_base"), Override::Float(5e5)),
+                ];
+            },
+        ),
     ];
-    for toy in TOYS.iter().filter(|t: &&Toy| t.dtype != DType::F32) {
+    let mut problems = Vec::new();
+    for toy in TOYS.iter().filter(|t: &&Toy| ["f16", "bf16-ffn272-tied", "bf16-moe"].contains(&t.name)) {
         toy.write(&input);
-        for name in ["Q4_K_M", "Q3_K_S", "Q5_0", "Q8_0"] {
+        for name in ["Q4_K_M", "Q2_K", "Q5_0"] {
             for (words, set) in options {
                 let ftype = Ftype::parse(name).unwrap();
                 ours(&input, &mine, name, 2, words);
                 let mut params = QuantizeParams::new(ftype.number as i32);
                 set(&mut params);
                 peer.quantize_model(&input, &theirs, &params).unwrap();
-                let same = std::fs::read(&mine).unwrap() == std::fs::read(&theirs).unwrap();
-                assert!(same, "{} {name} {words:?}: {}", toy.name, difference(&mine, &theirs));
+                if std::fs::read(&mine).unwrap() != std::fs::read(&theirs).unwrap() {
+                    problems.push(format!("{} {name} {words:?}: {}", toy.name, difference(&mine, &theirs)));
+                }
             }
         }
     }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }

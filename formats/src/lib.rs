@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod gguf;
+pub mod imatrix;
 pub mod metadata;
 #[allow(unsafe_code)]
 pub mod mmap;
@@ -16,6 +17,7 @@ pub mod simd;
 pub mod tensor;
 
 pub use error::{Error, Kind, Result};
+pub use imatrix::Imatrix;
 pub use metadata::{Array, Metadata, Value};
 pub use model::{Checkpoint, Input, Model};
 pub use quant::DType;

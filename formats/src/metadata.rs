@@ -61,6 +61,27 @@ impl Array {
         self.len() == 0
     }
 
+    /// The elements whose index `keep` holds of.
+    pub fn select(&self, keep: impl Fn(usize) -> bool) -> Array {
+        fn some<T: Clone>(all: &[T], keep: impl Fn(usize) -> bool) -> Vec<T> {
+            all.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, x)| x.clone()).collect()
+        }
+        match self {
+            Array::U8(a) => Array::U8(some(a, keep)),
+            Array::I8(a) => Array::I8(some(a, keep)),
+            Array::U16(a) => Array::U16(some(a, keep)),
+            Array::I16(a) => Array::I16(some(a, keep)),
+            Array::U32(a) => Array::U32(some(a, keep)),
+            Array::I32(a) => Array::I32(some(a, keep)),
+            Array::F32(a) => Array::F32(some(a, keep)),
+            Array::Bool(a) => Array::Bool(some(a, keep)),
+            Array::Str(a) => Array::Str(some(a, keep)),
+            Array::U64(a) => Array::U64(some(a, keep)),
+            Array::I64(a) => Array::I64(some(a, keep)),
+            Array::F64(a) => Array::F64(some(a, keep)),
+        }
+    }
+
     /// Element `i`, if there is one and it is an integer that is not negative.
     pub fn u64(&self, i: usize) -> Option<u64> {
         match self {

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
-use crate::quant::DType;
+use crate::quant::{DType, Encode};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -225,7 +225,8 @@ impl Tensor {
         Tensor { rows, ..self }
     }
 
-    /// The same weights as rows of `dtype`. `weights` are importance weights, one a column.
+    /// The same weights as rows of `dtype`. `weights` are importance weights, one a column of each matrix
+    /// (`ne0 * ne2`): the experts of a stacked tensor have their own.
     pub fn encode(self, dtype: DType, weights: Option<Arc<[f32]>>) -> Result<Tensor> {
         if dtype == self.dtype {
             return Ok(self);
@@ -237,12 +238,13 @@ impl Tensor {
             return Err(Error::unsupported(format!("there is no encoder for {dtype}")).tensor(&self.name));
         }
         if let Some(w) = &weights
-            && w.len() as u64 != self.shape.row()
+            && self.shape.row().checked_mul(self.shape.dim(2)) != Some(w.len() as u64)
         {
             return Err(Error::invalid("the importance weights do not fit the tensor")
                 .tensor(&self.name)
-                .expected(format!("{} columns", self.shape.row()))
-                .found(w.len()));
+                .expected(format!("{} columns of each of {} matrices", self.shape.row(), self.shape.dim(2)))
+                .found(format!("{} weights", w.len()))
+                .mend("give the importance matrix of this model, or of one of the same shape"));
         }
         let (name, shape) = (self.name.clone(), self.shape);
         Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, dtype, weights }))
@@ -372,6 +374,34 @@ struct Encoded {
     weights: Option<Arc<[f32]>>,
 }
 
+impl Encoded {
+    /// Encodes matrix by matrix, each with its own weights.
+    fn encode_weighted(
+        &self,
+        encode: Encode,
+        rows: Range<usize>,
+        values: &[f32],
+        weights: &[f32],
+        out: &mut [u8],
+    ) {
+        let shape = &self.source.shape;
+        let (row, row_bytes) = (weights.len() / shape.dim(2).max(1) as usize, out.len() / rows.len().max(1));
+        let (per_matrix, mut done) = (shape.dim(1) as usize, 0);
+        while done < rows.len() {
+            let at = rows.start + done;
+            let next = (done + per_matrix - at % per_matrix).min(rows.len());
+            let first = at / per_matrix % shape.dim(2) as usize * row;
+            encode(
+                &values[done * row..next * row],
+                row,
+                Some(&weights[first..first + row]),
+                &mut out[done * row_bytes..next * row_bytes],
+            );
+            done = next;
+        }
+    }
+}
+
 impl Rows for Encoded {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         let traits = self.dtype.traits();
@@ -379,7 +409,10 @@ impl Rows for Encoded {
         let row = self.source.row_elements()?;
         let mut values = vec![0f32; rows.len() * row];
         self.source.decode_rows(rows.clone(), &mut values)?;
-        encode(&values, row, self.weights.as_deref(), out);
+        match &self.weights {
+            None => encode(&values, row, None, out),
+            Some(weights) => self.encode_weighted(encode, rows.clone(), &values, weights, out),
+        }
         if (traits.finite)(out) {
             return Ok(());
         }

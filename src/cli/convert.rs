@@ -1,6 +1,7 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
-use super::options::{self, Mixture, Output};
+use super::mixture::Mixture;
+use super::options::{self, Output};
 use crate::ftype::Ftype;
 use crate::{arch, pipeline};
 use ggraft_formats::Result;

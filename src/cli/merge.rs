@@ -2,17 +2,18 @@
 
 use super::options::{self, Mixture, Output};
 use super::vocabulary::Vocabulary;
+use super::weights::Weights;
 use crate::ftype::Ftype;
-use crate::merge::{Allowed, CHAT_VECTOR, Vector};
+use crate::merge::{self, Allowed, Vector};
 use crate::pipeline::{self, Plan};
 use crate::{arch, report};
-use ggraft_formats::Result;
+use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The pre-trained parent of both other models: a Hugging Face directory, a .safetensors or a .gguf file
-    #[arg(long, value_name = "MODEL", required_unless_present = "vector")]
+    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "method"])]
     base: Option<PathBuf>,
     /// The chat model that was made from the base
     #[arg(long, value_name = "MODEL", required_unless_present = "vector")]
@@ -32,6 +33,8 @@ pub(super) struct Args {
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
+    #[command(flatten)]
+    weights: Weights,
     #[command(flatten)]
     vocabulary: Vocabulary,
     #[command(flatten)]
@@ -85,7 +88,12 @@ fn vector(text: &str) -> Result<VectorPaths, String> {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let options = arch::Options { pre: args.pre.clone() };
-    let (paths, weights) = vectors(&args);
+    let how = merge::Options {
+        allow_mismatch: args.kinship.allow_mismatch,
+        vocabulary: args.vocabulary.choices()?,
+        ..args.weights.options()?
+    };
+    let (paths, weights) = vectors(&args)?;
     let onto = pipeline::load(&args.onto, &options)?;
     let mut vectors = Vec::with_capacity(paths.len());
     for (chat, base) in &paths {
@@ -95,13 +103,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         });
     }
     let targets: Vec<_> = args.ftypes.iter().map(|ftype| args.mixture.target(ftype)).collect();
-    let grafted = pipeline::graft(
-        onto,
-        &vectors,
-        CHAT_VECTOR,
-        args.kinship.allow_mismatch,
-        &args.vocabulary.choices()?,
-    )?;
+    let grafted = pipeline::graft(onto, &vectors, how)?;
     let plans = grafted.plans(&weights, &targets)?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
         let weights = &weights[i / targets.len()];
@@ -118,17 +120,25 @@ pub(super) fn run(args: Args) -> Result<()> {
     })
 }
 
+/// Where the chat model of a vector is, and its base.
+type Pair = (PathBuf, PathBuf);
+
 /// The models of each vector, and the sets of weights, one a vector, that are asked for.
-fn vectors(args: &Args) -> (Vec<(PathBuf, PathBuf)>, Vec<Vec<f64>>) {
-    match (&args.chat, &args.base) {
-        (Some(chat), Some(base)) => {
-            (vec![(chat.clone(), base.clone())], args.weight.iter().map(|w| vec![*w]).collect())
+fn vectors(args: &Args) -> Result<(Vec<Pair>, Vec<Vec<f64>>)> {
+    let Some(chat) = &args.chat else {
+        let paths = args.vector.iter().map(|v| (v.chat.clone(), v.base.clone())).collect();
+        return Ok((paths, vec![args.vector.iter().map(|v| v.weight).collect()]));
+    };
+    let base = match &args.base {
+        Some(base) => base,
+        // A base that is not read need not be given; CP stands in for it.
+        None if !args.weights.method.reads_base => &args.onto,
+        None => {
+            let name = args.weights.method.name;
+            return Err(Error::usage(format!("the method {name} needs --base")));
         }
-        _ => (
-            args.vector.iter().map(|v| (v.chat.clone(), v.base.clone())).collect(),
-            vec![args.vector.iter().map(|v| v.weight).collect()],
-        ),
-    }
+    };
+    Ok((vec![(chat.clone(), base.clone())], args.weight.iter().map(|w| vec![*w]).collect()))
 }
 
 /// Where an output goes: `-o` with `{type}` and `{weight}` filled in, or by convention, with the weight if there

@@ -3,10 +3,13 @@
 mod convert;
 mod inspect;
 mod merge;
+mod mixture;
 mod options;
+mod override_kv;
 mod quantize;
 mod verify;
 mod vocabulary;
+mod weights;
 
 use clap::{Parser, Subcommand};
 use ggraft_formats::Result;

@@ -1,9 +1,9 @@
 //! Options that several verbs share, and the carrying out of a plan under them.
 
-use crate::ftype::{self, Ftype};
-use crate::pipeline::{self, Plan, Target};
+use crate::ftype::Ftype;
+use crate::pipeline::{self, Plan};
 use crate::report;
-use ggraft_formats::{DType, Error, Kind, Result};
+use ggraft_formats::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -35,50 +35,6 @@ pub(super) struct Run {
     /// Print nothing but errors and results
     #[arg(short, long)]
     pub quiet: bool,
-}
-
-/// Which dtype the tensors get, spelled as llama-quantize spells it.
-#[derive(clap::Args)]
-pub(super) struct Mixture {
-    /// Allow quantized tensors to be quantized anew (adds error to error)
-    #[arg(long)]
-    pub allow_requantize: bool,
-    /// Leave output.weight as it is
-    #[arg(long)]
-    pub leave_output_tensor: bool,
-    /// Give every quantizable tensor the same dtype
-    #[arg(long)]
-    pub pure: bool,
-    /// The dtype of output.weight
-    #[arg(long, value_name = "DTYPE", value_parser = dtype)]
-    pub output_tensor_type: Option<DType>,
-    /// The dtype of token_embd.weight
-    #[arg(long, value_name = "DTYPE", value_parser = dtype)]
-    pub token_embedding_type: Option<DType>,
-}
-
-impl Mixture {
-    pub fn target(&self, ftype: &'static Ftype) -> Target {
-        Target {
-            ftype,
-            options: ftype::Options {
-                pure: self.pure,
-                leave_output_tensor: self.leave_output_tensor,
-                output_tensor_type: self.output_tensor_type,
-                token_embedding_type: self.token_embedding_type,
-                ..ftype::Options::default()
-            },
-            allow_requantize: self.allow_requantize,
-        }
-    }
-}
-
-fn dtype(text: &str) -> Result<DType, String> {
-    DType::from_name(text).ok_or_else(|| {
-        let names: Vec<&str> =
-            DType::all().filter(|d| d.traits().encode.is_some()).map(|d| d.traits().name).collect();
-        format!("there is no dtype '{text}'; those that can be written: {}", names.join(" "))
-    })
 }
 
 /// Parses `--type`.

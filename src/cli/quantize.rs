@@ -1,6 +1,7 @@
 //! `ggraft quantize IN.gguf [OUT.gguf] TYPE [THREADS]`: the positional habit of llama-quantize.
 
-use super::options::{self, Mixture, Run};
+use super::mixture::Mixture;
+use super::options::{self, Run};
 use crate::ftype::Ftype;
 use crate::{arch, pipeline};
 use ggraft_formats::{Error, Result};

@@ -4,7 +4,7 @@
 
 use super::facts::{Facts, TensorFact};
 use super::mixture::{Role, Walk};
-use super::{Ftype, keep, order};
+use super::{Ftype, TensorType, keep, order};
 use ggraft_formats::{DType, Error, Result};
 use std::fmt;
 
@@ -19,6 +19,8 @@ pub struct Options {
     pub output_tensor_type: Option<DType>,
     /// The dtype of the embeddings.
     pub token_embedding_type: Option<DType>,
+    /// The dtypes of tensors by their names, of which the first that matches decides.
+    pub tensor_types: Vec<TensorType>,
     /// Whether an importance matrix is given; some mixtures spare less with one.
     pub has_imatrix: bool,
 }
@@ -109,17 +111,21 @@ fn one(tensor: &TensorFact, ftype: &Ftype, options: &Options, walk: Option<&mut 
     }
     let role = Role::of(tensor.name);
     let needs_imatrix = |dtype| keep::needs_imatrix(role, dtype, ftype.name);
-    if let Some((dtype, option)) = requested(role, options) {
+    let typed = TensorType::of(tensor.name, &options.tensor_types);
+    // The embeddings by layer of a Gemma 3n may be named apart from the others.
+    let apart = typed.is_some() && tensor.name == "per_layer_token_embd.weight";
+    if let Some((dtype, option)) = requested(role, options).filter(|_| !apart) {
         if dtype.row_bytes(tensor.shape.row()).is_none() {
             return Err(keep::misfit(tensor, dtype).mend(format!("choose another {option}")));
         }
         let reason = Reason::Requested(option);
         return Ok(Assignment { dtype, fallback: None, reason, needs_imatrix: needs_imatrix(dtype) });
     }
-    let (wanted, reason) = match walk {
-        None => (ftype.default, Reason::Default),
+    let (wanted, reason) = match (typed, walk) {
+        (Some(dtype), _) => (dtype, Reason::Requested(TENSOR_TYPE)),
+        (None, None) => (ftype.default, Reason::Default),
         // In a model without an output the embeddings take the dtype that was named for it, if it fits.
-        Some(walk) => match options.output_tensor_type.filter(|_| walk.is_output(role)) {
+        (None, Some(walk)) => match options.output_tensor_type.filter(|_| walk.is_output(role)) {
             Some(dtype) => (dtype, Reason::Requested(OUTPUT)),
             None => match walk.next(tensor)? {
                 dtype if dtype == ftype.default => (dtype, Reason::Default),
@@ -134,6 +140,7 @@ fn one(tensor: &TensorFact, ftype: &Ftype, options: &Options, walk: Option<&mut 
 
 const OUTPUT: &str = "--output-tensor-type";
 const EMBEDDING: &str = "--token-embedding-type";
+const TENSOR_TYPE: &str = "--tensor-type";
 
 /// The dtype that the user named for tensors of this role, and with which option.
 fn requested(role: Role, options: &Options) -> Option<(DType, &'static str)> {

@@ -7,16 +7,22 @@ mod assign;
 mod facts;
 mod float;
 mod i;
+mod importance;
 mod k;
 mod keep;
 mod legacy;
 mod mixture;
 mod mxfp4;
+mod prune;
+mod tensor_types;
 mod ternary;
 
 pub use assign::{Assignment, Options, Reason, assign};
 pub use facts::{Facts, TensorFact};
+pub use importance::{Choice, Importance, Weighed, weigh};
 pub use mixture::Role;
+pub use prune::Prune;
+pub use tensor_types::TensorType;
 
 use ggraft_formats::{DType, Error, Metadata, Result};
 use mixture::Mixture;

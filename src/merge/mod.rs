@@ -2,28 +2,42 @@
 //! `METHODS` is the list; a method is one file with one `Method` constant and its line here.
 //! The chat vector (arXiv 2310.04799) is task arithmetic with one vector: `out = CP + w * (chat - base)`.
 
+mod breadcrumbs;
+mod dare;
+mod gated;
+pub mod glob;
 mod growth;
 mod kinship;
+mod linear;
+mod method;
 mod pairing;
+mod params;
 mod parents;
 mod rows;
+mod slerp;
 mod summary;
+mod survey;
 mod task_arithmetic;
 mod template;
 pub mod templates;
+mod ties;
 mod token_rows;
 mod untrained;
 mod vocabulary;
+pub mod weights;
 
 pub use kinship::{Allowed, Kinship};
-pub use summary::{Copied, Summary, VectorSummary};
-pub use template::TemplateChoice;
-pub use vocabulary::VocabularyChoices;
 
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
+pub use method::Method;
+pub use params::{Param, Params, Rescale};
 use rows::{Merged, Sources};
 use std::sync::Arc;
+pub use summary::{Copied, Summary, VectorSummary};
+pub use template::TemplateChoice;
 use token_rows::{Overlay, overlaid};
+pub use vocabulary::VocabularyChoices;
+use weights::Rules;
 
 /// A direction of change: the difference between a chat model and its parent.
 pub struct Vector {
@@ -31,28 +45,44 @@ pub struct Vector {
     pub base: Model,
 }
 
-/// The values of one vector at the elements that are being computed.
-pub struct Term<'a> {
-    pub chat: &'a [f64],
-    pub base: &'a [f64],
-    /// `w`, exactly as the user typed it.
-    pub weight: f64,
-}
-
-/// A way of computing the output's weights.
-pub struct Method {
-    pub name: &'static str,
-    /// Its formula, for people.
-    pub formula: &'static str,
-    /// Turns CP's values into the output's, element by element, in f64.
-    combine: fn(values: &mut [f64], terms: &[Term<'_>]),
-}
-
 /// Every method.
-pub const METHODS: &[Method] = &[task_arithmetic::TASK_ARITHMETIC];
+pub const METHODS: &[Method] = &[
+    task_arithmetic::TASK_ARITHMETIC,
+    gated::GATED,
+    linear::LINEAR,
+    slerp::SLERP,
+    ties::TIES,
+    dare::DARE_LINEAR,
+    dare::DARE_TIES,
+    breadcrumbs::BREADCRUMBS,
+];
 
 /// The method of the chat vector.
 pub const CHAT_VECTOR: &Method = &METHODS[0];
+
+/// How to merge: a method, what it is told, and what the weights are multiplied with, tensor by tensor.
+pub struct Options {
+    pub method: &'static Method,
+    pub params: Params,
+    pub rules: Rules,
+    /// Whether models may differ in what their weights were trained under (rope, norm epsilon, window).
+    pub allow_mismatch: bool,
+    /// Which rows get the vector, and which chat template is written.
+    pub vocabulary: VocabularyChoices,
+}
+
+impl From<&'static Method> for Options {
+    /// The method with its defaults, the same weight for every tensor.
+    fn from(method: &'static Method) -> Options {
+        Options {
+            method,
+            params: Params::default(),
+            rules: Rules::default(),
+            allow_mismatch: false,
+            vocabulary: VocabularyChoices::default(),
+        }
+    }
+}
 
 /// What becomes of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,9 +118,11 @@ pub struct Graft {
     verdicts: Vec<Verdict>,
     /// The tensors that are merged together, one for each merged tensor of the model.
     sources: Vec<Option<Arc<Sources>>>,
+    /// What the weights are multiplied with, one for each tensor of the model.
+    factors: Vec<f64>,
     /// Rows of chat that take the place of others, for each tensor of the model.
     overlays: Vec<Option<Arc<Overlay>>>,
-    method: &'static Method,
+    options: Options,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
     /// What becomes of the tokens.
@@ -100,39 +132,38 @@ pub struct Graft {
 impl Graft {
     /// Matches `vectors` with `onto`. Reads no weights; models that do not belong together are refused, with
     /// all their differences at once.
-    pub fn new(
-        onto: Model,
-        vectors: &[Vector],
-        method: &'static Method,
-        allow_mismatch: bool,
-        choices: &VocabularyChoices,
-    ) -> Result<Graft> {
-        let mut notes = parents::congruent(&onto, vectors, allow_mismatch)?;
+    pub fn new(onto: Model, vectors: &[Vector], options: impl Into<Options>) -> Result<Graft> {
+        let options = options.into();
+        let mut notes = method::check(&options, vectors.len())?;
+        notes.extend(parents::congruent(&onto, vectors, options.allow_mismatch)?);
         let mut model = onto;
-        let mut prepared = vocabulary::prepare(&mut model, vectors, choices)?;
+        let mut prepared = vocabulary::prepare(&mut model, vectors, &options.vocabulary)?;
         notes.append(&mut prepared.notes);
-        let verdicts = pairing::verdicts(&model, vectors, &prepared.tables)?;
-        let mut sources = Vec::with_capacity(verdicts.len());
-        let mut overlays = Vec::with_capacity(verdicts.len());
-        for (tensor, verdict) in model.tensors.iter().zip(&verdicts) {
+        let mut verdicts = pairing::verdicts(&model, vectors, &prepared.tables)?;
+        let names: Vec<&str> = model.tensors.iter().map(|t| t.name.as_str()).collect();
+        let factors = options.rules.factors(&names)?;
+        notes.extend(weights::summary(&options.rules, &factors));
+        let (mut sources, mut overlays) = (Vec::new(), Vec::new());
+        for ((tensor, verdict), factor) in model.tensors.iter().zip(&mut verdicts).zip(&factors) {
             let table = prepared.tables.remove(tensor.name.as_str());
-            sources.push(match (&table, verdict.fate) {
-                (Some(table), _) if table.pairs.is_empty() => None,
-                (Some(table), _) => Some(Arc::new(Sources::new(tensor.clone(), table.pairs.clone()))),
-                (None, Fate::Merged) => Some(Arc::new(matched(tensor, vectors)?)),
-                (None, Fate::Kept) => None,
+            let (pairs, overlay) = table.map_or((None, None), |t| (Some(t.pairs), t.overlay));
+            if *factor == 0.0 && overlay.is_none() {
+                *verdict = Verdict { fate: Fate::Kept, reason: "its weight is 0" };
+            }
+            let computed = verdict.fate == Fate::Merged && *factor != 0.0;
+            let pairs = match pairs {
+                _ if !computed => Vec::new(),
+                Some(pairs) => pairs,
+                None => matched(tensor, vectors)?,
+            };
+            sources.push(match pairs.is_empty() {
+                true => None,
+                false => Some(Arc::new(Sources::new(tensor.clone(), pairs, options.method, options.params))),
             });
-            overlays.push(table.and_then(|table| table.overlay));
+            overlays.push(overlay);
         }
-        Ok(Graft {
-            model,
-            verdicts,
-            sources,
-            overlays,
-            method,
-            notes,
-            vocabulary: Arc::new(prepared.summary),
-        })
+        let vocabulary = Arc::new(prepared.summary);
+        Ok(Graft { model, verdicts, sources, factors, overlays, options, notes, vocabulary })
     }
 
     /// CP, with the metadata of the output.
@@ -165,15 +196,16 @@ impl Graft {
     /// one graft that are read side by side decode their sources once.
     pub fn model(&self, weights: &[f64]) -> Result<Model> {
         let mut tensors = Vec::with_capacity(self.model.tensors.len());
-        for ((tensor, sources), overlay) in self.model.tensors.iter().zip(&self.sources).zip(&self.overlays) {
+        let parts = self.model.tensors.iter().zip(&self.sources).zip(&self.factors).zip(&self.overlays);
+        for (((tensor, sources), factor), overlay) in parts {
             let merged = match sources {
                 None => tensor.clone(),
                 Some(sources) => {
-                    let rows = Merged {
-                        sources: Arc::clone(sources),
-                        weights: weights.to_vec(),
-                        method: self.method,
-                    };
+                    let effective: Vec<f64> = weights.iter().map(|w| w * factor).collect();
+                    (self.options.method.check)(&effective, &self.options.params)
+                        .map_err(|e| e.tensor(&tensor.name))?;
+                    let rows =
+                        Merged { sources: Arc::clone(sources), weights: weights.to_vec(), factor: *factor };
                     Tensor::new(&tensor.name, *tensor.shape(), DType::F32, Arc::new(rows))?
                 }
             };
@@ -184,14 +216,21 @@ impl Graft {
         }
         Ok(Model { tensors, ..self.model.clone() })
     }
+
+    /// How much each tensor of the model gets of each vector; nothing where none is merged into it.
+    pub fn weights(&self, weights: &[f64]) -> Vec<Vec<f64>> {
+        let each = |(sources, factor): (&Option<Arc<Sources>>, &f64)| match sources {
+            Some(_) => weights.iter().map(|w| w * factor).collect(),
+            None => Vec::new(),
+        };
+        self.sources.iter().zip(&self.factors).map(each).collect()
+    }
 }
 
-fn matched(onto: &Tensor, vectors: &[Vector]) -> Result<Sources> {
-    let mut pairs = Vec::with_capacity(vectors.len());
-    for v in vectors {
-        pairs.push((find(&v.chat, &onto.name)?.clone(), find(&v.base, &onto.name)?.clone()));
-    }
-    Ok(Sources::new(onto.clone(), pairs))
+/// Chat's and base's tensor of that name, for each vector.
+fn matched(onto: &Tensor, vectors: &[Vector]) -> Result<Vec<(Tensor, Tensor)>> {
+    let pair = |v: &Vector| Ok((find(&v.chat, &onto.name)?.clone(), find(&v.base, &onto.name)?.clone()));
+    vectors.iter().map(pair).collect()
 }
 
 fn find<'a>(model: &'a Model, name: &str) -> Result<&'a Tensor> {

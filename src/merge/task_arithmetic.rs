@@ -1,44 +1,42 @@
-//! Task arithmetic (arXiv 2212.04089): `out = CP + Σ w·(chat − base)`; with one vector, the chat vector.
+//! Task arithmetic (arXiv 2212.04089): `out = CP + Σ w·(chat − base)`; with one vector, the chat vector
+//! (arXiv 2310.04799).
 
-use super::{Method, Term};
+use super::method::{Method, Place, Survey, Term, add, add_all};
 
-pub(super) const TASK_ARITHMETIC: Method =
-    Method { name: "task_arithmetic", formula: "out = CP + sum of w * (chat - base)", combine };
+pub(super) const TASK_ARITHMETIC: Method = Method {
+    name: "task_arithmetic",
+    formula: "out = CP + sum of w * (chat - base)",
+    paper: "https://arxiv.org/abs/2212.04089",
+    params: &[],
+    vectors: usize::MAX,
+    reads_base: true,
+    check: |_, _| Ok(()),
+    survey: |_| Survey::Nothing,
+    combine,
+};
 
 /// Each element in f64. Where the vector is zero, CP stays bit for bit, a negative zero too; where CP is the
 /// base itself and w is 1, chat comes out exactly, which the subtraction in f64 alone would not promise.
-fn combine(values: &mut [f64], terms: &[Term<'_>]) {
+fn combine(values: &mut [f64], terms: &[Term<'_>], _: &Place<'_>) {
     match terms {
-        [Term { chat, base, weight }] => {
+        [Term { chat, base, weight, .. }] => {
             for ((x, c), b) in values.iter_mut().zip(*chat).zip(*base) {
                 *x = if *weight == 1.0 && *x == *b { *c } else { add(*x, weight * (c - b)) };
             }
         }
-        _ => {
-            let mut deltas = vec![0.0; terms.len()];
-            for (i, x) in values.iter_mut().enumerate() {
-                for (delta, t) in deltas.iter_mut().zip(terms) {
-                    *delta = t.weight * (t.chat[i] - t.base[i]);
-                }
-                // Summed by size, the vectors may be given in any order.
-                deltas.sort_unstable_by(f64::total_cmp);
-                *x = add(*x, deltas.iter().sum());
-            }
-        }
+        _ => add_all(values, terms, |_, t, i, _| t.weight * (t.chat[i] - t.base[i])),
     }
-}
-
-fn add(x: f64, delta: f64) -> f64 {
-    if delta == 0.0 { x } else { x + delta }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merge::Params;
 
     fn combined(cp: f64, chat: f64, base: f64, weight: f64) -> f64 {
         let mut values = [cp];
-        combine(&mut values, &[Term { chat: &[chat], base: &[base], weight }]);
+        let place = Place { tensor: "t", first: 0, params: &Params::default(), facts: &[] };
+        combine(&mut values, &[Term { chat: &[chat], base: &[base], weight, share: weight }], &place);
         values[0]
     }
 

@@ -30,6 +30,7 @@ fn step_json(step: &Step) -> Json {
         "bytes": step.bytes,
         "fate": step.verdict.map(|v| v.fate.word()),
         "reason": step.verdict.map(|v| v.reason),
+        "weights": step.weights,
         "fallback_from": step.fallback.map(|d| d.to_string()),
     })
 }

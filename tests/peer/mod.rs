@@ -10,7 +10,7 @@ mod model;
 mod quantize;
 
 pub use model::{Model, Piece};
-pub use quantize::QuantizeParams;
+pub use quantize::{Override, QuantizeParams};
 
 use ggraft_formats::DType;
 use libloading::Library;

@@ -2,7 +2,7 @@
 
 use super::{Peer, c_string, id};
 use ggraft_formats::DType;
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int};
 use std::path::Path;
 
 /// What `llama-quantize` can be told; the default is its default, with a type to choose.
@@ -24,6 +24,21 @@ pub struct QuantizeParams {
     pub tensor_types: Vec<(String, DType)>,
     /// Tensor names and their importance weights.
     pub imatrix: Vec<(String, Vec<f32>)>,
+    /// Keys of the metadata and their values, in order.
+    pub overrides: Vec<(String, Override)>,
+    /// Layers that are left out.
+    pub prune: Vec<i32>,
+}
+
+/// A value of the metadata as the peer can be told it.
+#[derive(Clone, Debug)]
+pub enum Override {
+    /// Written as u32.
+    Int(i64),
+    /// Written as f32.
+    Float(f64),
+    Bool(bool),
+    Str(String),
 }
 
 impl QuantizeParams {
@@ -42,6 +57,8 @@ impl QuantizeParams {
             dry_run: false,
             tensor_types: Vec::new(),
             imatrix: Vec::new(),
+            overrides: Vec::new(),
+            prune: Vec::new(),
         }
     }
 }
@@ -61,8 +78,8 @@ struct Raw {
     keep_split: bool,
     dry_run: bool,
     imatrix: *const Entry,
-    kv_overrides: *const c_void,
-    tensor_types: *const Override,
+    kv_overrides: *const KvOverride,
+    tensor_types: *const TensorOverride,
     prune_layers: *const i32,
     max_buf_size: usize,
 }
@@ -78,9 +95,38 @@ struct Entry {
 
 /// `llama_model_tensor_override`; a list ends with a null pattern.
 #[repr(C)]
-struct Override {
+struct TensorOverride {
     pattern: *const c_char,
     dtype: c_int,
+}
+
+/// `llama_model_kv_override`; a list ends with an empty key.
+#[repr(C, align(8))]
+struct KvOverride {
+    tag: c_int,
+    key: [u8; 128],
+    value: Aligned,
+}
+const _: () = assert!(size_of::<KvOverride>() == 264);
+
+#[repr(C, align(8))]
+struct Aligned([u8; 128]);
+
+impl KvOverride {
+    const END: KvOverride = KvOverride { tag: 0, key: [0; 128], value: Aligned([0; 128]) };
+
+    fn new(key: &str, value: &Override) -> KvOverride {
+        let (tag, bytes) = match value {
+            Override::Int(x) => (0, x.to_le_bytes().to_vec()),
+            Override::Float(x) => (1, x.to_le_bytes().to_vec()),
+            Override::Bool(x) => (2, vec![u8::from(*x)]),
+            Override::Str(x) => (3, x.as_bytes()[..x.len().min(127)].to_vec()),
+        };
+        let mut all = KvOverride { tag, ..KvOverride::END };
+        all.key[..key.len()].copy_from_slice(key.as_bytes());
+        all.value.0[..bytes.len()].copy_from_slice(&bytes);
+        all
+    }
 }
 
 impl Peer {
@@ -93,6 +139,9 @@ impl Peer {
         let patterns: Vec<CString> =
             params.tensor_types.iter().map(|(pattern, _)| c_string(pattern)).collect();
         let overrides = tensor_overrides(&patterns, &params.tensor_types);
+        let keys = params.overrides.iter().map(|(key, value)| KvOverride::new(key, value));
+        let kv_overrides: Vec<KvOverride> = keys.chain([KvOverride::END]).collect();
+        let prune: Vec<i32> = params.prune.iter().copied().chain([-1]).collect();
         let mut raw = self.quantize_defaults();
         raw.nthread = params.threads;
         raw.ftype = params.ftype;
@@ -109,6 +158,12 @@ impl Peer {
         }
         if !params.tensor_types.is_empty() {
             raw.tensor_types = overrides.as_ptr();
+        }
+        if !params.overrides.is_empty() {
+            raw.kv_overrides = kv_overrides.as_ptr();
+        }
+        if !params.prune.is_empty() {
+            raw.prune_layers = prune.as_ptr();
         }
         // SAFETY: the strings and lists outlive the call and end as the peer expects.
         self.logged(|| unsafe {
@@ -133,12 +188,12 @@ fn imatrix_entries(names: &[CString], imatrix: &[(String, Vec<f32>)]) -> Vec<Ent
     names.iter().zip(imatrix).map(entry).chain([end]).collect()
 }
 
-fn tensor_overrides(patterns: &[CString], types: &[(String, DType)]) -> Vec<Override> {
-    let one = |(pattern, (_, dtype)): (&CString, &(String, DType))| Override {
+fn tensor_overrides(patterns: &[CString], types: &[(String, DType)]) -> Vec<TensorOverride> {
+    let one = |(pattern, (_, dtype)): (&CString, &(String, DType))| TensorOverride {
         pattern: pattern.as_ptr(),
         dtype: id(*dtype),
     };
-    let end = Override { pattern: std::ptr::null(), dtype: 0 };
+    let end = TensorOverride { pattern: std::ptr::null(), dtype: 0 };
     patterns.iter().zip(types).map(one).chain([end]).collect()
 }
 

@@ -13,23 +13,35 @@ pub struct Toy {
     pub ffn: usize,
     pub layers: usize,
     pub vocab: usize,
+    /// 0 for a dense model.
+    pub experts: usize,
     /// Whether there is no `output.weight`.
     pub tied: bool,
     /// Of the matrices.
     pub dtype: DType,
 }
 
-const TOY: Toy =
-    Toy { name: "f32", hidden: 256, ffn: 512, layers: 8, vocab: 96, tied: false, dtype: DType::F32 };
+const TOY: Toy = Toy {
+    name: "f32",
+    hidden: 256,
+    ffn: 512,
+    layers: 8,
+    vocab: 96,
+    experts: 0,
+    tied: false,
+    dtype: DType::F32,
+};
 
-/// Every row a multiple of 256, or of 32 only (288), or of 16 only (272); head tied and untied; each source dtype.
-pub const TOYS: [Toy; 6] = [
+/// Every row a multiple of 256, or of 32 only (288), or of 16 only (272); head tied and untied; each source dtype;
+/// eight experts as Mixtral has them.
+pub const TOYS: [Toy; 7] = [
     TOY,
     Toy { name: "f16", dtype: DType::F16, ..TOY },
     Toy { name: "bf16", dtype: DType::BF16, ..TOY },
     Toy { name: "bf16-tied", dtype: DType::BF16, tied: true, ..TOY },
     Toy { name: "f16-ffn288", dtype: DType::F16, ffn: 288, ..TOY },
     Toy { name: "bf16-ffn272-tied", dtype: DType::BF16, ffn: 272, tied: true, ..TOY },
+    Toy { name: "bf16-moe", dtype: DType::BF16, ffn: 256, layers: 3, experts: 8, ..TOY },
 ];
 
 impl Toy {
@@ -62,12 +74,16 @@ impl Toy {
             all.set(&format!("llama.{key}"), value as u32);
         }
         all.set("llama.attention.layer_norm_rms_epsilon", 1e-5f32);
+        if self.experts > 0 {
+            all.set("llama.expert_count", self.experts as u32);
+            all.set("llama.expert_used_count", 2u32);
+        }
         all
     }
 
     /// The tensors in a converter's order, each with its row length first.
     pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
-        let Toy { hidden, ffn, vocab, .. } = *self;
+        let Toy { hidden, vocab, .. } = *self;
         let kv = hidden / Toy::HEADS * Toy::KV_HEADS;
         let mut all = vec![("token_embd.weight".to_string(), vec![hidden, vocab])];
         for layer in 0..self.layers {
@@ -78,10 +94,10 @@ impl Toy {
                 ("attn_v", vec![hidden, kv]),
                 ("attn_output", vec![hidden, hidden]),
                 ("ffn_norm", vec![hidden]),
-                ("ffn_gate", vec![hidden, ffn]),
-                ("ffn_up", vec![hidden, ffn]),
-                ("ffn_down", vec![ffn, hidden]),
-            ] {
+            ]
+            .into_iter()
+            .chain(self.feed_forward())
+            {
                 all.push((format!("blk.{layer}.{name}.weight"), ne));
             }
         }
@@ -90,6 +106,23 @@ impl Toy {
             all.push(("output.weight".to_string(), vec![hidden, vocab]));
         }
         all
+    }
+
+    fn feed_forward(&self) -> Vec<(&'static str, Vec<usize>)> {
+        let Toy { hidden, ffn, experts, .. } = *self;
+        match experts {
+            0 => vec![
+                ("ffn_gate", vec![hidden, ffn]),
+                ("ffn_up", vec![hidden, ffn]),
+                ("ffn_down", vec![ffn, hidden]),
+            ],
+            n => vec![
+                ("ffn_gate_inp", vec![hidden, n]),
+                ("ffn_gate_exps", vec![hidden, ffn, n]),
+                ("ffn_up_exps", vec![hidden, ffn, n]),
+                ("ffn_down_exps", vec![ffn, hidden, n]),
+            ],
+        }
     }
 
     fn tensor(&self, name: &str, ne: &[usize]) -> Tensor {

@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod gguf;
+pub mod imatrix;
 pub mod rng;
 pub mod specs;
 pub mod tokenizer;

@@ -151,7 +151,7 @@ fn finite<B: Block<N>, const N: usize>(src: &[u8]) -> bool {
 }
 
 /// `src` as blocks; none if it does not hold whole ones, which the callers' contract excludes.
-fn blocks<B: FromBytes + Immutable + KnownLayout + Unaligned>(src: &[u8]) -> &[B] {
+pub(super) fn blocks<B: FromBytes + Immutable + KnownLayout + Unaligned>(src: &[u8]) -> &[B] {
     <[B]>::ref_from_bytes(src).unwrap_or_default()
 }
 

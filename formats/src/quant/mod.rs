@@ -4,8 +4,16 @@
 //! To add a dtype: write its codec file with one `Traits` constant, then add a variant and its line in `TABLE`.
 //! Specification: llama.cpp v0.5.0, `ggml/src/ggml-quants.c` and `ggml-common.h`, compiled without FMA.
 
+mod bits;
 mod block;
+mod decoded;
 mod float;
+mod fp4;
+mod grids;
+mod iq1;
+mod iq2;
+mod iq3;
+mod iq4;
 mod opaque;
 mod planes;
 mod q2_k;
@@ -17,6 +25,7 @@ mod q5_k;
 mod q6_k;
 mod q8;
 mod search;
+mod ternary;
 
 use std::fmt;
 
@@ -125,21 +134,21 @@ static TABLE: [Traits; 43] = [
     q5_k::Q5_K,
     q6_k::Q6_K,
     opaque::Q8_K,
-    opaque::IQ1_S,
-    opaque::IQ1_M,
-    opaque::IQ2_XXS,
-    opaque::IQ2_XS,
-    opaque::IQ2_S,
-    opaque::IQ3_XXS,
-    opaque::IQ3_S,
-    opaque::IQ4_NL,
-    opaque::IQ4_XS,
-    opaque::TQ1_0,
-    opaque::TQ2_0,
-    opaque::MXFP4,
-    opaque::NVFP4,
-    opaque::Q1_0,
-    opaque::Q2_0,
+    iq1::IQ1_S,
+    iq1::IQ1_M,
+    iq2::IQ2_XXS,
+    iq2::IQ2_XS,
+    iq2::IQ2_S,
+    iq3::IQ3_XXS,
+    iq3::IQ3_S,
+    iq4::IQ4_NL,
+    iq4::IQ4_XS,
+    ternary::TQ1_0,
+    ternary::TQ2_0,
+    fp4::MXFP4,
+    fp4::NVFP4,
+    bits::Q1_0,
+    bits::Q2_0,
 ];
 
 impl DType {

@@ -1,0 +1,170 @@
+//! How an importance matrix meets a model: which tensor has weights in it, which has none and which cannot do
+//! without; and what the output's metadata tells of it.
+//! Specification: llama.cpp v0.5.0, llama-quantize.
+
+use super::{Assignment, Prune};
+use ggraft_formats::{DType, Error, Imatrix, Metadata, Result, Tensor};
+use std::path::Path;
+use std::sync::Arc;
+
+/// An importance matrix and the name of its file.
+#[derive(Clone, Debug)]
+pub struct Importance {
+    matrix: Imatrix,
+    /// How many entries were chosen, those of layers that are left out included.
+    count: u32,
+    /// Without the folder: an output tells nothing of the machine that it was made on.
+    file: String,
+}
+
+/// Which entries of an importance matrix are used: those whose names contain one of these words.
+#[derive(Clone, Copy, Debug)]
+pub enum Choice<'a> {
+    Including(&'a [String]),
+    Excluding(&'a [String]),
+}
+
+impl Importance {
+    /// Reads `path` and keeps the chosen entries.
+    ///
+    /// # Errors
+    /// The file cannot be read, or no entry is left.
+    pub fn open(path: &Path, choice: Choice) -> Result<Importance> {
+        let mut matrix = ggraft_formats::imatrix::open(path)?;
+        let count = matrix.entries.len();
+        let named = |name: &str, words: &[String]| words.iter().any(|w| name.contains(w.as_str()));
+        matrix.entries.retain(|name, _| match choice {
+            Choice::Including(words) => named(name, words),
+            Choice::Excluding(words) => !named(name, words),
+        });
+        if matrix.entries.is_empty() {
+            return Err(Error::usage("no entry of the importance matrix is left to be used")
+                .file(path)
+                .expected("a word that names some of them")
+                .found(format!("{count} entries, none chosen"))
+                .mend("mend --include-weights or --exclude-weights, which look for parts of tensor names"));
+        }
+        let count = u32::try_from(matrix.entries.len()).unwrap_or(u32::MAX);
+        Ok(Importance { matrix, count, file: last_part(&path.to_string_lossy()) })
+    }
+
+    /// The entries under the names that the tensors have without some layers.
+    pub fn pruned(mut self, prune: &Prune) -> Importance {
+        let entries = std::mem::take(&mut self.matrix.entries);
+        self.matrix.entries =
+            entries.into_iter().filter_map(|(name, w)| prune.rename(&name).map(|name| (name, w))).collect();
+        self
+    }
+
+    /// Tells the output's metadata where the importance came from, at the place and in the types of llama-quantize.
+    pub fn stamp(&self, metadata: &mut Metadata) {
+        metadata.set_last("quantize.imatrix.file", short(&self.file));
+        if let Some(dataset) = &self.matrix.dataset {
+            metadata.set_last("quantize.imatrix.dataset", short(&last_part(dataset)));
+        }
+        metadata.set_last("quantize.imatrix.entries_count", self.count);
+        if let Some(chunks) = self.matrix.chunks.filter(|n| *n > 0) {
+            metadata.set_last("quantize.imatrix.chunks_count", chunks);
+        }
+    }
+}
+
+/// The name without the folders, of whichever system.
+fn last_part(path: &str) -> String {
+    path.rsplit(['/', '\\']).next().unwrap_or_default().to_string()
+}
+
+/// What fits into llama-quantize's 128 bytes.
+fn short(text: &str) -> &str {
+    &text[..text.floor_char_boundary(127)]
+}
+
+/// The importance weights of a model's tensors, and what is to be said about them.
+pub struct Weighed {
+    /// In the order of the tensors; none for those that are not encoded by importance.
+    pub weights: Vec<Option<Arc<[f32]>>>,
+    pub notes: Vec<String>,
+}
+
+/// Finds the weights of every tensor that is going to be quantized.
+///
+/// # Errors
+/// A tensor gets a dtype that is useless without importance weights and has none, or has some of another width. All
+/// such tensors are named.
+pub fn weigh(
+    tensors: &[Tensor],
+    assignments: &[Assignment],
+    importance: Option<&Importance>,
+) -> Result<Weighed> {
+    let mut weights = vec![None; tensors.len()];
+    let (mut bare, mut missing, mut notes, mut errors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (i, (tensor, given)) in tensors.iter().zip(assignments).enumerate() {
+        // What is copied needs no weights, and what cannot be encoded is refused for that.
+        let encoded = given.dtype.is_quantized() && given.dtype.traits().encode.is_some();
+        if !encoded || given.dtype == tensor.dtype() {
+            continue;
+        }
+        match importance.and_then(|importance| importance.matrix.entries.get(&tensor.name)) {
+            None if given.needs_imatrix => bare.push((tensor, given.dtype)),
+            None => missing.push(tensor.name.as_str()),
+            Some(found) => match fitting(tensor, found) {
+                Ok(()) => weights[i] = Some(Arc::clone(found)),
+                // Embeddings are looked up, not multiplied: a matrix has no good measure of them.
+                Err(e) if tensor.name == "token_embd.weight" => notes.push(format!("not used: {e}")),
+                Err(e) => errors.push(e),
+            },
+        }
+    }
+    errors.extend(bare_tensors(&bare, importance));
+    if let Some(e) = Error::all(errors) {
+        return Err(e);
+    }
+    if let Some(importance) = importance {
+        let all = &importance.matrix.ignored;
+        if !all.is_empty() {
+            notes.push(format!(
+                "the importance matrix holds tensors that mean nothing here: {}",
+                all.join(", ")
+            ));
+        }
+        if !missing.is_empty() {
+            notes.push(format!(
+                "quantized without importance, for the matrix has no entry: {}",
+                missing.join(", ")
+            ));
+        }
+    }
+    Ok(Weighed { weights, notes })
+}
+
+fn fitting(tensor: &Tensor, weights: &[f32]) -> Result<()> {
+    let (columns, matrices) = (tensor.shape().row(), tensor.shape().dim(2));
+    if columns.checked_mul(matrices) == Some(weights.len() as u64) {
+        return Ok(());
+    }
+    Err(Error::invalid("the importance matrix was measured on a model of another shape")
+        .tensor(&tensor.name)
+        .expected(format!("{columns} columns of {matrices} matrices"))
+        .found(format!("{} values", weights.len()))
+        .mend("measure one for this model"))
+}
+
+/// The error for tensors that cannot do without importance weights.
+fn bare_tensors(bare: &[(&Tensor, DType)], importance: Option<&Importance>) -> Option<Error> {
+    let (first, dtype) = bare.first()?;
+    let what = format!("{dtype} is useless without an importance matrix");
+    Some(match importance {
+        None => Error::usage(what)
+            .tensor(&first.name)
+            .found(format!("no --imatrix, and {} tensors that need one", bare.len()))
+            .mend("give --imatrix FILE, or choose a larger type"),
+        Some(_) => {
+            let names: Vec<&str> = bare.iter().map(|(t, _)| t.name.as_str()).collect();
+            Error::invalid(what)
+                .tensor(&first.name)
+                .expected("an entry for it")
+                .found(format!("none for {}", names.join(", ")))
+                .mend("measure them too, or give them another dtype with --tensor-type")
+        }
+    })
+}

@@ -1,0 +1,469 @@
+//! Every merge method against a readable f64 oracle, bit for bit, and the same bits whatever the threads, the chunks
+//! and, where the formula is symmetric, the order of the vectors.
+
+use ggraft::merge::{Graft, METHODS, Method, Options, Params, Vector, weights::Rules};
+use ggraft_formats::{DType, Metadata, Model, Result, Shape, Tensor};
+use sha2::{Digest, Sha256};
+
+const NAME: &str = "blk.0.attn_q.weight";
+const ROWS: usize = 48;
+const ROW: usize = 40;
+
+/// Small weights around those of `around`, many of them equal to it, some of the same size.
+fn near(around: &[f32], seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut moved = |x: &f32| match next() % 8 {
+        0 => *x,
+        1 => x + 0.0625,
+        2 => x - 0.0625,
+        _ => x + ((next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 0.1,
+    };
+    around.iter().map(&mut moved).collect()
+}
+
+/// CP, and two vectors' chat and base, whose values in BF16 often coincide.
+struct Case {
+    cp: Vec<f32>,
+    pairs: [(Vec<f32>, Vec<f32>); 2],
+    dtype: DType,
+}
+
+impl Case {
+    fn new(dtype: DType) -> Case {
+        let base = near(&[0.0; ROWS * ROW], 1);
+        let other = near(&base, 2);
+        let stored = |values: Vec<f32>| decode(&tensor(&values, dtype));
+        Case {
+            cp: stored(near(&base, 3)),
+            pairs: [(stored(near(&base, 4)), stored(base)), (stored(near(&other, 5)), stored(other))],
+            dtype,
+        }
+    }
+
+    /// With the vectors in this order.
+    fn graft(&self, order: &[usize], options: Options) -> Result<Graft> {
+        let model = |values: &[f32]| model(values, self.dtype);
+        let vector = |v: &usize| Vector { chat: model(&self.pairs[*v].0), base: model(&self.pairs[*v].1) };
+        Graft::new(model(&self.cp), &order.iter().map(vector).collect::<Vec<_>>(), options)
+    }
+
+    fn tensor(&self, order: &[usize], options: Options, weights: &[f64]) -> Tensor {
+        self.graft(order, options).unwrap().model(weights).unwrap().tensors[0].clone()
+    }
+
+    /// Differences of vector `v`.
+    fn deltas(&self, v: usize) -> Vec<f64> {
+        let (chat, base) = &self.pairs[v];
+        chat.iter().zip(base).map(|(c, b)| f64::from(*c) - f64::from(*b)).collect()
+    }
+}
+
+fn tensor(values: &[f32], dtype: DType) -> Tensor {
+    let shape = Shape::new(&[ROW as u64, ROWS as u64]).unwrap();
+    Tensor::in_memory(NAME, shape, values).unwrap().encode(dtype, None).unwrap()
+}
+
+fn model(values: &[f32], dtype: DType) -> Model {
+    let mut metadata = Metadata::new();
+    metadata.set("general.architecture", "llama");
+    metadata.set("tokenizer.chat_template", "t");
+    Model { metadata, tensors: vec![tensor(values, dtype)], containers: Vec::new() }
+}
+
+fn decode(t: &Tensor) -> Vec<f32> {
+    let mut out = vec![0.0; t.shape().elements() as usize];
+    t.decode_rows(0..t.shape().rows() as usize, &mut out).unwrap();
+    out
+}
+
+fn method(name: &str) -> &'static Method {
+    METHODS.iter().find(|m| m.name == name).unwrap()
+}
+
+/// `name param=value …`
+fn options(words: &str) -> Options {
+    let mut words = words.split(' ');
+    let method = method(words.next().unwrap());
+    let params = Params::read(method, words.map(|w| w.split_once('=').unwrap())).unwrap();
+    Options { params, ..method.into() }
+}
+
+/// Holds what `words` make of both vectors against `oracle`, which is told CP and the number of an element.
+#[track_caller]
+fn meets(words: &str, case: &Case, weights: &[f64], oracle: impl Fn(f64, usize) -> f64) {
+    let order: Vec<usize> = (0..weights.len()).collect();
+    let found = decode(&case.tensor(&order, options(words), weights));
+    let mut changed = 0;
+    for (i, (x, cp)) in found.iter().zip(&case.cp).enumerate() {
+        let expected = oracle(f64::from(*cp), i) as f32;
+        assert_eq!(x.to_bits(), expected.to_bits(), "{words} {weights:?}: element {i}: {x} {expected}");
+        changed += usize::from(x != cp);
+    }
+    assert!(changed > 0, "{words}: nothing was merged");
+}
+
+fn cases() -> [Case; 2] {
+    [Case::new(DType::F32), Case::new(DType::BF16)]
+}
+
+/// As the README says: a zero leaves CP as it is; several differences are added up by size.
+fn plus(x: f64, mut deltas: Vec<f64>) -> f64 {
+    deltas.sort_by(f64::total_cmp);
+    let sum: f64 = deltas.iter().sum();
+    if sum == 0.0 { x } else { x + sum }
+}
+
+const WEIGHTS: [&[f64]; 3] = [&[0.7], &[1.0, 0.3], &[-0.5, 0.8]];
+
+#[test]
+fn task_arithmetic() {
+    for case in cases() {
+        let d = [case.deltas(0), case.deltas(1)];
+        for w in WEIGHTS {
+            meets("task_arithmetic", &case, w, |x, i| {
+                plus(x, (0..w.len()).map(|v| w[v] * d[v][i]).collect())
+            });
+        }
+    }
+}
+
+#[test]
+fn linear() {
+    for case in cases() {
+        let toward = |v: usize, x: f64, i: usize| f64::from(case.pairs[v].0[i]) - x;
+        for w in WEIGHTS {
+            meets("linear", &case, w, |x, i| plus(x, (0..w.len()).map(|v| w[v] * toward(v, x, i)).collect()));
+            let mut all = [&[2.0], w].concat();
+            all.sort_by(f64::total_cmp);
+            let total: f64 = all.iter().sum();
+            meets("linear cp-weight=2", &case, w, |x, i| {
+                let sum = plus(0.0, (0..w.len()).map(|v| w[v] * toward(v, x, i)).collect());
+                plus(x, vec![sum / total])
+            });
+        }
+        meets("linear", &case, &[1.0], |_, i| f64::from(case.pairs[0].0[i]));
+    }
+}
+
+/// Sums over rows, and then over the rows' sums.
+fn by_rows(term: impl Fn(usize) -> f64) -> f64 {
+    let sums: Vec<f64> = (0..ROWS).map(|r| (r * ROW..(r + 1) * ROW).map(&term).sum()).collect();
+    sums.into_iter().reduce(|a, b| a + b).unwrap()
+}
+
+#[test]
+fn slerp() {
+    for case in cases() {
+        let cp: Vec<f64> = case.cp.iter().map(|x| f64::from(*x)).collect();
+        let chat: Vec<f64> = case.pairs[0].0.iter().map(|x| f64::from(*x)).collect();
+        let norm = |v: &[f64]| by_rows(|i| v[i] * v[i]).sqrt();
+        let cos = by_rows(|i| cp[i] * chat[i]) / (norm(&cp) * norm(&chat));
+        assert!(cos.abs() < 0.9995, "{cos}");
+        let angle = libm::acos(cos);
+        for t in [0.25, 0.5, 0.9] {
+            let [a, b] = [(1.0 - t) * angle, t * angle].map(|a| libm::sin(a) / libm::sin(angle));
+            meets("slerp", &case, &[t], |x, i| a * x + b * chat[i]);
+        }
+        meets("slerp", &case, &[1.0], |_, i| chat[i]);
+        assert_eq!(decode(&case.tensor(&[0], options("slerp"), &[0.0])), case.cp);
+    }
+}
+
+#[test]
+fn slerp_of_nearly_parallel_tensors_is_linear() {
+    let mut case = Case::new(DType::F32);
+    case.pairs[0].0 = case.cp.iter().map(|x| x * 1.5).collect();
+    let chat = case.pairs[0].0.clone();
+    meets("slerp", &case, &[0.3], |x, i| plus(x, vec![0.3 * (f64::from(chat[i]) - x)]));
+}
+
+/// The magnitude of rank `rank`, by sorting.
+fn magnitude(d: &[f64], rank: usize) -> f32 {
+    let mut sizes: Vec<f32> = d.iter().map(|d| d.abs() as f32).collect();
+    sizes.sort_by(|a, b| b.total_cmp(a));
+    sizes[rank]
+}
+
+/// TIES' election: of the weighted differences `d` those with the sign of their sum are added, and divided by their
+/// weights.
+fn elect(x: f64, d: &[f64], w: &[f64], lambda: f64, normalize: bool) -> f64 {
+    let mut votes: Vec<(f64, f64)> = d.iter().zip(w).map(|(d, w)| (w * d, *w)).collect();
+    votes.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    let positive = votes.iter().map(|v| v.0).sum::<f64>() >= 0.0;
+    votes.retain(|v| if positive { v.0 > 0.0 } else { v.0 < 0.0 });
+    let sum = votes.iter().fold(0.0, |sum, v| sum + v.0);
+    let share = votes.iter().fold(0.0, |sum, v| sum + v.1);
+    plus(x, vec![lambda * if normalize && share != 0.0 { sum / share } else { sum }])
+}
+
+#[test]
+fn ties() {
+    for case in cases() {
+        let d = [case.deltas(0), case.deltas(1)];
+        for density in [0.1, 0.5, 1.0] {
+            let k = (density * (ROWS * ROW) as f64) as usize;
+            let least = [magnitude(&d[0], k - 1), magnitude(&d[1], k - 1)];
+            let trimmed = |v: usize, i: usize| if d[v][i].abs() as f32 >= least[v] { d[v][i] } else { 0.0 };
+            for w in WEIGHTS {
+                let all = |i| (0..w.len()).map(|v| trimmed(v, i)).collect::<Vec<_>>();
+                let words = format!("ties density={density}");
+                meets(&words, &case, w, |x, i| elect(x, &all(i), w, 1.0, w.len() > 1));
+                let words = words + " normalize=false lambda=0.5";
+                meets(&words, &case, w, |x, i| elect(x, &all(i), w, 0.5, false));
+            }
+        }
+    }
+}
+
+#[test]
+fn breadcrumbs() {
+    for case in cases() {
+        let d = [case.deltas(0), case.deltas(1)];
+        let n = (ROWS * ROW) as f64;
+        for (density, gamma) in [(0.3, 0.01), (0.6, 0.2), (0.95, 0.2), (1.0, 0.01)] {
+            let kept = (density * n) as usize;
+            let dropped = ((gamma * n) as usize).min(ROWS * ROW - kept);
+            let bounds = [0, 1].map(|v| (magnitude(&d[v], dropped), magnitude(&d[v], dropped + kept - 1)));
+            for w in WEIGHTS {
+                meets(&format!("breadcrumbs density={density} gamma={gamma}"), &case, w, |x, i| {
+                    let crumb = |v: usize| {
+                        let size = d[v][i].abs() as f32;
+                        if size <= bounds[v].0 && size >= bounds[v].1 { w[v] * d[v][i] } else { 0.0 }
+                    };
+                    plus(x, (0..w.len()).map(crumb).collect())
+                });
+            }
+        }
+    }
+}
+
+/// Whether DARE keeps an element: the first 53 bits of SplitMix64, whose state starts at a hash of seed, vector and
+/// tensor name, against the density.
+fn keeps(seed: u64, vector: u64, element: usize, density: f64) -> bool {
+    let text = [&seed.to_le_bytes()[..], &vector.to_le_bytes(), NAME.as_bytes()].concat();
+    let key = u64::from_le_bytes(Sha256::digest(text)[..8].try_into().unwrap());
+    let mut z = key.wrapping_add((element as u64 + 1).wrapping_mul(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d049bb133111eb);
+    let draw = ((z ^ (z >> 31)) >> 11) as f64 / 2f64.powi(53);
+    draw < density
+}
+
+#[test]
+fn dare() {
+    for case in cases() {
+        let d = [case.deltas(0), case.deltas(1)];
+        for (density, seed) in [(0.1, 0), (0.5, 7), (1.0, 0)] {
+            let thinned = [0, 1].map(|v| -> Vec<f64> {
+                let keep = |i: usize| if keeps(seed, v as u64, i, density) { d[v][i] } else { 0.0 };
+                (0..ROWS * ROW).map(keep).collect()
+            });
+            let share = thinned[0].iter().filter(|d| **d != 0.0).count() as f64
+                / d[0].iter().filter(|d| **d != 0.0).count() as f64;
+            assert!((share - density).abs() < 0.04, "{share} of the elements were kept");
+            let norms = [0, 1].map(|v| by_rows(|i| d[v][i].abs()) / by_rows(|i| thinned[v][i].abs()));
+            for (rescale, scales) in [("norm", norms), ("density", [1.0 / density; 2]), ("none", [1.0; 2])] {
+                for w in WEIGHTS {
+                    let all = |i| (0..w.len()).map(|v| scales[v] * thinned[v][i]).collect::<Vec<f64>>();
+                    let words = format!("density={density} seed={seed} rescale={rescale}");
+                    meets(&format!("dare_linear {words}"), &case, w, |x, i| {
+                        plus(x, all(i).iter().zip(w).map(|(d, w)| w * d).collect())
+                    });
+                    let words = format!("dare_ties {words}");
+                    meets(&words, &case, w, |x, i| elect(x, &all(i), w, 1.0, false));
+                    meets(&(words + " normalize=true"), &case, w, |x, i| elect(x, &all(i), w, 1.0, true));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gated() {
+    for case in cases() {
+        let d = [case.deltas(0), case.deltas(1)];
+        let moved = [0, 1].map(|v| -> Vec<f64> {
+            let pairs = case.cp.iter().zip(&case.pairs[v].1);
+            pairs.map(|(x, b)| (f64::from(*x) - f64::from(*b)).abs()).collect()
+        });
+        let ends = [0, 1].map(|v| {
+            let moved = &moved[v];
+            (moved.iter().copied().fold(f64::MAX, f64::min), moved.iter().copied().fold(0.0, f64::max))
+        });
+        for w in WEIGHTS {
+            meets("gated", &case, w, |x, i| {
+                let gate = |v: usize| {
+                    let n = (moved[v][i] - ends[v].0) / (ends[v].1 - ends[v].0);
+                    1.0 / (1.0 + libm::exp(12.0 * n - 6.0))
+                };
+                plus(x, (0..w.len()).map(|v| w[v] * gate(v) * d[v][i]).collect())
+            });
+        }
+    }
+}
+
+/// Where CP moved everywhere alike there is no conflict to gate.
+#[test]
+fn gated_without_conflict_is_task_arithmetic() {
+    let mut case = Case::new(DType::F32);
+    case.cp = case.pairs[0].1.clone();
+    let d = case.deltas(0);
+    meets("gated", &case, &[0.7], |x, i| plus(x, vec![0.7 * d[i]]));
+}
+
+const ALL: [&str; 8] = [
+    "task_arithmetic",
+    "gated",
+    "linear cp-weight=0.1",
+    "slerp",
+    "ties density=0.3",
+    "dare_linear density=0.3",
+    "dare_ties density=0.3 normalize=true",
+    "breadcrumbs density=0.3",
+];
+
+/// How many vectors each test of `words` can take.
+fn order(words: &str) -> &'static [usize] {
+    if words == "slerp" { &[0] } else { &[0, 1] }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn the_list_is_tested() {
+    let names: Vec<&str> = METHODS.iter().map(|m| m.name).collect();
+    assert_eq!(names, ALL.map(|words| words.split(' ').next().unwrap()));
+}
+
+#[test]
+fn any_threads_and_chunks_give_the_same_bits() {
+    let case = Case::new(DType::BF16);
+    for words in ALL {
+        let weights = [0.5, 0.25];
+        let fresh = || case.tensor(order(words), options(words), &weights[..order(words).len()]);
+        let expected = decode(&fresh());
+        for threads in [1, 2, 7] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            for chunk in [1, 5, 48] {
+                let tensor = fresh();
+                let next = std::sync::atomic::AtomicUsize::new(0);
+                let parts = pool.broadcast(|_| {
+                    let mut parts = Vec::new();
+                    loop {
+                        let first = next.fetch_add(chunk, std::sync::atomic::Ordering::Relaxed);
+                        if first >= ROWS {
+                            return parts;
+                        }
+                        let rows = first..ROWS.min(first + chunk);
+                        let mut values = vec![0.0; rows.len() * ROW];
+                        tensor.decode_rows(rows, &mut values).unwrap();
+                        parts.push((first, values));
+                    }
+                });
+                let mut parts = parts.concat();
+                parts.sort_by_key(|(first, _)| *first);
+                let found: Vec<f32> = parts.into_iter().flat_map(|(_, values)| values).collect();
+                assert_eq!(
+                    bits(&found),
+                    bits(&expected),
+                    "{words}: {threads} threads, {chunk} rows at a time"
+                );
+            }
+        }
+    }
+}
+
+/// All but DARE, which drops other elements of each vector.
+#[test]
+fn vectors_in_any_order_give_the_same_bits() {
+    let case = Case::new(DType::BF16);
+    for words in ALL.iter().filter(|words| order(words).len() > 1 && !words.starts_with("dare")) {
+        let ahead = decode(&case.tensor(&[0, 1], options(words), &[0.5, 0.3]));
+        let back = decode(&case.tensor(&[1, 0], options(words), &[0.3, 0.5]));
+        assert_eq!(bits(&ahead), bits(&back), "{words}");
+    }
+}
+
+#[test]
+fn weight_zero_gives_cp() {
+    let mut case = Case::new(DType::F32);
+    case.cp[..3].copy_from_slice(&[-0.0, 0.0, -1e-40]);
+    for words in ALL.iter().filter(|words| !words.starts_with("linear")).chain(&["linear"]) {
+        let zeros = &[0.0, 0.0][..order(words).len()];
+        let found = decode(&case.tensor(order(words), options(words), zeros));
+        assert_eq!(bits(&found), bits(&case.cp), "{words}");
+    }
+}
+
+/// A rule scales what is added, also where a method divides by the weights.
+#[test]
+fn rules_scale_every_method() {
+    let case = Case::new(DType::F32);
+    for words in ["task_arithmetic", "ties density=0.3", "dare_ties density=0.3 normalize=true", "linear"] {
+        let ruled = || Options { rules: Rules::parse([], ["*=0.5"]).unwrap(), ..options(words) };
+        let whole = decode(&case.tensor(&[0, 1], options(words), &[1.0, 0.5]));
+        let half = decode(&case.tensor(&[0, 1], ruled(), &[1.0, 0.5]));
+        for ((x, whole), half) in case.cp.iter().zip(whole).zip(half) {
+            assert!((whole - x - 2.0 * (half - x)).abs() < 1e-6, "{words}: {x} {half} {whole}");
+        }
+    }
+}
+
+#[test]
+fn parameters_and_weights_that_a_method_cannot_take() {
+    let read = |name: &str, param: &str| {
+        let e = Params::read(method(name), [param.split_once('=').unwrap()]).unwrap_err();
+        assert_eq!(e.kind().exit_code(), 2);
+        e.to_string()
+    };
+    assert_eq!(
+        read("ties", "gamma=0.1"),
+        "the method ties has no such parameter: expected density, lambda, normalize, found gamma"
+    );
+    assert_eq!(
+        read("slerp", "density=0.1"),
+        "the method slerp has no such parameter: expected no parameters, found density"
+    );
+    assert_eq!(
+        read("ties", "density=1.5"),
+        "the parameter density of the method ties is out of range: expected a number above 0, at most 1, found 1.5"
+    );
+    for (name, param) in [
+        ("ties", "density=0"),
+        ("ties", "density=nan"),
+        ("ties", "normalize=1"),
+        ("breadcrumbs", "gamma=1"),
+        ("dare_linear", "seed=-1"),
+        ("dare_linear", "rescale=l2"),
+        ("linear", "cp-weight=inf"),
+    ] {
+        assert!(read(name, param).contains("out of range"));
+    }
+    let case = Case::new(DType::F32);
+    let refused = |words: &str, order: &[usize], weights: &[f64]| {
+        let e = case.graft(order, options(words)).and_then(|g| g.model(weights)).err().unwrap();
+        assert_eq!(e.kind().exit_code(), 2);
+        e.to_string()
+    };
+    assert_eq!(
+        refused("slerp", &[0, 1], &[0.5, 0.5]),
+        "the method slerp takes fewer vectors: expected at most 1, found 2"
+    );
+    assert_eq!(
+        refused("slerp", &[0], &[1.5]),
+        "tensor 'blk.0.attn_q.weight': slerp goes from CP to chat: expected a weight from 0 to 1, found 1.5"
+    );
+    assert_eq!(
+        refused("linear cp-weight=-1", &[0], &[1.0]),
+        "tensor 'blk.0.attn_q.weight': the weights of a linear merge must not add up to zero; \
+         choose another --weight or cp-weight"
+    );
+}
