@@ -2,10 +2,10 @@
 //! weights move once, in the writer, through the wrappers that were put around them on the way.
 
 use crate::arch;
-use crate::ftype::{self, Ftype};
+use crate::ftype::{self, Ftype, Prune, TensorType};
 use crate::merge::{self, Fate, Graft, Summary, Vector, Verdict};
 use ggraft_formats::gguf::{self, Layout, Output, Watch};
-use ggraft_formats::{DType, Error, Input, Kind, Model, Result, Shape};
+use ggraft_formats::{DType, Error, Input, Kind, Metadata, Model, Result, Shape, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,13 +22,27 @@ pub struct Target {
     pub ftype: &'static Ftype,
     pub options: ftype::Options,
     /// How much each weight matters, if that was measured.
-    pub importance: Option<Importance>,
+    pub importance: Option<ftype::Importance>,
     /// Layers that are left out.
     pub prune: Prune,
     /// Keys of the metadata and what they are to be, in order.
     pub overrides: Vec<(String, Value)>,
     /// Whether tensors that are quantized already may be quantized anew.
     pub allow_requantize: bool,
+}
+
+impl From<&'static Ftype> for Target {
+    /// The type as it is, with nothing measured, left out or overridden.
+    fn from(ftype: &'static Ftype) -> Target {
+        Target {
+            ftype,
+            options: ftype::Options::default(),
+            importance: None,
+            prune: Prune::default(),
+            overrides: Vec::new(),
+            allow_requantize: false,
+        }
+    }
 }
 
 /// One tensor of the output.
@@ -73,9 +87,16 @@ pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
     Ok(Loaded { model: Model { tensors, ..model }, notes, is_gguf })
 }
 
+impl Loaded {
+    /// The model without the layers that are left out.
+    pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
+        Ok(Loaded { model: prune.apply(self.model)?, ..self })
+    }
+}
+
 /// Plans a conversion or quantization of one model.
 pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
-    let input = Loaded { model: target.prune.apply(input.model)?, ..input };
+    let input = input.pruned(&target.prune)?;
     let sources = dtypes(&input.model);
     assign(input, sources, None, target)
 }
@@ -113,10 +134,6 @@ impl Grafted {
     }
 }
 
-fn pruned(vector: Vector, prune: &Prune) -> Result<Vector> {
-    Ok(Vector { chat: prune.apply(vector.chat)?, base: prune.apply(vector.base)?, ..vector })
-}
-
 fn dtypes(model: &Model) -> Vec<DType> {
     model.tensors.iter().map(|t| t.dtype()).collect()
 }
@@ -147,13 +164,15 @@ fn assign(
     let unused = TensorType::unused(&target.options.tensor_types, names);
     let notes = [input.notes, target.prune.note().into_iter().collect(), unused, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
-    for (i, (tensor, given)) in model.tensors.into_iter().zip(assignments).enumerate() {
+    for (i, ((tensor, given), importance)) in
+        model.tensors.into_iter().zip(assignments).zip(weights).enumerate()
+    {
         let fate = fates.as_ref().and_then(|(v, w)| Some((*v.get(i)?, w.get(i)?.clone())));
         let (verdict, weights) = fate.unzip();
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
-        let tensor = tensor.encode(given.dtype, weights)?;
+        let tensor = tensor.encode(given.dtype, importance)?;
         let step = Step {
             name: tensor.name.clone(),
             shape: *tensor.shape(),

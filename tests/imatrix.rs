@@ -30,7 +30,7 @@ fn modern(change: impl FnOnce(&mut ggraft_formats::Model)) -> Vec<u8> {
     change(&mut model);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.gguf");
-    gguf::write(&model, &path, &Unwatched).unwrap();
+    gguf::write(&[gguf::Output { model: &model, path: &path }], &Unwatched).unwrap();
     std::fs::read(path).unwrap()
 }
 

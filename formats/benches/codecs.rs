@@ -1,6 +1,7 @@
 //! How fast the codecs are on one thread: `cargo bench -p ggraft-formats`, with a part of a name to choose.
 //! With `GGRAFT_LLAMA_CPP` set, a table follows that compares them with llama.cpp in this very process, round by round
-//! in turn, so that what else the machine does slows both: medians of the rounds. See README.md.
+//! in turn and by the thread's own time, so that what else the machine does slows both or neither: medians of the
+//! rounds. See README.md.
 
 #[path = "../../tests/peer/mod.rs"]
 mod peer;
@@ -8,18 +9,20 @@ mod peer;
 #[allow(dead_code)]
 #[path = "../../tests/support/rng.rs"]
 mod rng;
+#[allow(dead_code)]
 #[path = "../../tests/support/weights.rs"]
 mod weights;
 
+use cpu_time::ThreadTime;
 use criterion::{Criterion, Throughput};
 use ggraft_formats::DType;
 use peer::{Peer, peer};
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weights::{Importance, Kind};
 
 const ROW: usize = 4096;
-const WEIGHTS: usize = 32 * ROW;
+const WEIGHTS: usize = 8 * ROW;
 
 /// One thing to measure.
 struct Case {
@@ -83,8 +86,8 @@ impl Case {
 
     /// The median rates of both, in weights a second, and the median of the ratios of the rounds.
     fn compare(&mut self, peer: &Peer) -> (f64, f64, f64) {
-        const ROUNDS: usize = 25;
-        const ROUND: Duration = Duration::from_millis(8);
+        const ROUNDS: usize = 101;
+        const ROUND: Duration = Duration::from_millis(2);
         let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let a = rate(ROUND, || self.ours());
@@ -97,9 +100,9 @@ impl Case {
     }
 }
 
-/// Weights a second, over at least `time` and one run.
+/// Weights a second of the thread's own time, over at least `time` and one run.
 fn rate(time: Duration, mut run: impl FnMut()) -> f64 {
-    let start = Instant::now();
+    let start = ThreadTime::now();
     for runs in 1.. {
         run();
         let elapsed = start.elapsed();

@@ -25,7 +25,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
-    let plan = pipeline::convert(input, &args.mixture.target(args.ftype))?;
+    let plan = pipeline::convert(input, &args.mixture.target(args.ftype)?)?;
     let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
     options::carry_out(&[(plan, output)], &[&args.input], &args.output.run, || Ok(()))
 }

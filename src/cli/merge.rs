@@ -1,6 +1,7 @@
 //! `ggraft merge`: the main job.
 
-use super::options::{self, Mixture, Output};
+use super::mixture::Mixture;
+use super::options::{self, Output};
 use super::vocabulary::Vocabulary;
 use super::weights::Weights;
 use crate::ftype::Ftype;
@@ -94,15 +95,16 @@ pub(super) fn run(args: Args) -> Result<()> {
         ..args.weights.options()?
     };
     let (paths, weights) = vectors(&args)?;
-    let onto = pipeline::load(&args.onto, &options)?;
+    let targets = args.ftypes.iter().map(|f| args.mixture.target(f)).collect::<Result<Vec<_>>>()?;
+    let load = |path: &Path| match targets.first() {
+        Some(target) => pipeline::load(path, &options)?.pruned(&target.prune),
+        None => pipeline::load(path, &options),
+    };
+    let onto = load(&args.onto)?;
     let mut vectors = Vec::with_capacity(paths.len());
     for (chat, base) in &paths {
-        vectors.push(Vector {
-            chat: pipeline::load(chat, &options)?.model,
-            base: pipeline::load(base, &options)?.model,
-        });
+        vectors.push(Vector { chat: load(chat)?.model, base: load(base)?.model });
     }
-    let targets: Vec<_> = args.ftypes.iter().map(|ftype| args.mixture.target(ftype)).collect();
     let grafted = pipeline::graft(onto, &vectors, how)?;
     let plans = grafted.plans(&weights, &targets)?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {

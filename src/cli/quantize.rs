@@ -66,7 +66,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
-    let plan = pipeline::convert(loaded, &args.mixture.target(request.ftype))?;
+    let plan = pipeline::convert(loaded, &args.mixture.target(request.ftype)?)?;
     options::carry_out(&[(plan, request.output)], &[&request.input], &args.run, || Ok(()))
 }
 

@@ -80,7 +80,7 @@ pub fn model(entries: &[&Entry]) -> Model {
 
 /// Writes the GGUF form.
 pub fn write(entries: &[&Entry], path: &Path) {
-    gguf::write(&model(entries), path, &Unwatched).unwrap();
+    gguf::write(&[gguf::Output { model: &model(entries), path }], &Unwatched).unwrap();
 }
 
 /// The older form of these weights, each said to be measured in four calls, so that nothing is rounded.

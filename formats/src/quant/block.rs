@@ -4,7 +4,7 @@
 //! order, no fused multiply-add.
 
 use super::{DType, Traits};
-use crate::simd::{self, Columns, Level};
+use crate::simd::{self, Blocks, Columns, LANES, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -69,7 +69,7 @@ impl<const N: usize> Row<'_, N> {
 impl Row<'_, 32> {
     /// Sixteen blocks, of which `first` is the first, side by side, and their damped weights.
     pub fn columns(&self, level: Level, first: usize, x: &[[f32; 32]]) -> (Columns<32>, Columns<32>) {
-        let mut weights = [[0.0; 32]; simd::LANES];
+        let mut weights = [[0.0; 32]; LANES];
         let importance = self.weights[first..].as_flattened();
         simd::damped(level, importance, x.as_flattened(), self.mean_square, weights.as_flattened_mut());
         (
@@ -142,6 +142,24 @@ pub(super) fn encode_groups<B, const N: usize, const G: usize>(
         let found = kernel(group * G, x);
         for (i, ((block, x), found)) in blocks.iter_mut().zip(x).zip(found).enumerate() {
             *block = found.unwrap_or_else(|| scalar(group * G + i, x));
+        }
+    }
+}
+
+/// Encodes 32-blocks by sixteens: `make` is given the scale, the minimum and the codes that `kernel` found for each.
+pub(super) fn encode_sixteens<B: Block<32>, C>(
+    x: &[[f32; 32]],
+    blocks: &mut [B],
+    kernel: impl Fn(&[[f32; 32]]) -> Blocks<C>,
+    make: impl Fn(u16, u16, &C) -> B,
+) {
+    for (x, blocks) in x.chunks(LANES).zip(blocks.chunks_mut(LANES)) {
+        let found = kernel(x);
+        for (i, (block, x)) in blocks.iter_mut().zip(x).enumerate() {
+            *block = match found.exact >> i & 1 {
+                1 => make(found.scale[i], found.min[i], &found.codes[i]),
+                _ => B::encode(x),
+            };
         }
     }
 }

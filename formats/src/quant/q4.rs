@@ -3,9 +3,9 @@
 //! Specification: ggml `quantize_row_q4_0_ref`, `quantize_row_q4_0_impl`, `dequantize_row_q4_0` and their q4_1 kin.
 
 use super::block::{
-    Block, Importance, Row, encode_groups, extreme, inverse, is_finite, single, traits, truncate,
+    Block, Importance, Row, encode_groups, encode_sixteens, extreme, half, inverse, is_finite, single,
+    traits, truncate,
 };
-use super::float::f16_bits;
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{Affine, Symmetric, WEIGHTED, bounds, make_qkx3_quants, make_qx_quants};
 use super::{DType, Traits};
@@ -30,13 +30,9 @@ const _: () = assert!(size_of::<BlockQ4_0>() == 18);
 
 impl BlockQ4_0 {
     fn new(d: f32, codes: &[u8; 32]) -> Self {
-        Self::of_bits(f16_bits(d), codes)
-    }
-
-    fn of_bits(d: u16, codes: &[u8; 32]) -> Self {
         let mut qs = [0; 16];
         pack_nibbles::<16>(codes, &mut qs);
-        BlockQ4_0 { d: U16::new(d), qs }
+        BlockQ4_0 { d: half(d), qs }
     }
 }
 
@@ -62,14 +58,8 @@ impl Block<32> for BlockQ4_0 {
     }
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
-        let kernel = |_, x: &[[f32; 32]]| {
-            let found = simd::symmetric_blocks(level, 8.0, x);
-            let d = simd::halves(level, &found.scale);
-            std::array::from_fn::<_, LANES, _>(|i| {
-                (found.exact >> i & 1 == 1).then(|| Self::of_bits(d[i], &found.codes[i]))
-            })
-        };
-        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
+        let kernel = |x: &[_]| simd::symmetric_blocks(level, 8.0, x);
+        encode_sixteens(x, blocks, kernel, |d, _, codes| BlockQ4_0 { d: U16::new(d), qs: codes.low });
     }
 
     fn encode_row(level: Level, x: &[[f32; 32]], row: &Row<32>, blocks: &mut [Self]) {
@@ -105,13 +95,9 @@ const _: () = assert!(size_of::<BlockQ4_1>() == 20);
 
 impl BlockQ4_1 {
     fn new(d: f32, m: f32, codes: &[u8; 32]) -> Self {
-        Self::of_bits(f16_bits(d), f16_bits(m), codes)
-    }
-
-    fn of_bits(d: u16, m: u16, codes: &[u8; 32]) -> Self {
         let mut qs = [0; 16];
         pack_nibbles::<16>(codes, &mut qs);
-        BlockQ4_1 { d: U16::new(d), m: U16::new(m), qs }
+        BlockQ4_1 { d: half(d), m: half(m), qs }
     }
 }
 
@@ -137,15 +123,12 @@ impl Block<32> for BlockQ4_1 {
     }
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
-        let kernel = |_, x: &[[f32; 32]]| {
-            let found = simd::affine_blocks(level, 15.0, x);
-            let d = simd::halves(level, &found.scale);
-            let m = simd::halves(level, &found.min);
-            std::array::from_fn::<_, LANES, _>(|i| {
-                (found.exact >> i & 1 == 1).then(|| Self::of_bits(d[i], m[i], &found.codes[i]))
-            })
-        };
-        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
+        let kernel = |x: &[_]| simd::affine_blocks(level, 15.0, x);
+        encode_sixteens(x, blocks, kernel, |d, m, codes| BlockQ4_1 {
+            d: U16::new(d),
+            m: U16::new(m),
+            qs: codes.low,
+        });
     }
 
     fn encode_row(level: Level, x: &[[f32; 32]], row: &Row<32>, blocks: &mut [Self]) {

@@ -2,9 +2,9 @@
 //! Specification: ggml `quantize_row_q5_0_ref`, `quantize_row_q5_0_impl`, `dequantize_row_q5_0` and their q5_1 kin.
 
 use super::block::{
-    Block, Importance, Row, encode_groups, extreme, inverse, is_finite, single, traits, truncate,
+    Block, Importance, Row, encode_groups, encode_sixteens, extreme, half, inverse, is_finite, single,
+    traits, truncate,
 };
-use super::float::f16_bits;
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{Affine, Symmetric, WEIGHTED, bounds, make_qkx3_quants, make_qx_quants};
 use super::{DType, Traits};
@@ -30,12 +30,8 @@ const _: () = assert!(size_of::<BlockQ5_0>() == 22);
 
 impl BlockQ5_0 {
     fn new(d: f32, codes: &[u8; 32]) -> Self {
-        Self::of_bits(f16_bits(d), codes)
-    }
-
-    fn of_bits(d: u16, codes: &[u8; 32]) -> Self {
         let (qh, qs) = pack(codes);
-        BlockQ5_0 { d: U16::new(d), qh, qs }
+        BlockQ5_0 { d: half(d), qh, qs }
     }
 }
 
@@ -59,14 +55,12 @@ impl Block<32> for BlockQ5_0 {
     }
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
-        let kernel = |_, x: &[[f32; 32]]| {
-            let found = simd::symmetric_blocks(level, 16.0, x);
-            let d = simd::halves(level, &found.scale);
-            std::array::from_fn::<_, LANES, _>(|i| {
-                (found.exact >> i & 1 == 1).then(|| Self::of_bits(d[i], &found.codes[i]))
-            })
-        };
-        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
+        let kernel = |x: &[_]| simd::symmetric_blocks(level, 16.0, x);
+        encode_sixteens(x, blocks, kernel, |d, _, codes| BlockQ5_0 {
+            d: U16::new(d),
+            qh: U32::new(codes.fifth),
+            qs: codes.low,
+        });
     }
 
     fn encode_row(level: Level, x: &[[f32; 32]], row: &Row<32>, blocks: &mut [Self]) {
@@ -103,12 +97,8 @@ const _: () = assert!(size_of::<BlockQ5_1>() == 24);
 
 impl BlockQ5_1 {
     fn new(d: f32, m: f32, codes: &[u8; 32]) -> Self {
-        Self::of_bits(f16_bits(d), f16_bits(m), codes)
-    }
-
-    fn of_bits(d: u16, m: u16, codes: &[u8; 32]) -> Self {
         let (qh, qs) = pack(codes);
-        BlockQ5_1 { d: U16::new(d), m: U16::new(m), qh, qs }
+        BlockQ5_1 { d: half(d), m: half(m), qh, qs }
     }
 }
 
@@ -132,15 +122,13 @@ impl Block<32> for BlockQ5_1 {
     }
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
-        let kernel = |_, x: &[[f32; 32]]| {
-            let found = simd::affine_blocks(level, 31.0, x);
-            let d = simd::halves(level, &found.scale);
-            let m = simd::halves(level, &found.min);
-            std::array::from_fn::<_, LANES, _>(|i| {
-                (found.exact >> i & 1 == 1).then(|| Self::of_bits(d[i], m[i], &found.codes[i]))
-            })
-        };
-        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
+        let kernel = |x: &[_]| simd::affine_blocks(level, 31.0, x);
+        encode_sixteens(x, blocks, kernel, |d, m, codes| BlockQ5_1 {
+            d: U16::new(d),
+            m: U16::new(m),
+            qh: U32::new(codes.fifth),
+            qs: codes.low,
+        });
     }
 
     fn encode_row(level: Level, x: &[[f32; 32]], row: &Row<32>, blocks: &mut [Self]) {

@@ -1,9 +1,11 @@
 //! Q8_0: 32 elements of 8 bits under one scale.
 //! Specification: ggml `quantize_row_q8_0_ref`, `dequantize_row_q8_0`; importance weights are ignored.
 
-use super::block::{Block, Row, encode_groups, extreme, half, inverse, is_finite, single, traits, truncate};
+use super::block::{
+    Block, Row, encode_sixteens, extreme, half, inverse, is_finite, single, traits, truncate,
+};
 use super::{DType, Traits};
-use crate::simd::{self, LANES, Level};
+use crate::simd::{self, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -35,15 +37,12 @@ impl Block<32> for BlockQ8_0 {
     }
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
-        let kernel = |_, x: &[[f32; 32]]| {
-            let found = simd::rounded_blocks(level, x);
-            let d = simd::halves(level, &found.scale);
-            std::array::from_fn::<_, LANES, _>(|i| {
-                let qs = found.codes[i].map(u8::cast_signed);
-                (found.exact >> i & 1 == 1).then(|| BlockQ8_0 { d: U16::new(d[i]), qs })
-            })
-        };
-        encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
+        let kernel = |x: &[_]| simd::rounded_blocks(level, x);
+        encode_sixteens(x, blocks, kernel, |d, _, codes| {
+            let mut qs = [0; 32];
+            qs.copy_from_slice(codes.as_flattened());
+            BlockQ8_0 { d: U16::new(d), qs }
+        });
     }
 
     fn encode_row(level: Level, x: &[[f32; 32]], _row: &Row<32>, blocks: &mut [Self]) {

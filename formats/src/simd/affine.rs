@@ -101,27 +101,28 @@ fn search<S: Simd, const N: usize, const ABSOLUTE: bool>(
     candidates: &Candidates,
 ) -> AffineLanes {
     let zero = f32x16::splat(simd, 0.0);
-    let steps = |i| candidates.from + candidates.step * f32::from(i) + f32::from(nmax);
-    let nmax = f32x16::splat(simd, f32::from(nmax));
+    let n = f32::from(nmax);
+    let nmax = f32x16::splat(simd, n);
     let totals = Totals::new(simd, x, weights);
     let (least, max) = bounds(simd, x);
     let mut min = least.simd_gt(zero).select(zero, least);
     // A constant sub-block has no range: any will do, for no candidate of it can be accepted.
     let constant = max.simd_eq(min);
-    let spread = |min| constant.select(f32x16::splat(simd, 1.0), max - min);
+    let one = f32x16::splat(simd, 1.0);
     let mut exact = totals.sum_x.simd_eq(totals.sum_x);
     let mut codes = [zero; N];
 
-    let mut iscale = nmax / spread(min);
+    let mut iscale = nmax / constant.select(one, max - min);
     exact = exact & rounds(least, max, min, iscale);
     for i in 0..N {
         codes[i] = code(load(simd, &x[i]), min, iscale, nmax);
     }
-    let mut scale = f32x16::splat(simd, 1.0) / iscale;
+    let mut scale = one / iscale;
     let mut base = min;
     let mut best = error::<S, N, ABSOLUTE>(simd, x, weights, &codes, scale, min);
     for i in 0..=candidates.count {
-        let trial = f32x16::splat(simd, steps(i)) / spread(min);
+        let numerator = candidates.from + candidates.step * f32::from(i) + n;
+        let trial = f32x16::splat(simd, numerator) / constant.select(one, max - min);
         exact = exact & rounds(least, max, min, trial);
         let fit = totals.regress(simd, x, weights, &mut codes, min, trial, nmax);
         let error = error::<S, N, ABSOLUTE>(simd, x, weights, &codes, fit.scale, fit.min);

@@ -1,43 +1,43 @@
 //! f32 to f16 and bf16, rounded to the nearest, ties to even: `quant/float.rs`.
 
-use super::{LANES, Lanes, Level};
+use super::{LANES, Level};
 use fearless_simd::{Simd, dispatch, f32x16, i32x16, prelude::*};
 
 /// `src` as f16, little-endian; NaN becomes the quiet NaN `sign | 0x7e00`.
 pub fn to_f16(level: Level, src: &[f32], dst: &mut [u8]) {
-    dispatch!(level, simd => convert(simd, src, dst, f16_bits));
+    dispatch!(level, simd => convert::<_, true>(simd, src, dst));
 }
 
 /// `src` as bf16, little-endian; NaN keeps its upper bits and is made quiet.
 pub fn to_bf16(level: Level, src: &[f32], dst: &mut [u8]) {
-    dispatch!(level, simd => convert(simd, src, dst, bf16_bits));
+    dispatch!(level, simd => convert::<_, false>(simd, src, dst));
 }
 
 /// Sixteen f32 as f16 bits.
-pub fn halves(level: Level, x: &Lanes) -> [u16; LANES] {
-    let mut bytes = [0; 2 * LANES];
-    to_f16(level, x, &mut bytes);
-    std::array::from_fn(|i| u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]))
+#[inline(always)]
+pub(super) fn f16_bits<S: Simd>(x: f32x16<S>) -> [u16; LANES] {
+    to_half(x).to_array().map(|l| l as u16)
 }
 
 #[inline(always)]
-fn convert<S: Simd>(simd: S, src: &[f32], dst: &mut [u8], bits: impl Fn(f32x16<S>) -> i32x16<S>) {
+fn convert<S: Simd, const F16: bool>(simd: S, src: &[f32], dst: &mut [u8]) {
     let (src, rest) = src.as_chunks::<LANES>();
     let (dst, left) = dst.as_chunks_mut::<{ 2 * LANES }>();
     for (x, out) in src.iter().zip(dst) {
-        *out = bytes(bits(f32x16::load_array_ref(simd, x)));
+        *out = bits::<_, F16>(f32x16::load_array_ref(simd, x));
     }
     let mut x = [0.0; LANES];
     for (x, rest) in x.iter_mut().zip(rest) {
         *x = *rest;
     }
-    for (out, byte) in left.iter_mut().zip(bytes(bits(f32x16::load_array_ref(simd, &x)))) {
+    for (out, byte) in left.iter_mut().zip(bits::<_, F16>(f32x16::load_array_ref(simd, &x))) {
         *out = byte;
     }
 }
 
 #[inline(always)]
-fn bytes<S: Simd>(bits: i32x16<S>) -> [u8; 2 * LANES] {
+fn bits<S: Simd, const F16: bool>(x: f32x16<S>) -> [u8; 2 * LANES] {
+    let bits = if F16 { to_half(x) } else { to_brain(x) };
     let mut bytes = [0; 2 * LANES];
     for (bytes, bits) in bytes.as_chunks_mut().0.iter_mut().zip(bits.to_array()) {
         *bytes = (bits as u16).to_le_bytes();
@@ -46,7 +46,7 @@ fn bytes<S: Simd>(bits: i32x16<S>) -> [u8; 2 * LANES] {
 }
 
 #[inline(always)]
-fn f16_bits<S: Simd>(x: f32x16<S>) -> i32x16<S> {
+fn to_half<S: Simd>(x: f32x16<S>) -> i32x16<S> {
     /// The least normal f16, the first f32 that rounds to infinity, and infinity, as the bits of an f32.
     const NORMAL: i32 = 113 << 23;
     const OVERFLOW: i32 = 0x477f_f000;
@@ -67,7 +67,7 @@ fn f16_bits<S: Simd>(x: f32x16<S>) -> i32x16<S> {
 }
 
 #[inline(always)]
-fn bf16_bits<S: Simd>(x: f32x16<S>) -> i32x16<S> {
+fn to_brain<S: Simd>(x: f32x16<S>) -> i32x16<S> {
     let bits: i32x16<S> = x.bitcast();
     let odd = (bits >> 16) & 1;
     let nan = (bits & 0x7fff_ffff).simd_gt(255 << 23);

@@ -2,7 +2,8 @@
 //! sub-block and does what the scalar code does, in its order, so that every byte stays the same; where a lane meets
 //! numbers for which that is not certain it says so, and the scalar code decides.
 //! The instructions are chosen at run time, from the CPU. Serves `quant`; knows plain arrays only.
-//! Rules: no fused multiply-add, no sums across lanes, no `min` or `max` where NaN or the sign of zero matters.
+//! Rules: no fused multiply-add, no sums across lanes, no `min` or `max` where NaN or the sign of zero matters; each
+//! function of vectors is inlined always and none is a closure, or the compiler forgets the instruction set.
 
 pub use fearless_simd::Level;
 use std::cell::Cell;
@@ -15,8 +16,8 @@ mod positive;
 mod symmetric;
 
 pub(crate) use affine::{AffineLanes, Candidates, Loss, affine_codes, qkx};
-pub(crate) use blocks::{affine_blocks, rounded_blocks, symmetric_blocks};
-pub(crate) use float::{halves, to_bf16, to_f16};
+pub(crate) use blocks::{Blocks, affine_blocks, rounded_blocks, symmetric_blocks};
+pub(crate) use float::{to_bf16, to_f16};
 pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, sums, sums_of_squares};
 pub(crate) use positive::{SuperBlocks, qp};
 pub(crate) use symmetric::{fit_codes, q3, qx, symmetric_codes};

@@ -83,9 +83,13 @@ fn search<S: Simd, const N: usize>(
     }
     let (scale, codes, rounds) = descend(simd, n, x, weights, iscale);
     let zero = f32x16::splat(simd, 0.0);
+    let mut bytes = [[0; LANES]; N];
+    for (bytes, l) in bytes.iter_mut().zip(codes) {
+        *bytes = nil.select(zero, l).to_array().map(|l| l as u8);
+    }
     PositiveLanes {
         scale: nil.select(zero, scale).to_array(),
-        codes: codes.map(|l| nil.select(zero, l).to_array().map(|l| l as u8)),
+        codes: bytes,
         exact: (sound & (rounds | nil)).to_bitmask() as u16,
     }
 }

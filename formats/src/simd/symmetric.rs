@@ -45,7 +45,10 @@ fn search<S: Simd, const N: usize>(
     let (mut w, mut wx) = ([zero; N], [zero; N]);
     for i in 0..N {
         let x = load(simd, &x[i]);
-        w[i] = weights.map_or(x * x, |w| load(simd, &w[i]));
+        w[i] = match weights {
+            Some(weights) => load(simd, &weights[i]),
+            None => x * x,
+        };
         wx[i] = w[i] * x;
     }
     let mut iscale = f32x16::splat(simd, -n) / max;
@@ -57,7 +60,10 @@ fn search<S: Simd, const N: usize>(
     const STEPS: [[i8; ABREAST]; 6] =
         [[-9, -8, -7], [-6, -5, -4], [-3, -2, -1], [1, 2, 3], [4, 5, 6], [7, 8, 9]];
     for steps in STEPS {
-        let trials = steps.map(|step| f32x16::splat(simd, -(n + 0.1 * f32::from(step))) / max);
+        let mut trials = [zero; ABREAST];
+        for (trial, step) in trials.iter_mut().zip(steps) {
+            *trial = f32x16::splat(simd, -(n + 0.1 * f32::from(step))) / max;
+        }
         let found = sums(simd, n, x, &w, &wx, trials);
         for k in 0..ABREAST {
             let (sumlx, suml2) = found[k];
@@ -133,7 +139,11 @@ fn descend<S: Simd, const N: usize, const K: usize>(simd: S, nmax: u8, x: &[Colu
             break;
         }
     }
-    fits.map(|fit| fit.scale().to_array())
+    let mut scales = [[0.0; LANES]; K];
+    for (scale, fit) in scales.iter_mut().zip(fits) {
+        *scale = fit.scale().to_array();
+    }
+    scales
 }
 
 /// The state of `descend` of `quant/search.rs`.

@@ -6,7 +6,7 @@
 mod peer;
 mod score;
 
-use ggraft::ftype::{self, Ftype};
+use ggraft::ftype::Ftype;
 use ggraft::merge::{self, CHAT_VECTOR, Vector, VocabularyChoices};
 use ggraft::pipeline::{self, Plan, Target};
 use ggraft::vocab::Options;
@@ -32,8 +32,7 @@ fn trio(name: &str) -> PathBuf {
 }
 
 fn target(name: &str) -> Result<Target> {
-    let options = ftype::Options::default();
-    Ok(Target { ftype: Ftype::parse(name)?, options, allow_requantize: false })
+    Ok(Ftype::parse(name)?.into())
 }
 
 fn written(plan: Plan, dir: &Path, name: String) -> Result<(String, PathBuf)> {
