@@ -10,6 +10,11 @@ use ggraft_formats::{DType, Metadata, Model, Result, Shape, Tensor};
 use std::collections::{HashMap, HashSet};
 use support::rng;
 
+/// The chat vector with these choices.
+fn how(choices: &VocabularyChoices) -> Options {
+    Options { vocabulary: choices.clone(), ..CHAT_VECTOR.into() }
+}
+
 const WIDTH: usize = 8;
 const NORMAL: i32 = 1;
 const CONTROL: i32 = 3;
@@ -149,11 +154,7 @@ impl Trio {
 
     fn graft(&self) -> Result<Graft> {
         let vector = Vector { chat: self.chat.model(), base: self.base.model() };
-        Graft::new(self.cp.model(), &[vector], self.options())
-    }
-
-    fn options(&self) -> Options {
-        Options { vocabulary: self.choices.clone(), ..CHAT_VECTOR.into() }
+        Graft::new(self.cp.model(), &[vector], how(&self.choices))
     }
 
     fn error(&self) -> String {
@@ -571,7 +572,7 @@ fn two_vectors() {
     let mut trio = Trio::grown(100, 20);
     trio.choices.copy_tokens = vec!["t5".into()];
     let vector = || Vector { chat: trio.chat.model(), base: trio.base.model() };
-    let graft = |vectors: &[Vector]| Graft::new(trio.cp.model(), vectors, trio.options());
+    let graft = |vectors: &[Vector]| Graft::new(trio.cp.model(), vectors, how(&trio.choices));
     graft(&[vector(), vector()]).unwrap();
     let other = Vector { chat: trio.cp.model(), base: trio.base.model() };
     let e = graft(&[vector(), other]).err().unwrap().to_string();

@@ -25,7 +25,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// out = CP + w * (chat - base), written as one GGUF
-    Merge(merge::Args),
+    Merge(Box<merge::Args>),
     /// Convert a checkpoint or a GGUF to a GGUF of another type
     Convert(convert::Args),
     /// Quantize a GGUF: IN [OUT] TYPE [THREADS], as llama-quantize
@@ -39,7 +39,7 @@ enum Command {
 /// Runs what was typed.
 pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        Command::Merge(args) => merge::run(args),
+        Command::Merge(args) => merge::run(*args),
         Command::Convert(args) => convert::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Inspect(args) => inspect::run(args),

@@ -27,16 +27,16 @@ mod vocabulary;
 pub mod weights;
 
 pub use kinship::{Allowed, Kinship};
+pub use summary::{Copied, Summary, VectorSummary};
+pub use template::TemplateChoice;
+pub use vocabulary::VocabularyChoices;
 
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 pub use method::Method;
 pub use params::{Param, Params, Rescale};
 use rows::{Merged, Sources};
 use std::sync::Arc;
-pub use summary::{Copied, Summary, VectorSummary};
-pub use template::TemplateChoice;
 use token_rows::{Overlay, overlaid};
-pub use vocabulary::VocabularyChoices;
 use weights::Rules;
 
 /// A direction of change: the difference between a chat model and its parent.
@@ -67,8 +67,13 @@ pub struct Options {
     pub rules: Rules,
     /// Whether models may differ in what their weights were trained under (rope, norm epsilon, window).
     pub allow_mismatch: bool,
-    /// Which rows get the vector, and which chat template is written.
     pub vocabulary: VocabularyChoices,
+}
+
+impl Options {
+    fn sources(&self, onto: Tensor, pairs: Vec<(Tensor, Tensor)>) -> Arc<Sources> {
+        Arc::new(Sources::new(onto, pairs, self.method, self.params))
+    }
 }
 
 impl From<&'static Method> for Options {
@@ -118,10 +123,10 @@ pub struct Graft {
     verdicts: Vec<Verdict>,
     /// The tensors that are merged together, one for each merged tensor of the model.
     sources: Vec<Option<Arc<Sources>>>,
-    /// What the weights are multiplied with, one for each tensor of the model.
-    factors: Vec<f64>,
     /// Rows of chat that take the place of others, for each tensor of the model.
     overlays: Vec<Option<Arc<Overlay>>>,
+    /// What the weights are multiplied with, one for each tensor of the model.
+    factors: Vec<f64>,
     options: Options,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
@@ -146,24 +151,21 @@ impl Graft {
         let (mut sources, mut overlays) = (Vec::new(), Vec::new());
         for ((tensor, verdict), factor) in model.tensors.iter().zip(&mut verdicts).zip(&factors) {
             let table = prepared.tables.remove(tensor.name.as_str());
-            let (pairs, overlay) = table.map_or((None, None), |t| (Some(t.pairs), t.overlay));
+            let overlay = table.as_ref().and_then(|table| table.overlay.clone());
             if *factor == 0.0 && overlay.is_none() {
                 *verdict = Verdict { fate: Fate::Kept, reason: "its weight is 0" };
             }
-            let computed = verdict.fate == Fate::Merged && *factor != 0.0;
-            let pairs = match pairs {
-                _ if !computed => Vec::new(),
-                Some(pairs) => pairs,
-                None => matched(tensor, vectors)?,
-            };
-            sources.push(match pairs.is_empty() {
-                true => None,
-                false => Some(Arc::new(Sources::new(tensor.clone(), pairs, options.method, options.params))),
+            sources.push(match (table, verdict.fate) {
+                _ if *factor == 0.0 => None,
+                (Some(table), _) if table.pairs.is_empty() => None,
+                (Some(table), _) => Some(options.sources(tensor.clone(), table.pairs)),
+                (None, Fate::Merged) => Some(options.sources(tensor.clone(), matched(tensor, vectors)?)),
+                (None, Fate::Kept) => None,
             });
             overlays.push(overlay);
         }
         let vocabulary = Arc::new(prepared.summary);
-        Ok(Graft { model, verdicts, sources, factors, overlays, options, notes, vocabulary })
+        Ok(Graft { model, verdicts, sources, overlays, factors, options, notes, vocabulary })
     }
 
     /// CP, with the metadata of the output.
@@ -196,8 +198,8 @@ impl Graft {
     /// one graft that are read side by side decode their sources once.
     pub fn model(&self, weights: &[f64]) -> Result<Model> {
         let mut tensors = Vec::with_capacity(self.model.tensors.len());
-        let parts = self.model.tensors.iter().zip(&self.sources).zip(&self.factors).zip(&self.overlays);
-        for (((tensor, sources), factor), overlay) in parts {
+        let parts = self.model.tensors.iter().zip(&self.sources).zip(&self.overlays).zip(&self.factors);
+        for (((tensor, sources), overlay), factor) in parts {
             let merged = match sources {
                 None => tensor.clone(),
                 Some(sources) => {
@@ -227,7 +229,7 @@ impl Graft {
     }
 }
 
-/// Chat's and base's tensor of that name, for each vector.
+/// Chat and base of each vector.
 fn matched(onto: &Tensor, vectors: &[Vector]) -> Result<Vec<(Tensor, Tensor)>> {
     let pair = |v: &Vector| Ok((find(&v.chat, &onto.name)?.clone(), find(&v.base, &onto.name)?.clone()));
     vectors.iter().map(pair).collect()

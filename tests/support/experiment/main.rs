@@ -7,7 +7,7 @@ mod peer;
 mod score;
 
 use ggraft::ftype::Ftype;
-use ggraft::merge::{self, CHAT_VECTOR, Vector, VocabularyChoices};
+use ggraft::merge::{CHAT_VECTOR, Options as How, Vector, VocabularyChoices};
 use ggraft::pipeline::{self, Plan, Target};
 use ggraft::vocab::Options;
 use ggraft::vocab::plan::Embeddings;
@@ -62,8 +62,8 @@ fn models(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     let load = |name: &str| pipeline::load(&trio(name), &Options::default());
     let mut models = vec![written(pipeline::convert(load("cp")?, &target("F32")?)?, dir, "CP".into())?];
     let vectors = [Vector { chat: load("chat")?.model, base: load("base")?.model }];
-    for (name, vocabulary) in policies() {
-        let how = merge::Options { vocabulary, ..CHAT_VECTOR.into() };
+    for (name, choices) in policies() {
+        let how = How { vocabulary: choices, ..CHAT_VECTOR.into() };
         let grafted = pipeline::graft(load("cp")?, &vectors, how)?;
         for w in WEIGHTS {
             for plan in grafted.plans(&[vec![w]], &[target("F32")?])? {
