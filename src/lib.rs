@@ -3,8 +3,8 @@
 //!
 //! The map: `pipeline` is the line (open, adopt, merge, assign, write); `arch` knows architectures, `vocab`
 //! tokenizers, `checkpoint` turns both back into a Hugging Face directory, `merge` says what becomes of each tensor,
-//! `ftype` which dtype it gets, `target` what may be asked for, `report` is what people look at,
-//! `cli` the words they type. Containers, dtypes and codecs live in the crate `ggraft_formats`.
+//! `ftype` which dtype it gets, `target` what may be asked for, `recipe` all that decides a merge, `report` is what
+//! people look at, `cli` the words they type. Containers, dtypes and codecs live in the crate `ggraft_formats`.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ pub mod ftype;
 pub mod merge;
 pub mod pipeline;
 pub mod plan;
+pub mod recipe;
 pub mod report;
 pub mod target;
 pub mod vocab;

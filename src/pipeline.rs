@@ -86,7 +86,10 @@ impl Grafted {
 
     fn card(&self, model: &Model, weights: &[f64], target: &Target) -> Card {
         let command = match weights {
-            [w] => format!("{} --weight {w} --type {}", self.command, target.kind.name()),
+            // A vector, or a recipe, has its weight in itself.
+            [w] if self.command.contains(" --chat ") => {
+                format!("{} --weight {w} --type {}", self.command, target.kind.name())
+            }
             _ => format!("{} --type {}", self.command, target.kind.name()),
         };
         Card {

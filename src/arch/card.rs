@@ -1,5 +1,5 @@
-//! The model card: the YAML between the first two `---` lines of `README.md`. This is the only file that reads
-//! YAML. It is read as YAML 1.1, as Hugging Face's own tools do, and turned into JSON values.
+//! The model card: the YAML between the first two `---` lines of `README.md`. It is read as YAML 1.1, as Hugging
+//! Face's own tools do, and turned into JSON values.
 //! Specification: `Metadata.load_model_card` of llama.cpp's gguf-py.
 
 use ggraft_formats::{Checkpoint, Kind, Result};

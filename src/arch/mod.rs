@@ -41,6 +41,13 @@ pub struct Arch {
 /// Every architecture.
 pub const ARCHS: &[Arch] = &[llama::LLAMA, llama::HEADLESS];
 
+/// The checkpoint's and GGUF's name of every kind of tensor that some architecture has, without `.weight` or `.bias`;
+/// `{}` is the layer.
+pub fn tensor_names() -> impl Iterator<Item = (String, &'static str)> {
+    let tables = ARCHS.iter().flat_map(|arch| arch.tensors);
+    tables.flat_map(|(prefix, maps)| maps.iter().map(move |map| (format!("{prefix}{}", map.from), map.to)))
+}
+
 /// A model in GGUF's dialect, and what its adoption loses or had to assume.
 #[derive(Debug)]
 pub struct Adopted {

@@ -1,79 +1,65 @@
-//! `ggraft merge`: the main job.
+//! `ggraft merge`: the main job. What is typed, or what a file says, becomes a recipe, and the recipe is run.
 
 use super::command;
-use super::mixture::Mixture;
 use super::options::{self, Output};
-use super::vocabulary::Vocabulary;
 use super::weights::Weights;
-use crate::merge::{self, Allowed, Vector};
+use crate::merge::Vector;
 use crate::pipeline::{self, Plan};
+use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Vocabulary};
 use crate::target::Type;
 use crate::{arch, report};
-use ggraft_formats::{Error, Result};
+use ggraft_formats::{Error, Kind, Result};
+use std::io::Write;
+use std::mem::take;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The pre-trained parent of both other models: a Hugging Face directory, a .safetensors or a .gguf file
-    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "method"])]
-    base: Option<PathBuf>,
-    /// The chat model that was made from the base
-    #[arg(long, value_name = "MODEL", required_unless_present = "vector")]
-    chat: Option<PathBuf>,
-    /// CP: the continually pre-trained model that gets the chat vector
-    #[arg(long, value_name = "MODEL", visible_alias = "cp")]
-    onto: PathBuf,
-    /// How much of the chat vector to add; several, as 0.5,0.7,1.0, give an output each
-    #[arg(short, long, value_name = "W", default_value = "1.0", allow_hyphen_values = true, value_delimiter = ',', value_parser = weight)]
-    weight: Vec<f64>,
-    /// A vector with a weight of its own; may be given several times, instead of --chat, --base and --weight
-    #[arg(long, value_name = "CHAT:BASE:W", conflicts_with_all = ["base", "chat", "weight"], value_parser = vector)]
-    vector: Vec<VectorPaths>,
+    /// A recipe as --emit-recipe writes it, or mergekit's YAML, instead of the options that say what is merged
+    #[arg(value_name = "RECIPE", conflicts_with_all = ["Models", "Weights", "Vocabulary", "Allow", "Mixture"])]
+    recipe: Option<PathBuf>,
+    #[command(flatten)]
+    models: Models,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32; several, as Q4_K_M,Q8_0, give an
     /// output each
-    #[arg(long = "type", value_name = "TYPE", required = true, value_delimiter = ',', value_parser = options::kind)]
-    kinds: Vec<Type>,
-    /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
-    #[arg(long, value_name = "NAME")]
-    pre: Option<String>,
+    #[arg(long = "type", value_name = "TYPE", required_unless_present = "recipe", value_delimiter = ',')]
+    types: Vec<Choice<Type>>,
     #[command(flatten)]
     weights: Weights,
     #[command(flatten)]
     vocabulary: Vocabulary,
     #[command(flatten)]
-    kinship: Kinship,
+    allow: Allow,
     #[command(flatten)]
     mixture: Mixture,
+    /// Write the recipe of what was typed to FILE, or to stdout if it is -, and stop
+    #[arg(long, value_name = "FILE")]
+    emit_recipe: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
 
-/// What may be merged although it does not seem to belong together.
+/// What is merged, and how.
 #[derive(clap::Args)]
-struct Kinship {
-    /// Merge models whose configurations differ in norm epsilon, rope or window
-    #[arg(long)]
-    allow_mismatch: bool,
-    /// Merge models whose weights show that they do not come from one base
-    #[arg(long)]
-    allow_unrelated: bool,
-    /// Take the vector from models that are quantized more coarsely than Q8_0
-    #[arg(long)]
-    allow_quantized_vector: bool,
-}
-
-impl Kinship {
-    fn allowed(&self) -> Allowed {
-        Allowed { unrelated: self.allow_unrelated, quantized_vector: self.allow_quantized_vector }
-    }
-}
-
-/// The two models of a vector, and its weight.
-#[derive(Clone, Debug)]
-struct VectorPaths {
-    chat: PathBuf,
-    base: PathBuf,
-    weight: f64,
+struct Models {
+    /// The pre-trained parent of both other models: a Hugging Face directory, a .safetensors or a .gguf file
+    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "recipe", "method"])]
+    base: Option<PathBuf>,
+    /// The chat model that was made from the base
+    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "recipe"])]
+    chat: Option<PathBuf>,
+    /// CP: the continually pre-trained model that gets the chat vector
+    #[arg(long, value_name = "MODEL", visible_alias = "cp", required_unless_present = "recipe")]
+    onto: Option<PathBuf>,
+    /// How much of the chat vector to add; several, as 0.5,0.7,1.0, give an output each
+    #[arg(short, long, value_name = "W", default_value = "1.0", allow_hyphen_values = true, value_delimiter = ',', value_parser = weight)]
+    weight: Vec<f64>,
+    /// A vector with a weight of its own; may be given several times, instead of --chat, --base and --weight
+    #[arg(long, value_name = "CHAT:BASE:W", conflicts_with_all = ["base", "chat", "weight"], value_parser = vector)]
+    vector: Vec<recipe::Vector>,
+    /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
+    #[arg(long, value_name = "NAME")]
+    pre: Option<String>,
 }
 
 fn weight(text: &str) -> Result<f64, String> {
@@ -83,80 +69,142 @@ fn weight(text: &str) -> Result<f64, String> {
     }
 }
 
-fn vector(text: &str) -> Result<VectorPaths, String> {
+fn vector(text: &str) -> Result<recipe::Vector, String> {
     let parts: Vec<&str> = text.rsplitn(3, ':').collect();
     let [w, base, chat] = parts[..] else { return Err(String::from("expected CHAT:BASE:W")) };
-    Ok(VectorPaths { chat: chat.into(), base: base.into(), weight: weight(w)? })
+    Ok(recipe::Vector { chat: chat.into(), base: base.into(), weight: vec![weight(w)?] })
 }
 
-pub(super) fn run(args: Args) -> Result<()> {
-    let options = arch::Options { pre: args.pre.clone() };
-    let how = merge::Options {
-        allow_mismatch: args.kinship.allow_mismatch,
-        vocabulary: args.vocabulary.choices()?,
-        ..args.weights.options()?
+pub(super) fn run(mut args: Args) -> Result<()> {
+    let (recipe, notes) = match args.recipe.take() {
+        Some(file) => read(&file, &mut args)?,
+        None => (typed(&mut args)?, Vec::new()),
     };
-    let (paths, weights) = vectors(&args)?;
-    let targets = args.kinds.iter().map(|kind| args.mixture.target(*kind)).collect::<Result<Vec<_>>>()?;
+    match args.emit_recipe {
+        Some(file) => write(&recipe, &file, args.output.run.force),
+        None => carry_out(&recipe, notes, &args.output.run),
+    }
+}
+
+/// The recipe of a file; types and a name that were typed take the place of its own.
+fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
+    let (mut recipe, notes) = Recipe::read(file)?;
+    if !args.types.is_empty() {
+        recipe.types = take(&mut args.types);
+    }
+    recipe.output = args.output.output.take().or(recipe.output);
+    if recipe.types.is_empty() {
+        return Err(Error::usage("the recipe does not say which type to write")
+            .file(file)
+            .mend("give --type"));
+    }
+    Ok((recipe, notes))
+}
+
+/// The recipe of what was typed.
+fn typed(args: &mut Args) -> Result<Recipe> {
+    let (models, weights) = (&mut args.models, &mut args.weights);
+    let onto = models.onto.take().ok_or_else(|| Error::usage("--onto is missing"))?;
+    let vectors = match (models.chat.take(), models.base.take()) {
+        (Some(chat), Some(base)) => vec![recipe::Vector { chat, base, weight: take(&mut models.weight) }],
+        // A base that is not read need not be given; CP stands in for it.
+        (Some(chat), None) if !weights.method.0.reads_base => {
+            vec![recipe::Vector { chat, base: onto.clone(), weight: take(&mut models.weight) }]
+        }
+        (Some(_), None) => {
+            let name = weights.method.0.name;
+            return Err(Error::usage(format!("the method {name} needs --base")));
+        }
+        _ => take(&mut models.vector),
+    };
+    Ok(Recipe {
+        onto,
+        vectors,
+        method: weights.method,
+        parameters: take(&mut weights.params)
+            .into_iter()
+            .map(|(name, value)| (name, Scalar(value)))
+            .collect(),
+        weights: take(&mut weights.rules),
+        weight_presets: take(&mut weights.presets),
+        types: take(&mut args.types),
+        output: args.output.output.take(),
+        pre: models.pre.take(),
+        layers: None,
+        vocabulary: take(&mut args.vocabulary),
+        allow: take(&mut args.allow),
+        mixture: take(&mut args.mixture),
+    })
+}
+
+/// Writes the recipe beside the models that it names, or to stdout.
+fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
+    if file == Path::new("-") {
+        let yaml = recipe.to_yaml(None)?;
+        return std::io::stdout().write_all(yaml.as_bytes()).map_err(|e| Error::io(&e, Path::new("stdout")));
+    }
+    if !force && file.exists() {
+        return Err(Error::new(Kind::Failure, "the file exists")
+            .file(file)
+            .mend("give --force to replace it"));
+    }
+    let yaml = recipe.to_yaml(file.parent())?;
+    std::fs::write(file, yaml).map_err(|e| Error::io(&e, file))?;
+    println!("{}", file.display());
+    Ok(())
+}
+
+fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Result<()> {
+    let options = arch::Options { pre: recipe.pre.clone() };
+    let targets =
+        recipe.types.iter().map(|ftype| recipe.mixture.target(ftype.0)).collect::<Result<Vec<_>>>()?;
     let load = |path: &Path| match targets.first() {
         Some(target) => pipeline::load(path, &options)?.pruned(&target.prune),
         None => pipeline::load(path, &options),
     };
-    let onto = load(&args.onto)?;
-    let mut vectors = Vec::with_capacity(paths.len());
-    for (chat, base) in &paths {
-        vectors.push(Vector { chat: load(chat)?.model, base: load(base)?.model });
+    let mut onto = load(&recipe.onto)?;
+    onto.notes.append(&mut notes);
+    if let Some(layers) = recipe.layers
+        && let Some(found) = onto.model.hparam("block_count").filter(|n| *n != layers)
+    {
+        return Err(Error::invalid("the recipe was made for models with another number of layers")
+            .file(&recipe.onto)
+            .expected(layers)
+            .found(found));
     }
-    let mut grafted = pipeline::graft(onto, &vectors, how)?;
-    grafted.command = command::typed("merge", &["weight", "kinds"]);
+    let mut vectors = Vec::with_capacity(recipe.vectors.len());
+    for v in &recipe.vectors {
+        vectors.push(Vector { chat: load(&v.chat)?.model, base: load(&v.base)?.model });
+    }
+    let weights = recipe.weight_sets();
+    let mut grafted = pipeline::graft(onto, &vectors, recipe.options()?)?;
+    grafted.command = command::typed("merge", &["weight", "types", "emit_recipe"]);
     let plans = grafted.plans(&weights, &targets)?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
-        let weights = &weights[i / targets.len()];
-        let path = output(&args, &plan, weights);
+        let path = output(recipe, &plan, &weights[i / targets.len()]);
         (plan, path)
     });
-    let inputs: Vec<&Path> =
-        paths.iter().flat_map(|(chat, base)| [chat.as_path(), base]).chain([args.onto.as_path()]).collect();
-    let run = &args.output.run;
+    let parents = recipe.vectors.iter().flat_map(|v| [v.chat.as_path(), v.base.as_path()]);
+    let inputs: Vec<&Path> = parents.chain([recipe.onto.as_path()]).collect();
     options::carry_out(&named.collect::<Vec<_>>(), &inputs, run, || {
-        let notes = grafted.graft.check_kinship(args.kinship.allowed())?;
+        let notes = grafted.graft.check_kinship(recipe.allow.allowed())?;
         report::print_notes(&notes, run.quiet);
         Ok(())
     })
 }
 
-/// Where the chat model of a vector is, and its base.
-type Pair = (PathBuf, PathBuf);
-
-/// The models of each vector, and the sets of weights, one a vector, that are asked for.
-fn vectors(args: &Args) -> Result<(Vec<Pair>, Vec<Vec<f64>>)> {
-    let Some(chat) = &args.chat else {
-        let paths = args.vector.iter().map(|v| (v.chat.clone(), v.base.clone())).collect();
-        return Ok((paths, vec![args.vector.iter().map(|v| v.weight).collect()]));
-    };
-    let base = match &args.base {
-        Some(base) => base,
-        // A base that is not read need not be given; CP stands in for it.
-        None if !args.weights.method.reads_base => &args.onto,
-        None => {
-            let name = args.weights.method.name;
-            return Err(Error::usage(format!("the method {name} needs --base")));
-        }
-    };
-    Ok((vec![(chat.clone(), base.clone())], args.weight.iter().map(|w| vec![*w]).collect()))
-}
-
-/// Where an output goes: `-o` with `{type}` and `{weight}` filled in, or by convention, with the weight if there
-/// are several.
-fn output(args: &Args, plan: &Plan, weights: &[f64]) -> PathBuf {
+/// Where an output goes: the recipe's name with `{type}` and `{weight}` filled in, or by convention, with the weight
+/// if there are several.
+fn output(recipe: &Recipe, plan: &Plan, weights: &[f64]) -> PathBuf {
+    let several = recipe.vectors.iter().any(|v| v.weight.len() > 1);
     let weights: Vec<String> = weights.iter().map(f64::to_string).collect();
     let weight = weights.join("+");
-    match &args.output.output {
+    match &recipe.output {
         Some(path) => {
             let text = path.to_string_lossy();
             PathBuf::from(text.replace("{type}", plan.kind.name()).replace("{weight}", &weight))
         }
-        None if args.weight.len() > 1 => plan.file_name(Some(&format!("w{weight}"))),
+        None if several => plan.file_name(Some(&format!("w{weight}"))),
         None => plan.file_name(None),
     }
 }

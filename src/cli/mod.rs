@@ -4,12 +4,9 @@ mod command;
 mod convert;
 mod inspect;
 mod merge;
-mod mixture;
 mod options;
-mod override_kv;
 mod quantize;
 mod verify;
-mod vocabulary;
 mod weights;
 
 use clap::{Parser, Subcommand};

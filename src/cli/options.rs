@@ -2,7 +2,6 @@
 
 use crate::pipeline::{self, Plan};
 use crate::report;
-use crate::target::Type;
 use ggraft_formats::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -38,11 +37,6 @@ pub(super) struct Run {
     /// Print nothing but errors and results
     #[arg(short, long)]
     pub quiet: bool,
-}
-
-/// Parses `--type`.
-pub(super) fn kind(text: &str) -> Result<Type, String> {
-    Type::parse(text).map_err(|e| e.to_string())
 }
 
 /// Shows the plans and, unless this is a dry run, carries them out in one pass. The outputs' paths are the

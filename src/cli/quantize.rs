@@ -1,8 +1,8 @@
 //! `ggraft quantize IN.gguf [OUT.gguf] TYPE [THREADS]`: the positional habit of llama-quantize.
 
-use super::mixture::Mixture;
 use super::options::{self, Run};
 use crate::ftype::Ftype;
+use crate::recipe::Mixture;
 use crate::target::Type;
 use crate::{arch, pipeline};
 use ggraft_formats::{Error, Result};

@@ -1,50 +1,24 @@
 //! Options that say how a merge computes: the method and its parameters, and rules for the weight of each tensor.
 
-use crate::merge::weights::{PRESETS, Rules};
-use crate::merge::{CHAT_VECTOR, METHODS, Method, Options, Params};
-use ggraft_formats::Result;
+use crate::merge::weights::{PRESETS, Preset};
+use crate::merge::{CHAT_VECTOR, METHODS, Method};
+use crate::recipe::{Choice, Rule};
 
 #[derive(clap::Args)]
 pub(super) struct Weights {
     /// How the models are merged
-    #[arg(long, value_name = "NAME", default_value = CHAT_VECTOR.name, value_parser = method, long_help = method_help())]
-    pub method: &'static Method,
+    #[arg(long, value_name = "NAME", default_value = CHAT_VECTOR.name, long_help = method_help())]
+    pub method: Choice<&'static Method>,
     /// A parameter of the method, such as density=0.5; may be given several times
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair, long_help = param_help())]
-    params: Vec<(String, String)>,
+    pub params: Vec<(String, String)>,
     /// Multiplies --weight for the tensors that match, such as 'blk.{0-1,-2--1}.*=0.3' or 'blk.*=[0.2,1.0,0.2]' over the
     /// layers; may be given several times, the last that matches counts
     #[arg(long = "weights", value_name = "GLOB=VALUE")]
-    rules: Vec<String>,
+    pub rules: Vec<Rule>,
     /// Rules by name, which multiply besides those of --weights
-    #[arg(long = "weight-preset", value_name = "NAME", value_parser = preset, long_help = preset_help())]
-    presets: Vec<&'static str>,
-}
-
-impl Weights {
-    pub fn options(&self) -> Result<Options> {
-        let pairs = self.params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        Ok(Options {
-            method: self.method,
-            params: Params::read(self.method, pairs)?,
-            rules: Rules::parse(self.presets.iter().copied(), self.rules.iter().map(String::as_str))?,
-            ..Options::from(self.method)
-        })
-    }
-}
-
-fn method(text: &str) -> Result<&'static Method, String> {
-    METHODS.iter().find(|m| m.name == text).ok_or_else(|| {
-        let names: Vec<&str> = METHODS.iter().map(|m| m.name).collect();
-        format!("there is no such method; there are {}", names.join(", "))
-    })
-}
-
-fn preset(text: &str) -> Result<&'static str, String> {
-    PRESETS.iter().map(|p| p.name).find(|name| *name == text).ok_or_else(|| {
-        let names: Vec<&str> = PRESETS.iter().map(|p| p.name).collect();
-        format!("there is no such preset; there are {}", names.join(", "))
-    })
+    #[arg(long = "weight-preset", value_name = "NAME", long_help = preset_help())]
+    pub presets: Vec<Choice<&'static Preset>>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

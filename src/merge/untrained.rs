@@ -20,6 +20,8 @@ const SAME_WAY: f64 = 0.999;
 /// A row that moved by this part of its length was trained (in the trio: 0.2, against 0.02 from weight decay).
 const MOVED: f64 = 0.125;
 
+const TWIN: &str = "equal to other reserved rows";
+
 /// What the rows of one table are like.
 pub(super) struct Yardstick<'a> {
     table: &'a Tensor,
@@ -62,16 +64,18 @@ impl<'a> Yardstick<'a> {
         } else if distance(&row, &self.mean) <= AT_MEAN * self.spread {
             Some("the mean of the table")
         } else if self.reserved.iter().any(twin) {
-            Some("equal to other reserved rows")
+            Some(TWIN)
         } else {
             None
         })
     }
 
-    /// Whether the row of `id` lies far enough from the row of `from` in `base` to have been trained.
-    pub fn moved(&self, id: usize, base: &Yardstick, from: usize) -> Result<bool> {
+    /// Whether the row of `id` was trained: it lies far from the row of `from` in `base`, and did not merely move
+    /// along with the other reserved rows, as a whole head does when a model is trained on.
+    pub fn trained(&self, id: usize, base: &Yardstick, from: usize) -> Result<bool> {
         let (row, old) = (self.row(id)?, base.row(from)?);
-        Ok(distance(&row, &old) > (MOVED * norm(&old)).max(1e-3 * self.length))
+        let moved = distance(&row, &old) > (MOVED * norm(&old)).max(1e-3 * self.length);
+        Ok(moved && self.untrained(id)? != Some(TWIN))
     }
 
     fn row(&self, id: usize) -> Result<Vec<f64>> {

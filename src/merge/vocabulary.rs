@@ -303,7 +303,7 @@ impl Planner<'_> {
             let (Some(cp), Some(chat), Some(base)) = all else { continue };
             for ((row, c), b) in rows.iter().zip(&in_chat).zip(&in_base) {
                 let (Some(ours), Some(old)) = (cp.untrained(*row)?, base.untrained(*b)?) else { continue };
-                if chat.moved(*c, &base, *b)? {
+                if chat.trained(*c, &base, *b)? {
                     let copied = found.entry(*row).or_insert_with(|| Copied {
                         token: name(*row),
                         id: *row,

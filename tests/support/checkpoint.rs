@@ -36,6 +36,8 @@ pub enum Rope {
 pub enum Tokens {
     /// One of `fixtures/vocab`, with its tokenizer files.
     Real(&'static str),
+    /// One of them, with so many Korean tokens appended; the first is a new end of turn.
+    Grown(&'static str, usize),
     /// So many tokens, and no tokenizer files.
     Plain(usize),
 }
@@ -106,11 +108,8 @@ impl Spec {
         std::fs::create_dir_all(dir).unwrap();
         let (vocab_size, bos, eos) = match self.tokens {
             Tokens::Plain(n) => (n, Some(1), Some(2)),
-            Tokens::Real(name) => {
-                let vocabulary = Vocabulary::load(name);
-                tokenizer::write(&vocabulary, dir, self.chat_template);
-                (vocabulary.tokens.len(), vocabulary.bos, vocabulary.eos)
-            }
+            Tokens::Real(name) => self.write_tokenizer(&Vocabulary::load(name), dir),
+            Tokens::Grown(name, more) => self.write_tokenizer(&Vocabulary::load(name).grown(more), dir),
         };
         write_json(&dir.join("config.json"), &self.config(vocab_size, bos, eos));
         write_json(&dir.join("generation_config.json"), &self.generation_config(bos, eos));
@@ -118,6 +117,11 @@ impl Spec {
             std::fs::write(dir.join("README.md"), card).unwrap();
         }
         vocab_size
+    }
+
+    fn write_tokenizer(&self, vocabulary: &Vocabulary, dir: &Path) -> (usize, Option<u32>, Option<u32>) {
+        tokenizer::write(vocabulary, dir, self.chat_template);
+        (vocabulary.tokens.len(), vocabulary.bos, vocabulary.eos)
     }
 
     fn config(&self, vocab_size: usize, bos: Option<u32>, eos: Option<u32>) -> Value {

@@ -11,6 +11,7 @@ use support::specs;
 
 const USAGE: &str = "\
 trio-1b DIR            base/, chat/ and cp/ of TinyLlama's shape, 2.2 GB each
+trio-eeve DIR          narrow ones with the vocabularies of SOLAR and EEVE
 checkpoint NAME DIR    a Hugging Face directory
 gguf NAME FILE         a toy llama
 checkpoints, ggufs     the names of each";
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         ["checkpoints"] => specs::checkpoints().iter().for_each(|(name, _)| println!("{name}")),
         ["ggufs"] => TOYS.iter().for_each(|toy| println!("{}", toy.name)),
         ["trio-1b", dir] => specs::write_trio_1b(Path::new(dir)),
+        ["trio-eeve", dir] => specs::write_trio_eeve(Path::new(dir)),
         ["checkpoint", name, dir] if let Some(spec) = specs::checkpoint(name) => spec.write(Path::new(dir)),
         ["gguf", name, file] if let Some(toy) = TOYS.iter().find(|toy| toy.name == name) => {
             toy.write(Path::new(file));

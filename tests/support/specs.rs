@@ -118,11 +118,22 @@ fn tiny_llama() -> Spec {
     }
 }
 
-/// Writes base/, chat/ and cp/ of TinyLlama's shape: chat and cp are the base plus noise of their own, a
-/// twentieth as strong.
+/// Writes base/, chat/ and cp/ of TinyLlama's shape.
 pub fn write_trio_1b(dir: &Path) {
-    let spec = tiny_llama();
-    for (name, seed) in [("base", None), ("chat", Some(11)), ("cp", Some(13))] {
+    write_trio(&tiny_llama(), &tiny_llama(), dir);
+}
+
+/// Writes base/, chat/ and cp/ with the vocabularies of SOLAR (32000 tokens) and EEVE (8960 more), and narrow.
+pub fn write_trio_eeve(dir: &Path) {
+    let spec = Spec { tokens: Tokens::Real("llama-spm"), hidden: 32, ..Spec::default() };
+    let cp = Spec { tokens: Tokens::Grown("llama-spm", 8960), ..spec.clone() };
+    write_trio(&spec, &cp, dir);
+}
+
+/// Writes base/, chat/ and cp/: chat and cp are the base plus noise of their own, a twentieth as strong; rows that
+/// only cp has are new.
+fn write_trio(spec: &Spec, cp: &Spec, dir: &Path) {
+    for (name, spec, seed) in [("base", spec, None), ("chat", spec, Some(11)), ("cp", cp, Some(13))] {
         let moved = |mut weight: Weight| {
             if let Some(seed) = seed {
                 let seed = super::rng::named(seed, &weight.name);

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 /// What sort of token it is, numbered as in SentencePiece and in `tokenizer.ggml.token_type`.
+pub const NORMAL: i32 = 1;
 pub const UNKNOWN: i32 = 2;
 pub const CONTROL: i32 = 3;
 pub const USER_DEFINED: i32 = 4;
@@ -45,6 +46,20 @@ impl Vocabulary {
             eos: id(take("eos_token_id")),
             add_bos: take("add_bos_token").map(|f| f.numbers()[0] != 0.0),
         }
+    }
+
+    /// With `more` tokens appended, as a model for another language has them: an end of turn, then words of two
+    /// Korean syllables.
+    pub fn grown(mut self, more: usize) -> Vocabulary {
+        let syllable = |i: usize| char::from_u32(0xac00 + i as u32).expect("a syllable");
+        self.eos = u32::try_from(self.tokens.len()).ok();
+        let words = (1..more).map(|i| (format!("{}{}", syllable(i), syllable(0)), NORMAL));
+        for (token, kind) in [("<|im_end|>".to_string(), CONTROL)].into_iter().chain(words) {
+            self.scores.push(-(self.tokens.len() as f32));
+            self.tokens.push(token);
+            self.types.push(kind);
+        }
+        self
     }
 
     /// Whether its tokenizer is a SentencePiece model rather than byte-level BPE.

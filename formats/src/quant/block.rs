@@ -158,11 +158,12 @@ pub(super) fn encode_sixteens<B: Block<32>, C>(
     rest[..left.len()].copy_from_slice(left);
     for (x, blocks) in sixteens.iter().chain([&rest]).zip(blocks.chunks_mut(LANES)) {
         let found = kernel(x);
-        for (i, (block, x)) in blocks.iter_mut().zip(x).enumerate() {
-            *block = match found.exact >> i & 1 {
-                1 => make(found.scale[i], found.min[i], &found.codes[i]),
-                _ => B::encode(x),
-            };
+        let parts = found.scale.iter().zip(&found.min).zip(&found.codes);
+        for (i, ((block, x), ((scale, min), codes))) in blocks.iter_mut().zip(x).zip(parts).enumerate() {
+            *block = make(*scale, *min, codes);
+            if found.exact >> i & 1 == 0 {
+                *block = B::encode(x);
+            }
         }
     }
 }

@@ -1,0 +1,30 @@
+//! What may be merged although it does not seem to belong together.
+
+use super::is_default;
+use crate::merge::Allowed;
+use serde::{Deserialize, Serialize};
+
+/// What would be refused otherwise. Arguments of a merge, and a section of a recipe.
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Allow {
+    /// Merge models whose configurations differ in norm epsilon, rope or window
+    #[arg(long = "allow-mismatch")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub mismatch: bool,
+    /// Merge models whose weights show that they do not come from one base
+    #[arg(long = "allow-unrelated")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub unrelated: bool,
+    /// Take the vector from models that are quantized more coarsely than Q8_0
+    #[arg(long = "allow-quantized-vector")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub quantized_vector: bool,
+}
+
+impl Allow {
+    /// What the weights may be like.
+    pub fn allowed(&self) -> Allowed {
+        Allowed { unrelated: self.unrelated, quantized_vector: self.quantized_vector }
+    }
+}

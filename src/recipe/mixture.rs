@@ -1,0 +1,120 @@
+//! Which dtype every tensor gets beside what the type says, and how its weights are weighed; spelled as llama-quantize
+//! spells it. Arguments of every verb that writes, and a section of a recipe.
+
+use super::override_kv::Override;
+use super::{Choice, is_default};
+use crate::ftype::{self, Importance, Prune, TensorType};
+use crate::target::{Target, Type};
+use ggraft_formats::{DType, Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Exceptions from a type's mixture.
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mixture {
+    /// Allow quantized tensors to be quantized anew (adds error to error)
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub allow_requantize: bool,
+    /// Leave output.weight as it is
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub leave_output_tensor: bool,
+    /// Give every quantizable tensor the same dtype
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub pure: bool,
+    /// The dtype of output.weight
+    #[arg(long, value_name = "DTYPE")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub output_tensor_type: Option<Choice<DType>>,
+    /// The dtype of token_embd.weight
+    #[arg(long, value_name = "DTYPE")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub token_embedding_type: Option<Choice<DType>>,
+    /// The dtype of the tensors whose names match; may be repeated, the first match decides
+    #[arg(long, value_name = "REGEX=DTYPE", value_parser = tensor_type)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub tensor_type: Vec<String>,
+    /// A file of REGEX=DTYPE words, tried after those of --tensor-type
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub tensor_type_file: Option<PathBuf>,
+    /// Leave out these layers and renumber the others
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "is_default")]
+    pub prune_layers: Vec<u64>,
+    /// Set a key of the metadata: int float bool str, any GGUF type such as i64, or an array such as [u32]:1,2
+    #[arg(long, value_name = "KEY=TYPE:VALUE", value_parser = override_kv)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub override_kv: Vec<String>,
+    /// Importance matrix of the model, GGUF or .dat
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub imatrix: Option<PathBuf>,
+    /// Use only the entries of the matrix whose names contain this; may be repeated
+    #[arg(long, value_name = "PART", requires = "imatrix", conflicts_with = "exclude_weights")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub include_weights: Vec<String>,
+    /// Do not use the entries of the matrix whose names contain this; may be repeated
+    #[arg(long, value_name = "PART", requires = "imatrix")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub exclude_weights: Vec<String>,
+}
+
+impl Mixture {
+    /// What a file of this type is to be; reads the importance matrix.
+    pub fn target(&self, kind: Type) -> Result<Target> {
+        let prune = Prune::new(self.prune_layers.iter().copied());
+        let importance = self.importance()?.map(|importance| importance.pruned(&prune));
+        let mut tensor_types =
+            self.tensor_type.iter().map(|text| TensorType::parse(text)).collect::<Result<Vec<_>>>()?;
+        if let Some(path) = &self.tensor_type_file {
+            tensor_types.extend(TensorType::read(path)?);
+        }
+        let mut overrides = Vec::with_capacity(self.override_kv.len());
+        for text in &self.override_kv {
+            let Override { key, value } = text.parse().map_err(|e: String| Error::usage(e).found(text))?;
+            overrides.push((key, value));
+        }
+        Ok(Target {
+            options: ftype::Options {
+                pure: self.pure,
+                leave_output_tensor: self.leave_output_tensor,
+                output_tensor_type: self.output_tensor_type.map(|c| c.0),
+                token_embedding_type: self.token_embedding_type.map(|c| c.0),
+                tensor_types,
+                has_imatrix: importance.is_some(),
+            },
+            importance,
+            prune,
+            overrides,
+            allow_requantize: self.allow_requantize,
+            ..Target::new(kind)
+        })
+    }
+
+    fn importance(&self) -> Result<Option<Importance>> {
+        let choice = match self.include_weights.as_slice() {
+            [] => ftype::Choice::Excluding(&self.exclude_weights),
+            words => ftype::Choice::Including(words),
+        };
+        self.imatrix.as_ref().map(|path| Importance::open(path, choice)).transpose()
+    }
+
+    /// The files that it names.
+    pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.tensor_type_file.iter_mut().chain(&mut self.imatrix)
+    }
+}
+
+/// Text that is a rule for dtypes.
+fn tensor_type(text: &str) -> Result<String, String> {
+    TensorType::parse(text).map(|_| text.to_string()).map_err(|e| e.to_string())
+}
+
+/// Text that is a key and its value.
+fn override_kv(text: &str) -> Result<String, String> {
+    text.parse::<Override>().map(|_| text.to_string())
+}

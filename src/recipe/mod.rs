@@ -1,0 +1,198 @@
+//! The recipe: all that decides the outputs of a merge, and nothing of how the work is done. The command line makes
+//! one of what was typed, YAML files hold one, and mergekit's files are read as one; the same recipe gives the
+//! same bytes. A new option is a field here, with its default, and the argument that sets it in `cli`.
+//! `yaml` reads and writes text with lines, `read` turns it into structs, `mergekit` knows the other dialect.
+
+mod allow;
+mod many;
+mod mergekit;
+mod mixture;
+mod override_kv;
+mod read;
+mod setting;
+mod spread;
+mod terms;
+mod vocabulary;
+mod walk;
+mod word;
+mod yaml;
+
+pub use allow::Allow;
+pub use mixture::Mixture;
+pub use vocabulary::Vocabulary;
+pub use word::{Choice, Rule, Scalar, Word};
+
+use crate::merge::weights::{Preset, Rules};
+use crate::merge::{self, CHAT_VECTOR, Method, Params};
+use crate::target::Type;
+use ggraft_formats::{Error, Result};
+use read::Fault;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+/// All that decides the outputs of a merge. Paths are as the user of the program would type them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// CP: the model that gets the vectors.
+    pub onto: PathBuf,
+    pub vectors: Vec<Vector>,
+    /// How the vectors are combined.
+    #[serde(default = "chat_vector")]
+    pub method: Choice<&'static Method>,
+    /// What the method is told, by name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub parameters: BTreeMap<String, Scalar>,
+    /// What multiplies the weights by tensor; of several rules that match the last counts.
+    #[serde(default, with = "many", skip_serializing_if = "is_default")]
+    pub weights: Vec<Rule>,
+    /// Rules by name, each of which multiplies too.
+    #[serde(default, with = "many", skip_serializing_if = "is_default")]
+    pub weight_presets: Vec<Choice<&'static Preset>>,
+    /// The types of the outputs; each gives a file for each set of weights.
+    #[serde(default, with = "many", skip_serializing_if = "is_default")]
+    pub types: Vec<Choice<Type>>,
+    /// The name of the outputs, with `{type}` and `{weight}`; by default it follows GGUF's convention.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub output: Option<PathBuf>,
+    /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pre: Option<String>,
+    /// How many layers the models must have, where the recipe was made for so many.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub layers: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub vocabulary: Vocabulary,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allow: Allow,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mixture: Mixture,
+}
+
+/// A direction of change, `chat - base`, and how much of it to add.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vector {
+    pub chat: PathBuf,
+    pub base: PathBuf,
+    /// A weight for each output; all vectors of a recipe have as many.
+    #[serde(default = "whole", with = "many")]
+    pub weight: Vec<f64>,
+}
+
+fn chat_vector() -> Choice<&'static Method> {
+    Choice(CHAT_VECTOR)
+}
+
+fn whole() -> Vec<f64> {
+    vec![1.0]
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Recipe {
+    /// Reads a recipe of ours or of mergekit's; its paths are relative to the file. The notes say what of it has no
+    /// effect here.
+    ///
+    /// # Errors
+    /// Invalid or unsupported, with the file, the line and the key.
+    pub fn read(file: &Path) -> Result<(Recipe, Vec<String>)> {
+        let text = std::fs::read_to_string(file).map_err(|e| Error::io(&e, file))?;
+        let (mut recipe, notes) = Recipe::parse(&text, file)?;
+        if let Some(dir) = file.parent() {
+            recipe.paths().into_iter().for_each(|path| *path = dir.join(&path));
+        }
+        Ok((recipe, notes))
+    }
+
+    /// Reads the text of `file`, with paths as they stand there.
+    pub fn parse(text: &str, file: &Path) -> Result<(Recipe, Vec<String>)> {
+        let node = yaml::parse(text, file)?;
+        let read = if mergekit::is_mergekit(&node) {
+            mergekit::import(&node)
+        } else {
+            Recipe::deserialize(&node).map(|recipe| (recipe, Vec::new()))
+        };
+        let checked = read.and_then(|(recipe, notes)| Ok((recipe.checked(&node)?, notes)));
+        checked.map_err(|fault| fault.error().file(file))
+    }
+
+    fn checked(self, node: &yaml::Node) -> Result<Recipe, Fault> {
+        let line = |key: &str| node.get(key).map_or(node.line, |entry| entry.line);
+        for name in self.parameters.keys() {
+            let one = self.parameters.get_key_value(name).into_iter();
+            self.read_parameters(one).map_err(|e| {
+                let at =
+                    node.get("parameters").and_then(|p| p.node.get(name)).map_or(node.line, |at| at.line);
+                Fault::new(e.to_string()).line(at).within(name).within("parameters")
+            })?;
+        }
+        let Some(first) = self.vectors.first() else {
+            return Err(Fault::new("there is no vector").line(line("vectors")).within("vectors"));
+        };
+        match self.vectors.iter().position(|v| v.weight.len() != first.weight.len() || v.weight.is_empty()) {
+            None => Ok(self),
+            Some(i) => Err(Fault::new("every vector must have as many weights, one an output")
+                .expected(first.weight.len().max(1))
+                .found(self.vectors[i].weight.len())
+                .line(line("vectors"))
+                .within("weight")
+                .within(&format!("[{i}]"))
+                .within("vectors")),
+        }
+    }
+
+    /// The recipe as YAML, for a file in `dir` (or, if there is none, in the current directory): relative paths are
+    /// written relative to it.
+    pub fn to_yaml(&self, dir: Option<&Path>) -> Result<String> {
+        let mut recipe = self.clone();
+        if let Some(dir) = dir.filter(|dir| !dir.as_os_str().is_empty()) {
+            let back = way_back(dir)?;
+            recipe.paths().into_iter().for_each(|path| *path = back.join(&path));
+        }
+        let json = serde_json::to_value(&recipe)
+            .map_err(|e| Error::invalid(format!("the recipe cannot be written: {e}")))?;
+        Ok(yaml::write(&json))
+    }
+
+    /// Every path, to be made relative to another directory.
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let vectors = self.vectors.iter_mut().flat_map(|v| [&mut v.chat, &mut v.base]);
+        let options = self.output.as_mut().into_iter().chain(self.vocabulary.template_file());
+        vectors.chain([&mut self.onto]).chain(options).chain(self.mixture.paths()).collect()
+    }
+
+    fn read_parameters<'a>(&self, some: impl Iterator<Item = (&'a String, &'a Scalar)>) -> Result<Params> {
+        Params::read(self.method.0, some.map(|(name, value)| (name.as_str(), value.0.as_str())))
+    }
+
+    /// How it is computed.
+    pub fn options(&self) -> Result<merge::Options> {
+        let presets = self.weight_presets.iter().map(|preset| preset.0.name);
+        Ok(merge::Options {
+            method: self.method.0,
+            params: self.read_parameters(self.parameters.iter())?,
+            rules: Rules::parse(presets, self.weights.iter().map(Rule::text))?,
+            allow_mismatch: self.allow.mismatch,
+            vocabulary: self.vocabulary.choices()?,
+        })
+    }
+
+    /// The weights of each output, one a vector.
+    pub fn weight_sets(&self) -> Vec<Vec<f64>> {
+        let outputs = self.vectors.first().map_or(0, |v| v.weight.len());
+        (0..outputs).map(|i| self.vectors.iter().filter_map(|v| v.weight.get(i).copied()).collect()).collect()
+    }
+}
+
+/// The relative path that leads from `dir` to the current directory.
+fn way_back(dir: &Path) -> Result<PathBuf> {
+    let real = |path: &Path| path.canonicalize().map_err(|e| Error::io(&e, path));
+    let (from, to) = (real(dir)?, real(Path::new("."))?);
+    let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(shared).map(|_| Component::ParentDir);
+    Ok(up.chain(to.components().skip(shared)).collect())
+}

@@ -1,0 +1,104 @@
+//! What may be decided about the vocabulary and the chat template of a merge.
+
+use super::{Choice, is_default};
+use crate::merge::templates::TEMPLATES;
+use crate::merge::{TemplateChoice, VocabularyChoices};
+use crate::vocab::plan::{Baseless, Embeddings};
+use ggraft_formats::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A longer file is no chat template.
+const LONGEST: u64 = 1 << 20;
+
+/// Choices about rows, tokens and the template. Arguments of a merge, and a section of a recipe.
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[command(next_help_heading = "Vocabulary and chat template")]
+#[serde(deny_unknown_fields, default)]
+pub struct Vocabulary {
+    /// Rows of embedding and head that get the vector: auto, keep (none), template (tokens that the chat template
+    /// writes), shared (tokens of all three models), all (by id; identical vocabularies). auto is all for identical
+    /// vocabularies, else template
+    #[arg(long, value_name = "ROWS", default_value = "auto")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub embeddings: Choice<Embeddings>,
+    /// Tokens that chat and CP have, but base lacks: auto, keep (CP's row), lerp (CP + w * (chat - CP)), copy (chat's
+    /// row). auto is copy for tokens that the template writes, else keep
+    #[arg(long, value_name = "ROWS", default_value = "auto")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub baseless_tokens: Choice<Baseless>,
+    /// Copy the rows of this token from chat, whatever the weight; may be given several times
+    #[arg(long = "copy-token", value_name = "TOKEN")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub copy_tokens: Vec<String>,
+    /// Do not copy template tokens that chat has trained and base and CP have not
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub no_auto_copy: bool,
+    /// Append the special tokens that only chat has to CP's vocabulary, with chat's rows
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub add_chat_tokens: bool,
+    /// The output's chat template, with its end of turn: auto (CP's, else chat's; the default), cp, chat, a file, or a
+    /// name: alpaca chatml gemma llama2 llama3 mistral solar
+    #[arg(long, value_name = "TEMPLATE")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub chat_template: Option<PathBuf>,
+}
+
+impl Vocabulary {
+    /// What a merge is told of it; a chat template's file is read.
+    pub fn choices(&self) -> Result<VocabularyChoices> {
+        Ok(VocabularyChoices {
+            embeddings: self.embeddings.0,
+            baseless: self.baseless_tokens.0,
+            copy_tokens: self.copy_tokens.clone(),
+            no_auto_copy: self.no_auto_copy,
+            add_chat_tokens: self.add_chat_tokens,
+            template: self.chat_template.as_deref().map_or(Ok(TemplateChoice::Auto), template)?,
+        })
+    }
+
+    /// The chat template's file, if it is one.
+    pub(super) fn template_file(&mut self) -> Option<&mut PathBuf> {
+        self.chat_template.as_mut().filter(|path| word(path).is_none())
+    }
+}
+
+/// The template that is no file: by a word, or by its name.
+fn word(path: &Path) -> Option<TemplateChoice> {
+    match path.to_str()? {
+        "auto" => Some(TemplateChoice::Auto),
+        "cp" => Some(TemplateChoice::Cp),
+        "chat" => Some(TemplateChoice::Chat),
+        name => TEMPLATES
+            .iter()
+            .find(|t| t.name == name)
+            .map(|t| TemplateChoice::Given { name: t.name.into(), text: t.text.into() }),
+    }
+}
+
+/// A word, a built-in name, or a file.
+fn template(path: &Path) -> Result<TemplateChoice> {
+    if let Some(choice) = word(path) {
+        return Ok(choice);
+    }
+    let io = |e: std::io::Error| Error::io(&e, path);
+    if !path.is_file() {
+        let names: Vec<&str> = TEMPLATES.iter().map(|t| t.name).collect();
+        return Err(Error::usage("there is no such chat template")
+            .expected(format!("auto, cp, chat, a file, or one of {}", names.join(", ")))
+            .found(path.display()));
+    }
+    let bytes = std::fs::metadata(path).map_err(io)?.len();
+    if bytes > LONGEST {
+        return Err(Error::invalid("this is too long for a chat template")
+            .file(path)
+            .expected(format!("at most {LONGEST} bytes"))
+            .found(bytes));
+    }
+    let text = std::fs::read_to_string(path).map_err(io)?;
+    // The directory is nobody's business.
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(TemplateChoice::Given { name, text: text.replace("\r\n", "\n") })
+}

@@ -1,0 +1,202 @@
+//! Choices that are made by a word: the same words on the command line and in a recipe, from the lists of the library.
+
+use crate::merge::weights::{PRESETS, Preset, Rules};
+use crate::merge::{METHODS, Method};
+use crate::target::Type;
+use crate::vocab::plan::{Baseless, Embeddings};
+use ggraft_formats::DType;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt;
+use std::str::FromStr;
+
+/// Something that a word names.
+pub trait Word: Copy {
+    /// The word for it.
+    fn word(self) -> &'static str;
+
+    /// What the word names, or why there is no such thing.
+    fn parse(word: &str) -> Result<Self, String>;
+}
+
+impl Word for Type {
+    fn word(self) -> &'static str {
+        self.name()
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        Type::parse(word).map_err(|e| e.to_string())
+    }
+}
+
+impl Word for &'static Method {
+    fn word(self) -> &'static str {
+        self.name
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        one_of(word, &METHODS.iter().collect::<Vec<_>>())
+    }
+}
+
+impl Word for &'static Preset {
+    fn word(self) -> &'static str {
+        self.name
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        one_of(word, &PRESETS.iter().collect::<Vec<_>>())
+    }
+}
+
+impl Word for DType {
+    fn word(self) -> &'static str {
+        self.traits().name
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        DType::from_name(word).ok_or_else(|| {
+            let written = DType::all().filter(|d| d.traits().encode.is_some());
+            let names: Vec<&str> = written.map(Word::word).collect();
+            format!("there is no dtype '{word}'; those that can be written: {}", names.join(" "))
+        })
+    }
+}
+
+/// The one of `all` that has this word.
+fn one_of<T: Word>(word: &str, all: &[T]) -> Result<T, String> {
+    all.iter().copied().find(|x| x.word() == word).ok_or_else(|| {
+        let words: Vec<&str> = all.iter().map(|x| x.word()).collect();
+        format!("expected one of {}, found '{word}'", words.join(", "))
+    })
+}
+
+impl Word for Embeddings {
+    fn word(self) -> &'static str {
+        Embeddings::word(self)
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        one_of(word, &Embeddings::ALL)
+    }
+}
+
+impl Word for Baseless {
+    fn word(self) -> &'static str {
+        Baseless::word(self)
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        one_of(word, &Baseless::ALL)
+    }
+}
+
+/// What a word named.
+#[derive(Clone, Copy, Default)]
+pub struct Choice<T>(pub T);
+
+impl<T: Word> FromStr for Choice<T> {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        T::parse(word).map(Choice)
+    }
+}
+
+impl<T: Word> PartialEq for Choice<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.word() == other.0.word()
+    }
+}
+
+impl<T: Word> fmt::Debug for Choice<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.word())
+    }
+}
+
+impl<T: Word> Serialize for Choice<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.word())
+    }
+}
+
+impl<'de, T: Word> Deserialize<'de> for Choice<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        word.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A number, a truth or a word, as text: the value of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scalar(pub String);
+
+impl Serialize for Scalar {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = &self.0;
+        match (text.parse::<bool>(), text.parse::<i64>(), text.parse::<f64>()) {
+            (Ok(truth), _, _) => serializer.serialize_bool(truth),
+            (_, Ok(x), _) if x.to_string() == *text => serializer.serialize_i64(x),
+            (_, _, Ok(x)) if x.is_finite() && x.to_string() == *text => serializer.serialize_f64(x),
+            _ => serializer.serialize_str(text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl de::Visitor<'_> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, true, false or a word")
+    }
+
+    fn visit_bool<E>(self, x: bool) -> Result<Scalar, E> {
+        Ok(Scalar(x.to_string()))
+    }
+
+    fn visit_i64<E>(self, x: i64) -> Result<Scalar, E> {
+        Ok(Scalar(x.to_string()))
+    }
+
+    fn visit_f64<E>(self, x: f64) -> Result<Scalar, E> {
+        Ok(Scalar(x.to_string()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar(text.to_string()))
+    }
+}
+
+/// A rule of the weights, `GLOB=VALUE`, that can be read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Rule(String);
+
+impl Rule {
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Rule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Rules::parse([], [text]).map_err(|e| e.to_string())?;
+        Ok(Rule(text.to_string()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}

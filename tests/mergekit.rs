@@ -1,0 +1,171 @@
+//! ggraft against mergekit 0.1.4 on the chat vector as mergekit can say it: base_model CP, +w chat, -w base. The
+//! recorded hashes show that `mergekit` below is what mergekit computes, for every element; ggraft is then held
+//! against it element by element. `fixtures/README.md` says how the hashes were made.
+
+#[path = "support/run.rs"]
+mod run;
+mod support;
+
+use ggraft_formats::{Input, Model, open};
+use half::bf16;
+use run::{ggraft, trio};
+use safetensors::SafeTensors;
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/goldens/mergekit");
+
+/// mergekit's task arithmetic with dtype float32: w itself and every operation are rounded to f32.
+fn mergekit(cp: f32, chat: f32, base: f32, w: f64) -> f32 {
+    let (plus, minus) = (w as f32, -w as f32);
+    let sum = (chat - cp) * plus + (base - cp) * minus;
+    cp + sum
+}
+
+/// How far ggraft's one rounding may lie from mergekit's six operations and its rounded w, with u = 2^-24 for each:
+/// either result is rounded at the end; each product carries three roundings, the sum of the two one more. The
+/// factor covers u^2 and ggraft's f64; what is added, denormal numbers.
+fn bound(cp: f32, chat: f32, base: f32, w: f64) -> f64 {
+    let u = 0.5f64.powi(24);
+    let [cp, chat, base] = [cp, chat, base].map(f64::from);
+    let exact = cp + w * (chat - base);
+    let products = w.abs() * ((chat - cp).abs() + (base - cp).abs());
+    u * (2.0 * exact.abs() + 4.0 * products) * (1.0 + 1e-6) + 1e-44
+}
+
+/// A trio in a directory, and mergekit's recipe for it.
+struct Case {
+    recipe: PathBuf,
+    /// cp, chat, base.
+    models: [PathBuf; 3],
+    weight: f64,
+    dir: tempfile::TempDir,
+}
+
+impl Case {
+    fn trio() -> Case {
+        Case {
+            recipe: Path::new(GOLDENS).join("trio.yml"),
+            models: ["cp", "chat", "base"].map(trio),
+            weight: 0.7,
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn eeve() -> Case {
+        let dir = tempfile::tempdir().unwrap();
+        support::specs::write_trio_eeve(dir.path());
+        let recipe = dir.path().join("eeve.yml");
+        std::fs::copy(Path::new(GOLDENS).join("eeve.yml"), &recipe).unwrap();
+        let models = ["cp", "chat", "base"].map(|name| dir.path().join(name));
+        Case { recipe, models, weight: 0.5, dir }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// Every tensor that mergekit wrote has the hash of what `mergekit` computes.
+    fn is_recorded(&self) {
+        let golden = Path::new(GOLDENS).join(self.recipe.with_extension("json").file_name().unwrap());
+        let golden: Json = serde_json::from_slice(&std::fs::read(golden).unwrap()).unwrap();
+        let files = self.models.each_ref().map(|dir| std::fs::read(dir.join("model.safetensors")).unwrap());
+        let models = files.each_ref().map(|file| SafeTensors::deserialize(file).unwrap());
+        for (name, tensor) in golden["tensors"].as_object().unwrap() {
+            let values = models.each_ref().map(|m| {
+                let bytes = m.tensor(name).unwrap().data().as_chunks().0;
+                bytes.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect::<Vec<_>>()
+            });
+            let [cp, chat, base] = &values;
+            let mut hash = Sha256::new();
+            for (i, x) in cp.iter().enumerate() {
+                // Rows that only CP has count as equal in all models.
+                let [chat, base] = [chat, base].map(|m| *m.get(i).unwrap_or(x));
+                hash.update(mergekit(*x, chat, base, self.weight).to_le_bytes());
+            }
+            let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(Some(hash.as_str()), tensor["sha256"].as_str(), "{name}");
+        }
+    }
+
+    /// ggraft's F32 differs from mergekit's by no more than the bound, in every element.
+    fn is_met(&self) {
+        let out = self.path("out.gguf");
+        ggraft(["merge", self.recipe.to_str().unwrap(), "-q", "-o", &out]).ok();
+        let parents = self.models.each_ref().map(|model| {
+            let gguf = self.path(&format!("{}.gguf", model.file_name().unwrap().display()));
+            ggraft(["convert", model.to_str().unwrap(), "--type", "F32", "-q", "-o", &gguf]).ok();
+            gguf
+        });
+        let [cp, chat, base] = parents.each_ref().map(|path| read(path));
+        for tensor in &read(&out).tensors {
+            let values = |model: &Model| {
+                let found = model.tensors.iter().find(|t| t.name == tensor.name).unwrap();
+                decode(found)
+            };
+            let [cp, chat, base] = [&cp, &chat, &base].map(values);
+            for (i, ours) in decode(tensor).into_iter().enumerate() {
+                let x = cp[i];
+                let [chat, base] = [&chat, &base].map(|m| *m.get(i).unwrap_or(&x));
+                let theirs = mergekit(x, chat, base, self.weight);
+                let distance = (f64::from(ours) - f64::from(theirs)).abs();
+                assert!(
+                    distance <= bound(x, chat, base, self.weight),
+                    "{} {i}: {ours} is not {theirs}",
+                    tensor.name
+                );
+            }
+        }
+    }
+
+    /// The recipe, the options that say the same, and the recipe of those give one file.
+    fn is_what_the_options_say(&self) {
+        let [cp, chat, base] = self.models.each_ref().map(|path| path.to_str().unwrap());
+        let weight = self.weight.to_string();
+        let typed = ["merge", "--onto", cp, "--chat", chat, "--base", base, "-w", &weight, "--type", "F32"];
+        let recipe = self.recipe.to_str().unwrap();
+        let [typed_out, recipe_out, emitted_out] = ["typed", "recipe", "emitted"].map(|name| self.path(name));
+        ggraft([&typed[..], &SHARED, &["-q", "-o", &typed_out]].concat()).ok();
+        ggraft(["merge", recipe, "-q", "-o", &recipe_out]).ok();
+        let emitted = self.path("emitted.yml");
+        ggraft(["merge", recipe, "--emit-recipe", &emitted]).ok();
+        ggraft(["merge", &emitted, "-q", "-o", &emitted_out]).ok();
+        let bytes = |path: &str| std::fs::read(path).unwrap();
+        assert!(bytes(&recipe_out) == bytes(&typed_out));
+        assert!(bytes(&recipe_out) == bytes(&emitted_out));
+    }
+}
+
+/// The options that say what mergekit does with embeddings: the rows of shared tokens get the vector, and nothing else
+/// happens to any row.
+const SHARED: [&str; 5] = ["--embeddings", "shared", "--baseless-tokens", "lerp", "--no-auto-copy"];
+
+fn read(path: &str) -> Model {
+    match open(Path::new(path)).unwrap() {
+        Input::Model(model) => model,
+        Input::Checkpoint(_) => panic!("{path} is not a GGUF"),
+    }
+}
+
+fn decode(t: &ggraft_formats::Tensor) -> Vec<f32> {
+    let mut out = vec![0.0; t.shape().elements() as usize];
+    t.decode_rows(0..t.shape().rows() as usize, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn the_trio() {
+    let case = Case::trio();
+    case.is_recorded();
+    case.is_met();
+    case.is_what_the_options_say();
+}
+
+#[test]
+fn a_grown_vocabulary() {
+    let case = Case::eeve();
+    case.is_recorded();
+    case.is_met();
+    case.is_what_the_options_say();
+}
