@@ -9,7 +9,10 @@ use std::fmt;
 
 /// What is wrong, and where.
 #[derive(Debug, Default)]
-pub(super) struct Fault {
+pub(super) struct Fault(Box<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
     line: u64,
     /// From the root, such as `vectors[0].weight`.
     path: String,
@@ -23,53 +26,60 @@ pub(super) struct Fault {
 impl Fault {
     /// A fault at a place that is still to be told.
     pub fn new(what: impl Into<String>) -> Fault {
-        Fault { what: what.into(), ..Fault::default() }
+        Fault(Box::new(Inner { what: what.into(), ..Inner::default() }))
     }
 
     /// Something that is well-formed, but that this program does not do.
     pub fn unsupported(what: impl Into<String>) -> Fault {
-        Fault { unsupported: true, ..Fault::new(what) }
+        let mut fault = Fault::new(what);
+        fault.0.unsupported = true;
+        fault
     }
 
-    pub fn expected(self, expected: impl fmt::Display) -> Fault {
-        Fault { expected: Some(expected.to_string()), ..self }
+    pub fn expected(mut self, expected: impl fmt::Display) -> Fault {
+        self.0.expected = Some(expected.to_string());
+        self
     }
 
-    pub fn found(self, found: impl fmt::Display) -> Fault {
-        Fault { found: Some(found.to_string()), ..self }
+    pub fn found(mut self, found: impl fmt::Display) -> Fault {
+        self.0.found = Some(found.to_string());
+        self
     }
 
-    pub fn mend(self, mend: impl Into<String>) -> Fault {
-        Fault { mend: Some(mend.into()), ..self }
+    pub fn mend(mut self, mend: impl Into<String>) -> Fault {
+        self.0.mend = Some(mend.into());
+        self
     }
 
     /// Tells the line, unless it is told.
     pub fn line(mut self, line: u64) -> Fault {
-        if self.line == 0 {
-            self.line = line;
+        if self.0.line == 0 {
+            self.0.line = line;
         }
         self
     }
 
     /// Puts `step` in front of the path: a key, or `[i]`.
     pub fn within(mut self, step: &str) -> Fault {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        self.path = format!("{step}{dot}{}", self.path);
+        let path = &mut self.0.path;
+        let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+        *path = format!("{step}{dot}{path}");
         self
     }
 
     /// The fault as the error of both crates.
     pub fn error(self) -> Error {
-        let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
-        let what = format!("line {}: {path}{}", self.line, self.what);
-        let mut e = if self.unsupported { Error::unsupported(what) } else { Error::invalid(what) };
-        if let Some(expected) = self.expected {
+        let fault = *self.0;
+        let path = if fault.path.is_empty() { String::new() } else { format!("{}: ", fault.path) };
+        let what = format!("line {}: {path}{}", fault.line, fault.what);
+        let mut e = if fault.unsupported { Error::unsupported(what) } else { Error::invalid(what) };
+        if let Some(expected) = fault.expected {
             e = e.expected(expected);
         }
-        if let Some(found) = self.found {
+        if let Some(found) = fault.found {
             e = e.found(found);
         }
-        if let Some(mend) = self.mend {
+        if let Some(mend) = fault.mend {
             e = e.mend(mend);
         }
         e
@@ -78,7 +88,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
+        f.write_str(&self.0.what)
     }
 }
 
