@@ -113,7 +113,7 @@ fn vocabulary() -> impl Strategy<Value = Vocabulary> {
 
 fn recipe() -> impl Strategy<Value = Recipe> {
     let methods: Vec<_> = METHODS.iter().map(Choice).collect();
-    let types: Vec<_> = FTYPES.iter().map(Choice).collect();
+    let types: Vec<_> = FTYPES.iter().map(|ftype| Choice(ggraft::target::Type::Gguf(ftype))).collect();
     let outputs = (vec(proptest::sample::select(types), 0..4), option::of(path()), option::of(text()));
     let models = (path(), vectors(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
     let rules = ["*=0", "blk.{0-1,-2--1}.*=0.3", "blk.*=[0.2,1.0,0.2]", "{a,b}?=-1e-3"];
