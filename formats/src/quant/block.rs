@@ -147,17 +147,18 @@ pub(super) fn encode_groups<B, const N: usize, const G: usize>(
 }
 
 /// Encodes 32-blocks by sixteens: `make` is given the scale, the minimum and the codes that `kernel` found for each.
-pub(super) fn encode_sixteens<B: Block<32>, C>(
+pub(super) fn encode_sixteens<B: Block<32>, C: Default>(
     x: &[[f32; 32]],
     blocks: &mut [B],
-    kernel: impl Fn(&[[f32; 32]; LANES]) -> Blocks<C>,
+    kernel: impl Fn(&[[f32; 32]; LANES], &mut Blocks<C>),
     make: impl Fn(u16, u16, &C) -> B,
 ) {
+    let mut found = Blocks::default();
     let mut rest = [[0.0; 32]; LANES];
     let (sixteens, left) = x.as_chunks();
     rest[..left.len()].copy_from_slice(left);
     for (x, blocks) in sixteens.iter().chain([&rest]).zip(blocks.chunks_mut(LANES)) {
-        let found = kernel(x);
+        kernel(x, &mut found);
         let parts = found.scale.iter().zip(&found.min).zip(&found.codes);
         for (i, ((block, x), ((scale, min), codes))) in blocks.iter_mut().zip(x).zip(parts).enumerate() {
             *block = make(*scale, *min, codes);

@@ -158,7 +158,30 @@ fn f8_e8m0(b: u8) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Encode;
     use super::*;
+
+    /// Every f16 and what lies between two of them, and a walk through all f32, NaN included.
+    #[test]
+    fn every_instruction_set_rounds_as_the_scalar_code() {
+        let near = (0..=u16::MAX).flat_map(|h| {
+            let bits = f16::from_bits(h).to_f32().to_bits();
+            [0, 1, 0xfff, 0x1000, 0x1001, 0x7fff, 0x8000].map(|step| bits.wrapping_add(step))
+        });
+        let bits: Vec<u32> = near.chain((0..=u32::MAX).step_by(4099)).collect();
+        let x: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
+        let mut found = vec![0; 2 * x.len()];
+        for level in simd::levels() {
+            for (encode, bits) in
+                [(encode_f16 as Encode, f16_bits as fn(f32) -> u16), (encode_bf16, bf16_bits)]
+            {
+                simd::at(level, || encode(&x, x.len(), None, &mut found));
+                for (found, x) in found.as_chunks().0.iter().zip(&x) {
+                    assert_eq!(u16::from_le_bytes(*found), bits(*x), "{level:?} {:08x}", x.to_bits());
+                }
+            }
+        }
+    }
 
     /// Values from the OCP tables: one, the largest, the least positive.
     #[test]

@@ -58,7 +58,7 @@ impl Block<32> for BlockQ4_0 {
     }
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
-        let kernel = |x: &_| simd::symmetric_blocks(level, 8.0, x);
+        let kernel = |x: &_, out: &mut _| simd::symmetric_blocks(level, 8.0, x, out);
         encode_sixteens(x, blocks, kernel, |d, _, codes| BlockQ4_0 { d: U16::new(d), qs: codes.low });
     }
 
@@ -123,7 +123,7 @@ impl Block<32> for BlockQ4_1 {
     }
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
-        let kernel = |x: &_| simd::affine_blocks(level, 15.0, x);
+        let kernel = |x: &_, out: &mut _| simd::affine_blocks(level, 15.0, x, out);
         encode_sixteens(x, blocks, kernel, |d, m, codes| BlockQ4_1 {
             d: U16::new(d),
             m: U16::new(m),

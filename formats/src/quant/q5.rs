@@ -55,7 +55,7 @@ impl Block<32> for BlockQ5_0 {
     }
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
-        let kernel = |x: &_| simd::symmetric_blocks(level, 16.0, x);
+        let kernel = |x: &_, out: &mut _| simd::symmetric_blocks(level, 16.0, x, out);
         encode_sixteens(x, blocks, kernel, |d, _, codes| BlockQ5_0 {
             d: U16::new(d),
             qh: U32::new(codes.fifth),
@@ -122,7 +122,7 @@ impl Block<32> for BlockQ5_1 {
     }
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
-        let kernel = |x: &_| simd::affine_blocks(level, 31.0, x);
+        let kernel = |x: &_, out: &mut _| simd::affine_blocks(level, 31.0, x, out);
         encode_sixteens(x, blocks, kernel, |d, m, codes| BlockQ5_1 {
             d: U16::new(d),
             m: U16::new(m),

@@ -37,7 +37,7 @@ impl Block<32> for BlockQ8_0 {
     }
 
     fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
-        let kernel = |x: &_| simd::rounded_blocks(level, x);
+        let kernel = |x: &_, out: &mut _| simd::rounded_blocks(level, x, out);
         encode_sixteens(x, blocks, kernel, |d, _, codes| {
             let mut qs = [0; 32];
             qs.copy_from_slice(codes.as_flattened());

@@ -6,6 +6,7 @@ use super::{LANES, Level};
 use fearless_simd::{Simd, dispatch, f32x16, i32x16, mask32x16, prelude::*};
 
 /// Sixteen blocks.
+#[derive(Default)]
 pub struct Blocks<C> {
     /// The scales, and the minima if there are any, as f16 bits.
     pub scale: [u16; LANES],
@@ -25,15 +26,20 @@ pub struct Nibbles {
 }
 
 /// Codes below `2 * nmax` of signed multiples of the scale, with which the element of largest magnitude has code 0.
-pub fn symmetric_blocks(level: Level, nmax: f32, x: &[[f32; 32]; LANES]) -> Blocks<Nibbles> {
+pub fn symmetric_blocks(level: Level, nmax: f32, x: &[[f32; 32]; LANES], out: &mut Blocks<Nibbles>) {
     match nmax > 8.0 {
-        true => dispatch!(level, simd => symmetric::<_, true>(simd, nmax, x)),
-        false => dispatch!(level, simd => symmetric::<_, false>(simd, nmax, x)),
+        true => dispatch!(level, simd => symmetric::<_, true>(simd, nmax, x, out)),
+        false => dispatch!(level, simd => symmetric::<_, false>(simd, nmax, x, out)),
     }
 }
 
 #[inline(always)]
-fn symmetric<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]; LANES]) -> Blocks<Nibbles> {
+fn symmetric<S: Simd, const FIFTH: bool>(
+    simd: S,
+    nmax: f32,
+    x: &[[f32; 32]; LANES],
+    out: &mut Blocks<Nibbles>,
+) {
     let zero = f32x16::splat(simd, 0.0);
     let max = extremes::<_, MAX>(simd, x, 0.0);
     let least = extremes::<_, MIN>(simd, x, 0.0);
@@ -48,25 +54,25 @@ fn symmetric<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]; LAN
     let inverse = invert(simd, scale);
     let exact = are_finite(scale, inverse);
     let inverse = inverse.to_array();
-    let mut codes = [Nibbles::default(); LANES];
-    for (i, (x, codes)) in x.iter().zip(&mut codes).enumerate() {
+    for (i, (x, codes)) in x.iter().zip(&mut out.codes).enumerate() {
         let [low, high] = halves(simd, x);
         let (low, high) = (low * inverse[i] + (nmax + 0.5), high * inverse[i] + (nmax + 0.5));
         *codes = nibbles::<_, FIFTH>(low, high, 2 * nmax as i32 - 1);
     }
-    Blocks { scale: f16_bits(scale), min: [0; LANES], codes, exact: exact.to_bitmask() as u16 }
+    out.scale = f16_bits(scale);
+    out.exact = exact.to_bitmask() as u16;
 }
 
 /// Codes up to `nmax` from the least element to the greatest.
-pub fn affine_blocks(level: Level, nmax: f32, x: &[[f32; 32]; LANES]) -> Blocks<Nibbles> {
+pub fn affine_blocks(level: Level, nmax: f32, x: &[[f32; 32]; LANES], out: &mut Blocks<Nibbles>) {
     match nmax > 15.0 {
-        true => dispatch!(level, simd => affine::<_, true>(simd, nmax, x)),
-        false => dispatch!(level, simd => affine::<_, false>(simd, nmax, x)),
+        true => dispatch!(level, simd => affine::<_, true>(simd, nmax, x, out)),
+        false => dispatch!(level, simd => affine::<_, false>(simd, nmax, x, out)),
     }
 }
 
 #[inline(always)]
-fn affine<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]; LANES]) -> Blocks<Nibbles> {
+fn affine<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]; LANES], out: &mut Blocks<Nibbles>) {
     let max = extremes::<_, MAX>(simd, x, f32::MIN);
     let min = extremes::<_, MIN>(simd, x, f32::MAX);
     let scale = (max - min) / nmax;
@@ -74,32 +80,32 @@ fn affine<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]; LANES]
     // The sign of a zero depends on the order.
     let exact = !min.simd_eq(0.0) & are_finite(scale, inverse);
     let (inverse, least) = (inverse.to_array(), min.to_array());
-    let mut codes = [Nibbles::default(); LANES];
-    for (i, (x, codes)) in x.iter().zip(&mut codes).enumerate() {
+    for (i, (x, codes)) in x.iter().zip(&mut out.codes).enumerate() {
         let [low, high] = halves(simd, x);
         let (low, high) = ((low - least[i]) * inverse[i] + 0.5, (high - least[i]) * inverse[i] + 0.5);
         *codes = nibbles::<_, FIFTH>(low, high, nmax as i32);
     }
-    Blocks { scale: f16_bits(scale), min: f16_bits(min), codes, exact: exact.to_bitmask() as u16 }
+    (out.scale, out.min) = (f16_bits(scale), f16_bits(min));
+    out.exact = exact.to_bitmask() as u16;
 }
 
 /// Signed codes, up to 127, of the largest magnitude; halves are rounded away from zero.
-pub fn rounded_blocks(level: Level, x: &[[f32; 32]; LANES]) -> Blocks<[[i8; LANES]; 2]> {
-    dispatch!(level, simd => rounded(simd, x))
+pub fn rounded_blocks(level: Level, x: &[[f32; 32]; LANES], out: &mut Blocks<[[i8; LANES]; 2]>) {
+    dispatch!(level, simd => rounded(simd, x, out))
 }
 
 #[inline(always)]
-fn rounded<S: Simd>(simd: S, x: &[[f32; 32]; LANES]) -> Blocks<[[i8; LANES]; 2]> {
+fn rounded<S: Simd>(simd: S, x: &[[f32; 32]; LANES], out: &mut Blocks<[[i8; LANES]; 2]>) {
     let scale = extremes::<_, MAGNITUDE>(simd, x, 0.0) / 127.0;
     let inverse = invert(simd, scale);
     let exact = are_finite(scale, inverse);
     let inverse = inverse.to_array();
-    let mut codes = [[[0; LANES]; 2]; LANES];
-    for (i, (x, codes)) in x.iter().zip(&mut codes).enumerate() {
+    for (i, (x, codes)) in x.iter().zip(&mut out.codes).enumerate() {
         let [low, high] = halves(simd, x);
         *codes = [round(low * inverse[i]), round(high * inverse[i])];
     }
-    Blocks { scale: f16_bits(scale), min: [0; LANES], codes, exact: exact.to_bitmask() as u16 }
+    out.scale = f16_bits(scale);
+    out.exact = exact.to_bitmask() as u16;
 }
 
 /// What `extremes` finds.
