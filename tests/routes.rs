@@ -154,3 +154,24 @@ fn vectors_in_any_order() {
     }
     assert!(files.iter().all(|f| *f == files[0]));
 }
+
+/// With the weight 0 every tensor of CP comes out bit for bit, whatever is done by default.
+#[test]
+fn weight_zero_is_cp() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let [base, chat, cp] = ["base", "chat", "cp"].map(|name| trio(name).display().to_string());
+    let (alone, merged) = (path("cp.gguf"), path("merged.gguf"));
+    ggraft(["convert", &cp, "--type", "f32", "-q", "-o", &alone]).ok();
+    let models = ["--base", &base, "--chat", &chat, "--onto", &cp, "--weight", "0"];
+    ggraft([&["merge", "--type", "f32", "-q", "-o", &merged], &models[..]].concat()).ok();
+    let tensors = |path: &str| match open(Path::new(path)).unwrap() {
+        Input::Model(model) => model.tensors,
+        Input::Checkpoint(_) => panic!("not a GGUF"),
+    };
+    for (a, b) in tensors(&alone).iter().zip(&tensors(&merged)) {
+        let rows = 0..a.shape().rows() as usize;
+        let same = a.with_rows(rows.clone(), |a| b.with_rows(rows, |b| Ok(a == b))).unwrap();
+        assert!(a.name == b.name && same, "{a:?} or {b:?}");
+    }
+}

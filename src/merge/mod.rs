@@ -205,6 +205,8 @@ impl Graft {
     /// The merged model with these weights, one a vector; its rows are computed when they are read. Models of
     /// one graft that are read side by side decode their sources once.
     pub fn model(&self, weights: &[f64]) -> Result<Model> {
+        // With no weight at all nothing of chat is taken unless it is asked for by name: CP comes out bit for bit.
+        let copies = weights.iter().any(|w| *w != 0.0) || !self.options.vocabulary.copy_tokens.is_empty();
         let mut tensors = Vec::with_capacity(self.model.tensors.len());
         let parts = self.model.tensors.iter().zip(&self.sources).zip(&self.overlays).zip(&self.factors);
         for (((tensor, sources), overlay), factor) in parts {
@@ -219,7 +221,7 @@ impl Graft {
                     Tensor::new(&tensor.name, *tensor.shape(), DType::F32, Arc::new(rows))?
                 }
             };
-            tensors.push(match overlay {
+            tensors.push(match overlay.as_ref().filter(|_| copies) {
                 None => merged,
                 Some(overlay) => overlaid(&merged, overlay)?,
             });
