@@ -162,7 +162,7 @@ fn the_choice_of_entries() {
     assert_eq!(bench.fails("Q4_0", &["--imatrix", "@in.gguf"]).0, 3);
 }
 
-/// From a checkpoint, and from its F32 conversion.
+/// From a checkpoint and from its F32 conversion, from a merge and from its F32 result.
 #[test]
 fn every_route_gives_the_same_bytes_with_an_importance_matrix() {
     let bench = Bench::new();
@@ -177,10 +177,13 @@ fn every_route_gives_the_same_bytes_with_an_importance_matrix() {
     for ftype in ["Q4_K_M", "IQ4_NL"] {
         ggraft(["convert", &cp, "--type", ftype, "--imatrix", &m, "--force", "-o", &out("a.gguf")]).ok();
         ggraft(["quantize", "--imatrix", &m, "--force", &out("f32.gguf"), &out("b.gguf"), ftype]).ok();
-        let merge = ["merge", "--base", &cp, "--chat", &cp, "--onto", &cp, "--type", ftype, "--imatrix", &m];
-        ggraft(merge.into_iter().chain(["--force", "-o", &out("c.gguf")])).ok();
-        let [a, b, c] = ["a.gguf", "b.gguf", "c.gguf"].map(|name| std::fs::read(bench.path(name)).unwrap());
-        assert!(a == b && a == c, "{ftype}");
+        let merge = ["merge", "--base", &cp, "--chat", &cp, "--onto", &cp, "--force", "--type"];
+        ggraft(merge.into_iter().chain([ftype, "--imatrix", &m, "-o", &out("c.gguf")])).ok();
+        ggraft(merge.into_iter().chain(["F32", "-o", &out("merged.gguf")])).ok();
+        ggraft(["quantize", "--imatrix", &m, "--force", &out("merged.gguf"), &out("d.gguf"), ftype]).ok();
+        let files =
+            ["a.gguf", "b.gguf", "c.gguf", "d.gguf"].map(|name| std::fs::read(bench.path(name)).unwrap());
+        assert!(files[0] == files[1] && files[2] == files[3], "{ftype}");
     }
 }
 
