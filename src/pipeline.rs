@@ -3,22 +3,13 @@
 
 use crate::arch;
 use crate::checkpoint::{Card, Source};
-use crate::ftype::Prune;
 use crate::merge::{self, Graft, Origin, Vector};
-pub use crate::plan::{Plan, Step};
+pub use crate::plan::{Loaded, Plan, Step};
 pub use crate::target::{Target, Type};
 use ggraft_formats::write::{self, Watch};
 use ggraft_formats::{Error, Input, Kind, Model, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// A model that has been opened and speaks GGUF, and what was noticed on the way.
-pub struct Loaded {
-    pub model: Model,
-    pub notes: Vec<String>,
-    /// The checkpoint that it was adopted from; none for a GGUF, whose tensors may be copied as they are.
-    pub source: Option<Arc<Source>>,
-}
 
 /// Opens `path`; a checkpoint is adopted into GGUF's names and metadata.
 pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
@@ -32,13 +23,6 @@ pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
     };
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
     Ok(Loaded { model: Model { tensors, ..model }, notes, source })
-}
-
-impl Loaded {
-    /// The model without the layers that are left out.
-    pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
-        Ok(Loaded { model: prune.apply(self.model)?, ..self })
-    }
 }
 
 /// Plans a conversion or quantization of one model.

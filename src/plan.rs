@@ -1,16 +1,30 @@
 //! What one output is going to be, known before a weight is read: every tensor with its final name, dtype and
 //! place, the bytes, the notes. Serves the pipeline, which makes and carries out plans, and `report`, which shows them.
 
-use crate::checkpoint::{self, Card};
-use crate::ftype::{self, Ftype, TensorType};
+use crate::checkpoint::{self, Card, Source};
+use crate::ftype::{self, Ftype, Prune, TensorType};
 use crate::merge::{Fate, Loss, Meter, Origin, Summary, Verdict, metered};
-use crate::pipeline::Loaded;
 use crate::target::{Target, Type};
 use ggraft_formats::safetensors::{self, Directory, Named};
 use ggraft_formats::write::{CHUNK, Layout};
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor, gguf};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// A model that has been opened and speaks GGUF, and what was noticed on the way.
+pub struct Loaded {
+    pub model: Model,
+    pub notes: Vec<String>,
+    /// The checkpoint that it was adopted from; none for a GGUF, whose tensors may be copied as they are.
+    pub source: Option<Arc<Source>>,
+}
+
+impl Loaded {
+    /// The model without the layers that are left out.
+    pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
+        Ok(Loaded { model: prune.apply(self.model)?, ..self })
+    }
+}
 
 /// One tensor of the output.
 #[derive(Clone, Debug)]
