@@ -3,6 +3,7 @@
 //! the bytes do not depend on the threads. Files grow beside the target and take its name only when they are
 //! whole, synced and read back by the strict reader.
 
+mod behind;
 mod partial;
 
 use crate::error::{Error, Kind, Result};
@@ -15,7 +16,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Weights that a thread writes at a time, unless a single row is longer.
 pub const CHUNK: usize = 1 << 18;
@@ -109,7 +110,13 @@ pub fn write(layouts: &[Layout<'_>], watch: &dyn Watch) -> Result<()> {
     for layout in layouts {
         outputs.push(Growing::create(layout)?);
     }
-    write_rows(&outputs, watch)?;
+    let files: Vec<&File> = outputs.iter().flat_map(|o| &o.files).map(|f| &f.file).collect();
+    let written = AtomicU64::new(0);
+    let (rows, synced) = behind::during(&files, &written, || write_rows(&outputs, &written, watch));
+    rows?;
+    if let (Err(e), Some(first)) = (synced, layouts.first()) {
+        return Err(Error::io(&e, &first.target));
+    }
     outputs.iter().try_for_each(Growing::finish)?;
     outputs.into_iter().try_for_each(Growing::publish)
 }
@@ -187,7 +194,7 @@ struct Group {
     pieces: usize,
 }
 
-fn write_rows(outputs: &[Growing<'_>], watch: &dyn Watch) -> Result<()> {
+fn write_rows(outputs: &[Growing<'_>], written: &AtomicU64, watch: &dyn Watch) -> Result<()> {
     let (groups, pieces) = pieces(outputs)?;
     let done: Vec<AtomicUsize> = groups.iter().map(|_| AtomicUsize::new(0)).collect();
     let next = AtomicUsize::new(0);
@@ -202,15 +209,16 @@ fn write_rows(outputs: &[Growing<'_>], watch: &dyn Watch) -> Result<()> {
                 break;
             }
             let members = &groups[piece.group].members;
-            let written = write_piece(outputs, members, &piece.rows, &mut buffers);
+            let result = write_piece(outputs, members, &piece.rows, &mut buffers);
             for (output, index) in members {
                 outputs[*output].layout.tensors[*index].tensor.release(piece.rows.clone());
             }
-            match written {
+            match result {
                 Ok(bytes) => {
-                    let written = done[piece.group].fetch_add(1, Ordering::Relaxed) + 1;
-                    let last = written == groups[piece.group].pieces;
+                    let pieces = done[piece.group].fetch_add(1, Ordering::Relaxed) + 1;
+                    let last = pieces == groups[piece.group].pieces;
                     for ((output, index), bytes) in members.iter().zip(bytes) {
+                        written.fetch_add(bytes, Ordering::Relaxed);
                         watch.advance(*output, *index, bytes, last);
                     }
                 }
