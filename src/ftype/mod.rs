@@ -24,7 +24,7 @@ pub use mixture::Role;
 pub use prune::Prune;
 pub use tensor_types::TensorType;
 
-use ggraft_formats::{DType, Error, Metadata, Result};
+use ggraft_formats::{DType, Error, Metadata, Result, gguf};
 use mixture::Mixture;
 
 /// How a whole file is quantized.
@@ -164,15 +164,7 @@ const QUANTIZATION_VERSION: u32 = 2;
 pub fn stamp(metadata: &mut Metadata, ftype: &Ftype) {
     metadata.set_last("general.quantization_version", QUANTIZATION_VERSION);
     metadata.set_last("general.file_type", ftype.number);
-    let split: Vec<String> = metadata
-        .iter()
-        .map(|(key, _)| key)
-        .filter(|key| key.starts_with("split."))
-        .map(String::from)
-        .collect();
-    for key in split {
-        metadata.remove(&key);
-    }
+    gguf::unsplit(metadata);
 }
 
 #[cfg(test)]
