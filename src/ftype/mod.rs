@@ -24,7 +24,7 @@ pub use mixture::Role;
 pub use prune::Prune;
 pub use tensor_types::TensorType;
 
-use ggraft_formats::{DType, Error, Metadata, Result, gguf};
+use ggraft_formats::{DType, Error, Metadata, Result, Value, gguf};
 use mixture::Mixture;
 
 /// How a whole file is quantized.
@@ -160,17 +160,21 @@ fn layer(name: &str) -> Option<u64> {
 /// llama.cpp's `GGML_QNT_VERSION`: how the blocks of the quantized dtypes are laid out.
 const QUANTIZATION_VERSION: u32 = 2;
 
-/// Marks the metadata of a model that becomes one file of this ftype, in the order of llama-quantize.
-pub fn stamp(metadata: &mut Metadata, ftype: &Ftype) {
+/// Marks the metadata of a model that becomes one file of this ftype, or of the one that it tells, in the order of
+/// llama-quantize.
+pub fn stamp(metadata: &mut Metadata, ftype: Option<&Ftype>) {
+    const FILE_TYPE: &str = "general.file_type";
     metadata.set_last("general.quantization_version", QUANTIZATION_VERSION);
-    metadata.set_last("general.file_type", ftype.number);
+    let told = metadata.remove(FILE_TYPE);
+    if let Some(number) = ftype.map(|f| Value::U32(f.number)).or(told) {
+        metadata.set_last(FILE_TYPE, number);
+    }
     gguf::unsplit(metadata);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ggraft_formats::Value;
 
     #[test]
     fn every_name_alias_and_number_is_parsed_in_any_case() {
@@ -252,7 +256,7 @@ mod tests {
         metadata.set("general.architecture", "llama");
         metadata.set("split.count", 2u16);
         metadata.set("split.tensors.count", 9i32);
-        stamp(&mut metadata, Ftype::parse("q4_k_m").unwrap());
+        stamp(&mut metadata, Some(Ftype::parse("q4_k_m").unwrap()));
         let expected = [
             ("general.architecture", Value::from("llama")),
             ("general.quantization_version", Value::from(2u32)),

@@ -8,6 +8,7 @@ use super::{ALIGNMENT_KEY, pad};
 use crate::error::{Error, Result};
 use crate::metadata::{Metadata, Value};
 use crate::tensor::Tensor;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// How a model is split.
@@ -136,24 +137,20 @@ pub(super) fn file_name(stem: &str, no: u64, count: u64) -> String {
     format!("{stem}-{:05}-of-{count:05}.gguf", no.saturating_add(1))
 }
 
-/// The number of tensors in each part when the parts of `files` are kept: `tensors` come to stand in the order of
-/// these parts. `rename` is the new name of a tensor, `None` if it is gone; one that is in no file joins the last.
-pub fn keep(
+/// The cut that keeps the parts of `files` for tensors of these names, which stand in the order of the files. `rename` is
+/// the new name of a tensor of a file, `None` if it is gone; a tensor that is in no file joins the last part.
+pub fn keep<'a>(
     files: &[PathBuf],
-    tensors: &mut [Tensor],
+    names: impl Iterator<Item = &'a str>,
     rename: impl Fn(&str) -> Option<String>,
 ) -> Result<Cut> {
-    let mut places = std::collections::HashMap::new();
+    let mut parts = HashMap::new();
     for (part, file) in files.iter().enumerate() {
-        for name in super::split::names(file)?.iter().filter_map(|name| rename(name)) {
-            let next = places.len();
-            places.insert(name, (part, next));
-        }
+        let renamed = super::split::names(file)?.into_iter().filter_map(|name| rename(&name));
+        parts.extend(renamed.map(|name| (name, part)));
     }
     let last = files.len().saturating_sub(1);
-    let place = |t: &Tensor| places.get(&t.name).copied().unwrap_or((last, usize::MAX));
-    tensors.sort_by_key(place);
-    let mut counts = vec![0; files.len()];
-    tensors.iter().for_each(|t| counts[place(t).0] += 1);
+    let mut counts = vec![0; last + 1];
+    names.for_each(|name| counts[parts.get(name).copied().unwrap_or(last)] += 1);
     Ok(Cut::Counts(counts))
 }
