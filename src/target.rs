@@ -36,10 +36,11 @@ impl Type {
         if text.eq_ignore_ascii_case(COPY) {
             return Ok(Type::Copy);
         }
-        match SAFETENSORS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
-            Some((_, dtype)) => Ok(Type::Safetensors(*dtype)),
-            None => Ftype::parse(text).map(Type::Gguf),
+        if let Some((_, dtype)) = SAFETENSORS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+            return Ok(Type::Safetensors(*dtype));
         }
+        let others: Vec<&str> = SAFETENSORS.iter().map(|(name, _)| *name).chain([COPY]).collect();
+        Ftype::find(text).map(Type::Gguf).ok_or_else(|| ftype::unknown(text, &others))
     }
 
     /// As users type it.
@@ -117,6 +118,8 @@ mod tests {
         {
             assert_eq!(Type::parse(&name.to_ascii_uppercase()).unwrap().name(), name);
         }
-        assert_eq!(Type::parse("safetensors-q8").err().unwrap().kind().exit_code(), 2);
+        let error = Type::parse("safe-tensor").err().unwrap();
+        assert_eq!(error.kind().exit_code(), 2);
+        assert!(error.to_string().contains("did you mean safetensors?"), "{error}");
     }
 }

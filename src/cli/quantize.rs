@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 #[command(override_usage = "ggraft quantize [OPTIONS] IN.gguf [OUT.gguf] TYPE [THREADS]")]
 pub(super) struct Args {
     /// The model, then the output if it is not to be ggml-model-TYPE.gguf beside it, the type, and the threads
-    #[arg(required = true, num_args = 2..=4, value_name = "ARG")]
+    // Their number is judged by `request`: clap would count anew after every option between them.
+    #[arg(required = true, value_name = "ARG")]
     words: Vec<String>,
     #[command(flatten)]
     mixture: Mixture,

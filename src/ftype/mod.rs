@@ -88,11 +88,13 @@ impl Ftype {
     /// # Errors
     /// A usage error that lists the names and suggests the nearest.
     pub fn parse(text: &str) -> Result<&'static Ftype> {
+        Ftype::find(text).ok_or_else(|| unknown(text, &[]))
+    }
+
+    /// The ftype of this name, alias or number, if there is one.
+    pub fn find(text: &str) -> Option<&'static Ftype> {
         let number = text.parse::<u32>().ok();
-        FTYPES
-            .iter()
-            .find(|f| f.names().any(|n| n.eq_ignore_ascii_case(text)) || Some(f.number) == number)
-            .ok_or_else(|| unknown(text))
+        FTYPES.iter().find(|f| f.names().any(|n| n.eq_ignore_ascii_case(text)) || Some(f.number) == number)
     }
 
     /// Its name, then its aliases.
@@ -107,15 +109,16 @@ impl std::fmt::Display for Ftype {
     }
 }
 
-/// The error for a name that no ftype has.
-fn unknown(text: &str) -> Error {
-    let names: Vec<&str> = FTYPES.iter().map(|f| f.name).collect();
+/// The error for a name that neither an ftype has nor is one of `others`.
+pub fn unknown(text: &str, others: &[&'static str]) -> Error {
+    let names: Vec<&str> = FTYPES.iter().map(|f| f.name).chain(others.iter().copied()).collect();
     // Separators are what people remember least.
     let bare = |name: &str| name.to_ascii_uppercase().replace(['_', '-', ' '], "");
     let wanted = bare(text);
     let nearest = FTYPES
         .iter()
         .flat_map(|f| f.names())
+        .chain(others.iter().copied())
         .map(|name| (edits(&wanted, &bare(name)), name))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, _)| *distance <= 2 && distance * 2 <= wanted.len());
