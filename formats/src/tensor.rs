@@ -230,6 +230,12 @@ impl Tensor {
         self
     }
 
+    /// The same rows in a shape without trailing dimensions of one, as ggml writes it.
+    pub fn trimmed(mut self) -> Tensor {
+        self.shape.dims = self.shape.significant().len();
+        self
+    }
+
     /// The same tensor, whose rows are refused when they hold a NaN or an infinity.
     pub fn checked(self) -> Tensor {
         let rows = Arc::new(Checked { source: self.clone() });
