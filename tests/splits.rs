@@ -50,8 +50,7 @@ impl Bench {
     /// The names of the files that begin so.
     fn names(&self, start: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.dir.path()).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.retain(|name| name.starts_with(start));
         names.sort();
         names
@@ -94,7 +93,14 @@ fn parts(prefix: &str, count: usize) -> Vec<String> {
 fn what_is_split_and_joined_is_the_same_file() {
     let bench = Bench::new();
     bench.run("quantize @in.gguf @q4.gguf Q4_K_M").ok();
-    ggraft(["convert".as_ref(), trio("cp").as_os_str(), "--type=Q8_0".as_ref(), "-o".as_ref(), bench.path("cp.gguf").as_os_str()]).ok();
+    ggraft([
+        "convert".as_ref(),
+        trio("cp").as_os_str(),
+        "--type=Q8_0".as_ref(),
+        "-o".as_ref(),
+        bench.path("cp.gguf").as_os_str(),
+    ])
+    .ok();
     for (name, options) in [
         ("in", "--max-tensors 5"),
         ("in", "--max-size 300K"),
@@ -181,8 +187,12 @@ fn sizes_count_padded_tensors() {
     for limit in [sizes[0] + sizes[1], sizes[0] + sizes[1] - 1, 100_000, 1] {
         let ran = bench.run(&format!("split @in.gguf @part --max-size {limit} --dry-run --json")).ok();
         let plan: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
-        let counts: Vec<usize> =
-            plan["files"].as_array().unwrap().iter().map(|f| f["tensors"].as_u64().unwrap() as usize).collect();
+        let counts: Vec<usize> = plan["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|f| f["tensors"].as_u64().unwrap() as usize)
+            .collect();
         let mut rest = sizes.as_slice();
         for (i, count) in counts.iter().enumerate() {
             let sum: u64 = rest[..*count].iter().sum();
@@ -344,7 +354,11 @@ fn parts_that_do_not_belong_together() {
     let (code, said) = bench.fails("join @part-00001-of-00003.gguf @whole.gguf");
     assert_eq!((code, said.contains("expected split.no = 2, found 1")), (3, true), "{said}");
     let (code, said) = bench.fails("join @part-00002-of-00003.gguf @whole.gguf");
-    assert_eq!((code, said.contains("give the first part, whose name ends in -00001-of-…")), (3, true), "{said}");
+    assert_eq!(
+        (code, said.contains("give the first part, whose name ends in -00001-of-…")),
+        (3, true),
+        "{said}"
+    );
 }
 
 #[test]
@@ -399,7 +413,8 @@ fn a_failure_leaves_no_part() {
 fn a_recipe_and_a_directory_are_split() {
     let bench = Bench::new();
     let trio_of = |name: &str| trio(name).display().to_string();
-    let merge = format!("merge --base {} --chat {} --onto {}", trio_of("base"), trio_of("chat"), trio_of("cp"));
+    let merge =
+        format!("merge --base {} --chat {} --onto {}", trio_of("base"), trio_of("chat"), trio_of("cp"));
     bench.run(&format!("{merge} --type Q8_0 --split-max-size 1M -o @a.gguf --emit-recipe @r.yml")).ok();
     let recipe = String::from_utf8(bench.bytes("r.yml")).unwrap();
     assert!(recipe.contains("split_max_size: 1M") || recipe.contains("split_max_size: \"1M\""), "{recipe}");
@@ -410,5 +425,8 @@ fn a_recipe_and_a_directory_are_split() {
     ));
     let ran = ran.ok();
     assert!(ran.err.contains("no effect on safetensors: --pure, --no-tensor-first-split"), "{}", ran.err);
-    assert!(bench.path("hf/model-00002-of-00007.safetensors").exists() || bench.path("hf/model.safetensors.index.json").exists());
+    assert!(
+        bench.path("hf/model-00002-of-00007.safetensors").exists()
+            || bench.path("hf/model.safetensors.index.json").exists()
+    );
 }

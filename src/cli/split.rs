@@ -55,7 +55,12 @@ pub(super) fn run(args: Args) -> Result<()> {
         tensors: args.max_tensors.map(NonZeroU64::get).or(args.max_size.is_none().then_some(TENSORS)),
         bare_first: args.no_tensor_first,
     };
-    carry_out(model, Some(Split { cut: Cut::Limits(limits), manner: Manner::GgufSplit }), args.prefix, &args.run)
+    carry_out(
+        model,
+        Some(Split { cut: Cut::Limits(limits), manner: Manner::GgufSplit }),
+        args.prefix,
+        &args.run,
+    )
 }
 
 /// The GGUF at `path`, whose weights are not looked at: a copy need not judge them.
@@ -72,5 +77,5 @@ pub(super) fn model(path: &Path) -> Result<Model> {
 pub(super) fn carry_out(model: Model, split: Option<Split>, output: PathBuf, run: &Run) -> Result<()> {
     let inputs = model.containers.clone();
     let plan = Plan::rearranged(model, split)?;
-    options::carry_out(&[(plan, output)], &options::paths(&inputs), run, || Ok(()))
+    options::carry_out(&[(plan, output)], &options::paths(&inputs), "", run, || Ok(()))
 }
