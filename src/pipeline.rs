@@ -107,9 +107,7 @@ pub fn write(plans: &[(Plan, PathBuf)], inputs: &[&Path], force: bool, watch: &d
 pub fn check_output(plan: &Plan, path: &Path, inputs: &[&Path], force: bool) -> Result<()> {
     match plan.is_directory() {
         true => check_path(plan, path, inputs, force),
-        false => {
-            plan.layout(path)?.paths().iter().try_for_each(|file| check_path(plan, file, inputs, force))
-        }
+        false => plan.layout(path)?.paths().iter().try_for_each(|file| check_path(plan, file, inputs, force)),
     }
 }
 

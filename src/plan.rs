@@ -231,9 +231,7 @@ fn quantized(
     let notes = [input.notes, target.prune.note().into_iter().collect(), unused, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
     let tensors = std::mem::take(&mut model.tensors).into_iter().map(Tensor::trimmed);
-    for (i, ((tensor, given), importance)) in
-        tensors.zip(assignments).zip(weights).enumerate()
-    {
+    for (i, ((tensor, given), importance)) in tensors.zip(assignments).zip(weights).enumerate() {
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
@@ -256,7 +254,8 @@ fn copied(input: Loaded, merges: bool, target: &Target) -> Result<Plan> {
     let mut parts = tensors.map(|t| as_it_is(t.trimmed())).collect::<Result<Vec<_>>>()?;
     let split = divided(&mut parts, Some(&model), target)?;
     stamp(&mut model.metadata, None, target);
-    let notes = [input.notes, target.prune.note().into_iter().collect(), idle(&target.quantizing(), "COPY")].concat();
+    let notes =
+        [input.notes, target.prune.note().into_iter().collect(), idle(&target.quantizing(), "COPY")].concat();
     Ok(Plan::gguf(Type::Copy, model, parts, split, notes))
 }
 

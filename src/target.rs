@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn names_are_parsed_in_any_case() {
-        for name in ["safetensors", "safetensors-bf16", "safetensors-f16", "safetensors-f32", "Q4_K_M", "COPY"]
+        for name in
+            ["safetensors", "safetensors-bf16", "safetensors-f16", "safetensors-f32", "Q4_K_M", "COPY"]
         {
             assert_eq!(Type::parse(&name.to_ascii_uppercase()).unwrap().name(), name);
         }

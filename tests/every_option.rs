@@ -109,7 +109,8 @@ impl Bench {
     fn take(&self) -> String {
         let entries = std::fs::read_dir(self.dir.path()).unwrap().map(|e| e.unwrap().path());
         let name = |p: &std::path::Path| p.file_name().unwrap().to_string_lossy().into_owned();
-        let mut paths: Vec<_> = entries.filter(|p| name(p).starts_with("out") || name(p) == "taken.gguf").collect();
+        let mut paths: Vec<_> =
+            entries.filter(|p| name(p).starts_with("out") || name(p) == "taken.gguf").collect();
         paths.sort();
         let mut hash = Sha256::new();
         for path in &paths {

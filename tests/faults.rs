@@ -76,8 +76,13 @@ fn another_alignment_is_kept_and_obeyed() {
         bench.run(&format!("quantize --force @b.gguf @plain.gguf {words}")).ok();
         let header = gguf::Header::parse(&std::fs::read(&path).unwrap(), &path).unwrap();
         assert_eq!((header.alignment, header.data_offset % 128), (128, 0), "{words}");
-        let plain = if words.contains("split") { path.display().to_string().replace("out-", "plain-") } else { bench.path("plain.gguf").display().to_string() };
-        let (Input::Model(ours), Input::Model(plain)) = (open(&path).unwrap(), open(Path::new(&plain)).unwrap())
+        let plain = if words.contains("split") {
+            path.display().to_string().replace("out-", "plain-")
+        } else {
+            bench.path("plain.gguf").display().to_string()
+        };
+        let (Input::Model(ours), Input::Model(plain)) =
+            (open(&path).unwrap(), open(Path::new(&plain)).unwrap())
         else {
             panic!("not GGUF");
         };
@@ -185,7 +190,9 @@ fn layers_that_are_stored_out_of_order_get_the_same_dtypes() {
 #[test]
 fn an_override_keeps_its_sign() {
     let bench = Bench::new(&SMALL.model());
-    bench.run("quantize @in.gguf @out.gguf Q8_0 --override-kv a.below=int:-7 --override-kv a.above=int:7").ok();
+    bench
+        .run("quantize @in.gguf @out.gguf Q8_0 --override-kv a.below=int:-7 --override-kv a.above=int:7")
+        .ok();
     let metadata = bench.model("out.gguf").metadata;
     assert_eq!(metadata.get("a.below"), Some(&Value::I32(-7)));
     assert_eq!(metadata.get("a.above"), Some(&Value::U32(7)));
@@ -198,7 +205,11 @@ fn requantizing_is_refused_before_any_work_unless_it_is_asked_for() {
     bench.run("quantize @in.gguf @q8.gguf Q8_0").ok();
     let ran = bench.run("quantize @q8.gguf @out.gguf Q4_K_M");
     assert_eq!(ran.code, 3);
-    assert!(ran.err.contains("would be requantized to") && ran.err.contains("--allow-requantize"), "{}", ran.err);
+    assert!(
+        ran.err.contains("would be requantized to") && ran.err.contains("--allow-requantize"),
+        "{}",
+        ran.err
+    );
     assert!(!ran.err.contains("tensors, "), "no plan is shown: {}", ran.err);
     assert!(bench.names("out").is_empty());
     bench.run("quantize @q8.gguf @out.gguf Q4_K_M --allow-requantize").ok();
@@ -269,7 +280,10 @@ fn a_copy_is_that_of_llama_quantize() {
         let ran = bench.run(&format!("quantize --force @in.gguf @ours.gguf copy{options}")).ok();
         theirs(&bench, set);
         assert!(read(&bench, "ours.gguf") == read(&bench, "theirs.gguf"), "{options}");
-        assert_eq!(ran.err.contains("no effect on COPY: --pure, --output-tensor-type"), options.contains("pure"));
+        assert_eq!(
+            ran.err.contains("no effect on COPY: --pure, --output-tensor-type"),
+            options.contains("pure")
+        );
     }
     let bench = told(None);
     bench.run("quantize @in.gguf @ours.gguf COPY").ok();

@@ -159,8 +159,7 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
 
 fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Result<()> {
     let options = arch::Options { pre: recipe.pre.clone() };
-    let targets =
-        recipe.types.iter().map(|ftype| recipe.target(ftype.0)).collect::<Result<Vec<_>>>()?;
+    let targets = recipe.types.iter().map(|ftype| recipe.target(ftype.0)).collect::<Result<Vec<_>>>()?;
     let load = |path: &Path| match targets.first() {
         Some(target) => pipeline::load(path, &options)?.pruned(&target.prune),
         None => pipeline::load(path, &options),

@@ -66,10 +66,13 @@ impl FromStr for Size {
             None => (unit == ' ').then_some(1),
         };
         let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        let bytes = number.parse::<u64>().ok().filter(|_| plain).zip(factor).and_then(|(n, f)| n.checked_mul(f));
+        let bytes =
+            number.parse::<u64>().ok().filter(|_| plain).zip(factor).and_then(|(n, f)| n.checked_mul(f));
         match bytes {
             Some(bytes) if bytes > 0 => Ok(Size(bytes)),
-            _ => Err(String::from("expected a whole number of bytes above 0, such as 50G, 500M, 64K or 4096")),
+            _ => {
+                Err(String::from("expected a whole number of bytes above 0, such as 50G, 500M, 64K or 4096"))
+            }
         }
     }
 }
@@ -111,8 +114,21 @@ mod tests {
             let size: Size = text.parse().unwrap();
             assert_eq!((size.0, size.to_string().as_str()), (bytes, again));
         }
-        for text in ["", "0", "0G", "G", "-1", "+5", "1.5G", "50GB", "50GiB", "5 G", "99999999999999999999", "20000000000G", "é"]
-        {
+        for text in [
+            "",
+            "0",
+            "0G",
+            "G",
+            "-1",
+            "+5",
+            "1.5G",
+            "50GB",
+            "50GiB",
+            "5 G",
+            "99999999999999999999",
+            "20000000000G",
+            "é",
+        ] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
     }

@@ -22,8 +22,12 @@ pub(super) const TENSORS: &str = "split.tensors.count";
 
 /// Removes what the parts of a split model tell of themselves.
 pub fn unsplit(metadata: &mut Metadata) {
-    let keys: Vec<String> =
-        metadata.iter().map(|(key, _)| key).filter(|key| key.starts_with("split.")).map(String::from).collect();
+    let keys: Vec<String> = metadata
+        .iter()
+        .map(|(key, _)| key)
+        .filter(|key| key.starts_with("split."))
+        .map(String::from)
+        .collect();
     for key in keys {
         metadata.remove(&key);
     }

@@ -4,6 +4,7 @@
 //! whole, synced and read back by the strict reader.
 
 mod behind;
+mod limit;
 mod partial;
 
 use crate::error::{Error, Kind, Result};
@@ -128,6 +129,7 @@ pub struct Part {
 /// Writes all `layouts` at once, tensor by tensor, so that rows which they share are read once. Nothing takes its
 /// name before all are whole. Runs on the current rayon pool.
 pub fn write(layouts: &[Layout<'_>], watch: &dyn Watch) -> Result<()> {
+    limit::allow(layouts.iter().map(|l| l.files.len()).sum())?;
     let mut outputs = Vec::with_capacity(layouts.len());
     for layout in layouts {
         outputs.push(Growing::create(layout)?);
