@@ -8,7 +8,7 @@ use crate::merge::{Fate, Loss, Meter, Origin, Summary, Verdict, metered};
 use crate::target::{Target, Type};
 use ggraft_formats::gguf::{self, Split};
 use ggraft_formats::safetensors::{self, Directory, Named};
-use ggraft_formats::write::{CHUNK, Layout};
+use ggraft_formats::write::{BLOCK, CHUNK, Layout};
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -178,14 +178,17 @@ impl Plan {
         bytes as f64 * 8.0 / (self.elements().max(1)) as f64
     }
 
-    /// The memory that the work takes beside the mapped inputs, in bytes, at most: each thread holds a chunk of
-    /// every source decoded to f64, the same in f32, and its encoding.
+    /// The memory that the work takes beside the mapped inputs, in bytes, at most: each thread holds a chunk of the
+    /// output, and of every source a block decoded to f64, the same in f32, and its encoding.
     pub fn memory(&self, threads: usize) -> u64 {
-        let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0).max(CHUNK as u64);
+        let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0);
         let merges = self.steps.iter().any(|s| s.verdict.is_some_and(|v| v.fate == Fate::Merged));
         let metered = self.steps.iter().any(|s| s.meter.is_some());
-        let per_weight = if merges { 3 * 8 + 4 * 4 } else { 3 * 4 } + if metered { 3 * 4 } else { 0 };
-        longest * per_weight * threads as u64
+        let per_weight = if merges { 4 * 8 + 4 * 4 } else { 3 * 4 } + if metered { 5 * 4 } else { 0 };
+        let per_chunk =
+            |s: &Step| s.bytes / s.shape.rows().max(1) * (CHUNK as u64 / s.shape.row().max(1)).max(1);
+        let chunk = self.steps.iter().map(per_chunk).max().unwrap_or(0);
+        (longest.max(BLOCK as u64) * per_weight + chunk) * threads as u64
     }
 
     /// The name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`, without the ending

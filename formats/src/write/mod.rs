@@ -24,7 +24,7 @@ pub const CHUNK: usize = 1 << 18;
 
 /// Weights that are computed at a time, unless a single row is longer: what lies between the steps of the line stays
 /// in the core's own cache.
-const BLOCK: usize = 1 << 13;
+pub const BLOCK: usize = 1 << 13;
 
 /// Is told how a write goes on. Called from many threads.
 pub trait Watch: Sync {
