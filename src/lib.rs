@@ -14,6 +14,8 @@ pub mod cli;
 pub mod division;
 pub mod ftype;
 pub mod merge;
+pub mod meta;
+pub mod nearest;
 pub mod pipeline;
 pub mod plan;
 pub mod recipe;

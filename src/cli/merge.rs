@@ -193,7 +193,7 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Res
     let words = recipe.to_yaml(None)?;
     options::carry_out(&named.collect::<Vec<_>>(), &options::paths(&inputs), &words, run, || {
         let notes = grafted.graft.check_kinship(recipe.allow.allowed())?;
-        report::print_notes(&notes, run.quiet);
+        report::print_notes(&notes, run.show.quiet);
         Ok(())
     })
 }

@@ -1,10 +1,13 @@
 //! The words a user may type, one file a verb. What may stand for an option comes from the lists of the library.
 
 mod command;
+mod completions;
 mod convert;
+mod examples;
 mod inspect;
 mod join;
 mod merge;
+mod meta;
 mod options;
 mod quantize;
 pub mod signals;
@@ -17,7 +20,7 @@ use ggraft_formats::Result;
 
 /// Graft a chat vector onto a model and ship it as GGUF.
 #[derive(Parser)]
-#[command(name = "ggraft", version, about, arg_required_else_help = true, propagate_version = true)]
+#[command(name = "ggraft", version, about, arg_required_else_help = true, propagate_version = true, after_help = examples::GGRAFT)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -26,19 +29,35 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// out = CP + w * (chat - base), written as one GGUF
+    #[command(after_help = examples::MERGE)]
     Merge(Box<merge::Args>),
     /// Convert a checkpoint or a GGUF to a GGUF of another type
+    #[command(after_help = examples::CONVERT)]
     Convert(convert::Args),
     /// Quantize a GGUF: IN [OUT] TYPE [THREADS], as llama-quantize
+    #[command(after_help = examples::QUANTIZE)]
     Quantize(quantize::Args),
     /// Cut a GGUF into parts of a limited size, named as llama.cpp reads them
+    #[command(after_help = examples::SPLIT)]
     Split(split::Args),
     /// Put the parts of a split GGUF together
+    #[command(after_help = examples::JOIN)]
     Join(join::Args),
     /// Show what a model file or directory holds
+    #[command(after_help = examples::INSPECT)]
     Inspect(inspect::Args),
     /// Check a GGUF file: structure, finite scales, a second reader
+    #[command(after_help = examples::VERIFY)]
     Verify(verify::Args),
+    /// Read and edit the metadata of a GGUF
+    #[command(after_help = examples::META)]
+    Meta(meta::Args),
+    /// Print what a shell needs to complete the words of the command line
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(completions::Args),
+    /// Print or write the manual pages
+    #[command(after_help = examples::MAN)]
+    Man(completions::ManArgs),
 }
 
 /// Runs what was typed.
@@ -52,5 +71,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Join(args) => join::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Meta(args) => meta::run(args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => completions::man(&args),
     }
 }

@@ -38,9 +38,29 @@ pub(super) struct Run {
     /// Begin anew, also where an earlier run of the same command was stopped; else it is gone on with
     #[arg(long)]
     pub no_resume: bool,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// What is shown on stderr.
+#[derive(clap::Args)]
+pub(super) struct Show {
     /// Print nothing but errors and results
     #[arg(short, long)]
     pub quiet: bool,
+    /// Tell more: what becomes of every tensor
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// How progress is shown; also with --quiet, if it is given
+    #[arg(long, value_name = "HOW")]
+    pub progress: Option<report::Show>,
+}
+
+impl Show {
+    /// How progress is shown.
+    pub fn how(&self) -> report::Show {
+        self.progress.unwrap_or(if self.quiet { report::Show::None } else { report::Show::Auto })
+    }
 }
 
 /// Shows the plans and, unless this is a dry run, carries them out in one pass. The outputs' paths are the
@@ -60,8 +80,9 @@ pub(super) fn carry_out(
     if let Some(report) = &run.report {
         report::check_report(report, inputs, run.force)?;
     }
-    if !run.quiet {
+    if !run.show.quiet {
         plans.iter().for_each(|(plan, path)| report::print_plan(plan, path, threads));
+        plans.iter().filter(|_| run.show.verbose).for_each(|(plan, _)| report::print_tensors(plan));
     }
     if run.json {
         plans.iter().for_each(|(plan, path)| println!("{}", report::plan_json(plan, path, threads)));
@@ -73,8 +94,9 @@ pub(super) fn carry_out(
     }
     let start = Instant::now();
     pool.install(check)?;
-    let progress =
-        report::Progress::new(plans.iter().map(|(plan, _)| plan), run.quiet, || signals::came().is_some());
+    let progress = report::Progress::new(plans.iter().map(|(plan, _)| plan), run.show.how(), || {
+        signals::came().is_some()
+    });
     let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
     let work = Work { inputs, options: words, resume, force: run.force };
     signals::listen()?;
@@ -85,7 +107,7 @@ pub(super) fn carry_out(
         pool.install(|| report::write_report(plans, report))?;
     }
     for (plan, path) in plans {
-        if !run.quiet {
+        if !run.show.quiet {
             report::print_summary(plan, path, start.elapsed());
         }
         if !run.json {

@@ -2,6 +2,7 @@
 
 use crate::merge::weights::{PRESETS, Preset, Rules};
 use crate::merge::{METHODS, Method};
+use crate::nearest::hint;
 use crate::target::Type;
 use crate::vocab::plan::{Baseless, Embeddings};
 use ggraft_formats::DType;
@@ -57,7 +58,8 @@ impl Word for DType {
         DType::from_name(word).ok_or_else(|| {
             let written = DType::all().filter(|d| d.traits().encode.is_some());
             let names: Vec<&str> = written.map(Word::word).collect();
-            format!("there is no dtype '{word}'; those that can be written: {}", names.join(" "))
+            let hint = hint(word, names.iter().copied());
+            format!("there is no dtype '{word}'{hint}; those that can be written: {}", names.join(" "))
         })
     }
 }
@@ -66,7 +68,8 @@ impl Word for DType {
 fn one_of<T: Word>(word: &str, all: &[T]) -> Result<T, String> {
     all.iter().copied().find(|x| x.word() == word).ok_or_else(|| {
         let words: Vec<&str> = all.iter().map(|x| x.word()).collect();
-        format!("expected one of {}, found '{word}'", words.join(", "))
+        let hint = hint(word, words.iter().copied());
+        format!("expected one of {}, found '{word}'{hint}", words.join(", "))
     })
 }
 

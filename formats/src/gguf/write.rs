@@ -49,6 +49,11 @@ fn unique(tensors: &[Tensor]) -> Result<()> {
     }
 }
 
+/// The header of a file of these tensors, without padding.
+pub(super) fn head(metadata: &Metadata, tensors: &[Tensor], alignment: u64) -> Result<Vec<u8>> {
+    Ok(file(String::new(), metadata, tensors, 0, alignment)?.0.head)
+}
+
 /// One file, number `index` of its layout, and where its tensors go.
 fn file<'a>(
     name: String,
@@ -93,7 +98,7 @@ fn held(file: &Mapping) -> Result<Vec<Held>> {
     Ok(header.tensors.iter().map(held).collect())
 }
 
-fn alignment(metadata: &Metadata) -> Result<u64> {
+pub(super) fn alignment(metadata: &Metadata) -> Result<u64> {
     match metadata.get(ALIGNMENT_KEY) {
         None => Ok(DEFAULT_ALIGNMENT),
         Some(Value::U32(n)) if n.is_power_of_two() && u64::from(*n) <= MAX_ALIGNMENT => Ok(u64::from(*n)),

@@ -8,6 +8,7 @@ mod growing;
 mod journal;
 mod limit;
 mod partial;
+mod rewrite;
 mod rows;
 
 use crate::error::{Error, Kind, Result};
@@ -17,6 +18,7 @@ use crate::stamp::Stamp;
 use crate::tensor::{Shape, Tensor};
 use growing::Growing;
 pub use journal::Resume;
+pub use rewrite::{Rewrite, Way};
 use rows::write_rows;
 use std::fs::File;
 use std::path::PathBuf;
