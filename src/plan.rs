@@ -1,8 +1,9 @@
 //! What one output is going to be, known before a weight is read: every tensor with its final name, dtype and
 //! place, the bytes, the notes. Serves the pipeline, which makes and carries out plans, and `report`, which shows them.
 
+use crate::budget::{self, Account};
 use crate::checkpoint::{self, Card, Source};
-use crate::ftype::{self, Ftype, Prune, TensorType};
+use crate::ftype::{self, Assignment, Ftype, Prune, TensorType};
 use crate::merge::{Fate, Loss, Meter, Origin, Summary, Verdict, metered};
 use crate::target::{Target, Type};
 use ggraft_formats::safetensors::{self, Directory, Named};
@@ -68,6 +69,8 @@ pub struct Plan {
     pub origins: Vec<Origin>,
     /// What a merge makes of the tokens.
     pub vocabulary: Option<Arc<Summary>>,
+    /// What a budget was spent on, if the dtypes were chosen by one.
+    pub budget: Option<Account>,
     content: Content,
 }
 
@@ -89,7 +92,8 @@ impl Plan {
         card: impl FnOnce(&Model) -> Option<Card>,
     ) -> Result<Plan> {
         let mut plan = match target.kind {
-            Type::Gguf(ftype) => quantized(input, onto, fates, ftype, target)?,
+            Type::Gguf(ftype) => quantized(input, onto, fates, Some(ftype), target)?,
+            Type::Auto => quantized(input, onto, fates, None, target)?,
             Type::Safetensors(dtype) => {
                 let card = card(&input.model);
                 released(input, onto, fates, dtype, target, card)?
@@ -149,6 +153,15 @@ impl Plan {
         longest * per_weight * threads as u64
     }
 
+    /// What the file is called for: its type, or its bits a weight if a budget made it, for then it is no file of that
+    /// mixture.
+    pub fn encoding(&self) -> String {
+        match &self.budget {
+            Some(_) => format!("{:.2}bpw", self.bits_per_weight()),
+            None => self.kind.name().to_string(),
+        }
+    }
+
     /// The name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`, without the ending
     /// for a directory; `mark` tells outputs apart that differ in something else, and stands before the encoding.
     pub fn file_name(&self, mark: Option<&str>) -> PathBuf {
@@ -158,18 +171,18 @@ impl Plan {
         let name =
             part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
         let rest = ["general.size_label", "general.finetune", "general.version"].into_iter().filter_map(part);
-        let end = mark.into_iter().chain([self.kind.name()]).map(String::from);
+        let end = mark.map(String::from).into_iter().chain([self.encoding()]);
         let parts: Vec<String> = [name].into_iter().chain(rest).chain(end).collect();
         PathBuf::from(parts.join("-") + if self.is_directory() { "" } else { ".gguf" })
     }
 }
 
-/// A GGUF file.
+/// A GGUF file; which mixture stands for it is open only if there is a budget.
 fn quantized(
     input: Loaded,
     onto: &Model,
     fates: Option<Fates<'_>>,
-    ftype: &'static Ftype,
+    named: Option<&'static Ftype>,
     target: &Target,
 ) -> Result<Plan> {
     let mut model = input.model;
@@ -183,7 +196,7 @@ fn quantized(
     let mut facts = ftype::Facts::of(&model)?;
     // The mixtures go by the layers that there were, as in llama-quantize.
     facts.n_layer = facts.n_layer.saturating_add(target.prune.len());
-    let assignments = ftype::assign(&facts, ftype, &target.options)?;
+    let (ftype, assignments, account) = assigned(&model, &facts, named, target)?;
     let ftype::Weighed { weights, notes } =
         ftype::weigh(&model.tensors, &assignments, target.importance.as_ref())?;
     let names = model.tensors.iter().map(|t| t.name.as_str());
@@ -212,8 +225,44 @@ fn quantized(
         notes,
         origins: Vec::new(),
         vocabulary: None,
+        budget: account,
         content,
     })
+}
+
+/// The dtypes, by the mixture or by the budget; with the ftype that the file goes by.
+fn assigned(
+    model: &Model,
+    facts: &ftype::Facts,
+    named: Option<&'static Ftype>,
+    target: &Target,
+) -> Result<(&'static Ftype, Vec<Assignment>, Option<Account>)> {
+    let ftype = match (&target.budget, named) {
+        (None, Some(ftype)) => ftype,
+        (None, None) => return Err(Error::usage("neither a type nor a budget is given")),
+        (Some(budget), named) => {
+            let terms = budget::Terms {
+                options: &target.options,
+                importance: target.importance.as_ref(),
+                allow_requantize: target.allow_requantize,
+                ftype: named,
+                overhead: overhead(model, target)?,
+            };
+            let bought = budget::choose(model, facts, budget, &terms)?;
+            return Ok((bought.ftype, bought.assignments, Some(bought.account)));
+        }
+    };
+    Ok((ftype, ftype::assign(facts, ftype, &target.options)?, None))
+}
+
+/// Bytes of the file beside its tensors and their padding, whatever their dtypes.
+fn overhead(model: &Model, target: &Target) -> Result<u64> {
+    let mut model = model.clone();
+    stamp(&mut model.metadata, &ftype::FTYPES[0], target);
+    let alignment = gguf::alignment(&model.metadata)?;
+    let padded = |t: &Tensor| t.bytes().next_multiple_of(alignment);
+    let weights: u64 = model.tensors.iter().map(padded).sum();
+    Ok(gguf::plan(&model, Path::new(""))?.total().saturating_sub(weights))
 }
 
 /// A Hugging Face directory.
@@ -230,6 +279,10 @@ fn released(
     };
     let released = source.release(&input.model)?;
     let origins = source.release(onto)?.tensors;
+    if target.budget.is_some() {
+        return Err(Error::unsupported("--target-size and --target-bpw work on GGUF outputs only")
+            .mend("leave them out, or choose a GGUF --type"));
+    }
     if !target.prune.is_empty() || !target.overrides.is_empty() {
         return Err(Error::unsupported("--prune-layers and --override-kv work on GGUF outputs only")
             .mend("leave them out, or choose a GGUF --type"));
@@ -258,6 +311,7 @@ fn released(
         notes: input.notes,
         origins: Vec::new(),
         vocabulary: None,
+        budget: None,
         content,
     })
 }

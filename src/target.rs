@@ -1,6 +1,7 @@
 //! What a user may ask for with `--type`: a GGUF of some mixture, or a Hugging Face directory of safetensors.
 //! Serves the pipeline and the command line.
 
+use crate::budget::Budget;
 use crate::ftype::{self, Ftype, Importance, Prune};
 use ggraft_formats::{DType, Result, Value, safetensors};
 
@@ -9,6 +10,8 @@ use ggraft_formats::{DType, Result, Value, safetensors};
 pub enum Type {
     /// A GGUF file.
     Gguf(&'static Ftype),
+    /// A GGUF file of the dtypes that a budget buys.
+    Auto,
     /// A Hugging Face directory whose weights all have this dtype; without one, the dtypes that CP's have.
     Safetensors(Option<DType>),
 }
@@ -21,12 +24,18 @@ pub const SAFETENSORS: &[(&str, Option<DType>)] = &[
     ("safetensors-f32", Some(DType::F32)),
 ];
 
+/// The word for what a budget decides.
+const AUTO: &str = "auto";
+
 impl Type {
     /// The type of this name, in any case.
     ///
     /// # Errors
     /// A usage error that lists the names and suggests the nearest.
     pub fn parse(text: &str) -> Result<Type> {
+        if text.eq_ignore_ascii_case(AUTO) {
+            return Ok(Type::Auto);
+        }
         match SAFETENSORS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
             Some((_, dtype)) => Ok(Type::Safetensors(*dtype)),
             None => Ftype::parse(text).map(Type::Gguf),
@@ -37,6 +46,7 @@ impl Type {
     pub fn name(&self) -> &'static str {
         match self {
             Type::Gguf(ftype) => ftype.name,
+            Type::Auto => AUTO,
             Type::Safetensors(dtype) => {
                 SAFETENSORS.iter().find(|(_, d)| d == dtype).map_or("safetensors", |(name, _)| name)
             }
@@ -47,6 +57,8 @@ impl Type {
 /// What an output is to be.
 pub struct Target {
     pub kind: Type,
+    /// What the dtypes are chosen for, instead of a mixture's.
+    pub budget: Option<Budget>,
     pub options: ftype::Options,
     /// How much each weight matters, if that was measured.
     pub importance: Option<Importance>,
@@ -65,6 +77,7 @@ impl Target {
     pub fn new(kind: Type) -> Target {
         Target {
             kind,
+            budget: None,
             options: ftype::Options::default(),
             importance: None,
             prune: Prune::default(),

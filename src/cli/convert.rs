@@ -12,8 +12,8 @@ pub(super) struct Args {
     /// A Hugging Face directory, a .safetensors or a .gguf file
     input: PathBuf,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32
-    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE")]
-    kind: Choice<Type>,
+    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw"])]
+    kind: Option<Choice<Type>>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
@@ -25,7 +25,10 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
-    let plan = pipeline::convert(input, &args.mixture.target(args.kind.0)?)?;
+    let kind = args.kind.map_or(Type::Auto, |kind| kind.0);
+    let target = args.mixture.target(kind)?;
+    let plan =
+        options::thread_pool(args.output.run.threads)?.install(|| pipeline::convert(input, &target))?;
     let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
     options::carry_out(&[(plan, output)], &[&args.input], &args.output.run, || Ok(()))
 }

@@ -9,10 +9,12 @@ use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
-#[command(override_usage = "ggraft quantize [OPTIONS] IN.gguf [OUT.gguf] TYPE [THREADS]")]
+#[command(
+    override_usage = "ggraft quantize [OPTIONS] IN.gguf [OUT.gguf] TYPE [THREADS]\n       ggraft quantize [OPTIONS] --target-size SIZE IN.gguf [OUT.gguf] [TYPE] [THREADS]"
+)]
 pub(super) struct Args {
     /// The model, then the output if it is not to be ggml-model-TYPE.gguf beside it, the type, and the threads
-    #[arg(required = true, num_args = 2..=4, value_name = "ARG")]
+    #[arg(required = true, num_args = 1..=4, value_name = "ARG")]
     words: Vec<String>,
     #[command(flatten)]
     mixture: Mixture,
@@ -23,24 +25,31 @@ pub(super) struct Args {
 /// What the positional words mean.
 struct Request {
     input: PathBuf,
-    output: PathBuf,
-    ftype: &'static Ftype,
+    /// None if it is named by the type.
+    output: Option<PathBuf>,
+    /// None if a budget decides.
+    ftype: Option<&'static Ftype>,
     threads: Option<usize>,
 }
 
 /// A word that ends in `.gguf` is a file, even if it begins with a digit as a type's number does.
-fn request(words: &[String]) -> Result<Request> {
+/// With a budget the type may be left out.
+fn request(words: &[String], has_budget: bool) -> Result<Request> {
     let is_file = |word: &str| word.to_ascii_lowercase().ends_with(".gguf");
     let (input, rest) = words.split_first().ok_or_else(|| Error::usage("the input is missing"))?;
     let (output, rest) = match rest.split_first() {
-        Some((word, more)) if is_file(word) || (!more.is_empty() && Ftype::parse(word).is_err()) => {
+        Some((word, more))
+            if is_file(word) || ((has_budget || !more.is_empty()) && Ftype::parse(word).is_err()) =>
+        {
             (Some(word), more)
         }
         _ => (None, rest),
     };
-    let (word, rest) =
-        rest.split_first().ok_or_else(|| Error::usage("the type is missing, such as Q4_K_M"))?;
-    let ftype = Ftype::parse(word)?;
+    let (ftype, rest) = match rest.split_first() {
+        Some((word, rest)) => (Some(Ftype::parse(word)?), rest),
+        None if has_budget => (None, rest),
+        None => return Err(Error::usage("the type is missing, such as Q4_K_M")),
+    };
     let threads = match rest {
         [] => None,
         [n] => Some(
@@ -52,14 +61,16 @@ fn request(words: &[String]) -> Result<Request> {
             );
         }
     };
-    let input = PathBuf::from(input);
-    let dir = input.parent().unwrap_or(Path::new(""));
-    let output = output.map_or_else(|| dir.join(format!("ggml-model-{}.gguf", ftype.name)), PathBuf::from);
-    Ok(Request { input, output, ftype, threads })
+    Ok(Request { input: PathBuf::from(input), output: output.map(PathBuf::from), ftype, threads })
+}
+
+/// The output that is not named: beside the input, by its type.
+fn beside(input: &Path, kind: &str) -> PathBuf {
+    input.parent().unwrap_or(Path::new("")).join(format!("ggml-model-{kind}.gguf"))
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {
-    let request = request(&args.words)?;
+    let request = request(&args.words, args.mixture.has_budget())?;
     let loaded = pipeline::load(&request.input, &arch::Options::default())?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
@@ -67,8 +78,10 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
-    let plan = pipeline::convert(loaded, &args.mixture.target(Type::Gguf(request.ftype))?)?;
-    options::carry_out(&[(plan, request.output)], &[&request.input], &args.run, || Ok(()))
+    let target = args.mixture.target(request.ftype.map_or(Type::Auto, Type::Gguf))?;
+    let plan = options::thread_pool(args.run.threads)?.install(|| pipeline::convert(loaded, &target))?;
+    let output = request.output.unwrap_or_else(|| beside(&request.input, &plan.encoding()));
+    options::carry_out(&[(plan, output)], &[&request.input], &args.run, || Ok(()))
 }
 
 #[cfg(test)]
@@ -77,7 +90,11 @@ mod tests {
 
     fn read(words: &str) -> Result<(String, String, Option<usize>)> {
         let words: Vec<String> = words.split(' ').map(String::from).collect();
-        request(&words).map(|r| (r.output.display().to_string(), r.ftype.name.to_string(), r.threads))
+        request(&words, false).map(|r| {
+            let ftype = r.ftype.unwrap().name;
+            let output = r.output.unwrap_or_else(|| beside(&r.input, ftype));
+            (output.display().to_string(), ftype.to_string(), r.threads)
+        })
     }
 
     #[test]
@@ -90,6 +107,25 @@ mod tests {
         is("in.gguf Q4_0 2", "ggml-model-Q4_0.gguf", "Q4_0", Some(2));
         is("in.gguf 7b-q4.gguf Q4_0", "7b-q4.gguf", "Q4_0", None);
         is("in.gguf out Q4_0", "out", "Q4_0", None);
+    }
+
+    #[test]
+    fn with_a_budget_the_type_may_be_left_out() {
+        for (words, output, ftype) in [
+            ("in.gguf", None, None),
+            ("in.gguf out.gguf", Some("out.gguf"), None),
+            ("in.gguf out", Some("out"), None),
+            ("in.gguf Q4_0", None, Some("Q4_0")),
+            ("in.gguf out Q4_0 2", Some("out"), Some("Q4_0")),
+        ] {
+            let words: Vec<String> = words.split(' ').map(String::from).collect();
+            let read = request(&words, true).unwrap();
+            assert_eq!(
+                (read.output, read.ftype.map(|f| f.name)),
+                (output.map(PathBuf::from), ftype),
+                "{words:?}"
+            );
+        }
     }
 
     #[test]

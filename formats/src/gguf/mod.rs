@@ -11,7 +11,7 @@ mod write;
 pub use read::{Entry, Header};
 pub use second::cross_check;
 pub use split::open;
-pub use write::plan;
+pub use write::{alignment, plan};
 
 /// The first four bytes of every file.
 pub const MAGIC: [u8; 4] = *b"GGUF";
