@@ -343,5 +343,19 @@ fn a_merge_takes_a_budget() {
     merge(&["--type", "Q4_K_M", "-o", "@fixed.gguf"]).ok();
     assert!(bytes("merged.gguf").len() <= bytes("fixed.gguf").len());
     let directory = merge(&["--target-bpw", "4.5", "--type", "safetensors", "-o", "@hf"]);
-    assert_eq!((directory.code, directory.err.contains("GGUF outputs only")), (4, true), "{}", directory.err);
+    assert_eq!((directory.code, directory.err.contains("GGUF outputs only")), (2, true), "{}", directory.err);
+}
+
+/// The parts of a split output are together within the budget.
+#[test]
+fn a_split_output_keeps_its_budget_too() {
+    let bench = Bench::new();
+    let options = ["--target-size", "1800000", "--split-max-tensors", "7"];
+    let plan = bench.plan(&trio("cp"), &options);
+    bench.convert(&trio("cp"), "parts.gguf", &options);
+    let files = std::fs::read_dir(bench.dir.path()).unwrap();
+    let sizes: Vec<u64> = files.map(|f| f.unwrap().metadata().unwrap().len()).collect();
+    let sum: u64 = sizes.iter().sum();
+    assert_eq!((sizes.len(), Some(sum)), (5, plan["bytes"].as_u64()));
+    assert!(sum <= 1_800_000 && sum > 1_790_000, "{sum}");
 }

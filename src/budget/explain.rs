@@ -5,7 +5,7 @@ use super::field::Field;
 use super::measure::Measured;
 use super::solve::Price;
 use crate::ftype::{self, Assignment, Facts, Ftype, Reason, Role};
-use ggraft_formats::DType;
+use ggraft_formats::{DType, Error, Result};
 use std::collections::BTreeMap;
 
 /// What was spent, and what for.
@@ -131,6 +131,17 @@ fn neighbour(menu: &[DType], prices: &[Price], pick: usize, larger: bool) -> Opt
 }
 
 impl Account {
+    /// Refuses an output that is larger than its budget: the headers of a split one are only estimated before.
+    pub fn keeps(&self, bytes: u64) -> Result<()> {
+        if self.is_weights || bytes <= self.limit {
+            return Ok(());
+        }
+        Err(Error::usage("the parts are larger than the budget")
+            .expected(format!("at most {} bytes", self.limit))
+            .found(bytes)
+            .mend("give a smaller --target-size by the difference, or fewer parts"))
+    }
+
     /// The lines of a plan for people: the sum, then for each role its dtypes and the layers that have them.
     pub fn lines(&self) -> Vec<String> {
         let what = if self.is_weights { "bytes of weights" } else { "bytes" };

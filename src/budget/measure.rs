@@ -2,7 +2,7 @@
 //! squares of the differences summed, column by column as much as the column's input matters. Which rows are looked
 //! at depends on the shape alone, and the sums run in the order of the rows.
 
-use ggraft_formats::write::CHUNK;
+use ggraft_formats::write::BLOCK;
 use ggraft_formats::{DType, Result, Tensor};
 
 /// The most weights of a tensor that are looked at; they are whole rows, at least one.
@@ -43,7 +43,7 @@ fn sampled(tensor: &Tensor, dtypes: &[DType], columns: &Columns, most: usize) ->
             let first = matrix(&of_matrix[0]) as usize * row;
             let importance = columns.importance.and_then(|w| w.get(first..first + row));
             let gains = columns.gains.as_deref();
-            for batch in of_matrix.chunks((CHUNK / row.max(1)).max(1)) {
+            for batch in of_matrix.chunks((BLOCK / row.max(1)).max(1)) {
                 sums.add(tensor, batch, dtypes, gains, importance)?;
             }
         }

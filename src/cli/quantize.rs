@@ -1,9 +1,8 @@
 //! `ggraft quantize IN.gguf [OUT.gguf] TYPE [THREADS]`: the positional habit of llama-quantize.
 
 use super::options::{self, Run};
-use crate::ftype::Ftype;
-use crate::recipe::Mixture;
-use crate::target::Type;
+use crate::recipe::{Mixture, Splitting};
+use crate::target::{Target, Type};
 use crate::{arch, pipeline};
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -14,10 +13,13 @@ use std::path::{Path, PathBuf};
 )]
 pub(super) struct Args {
     /// The model, then the output if it is not to be ggml-model-TYPE.gguf beside it, the type, and the threads
-    #[arg(required = true, num_args = 1..=4, value_name = "ARG")]
+    // Their number is judged by `request`: clap would count anew after every option between them.
+    #[arg(required = true, value_name = "ARG")]
     words: Vec<String>,
     #[command(flatten)]
     mixture: Mixture,
+    #[command(flatten)]
+    splitting: Splitting,
     #[command(flatten)]
     run: Run,
 }
@@ -27,8 +29,7 @@ struct Request {
     input: PathBuf,
     /// None if it is named by the type.
     output: Option<PathBuf>,
-    /// None if a budget decides.
-    ftype: Option<&'static Ftype>,
+    kind: Type,
     threads: Option<usize>,
 }
 
@@ -39,15 +40,15 @@ fn request(words: &[String], has_budget: bool) -> Result<Request> {
     let (input, rest) = words.split_first().ok_or_else(|| Error::usage("the input is missing"))?;
     let (output, rest) = match rest.split_first() {
         Some((word, more))
-            if is_file(word) || ((has_budget || !more.is_empty()) && Ftype::parse(word).is_err()) =>
+            if is_file(word) || ((has_budget || !more.is_empty()) && Type::parse(word).is_err()) =>
         {
             (Some(word), more)
         }
         _ => (None, rest),
     };
-    let (ftype, rest) = match rest.split_first() {
-        Some((word, rest)) => (Some(Ftype::parse(word)?), rest),
-        None if has_budget => (None, rest),
+    let (kind, rest) = match rest.split_first() {
+        Some((word, rest)) => (Type::parse(word)?, rest),
+        None if has_budget => (Type::Auto, rest),
         None => return Err(Error::usage("the type is missing, such as Q4_K_M")),
     };
     let threads = match rest {
@@ -61,7 +62,7 @@ fn request(words: &[String], has_budget: bool) -> Result<Request> {
             );
         }
     };
-    Ok(Request { input: PathBuf::from(input), output: output.map(PathBuf::from), ftype, threads })
+    Ok(Request { input: PathBuf::from(input), output: output.map(PathBuf::from), kind, threads })
 }
 
 /// The output that is not named: beside the input, by its type.
@@ -78,10 +79,11 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
-    let target = args.mixture.target(request.ftype.map_or(Type::Auto, Type::Gguf))?;
+    let inputs = loaded.files(&request.input);
+    let target = Target { division: args.splitting.division(), ..args.mixture.target(request.kind)? };
     let plan = options::thread_pool(args.run.threads)?.install(|| pipeline::convert(loaded, &target))?;
     let output = request.output.unwrap_or_else(|| beside(&request.input, &plan.encoding()));
-    options::carry_out(&[(plan, output)], &[&request.input], &args.run, || Ok(()))
+    options::carry_out(&[(plan, output)], &options::paths(&inputs), &args.run, || Ok(()))
 }
 
 #[cfg(test)]
@@ -91,9 +93,8 @@ mod tests {
     fn read(words: &str) -> Result<(String, String, Option<usize>)> {
         let words: Vec<String> = words.split(' ').map(String::from).collect();
         request(&words, false).map(|r| {
-            let ftype = r.ftype.unwrap().name;
-            let output = r.output.unwrap_or_else(|| beside(&r.input, ftype));
-            (output.display().to_string(), ftype.to_string(), r.threads)
+            let output = r.output.unwrap_or_else(|| beside(&r.input, r.kind.name()));
+            (output.display().to_string(), r.kind.name().to_string(), r.threads)
         })
     }
 
@@ -111,20 +112,16 @@ mod tests {
 
     #[test]
     fn with_a_budget_the_type_may_be_left_out() {
-        for (words, output, ftype) in [
-            ("in.gguf", None, None),
-            ("in.gguf out.gguf", Some("out.gguf"), None),
-            ("in.gguf out", Some("out"), None),
-            ("in.gguf Q4_0", None, Some("Q4_0")),
-            ("in.gguf out Q4_0 2", Some("out"), Some("Q4_0")),
+        for (words, output, kind) in [
+            ("in.gguf", None, "auto"),
+            ("in.gguf out.gguf", Some("out.gguf"), "auto"),
+            ("in.gguf out", Some("out"), "auto"),
+            ("in.gguf Q4_0", None, "Q4_0"),
+            ("in.gguf out Q4_0 2", Some("out"), "Q4_0"),
         ] {
             let words: Vec<String> = words.split(' ').map(String::from).collect();
             let read = request(&words, true).unwrap();
-            assert_eq!(
-                (read.output, read.ftype.map(|f| f.name)),
-                (output.map(PathBuf::from), ftype),
-                "{words:?}"
-            );
+            assert_eq!((read.output, read.kind.name()), (output.map(PathBuf::from), kind), "{words:?}");
         }
     }
 
