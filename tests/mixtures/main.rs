@@ -98,8 +98,9 @@ fn the_published_sizes_of_llama_8b_follow_from_its_header() {
     let mut wrong = Vec::new();
     for (name, published) in PUBLISHED {
         // Those that need an importance matrix were made with one.
-        let options = Options { has_imatrix: false, ..Options::default() };
-        let assignments = assign(&facts, Ftype::parse(name).unwrap(), &options).unwrap();
+        let ftype = Ftype::parse(name).unwrap();
+        let options = Options { has_imatrix: ftype.needs_imatrix, ..Options::default() };
+        let assignments = assign(&facts, ftype, &options).unwrap();
         let bytes = facts.tensors.iter().zip(&assignments);
         let bytes: u64 = bytes.map(|(t, a)| a.dtype.row_bytes(t.shape.row()).unwrap() * t.shape.rows()).sum();
         let bits = bytes as f64 * 8.0 / elements as f64;
