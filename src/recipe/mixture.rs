@@ -14,15 +14,6 @@ use std::path::PathBuf;
 #[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mixture {
-    /// Choose the dtypes by their measured errors so that the file is at most this large: 5.5GiB, 5500MB, bytes, or a
-    /// type such as Q4_K_M for the size that it would give
-    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["target_bpw", "pure"])]
-    #[serde(skip_serializing_if = "is_default")]
-    pub target_size: Option<String>,
-    /// Choose the dtypes so that the weights take at most this many bits each, such as 4.5
-    #[arg(long, value_name = "BITS", value_parser = bits, conflicts_with = "pure")]
-    #[serde(skip_serializing_if = "is_default")]
-    pub target_bpw: Option<f64>,
     /// Allow quantized tensors to be quantized anew (adds error to error)
     #[arg(long)]
     #[serde(skip_serializing_if = "is_default")]
@@ -71,6 +62,15 @@ pub struct Mixture {
     #[arg(long, value_name = "PART", requires = "imatrix")]
     #[serde(skip_serializing_if = "is_default")]
     pub exclude_weights: Vec<String>,
+    /// Choose the dtypes by their measured errors so that the file is at most this large: 5.5GiB, 5500MB, bytes, or a
+    /// type such as Q4_K_M for the size that it would give
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["target_bpw", "pure"])]
+    #[serde(skip_serializing_if = "is_default")]
+    pub target_size: Option<String>,
+    /// Choose the dtypes so that the weights take at most this many bits each, such as 4.5
+    #[arg(long, value_name = "BITS", value_parser = bits, conflicts_with = "pure")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub target_bpw: Option<f64>,
 }
 
 impl Mixture {
