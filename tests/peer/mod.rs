@@ -9,7 +9,7 @@
 mod model;
 mod quantize;
 
-pub use model::{Model, Piece};
+pub use model::{Model, Piece, divergence};
 pub use quantize::{Override, QuantizeParams};
 
 use ggraft_formats::DType;
