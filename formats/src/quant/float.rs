@@ -13,7 +13,7 @@ pub(super) const F32: Traits = Traits {
     bytes: 4,
     decode: Some(decode_f32),
     encode: Some(encode_f32),
-    finite: |src| src.as_chunks::<4>().0.iter().all(|b| f32::from_le_bytes(*b).is_finite()),
+    finite: |src| all(src, |b| f32::from_le_bytes(b).is_finite()),
 };
 
 pub(super) const F16: Traits = Traits {
@@ -23,7 +23,7 @@ pub(super) const F16: Traits = Traits {
     bytes: 2,
     decode: Some(decode_f16),
     encode: Some(encode_f16),
-    finite: |src| src.as_chunks::<2>().0.iter().all(|b| u16::from_le_bytes(*b) & 0x7c00 != 0x7c00),
+    finite: |src| all(src, |b| u16::from_le_bytes(b) & 0x7c00 != 0x7c00),
     ..F32
 };
 
@@ -34,7 +34,7 @@ pub(super) const BF16: Traits = Traits {
     bytes: 2,
     decode: Some(decode_bf16),
     encode: Some(encode_bf16),
-    finite: |src| src.as_chunks::<2>().0.iter().all(|b| u16::from_le_bytes(*b) & 0x7f80 != 0x7f80),
+    finite: |src| all(src, |b| u16::from_le_bytes(b) & 0x7f80 != 0x7f80),
     ..F32
 };
 
@@ -45,7 +45,7 @@ pub(super) const F64: Traits = Traits {
     bytes: 8,
     decode: Some(decode_f64),
     encode: None,
-    finite: |src| src.as_chunks::<8>().0.iter().all(|b| f64::from_le_bytes(*b).is_finite()),
+    finite: |src| all(src, |b| f64::from_le_bytes(b).is_finite()),
     ..F32
 };
 
@@ -75,6 +75,14 @@ pub(super) const F8_E8M0: Traits = Traits {
     finite: |src| src.iter().all(|b| *b != 0xff),
     ..F8_E4M3
 };
+
+/// Whether all numbers are as they should be. Without a way out within a part, so that it can be done in vectors.
+fn all<const N: usize>(src: &[u8], good: impl Fn([u8; N]) -> bool) -> bool {
+    simd::vectorized(
+        #[inline(always)]
+        || src.as_chunks().0.chunks(1024).all(|part| part.iter().fold(true, |all, b| all & good(*b))),
+    )
+}
 
 fn decode_f32(src: &[u8], dst: &mut [f32]) {
     for (x, b) in dst.iter_mut().zip(src.as_chunks::<4>().0) {

@@ -3,6 +3,7 @@
 //! the bytes do not depend on the threads. Files grow beside the target and take its name only when they are
 //! whole, synced and read back by the strict reader.
 
+mod behind;
 mod partial;
 
 use crate::error::{Error, Kind, Result};
@@ -15,10 +16,14 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// Weights that a thread holds at a time, unless a single row is longer.
+/// Weights that a thread writes at a time, unless a single row is longer.
 pub const CHUNK: usize = 1 << 18;
+
+/// Weights that are computed at a time, unless a single row is longer: what lies between the steps of the line stays
+/// in the core's own cache.
+const BLOCK: usize = 1 << 13;
 
 /// Is told how a write goes on. Called from many threads.
 pub trait Watch: Sync {
@@ -105,7 +110,13 @@ pub fn write(layouts: &[Layout<'_>], watch: &dyn Watch) -> Result<()> {
     for layout in layouts {
         outputs.push(Growing::create(layout)?);
     }
-    write_rows(&outputs, watch)?;
+    let files: Vec<&File> = outputs.iter().flat_map(|o| &o.files).map(|f| &f.file).collect();
+    let written = AtomicU64::new(0);
+    let (rows, synced) = behind::during(&files, &written, || write_rows(&outputs, &written, watch));
+    rows?;
+    if let (Err(e), Some(first)) = (synced, layouts.first()) {
+        return Err(Error::io(&e, &first.target));
+    }
     outputs.iter().try_for_each(Growing::finish)?;
     outputs.into_iter().try_for_each(Growing::publish)
 }
@@ -183,13 +194,13 @@ struct Group {
     pieces: usize,
 }
 
-fn write_rows(outputs: &[Growing<'_>], watch: &dyn Watch) -> Result<()> {
+fn write_rows(outputs: &[Growing<'_>], written: &AtomicU64, watch: &dyn Watch) -> Result<()> {
     let (groups, pieces) = pieces(outputs)?;
     let done: Vec<AtomicUsize> = groups.iter().map(|_| AtomicUsize::new(0)).collect();
     let next = AtomicUsize::new(0);
     let failure = FirstFailure::default();
     rayon::broadcast(|_| {
-        let mut buffer = Vec::new();
+        let mut buffers = Vec::new();
         while !failure.happened() {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(piece) = pieces.get(i) else { break };
@@ -198,18 +209,16 @@ fn write_rows(outputs: &[Growing<'_>], watch: &dyn Watch) -> Result<()> {
                 break;
             }
             let members = &groups[piece.group].members;
-            let write = |(output, index): &(usize, usize)| {
-                write_piece(&outputs[*output], *index, &piece.rows, &mut buffer)
-            };
-            let written = members.iter().map(write).collect::<Result<Vec<u64>>>();
+            let result = write_piece(outputs, members, &piece.rows, &mut buffers);
             for (output, index) in members {
                 outputs[*output].layout.tensors[*index].tensor.release(piece.rows.clone());
             }
-            match written {
+            match result {
                 Ok(bytes) => {
-                    let written = done[piece.group].fetch_add(1, Ordering::Relaxed) + 1;
-                    let last = written == groups[piece.group].pieces;
+                    let pieces = done[piece.group].fetch_add(1, Ordering::Relaxed) + 1;
+                    let last = pieces == groups[piece.group].pieces;
                     for ((output, index), bytes) in members.iter().zip(bytes) {
+                        written.fetch_add(bytes, Ordering::Relaxed);
                         watch.advance(*output, *index, bytes, last);
                     }
                 }
@@ -280,23 +289,41 @@ fn pieces(outputs: &[Growing<'_>]) -> Result<(Vec<Group>, Vec<Piece>)> {
     Ok((groups, pieces))
 }
 
-/// Writes some rows of one output's tensor; the bytes written.
-fn write_piece(g: &Growing<'_>, index: usize, rows: &Range<usize>, buffer: &mut Vec<u8>) -> Result<u64> {
-    let placed = &g.layout.tensors[index];
-    let (t, target) = (placed.tensor, &g.layout.target);
-    let at = placed.offset + rows.start as u64 * t.row_bytes() as u64;
-    let bytes = rows.len() * t.row_bytes();
-    let source = t.rows();
-    let data = match source.borrow(rows.clone()) {
-        Some(data) => data,
-        None => {
-            buffer.resize(bytes, 0);
-            source.read(rows.clone(), buffer).map_err(|e| e.tensor(&t.name).file(target))?;
-            buffer
-        }
+/// Writes some rows of a tensor in every output that holds it; the bytes written to each.
+fn write_piece(
+    outputs: &[Growing<'_>],
+    members: &[(usize, usize)],
+    rows: &Range<usize>,
+    buffers: &mut Vec<Vec<u8>>,
+) -> Result<Vec<u64>> {
+    buffers.resize_with(buffers.len().max(members.len()), Vec::new);
+    let member = |(output, index): &(usize, usize)| {
+        let growing = &outputs[*output];
+        (growing, &growing.layout.tensors[*index])
     };
-    write_all_at(&g.files[placed.file].file, data, at).map_err(|e| Error::io(&e, target))?;
-    Ok(bytes as u64)
+    for ((_, placed), buffer) in members.iter().map(member).zip(buffers.iter_mut()) {
+        buffer.resize(rows.len() * placed.tensor.row_bytes(), 0);
+    }
+    let step =
+        members.first().map_or(Ok(1), |m| Ok((BLOCK / member(m).1.tensor.row_elements()?.max(1)).max(1)))?;
+    let mut done = 0;
+    while done < rows.len() {
+        let next = (done + step).min(rows.len());
+        for ((growing, Placed { tensor, .. }), buffer) in members.iter().map(member).zip(buffers.iter_mut()) {
+            let out = &mut buffer[done * tensor.row_bytes()..next * tensor.row_bytes()];
+            let read = tensor.read(rows.start + done..rows.start + next, out);
+            read.map_err(|e| e.tensor(&tensor.name).file(&growing.layout.target))?;
+        }
+        done = next;
+    }
+    let mut written = Vec::with_capacity(members.len());
+    for ((growing, placed), buffer) in members.iter().map(member).zip(buffers.iter()) {
+        let at = placed.offset + rows.start as u64 * placed.tensor.row_bytes() as u64;
+        let io = |e| Error::io(&e, &growing.layout.target);
+        write_all_at(&growing.files[placed.file].file, buffer, at).map_err(io)?;
+        written.push(buffer.len() as u64);
+    }
+    Ok(written)
 }
 
 #[cfg(unix)]
