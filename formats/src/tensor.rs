@@ -37,7 +37,7 @@ impl Shape {
     pub const MAX_DIMS: usize = 4;
 
     /// `ne` with the row length first; a scalar is one row of one element. `None` if there are more than four
-    /// dimensions or the number of elements exceeds `i64::MAX`.
+    /// dimensions, or the number of elements exceeds `i64::MAX` or that of rows `u64::MAX`.
     pub fn new(ne: &[u64]) -> Option<Shape> {
         if ne.len() > Self::MAX_DIMS {
             return None;
@@ -48,6 +48,8 @@ impl Shape {
         for n in all {
             product = product.checked_mul(n).filter(|p| i64::try_from(*p).is_ok())?;
         }
+        // Rows without elements are counted too.
+        all[1..].iter().try_fold(1u64, |rows, n| rows.checked_mul(*n))?;
         Some(Shape { ne: all, dims: ne.len().max(1) })
     }
 

@@ -39,7 +39,7 @@ impl Manifest {
     /// # Errors
     /// A line is malformed or contradicts another, or none is about the file.
     pub fn read(path: &Path, file: &Path) -> Result<Manifest> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(&e, path))?;
+        let text = ggraft_formats::text(path)?;
         let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
         Manifest::parse(&text, path, &Printable(&name).to_string())
     }
