@@ -171,7 +171,7 @@ fn tensors_bad_shape() {
 
 #[test]
 fn tensors_zero_dim() {
-    assert_eq!(data(&file(3, &[], &[tensor("a", &[4, 0], F32, 0)], 0)), [vec![]]);
+    assert_eq!(data(&file(3, &[], &[tensor("a", &[4, 0], F32, 0)], 0)), [Vec::<u8>::new()]);
 }
 
 #[test]

@@ -232,6 +232,12 @@ impl Tensor {
         self
     }
 
+    /// The same rows in a shape without trailing dimensions of one, as ggml writes it.
+    pub fn trimmed(mut self) -> Tensor {
+        self.shape.dims = self.shape.significant().len();
+        self
+    }
+
     /// The same tensor, whose rows are refused when they hold a NaN or an infinity.
     pub fn checked(self) -> Tensor {
         let rows = Arc::new(Checked { source: self.clone() });
@@ -270,13 +276,14 @@ impl Tensor {
 
 /// Bytes of a whole tensor, or why there can be none.
 fn size(name: &str, shape: &Shape, dtype: DType) -> Result<u64> {
-    let row = dtype.row_bytes(shape.row()).ok_or_else(|| {
-        Error::invalid(format!("a row does not fill whole blocks of {dtype}"))
+    if !shape.row().is_multiple_of(dtype.block() as u64) {
+        return Err(Error::invalid(format!("a row does not fill whole blocks of {dtype}"))
             .tensor(name)
             .expected(format!("a multiple of {}", dtype.block()))
-            .found(shape.row())
-    })?;
-    row.checked_mul(shape.rows()).ok_or_else(|| too_large(name, shape))
+            .found(shape.row()));
+    }
+    let bytes = dtype.row_bytes(shape.row()).and_then(|row| row.checked_mul(shape.rows()));
+    bytes.ok_or_else(|| too_large(name, shape))
 }
 
 fn too_large(name: &str, shape: &Shape) -> Error {

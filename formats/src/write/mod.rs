@@ -23,7 +23,7 @@ pub const CHUNK: usize = 1 << 18;
 
 /// Weights that are computed at a time, unless a single row is longer: what lies between the steps of the line stays
 /// in the core's own cache.
-const BLOCK: usize = 1 << 13;
+pub const BLOCK: usize = 1 << 13;
 
 /// Is told how a write goes on. Called from many threads.
 pub trait Watch: Sync {
@@ -38,7 +38,8 @@ pub trait Watch: Sync {
 
 /// A container as it is going to be: everything but the weights, and the place of every weight.
 pub struct Layout<'a> {
-    /// The final name, written over if it is there: of the only file, or of the directory that holds the files.
+    /// The final name, written over if it is there: of the only file, or of the directory that holds the files. Several
+    /// files without a directory stand beside each other where this would.
     pub(crate) target: PathBuf,
     pub(crate) is_directory: bool,
     pub(crate) files: Vec<Planned>,
@@ -47,7 +48,7 @@ pub struct Layout<'a> {
 
 /// One file of a container.
 pub(crate) struct Planned {
-    /// Its name in the directory; empty for the only file of a container.
+    /// Its name, in the directory or beside the target; empty for the only file of a container.
     pub name: String,
     /// What it starts with: a header, or all of a file without tensors.
     pub head: Vec<u8>,
@@ -95,12 +96,33 @@ impl Layout<'_> {
 
     /// The files as they will be called, in order.
     pub fn paths(&self) -> Vec<PathBuf> {
-        let path = |f: &Planned| match self.is_directory {
-            true => self.target.join(&f.name),
-            false => self.target.clone(),
-        };
-        self.files.iter().map(path).collect()
+        self.files.iter().map(|f| self.path(f)).collect()
     }
+
+    fn path(&self, file: &Planned) -> PathBuf {
+        match (self.is_directory, file.name.is_empty()) {
+            (true, _) => self.target.join(&file.name),
+            (false, true) => self.target.clone(),
+            (false, false) => self.target.with_file_name(&file.name),
+        }
+    }
+
+    /// The files in order: what each is called, how many tensors it holds, and its bytes.
+    pub fn parts(&self) -> Vec<Part> {
+        let mut tensors = vec![0; self.files.len()];
+        self.tensors.iter().for_each(|t| tensors[t.file] += 1);
+        let part =
+            |(file, tensors): (&Planned, usize)| Part { path: self.path(file), tensors, bytes: file.total };
+        self.files.iter().zip(tensors).map(part).collect()
+    }
+}
+
+/// One file of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub path: PathBuf,
+    pub tensors: usize,
+    pub bytes: u64,
 }
 
 /// Writes all `layouts` at once, tensor by tensor, so that rows which they share are read once. Nothing takes its
@@ -136,7 +158,7 @@ impl<'a> Growing<'a> {
         for planned in &layout.files {
             let path = match &directory {
                 Some(directory) => directory.path().join(&planned.name),
-                None => partial::beside(&layout.target),
+                None => partial::beside(&layout.path(planned)),
             };
             let file = Partial::create(path, planned.total)?;
             write_all_at(&file.file, &planned.head, 0).map_err(|e| Error::io(&e, &file.path))?;
@@ -162,7 +184,7 @@ impl<'a> Growing<'a> {
                 self.files.into_iter().for_each(Partial::close);
                 directory.publish(&self.layout.target)
             }
-            None => self.files.into_iter().try_for_each(|f| f.publish(&self.layout.target)),
+            None => partial::publish(self.files.into_iter().zip(self.layout.paths()).collect()),
         }
     }
 }
@@ -267,7 +289,7 @@ fn pieces(outputs: &[Growing<'_>]) -> Result<(Vec<Group>, Vec<Piece>)> {
         for (index, placed) in growing.layout.tensors.iter().enumerate() {
             let t = placed.tensor;
             if let Some((group, first)) = known.get(t.name.as_str()) {
-                if first.shape() != t.shape() {
+                if first.shape().significant() != t.shape().significant() {
                     return Err(Error::invalid("the outputs hold this tensor in different shapes")
                         .tensor(&t.name)
                         .expected(first.shape())
