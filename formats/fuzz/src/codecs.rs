@@ -28,7 +28,8 @@ pub fn encode(data: &[u8]) {
     }
     // The importance of a column is the magnitude of the row after the two that are encoded, when it is sound.
     let sound = |x: &f32| if x.is_finite() { x.abs() } else { 1.0 };
-    let weights: Option<Vec<f32>> = (weighed % 2 == 1).then(|| floats[row..2 * row].iter().map(sound).collect());
+    let weights: Option<Vec<f32>> =
+        (weighed % 2 == 1).then(|| floats[row..2 * row].iter().map(sound).collect());
     let out = encoded(dtype, encode, &floats[..2 * row], row, weights.as_deref());
     if let Some(decode) = dtype.traits().decode {
         decoded(dtype, decode, &out);

@@ -86,20 +86,27 @@ fn model(bytes: &mut Bytes) -> Model {
         metadata.set("tokenizer.ggml.model", "llama");
         let text = |b: u8| String::from_utf8_lossy(&[b'a' + b % 5]).into_owned();
         metadata.set("tokenizer.ggml.tokens", (0..tokens).map(|_| text(bytes.next())).collect::<Vec<_>>());
-        metadata.set("tokenizer.ggml.token_type", (0..tokens).map(|_| i32::from(bytes.next() % 8)).collect::<Vec<_>>());
+        metadata.set(
+            "tokenizer.ggml.token_type",
+            (0..tokens).map(|_| i32::from(bytes.next() % 8)).collect::<Vec<_>>(),
+        );
     }
     let mut tensors = Vec::new();
-    for (name, rows) in [("token_embd.weight", tokens), ("blk.0.attn_q.weight", 2), ("output_norm.weight", 1)] {
+    for (name, rows) in [("token_embd.weight", tokens), ("blk.0.attn_q.weight", 2), ("output_norm.weight", 1)]
+    {
         // Now and then one is missing, or of another shape.
         let rows = match bytes.below(16) {
             15 => continue,
             14 => rows + 1,
             _ => rows,
         };
-        let values: Vec<f32> = (0..32 * rows).map(|i| if i < 4 { bytes.float() } else { i as f32 / 64.0 }).collect();
+        let values: Vec<f32> =
+            (0..32 * rows).map(|i| if i < 4 { bytes.float() } else { i as f32 / 64.0 }).collect();
         let shape = Shape::new(&[32, rows as u64]).expect("a small shape");
         let tensor = Tensor::in_memory(name, shape, &values).expect("a tensor");
-        tensors.push(tensor.encode(DTYPES[bytes.below(DTYPES.len())], None).expect("an encoded tensor").checked());
+        tensors.push(
+            tensor.encode(DTYPES[bytes.below(DTYPES.len())], None).expect("an encoded tensor").checked(),
+        );
     }
     Model { metadata, tensors, containers: Vec::new() }
 }
