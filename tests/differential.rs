@@ -232,7 +232,7 @@ impl Tally {
 
 fn all() -> impl Iterator<Item = Vec<u8>> {
     let changes =
-        sound().into_iter().enumerate().flat_map(|(i, whole)| changed(&whole, 400 * (i as u64 + 1)));
+        sound().into_iter().enumerate().flat_map(|(i, whole)| changed(&whole, 200 * (i as u64 + 1)));
     sound().into_iter().chain(broken()).chain(changes)
 }
 
