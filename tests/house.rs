@@ -22,7 +22,8 @@ fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
 fn unsafe_lines(text: &str) -> Vec<(String, bool)> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let code = |line: &str| line.split("//").next().unwrap_or("").to_string();
-    let holds = |line: &str| code(line).split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe");
+    let holds =
+        |line: &str| code(line).split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe");
     let explained = |i: usize| lines[i.saturating_sub(4)..i].iter().any(|l| l.starts_with("// SAFETY:"));
     (0..lines.len()).filter(|i| holds(lines[*i])).map(|i| (lines[i].to_string(), explained(i))).collect()
 }
