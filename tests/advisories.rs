@@ -635,6 +635,28 @@ fn cve_2024_34359_a_template_is_data() {
     }
 }
 
+/// A template of a hundred bytes that doubles a text forty times.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_template_that_grows_without_end_ends_the_program_before_the_memory_does() {
+    let changed = Changed::new();
+    let template = "{% set ns = namespace(s='aaaaaaaaaaaaaaaa') %}{% for i in range(40) %}\
+                    {% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ messages }}";
+    changed.json("tokenizer_config.json", |json| json["chat_template"] = json!(template));
+    let words =
+        ["merge", "--base", "BASE", "--chat", "CHAT", "--onto", "cp", "--type", "F16", "-o", "out.gguf"];
+    let path = |name: &str| trio(name).display().to_string();
+    let words = words.map(|w| w.replace("BASE", &path("base")).replace("CHAT", &path("chat")));
+    let ran = ggraft_in(changed.dir.path(), words);
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert!(
+        ran.err.contains("the chat template takes more memory or time than any template should"),
+        "{}",
+        ran.err
+    );
+    assert!(!changed.dir.path().join("out.gguf").exists());
+}
+
 #[test]
 fn cve_2026_1260_sentencepiece_models_are_not_believed() {
     let changed = Changed::new();
