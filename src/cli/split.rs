@@ -77,5 +77,5 @@ pub(super) fn model(path: &Path) -> Result<Model> {
 pub(super) fn carry_out(model: Model, split: Option<Split>, output: PathBuf, run: &Run) -> Result<()> {
     let inputs = model.containers.clone();
     let plan = Plan::rearranged(model, split)?;
-    options::carry_out(&[(plan, output)], &options::paths(&inputs), run, || Ok(()))
+    options::carry_out(&[(plan, output)], &options::paths(&inputs), "", run, || Ok(()))
 }
