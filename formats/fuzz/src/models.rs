@@ -4,7 +4,7 @@ use super::containers::printable;
 use super::scratch;
 use ggraft::ftype::Ftype;
 use ggraft::merge::{self, Graft, METHODS, Vector};
-use ggraft::pipeline;
+use ggraft::pipeline::{self, Resume, Work};
 use ggraft::target::Target;
 use ggraft_formats::{DType, Metadata, Model, Shape, Tensor, Watch};
 
@@ -26,7 +26,8 @@ pub fn quantize(data: &[u8]) {
         let written = planned.and_then(|plan| {
             let output = dir.join("y.gguf");
             let total = plan.total;
-            pipeline::write(&[(plan, output.clone())], &[], true, &Unwatched)?;
+            let work = Work { inputs: &[], options: "", resume: Resume::Never, force: true };
+            pipeline::write(&[(plan, output.clone())], &work, &Unwatched)?;
             assert_eq!(std::fs::metadata(&output).expect("the output").len(), total);
             Ok(())
         });
