@@ -6,6 +6,7 @@
 mod behind;
 mod growing;
 mod journal;
+mod limit;
 mod partial;
 mod rows;
 
@@ -151,6 +152,7 @@ pub fn write(layouts: &[Layout<'_>], watch: &dyn Watch) -> Result<()> {
 /// name before all are whole. What is written when a run is stopped stays, for the same job to go on with. Runs on
 /// the current rayon pool.
 pub fn carry_out(layouts: &[Layout<'_>], job: &Job, watch: &dyn Watch) -> Result<()> {
+    limit::allow(layouts.iter().map(|l| l.files.len()).sum())?;
     let mut outputs = Vec::with_capacity(layouts.len());
     for layout in layouts {
         outputs.push(Growing::create(layout, job)?);

@@ -223,3 +223,36 @@ pub fn read_all_at(file: &File, mut data: &mut [u8], mut at: u64) -> std::io::Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files `b` and `c` with the first, `a`, that are about to get their names.
+    fn grown(dir: &Path) -> Vec<(Partial, PathBuf)> {
+        let grow = |name: &str| {
+            let target = dir.join(name);
+            (Partial::create(beside(&target), 3, false).unwrap(), target)
+        };
+        ["a", "b", "c"].map(grow).into()
+    }
+
+    #[test]
+    fn files_that_belong_together_appear_together() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "older").unwrap();
+        publish(grown(dir.path())).unwrap();
+        assert_eq!(names(dir.path()).unwrap(), ["a", "b", "c"]);
+        assert_eq!(std::fs::metadata(dir.path().join("a")).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_file_that_cannot_get_its_name_takes_all_away() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("c/full")).unwrap();
+        std::fs::write(dir.path().join("a"), "older").unwrap();
+        publish(grown(dir.path())).unwrap_err();
+        // Of a mixture of old and new nothing is left that a reader would open.
+        assert_eq!(names(dir.path()).unwrap(), ["c"]);
+    }
+}
