@@ -37,7 +37,12 @@ impl Block<32> for BlockMXFP4 {
     }
 
     fn encode(x: &[f32; 32]) -> Self {
-        let e = exponent(extreme(x).abs());
+        let max = extreme(x).abs();
+        // What is infinite stays so, and is refused by who looks at the blocks.
+        if max.is_infinite() {
+            return BlockMXFP4 { e: u8::MAX, qs: [0x77; 16] };
+        }
+        let e = exponent(max);
         let d = power(e);
         let mut qs = [0; 16];
         pack_nibbles::<16>(&x.map(|x| nearest(d, x)), &mut qs);
