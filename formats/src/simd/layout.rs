@@ -44,6 +44,11 @@ pub fn magnitudes<const N: usize>(x: &Columns<N>) -> Columns<N> {
     x.map(|x| x.map(f32::abs))
 }
 
+/// An element weighs its square.
+pub fn squares<const N: usize>(x: &Columns<N>) -> Columns<N> {
+    x.map(|x| x.map(|x| x * x))
+}
+
 /// An element weighs its magnitude and the root of the mean square of its sub-block.
 pub fn rooted<const N: usize>(level: Level, x: &Columns<N>) -> Columns<N> {
     let mut weights = [[0.0; LANES]; N];
