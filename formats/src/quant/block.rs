@@ -12,6 +12,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub(super) trait Block<const N: usize>:
     Sized + FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned
 {
+    /// Whether importance weights are damped by the mean square of the whole row.
+    const BY_ROW: bool = false;
+
     fn decode(&self, out: &mut [f32; N]);
 
     /// Without importance weights (`quantize_row_*_ref`).
@@ -40,7 +43,7 @@ pub(super) trait Block<const N: usize>:
 pub(super) struct Importance<'a, const N: usize> {
     /// One weight an element, none negative.
     pub weights: &'a [f32; N],
-    /// The mean of the squares of the elements of the whole row.
+    /// The mean of the squares of the elements of the whole row; 0 unless the format is `BY_ROW`.
     pub row_mean_square: f32,
 }
 
@@ -56,6 +59,7 @@ impl<const N: usize> Importance<'_, N> {
 pub(super) struct Row<'a, const N: usize> {
     /// One array a block.
     pub weights: &'a [[f32; N]],
+    /// 0 unless the format is `BY_ROW`.
     pub mean_square: f32,
 }
 
@@ -109,8 +113,11 @@ fn encode<B: Block<N>, const N: usize>(src: &[f32], row: usize, weights: Option<
         };
     };
     let per_row = (row / N).max(1);
-    for (x, blocks) in src.chunks_exact(row.max(1)).zip(blocks.chunks_exact_mut(per_row)) {
-        let row = Row { weights: weights.as_chunks().0, mean_square: sum_of_squares(x) / row as f32 };
+    let sums = if B::BY_ROW { simd::sums_of_squares(src, row) } else { Vec::new() };
+    let sums = sums.into_iter().chain(std::iter::repeat(0.0));
+    let rows = src.chunks_exact(row.max(1)).zip(blocks.chunks_exact_mut(per_row));
+    for ((x, blocks), sum) in rows.zip(sums) {
+        let row = Row { weights: weights.as_chunks().0, mean_square: sum / row as f32 };
         match level {
             Some(level) => B::encode_row(level, x.as_chunks().0, &row, blocks),
             None => encode_each_weighted(x.as_chunks().0, &row, blocks),
