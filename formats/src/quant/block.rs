@@ -167,11 +167,12 @@ pub(super) fn encode_sixteens<B: Block<32>, C: Default>(
     for (x, blocks) in sixteens.iter().chain([&rest]).zip(blocks.chunks_mut(LANES)) {
         kernel(x, &mut found);
         let parts = found.scale.iter().zip(&found.min).zip(&found.codes);
-        for (i, ((block, x), ((scale, min), codes))) in blocks.iter_mut().zip(x).zip(parts).enumerate() {
+        for (block, ((scale, min), codes)) in blocks.iter_mut().zip(parts) {
             *block = make(*scale, *min, codes);
-            if found.exact >> i & 1 == 0 {
-                *block = B::encode(x);
-            }
+        }
+        if found.exact != u16::MAX {
+            let inexact = blocks.iter_mut().zip(x).enumerate().filter(|(i, _)| found.exact >> i & 1 == 0);
+            inexact.for_each(|(_, (block, x))| *block = B::encode(x));
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::float::f16_bits;
 use super::{LANES, Level};
-use fearless_simd::{Simd, dispatch, f32x16, i32x16, mask32x16, prelude::*};
+use fearless_simd::{Simd, dispatch, f32x4, f32x16, i32x16, mask32x16, prelude::*};
 
 /// Sixteen blocks.
 #[derive(Default)]
@@ -121,27 +121,40 @@ fn extremes<S: Simd, const WHAT: u8>(simd: S, x: &[[f32; 32]; LANES], from: f32)
     let mut found = [from; LANES];
     for (x, found) in x.iter().zip(&mut found) {
         let [low, high] = halves(simd, x);
-        *found = extreme::<_, WHAT>(high, extreme::<_, WHAT>(low, from));
+        *found = extreme::<_, _, WHAT>(high, extreme::<_, _, WHAT>(low, from));
     }
-    let eight = fold::<_, WHAT, 16, 8>(found);
-    let four = fold::<_, WHAT, 8, 4>(eight);
-    let [a, b] = fold::<_, WHAT, 4, 2>(four);
-    extreme::<_, WHAT>(a.zip_low(b), a.zip_high(b))
+    // Where a register holds fewer lanes, its halves come apart for nothing.
+    if <S::f32s as SimdBase<S>>::LEN == LANES {
+        let [a, b] = fold::<_, _, WHAT, 4, 2>(fold::<_, _, WHAT, 8, 4>(fold::<_, _, WHAT, 16, 8>(found)));
+        return extreme::<_, _, WHAT>(a.zip_low(b), a.zip_high(b));
+    }
+    let mut quarters = [quarter::<_, WHAT>(from); LANES];
+    for (quartered, found) in quarters.iter_mut().zip(found) {
+        *quartered = quarter::<_, WHAT>(found);
+    }
+    let [a, b, c, d] = fold::<_, _, WHAT, 8, 4>(fold::<_, _, WHAT, 16, 8>(quarters));
+    a.combine(b).combine(c.combine(d))
 }
-
 /// Half as many vectors, each with twice as many blocks, the first of the two in the even lanes.
 #[inline(always)]
-fn fold<S: Simd, const WHAT: u8, const N: usize, const M: usize>(x: [f32x16<S>; N]) -> [f32x16<S>; M] {
+fn fold<S: Simd, V: SimdFloat<S>, const WHAT: u8, const N: usize, const M: usize>(x: [V; N]) -> [V; M] {
     let mut folded = [x[0]; M];
     for i in 0..M {
         let (a, b) = (x[i], x[i + M]);
-        folded[i] = extreme::<_, WHAT>(a.zip_low(b), a.zip_high(b));
+        folded[i] = extreme::<_, _, WHAT>(a.zip_low(b), a.zip_high(b));
     }
     folded
 }
 
 #[inline(always)]
-fn extreme<S: Simd, const WHAT: u8>(a: f32x16<S>, b: f32x16<S>) -> f32x16<S> {
+fn quarter<S: Simd, const WHAT: u8>(x: f32x16<S>) -> f32x4<S> {
+    let (a, b) = x.split();
+    let (a, b) = extreme::<_, _, WHAT>(a, b).split();
+    extreme::<_, _, WHAT>(a, b)
+}
+
+#[inline(always)]
+fn extreme<S: Simd, V: SimdFloat<S>, const WHAT: u8>(a: V, b: V) -> V {
     match WHAT {
         MIN => a.min(b),
         MAX => a.max(b),
@@ -178,7 +191,8 @@ fn round<S: Simd>(x: f32x16<S>) -> [i8; LANES] {
 fn nibbles<S: Simd, const FIFTH: bool>(low: f32x16<S>, high: f32x16<S>, most: i32) -> Nibbles {
     let (low, high): (i32x16<S>, i32x16<S>) = (low.to_int(), high.to_int());
     let (low, high) = (low.min(most), high.min(most));
-    let bytes = (low & 15) | (high << 4);
+    // Of what is exact none is negative.
+    let bytes = if FIFTH { (low & 15) | (high << 4) } else { low | (high << 4) };
     let fifth = match FIFTH {
         true => low.simd_ge(16).to_bitmask() | high.simd_ge(16).to_bitmask() << LANES,
         false => 0,
