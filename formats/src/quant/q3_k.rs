@@ -100,11 +100,11 @@ impl Block<256> for BlockQ3K {
 
     fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
         let kernel = |_, x: &[_]| {
-            let columns = std::array::from_fn::<_, 4, _>(|i| {
+            let columns = std::array::from_fn::<_, 8, _>(|i| {
                 simd::by_sub_block::<16>(level, x.get(i).map_or(&[][..], |x: &[f32; 256]| x))
             });
             let scales = simd::q3(level, 4, &columns);
-            std::array::from_fn::<_, 4, _>(|i| Some(Self::encode_one(level, x.get(i)?, scales[i])))
+            std::array::from_fn::<_, 8, _>(|i| Some(Self::encode_one(level, x.get(i)?, scales[i])))
         };
         encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
     }
