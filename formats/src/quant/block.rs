@@ -225,7 +225,7 @@ pub(super) fn half(x: f32) -> U16 {
 
 /// A scale from f16 bits.
 pub(super) fn single(bits: U16) -> f32 {
-    half::f16::from_bits(bits.get()).to_f32()
+    super::float::f32_of_f16(bits.get())
 }
 
 /// Whether f16 bits are neither infinite nor NaN.
