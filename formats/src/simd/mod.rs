@@ -68,7 +68,7 @@ pub fn levels() -> Vec<Option<Level>> {
         best.as_avx2().map(Level::Avx2),
     ];
     #[cfg(not(target_arch = "x86_64"))]
-    let lower = [];
+    let lower: [Option<Level>; 0] = [];
     let lower = lower.into_iter().flatten().filter(|level| format!("{level:?}") != format!("{best:?}"));
     [None].into_iter().chain(lower.map(Some)).chain([Some(best)]).collect()
 }
