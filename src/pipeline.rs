@@ -102,8 +102,16 @@ pub fn write(plans: &[(Plan, PathBuf)], inputs: &[&Path], force: bool, watch: &d
     write::write(&layouts, watch)
 }
 
-/// Refuses an output that is an input, is a directory but should be a file, or exists without `force`.
+/// Refuses an output that is an input, is a directory but should be a file, or exists without `force`; so each part of
+/// a split one.
 pub fn check_output(plan: &Plan, path: &Path, inputs: &[&Path], force: bool) -> Result<()> {
+    match plan.is_directory() {
+        true => check_path(plan, path, inputs, force),
+        false => plan.layout(path)?.paths().iter().try_for_each(|file| check_path(plan, file, inputs, force)),
+    }
+}
+
+fn check_path(plan: &Plan, path: &Path, inputs: &[&Path], force: bool) -> Result<()> {
     let refused = |what: &str| Error::new(Kind::Failure, what).file(path);
     let Ok(out) = path.canonicalize() else { return Ok(()) };
     // A directory is replaced with all that it holds.

@@ -2,12 +2,14 @@
 //! place, the bytes, the notes. Serves the pipeline, which makes and carries out plans, and `report`, which shows them.
 
 use crate::checkpoint::{self, Card, Source};
+use crate::division::Division;
 use crate::ftype::{self, Ftype, Prune, TensorType};
 use crate::merge::{Fate, Loss, Meter, Origin, Summary, Verdict, metered};
 use crate::target::{Target, Type};
+use ggraft_formats::gguf::{self, Split};
 use ggraft_formats::safetensors::{self, Directory, Named};
-use ggraft_formats::write::{CHUNK, Layout};
-use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor, gguf};
+use ggraft_formats::write::{BLOCK, CHUNK, Layout};
+use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +22,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Every file that is read when `path` is what was opened.
+    pub fn files(&self, path: &Path) -> Vec<PathBuf> {
+        [path.to_path_buf()].into_iter().chain(self.model.containers.iter().cloned()).collect()
+    }
+
     /// The model without the layers that are left out.
     pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
         Ok(Loaded { model: prune.apply(self.model)?, ..self })
@@ -73,7 +80,7 @@ pub struct Plan {
 
 /// The output: final names, order, dtypes and metadata; its rows are still where they were.
 enum Content {
-    Gguf(Model),
+    Gguf { model: Model, split: Option<Split> },
     Directory { metadata: Metadata, directory: Directory },
 }
 
@@ -90,6 +97,7 @@ impl Plan {
     ) -> Result<Plan> {
         let mut plan = match target.kind {
             Type::Gguf(ftype) => quantized(input, onto, fates, ftype, target)?,
+            Type::Copy => copied(input, fates.is_some(), target)?,
             Type::Safetensors(dtype) => {
                 let card = card(&input.model);
                 released(input, onto, fates, dtype, target, card)?
@@ -100,12 +108,43 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The output as files at `path`.
+    /// The same model in other files: metadata, tensors and their order stay.
+    pub fn rearranged(mut model: Model, split: Option<Split>) -> Result<Plan> {
+        gguf::unsplit(&mut model.metadata);
+        let tensors = std::mem::take(&mut model.tensors).into_iter();
+        let parts = tensors.map(as_it_is).collect::<Result<Vec<_>>>()?;
+        let mut plan = Plan::gguf(Type::Copy, model, parts, split, Vec::new());
+        plan.total = plan.layout(Path::new(""))?.total();
+        Ok(plan)
+    }
+
+    /// A GGUF of these tensors.
+    fn gguf(
+        kind: Type,
+        model: Model,
+        parts: Vec<(Tensor, Step)>,
+        split: Option<Split>,
+        notes: Vec<String>,
+    ) -> Plan {
+        let (tensors, steps) = parts.into_iter().unzip();
+        let content = Content::Gguf { model: Model { tensors, ..model }, split };
+        let (dropped, origins) = (Vec::new(), Vec::new());
+        Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary: None, content }
+    }
+
+    /// The output as files at `path`; the names of several are made of it.
     pub fn layout(&self, path: &Path) -> Result<Layout<'_>> {
         match &self.content {
-            Content::Gguf(model) => gguf::plan(model, path),
+            Content::Gguf { model, split: None } => gguf::plan(model, path),
+            Content::Gguf { model, split: Some(split) } => gguf::plan_split(model, path, split),
             Content::Directory { directory, .. } => safetensors::plan(directory, path),
         }
+    }
+
+    /// What is opened to read the output: the first of its files, or the directory.
+    pub fn first(&self, path: &Path) -> Result<PathBuf> {
+        let first = (!self.is_directory()).then(|| self.layout(path)).transpose()?;
+        Ok(first.and_then(|layout| layout.paths().into_iter().next()).unwrap_or_else(|| path.to_path_buf()))
     }
 
     /// Whether the output is a directory.
@@ -116,7 +155,7 @@ impl Plan {
     /// The metadata of the output, in GGUF's words.
     pub fn metadata(&self) -> &Metadata {
         match &self.content {
-            Content::Gguf(model) => &model.metadata,
+            Content::Gguf { model, .. } => &model.metadata,
             Content::Directory { metadata, .. } => metadata,
         }
     }
@@ -139,14 +178,17 @@ impl Plan {
         bytes as f64 * 8.0 / (self.elements().max(1)) as f64
     }
 
-    /// The memory that the work takes beside the mapped inputs, in bytes, at most: each thread holds a chunk of
-    /// every source decoded to f64, the same in f32, and its encoding.
+    /// The memory that the work takes beside the mapped inputs, in bytes, at most: each thread holds a chunk of the
+    /// output, and of every source a block decoded to f64, the same in f32, and its encoding.
     pub fn memory(&self, threads: usize) -> u64 {
-        let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0).max(CHUNK as u64);
+        let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0);
         let merges = self.steps.iter().any(|s| s.verdict.is_some_and(|v| v.fate == Fate::Merged));
         let metered = self.steps.iter().any(|s| s.meter.is_some());
-        let per_weight = if merges { 3 * 8 + 4 * 4 } else { 3 * 4 } + if metered { 3 * 4 } else { 0 };
-        longest * per_weight * threads as u64
+        let per_weight = if merges { 4 * 8 + 4 * 4 } else { 3 * 4 } + if metered { 5 * 4 } else { 0 };
+        let per_chunk =
+            |s: &Step| s.bytes / s.shape.rows().max(1) * (CHUNK as u64 / s.shape.row().max(1)).max(1);
+        let chunk = self.steps.iter().map(per_chunk).max().unwrap_or(0);
+        (longest.max(BLOCK as u64) * per_weight + chunk) * threads as u64
     }
 
     /// The name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`, without the ending
@@ -173,7 +215,8 @@ fn quantized(
     target: &Target,
 ) -> Result<Plan> {
     let mut model = input.model;
-    if input.source.is_some() {
+    let is_gguf = input.source.is_none();
+    if !is_gguf {
         // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
         model.tensors =
             model.tensors.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<_>>()?;
@@ -190,30 +233,53 @@ fn quantized(
     let unused = TensorType::unused(&target.options.tensor_types, names);
     let notes = [input.notes, target.prune.note().into_iter().collect(), unused, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
-    for (i, ((tensor, given), importance)) in
-        model.tensors.into_iter().zip(assignments).zip(weights).enumerate()
-    {
+    let tensors = std::mem::take(&mut model.tensors).into_iter().map(Tensor::trimmed);
+    for (i, ((tensor, given), importance)) in tensors.zip(assignments).zip(weights).enumerate() {
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
         let stored = Stored::new(tensor, onto.tensors.get(i), fate(&fates, i), given.dtype, importance)?;
         parts.push(stored.step(None, given.fallback));
     }
-    parts.sort_by(|(a, _), (b, _)| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
-    let (tensors, steps) = parts.into_iter().unzip();
-    model.tensors = tensors;
-    stamp(&mut model.metadata, ftype, target);
-    let (kind, content) = (Type::Gguf(ftype), Content::Gguf(model));
-    Ok(Plan {
-        kind,
-        steps,
-        dropped: Vec::new(),
-        total: 0,
-        notes,
-        origins: Vec::new(),
-        vocabulary: None,
-        content,
-    })
+    let split = divided(&mut parts, is_gguf.then_some(onto), target)?;
+    stamp(&mut model.metadata, Some(ftype), target);
+    Ok(Plan::gguf(Type::Gguf(ftype), model, parts, split, notes))
+}
+
+/// A GGUF file with the tensors of another.
+fn copied(input: Loaded, merges: bool, target: &Target) -> Result<Plan> {
+    if merges || input.source.is_some() {
+        return Err(Error::usage("COPY copies the tensors of a GGUF as they are")
+            .mend("choose the type that the output shall have, such as F16 or Q4_K_M"));
+    }
+    let mut model = input.model;
+    let tensors = std::mem::take(&mut model.tensors).into_iter();
+    let mut parts = tensors.map(|t| as_it_is(t.trimmed())).collect::<Result<Vec<_>>>()?;
+    let split = divided(&mut parts, Some(&model), target)?;
+    stamp(&mut model.metadata, None, target);
+    let notes =
+        [input.notes, target.prune.note().into_iter().collect(), idle(&target.quantizing(), "COPY")].concat();
+    Ok(Plan::gguf(Type::Copy, model, parts, split, notes))
+}
+
+/// A tensor that is copied.
+fn as_it_is(tensor: Tensor) -> Result<(Tensor, Step)> {
+    let dtype = tensor.dtype();
+    Ok(Stored::new(tensor, None, None, dtype, None)?.step(None, None))
+}
+
+/// Puts the tensors in their final order, that of llama-quantize unless the parts of `source` are kept, and says where they
+/// are split.
+fn divided(parts: &mut [(Tensor, Step)], source: Option<&Model>, target: &Target) -> Result<Option<Split>> {
+    if target.division != Division::Kept {
+        parts.sort_by(|(a, _), (b, _)| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
+    }
+    target.division.split(source, parts.iter().map(|(t, _)| t.name.as_str()), &target.prune)
+}
+
+/// What to say about options that count only where something is quantized.
+fn idle(said: &[&str], kind: &str) -> Vec<String> {
+    if said.is_empty() { Vec::new() } else { vec![format!("no effect on {kind}: {}", said.join(", "))] }
 }
 
 /// A Hugging Face directory.
@@ -247,7 +313,8 @@ fn released(
     let (tensors, steps): (Vec<Named>, Vec<Step>) = parts.into_iter().unzip();
     let metadata = input.model.metadata;
     let mut directory = source.directory(tensors, &metadata, dtype, card)?;
-    directory.shard = target.shard;
+    directory.shard = target.division.bytes().unwrap_or(target.shard);
+    let said = [target.quantizing(), target.division.not_of_directories()].concat();
     let dropped = released.left.into_iter().map(|name| (name, "follows from the configuration")).collect();
     let content = Content::Directory { metadata, directory };
     Ok(Plan {
@@ -255,7 +322,7 @@ fn released(
         steps,
         dropped,
         total: 0,
-        notes: input.notes,
+        notes: [input.notes, idle(&said, target.kind.name())].concat(),
         origins: Vec::new(),
         vocabulary: None,
         content,
@@ -263,7 +330,7 @@ fn released(
 }
 
 /// Writes what was done into the metadata, in the order of llama-quantize.
-fn stamp(metadata: &mut Metadata, ftype: &Ftype, target: &Target) {
+fn stamp(metadata: &mut Metadata, ftype: Option<&Ftype>, target: &Target) {
     ftype::stamp(metadata, ftype);
     for (key, value) in &target.overrides {
         metadata.set_last(key, value.clone());

@@ -1,6 +1,7 @@
-//! What a user may ask for with `--type`: a GGUF of some mixture, or a Hugging Face directory of safetensors.
+//! What a user may ask for with `--type`: a GGUF of some mixture, a copy, or a Hugging Face directory of safetensors.
 //! Serves the pipeline and the command line.
 
+use crate::division::Division;
 use crate::ftype::{self, Ftype, Importance, Prune};
 use ggraft_formats::{DType, Result, Value, safetensors};
 
@@ -9,9 +10,14 @@ use ggraft_formats::{DType, Result, Value, safetensors};
 pub enum Type {
     /// A GGUF file.
     Gguf(&'static Ftype),
+    /// A GGUF file with the tensors of another, in their dtypes.
+    Copy,
     /// A Hugging Face directory whose weights all have this dtype; without one, the dtypes that CP's have.
     Safetensors(Option<DType>),
 }
+
+/// What llama-quantize calls it.
+const COPY: &str = "COPY";
 
 /// The names of the directories.
 pub const SAFETENSORS: &[(&str, Option<DType>)] = &[
@@ -27,16 +33,21 @@ impl Type {
     /// # Errors
     /// A usage error that lists the names and suggests the nearest.
     pub fn parse(text: &str) -> Result<Type> {
-        match SAFETENSORS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
-            Some((_, dtype)) => Ok(Type::Safetensors(*dtype)),
-            None => Ftype::parse(text).map(Type::Gguf),
+        if text.eq_ignore_ascii_case(COPY) {
+            return Ok(Type::Copy);
         }
+        if let Some((_, dtype)) = SAFETENSORS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+            return Ok(Type::Safetensors(*dtype));
+        }
+        let others: Vec<&str> = SAFETENSORS.iter().map(|(name, _)| *name).chain([COPY]).collect();
+        Ftype::find(text).map(Type::Gguf).ok_or_else(|| ftype::unknown(text, &others))
     }
 
     /// As users type it.
     pub fn name(&self) -> &'static str {
         match self {
             Type::Gguf(ftype) => ftype.name,
+            Type::Copy => COPY,
             Type::Safetensors(dtype) => {
                 SAFETENSORS.iter().find(|(_, d)| d == dtype).map_or("safetensors", |(name, _)| name)
             }
@@ -58,6 +69,7 @@ pub struct Target {
     pub allow_requantize: bool,
     /// The most bytes of weights in one safetensors file.
     pub shard: u64,
+    pub division: Division,
 }
 
 impl Target {
@@ -71,7 +83,22 @@ impl Target {
             overrides: Vec::new(),
             allow_requantize: false,
             shard: safetensors::SHARD,
+            division: Division::Whole,
         }
+    }
+
+    /// What was said about dtypes and their weighing, as it is typed: it counts where something is quantized.
+    pub fn quantizing(&self) -> Vec<&'static str> {
+        let o = &self.options;
+        let said = [
+            ("--pure", o.pure),
+            ("--leave-output-tensor", o.leave_output_tensor),
+            ("--output-tensor-type", o.output_tensor_type.is_some()),
+            ("--token-embedding-type", o.token_embedding_type.is_some()),
+            ("--tensor-type", !o.tensor_types.is_empty()),
+            ("--imatrix", self.importance.is_some()),
+        ];
+        said.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }
 }
 
@@ -87,10 +114,13 @@ mod tests {
 
     #[test]
     fn names_are_parsed_in_any_case() {
-        for name in ["safetensors", "safetensors-bf16", "safetensors-f16", "safetensors-f32", "Q4_K_M", "F32"]
+        for name in
+            ["safetensors", "safetensors-bf16", "safetensors-f16", "safetensors-f32", "Q4_K_M", "COPY"]
         {
             assert_eq!(Type::parse(&name.to_ascii_uppercase()).unwrap().name(), name);
         }
-        assert_eq!(Type::parse("safetensors-q8").err().unwrap().kind().exit_code(), 2);
+        let error = Type::parse("safe-tensor").err().unwrap();
+        assert_eq!(error.kind().exit_code(), 2);
+        assert!(error.to_string().contains("did you mean safetensors?"), "{error}");
     }
 }

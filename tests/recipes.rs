@@ -7,7 +7,7 @@ mod run;
 use ggraft::ftype::FTYPES;
 use ggraft::merge::METHODS;
 use ggraft::merge::weights::PRESETS;
-use ggraft::recipe::{Allow, Choice, Mixture, Recipe, Vector, Vocabulary};
+use ggraft::recipe::{Allow, Choice, Mixture, Recipe, Size, Splitting, Vector, Vocabulary};
 use ggraft::vocab::plan::{Baseless, Embeddings};
 use ggraft_formats::DType;
 use proptest::collection::vec;
@@ -15,6 +15,7 @@ use proptest::option;
 use proptest::prelude::*;
 use run::{ggraft, ggraft_in, trio_copy};
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 fn parse(text: &str) -> Result<Recipe, String> {
@@ -111,6 +112,16 @@ fn vocabulary() -> impl Strategy<Value = Vocabulary> {
     )
 }
 
+fn splitting() -> impl Strategy<Value = Splitting> {
+    let (size, tensors) = (option::of(1..u64::MAX), option::of(1..i64::MAX as u64));
+    (size, tensors, any::<[bool; 2]>()).prop_map(|(size, tensors, flags)| Splitting {
+        split_max_size: size.map(Size),
+        split_max_tensors: tensors.and_then(NonZeroU64::new),
+        no_tensor_first_split: flags[0],
+        keep_split: flags[1],
+    })
+}
+
 fn recipe() -> impl Strategy<Value = Recipe> {
     let methods: Vec<_> = METHODS.iter().map(Choice).collect();
     let types: Vec<_> = FTYPES.iter().map(|ftype| Choice(ggraft::target::Type::Gguf(ftype))).collect();
@@ -120,12 +131,13 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     let rule = proptest::sample::select(rules.to_vec()).prop_map(|rule| rule.parse().unwrap());
     let preset = proptest::sample::select(PRESETS.iter().map(Choice).collect::<Vec<_>>());
     let weights = (vec(rule, 0..3), vec(preset, 0..3));
-    (models, outputs, any::<[bool; 3]>(), mixture(), vocabulary(), weights).prop_map(
+    let exceptions = (mixture(), splitting());
+    (models, outputs, any::<[bool; 3]>(), exceptions, vocabulary(), weights).prop_map(
         |(
             (onto, vectors, method, layers),
             (types, output, pre),
             allow,
-            mixture,
+            (mixture, splitting),
             vocabulary,
             (weights, weight_presets),
         )| Recipe {
@@ -142,6 +154,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
             vocabulary,
             allow: Allow { mismatch: allow[0], unrelated: allow[1], quantized_vector: allow[2] },
             mixture,
+            splitting,
         },
     )
 }

@@ -6,6 +6,7 @@ use crate::encoded::Encoded;
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::quant::DType;
+use crate::simd::vectorized;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -206,17 +207,32 @@ impl Tensor {
                 Ok(())
             });
         }
-        let mut single = vec![0f32; out.len()];
-        self.decode_rows(rows, &mut single)?;
-        for (x, s) in out.iter_mut().zip(single) {
-            *x = f64::from(s);
-        }
-        Ok(())
+        let decode = self.dtype.traits().decode.ok_or_else(|| self.opaque())?;
+        // Whole blocks of every dtype, in the nearest cache.
+        let mut single = [0f32; 1024];
+        let step = single.len() / self.dtype.block() * self.dtype.traits().bytes;
+        self.with_rows(rows, |bytes| {
+            for (out, bytes) in out.chunks_mut(single.len()).zip(bytes.chunks(step)) {
+                let single = &mut single[..out.len()];
+                decode(bytes, single);
+                vectorized(
+                    #[inline(always)]
+                    || out.iter_mut().zip(single).for_each(|(x, s)| *x = f64::from(*s)),
+                );
+            }
+            Ok(())
+        })
     }
 
     /// The same rows under another name.
     pub fn renamed(mut self, name: &str) -> Tensor {
         self.name = name.to_string();
+        self
+    }
+
+    /// The same rows in a shape without trailing dimensions of one, as ggml writes it.
+    pub fn trimmed(mut self) -> Tensor {
+        self.shape.dims = self.shape.significant().len();
         self
     }
 

@@ -1,8 +1,8 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
 use super::options::{self, Output};
-use crate::recipe::{Choice, Mixture};
-use crate::target::Type;
+use crate::recipe::{Choice, Mixture, Splitting};
+use crate::target::{Target, Type};
 use crate::{arch, pipeline};
 use ggraft_formats::Result;
 use std::path::PathBuf;
@@ -20,12 +20,16 @@ pub(super) struct Args {
     #[command(flatten)]
     mixture: Mixture,
     #[command(flatten)]
+    splitting: Splitting,
+    #[command(flatten)]
     output: Output,
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
-    let plan = pipeline::convert(input, &args.mixture.target(args.kind.0)?)?;
+    let inputs = input.files(&args.input);
+    let target = Target { division: args.splitting.division(), ..args.mixture.target(args.kind.0)? };
+    let plan = pipeline::convert(input, &target)?;
     let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
-    options::carry_out(&[(plan, output)], &[&args.input], &args.output.run, || Ok(()))
+    options::carry_out(&[(plan, output)], &options::paths(&inputs), &args.output.run, || Ok(()))
 }

@@ -5,7 +5,7 @@ use super::options::{self, Output};
 use super::weights::Weights;
 use crate::merge::Vector;
 use crate::pipeline::{self, Plan};
-use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Vocabulary};
+use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Splitting, Vocabulary};
 use crate::target::Type;
 use crate::{arch, report};
 use ggraft_formats::{Error, Kind, Result};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A recipe as --emit-recipe writes it, or mergekit's YAML, instead of the options that say what is merged
-    #[arg(value_name = "RECIPE", conflicts_with_all = ["Models", "Weights", "Vocabulary", "Allow", "Mixture"])]
+    #[arg(value_name = "RECIPE", conflicts_with_all = ["Models", "Weights", "Vocabulary", "Allow", "Mixture", "Splitting"])]
     recipe: Option<PathBuf>,
     #[command(flatten)]
     models: Models,
@@ -32,6 +32,8 @@ pub(super) struct Args {
     allow: Allow,
     #[command(flatten)]
     mixture: Mixture,
+    #[command(flatten)]
+    splitting: Splitting,
     /// Write the recipe of what was typed to FILE, or to stdout if it is -, and stop
     #[arg(long, value_name = "FILE")]
     emit_recipe: Option<PathBuf>,
@@ -134,6 +136,7 @@ fn typed(args: &mut Args) -> Result<Recipe> {
         vocabulary: take(&mut args.vocabulary),
         allow: take(&mut args.allow),
         mixture: take(&mut args.mixture),
+        splitting: take(&mut args.splitting),
     })
 }
 
@@ -156,8 +159,7 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
 
 fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Result<()> {
     let options = arch::Options { pre: recipe.pre.clone() };
-    let targets =
-        recipe.types.iter().map(|ftype| recipe.mixture.target(ftype.0)).collect::<Result<Vec<_>>>()?;
+    let targets = recipe.types.iter().map(|ftype| recipe.target(ftype.0)).collect::<Result<Vec<_>>>()?;
     let load = |path: &Path| match targets.first() {
         Some(target) => pipeline::load(path, &options)?.pruned(&target.prune),
         None => pipeline::load(path, &options),
@@ -172,9 +174,12 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Res
             .expected(layers)
             .found(found));
     }
+    let mut inputs = onto.files(&recipe.onto);
     let mut vectors = Vec::with_capacity(recipe.vectors.len());
     for v in &recipe.vectors {
-        vectors.push(Vector { chat: load(&v.chat)?.model, base: load(&v.base)?.model });
+        let (chat, base) = (load(&v.chat)?, load(&v.base)?);
+        inputs.extend([chat.files(&v.chat), base.files(&v.base)].concat());
+        vectors.push(Vector { chat: chat.model, base: base.model });
     }
     let weights = recipe.weight_sets();
     let mut grafted = pipeline::graft(onto, &vectors, recipe.options()?)?;
@@ -184,9 +189,7 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Res
         let path = output(recipe, &plan, &weights[i / targets.len()]);
         (plan, path)
     });
-    let parents = recipe.vectors.iter().flat_map(|v| [v.chat.as_path(), v.base.as_path()]);
-    let inputs: Vec<&Path> = parents.chain([recipe.onto.as_path()]).collect();
-    options::carry_out(&named.collect::<Vec<_>>(), &inputs, run, || {
+    options::carry_out(&named.collect::<Vec<_>>(), &options::paths(&inputs), run, || {
         let notes = grafted.graft.check_kinship(recipe.allow.allowed())?;
         report::print_notes(&notes, run.quiet);
         Ok(())

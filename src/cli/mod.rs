@@ -3,9 +3,11 @@
 mod command;
 mod convert;
 mod inspect;
+mod join;
 mod merge;
 mod options;
 mod quantize;
+mod split;
 mod verify;
 mod weights;
 
@@ -28,6 +30,10 @@ enum Command {
     Convert(convert::Args),
     /// Quantize a GGUF: IN [OUT] TYPE [THREADS], as llama-quantize
     Quantize(quantize::Args),
+    /// Cut a GGUF into parts of a limited size, named as llama.cpp reads them
+    Split(split::Args),
+    /// Put the parts of a split GGUF together
+    Join(join::Args),
     /// Show what a model file or directory holds
     Inspect(inspect::Args),
     /// Check a GGUF file: structure, finite scales, a second reader
@@ -40,6 +46,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Merge(args) => merge::run(*args),
         Command::Convert(args) => convert::run(args),
         Command::Quantize(args) => quantize::run(args),
+        Command::Split(args) => split::run(args),
+        Command::Join(args) => join::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
     }

@@ -79,10 +79,16 @@ pub(super) fn carry_out(
             report::print_summary(plan, path, start.elapsed());
         }
         if !run.json {
-            println!("{}", path.display());
+            // Of several files the first, by which the others are found.
+            println!("{}", plan.first(path)?.display());
         }
     }
     Ok(())
+}
+
+/// The files of the inputs, to be looked at.
+pub(super) fn paths(files: &[PathBuf]) -> Vec<&Path> {
+    files.iter().map(PathBuf::as_path).collect()
 }
 
 /// Several outputs need several names.

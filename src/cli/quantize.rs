@@ -1,9 +1,8 @@
 //! `ggraft quantize IN.gguf [OUT.gguf] TYPE [THREADS]`: the positional habit of llama-quantize.
 
 use super::options::{self, Run};
-use crate::ftype::Ftype;
-use crate::recipe::Mixture;
-use crate::target::Type;
+use crate::recipe::{Mixture, Splitting};
+use crate::target::{Target, Type};
 use crate::{arch, pipeline};
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -12,10 +11,13 @@ use std::path::{Path, PathBuf};
 #[command(override_usage = "ggraft quantize [OPTIONS] IN.gguf [OUT.gguf] TYPE [THREADS]")]
 pub(super) struct Args {
     /// The model, then the output if it is not to be ggml-model-TYPE.gguf beside it, the type, and the threads
-    #[arg(required = true, num_args = 2..=4, value_name = "ARG")]
+    // Their number is judged by `request`: clap would count anew after every option between them.
+    #[arg(required = true, value_name = "ARG")]
     words: Vec<String>,
     #[command(flatten)]
     mixture: Mixture,
+    #[command(flatten)]
+    splitting: Splitting,
     #[command(flatten)]
     run: Run,
 }
@@ -24,7 +26,7 @@ pub(super) struct Args {
 struct Request {
     input: PathBuf,
     output: PathBuf,
-    ftype: &'static Ftype,
+    kind: Type,
     threads: Option<usize>,
 }
 
@@ -33,14 +35,14 @@ fn request(words: &[String]) -> Result<Request> {
     let is_file = |word: &str| word.to_ascii_lowercase().ends_with(".gguf");
     let (input, rest) = words.split_first().ok_or_else(|| Error::usage("the input is missing"))?;
     let (output, rest) = match rest.split_first() {
-        Some((word, more)) if is_file(word) || (!more.is_empty() && Ftype::parse(word).is_err()) => {
+        Some((word, more)) if is_file(word) || (!more.is_empty() && Type::parse(word).is_err()) => {
             (Some(word), more)
         }
         _ => (None, rest),
     };
     let (word, rest) =
         rest.split_first().ok_or_else(|| Error::usage("the type is missing, such as Q4_K_M"))?;
-    let ftype = Ftype::parse(word)?;
+    let kind = Type::parse(word)?;
     let threads = match rest {
         [] => None,
         [n] => Some(
@@ -54,8 +56,8 @@ fn request(words: &[String]) -> Result<Request> {
     };
     let input = PathBuf::from(input);
     let dir = input.parent().unwrap_or(Path::new(""));
-    let output = output.map_or_else(|| dir.join(format!("ggml-model-{}.gguf", ftype.name)), PathBuf::from);
-    Ok(Request { input, output, ftype, threads })
+    let output = output.map_or_else(|| dir.join(format!("ggml-model-{}.gguf", kind.name())), PathBuf::from);
+    Ok(Request { input, output, kind, threads })
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {
@@ -67,8 +69,10 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
-    let plan = pipeline::convert(loaded, &args.mixture.target(Type::Gguf(request.ftype))?)?;
-    options::carry_out(&[(plan, request.output)], &[&request.input], &args.run, || Ok(()))
+    let inputs = loaded.files(&request.input);
+    let target = Target { division: args.splitting.division(), ..args.mixture.target(request.kind)? };
+    let plan = pipeline::convert(loaded, &target)?;
+    options::carry_out(&[(plan, request.output)], &options::paths(&inputs), &args.run, || Ok(()))
 }
 
 #[cfg(test)]
@@ -77,7 +81,7 @@ mod tests {
 
     fn read(words: &str) -> Result<(String, String, Option<usize>)> {
         let words: Vec<String> = words.split(' ').map(String::from).collect();
-        request(&words).map(|r| (r.output.display().to_string(), r.ftype.name.to_string(), r.threads))
+        request(&words).map(|r| (r.output.display().to_string(), r.kind.name().to_string(), r.threads))
     }
 
     #[test]

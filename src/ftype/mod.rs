@@ -24,7 +24,7 @@ pub use mixture::Role;
 pub use prune::Prune;
 pub use tensor_types::TensorType;
 
-use ggraft_formats::{DType, Error, Metadata, Result};
+use ggraft_formats::{DType, Error, Metadata, Result, Value, gguf};
 use mixture::Mixture;
 
 /// How a whole file is quantized.
@@ -88,11 +88,13 @@ impl Ftype {
     /// # Errors
     /// A usage error that lists the names and suggests the nearest.
     pub fn parse(text: &str) -> Result<&'static Ftype> {
+        Ftype::find(text).ok_or_else(|| unknown(text, &[]))
+    }
+
+    /// The ftype of this name, alias or number, if there is one.
+    pub fn find(text: &str) -> Option<&'static Ftype> {
         let number = text.parse::<u32>().ok();
-        FTYPES
-            .iter()
-            .find(|f| f.names().any(|n| n.eq_ignore_ascii_case(text)) || Some(f.number) == number)
-            .ok_or_else(|| unknown(text))
+        FTYPES.iter().find(|f| f.names().any(|n| n.eq_ignore_ascii_case(text)) || Some(f.number) == number)
     }
 
     /// Its name, then its aliases.
@@ -107,15 +109,16 @@ impl std::fmt::Display for Ftype {
     }
 }
 
-/// The error for a name that no ftype has.
-fn unknown(text: &str) -> Error {
-    let names: Vec<&str> = FTYPES.iter().map(|f| f.name).collect();
+/// The error for a name that neither an ftype has nor is one of `others`.
+pub fn unknown(text: &str, others: &[&'static str]) -> Error {
+    let names: Vec<&str> = FTYPES.iter().map(|f| f.name).chain(others.iter().copied()).collect();
     // Separators are what people remember least.
     let bare = |name: &str| name.to_ascii_uppercase().replace(['_', '-', ' '], "");
     let wanted = bare(text);
     let nearest = FTYPES
         .iter()
         .flat_map(|f| f.names())
+        .chain(others.iter().copied())
         .map(|name| (edits(&wanted, &bare(name)), name))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, _)| *distance <= 2 && distance * 2 <= wanted.len());
@@ -160,25 +163,21 @@ fn layer(name: &str) -> Option<u64> {
 /// llama.cpp's `GGML_QNT_VERSION`: how the blocks of the quantized dtypes are laid out.
 const QUANTIZATION_VERSION: u32 = 2;
 
-/// Marks the metadata of a model that becomes one file of this ftype, in the order of llama-quantize.
-pub fn stamp(metadata: &mut Metadata, ftype: &Ftype) {
+/// Marks the metadata of a model that becomes one file of this ftype, or of the one that it tells, in the order of
+/// llama-quantize.
+pub fn stamp(metadata: &mut Metadata, ftype: Option<&Ftype>) {
+    const FILE_TYPE: &str = "general.file_type";
     metadata.set_last("general.quantization_version", QUANTIZATION_VERSION);
-    metadata.set_last("general.file_type", ftype.number);
-    let split: Vec<String> = metadata
-        .iter()
-        .map(|(key, _)| key)
-        .filter(|key| key.starts_with("split."))
-        .map(String::from)
-        .collect();
-    for key in split {
-        metadata.remove(&key);
+    let told = metadata.remove(FILE_TYPE);
+    if let Some(number) = ftype.map(|f| Value::U32(f.number)).or(told) {
+        metadata.set_last(FILE_TYPE, number);
     }
+    gguf::unsplit(metadata);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ggraft_formats::Value;
 
     #[test]
     fn every_name_alias_and_number_is_parsed_in_any_case() {
@@ -260,7 +259,7 @@ mod tests {
         metadata.set("general.architecture", "llama");
         metadata.set("split.count", 2u16);
         metadata.set("split.tensors.count", 9i32);
-        stamp(&mut metadata, Ftype::parse("q4_k_m").unwrap());
+        stamp(&mut metadata, Some(Ftype::parse("q4_k_m").unwrap()));
         let expected = [
             ("general.architecture", Value::from("llama")),
             ("general.quantization_version", Value::from(2u32)),

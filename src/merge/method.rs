@@ -69,6 +69,7 @@ pub struct Method {
 }
 
 /// What a method adds to; a zero leaves it bit for bit, a negative zero too.
+#[inline(always)]
 pub(super) fn add(x: f64, delta: f64) -> f64 {
     if delta == 0.0 { x } else { x + delta }
 }

@@ -3,6 +3,7 @@
 
 use super::method::{Method, Pair, Place, Term};
 use super::{Params, survey};
+use ggraft_formats::simd::vectorized;
 use ggraft_formats::{Error, Result, Rows, Tensor};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -22,9 +23,10 @@ pub(super) struct Sources {
 }
 
 /// Some rows of all sources, decoded.
+#[derive(Default)]
 pub(super) struct Decoded {
-    /// Which sources, and which of their rows.
-    of: (u64, Range<usize>),
+    /// Which sources, and which of their rows; none yet, or none that could be decoded.
+    of: Option<(u64, Range<usize>)>,
     pub onto: Vec<f64>,
     /// Chat and base; no base, if the method reads none.
     pub pairs: Vec<(Vec<f64>, Vec<f64>)>,
@@ -44,7 +46,7 @@ fn part<'a>(values: &'a [f64], at: &Range<usize>) -> &'a [f64] {
 
 thread_local! {
     /// What this thread decoded last: outputs of several weights and types ask for the same rows in turn.
-    static LAST: RefCell<Option<Decoded>> = const { RefCell::new(None) };
+    static LAST: RefCell<Decoded> = RefCell::default();
 }
 
 impl Sources {
@@ -93,10 +95,11 @@ impl Sources {
 
     /// Calls `f` with `rows` of all sources.
     fn with<T>(&self, rows: &Range<usize>, f: impl FnOnce(&Decoded) -> Result<T>) -> Result<T> {
-        let of = (self.id, rows.clone());
-        LAST.with_borrow_mut(|last| match last {
-            Some(decoded) if decoded.of == of => f(decoded),
-            _ => f(last.insert(self.decode(rows)?)),
+        LAST.with_borrow_mut(|last| {
+            if last.of.as_ref() != Some(&(self.id, rows.clone())) {
+                self.decode_into(rows, last)?;
+            }
+            f(last)
         })
     }
 
@@ -110,18 +113,31 @@ impl Sources {
     }
 
     pub fn decode(&self, rows: &Range<usize>) -> Result<Decoded> {
+        let mut decoded = Decoded::default();
+        self.decode_into(rows, &mut decoded)?;
+        Ok(decoded)
+    }
+
+    /// Decodes `rows` of all sources into what another decoding has left.
+    fn decode_into(&self, rows: &Range<usize>, decoded: &mut Decoded) -> Result<()> {
+        decoded.of = None;
         let count = rows.len() * self.row()?;
-        let one = |t: &Tensor| -> Result<Vec<f64>> {
-            let mut values = vec![0.0; count];
-            t.decode_rows_f64(rows.clone(), &mut values)?;
-            Ok(values)
+        let fill = |t: &Tensor, values: &mut Vec<f64>| {
+            values.resize(count, 0.0);
+            t.decode_rows_f64(rows.clone(), values)
         };
-        let mut pairs = Vec::with_capacity(self.pairs.len());
-        for (chat, base) in &self.pairs {
-            let base = if self.method.reads_base { one(base)? } else { Vec::new() };
-            pairs.push((one(chat)?, base));
+        fill(&self.onto, &mut decoded.onto)?;
+        decoded.pairs.resize_with(self.pairs.len(), Default::default);
+        for ((chat, base), (chats, bases)) in self.pairs.iter().zip(&mut decoded.pairs) {
+            fill(chat, chats)?;
+            if self.method.reads_base {
+                fill(base, bases)?;
+            } else {
+                bases.clear();
+            }
         }
-        Ok(Decoded { of: (self.id, rows.clone()), onto: one(&self.onto)?, pairs })
+        decoded.of = Some((self.id, rows.clone()));
+        Ok(())
     }
 }
 
@@ -152,14 +168,18 @@ impl Rows for Merged {
             (sources.method.combine)(&mut values, &terms, &place);
             Ok(values)
         })?;
-        for (i, (bytes, x)) in out.as_chunks_mut().0.iter_mut().zip(&values).enumerate() {
-            let x = *x as f32;
-            if !x.is_finite() {
-                return Err(self.overflow(rows.start, i, x));
-            }
-            *bytes = x.to_le_bytes();
-        }
-        Ok(())
+        let finite = vectorized(
+            #[inline(always)]
+            || {
+                let pairs = out.as_chunks_mut().0.iter_mut().zip(&values);
+                pairs.fold(true, |finite, (bytes, x)| {
+                    let x = *x as f32;
+                    *bytes = x.to_le_bytes();
+                    finite & x.is_finite()
+                })
+            },
+        );
+        if finite { Ok(()) } else { Err(self.overflow(rows.start, &values)) }
     }
 
     fn release(&self, rows: Range<usize>) {
@@ -168,9 +188,12 @@ impl Rows for Merged {
 }
 
 impl Merged {
-    fn overflow(&self, first_row: usize, i: usize, found: f32) -> Error {
+    /// The error for `values`, from this row on, some of which are not finite in f32.
+    fn overflow(&self, first_row: usize, values: &[f64]) -> Error {
         let onto = &self.sources.onto;
         let row = usize::try_from(onto.shape().row()).unwrap_or(usize::MAX).max(1);
+        let mut singles = values.iter().map(|x| *x as f32).enumerate();
+        let (i, found) = singles.find(|(_, x)| !x.is_finite()).unwrap_or_default();
         Error::invalid("the merged weight is not finite")
             .tensor(&onto.name)
             .found(format!("{found} at row {}, column {}", first_row + i / row, i % row))

@@ -2,6 +2,7 @@
 //! (arXiv 2310.04799).
 
 use super::method::{Method, Place, Survey, Term, add, add_all};
+use ggraft_formats::simd::vectorized;
 
 pub(super) const TASK_ARITHMETIC: Method = Method {
     name: "task_arithmetic",
@@ -20,9 +21,16 @@ pub(super) const TASK_ARITHMETIC: Method = Method {
 fn combine(values: &mut [f64], terms: &[Term<'_>], _: &Place<'_>) {
     match terms {
         [Term { chat, base, weight, .. }] => {
-            for ((x, c), b) in values.iter_mut().zip(*chat).zip(*base) {
-                *x = if *weight == 1.0 && *x == *b { *c } else { add(*x, weight * (c - b)) };
-            }
+            let whole = *weight == 1.0;
+            vectorized(
+                #[inline(always)]
+                || {
+                    for ((x, c), b) in values.iter_mut().zip(*chat).zip(*base) {
+                        let sum = add(*x, weight * (c - b));
+                        *x = if whole & (*x == *b) { *c } else { sum };
+                    }
+                },
+            );
         }
         _ => add_all(values, terms, |_, t, i, _| t.weight * (t.chat[i] - t.base[i])),
     }

@@ -6,7 +6,7 @@ use super::read::Fault;
 use super::terms::{self, Source, Terms};
 use super::walk::At;
 use super::yaml::Node;
-use super::{Allow, Choice, Mixture, Recipe, Vocabulary, Word};
+use super::{Allow, Choice, Mixture, Recipe, Splitting, Vocabulary, Word};
 use crate::merge::{METHODS, Method};
 use crate::target::Type;
 use crate::vocab::plan::{Baseless, Embeddings};
@@ -55,6 +55,7 @@ pub(super) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
         vocabulary,
         allow: Allow::default(),
         mixture: Mixture::default(),
+        splitting: Splitting::default(),
     };
     Ok((recipe, notes))
 }

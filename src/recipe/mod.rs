@@ -10,6 +10,7 @@ mod mixture;
 mod override_kv;
 mod read;
 mod setting;
+mod splitting;
 mod spread;
 mod terms;
 mod vocabulary;
@@ -19,12 +20,13 @@ mod yaml;
 
 pub use allow::Allow;
 pub use mixture::Mixture;
+pub use splitting::{Size, Splitting};
 pub use vocabulary::Vocabulary;
 pub use word::{Choice, Rule, Scalar, Word};
 
 use crate::merge::weights::{Preset, Rules};
 use crate::merge::{self, CHAT_VECTOR, Method, Params};
-use crate::target::Type;
+use crate::target::{Target, Type};
 use ggraft_formats::{Error, Result};
 use read::Fault;
 use serde::{Deserialize, Serialize};
@@ -68,6 +70,8 @@ pub struct Recipe {
     pub allow: Allow,
     #[serde(default, skip_serializing_if = "is_default")]
     pub mixture: Mixture,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub splitting: Splitting,
 }
 
 /// A direction of change, `chat - base`, and how much of it to add.
@@ -167,6 +171,11 @@ impl Recipe {
 
     fn read_parameters<'a>(&self, some: impl Iterator<Item = (&'a String, &'a Scalar)>) -> Result<Params> {
         Params::read(self.method.0, some.map(|(name, value)| (name.as_str(), value.0.as_str())))
+    }
+
+    /// What an output of this type is to be.
+    pub fn target(&self, kind: Type) -> Result<Target> {
+        Ok(Target { division: self.splitting.division(), ..self.mixture.target(kind)? })
     }
 
     /// How it is computed.

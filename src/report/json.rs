@@ -2,7 +2,8 @@
 
 use crate::merge::{Loss, Origin};
 use crate::pipeline::{Plan, Step};
-use ggraft_formats::{Array, Value};
+use ggraft_formats::write::Part;
+use ggraft_formats::{Array, Layout, Value};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,6 +16,7 @@ pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {
         "origins": plan.origins.iter().map(origin_json).collect::<Vec<_>>(),
         "classes": classes(plan),
         "dropped": plan.dropped.iter().map(|(name, reason)| json!({ "name": name, "reason": reason })).collect::<Vec<_>>(),
+        "files": plan.layout(output).map(|layout| files(&layout)).unwrap_or_default(),
         "bytes": plan.total,
         "elements": plan.elements(),
         "bits_per_weight": plan.bits_per_weight(),
@@ -24,6 +26,12 @@ pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {
         "vocabulary": plan.vocabulary.as_ref().map(|v| super::vocabulary_json(v)),
         "tensors": plan.steps.iter().map(step_json).collect::<Vec<_>>(),
     })
+}
+
+fn files(layout: &Layout<'_>) -> Vec<Json> {
+    let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
+    let file = |f: Part| json!({ "name": name(&f.path), "tensors": f.tensors, "bytes": f.bytes });
+    layout.parts().into_iter().map(file).collect()
 }
 
 fn origin_json(origin: &Origin) -> Json {

@@ -3,6 +3,7 @@
 use super::vocabulary::write_vocabulary;
 use crate::pipeline::{Plan, Step};
 use ggraft_formats::error::Printable;
+use ggraft_formats::write::Part;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -67,6 +68,10 @@ fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) 
         size(plan.total),
         plan.bits_per_weight()
     )?;
+    for part in parts(plan, output) {
+        let name = part.path.file_name().unwrap_or_default().to_string_lossy();
+        writeln!(out, "  part {}: {} tensors, {}", Printable(&name), part.tensors, size(part.bytes))?;
+    }
     let dir = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let free = fs4::available_space(dir).map_or(String::from("unknown"), size);
     writeln!(
@@ -75,6 +80,13 @@ fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) 
         size(plan.total),
         size(plan.memory(threads))
     )
+}
+
+/// The files of a split output; none if it is not split.
+fn parts(plan: &Plan, output: &Path) -> Vec<Part> {
+    let layout = (!plan.is_directory()).then(|| plan.layout(output).ok()).flatten();
+    let parts = layout.map(|layout| layout.parts()).unwrap_or_default();
+    if parts.len() > 1 { parts } else { Vec::new() }
 }
 
 /// Tensors and bytes by what becomes of them.

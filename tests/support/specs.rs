@@ -149,7 +149,16 @@ fn write_trio(spec: &Spec, cp: &Spec, dir: &Path) {
 
 /// Writes a checkpoint of TinyLlama's shape whose weights are all zero, in a sparse file that takes no room.
 pub fn write_sparse_1b(dir: &Path) {
-    let spec = tiny_llama();
+    write_sparse(&tiny_llama(), dir);
+}
+
+/// The same of the shape of Llama-2-70B: 138 GB, of which the disk sees the header.
+pub fn write_sparse_70b(dir: &Path) {
+    let wide = Spec { hidden: 8192, ffn: 28672, heads: 64, kv_heads: 8, context: 4096, ..tiny_llama() };
+    write_sparse(&Spec { layers: 80, ..wide }, dir);
+}
+
+fn write_sparse(spec: &Spec, dir: &Path) {
     let vocab_size = spec.write_files(dir);
     write_sparse_weights(&spec.weights(vocab_size), dir);
 }

@@ -1,17 +1,19 @@
 //! GGUF, the container of ggml: a header of typed metadata and tensor descriptions, then the tensors' data.
-//! `read` checks a header before it hands anything out, `split` gathers a model from its parts, `write` plans
-//! every offset, `second` asks an independent reader. The constants are here.
+//! `read` checks a header before it hands anything out, `split` gathers a model from its parts, `parts` cuts it,
+//! `write` plans every offset, `second` asks an independent reader. The constants are here.
 //! Specification: ggml `docs/gguf.md` and the acceptance rules of `gguf_init_from_file` (llama.cpp v0.5.0).
 
+mod parts;
 mod read;
 mod second;
 mod split;
 mod write;
 
+pub use parts::{Cut, Limits, Manner, Split, keep};
 pub use read::{Entry, Header};
 pub use second::cross_check;
-pub use split::open;
-pub use write::plan;
+pub use split::{is_split, open, unsplit};
+pub use write::{plan, plan_split};
 
 /// The first four bytes of every file.
 pub const MAGIC: [u8; 4] = *b"GGUF";

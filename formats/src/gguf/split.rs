@@ -1,18 +1,49 @@
 //! Opens a GGUF model: one file, or all parts of a split one by its first part.
 //! Part names end in `-00001-of-00009.gguf`; the keys `split.no`, `split.count` and `split.tensors.count` must
-//! agree with them, and only the first part has the model's metadata. Specification: llama.cpp `gguf-split`.
+//! agree with them, and only the first part has the model's metadata. `parts` cuts models.
+//! Specification: llama.cpp `gguf-split`.
 
+use super::parts::file_name;
 use super::read::Header;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::metadata::Metadata;
 use crate::mmap::Mapping;
 use crate::model::Model;
 use crate::tensor::Tensor;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-const NO: &str = "split.no";
-const COUNT: &str = "split.count";
-const TENSORS: &str = "split.tensors.count";
+/// The number of a part, from 0.
+pub(super) const NO: &str = "split.no";
+/// How many parts there are.
+pub(super) const COUNT: &str = "split.count";
+/// How many tensors all parts hold together.
+pub(super) const TENSORS: &str = "split.tensors.count";
+
+/// Removes what the parts of a split model tell of themselves.
+pub fn unsplit(metadata: &mut Metadata) {
+    let keys: Vec<String> = metadata
+        .iter()
+        .map(|(key, _)| key)
+        .filter(|key| key.starts_with("split."))
+        .map(String::from)
+        .collect();
+    for key in keys {
+        metadata.remove(&key);
+    }
+}
+
+/// Whether the model was read from a file that says that it is part of a split one.
+pub fn is_split(model: &Model) -> bool {
+    model.containers.len() > 1 || model.metadata.u64(COUNT).is_some_and(|count| count > 0)
+}
+
+/// The names of the tensors in `file`, in order.
+pub(super) fn names(file: &Path) -> Result<Vec<String>> {
+    let mapping = Mapping::open(file)?;
+    let header = Header::parse(mapping.bytes(), file)?;
+    Ok(header.tensors.into_iter().map(|t| t.name).collect())
+}
 
 /// Opens `path` and, if it is the first part of a split model, its other parts.
 pub fn open(path: &Path) -> Result<Model> {
@@ -20,19 +51,18 @@ pub fn open(path: &Path) -> Result<Model> {
     let count = first.metadata.u64(COUNT).unwrap_or(0);
     let mut model = Model { metadata: first.metadata, tensors, containers: vec![path.to_path_buf()] };
     if count > 1 {
-        check_number(&model, path, 0)?;
+        check_key(&model, path, NO, 0)?;
         for no in 1..count {
             let part = sibling(path, no, count)?;
-            let (header, tensors) = read(&part)?;
+            let (header, tensors) = read(&part).map_err(|e| missing(e, &part))?;
             let part_model = Model { metadata: header.metadata, tensors, containers: vec![part.clone()] };
-            check_number(&part_model, &part, no)?;
+            check_key(&part_model, &part, NO, no)?;
+            check_key(&part_model, &part, COUNT, count)?;
             model.tensors.extend(part_model.tensors);
             model.containers.push(part);
         }
         check_tensors(&model, path)?;
-        for key in [NO, COUNT, TENSORS] {
-            model.metadata.remove(key);
-        }
+        unsplit(&mut model.metadata);
     }
     Ok(model)
 }
@@ -51,13 +81,22 @@ fn read(path: &Path) -> Result<(Header, Vec<Tensor>)> {
     Ok((header, tensors))
 }
 
-fn check_number(part: &Model, path: &Path, due: u64) -> Result<()> {
-    match part.metadata.u64(NO) {
-        Some(no) if no == due => Ok(()),
+fn missing(e: Error, part: &Path) -> Error {
+    match part.exists() {
+        true => e,
+        false => Error::new(Kind::Invalid, "this part of the split model is missing")
+            .file(part)
+            .mend("keep all parts in one folder, under the names that they were split into"),
+    }
+}
+
+fn check_key(part: &Model, path: &Path, key: &str, due: u64) -> Result<()> {
+    match part.metadata.u64(key) {
+        Some(value) if value == due => Ok(()),
         found => Err(Error::invalid("this is not the part of the split model that was expected here")
             .file(path)
-            .expected(format!("{NO} = {due}"))
-            .found(found.map_or(String::from("no such key"), |no| no.to_string()))
+            .expected(format!("{key} = {due}"))
+            .found(found.map_or(String::from("no such key"), |value| value.to_string()))
             .mend("give the first part, whose name ends in -00001-of-…, and keep all parts beside it")),
     }
 }
@@ -71,8 +110,8 @@ fn sibling(first: &Path, no: u64, count: u64) -> Result<PathBuf> {
             .mend("give every part the name that it was split into")
     };
     let name = first.file_name().and_then(|n| n.to_str()).ok_or_else(wrong)?;
-    let stem = name.strip_suffix(&format!("-00001-of-{count:05}.gguf")).ok_or_else(wrong)?;
-    Ok(first.with_file_name(format!("{stem}-{:05}-of-{count:05}.gguf", no + 1)))
+    let stem = name.strip_suffix(&file_name("", 0, count)).ok_or_else(wrong)?;
+    Ok(first.with_file_name(file_name(stem, no, count)))
 }
 
 fn check_tensors(model: &Model, path: &Path) -> Result<()> {

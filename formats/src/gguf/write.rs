@@ -1,5 +1,7 @@
-//! Plans a model as a GGUF file: the header, encoded, and the offset of every tensor. `crate::write` does the rest.
+//! Plans a model as a GGUF file, or as several: the header, encoded, and the offset of every tensor. `crate::write`
+//! does the rest.
 
+use super::parts::{self, Split};
 use super::read::Header;
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_NAME, VERSION, kind, pad};
 use crate::error::{Error, Result};
@@ -14,27 +16,64 @@ use std::path::Path;
 /// Plans `model` as the file `path`; touches no weight.
 pub fn plan<'a>(model: &'a Model, path: &Path) -> Result<Layout<'a>> {
     let alignment = alignment(&model.metadata)?;
+    unique(&model.tensors)?;
+    let (file, tensors) = file(String::new(), &model.metadata, &model.tensors, 0, alignment)?;
+    Ok(Layout { target: path.to_path_buf(), is_directory: false, files: vec![file], tensors })
+}
+
+/// Plans `model` as parts whose names are made of `path`, or as `path` if it needs no split; touches no weight.
+pub fn plan_split<'a>(model: &'a Model, path: &Path, split: &Split) -> Result<Layout<'a>> {
+    let alignment = alignment(&model.metadata)?;
+    let Some(counts) = split.counts(&model.tensors, alignment)? else { return plan(model, path) };
+    unique(&model.tensors)?;
+    let mut files = Vec::with_capacity(counts.len());
+    let mut tensors = Vec::with_capacity(model.tensors.len());
+    let mut rest = model.tensors.as_slice();
+    for (no, count) in counts.iter().enumerate() {
+        let wrong = || Error::invalid("the parts do not hold as many tensors as the model");
+        let (part, others) = rest.split_at_checked(*count).ok_or_else(wrong)?;
+        let metadata = split.metadata(&model.metadata, no, counts.len(), model.tensors.len());
+        let (file, placed) = file(parts::name(path, no, counts.len()), &metadata, part, no, alignment)?;
+        files.push(file);
+        tensors.extend(placed);
+        rest = others;
+    }
+    Ok(Layout { target: path.to_path_buf(), is_directory: false, files, tensors })
+}
+
+fn unique(tensors: &[Tensor]) -> Result<()> {
+    let mut names = HashSet::new();
+    match tensors.iter().find(|t| !names.insert(t.name.as_str())) {
+        None => Ok(()),
+        Some(t) => Err(Error::invalid("two tensors have this name").tensor(&t.name)),
+    }
+}
+
+/// One file, number `index` of its layout, and where its tensors go.
+fn file<'a>(
+    name: String,
+    metadata: &Metadata,
+    tensors: &'a [Tensor],
+    index: usize,
+    alignment: u64,
+) -> Result<(Planned, Vec<Placed<'a>>)> {
     let mut head = Vec::new();
     head.extend(MAGIC);
     head.extend(VERSION.to_le_bytes());
-    head.extend((model.tensors.len() as u64).to_le_bytes());
-    head.extend((model.metadata.len() as u64).to_le_bytes());
-    for (key, value) in model.metadata.iter() {
+    head.extend((tensors.len() as u64).to_le_bytes());
+    head.extend((metadata.len() as u64).to_le_bytes());
+    for (key, value) in metadata.iter() {
         if key.is_empty() {
             return Err(Error::invalid("a metadata key is empty"));
         }
         put_str(&mut head, key.as_bytes());
         put_value(&mut head, value);
     }
-    let mut names = HashSet::new();
     let mut offset = 0;
-    let mut tensors = Vec::with_capacity(model.tensors.len());
-    for t in &model.tensors {
-        if !names.insert(t.name.as_str()) {
-            return Err(Error::invalid("two tensors have this name").tensor(&t.name));
-        }
+    let mut placed = Vec::with_capacity(tensors.len());
+    for t in tensors {
         put_tensor(&mut head, t, offset)?;
-        tensors.push(Placed { tensor: t, name: &t.name, file: 0, offset });
+        placed.push(Placed { tensor: t, name: &t.name, file: index, offset });
         offset = offset
             .checked_add(t.bytes())
             .and_then(|n| pad(n, alignment))
@@ -43,9 +82,8 @@ pub fn plan<'a>(model: &'a Model, path: &Path) -> Result<Layout<'a>> {
     let start = pad(head.len() as u64, alignment).unwrap_or(u64::MAX);
     let total = start.checked_add(offset);
     let total = total.ok_or_else(|| Error::invalid("the model is larger than any file can be"))?;
-    tensors.iter_mut().for_each(|p| p.offset += start);
-    let file = Planned { name: String::new(), head, total, read: Some(held) };
-    Ok(Layout { target: path.to_path_buf(), is_directory: false, files: vec![file], tensors })
+    placed.iter_mut().for_each(|p| p.offset += start);
+    Ok((Planned { name, head, total, read: Some(held) }, placed))
 }
 
 /// What the strict reader finds in a finished file.
@@ -78,7 +116,7 @@ fn put_tensor(out: &mut Vec<u8>, t: &Tensor, offset: u64) -> Result<()> {
             .mend("choose a --type that it can be converted to")
     })?;
     put_str(out, t.name.as_bytes());
-    let ne = t.shape().significant();
+    let ne = t.shape().ne();
     out.extend((ne.len() as u32).to_le_bytes());
     ne.iter().for_each(|n| out.extend(n.to_le_bytes()));
     out.extend(id.to_le_bytes());

@@ -3,7 +3,6 @@
 
 use super::{DType, Traits};
 use crate::simd;
-use fearless_simd::dispatch;
 
 pub(super) const F32: Traits = Traits {
     dtype: DType::F32,
@@ -13,7 +12,7 @@ pub(super) const F32: Traits = Traits {
     bytes: 4,
     decode: Some(decode_f32),
     encode: Some(encode_f32),
-    finite: |src| none(src, |b| u32::from_le_bytes(b) & 0x7f80_0000 == 0x7f80_0000),
+    finite: |src| all(src, |b| f32::from_le_bytes(b).is_finite()),
 };
 
 pub(super) const F16: Traits = Traits {
@@ -23,7 +22,7 @@ pub(super) const F16: Traits = Traits {
     bytes: 2,
     decode: Some(decode_f16),
     encode: Some(encode_f16),
-    finite: |src| none(src, |b| u16::from_le_bytes(b) & 0x7c00 == 0x7c00),
+    finite: |src| all(src, |b| u16::from_le_bytes(b) & 0x7c00 != 0x7c00),
     ..F32
 };
 
@@ -34,7 +33,7 @@ pub(super) const BF16: Traits = Traits {
     bytes: 2,
     decode: Some(decode_bf16),
     encode: Some(encode_bf16),
-    finite: |src| none(src, |b| u16::from_le_bytes(b) & 0x7f80 == 0x7f80),
+    finite: |src| all(src, |b| u16::from_le_bytes(b) & 0x7f80 != 0x7f80),
     ..F32
 };
 
@@ -45,7 +44,7 @@ pub(super) const F64: Traits = Traits {
     bytes: 8,
     decode: Some(decode_f64),
     encode: None,
-    finite: |src| none(src, |b| !f64::from_le_bytes(b).is_finite()),
+    finite: |src| all(src, |b| f64::from_le_bytes(b).is_finite()),
     ..F32
 };
 
@@ -76,26 +75,20 @@ pub(super) const F8_E8M0: Traits = Traits {
     ..F8_E4M3
 };
 
-/// Whether no element of `N` bytes is so. Asked of many at once, and only then whether to go on, so that the compiler
-/// can use its vectors.
-fn none<const N: usize>(src: &[u8], is_so: impl Fn([u8; N]) -> bool) -> bool {
-    const MANY: usize = 4096;
-    src.chunks(MANY * N).all(|many| !many.as_chunks().0.iter().fold(false, |any, b| any | is_so(*b)))
+/// Whether all numbers are as they should be. Without a way out within a part, so that it can be done in vectors.
+fn all<const N: usize>(src: &[u8], good: impl Fn([u8; N]) -> bool) -> bool {
+    simd::vectorized(
+        #[inline(always)]
+        || src.as_chunks().0.chunks(1024).all(|part| part.iter().fold(true, |all, b| all & good(*b))),
+    )
 }
 
-/// Decodes elements of `N` bytes; what `value` compiles to is up to the CPU.
-fn decode_with<const N: usize>(src: &[u8], dst: &mut [f32], value: impl Fn([u8; N]) -> f32) {
-    match simd::level() {
-        Some(level) => dispatch!(level, _simd => decode_each(src, dst, value)),
-        None => decode_each(src, dst, value),
-    }
-}
-
-#[inline(always)]
-fn decode_each<const N: usize>(src: &[u8], dst: &mut [f32], value: impl Fn([u8; N]) -> f32) {
-    for (x, b) in dst.iter_mut().zip(src.as_chunks().0) {
-        *x = value(*b);
-    }
+/// Decodes elements of `N` bytes, in vectors.
+fn decode<const N: usize>(src: &[u8], dst: &mut [f32], value: impl Fn([u8; N]) -> f32) {
+    simd::vectorized(
+        #[inline(always)]
+        || dst.iter_mut().zip(src.as_chunks().0).for_each(|(x, b)| *x = value(*b)),
+    );
 }
 
 fn decode_f32(src: &[u8], dst: &mut [f32]) {
@@ -111,7 +104,7 @@ fn encode_f32(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]
 }
 
 fn decode_f16(src: &[u8], dst: &mut [f32]) {
-    decode_with(src, dst, |b| f32_of_f16(u16::from_le_bytes(b)));
+    decode(src, dst, |b| f32_of_f16(u16::from_le_bytes(b)));
 }
 
 /// The f32 of f16 bits, exactly; a NaN is made quiet, as CPUs do.
@@ -146,7 +139,7 @@ pub(super) fn f16_bits(x: f32) -> u16 {
 }
 
 fn decode_bf16(src: &[u8], dst: &mut [f32]) {
-    decode_with(src, dst, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16));
+    decode(src, dst, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16));
 }
 
 fn encode_bf16(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]) {

@@ -6,6 +6,7 @@
 //! function of vectors is inlined always and none is a closure, or the compiler forgets the instruction set.
 
 pub use fearless_simd::Level;
+use fearless_simd::{Simd, dispatch};
 use std::cell::Cell;
 
 mod affine;
@@ -56,6 +57,16 @@ pub fn at<T>(level: Option<Level>, call: impl FnOnce() -> T) -> T {
     let result = call();
     FORCED.set(before);
     result
+}
+
+/// Runs `work`, plain loops over slices, compiled for the instructions to compute with. They must be in the closure
+/// itself, or in functions that are inlined always. The compiler fuses and reorders no float operation, so the
+/// results are the same.
+pub fn vectorized<T>(work: impl FnOnce() -> T) -> T {
+    match level() {
+        None => work(),
+        Some(level) => dispatch!(level, simd => simd.vectorize(work)),
+    }
 }
 
 /// The levels that this CPU has, the scalar code first.

@@ -3,6 +3,7 @@
 //! the bytes do not depend on the threads. Files grow beside the target and take its name only when they are
 //! whole, synced and read back by the strict reader.
 
+mod behind;
 mod partial;
 
 use crate::error::{Error, Kind, Result};
@@ -15,10 +16,14 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// Weights that a thread holds at a time, unless a single row is longer.
+/// Weights that a thread writes at a time, unless a single row is longer.
 pub const CHUNK: usize = 1 << 18;
+
+/// Weights that are computed at a time, unless a single row is longer: what lies between the steps of the line stays
+/// in the core's own cache.
+pub const BLOCK: usize = 1 << 13;
 
 /// Is told how a write goes on. Called from many threads.
 pub trait Watch: Sync {
@@ -33,7 +38,8 @@ pub trait Watch: Sync {
 
 /// A container as it is going to be: everything but the weights, and the place of every weight.
 pub struct Layout<'a> {
-    /// The final name, written over if it is there: of the only file, or of the directory that holds the files.
+    /// The final name, written over if it is there: of the only file, or of the directory that holds the files. Several
+    /// files without a directory stand beside each other where this would.
     pub(crate) target: PathBuf,
     pub(crate) is_directory: bool,
     pub(crate) files: Vec<Planned>,
@@ -42,7 +48,7 @@ pub struct Layout<'a> {
 
 /// One file of a container.
 pub(crate) struct Planned {
-    /// Its name in the directory; empty for the only file of a container.
+    /// Its name, in the directory or beside the target; empty for the only file of a container.
     pub name: String,
     /// What it starts with: a header, or all of a file without tensors.
     pub head: Vec<u8>,
@@ -90,12 +96,33 @@ impl Layout<'_> {
 
     /// The files as they will be called, in order.
     pub fn paths(&self) -> Vec<PathBuf> {
-        let path = |f: &Planned| match self.is_directory {
-            true => self.target.join(&f.name),
-            false => self.target.clone(),
-        };
-        self.files.iter().map(path).collect()
+        self.files.iter().map(|f| self.path(f)).collect()
     }
+
+    fn path(&self, file: &Planned) -> PathBuf {
+        match (self.is_directory, file.name.is_empty()) {
+            (true, _) => self.target.join(&file.name),
+            (false, true) => self.target.clone(),
+            (false, false) => self.target.with_file_name(&file.name),
+        }
+    }
+
+    /// The files in order: what each is called, how many tensors it holds, and its bytes.
+    pub fn parts(&self) -> Vec<Part> {
+        let mut tensors = vec![0; self.files.len()];
+        self.tensors.iter().for_each(|t| tensors[t.file] += 1);
+        let part =
+            |(file, tensors): (&Planned, usize)| Part { path: self.path(file), tensors, bytes: file.total };
+        self.files.iter().zip(tensors).map(part).collect()
+    }
+}
+
+/// One file of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub path: PathBuf,
+    pub tensors: usize,
+    pub bytes: u64,
 }
 
 /// Writes all `layouts` at once, tensor by tensor, so that rows which they share are read once. Nothing takes its
@@ -105,7 +132,13 @@ pub fn write(layouts: &[Layout<'_>], watch: &dyn Watch) -> Result<()> {
     for layout in layouts {
         outputs.push(Growing::create(layout)?);
     }
-    write_rows(&outputs, watch)?;
+    let files: Vec<&File> = outputs.iter().flat_map(|o| &o.files).map(|f| &f.file).collect();
+    let written = AtomicU64::new(0);
+    let (rows, synced) = behind::during(&files, &written, || write_rows(&outputs, &written, watch));
+    rows?;
+    if let (Err(e), Some(first)) = (synced, layouts.first()) {
+        return Err(Error::io(&e, &first.target));
+    }
     outputs.iter().try_for_each(Growing::finish)?;
     outputs.into_iter().try_for_each(Growing::publish)
 }
@@ -125,7 +158,7 @@ impl<'a> Growing<'a> {
         for planned in &layout.files {
             let path = match &directory {
                 Some(directory) => directory.path().join(&planned.name),
-                None => partial::beside(&layout.target),
+                None => partial::beside(&layout.path(planned)),
             };
             let file = Partial::create(path, planned.total)?;
             write_all_at(&file.file, &planned.head, 0).map_err(|e| Error::io(&e, &file.path))?;
@@ -151,7 +184,7 @@ impl<'a> Growing<'a> {
                 self.files.into_iter().for_each(Partial::close);
                 directory.publish(&self.layout.target)
             }
-            None => self.files.into_iter().try_for_each(|f| f.publish(&self.layout.target)),
+            None => partial::publish(self.files.into_iter().zip(self.layout.paths()).collect()),
         }
     }
 }
@@ -183,13 +216,13 @@ struct Group {
     pieces: usize,
 }
 
-fn write_rows(outputs: &[Growing<'_>], watch: &dyn Watch) -> Result<()> {
+fn write_rows(outputs: &[Growing<'_>], written: &AtomicU64, watch: &dyn Watch) -> Result<()> {
     let (groups, pieces) = pieces(outputs)?;
     let done: Vec<AtomicUsize> = groups.iter().map(|_| AtomicUsize::new(0)).collect();
     let next = AtomicUsize::new(0);
     let failure = FirstFailure::default();
     rayon::broadcast(|_| {
-        let mut buffer = Vec::new();
+        let mut buffers = Vec::new();
         while !failure.happened() {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(piece) = pieces.get(i) else { break };
@@ -198,18 +231,16 @@ fn write_rows(outputs: &[Growing<'_>], watch: &dyn Watch) -> Result<()> {
                 break;
             }
             let members = &groups[piece.group].members;
-            let write = |(output, index): &(usize, usize)| {
-                write_piece(&outputs[*output], *index, &piece.rows, &mut buffer)
-            };
-            let written = members.iter().map(write).collect::<Result<Vec<u64>>>();
+            let result = write_piece(outputs, members, &piece.rows, &mut buffers);
             for (output, index) in members {
                 outputs[*output].layout.tensors[*index].tensor.release(piece.rows.clone());
             }
-            match written {
+            match result {
                 Ok(bytes) => {
-                    let written = done[piece.group].fetch_add(1, Ordering::Relaxed) + 1;
-                    let last = written == groups[piece.group].pieces;
+                    let pieces = done[piece.group].fetch_add(1, Ordering::Relaxed) + 1;
+                    let last = pieces == groups[piece.group].pieces;
                     for ((output, index), bytes) in members.iter().zip(bytes) {
+                        written.fetch_add(bytes, Ordering::Relaxed);
                         watch.advance(*output, *index, bytes, last);
                     }
                 }
@@ -258,7 +289,7 @@ fn pieces(outputs: &[Growing<'_>]) -> Result<(Vec<Group>, Vec<Piece>)> {
         for (index, placed) in growing.layout.tensors.iter().enumerate() {
             let t = placed.tensor;
             if let Some((group, first)) = known.get(t.name.as_str()) {
-                if first.shape() != t.shape() {
+                if first.shape().significant() != t.shape().significant() {
                     return Err(Error::invalid("the outputs hold this tensor in different shapes")
                         .tensor(&t.name)
                         .expected(first.shape())
@@ -280,23 +311,41 @@ fn pieces(outputs: &[Growing<'_>]) -> Result<(Vec<Group>, Vec<Piece>)> {
     Ok((groups, pieces))
 }
 
-/// Writes some rows of one output's tensor; the bytes written.
-fn write_piece(g: &Growing<'_>, index: usize, rows: &Range<usize>, buffer: &mut Vec<u8>) -> Result<u64> {
-    let placed = &g.layout.tensors[index];
-    let (t, target) = (placed.tensor, &g.layout.target);
-    let at = placed.offset + rows.start as u64 * t.row_bytes() as u64;
-    let bytes = rows.len() * t.row_bytes();
-    let source = t.rows();
-    let data = match source.borrow(rows.clone()) {
-        Some(data) => data,
-        None => {
-            buffer.resize(bytes, 0);
-            source.read(rows.clone(), buffer).map_err(|e| e.tensor(&t.name).file(target))?;
-            buffer
-        }
+/// Writes some rows of a tensor in every output that holds it; the bytes written to each.
+fn write_piece(
+    outputs: &[Growing<'_>],
+    members: &[(usize, usize)],
+    rows: &Range<usize>,
+    buffers: &mut Vec<Vec<u8>>,
+) -> Result<Vec<u64>> {
+    buffers.resize_with(buffers.len().max(members.len()), Vec::new);
+    let member = |(output, index): &(usize, usize)| {
+        let growing = &outputs[*output];
+        (growing, &growing.layout.tensors[*index])
     };
-    write_all_at(&g.files[placed.file].file, data, at).map_err(|e| Error::io(&e, target))?;
-    Ok(bytes as u64)
+    for ((_, placed), buffer) in members.iter().map(member).zip(buffers.iter_mut()) {
+        buffer.resize(rows.len() * placed.tensor.row_bytes(), 0);
+    }
+    let step =
+        members.first().map_or(Ok(1), |m| Ok((BLOCK / member(m).1.tensor.row_elements()?.max(1)).max(1)))?;
+    let mut done = 0;
+    while done < rows.len() {
+        let next = (done + step).min(rows.len());
+        for ((growing, Placed { tensor, .. }), buffer) in members.iter().map(member).zip(buffers.iter_mut()) {
+            let out = &mut buffer[done * tensor.row_bytes()..next * tensor.row_bytes()];
+            let read = tensor.read(rows.start + done..rows.start + next, out);
+            read.map_err(|e| e.tensor(&tensor.name).file(&growing.layout.target))?;
+        }
+        done = next;
+    }
+    let mut written = Vec::with_capacity(members.len());
+    for ((growing, placed), buffer) in members.iter().map(member).zip(buffers.iter()) {
+        let at = placed.offset + rows.start as u64 * placed.tensor.row_bytes() as u64;
+        let io = |e| Error::io(&e, &growing.layout.target);
+        write_all_at(&growing.files[placed.file].file, buffer, at).map_err(io)?;
+        written.push(buffer.len() as u64);
+    }
+    Ok(written)
 }
 
 #[cfg(unix)]

@@ -51,11 +51,11 @@ impl Partial {
         }
     }
 
-    /// Gives the file its name.
-    pub fn publish(mut self, target: &Path) -> Result<()> {
+    /// Gives the file its name; it is still gone unless it is published.
+    fn rename(&mut self, target: &Path) -> Result<()> {
         std::fs::rename(&self.path, target).map_err(|e| Error::io(&e, target))?;
-        self.published = true;
-        sync_directory(parent(target))
+        self.path = target.to_path_buf();
+        Ok(())
     }
 
     /// Leaves the file to its directory.
@@ -71,6 +71,24 @@ impl Drop for Partial {
             _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+/// Gives files that belong together, in one folder, their names. The first, by which readers open a split model, gets
+/// its own last: so whoever finds it finds them all, and whatever stops this leaves no model that mixes old and new.
+pub fn publish(mut files: Vec<(Partial, PathBuf)>) -> Result<()> {
+    let Some(((first, name), others)) = files.split_first_mut() else { return Ok(()) };
+    let folder = parent(name).to_path_buf();
+    if !others.is_empty() {
+        if name.exists() {
+            std::fs::remove_file(&*name).map_err(|e| Error::io(&e, name))?;
+            sync_directory(&folder)?;
+        }
+        others.iter_mut().try_for_each(|(file, name)| file.rename(name))?;
+        sync_directory(&folder)?;
+    }
+    first.rename(name)?;
+    files.iter_mut().for_each(|(file, _)| file.published = true);
+    sync_directory(&folder)
 }
 
 /// A growing directory.

@@ -1,0 +1,156 @@
+//! Cuts a model into the parts of a split one, for `write` to plan. Parts are called `NAME-00001-of-00009.gguf`; the
+//! first has the model's metadata, every one the keys that `split` reads, and the alignment if it is not the usual.
+//! Specification: llama.cpp v0.5.0, `gguf-split`, `llama-quantize --keep-split` and `convert_hf_to_gguf.py`, which
+//! differ in the order of the keys and in what becomes of a model that needs no cut.
+
+use super::split::{COUNT, NO, TENSORS, unsplit};
+use super::{ALIGNMENT_KEY, pad};
+use crate::error::{Error, Result};
+use crate::metadata::{Metadata, Value};
+use crate::tensor::Tensor;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// How a model is split.
+#[derive(Clone, Debug)]
+pub struct Split {
+    pub cut: Cut,
+    pub manner: Manner,
+}
+
+/// Where a model is cut.
+#[derive(Clone, Debug)]
+pub enum Cut {
+    /// Where the next tensor would exceed a limit.
+    Limits(Limits),
+    /// After so many tensors each.
+    Counts(Vec<usize>),
+}
+
+/// What a part may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes of tensors, padding included, header not; a larger tensor has a part of its own.
+    pub bytes: Option<u64>,
+    /// The most tensors.
+    pub tensors: Option<u64>,
+    /// Whether the first part holds the metadata alone.
+    pub bare_first: bool,
+}
+
+/// Whose files the parts are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// gguf-split's: a model that needs no cut is called `NAME-00001-of-00001.gguf` and has the keys.
+    GgufSplit,
+    /// Those of the programs that make models: one that needs no cut is an ordinary file; kept as one part, it has that
+    /// name, but no keys.
+    Maker,
+}
+
+impl Split {
+    /// The number of tensors in each part; `None` if the model stays an ordinary file.
+    pub(super) fn counts(&self, tensors: &[Tensor], alignment: u64) -> Result<Option<Vec<usize>>> {
+        let counts = match &self.cut {
+            Cut::Counts(counts) => counts.clone(),
+            Cut::Limits(limits) => limits.counts(tensors, alignment)?,
+        };
+        let cut = matches!(self.cut, Cut::Counts(_)) || self.manner == Manner::GgufSplit || counts.len() > 1;
+        match counts.len() {
+            n if n > usize::from(u16::MAX) => Err(Error::invalid("the model would have too many parts")
+                .expected(format!("at most {}", u16::MAX))
+                .found(n)
+                .mend("allow more bytes or tensors in a part")),
+            _ => Ok(cut.then_some(counts)),
+        }
+    }
+
+    /// The metadata of part `no` (from 0) of `count`.
+    pub(super) fn metadata(&self, model: &Metadata, no: usize, count: usize, tensors: usize) -> Metadata {
+        let mut metadata = match (no, model.get(ALIGNMENT_KEY)) {
+            (0, _) => model.clone(),
+            (_, None) => Metadata::new(),
+            // Each part is laid out by the alignment that it tells.
+            (_, Some(alignment)) => {
+                let mut metadata = Metadata::new();
+                metadata.set(ALIGNMENT_KEY, alignment.clone());
+                metadata
+            }
+        };
+        unsplit(&mut metadata);
+        let order: &[&str] = match self.manner {
+            Manner::GgufSplit => &[NO, TENSORS, COUNT],
+            Manner::Maker if count > 1 => &[NO, COUNT, TENSORS],
+            Manner::Maker => &[],
+        };
+        for key in order {
+            let value = match *key {
+                NO => Value::U16(no as u16),
+                COUNT => Value::U16(count as u16),
+                _ => Value::I32(i32::try_from(tensors).unwrap_or(i32::MAX)),
+            };
+            metadata.set(key, value);
+        }
+        metadata
+    }
+}
+
+impl Limits {
+    fn counts(&self, tensors: &[Tensor], alignment: u64) -> Result<Vec<usize>> {
+        let mut counts = if self.bare_first { vec![0] } else { Vec::new() };
+        let (mut count, mut bytes) = (0usize, 0u64);
+        for t in tensors {
+            let more = pad(t.bytes(), alignment);
+            let sum = more.and_then(|more| bytes.checked_add(more));
+            let full = self.tensors.is_some_and(|most| count as u64 >= most)
+                || self.bytes.is_some_and(|most| sum.is_none_or(|sum| sum > most));
+            if full && count > 0 {
+                counts.push(std::mem::take(&mut count));
+                bytes = 0;
+            }
+            count += 1;
+            bytes = more.and_then(|more| bytes.checked_add(more)).ok_or_else(|| {
+                Error::invalid("the tensors are larger than any file can be").tensor(&t.name)
+            })?;
+        }
+        counts.push(count);
+        Ok(counts)
+    }
+}
+
+/// What the parts of `path` are called before `-00001-of-…`: its name without the ending.
+fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match name.len().checked_sub(5).and_then(|at| name.split_at_checked(at)) {
+        Some((stem, ending)) if ending.eq_ignore_ascii_case(".gguf") => stem.to_string(),
+        _ => name.into_owned(),
+    }
+}
+
+/// The name of part `no` (from 0) of `count`, of a model that as one file were `path`.
+pub(super) fn name(path: &Path, no: usize, count: usize) -> String {
+    file_name(&stem(path), no as u64, count as u64)
+}
+
+/// `STEM-00001-of-00009.gguf` for part 0 of 9.
+pub(super) fn file_name(stem: &str, no: u64, count: u64) -> String {
+    format!("{stem}-{:05}-of-{count:05}.gguf", no.saturating_add(1))
+}
+
+/// The cut that keeps the parts of `files` for tensors of these names, which stand in the order of the files. `rename` is
+/// the new name of a tensor of a file, `None` if it is gone; a tensor that is in no file joins the last part.
+pub fn keep<'a>(
+    files: &[PathBuf],
+    names: impl Iterator<Item = &'a str>,
+    rename: impl Fn(&str) -> Option<String>,
+) -> Result<Cut> {
+    let mut parts = HashMap::new();
+    for (part, file) in files.iter().enumerate() {
+        let renamed = super::split::names(file)?.into_iter().filter_map(|name| rename(&name));
+        parts.extend(renamed.map(|name| (name, part)));
+    }
+    let last = files.len().saturating_sub(1);
+    let mut counts = vec![0; last + 1];
+    names.for_each(|name| counts[parts.get(name).copied().unwrap_or(last)] += 1);
+    Ok(Cut::Counts(counts))
+}

@@ -1,0 +1,39 @@
+//! `ggraft join FIRST-PART OUT.gguf`: the parts of a split GGUF in, the one file that they were out.
+
+use super::options::Run;
+use super::split::{carry_out, model};
+use ggraft_formats::{Error, Result, gguf};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The first part, whose name ends in -00001-of-…; the others lie beside it
+    #[arg(value_name = "FIRST-PART")]
+    first: PathBuf,
+    /// The file that they become
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// gguf-split's word for this verb
+    #[arg(long, hide = true)]
+    merge: bool,
+    /// gguf-split's word for the other
+    #[arg(long, hide = true)]
+    split: bool,
+    #[command(flatten)]
+    run: Run,
+}
+
+pub(super) fn run(args: Args) -> Result<()> {
+    if args.split {
+        return Err(Error::usage("join puts the parts of a model together")
+            .found("--split")
+            .mend("parts are made by `ggraft split IN.gguf OUT-PREFIX`"));
+    }
+    let model = model(&args.first)?;
+    if !gguf::is_split(&model) {
+        return Err(Error::usage("this is no part of a split model")
+            .file(&args.first)
+            .mend("give the first part, whose name ends in -00001-of-…"));
+    }
+    carry_out(model, None, args.output, &args.run)
+}

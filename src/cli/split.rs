@@ -1,0 +1,81 @@
+//! `ggraft split IN.gguf OUT-PREFIX`: one GGUF in, its parts out, named and cut as gguf-split does.
+
+use super::options::{self, Run};
+use crate::pipeline::Plan;
+use crate::recipe::Size;
+use ggraft_formats::gguf::{Cut, Limits, Manner, Split};
+use ggraft_formats::{Error, Input, Model, Result};
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+
+/// What a part holds at most if nothing is said, as in gguf-split.
+const TENSORS: u64 = 128;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The model
+    input: PathBuf,
+    /// What the parts are called before -00001-of-00009.gguf
+    #[arg(value_name = "OUT-PREFIX")]
+    prefix: PathBuf,
+    /// The most bytes of tensors in a part: N, NK, NM or NG, in powers of 1000
+    #[arg(long, alias = "split-max-size", value_name = "SIZE")]
+    max_size: Option<Size>,
+    /// The most tensors in a part; 128 if no size is given either
+    #[arg(long, alias = "split-max-tensors", value_name = "N")]
+    max_tensors: Option<NonZeroU64>,
+    /// Give the first part the metadata alone
+    #[arg(long, alias = "no-tensor-first-split")]
+    no_tensor_first: bool,
+    /// gguf-split's word for this verb
+    #[arg(long, hide = true)]
+    split: bool,
+    /// gguf-split's word for the other
+    #[arg(long, hide = true)]
+    merge: bool,
+    #[command(flatten)]
+    run: Run,
+}
+
+pub(super) fn run(args: Args) -> Result<()> {
+    if args.merge {
+        return Err(Error::usage("split makes parts of a model")
+            .found("--merge")
+            .mend("parts are put together by `ggraft join FIRST-PART OUT.gguf`"));
+    }
+    let model = model(&args.input)?;
+    if model.containers.len() > 1 {
+        return Err(Error::usage("the model is split already")
+            .file(&args.input)
+            .found(format!("{} parts", model.containers.len()))
+            .mend("put it together with `ggraft join` first"));
+    }
+    let limits = Limits {
+        bytes: args.max_size.map(|size| size.0),
+        tensors: args.max_tensors.map(NonZeroU64::get).or(args.max_size.is_none().then_some(TENSORS)),
+        bare_first: args.no_tensor_first,
+    };
+    carry_out(
+        model,
+        Some(Split { cut: Cut::Limits(limits), manner: Manner::GgufSplit }),
+        args.prefix,
+        &args.run,
+    )
+}
+
+/// The GGUF at `path`, whose weights are not looked at: a copy need not judge them.
+pub(super) fn model(path: &Path) -> Result<Model> {
+    match ggraft_formats::open(path)? {
+        Input::Model(model) => Ok(model),
+        Input::Checkpoint(_) => Err(Error::usage("this takes a GGUF file")
+            .file(path)
+            .mend("use `ggraft convert` for a checkpoint; with --split-max-size it writes parts")),
+    }
+}
+
+/// Writes the model, as it is, to other files.
+pub(super) fn carry_out(model: Model, split: Option<Split>, output: PathBuf, run: &Run) -> Result<()> {
+    let inputs = model.containers.clone();
+    let plan = Plan::rearranged(model, split)?;
+    options::carry_out(&[(plan, output)], &options::paths(&inputs), run, || Ok(()))
+}
