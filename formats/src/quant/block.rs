@@ -25,14 +25,17 @@ pub(super) trait Block<const N: usize>:
         Self::encode(x)
     }
 
-    /// `encode` of many blocks, with the kernels of `simd`; formats that gain nothing by them do without.
+    /// `encode` of many blocks, with the kernels of `simd`; formats that have none leave it to the compiler.
     fn encode_all(_level: Level, x: &[[f32; N]], blocks: &mut [Self]) {
-        encode_each(x, blocks);
+        simd::vectorized(
+            #[inline(always)]
+            || encode_each(x, blocks),
+        );
     }
 
-    /// `encode_weighted` of the blocks of a row, with the kernels of `simd`.
-    fn encode_row(_level: Level, x: &[[f32; N]], row: &Row<N>, blocks: &mut [Self]) {
-        encode_each_weighted(x, row, blocks);
+    /// `encode_weighted` of the blocks of a row, with the kernels of `simd`; as `encode_all` where weights are ignored.
+    fn encode_row(level: Level, x: &[[f32; N]], _row: &Row<N>, blocks: &mut [Self]) {
+        Self::encode_all(level, x, blocks);
     }
 
     /// Whether the scales are finite.
@@ -125,6 +128,7 @@ fn encode<B: Block<N>, const N: usize>(src: &[f32], row: usize, weights: Option<
     }
 }
 
+#[inline(always)]
 fn encode_each<B: Block<N>, const N: usize>(x: &[[f32; N]], blocks: &mut [B]) {
     for (block, x) in blocks.iter_mut().zip(x) {
         *block = B::encode(x);
@@ -184,6 +188,13 @@ fn finite<B: Block<N>, const N: usize>(src: &[u8]) -> bool {
 /// `src` as blocks; none if it does not hold whole ones, which the callers' contract excludes.
 pub(super) fn blocks<B: FromBytes + Immutable + KnownLayout + Unaligned>(src: &[u8]) -> &[B] {
     <[B]>::ref_from_bytes(src).unwrap_or_default()
+}
+
+/// The largest magnitude. Of numbers that are not negative the largest has the largest bits; a NaN counts as 0.
+#[inline(always)]
+pub(super) fn magnitude(x: &[f32]) -> f32 {
+    let bits = |x: &f32| if x.is_nan() { 0 } else { x.abs().to_bits() };
+    f32::from_bits(x.iter().fold(0, |most, x| most.max(bits(x))))
 }
 
 /// The sum in index order.
