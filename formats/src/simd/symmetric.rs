@@ -131,7 +131,7 @@ fn descend<S: Simd, const N: usize, const K: usize>(simd: S, nmax: u8, x: &[Colu
     }
     for i in 0..N {
         for k in 0..K {
-            moved[k] |= fits[k].step(nmax, load(simd, &x[k][i]), i);
+            moved[k] |= fits[k].step(nmax, &x[k], i);
         }
     }
     let mut found = Restless { lanes: [(0, 0); 3 * LANES], count: 0 };
@@ -197,11 +197,11 @@ impl Restless {
             halves[h].sumlx = load(simd, &sumlx[h]);
             halves[h].suml2 = load(simd, &suml2[h]);
             halves[h].nil = mask32x16::splat(simd, false);
-            for i in 0..N {
-                halves[h].codes[i] = load(simd, &codes[h][i]);
+            for (code, lanes) in halves[h].codes.iter_mut().zip(&codes[h]) {
+                *code = load(simd, lanes);
             }
         }
-        sweep(simd, nmax, &columns, &mut halves);
+        sweep(nmax, &columns, &mut halves);
         let found = [halves[0].scale().to_array(), halves[1].scale().to_array()];
         for (from, (k, lane)) in lanes.iter().enumerate() {
             scales[*k][*lane] = found[from / LANES][from % LANES];
@@ -211,12 +211,11 @@ impl Restless {
 
 /// All sweeps but the first, until as many steps as there are elements have changed nothing.
 #[inline(always)]
-fn sweep<S: Simd, const N: usize>(simd: S, nmax: u8, x: &[Columns<N>; 2], fits: &mut [Descent<S, N>; 2]) {
+fn sweep<S: Simd, const N: usize>(nmax: u8, x: &[Columns<N>; 2], fits: &mut [Descent<S, N>; 2]) {
     let mut quiet = 0;
     for _ in 1..SWEEPS {
         for i in 0..N {
-            let moved =
-                fits[0].step(nmax, load(simd, &x[0][i]), i) | fits[1].step(nmax, load(simd, &x[1][i]), i);
+            let moved = fits[0].step(nmax, &x[0], i) | fits[1].step(nmax, &x[1], i);
             quiet = if moved.any_true() { 0 } else { quiet + 1 };
             if quiet == N {
                 return;
@@ -258,7 +257,8 @@ impl<S: Simd, const N: usize> Descent<S, N> {
 
     /// Gives element `i` its best code; tells where that is another.
     #[inline(always)]
-    fn step(&mut self, nmax: u8, x: f32x16<S>, i: usize) -> mask32x16<S> {
+    fn step(&mut self, nmax: u8, x: &Columns<N>, i: usize) -> mask32x16<S> {
+        let x = load(self.sumlx.token(), &x[i]);
         let old = self.codes[i];
         let w = x * x;
         let slx = self.sumlx - w * x * old;
