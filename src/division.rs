@@ -1,7 +1,7 @@
 //! Into how many files a GGUF goes: one, as many as limits ask for, or as many as it came in. Serves the plan.
 
 use crate::ftype::Prune;
-use ggraft_formats::gguf::{self, Cut, Limits, Manner, Split};
+use ggraft_formats::gguf::{self, Limits, Split};
 use ggraft_formats::{Error, Model, Result};
 
 /// Into how many files a GGUF goes.
@@ -24,18 +24,17 @@ impl Division {
         names: impl Iterator<Item = &'a str>,
         prune: &Prune,
     ) -> Result<Option<Split>> {
-        let cut = match (self, source) {
-            (Division::Whole, _) => return Ok(None),
-            (Division::Limited(limits), _) => Cut::Limits(limits),
+        match (self, source) {
+            (Division::Whole, _) => Ok(None),
+            (Division::Limited(limits), _) => Ok(Some(Split::IfNeeded(limits))),
             (Division::Kept, Some(source)) => {
-                gguf::keep(&source.containers, names, |name| prune.rename(name))?
+                gguf::keep(&source.containers, names, |name| prune.rename(name)).map(Some)
             }
             (Division::Kept, None) => {
-                return Err(Error::usage("--keep-split keeps the parts of a GGUF, and the input is none")
-                    .mend("give --split-max-size or --split-max-tensors"));
+                Err(Error::usage("--keep-split keeps the parts of a GGUF, and the input is none")
+                    .mend("give --split-max-size or --split-max-tensors"))
             }
-        };
-        Ok(Some(Split { cut, manner: Manner::Maker }))
+        }
     }
 
     /// The most bytes of weights in a file, if that is limited.

@@ -1,6 +1,7 @@
 //! Parse, run, print the error, exit with its code.
 
 use ggraft::cli::{self, Cli};
+use ggraft_formats::Kind;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -8,7 +9,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("error: {e}");
-            ExitCode::from(e.kind().exit_code())
+            match (e.kind(), cli::signals::came()) {
+                (Kind::Interrupted, Some(signal)) => ExitCode::from(128 + signal),
+                (kind, _) => ExitCode::from(kind.exit_code()),
+            }
         }
     }
 }

@@ -3,11 +3,14 @@
 
 use crate::arch;
 use crate::checkpoint::{Card, Source};
-use crate::merge::{self, Graft, Origin, Vector};
+use crate::merge::{self, Graft, Origin, Vector, hexadecimal};
 pub use crate::plan::{Loaded, Plan, Step};
 pub use crate::target::{Target, Type};
-use ggraft_formats::write::{self, Watch};
+use ggraft_formats::stamp::Stamp;
+pub use ggraft_formats::write::Resume;
+use ggraft_formats::write::{self, Job, Watch};
 use ggraft_formats::{Error, Input, Kind, Model, Result};
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -87,10 +90,45 @@ impl Grafted {
     }
 }
 
+/// What a write is told beside the plans.
+#[derive(Default)]
+pub struct Work<'a> {
+    /// The files and directories that are read.
+    pub inputs: &'a [&'a Path],
+    /// The options, in words: an unfinished output is gone on with if they, and the inputs, are the same.
+    pub options: &'a str,
+    pub resume: Resume,
+    /// Whether an output may be replaced.
+    pub force: bool,
+}
+
+impl Work<'_> {
+    fn job(&self, plans: &[(Plan, PathBuf)]) -> Result<Job> {
+        let types: Vec<&str> = plans.iter().map(|(plan, _)| plan.kind.name()).collect();
+        let mut steps = Sha256::new();
+        for (plan, _) in plans {
+            plan.steps.iter().for_each(|step| steps.update(format!("{step:?}")));
+        }
+        let work = [
+            ("version", env!("CARGO_PKG_VERSION").to_string()),
+            ("options", self.options.to_string()),
+            ("types", types.join(", ")),
+            ("plan", hexadecimal(&steps.finalize())),
+        ];
+        let files = self.inputs.iter().filter(|path| path.is_file());
+        Ok(Job {
+            work: work.map(|(name, value)| (name.to_string(), value)).to_vec(),
+            inputs: files.map(|path| Stamp::of(path)).collect::<Result<_>>()?,
+            resume: self.resume,
+        })
+    }
+}
+
 /// Writes each plan to its path, whose directory is made if it is missing; the inputs are read once for all.
-pub fn write(plans: &[(Plan, PathBuf)], inputs: &[&Path], force: bool, watch: &dyn Watch) -> Result<()> {
+pub fn write(plans: &[(Plan, PathBuf)], work: &Work<'_>, watch: &dyn Watch) -> Result<()> {
+    let job = work.job(plans)?;
     for (plan, path) in plans {
-        check_output(plan, path, inputs, force)?;
+        check_output(plan, path, work.inputs, work.force)?;
         if let Some(dir) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             std::fs::create_dir_all(dir).map_err(|e| Error::io(&e, dir))?;
         }
@@ -99,7 +137,7 @@ pub fn write(plans: &[(Plan, PathBuf)], inputs: &[&Path], force: bool, watch: &d
     for (plan, path) in plans {
         layouts.push(plan.layout(path)?);
     }
-    write::write(&layouts, watch)
+    write::carry_out(&layouts, &job, watch)
 }
 
 /// Refuses an output that is an input, is a directory but should be a file, or exists without `force`; so each part of

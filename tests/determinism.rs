@@ -4,7 +4,7 @@ mod support;
 
 use ggraft::arch;
 use ggraft::merge::{CHAT_VECTOR, Vector};
-use ggraft::pipeline::{self, Target, Type};
+use ggraft::pipeline::{self, Target, Type, Work};
 use ggraft_formats::simd;
 use rayon::ThreadPoolBuilder;
 use sha2::{Digest, Sha256};
@@ -31,7 +31,7 @@ fn hashes(dir: &Path) -> Vec<(String, String)> {
     let plans = grafted.plans(&[vec![0.8]], &targets).unwrap();
     let paths = TYPES.iter().map(|t| dir.join(format!("{t}.gguf")));
     let plans: Vec<(_, PathBuf)> = plans.into_iter().zip(paths).collect();
-    pipeline::write(&plans, &[], true, &Silent).unwrap();
+    pipeline::write(&plans, &Work { force: true, ..Work::default() }, &Silent).unwrap();
     let hash = |path: &PathBuf| format!("{:x?}", Sha256::digest(std::fs::read(path).unwrap()));
     plans.iter().map(|(plan, path)| (plan.kind.name().to_string(), hash(path))).collect()
 }

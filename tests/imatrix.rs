@@ -131,7 +131,7 @@ fn incomplete_and_odd_entries_of_the_gguf_form() {
     assert_eq!(
         error(&modern(|m| m.tensors[1] = tensor("blk.0.attn_q.weight.counts", &[2], &[1.0, 1.0]))),
         "tensor 'blk.0.attn_q.weight.in_sum2': the counts do not fit the sums: expected one count for each of 1 rows \
-         of at least one column, found sums [256] and counts [2]"
+         of at least one column, found sums [256, 1] and counts [2]"
     );
     assert_eq!(
         error(&modern(|m| m.tensors.clear())),

@@ -171,5 +171,5 @@ fn split_files_are_read_by_their_first_part() {
     assert!(e.contains("expected split.no = 0, found 1; give the first part"), "{e}");
     std::fs::remove_file(&second).unwrap();
     let e = open(&first).unwrap_err().to_string();
-    assert!(e.contains("m-00002-of-00002.gguf: No such file"), "{e}");
+    assert!(e.contains("m-00002-of-00002.gguf: this part of the split model is missing"), "{e}");
 }

@@ -2,6 +2,7 @@
 //! what was found, and how to mend it. `Kind` decides the exit code of the program.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The result of everything that can fail.
@@ -96,7 +97,7 @@ impl Error {
     /// The system's own error, on this file; a full disk is recognised.
     pub fn io(source: &std::io::Error, file: &Path) -> Error {
         let kind = match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::NoSpace,
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Kind::NoSpace,
             _ => Kind::Io,
         };
         Error::new(kind, source.to_string()).file(file)

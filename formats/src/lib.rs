@@ -15,6 +15,7 @@ pub mod model;
 pub mod quant;
 pub mod safetensors;
 pub mod simd;
+pub mod stamp;
 pub mod tensor;
 pub mod write;
 

@@ -63,6 +63,25 @@ impl Mapping {
     }
 }
 
+/// Ends the process with a message, and with the exit code of I/O errors, when a mapped file is cut short while it is
+/// read; without this the system ends it in its own words. For programs: it is one signal (SIGBUS) of the process.
+pub fn end_if_truncated() {
+    #[cfg(unix)]
+    {
+        extern "C" fn end(_signal: libc::c_int) {
+            let text = b"error: an input became shorter while it was read\n  mend: wait until nothing writes to it, \
+                and start again\n";
+            // SAFETY: both functions may be called in signal handlers; the text lives as long as the program.
+            unsafe {
+                libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len());
+                libc::_exit(5);
+            }
+        }
+        // SAFETY: the handler has the type that is expected, and calls nothing that a handler may not.
+        unsafe { libc::signal(libc::SIGBUS, end as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+    }
+}
+
 impl AsRef<[u8]> for Mapping {
     fn as_ref(&self) -> &[u8] {
         self.bytes()

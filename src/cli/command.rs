@@ -5,7 +5,7 @@ use super::Cli;
 use clap::CommandFactory;
 
 /// Options that say how the work is done, or where the results go.
-const SILENT: [&str; 7] = ["threads", "force", "dry_run", "json", "quiet", "report", "output"];
+const SILENT: [&str; 8] = ["threads", "force", "dry_run", "json", "quiet", "report", "output", "no_resume"];
 
 /// What was typed after `ggraft`, without the options of these ids.
 pub(super) fn typed(verb: &str, but: &[&str]) -> String {

@@ -27,9 +27,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
-    let inputs = input.files(&args.input);
+    let mut inputs = input.files(&args.input);
+    inputs.extend(args.mixture.files());
     let target = Target { division: args.splitting.division(), ..args.mixture.target(args.kind.0)? };
     let plan = pipeline::convert(input, &target)?;
     let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
-    options::carry_out(&[(plan, output)], &options::paths(&inputs), &args.output.run, || Ok(()))
+    let words = format!("{:?}", args.mixture);
+    options::carry_out(&[(plan, output)], &options::paths(&inputs), &words, &args.output.run, || Ok(()))
 }

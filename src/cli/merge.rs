@@ -175,6 +175,7 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Res
             .found(found));
     }
     let mut inputs = onto.files(&recipe.onto);
+    inputs.extend(recipe.mixture.files());
     let mut vectors = Vec::with_capacity(recipe.vectors.len());
     for v in &recipe.vectors {
         let (chat, base) = (load(&v.chat)?, load(&v.base)?);
@@ -189,7 +190,8 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Res
         let path = output(recipe, &plan, &weights[i / targets.len()]);
         (plan, path)
     });
-    options::carry_out(&named.collect::<Vec<_>>(), &options::paths(&inputs), run, || {
+    let words = recipe.to_yaml(None)?;
+    options::carry_out(&named.collect::<Vec<_>>(), &options::paths(&inputs), &words, run, || {
         let notes = grafted.graft.check_kinship(recipe.allow.allowed())?;
         report::print_notes(&notes, run.quiet);
         Ok(())

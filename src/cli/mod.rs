@@ -7,6 +7,7 @@ mod join;
 mod merge;
 mod options;
 mod quantize;
+pub mod signals;
 mod split;
 mod verify;
 mod weights;
@@ -42,6 +43,7 @@ enum Command {
 
 /// Runs what was typed.
 pub fn run(cli: Cli) -> Result<()> {
+    ggraft_formats::mmap::end_if_truncated();
     match cli.command {
         Command::Merge(args) => merge::run(*args),
         Command::Convert(args) => convert::run(args),

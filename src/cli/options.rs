@@ -1,6 +1,7 @@
 //! Options that several verbs share, and the carrying out of a plan under them.
 
-use crate::pipeline::{self, Plan};
+use super::signals;
+use crate::pipeline::{self, Plan, Resume, Work};
 use crate::report;
 use ggraft_formats::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,9 @@ pub(super) struct Run {
     /// Write a report of what was done to FILE, as JSON: every tensor, the inputs and outputs with their hashes
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Begin anew, also where an earlier run of the same command was stopped; else it is gone on with
+    #[arg(long)]
+    pub no_resume: bool,
     /// Print nothing but errors and results
     #[arg(short, long)]
     pub quiet: bool,
@@ -41,10 +45,12 @@ pub(super) struct Run {
 
 /// Shows the plans and, unless this is a dry run, carries them out in one pass. The outputs' paths are the
 /// result on stdout; with `--json` the plans are.
-/// `check` is the last word before the weights move; it may look at some of them.
+/// `words` are the options that decide the bytes; `check` is the last word before the weights move, it may look at
+/// some of them.
 pub(super) fn carry_out(
     plans: &[(Plan, PathBuf)],
     inputs: &[&Path],
+    words: &str,
     run: &Run,
     check: impl FnOnce() -> Result<()> + Send,
 ) -> Result<()> {
@@ -67,8 +73,12 @@ pub(super) fn carry_out(
     }
     let start = Instant::now();
     pool.install(check)?;
-    let progress = report::Progress::new(plans.iter().map(|(plan, _)| plan), run.quiet);
-    let done = pool.install(|| pipeline::write(plans, inputs, run.force, &progress));
+    let progress =
+        report::Progress::new(plans.iter().map(|(plan, _)| plan), run.quiet, || signals::came().is_some());
+    let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
+    let work = Work { inputs, options: words, resume, force: run.force };
+    signals::listen()?;
+    let done = pool.install(|| pipeline::write(plans, &work, &progress));
     progress.finish();
     done?;
     if let Some(report) = &run.report {

@@ -69,10 +69,12 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
-    let inputs = loaded.files(&request.input);
+    let mut inputs = loaded.files(&request.input);
+    inputs.extend(args.mixture.files());
     let target = Target { division: args.splitting.division(), ..args.mixture.target(request.kind)? };
     let plan = pipeline::convert(loaded, &target)?;
-    options::carry_out(&[(plan, request.output)], &options::paths(&inputs), &args.run, || Ok(()))
+    let words = format!("{:?}", args.mixture);
+    options::carry_out(&[(plan, request.output)], &options::paths(&inputs), &words, &args.run, || Ok(()))
 }
 
 #[cfg(test)]

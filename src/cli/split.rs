@@ -3,7 +3,7 @@
 use super::options::{self, Run};
 use crate::pipeline::Plan;
 use crate::recipe::Size;
-use ggraft_formats::gguf::{Cut, Limits, Manner, Split};
+use ggraft_formats::gguf::{Limits, Split};
 use ggraft_formats::{Error, Input, Model, Result};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -55,12 +55,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         tensors: args.max_tensors.map(NonZeroU64::get).or(args.max_size.is_none().then_some(TENSORS)),
         bare_first: args.no_tensor_first,
     };
-    carry_out(
-        model,
-        Some(Split { cut: Cut::Limits(limits), manner: Manner::GgufSplit }),
-        args.prefix,
-        &args.run,
-    )
+    carry_out(model, Some(Split::Always(limits)), args.prefix, &args.run)
 }
 
 /// The GGUF at `path`, whose weights are not looked at: a copy need not judge them.
@@ -77,5 +72,5 @@ pub(super) fn model(path: &Path) -> Result<Model> {
 pub(super) fn carry_out(model: Model, split: Option<Split>, output: PathBuf, run: &Run) -> Result<()> {
     let inputs = model.containers.clone();
     let plan = Plan::rearranged(model, split)?;
-    options::carry_out(&[(plan, output)], &options::paths(&inputs), run, || Ok(()))
+    options::carry_out(&[(plan, output)], &options::paths(&inputs), "", run, || Ok(()))
 }

@@ -64,6 +64,11 @@ pub struct Mixture {
 }
 
 impl Mixture {
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        [&self.imatrix, &self.tensor_type_file].into_iter().flatten().cloned()
+    }
+
     /// What a file of this type is to be; reads the importance matrix.
     pub fn target(&self, kind: Type) -> Result<Target> {
         let prune = Prune::new(self.prune_layers.iter().copied());

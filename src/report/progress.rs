@@ -13,6 +13,8 @@ pub struct Progress<'a> {
     /// The steps of each output.
     steps: Vec<&'a [Step]>,
     sink: Sink,
+    /// Whether the work is to be stopped.
+    stop: fn() -> bool,
 }
 
 enum Sink {
@@ -23,15 +25,15 @@ enum Sink {
 }
 
 impl<'a> Progress<'a> {
-    /// A bar on a terminal, lines elsewhere, nothing when `quiet`.
-    pub fn new(plans: impl IntoIterator<Item = &'a Plan>, quiet: bool) -> Progress<'a> {
+    /// A bar on a terminal, lines elsewhere, nothing when `quiet`; `stop` is asked whether to stop.
+    pub fn new(plans: impl IntoIterator<Item = &'a Plan>, quiet: bool, stop: fn() -> bool) -> Progress<'a> {
         let steps: Vec<&[Step]> = plans.into_iter().map(|p| p.steps.as_slice()).collect();
         let sink = match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Sink::Silent,
             (false, true) => Sink::Bar(bar(steps.iter().copied().flatten().map(|s| s.bytes).sum())),
             (false, false) => Sink::Lines(Mutex::new(0)),
         };
-        Progress { steps, sink }
+        Progress { steps, sink, stop }
     }
 
     /// Takes the bar off the screen.
@@ -53,6 +55,20 @@ fn bar(bytes: u64) -> ProgressBar {
 }
 
 impl Watch for Progress<'_> {
+    fn resumes(&self, pieces: usize) {
+        let say =
+            || _ = writeln!(std::io::stderr(), "going on with an earlier run: {pieces} pieces are written");
+        match &self.sink {
+            Sink::Bar(bar) => bar.suspend(say),
+            Sink::Lines(_) => say(),
+            Sink::Silent => {}
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        (self.stop)()
+    }
+
     fn advance(&self, output: usize, index: usize, bytes: u64, finished: bool) {
         let Some(step) = self.steps.get(output).and_then(|steps| steps.get(index)) else { return };
         match &self.sink {

@@ -152,6 +152,11 @@ pub fn write_sparse_1b(dir: &Path) {
     write_sparse(&tiny_llama(), dir);
 }
 
+/// The same of 90 M weights, which a merge takes a moment for.
+pub fn write_sparse_90m(dir: &Path) {
+    write_sparse(&Spec { hidden: 768, ffn: 2048, layers: 6, heads: 12, ..tiny_llama() }, dir);
+}
+
 /// The same of the shape of Llama-2-70B: 138 GB, of which the disk sees the header.
 pub fn write_sparse_70b(dir: &Path) {
     let wide = Spec { hidden: 8192, ffn: 28672, heads: 64, kv_heads: 8, context: 4096, ..tiny_llama() };

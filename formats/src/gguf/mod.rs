@@ -9,7 +9,7 @@ mod second;
 mod split;
 mod write;
 
-pub use parts::{Cut, Limits, Manner, Split, keep};
+pub use parts::{Limits, Split, keep};
 pub use read::{Entry, Header};
 pub use second::cross_check;
 pub use split::{is_split, open, unsplit};

@@ -13,17 +13,12 @@ use std::path::{Path, PathBuf};
 
 /// How a model is split.
 #[derive(Clone, Debug)]
-pub struct Split {
-    pub cut: Cut,
-    pub manner: Manner,
-}
-
-/// Where a model is cut.
-#[derive(Clone, Debug)]
-pub enum Cut {
-    /// Where the next tensor would exceed a limit.
-    Limits(Limits),
-    /// After so many tensors each.
+pub enum Split {
+    /// As by gguf-split: a model that needs no cut becomes a part too, `NAME-00001-of-00001.gguf`.
+    Always(Limits),
+    /// As by convert_hf_to_gguf.py: a model that needs no cut stays an ordinary file.
+    IfNeeded(Limits),
+    /// As by llama-quantize: so many tensors in each part. A single one is called as a part, but has no keys.
     Counts(Vec<usize>),
 }
 
@@ -38,30 +33,20 @@ pub struct Limits {
     pub bare_first: bool,
 }
 
-/// Whose files the parts are like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// gguf-split's: a model that needs no cut is called `NAME-00001-of-00001.gguf` and has the keys.
-    GgufSplit,
-    /// Those of the programs that make models: one that needs no cut is an ordinary file; kept as one part, it has that
-    /// name, but no keys.
-    Maker,
-}
-
 impl Split {
     /// The number of tensors in each part; `None` if the model stays an ordinary file.
     pub(super) fn counts(&self, tensors: &[Tensor], alignment: u64) -> Result<Option<Vec<usize>>> {
-        let counts = match &self.cut {
-            Cut::Counts(counts) => counts.clone(),
-            Cut::Limits(limits) => limits.counts(tensors, alignment)?,
+        let counts = match self {
+            Split::Counts(counts) => counts.clone(),
+            Split::Always(limits) | Split::IfNeeded(limits) => limits.counts(tensors, alignment)?,
         };
-        let cut = matches!(self.cut, Cut::Counts(_)) || self.manner == Manner::GgufSplit || counts.len() > 1;
         match counts.len() {
+            1 if matches!(self, Split::IfNeeded(_)) => Ok(None),
             n if n > usize::from(u16::MAX) => Err(Error::invalid("the model would have too many parts")
                 .expected(format!("at most {}", u16::MAX))
                 .found(n)
                 .mend("allow more bytes or tensors in a part")),
-            _ => Ok(cut.then_some(counts)),
+            _ => Ok(Some(counts)),
         }
     }
 
@@ -78,10 +63,10 @@ impl Split {
             }
         };
         unsplit(&mut metadata);
-        let order: &[&str] = match self.manner {
-            Manner::GgufSplit => &[NO, TENSORS, COUNT],
-            Manner::Maker if count > 1 => &[NO, COUNT, TENSORS],
-            Manner::Maker => &[],
+        let order: &[&str] = match self {
+            Split::Always(_) | Split::IfNeeded(_) => &[NO, TENSORS, COUNT],
+            Split::Counts(_) if count > 1 => &[NO, COUNT, TENSORS],
+            Split::Counts(_) => &[],
         };
         for key in order {
             let value = match *key {
@@ -137,13 +122,13 @@ pub(super) fn file_name(stem: &str, no: u64, count: u64) -> String {
     format!("{stem}-{:05}-of-{count:05}.gguf", no.saturating_add(1))
 }
 
-/// The cut that keeps the parts of `files` for tensors of these names, which stand in the order of the files. `rename` is
+/// The split that keeps the parts of `files` for tensors of these names, which stand in the order of the files. `rename` is
 /// the new name of a tensor of a file, `None` if it is gone; a tensor that is in no file joins the last part.
 pub fn keep<'a>(
     files: &[PathBuf],
     names: impl Iterator<Item = &'a str>,
     rename: impl Fn(&str) -> Option<String>,
-) -> Result<Cut> {
+) -> Result<Split> {
     let mut parts = HashMap::new();
     for (part, file) in files.iter().enumerate() {
         let renamed = super::split::names(file)?.into_iter().filter_map(|name| rename(&name));
@@ -152,5 +137,5 @@ pub fn keep<'a>(
     let last = files.len().saturating_sub(1);
     let mut counts = vec![0; last + 1];
     names.for_each(|name| counts[parts.get(name).copied().unwrap_or(last)] += 1);
-    Ok(Cut::Counts(counts))
+    Ok(Split::Counts(counts))
 }

@@ -1,5 +1,5 @@
-//! Unfinished outputs: files and directories that grow beside their target under the name `TARGET.partial`,
-//! locked against a second run, and gone unless they are published. Publishing is a rename, made durable.
+//! Unfinished outputs: files and directories that grow beside their target under the name `TARGET.partial`, and are
+//! gone unless they are kept or published. Publishing is a rename, made durable.
 
 use crate::error::{Error, Kind, Result};
 use fs4::FileExt;
@@ -8,14 +8,16 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 /// What a model directory may hold besides directories, told by the endings of its files.
-const MODEL_FILES: [&str; 8] = ["safetensors", "json", "jinja", "model", "md", "txt", "partial", "lock"];
-
-/// The file that locks a growing directory; it is removed before publishing.
-const LOCK: &str = "ggraft.lock";
+const MODEL_FILES: [&str; 7] = ["safetensors", "json", "jinja", "model", "md", "txt", "partial"];
 
 /// The name of `target` while it grows.
 pub fn beside(target: &Path) -> PathBuf {
     with_ending(target, ".partial")
+}
+
+/// The name of its journal.
+pub fn journal(target: &Path) -> PathBuf {
+    with_ending(target, ".partial.journal")
 }
 
 fn with_ending(target: &Path, ending: &str) -> PathBuf {
@@ -28,24 +30,26 @@ fn with_ending(target: &Path, ending: &str) -> PathBuf {
 pub struct Partial {
     pub path: PathBuf,
     pub file: File,
-    /// Whether it is to be kept.
-    published: bool,
+    /// Whether it is to stay.
+    kept: bool,
 }
 
 impl Partial {
-    /// Creates the file, locked and with room for `bytes`.
-    pub fn create(path: PathBuf, bytes: u64) -> Result<Partial> {
-        let file = locked(&path)?;
+    /// Creates the file with room for `bytes`, or takes it over with what it holds.
+    pub fn create(path: PathBuf, bytes: u64, take_over: bool) -> Result<Partial> {
         let io = |e: std::io::Error| Error::io(&e, &path);
-        let partial = Partial { path: path.clone(), file, published: false };
-        partial.file.set_len(0).map_err(io)?;
+        let mut options = OpenOptions::new();
+        let file =
+            options.read(true).write(true).create(true).truncate(!take_over).open(&path).map_err(io)?;
+        let mut partial = Partial { path: path.clone(), file, kept: take_over };
         // Reserving the room now lets a full disk show before any work is done.
         match FileExt::allocate(&partial.file, bytes) {
-            Err(e) if e.kind() == std::io::ErrorKind::StorageFull => Err(Error::io(&e, &path)
-                .expected(format!("{bytes} bytes of free space"))
-                .mend("free some space, or choose another disk with -o")),
+            Err(e) if Error::io(&e, &path).kind() == Kind::NoSpace => Err(Error::io(&e, &path)
+                .expected(format!("room for {bytes} bytes"))
+                .mend("free some space, lift the limit, or choose another disk with -o")),
             _ => {
                 partial.file.set_len(bytes).map_err(io)?;
+                partial.kept = false;
                 Ok(partial)
             }
         }
@@ -58,15 +62,15 @@ impl Partial {
         Ok(())
     }
 
-    /// Leaves the file to its directory.
-    pub fn close(mut self) {
-        self.published = true;
+    /// Lets the file stay.
+    pub fn keep(&mut self) {
+        self.kept = true;
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.published {
+        if !self.kept {
             // Nothing more can be done if removing fails; the name tells what the file is.
             _ = std::fs::remove_file(&self.path);
         }
@@ -87,43 +91,39 @@ pub fn publish(mut files: Vec<(Partial, PathBuf)>) -> Result<()> {
         sync_directory(&folder)?;
     }
     first.rename(name)?;
-    files.iter_mut().for_each(|(file, _)| file.published = true);
+    files.iter_mut().for_each(|(file, _)| file.kept = true);
     sync_directory(&folder)
 }
 
 /// A growing directory.
 pub struct Directory {
     path: PathBuf,
-    lock: Option<File>,
+    kept: bool,
 }
 
 impl Directory {
-    /// Creates `TARGET.partial`, or takes it over from a run that was killed. A `target` that is there already
-    /// must look like a model, because it will be replaced as a whole.
-    pub fn create(target: &Path) -> Result<Directory> {
-        only_models(target)?;
-        let path = beside(target);
-        only_models(&path)?;
-        std::fs::create_dir_all(&path).map_err(|e| Error::io(&e, &path))?;
-        let lock = locked(&path.join(LOCK))?;
-        let directory = Directory { path, lock: Some(lock) };
-        for name in names(&directory.path)?.iter().filter(|name| *name != LOCK) {
-            let stale = directory.path.join(name);
+    /// Creates the directory at `path`, or takes it over from a run that was stopped, with the files of these names
+    /// and no others.
+    pub fn create(path: &Path, known: Vec<&str>) -> Result<Directory> {
+        only_models(path)?;
+        std::fs::create_dir_all(path).map_err(|e| Error::io(&e, path))?;
+        let mut directory = Directory { path: path.to_path_buf(), kept: !known.is_empty() };
+        for name in names(path)?.iter().filter(|name| known.iter().all(|k| *name != k)) {
+            let stale = path.join(name);
             std::fs::remove_file(&stale).map_err(|e| Error::io(&e, &stale))?;
         }
+        directory.kept = false;
         Ok(directory)
     }
 
-    /// Where it is now.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Lets the directory stay.
+    pub fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// Gives the directory its name; an older one of this name is replaced.
     pub fn publish(mut self, target: &Path) -> Result<()> {
-        let lock = self.path.join(LOCK);
-        self.lock = None;
-        std::fs::remove_file(&lock).map_err(|e| Error::io(&e, &lock))?;
+        self.kept = true;
         sync_directory(&self.path)?;
         let io = |e: std::io::Error| Error::io(&e, target);
         let older = with_ending(target, ".replaced");
@@ -141,15 +141,15 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // After publishing there is none; else the files are gone already, and what remains is the lock.
-        self.lock = None;
-        _ = std::fs::remove_file(self.path.join(LOCK));
-        _ = std::fs::remove_dir(&self.path);
+        if !self.kept {
+            // It holds files still if one of them could not be removed; then it has to stay.
+            _ = std::fs::remove_dir(&self.path);
+        }
     }
 }
 
 /// Refuses a directory that holds what no model directory holds: it must not be replaced or emptied.
-fn only_models(dir: &Path) -> Result<()> {
+pub fn only_models(dir: &Path) -> Result<()> {
     if !dir.exists() {
         return Ok(());
     }
@@ -179,18 +179,6 @@ fn names(dir: &Path) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Opens `path` for this run alone.
-fn locked(path: &Path) -> Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-    let file = file.map_err(|e| Error::io(&e, path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(_) => Err(Error::new(Kind::Io, "another run is writing this file")
-            .file(path)
-            .mend("wait for it, or choose another output with -o")),
-    }
-}
-
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -201,4 +189,70 @@ fn sync_directory(dir: &Path) -> Result<()> {
         File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(&e, dir))?;
     }
     Ok(())
+}
+
+#[cfg(unix)]
+pub fn write_all_at(file: &File, data: &[u8], at: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, data, at)
+}
+
+#[cfg(windows)]
+pub fn write_all_at(file: &File, mut data: &[u8], mut at: u64) -> std::io::Result<()> {
+    while !data.is_empty() {
+        let n = std::os::windows::fs::FileExt::seek_write(file, data, at)?;
+        data = &data[n..];
+        at += n as u64;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+pub fn read_all_at(file: &File, data: &mut [u8], at: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, data, at)
+}
+
+#[cfg(windows)]
+pub fn read_all_at(file: &File, mut data: &mut [u8], mut at: u64) -> std::io::Result<()> {
+    while !data.is_empty() {
+        let n = std::os::windows::fs::FileExt::seek_read(file, data, at)?;
+        if n == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        data = &mut data[n..];
+        at += n as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files `b` and `c` with the first, `a`, that are about to get their names.
+    fn grown(dir: &Path) -> Vec<(Partial, PathBuf)> {
+        let grow = |name: &str| {
+            let target = dir.join(name);
+            (Partial::create(beside(&target), 3, false).unwrap(), target)
+        };
+        ["a", "b", "c"].map(grow).into()
+    }
+
+    #[test]
+    fn files_that_belong_together_appear_together() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "older").unwrap();
+        publish(grown(dir.path())).unwrap();
+        assert_eq!(names(dir.path()).unwrap(), ["a", "b", "c"]);
+        assert_eq!(std::fs::metadata(dir.path().join("a")).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_file_that_cannot_get_its_name_takes_all_away() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("c/full")).unwrap();
+        std::fs::write(dir.path().join("a"), "older").unwrap();
+        publish(grown(dir.path())).unwrap_err();
+        // Of a mixture of old and new nothing is left that a reader would open.
+        assert_eq!(names(dir.path()).unwrap(), ["c"]);
+    }
 }

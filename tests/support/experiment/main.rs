@@ -8,7 +8,7 @@ mod score;
 
 use ggraft::ftype::Ftype;
 use ggraft::merge::{CHAT_VECTOR, Options as How, Vector, VocabularyChoices};
-use ggraft::pipeline::{self, Plan, Target};
+use ggraft::pipeline::{self, Plan, Target, Work};
 use ggraft::vocab::Options;
 use ggraft::vocab::plan::Embeddings;
 use ggraft_formats::Result;
@@ -37,7 +37,7 @@ fn target(name: &str) -> Result<Target> {
 
 fn written(plan: Plan, dir: &Path, name: String) -> Result<(String, PathBuf)> {
     let path = dir.join(format!("{name}.gguf"));
-    pipeline::write(&[(plan, path.clone())], &[], true, &Silent)?;
+    pipeline::write(&[(plan, path.clone())], &Work { force: true, ..Work::default() }, &Silent)?;
     Ok((name, path))
 }
 
