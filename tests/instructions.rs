@@ -3,8 +3,6 @@
 //! if it is there; needs `objdump` and `valgrind`, and says so where they are not.
 //! `GGRAFT_WRITE_GOLDENS=1` records the counts anew.
 
-// Each test file compiles this module for itself and uses a part of it.
-#[allow(dead_code)]
 mod support;
 
 use ggraft_formats::{DType, simd};
