@@ -32,6 +32,7 @@ Examples:
   ggraft quantize llama-F16.gguf Q4_K_M
   ggraft quantize llama-F16.gguf llama-Q4_K_M.gguf Q4_K_M 8
   ggraft quantize --imatrix imatrix.gguf --tensor-type attn_v=q8_0 llama-F16.gguf llama-IQ4_XS.gguf IQ4_XS
+  ggraft quantize --target-size 4G llama-F16.gguf llama.gguf
   ggraft quantize llama.gguf pruned.gguf COPY --prune-layers 20,21";
 
 pub(super) const SPLIT: &str = "\
@@ -52,7 +53,14 @@ Examples:
 pub(super) const VERIFY: &str = "\
 Examples:
   ggraft verify llama.gguf
+  ggraft verify llama.gguf --manifest llama.manifest
   ggraft verify llama-00001-of-00003.gguf --json";
+
+pub(super) const HASH: &str = "\
+Examples:
+  ggraft hash llama.gguf > llama.manifest
+  ggraft hash llama.gguf --check llama.manifest
+  ggraft hash --sha256 --no-layer llama.gguf --json";
 
 pub(super) const META: &str = "\
 Examples:

@@ -129,7 +129,8 @@ fn get(args: &Get) -> Result<()> {
         let most = if args.keys.is_empty() { MOST_ITEMS } else { usize::MAX };
         let one = |(key, value): &(String, Value)| json!({ "key": key, "type": value.type_name(), "value": report::metadata_value(value, most) });
         let keys: Vec<Json> = chosen.iter().map(one).collect();
-        println!("{:#}", json!({ "file": args.file.to_string_lossy(), "metadata": keys }));
+        let json = json!({ "file": args.file.to_string_lossy(), "metadata": keys });
+        println!("{}", report::printable(&format!("{json:#}")));
         return Ok(());
     }
     for (key, value) in &chosen {
@@ -197,7 +198,8 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     let output = how.output.as_deref();
     let target = output.unwrap_or(file);
     if how.json {
-        println!("{}", edit_json(&rewrite, file, output, &changes));
+        let json = edit_json(&rewrite, file, output, &changes);
+        println!("{}", report::printable(&format!("{json:#}")));
     }
     if !how.show.quiet {
         changes.iter().for_each(print_change);
@@ -209,7 +211,7 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     signals::listen()?;
     let name = target.to_string_lossy();
     let stop = || signals::came().is_some();
-    let progress = Progress::bytes(&name, rewrite.total(), how.show.how(), stop);
+    let progress = Progress::parts([(&*name, rewrite.total())], how.show.how_of_reading(), stop);
     let done = rewrite.carry_out(output, &progress);
     progress.finish();
     done?;

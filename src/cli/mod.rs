@@ -4,6 +4,7 @@ mod command;
 mod completions;
 mod convert;
 mod examples;
+mod hash;
 mod inspect;
 mod join;
 mod merge;
@@ -46,9 +47,12 @@ enum Command {
     /// Show what a model file or directory holds
     #[command(after_help = examples::INSPECT)]
     Inspect(inspect::Args),
-    /// Check a GGUF file: structure, finite scales, a second reader
+    /// Check a model: structure, finite weights, hashes, a second reader
     #[command(after_help = examples::VERIFY)]
     Verify(verify::Args),
+    /// Hash the weights, of each tensor and of the whole, as llama-gguf-hash
+    #[command(after_help = examples::HASH)]
+    Hash(hash::Args),
     /// Read and edit the metadata of a GGUF
     #[command(after_help = examples::META)]
     Meta(meta::Args),
@@ -71,6 +75,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Join(args) => join::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Hash(args) => hash::run(args),
         Command::Meta(args) => meta::run(args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => completions::man(&args),

@@ -4,6 +4,7 @@ use super::signals;
 use crate::pipeline::{self, Plan, Resume, Work};
 use crate::report;
 use ggraft_formats::{Error, Kind, Result};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -61,6 +62,12 @@ impl Show {
     pub fn how(&self) -> report::Show {
         self.progress.unwrap_or(if self.quiet { report::Show::None } else { report::Show::Auto })
     }
+
+    /// The same for work without a plan: its lines are printed only if they are asked for.
+    pub fn how_of_reading(&self) -> report::Show {
+        let terminal = std::io::stderr().is_terminal();
+        self.progress.unwrap_or(if terminal { self.how() } else { report::Show::None })
+    }
 }
 
 /// Shows the plans and, unless this is a dry run, carries them out in one pass. The outputs' paths are the
@@ -85,7 +92,8 @@ pub(super) fn carry_out(
         plans.iter().filter(|_| run.show.verbose).for_each(|(plan, _)| report::print_tensors(plan));
     }
     if run.json {
-        plans.iter().for_each(|(plan, path)| println!("{}", report::plan_json(plan, path, threads)));
+        let json = |(plan, path): &(Plan, PathBuf)| report::plan_json(plan, path, threads).to_string();
+        plans.iter().for_each(|plan| println!("{}", report::printable(&json(plan))));
     }
     if run.dry_run {
         return plans

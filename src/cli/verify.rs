@@ -1,56 +1,134 @@
-//! `ggraft verify`: a GGUF file is sound when the strict reader accepts it, every float in its blocks is finite,
-//! and gguf-rs sees the same model.
+//! `ggraft verify`: a model is sound when the strict reader accepts it, every float in its blocks is finite, its
+//! weights are those of a manifest, if one is given, and gguf-rs sees the same GGUF file.
 
 use super::{inspect, options};
+use crate::hash::{self, Manifest, Verdict};
+use crate::report::{self, Progress};
+use ggraft_formats::error::Printable;
 use ggraft_formats::tensor::not_finite;
-use ggraft_formats::{Error, Input, Kind, Result, Tensor};
+use ggraft_formats::{Error, Input, Kind, Result, Tensor, Watch};
 use rayon::prelude::*;
-use std::path::PathBuf;
+use serde_json::{Value as Json, json};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes that are checked at a time.
 const CHUNK: usize = 1 << 20;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A .gguf file; of a split model the first part
+    /// A .gguf file (of a split model the first part), a .safetensors file or a Hugging Face directory
     file: PathBuf,
+    /// Compare the weights with this manifest of `ggraft hash` or llama-gguf-hash, by its strongest hash
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
     /// Worker threads; by default one for each core
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
+    /// Print JSON: what was checked, and all problems
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    show: options::Show,
+}
+
+/// What a sound model holds.
+struct Sound {
+    tensors: usize,
+    /// Of the metadata; a checkpoint has none.
+    keys: Option<usize>,
+    /// What others said of it, a line each.
+    checks: Vec<String>,
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
-    let model = match ggraft_formats::open(&args.file)? {
-        Input::Model(model) => model,
-        Input::Checkpoint(_) => {
-            return Err(Error::usage("verify takes a GGUF file")
-                .file(&args.file)
-                .mend("use `ggraft inspect`"));
-        }
-    };
-    let pool = options::thread_pool(args.threads)?;
-    let problems: Vec<Error> =
-        pool.install(|| model.tensors.par_iter().filter_map(|t| finite(t).err()).collect());
-    if let Some(e) = Error::all(problems.into_iter().map(|e| e.file(&args.file)).collect()) {
-        return Err(e);
+    let result = verify(&args);
+    let file = args.file.to_string_lossy();
+    if args.json {
+        println!("{}", report::printable(&format!("{:#}", verdict(&file, &result))));
+        return result.map(|_| ());
     }
-    for line in inspect::cross_check(&model.containers)? {
-        eprintln!("{line}");
-    }
-    println!("ok: {} ({} tensors, {} keys)", args.file.display(), model.tensors.len(), model.metadata.len());
+    let sound = result?;
+    report::print_notes(&sound.checks, args.show.quiet);
+    let keys = sound.keys.map(|n| format!(", {n} keys")).unwrap_or_default();
+    println!("ok: {} ({} tensors{keys})", Printable(&file), sound.tensors);
     Ok(())
 }
 
-fn finite(t: &Tensor) -> Result<()> {
+fn verdict(file: &str, result: &Result<Sound>) -> Json {
+    let problems = result.as_ref().err().map(Error::to_string).unwrap_or_default();
+    let sound = result.as_ref().ok();
+    json!({
+        "file": file,
+        "ok": sound.is_some(),
+        "tensors": sound.map(|s| s.tensors),
+        "keys": sound.and_then(|s| s.keys),
+        "checks": sound.map_or(&[][..], |s| &s.checks),
+        "problems": problems.lines().collect::<Vec<_>>(),
+    })
+}
+
+fn verify(args: &Args) -> Result<Sound> {
+    let (tensors, ggufs, keys) = match ggraft_formats::open(&args.file)? {
+        Input::Model(model) => (model.tensors, model.containers, Some(model.metadata.len())),
+        Input::Checkpoint(checkpoint) => (checkpoint.tensors, Vec::new(), None),
+    };
+    let pool = options::thread_pool(args.threads)?;
+    let parts = tensors.iter().map(|t| (t.name.as_str(), t.bytes()));
+    let progress = Progress::parts(parts, args.show.how_of_reading(), || false);
+    let unsound = |(i, t): (usize, &Tensor)| finite(t, i, &progress).err();
+    let problems: Vec<Error> = pool.install(|| tensors.par_iter().enumerate().filter_map(unsound).collect());
+    progress.finish();
+    if let Some(e) = Error::all(problems.into_iter().map(|e| e.file(&args.file)).collect()) {
+        return Err(e);
+    }
+    let mut checks = Vec::new();
+    if let Some(manifest) = &args.manifest {
+        checks.push(pool.install(|| same(&tensors, &args.file, manifest))?);
+    }
+    checks.extend(inspect::cross_check(&ggufs)?);
+    Ok(Sound { tensors: tensors.len(), keys, checks })
+}
+
+fn finite(t: &Tensor, index: usize, watch: &dyn Watch) -> Result<()> {
     let rows =
         usize::try_from(t.shape().rows()).map_err(|_| Error::invalid("too many rows").tensor(&t.name))?;
     let step = (CHUNK / t.row_bytes().max(1)).max(1);
+    let left = AtomicUsize::new(rows);
     let all = (0..rows).into_par_iter().step_by(step).try_for_each(|start| {
         let part = start..rows.min(start + step);
         let sound = t.with_rows(part.clone(), |bytes| Ok((t.dtype().traits().finite)(bytes)))?;
-        t.release(part);
+        t.release(part.clone());
+        let last = left.fetch_sub(part.len(), Ordering::Relaxed) == part.len();
+        watch.advance(0, index, (part.len() * t.row_bytes()) as u64, last);
         if sound { Ok(()) } else { Err(Error::new(Kind::Verification, "not finite")) }
     });
     // The exact place is looked for only when there is one to find.
     all.map_err(|_| not_finite(t).verification())
+}
+
+/// Compares every hash of the manifest's strongest kind; all that differ are told.
+fn same(tensors: &[Tensor], file: &Path, path: &Path) -> Result<String> {
+    let mut manifest = Manifest::read(path, file)?;
+    let algorithms: Vec<_> = manifest.algorithms().into_iter().take(1).collect();
+    let mut problems = Vec::new();
+    // A manifest may tell the hash of the whole alone.
+    let layers = manifest.names_tensors();
+    hash::hash(tensors, &algorithms, layers, |hash| {
+        let what = match manifest.check(&hash) {
+            Verdict::Same => return Ok(()),
+            Verdict::NotFound => "the manifest has no such hash",
+            Verdict::Mismatch => "the weights are not those of the manifest",
+        };
+        let e = Error::new(Kind::Verification, what).file(file).found(hash.digest);
+        problems.push(match hash.tensor {
+            Some(name) => e.tensor(name),
+            None => e,
+        });
+        Ok(())
+    })?;
+    problems.extend(manifest.unseen(&algorithms));
+    let name = path.to_string_lossy();
+    let kind = algorithms.first().map_or("", |a| a.name);
+    Error::all(problems).map_or_else(|| Ok(format!("{}: {kind} agrees", Printable(&name))), Err)
 }

@@ -67,9 +67,14 @@ impl<'a> Progress<'a> {
         Progress::of(items.collect(), show, stop)
     }
 
-    /// The progress of work on so many `bytes` of the file `name`.
-    pub fn bytes(name: &'a str, bytes: u64, show: Show, stop: fn() -> bool) -> Progress<'a> {
-        Progress::of(vec![vec![Item { name, bytes, step: None }]], show, stop)
+    /// The progress of work on parts that are called so and have so many bytes.
+    pub fn parts(
+        parts: impl IntoIterator<Item = (&'a str, u64)>,
+        show: Show,
+        stop: fn() -> bool,
+    ) -> Progress<'a> {
+        let items = parts.into_iter().map(|(name, bytes)| Item { name, bytes, step: None });
+        Progress::of(vec![items.collect()], show, stop)
     }
 
     fn of(items: Vec<Vec<Item<'a>>>, show: Show, stop: fn() -> bool) -> Progress<'a> {
