@@ -211,7 +211,7 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     signals::listen()?;
     let name = target.to_string_lossy();
     let stop = || signals::came().is_some();
-    let progress = Progress::parts([(&*name, rewrite.total())], how.show.how_of_reading(), stop);
+    let progress = Progress::parts([(&*name, rewrite.work(output))], how.show.how_of_reading(), stop);
     let done = rewrite.carry_out(output, &progress);
     progress.finish();
     done?;

@@ -16,7 +16,7 @@ mod split;
 mod verify;
 mod weights;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use ggraft_formats::Result;
 
 /// Graft a chat vector onto a model and ship it as GGUF.
@@ -62,6 +62,16 @@ enum Command {
     /// Print or write the manual pages
     #[command(after_help = examples::MAN)]
     Man(completions::ManArgs),
+}
+
+/// Every verb as it is typed, such as `merge` and `meta get`.
+pub fn verbs() -> Vec<String> {
+    let command = Cli::command();
+    let of = |verb: &clap::Command| match verb.has_subcommands() {
+        true => verb.get_subcommands().map(|v| format!("{} {}", verb.get_name(), v.get_name())).collect(),
+        false => vec![verb.get_name().to_string()],
+    };
+    command.get_subcommands().flat_map(of).collect()
 }
 
 /// Runs what was typed.

@@ -48,8 +48,9 @@ pub struct Spelled<'a>(pub &'a Value);
 
 impl fmt::Display for Spelled<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn joined<T: ToString>(items: &[T]) -> String {
-            items.iter().map(T::to_string).collect::<Vec<_>>().join(",")
+        // Debug prints the shortest text that is read as the same float, with an exponent where that is shorter.
+        fn joined<T: fmt::Debug>(items: &[T]) -> String {
+            items.iter().map(|x| format!("{x:?}")).collect::<Vec<_>>().join(",")
         }
         let text = match self.0 {
             Value::U8(x) => x.to_string(),
@@ -60,8 +61,8 @@ impl fmt::Display for Spelled<'_> {
             Value::I32(x) => x.to_string(),
             Value::U64(x) => x.to_string(),
             Value::I64(x) => x.to_string(),
-            Value::F32(x) => x.to_string(),
-            Value::F64(x) => x.to_string(),
+            Value::F32(x) => format!("{x:?}"),
+            Value::F64(x) => format!("{x:?}"),
             Value::Bool(x) => x.to_string(),
             Value::Str(x) => x.to_string(),
             Value::Array(Array::U8(a)) => joined(a),

@@ -92,6 +92,15 @@ impl Rewrite {
         (self.replaced, self.head.len() as u64)
     }
 
+    /// Bytes that are copied.
+    pub fn work(&self, output: Option<&Path>) -> u64 {
+        match self.way(output) {
+            Way::Nothing | Way::InPlace => 0,
+            Way::Copied => self.bytes,
+            Way::Moved => self.bytes - self.replaced,
+        }
+    }
+
     /// Bytes of the result.
     pub fn total(&self) -> u64 {
         (self.bytes - self.replaced).saturating_add(self.head.len() as u64)
