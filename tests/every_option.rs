@@ -59,12 +59,17 @@ const ROWS: &[Row] = &[
     row("--split-max-tensors", "7", Changes),
     row("--no-tensor-first-split", "", Changes),
     Row { input: "part-00001-of-00002.gguf", ..row("--keep-split", "", Changes) },
+    row("--target-size", "2M", Changes),
+    row("--target-bpw", "6", Changes),
     row("--threads", "1", Keeps),
     Row { with: &["@taken.gguf"], ..row("--force", "", Allows) },
     row("--dry-run", "", WritesNothing),
     row("--json", "", Keeps),
     row("--report", "@report.json", Keeps),
+    row("--no-resume", "", Keeps),
     row("--quiet", "", Keeps),
+    row("--verbose", "", Keeps),
+    row("--progress", "json", Keeps),
 ];
 
 struct Bench {

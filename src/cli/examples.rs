@@ -8,30 +8,32 @@ Examples:
   ggraft inspect llama.gguf --tensors
   ggraft help merge
 
-`ggraft VERB -h` is a short help, `ggraft VERB --help` a long one. Exit codes: 0 ok, 1 failure, 2 usage, 3 invalid input,
-4 unsupported, 5 I/O, 6 no space, 7 verification failed, 130 interrupted.";
+`ggraft VERB -h` is a short help, `ggraft VERB --help` a long one.
+
+Exit codes: 0 ok, 1 failure, 2 usage, 3 invalid input, 4 unsupported, 5 I/O, 6 no space, \
+7 verification failed, 130 interrupted.";
 
 pub(super) const MERGE: &str = "\
 Examples:
-  ggraft merge --base solar --chat solar-instruct --onto eeve --type Q4_K_M
-  ggraft merge --base solar --chat solar-instruct --onto eeve --weight 0.6,0.8,1.0 --type Q8_0,Q4_K_M -o 'eeve-{weight}-{type}.gguf'
-  ggraft merge --base solar --chat solar-instruct --onto eeve --type safetensors-bf16 -o merged/
-  ggraft merge --base solar --chat solar-instruct --onto eeve --type Q4_K_M --dry-run
-  ggraft merge --onto eeve --vector solar-instruct:solar:0.8 --vector other-chat:solar:0.3 --method ties --param density=0.5 --type Q4_K_M
-  ggraft merge --base solar --chat solar-instruct --onto eeve --type Q4_K_M --emit-recipe recipe.yml
-  ggraft merge recipe.yml";
+  ggraft merge --base solar --chat solar-chat --onto eeve --type Q4_K_M --dry-run
+  ggraft merge --base solar --chat solar-chat --onto eeve --type Q8_0,Q4_K_M --weight 0.6,0.8
+  ggraft merge --base solar --chat solar-chat --onto eeve --type safetensors-bf16 -o merged/
+  ggraft merge --onto eeve --vector a:solar:0.8 --vector b:solar:0.3 --method ties --type Q4_K_M
+  ggraft merge --base solar --chat solar-chat --onto eeve --type Q4_K_M --emit-recipe eeve.yml
+  ggraft merge eeve.yml -o 'eeve-{weight}-{type}.gguf'";
 
 pub(super) const CONVERT: &str = "\
 Examples:
   ggraft convert Llama-3.1-8B/ --type Q4_K_M
   ggraft convert Llama-3.1-8B/ --type BF16 -o llama-BF16.gguf --split-max-size 50G
-  ggraft convert model.gguf --type Q8_0 --override-kv general.name=str:Other --dry-run --json";
+  ggraft convert model.gguf --type Q8_0 --override-kv general.name=str:Other --dry-run";
 
 pub(super) const QUANTIZE: &str = "\
 Examples:
   ggraft quantize llama-F16.gguf Q4_K_M
   ggraft quantize llama-F16.gguf llama-Q4_K_M.gguf Q4_K_M 8
-  ggraft quantize --imatrix imatrix.gguf --tensor-type attn_v=q8_0 llama-F16.gguf llama-IQ4_XS.gguf IQ4_XS
+  ggraft quantize --imatrix imatrix.gguf llama-F16.gguf llama-IQ4_XS.gguf IQ4_XS
+  ggraft quantize --tensor-type attn_v=q8_0 llama-F16.gguf Q4_K_M
   ggraft quantize --target-size 4G llama-F16.gguf llama.gguf
   ggraft quantize llama.gguf pruned.gguf COPY --prune-layers 20,21";
 
@@ -81,8 +83,9 @@ Examples:
   ggraft meta set llama.gguf tokenizer.ggml.eos_token_id=u32:2 --dry-run
   ggraft meta set llama.gguf --chat-template template.jinja -o other.gguf
 
-A change of a few bytes is made in place. Else a new file takes the old one's name when it is whole; its data is moved only
-if the new header needs it, and shared with the old file where the file system can.";
+A change of a few bytes is made in place. Else a new file takes the old one's name when it is \
+whole; its data is moved only if the new header needs it, and shared with the old file where the \
+file system can.";
 
 pub(super) const META_UNSET: &str = "\
 Examples:

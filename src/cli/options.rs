@@ -39,6 +39,9 @@ pub(super) struct Run {
     /// Begin anew, also where an earlier run of the same command was stopped; else it is gone on with
     #[arg(long)]
     pub no_resume: bool,
+    /// Tell more: what becomes of every tensor
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
     #[command(flatten)]
     pub show: Show,
 }
@@ -49,10 +52,7 @@ pub(super) struct Show {
     /// Print nothing but errors and results
     #[arg(short, long)]
     pub quiet: bool,
-    /// Tell more: what becomes of every tensor
-    #[arg(short, long, conflicts_with = "quiet")]
-    pub verbose: bool,
-    /// How progress is shown; also with --quiet, if it is given
+    /// How progress is shown, even if nothing else is
     #[arg(long, value_name = "HOW")]
     pub progress: Option<report::Show>,
 }
@@ -89,7 +89,7 @@ pub(super) fn carry_out(
     }
     if !run.show.quiet {
         plans.iter().for_each(|(plan, path)| report::print_plan(plan, path, threads));
-        plans.iter().filter(|_| run.show.verbose).for_each(|(plan, _)| report::print_tensors(plan));
+        plans.iter().filter(|_| run.verbose).for_each(|(plan, _)| report::print_tensors(plan));
     }
     if run.json {
         let json = |(plan, path): &(Plan, PathBuf)| report::plan_json(plan, path, threads).to_string();
