@@ -39,11 +39,12 @@ fn shells_load_the_completions() {
     // The words that each shell offers.
     let bash = "source \"$1\"; complete -p ggraft; COMP_WORDS=(ggraft qu); COMP_CWORD=1; _ggraft ggraft qu ggraft; \
                 echo \"${COMPREPLY[@]}\"; COMP_WORDS=(ggraft quantize --tensor); COMP_CWORD=2; \
-                _ggraft ggraft --tensor quantize; echo \"${COMPREPLY[@]}\"";
+                _ggraft ggraft --tensor quantize; echo \"${COMPREPLY[@]}\"; COMP_WORDS=(ggraft convert --type Q4_K); \
+                COMP_CWORD=3; _ggraft ggraft Q4_K --type; echo \"${COMPREPLY[@]}\"";
     let zsh = "autoload -U compinit; compinit -D; source \"$1\"; whence -w _ggraft";
     let fish = "source $argv[1]; complete -C 'ggraft qu'; complete -C 'ggraft quantize --tensor'";
     for (shell, script, said) in [
-        ("bash", bash, &["-F _ggraft", "quantize", "--tensor-type --tensor-type-file"][..]),
+        ("bash", bash, &["-F _ggraft", "quantize", "--tensor-type --tensor-type-file", "Q4_K_M Q4_K_S"][..]),
         ("zsh", zsh, &["_ggraft: function"]),
         ("fish", fish, &["quantize", "--tensor-type"]),
     ] {
