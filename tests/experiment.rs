@@ -11,7 +11,7 @@ use experiment::record::{Record, perplexity};
 use experiment::score::{self, Answer, Dialogue, Score};
 
 /// Every so many dialogues are run again.
-const STRIDE: usize = 12;
+const STRIDE: usize = 6;
 
 fn dialogues() -> Vec<Dialogue> {
     score::dialogues(&trio("dialogues_ko.jsonl"))
@@ -86,10 +86,8 @@ fn llama_cpp_still_says_what_is_recorded() {
         let fresh: Vec<Answer> = sample().map(|(d, _)| Answer::of(&loaded, d)).collect();
         same += sample().zip(&fresh).filter(|((_, recorded), now)| recorded == now).count();
         asked += fresh.len();
-        let [then, now] = [
-            sample().filter(|(_, recorded)| recorded.stop).count(),
-            fresh.iter().filter(|a| a.stop).count(),
-        ];
+        let [then, now] =
+            [sample().filter(|(_, recorded)| recorded.stop).count(), fresh.iter().filter(|a| a.stop).count()];
         assert!(then.abs_diff(now) <= 2, "{} as {}: {then} stopped, now {now}", model.arm, model.ftype);
         if model.ftype == "Q4_K_M" && model.arm != SHARED {
             let (then, now) = (run.perplexity[0], perplexity(&loaded, "korean"));

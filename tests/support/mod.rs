@@ -6,6 +6,7 @@ pub mod gguf;
 pub mod imatrix;
 pub mod rng;
 pub mod specs;
+pub mod stand_ins;
 pub mod tokenizer;
 pub mod vocabulary;
 pub mod weights;

@@ -37,7 +37,10 @@ pub struct Model {
 
 /// Writes CP, merged with nothing, as each type.
 pub fn alone(types: &[&'static str], dir: &Path) -> Result<Vec<Model>> {
-    types.iter().map(|ftype| written(pipeline::convert(load("cp")?, &target(ftype)?)?, CP, ftype, dir)).collect()
+    types
+        .iter()
+        .map(|ftype| written(pipeline::convert(load("cp")?, &target(ftype)?)?, CP, ftype, dir))
+        .collect()
 }
 
 /// Writes merges of each weight, as each type. They are named `arm`, followed by the weight if there are several.
