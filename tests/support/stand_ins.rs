@@ -11,7 +11,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// Every name, as the models are called where they are published.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "SOLAR-10.7B-v1.0",
     "SOLAR-10.7B-Instruct-v1.0",
     "EEVE-Korean-10.8B-v1.0",
@@ -20,6 +20,7 @@ pub const NAMES: [&str; 12] = [
     "Llama-3-Open-Ko-8B",
     "Mistral-7B-v0.1",
     "Mistral-7B-Instruct-v0.1",
+    "Mistral-7B-Instruct-v0.2",
     "Breeze-7B-Base-v1_0",
     "Llama-2-7b-hf",
     "Llama-2-7b-chat-hf",
@@ -56,6 +57,7 @@ fn spec(name: &str) -> Spec {
         "Meta-Llama-3-8B-Instruct" => chat("llama3", llama3),
         "Mistral-7B-v0.1" => mistral,
         "Mistral-7B-Instruct-v0.1" => chat("mistral", mistral),
+        "Mistral-7B-Instruct-v0.2" => chat("mistral", Spec { rope_theta: 1000000.0, ..mistral }),
         "Breeze-7B-Base-v1_0" => Spec { tokens: Tokens::Widened("llama-spm", 29872), ..mistral },
         "Llama-2-7b-hf" => llama2,
         "Llama-2-7b-chat-hf" => chat("llama2", llama2),
