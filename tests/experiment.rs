@@ -71,7 +71,7 @@ fn the_record_agrees_with_the_trios_readme() {
 }
 
 /// With the kernels of the record nearly all answers are the same, letter by letter (another C library may round a
-/// cosine otherwise and tip a tie); with others, as many end.
+/// cosine otherwise and tip a tie); with others, as many end, and the perplexity is the same.
 #[test]
 fn llama_cpp_still_says_what_is_recorded() {
     let Some(peer) = peer::peer() else { return };

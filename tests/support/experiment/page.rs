@@ -56,7 +56,7 @@ pub const KOREAN: Words = Words {
         "이름",
         "음식",
         "모두 기억",
-        "깔끔",
+        "모두 충족",
         "정답 일치",
         "한국어 PPL",
         "영어 PPL",
