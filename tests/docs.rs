@@ -169,6 +169,8 @@ fn models(dir: &Path) {
     link(Path::new("in-F16.gguf"), &dir.join("model.gguf"));
     let trio = "merge --base fixtures/trio/base --chat fixtures/trio/chat --onto fixtures/trio/cp";
     run(&format!("{trio} --type Q8_0 --emit-recipe recipe.yml"));
+    let manifest = ggraft_in(dir, ["hash", "model.gguf", "--sha256"]).ok().out;
+    std::fs::write(dir.join("model.manifest"), manifest).unwrap();
     let down = (0..3).map(|layer| (format!("blk.{layer}.ffn_down.weight"), vec![768, 256]));
     let entries = imatrix::of(down.collect());
     imatrix::write(&entries.iter().collect::<Vec<_>>(), &dir.join("imatrix.gguf"));

@@ -55,6 +55,8 @@ const ROWS: &[Row] = &[
     row("--imatrix", "@m.imatrix", Changes),
     Row { with: MATRIX, ..row("--include-weights", "attn_", Changes) },
     Row { with: MATRIX, ..row("--exclude-weights", "attn_", Changes) },
+    row("--target-size", "Q6_K", Changes),
+    row("--target-bpw", "7.5", Changes),
     row("--split-max-size", "300K", Changes),
     row("--split-max-tensors", "7", Changes),
     row("--no-tensor-first-split", "", Changes),
@@ -63,6 +65,7 @@ const ROWS: &[Row] = &[
     Row { with: &["@taken.gguf"], ..row("--force", "", Allows) },
     row("--dry-run", "", WritesNothing),
     row("--json", "", Keeps),
+    row("--no-resume", "", Keeps),
     row("--report", "@report.json", Keeps),
     row("--quiet", "", Keeps),
 ];

@@ -47,6 +47,10 @@ impl Rows for Encoded {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         let mut values = vec![0f32; rows.len() * self.source.row_elements()?];
         self.source.decode_rows(rows.clone(), &mut values)?;
+        // What is finite as f64 need not be so as f32; all other dtypes decode to finite weights.
+        if self.source.dtype() == DType::F64 && !values.iter().all(|x| x.is_finite()) {
+            return Err(self.source.too_large(&values, &rows, DType::F32));
+        }
         let Some(weights) = &self.weights else {
             return self.source.encode_values(&values, rows, self.dtype, out);
         };
@@ -79,10 +83,14 @@ impl Tensor {
         if (dtype.traits().finite)(out) {
             return Ok(());
         }
+        Err(self.too_large(values, &rows, dtype))
+    }
+
+    fn too_large(&self, values: &[f32], rows: &Range<usize>, dtype: DType) -> Error {
         let largest = values.iter().fold(0f32, |m, x| m.max(x.abs()));
-        Err(Error::invalid(format!("a weight is too large for {dtype}"))
+        Error::invalid(format!("a weight is too large for {dtype}"))
             .tensor(&self.name)
             .found(format!("magnitude {largest} in rows {} to {}", rows.start, rows.end.saturating_sub(1)))
-            .mend("choose a dtype with a larger range, such as bf16"))
+            .mend("choose a dtype with a larger range, such as bf16")
     }
 }

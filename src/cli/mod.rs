@@ -2,6 +2,7 @@
 
 mod command;
 mod convert;
+mod hash;
 mod inspect;
 mod join;
 mod merge;
@@ -37,8 +38,10 @@ enum Command {
     Join(join::Args),
     /// Show what a model file or directory holds
     Inspect(inspect::Args),
-    /// Check a GGUF file: structure, finite scales, a second reader
+    /// Check a model: structure, finite weights, hashes, a second reader
     Verify(verify::Args),
+    /// Hash the weights, of each tensor and of the whole, as llama-gguf-hash
+    Hash(hash::Args),
 }
 
 /// Runs what was typed.
@@ -52,5 +55,6 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Join(args) => join::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Hash(args) => hash::run(args),
     }
 }

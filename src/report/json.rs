@@ -3,11 +3,24 @@
 use crate::budget::{self, Account};
 use crate::merge::{Loss, Origin};
 use crate::pipeline::{Plan, Step};
+use ggraft_formats::error::is_obeyed;
 use ggraft_formats::write::Part;
 use ggraft_formats::{Array, Layout, Value};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// JSON that a terminal shows as it is: the characters that it would obey are escaped, as JSON escapes them.
+pub fn printable(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            c if is_obeyed(c) && c != '\n' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
 
 /// The plan: totals, notes and a line a tensor.
 pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {

@@ -43,6 +43,11 @@ pub trait Watch: Sync {
     }
 }
 
+/// Nobody.
+impl Watch for () {
+    fn advance(&self, _output: usize, _index: usize, _bytes: u64, _finished: bool) {}
+}
+
 /// A container as it is going to be: everything but the weights, and the place of every weight.
 pub struct Layout<'a> {
     /// The final name, written over if it is there: of the only file, or of the directory that holds the files. Several
