@@ -11,9 +11,12 @@
 pub mod arch;
 pub mod checkpoint;
 pub mod cli;
+pub mod difference;
 pub mod division;
+pub mod figures;
 pub mod ftype;
 pub mod merge;
+pub mod meter;
 pub mod pipeline;
 pub mod plan;
 pub mod recipe;

@@ -49,7 +49,7 @@ fn output_json(plan: &Plan, output: &Path) -> Result<Json> {
     }
     json["loss"] = plan.loss().as_ref().map_or(Json::Null, loss_json);
     for (step, json) in plan.steps.iter().zip(json["tensors"].as_array_mut().into_iter().flatten()) {
-        json["loss"] = step.meter.as_ref().map_or(Json::Null, |meter| loss_json(&meter.total()));
+        json["loss"] = step.loss().as_ref().map_or(Json::Null, loss_json);
     }
     let files: Vec<PathBuf> = plan.layout(output)?.paths();
     let hashed = |path: &PathBuf| -> Result<Json> {

@@ -1,6 +1,7 @@
 //! The plan and metadata as JSON, for programs. Keys are stable; sizes are in bytes.
 
-use crate::merge::{Loss, Origin};
+use crate::merge::Origin;
+use crate::meter::Measured;
 use crate::pipeline::{Plan, Step};
 use ggraft_formats::write::Part;
 use ggraft_formats::{Array, Layout, Value};
@@ -51,8 +52,8 @@ fn classes(plan: &Plan) -> Json {
 }
 
 /// What 16 bits lose of a merge.
-pub(super) fn loss_json(loss: &Loss) -> Json {
-    json!({ "share": loss.share(), "changed": loss.changed, "traceless": loss.traceless })
+pub(super) fn loss_json(loss: &Measured) -> Json {
+    json!({ "share": loss.lost_share(), "changed": loss.moved.different, "traceless": loss.traceless })
 }
 
 fn step_json(step: &Step) -> Json {
