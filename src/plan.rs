@@ -1,9 +1,10 @@
 //! What one output is going to be, known before a weight is read: every tensor with its final name, dtype and
 //! place, the bytes, the notes. Serves the pipeline, which makes and carries out plans, and `report`, which shows them.
 
+use crate::budget::{self, Account};
 use crate::checkpoint::{self, Card, Source};
 use crate::division::Division;
-use crate::ftype::{self, Ftype, Prune, TensorType};
+use crate::ftype::{self, Assignment, Ftype, Prune, TensorType};
 use crate::merge::{Fate, Origin, Summary, Verdict};
 use crate::meter::{Measured, Meter, metered};
 use crate::target::{Target, Type};
@@ -85,6 +86,8 @@ pub struct Plan {
     pub origins: Vec<Origin>,
     /// What a merge makes of the tokens.
     pub vocabulary: Option<Arc<Summary>>,
+    /// What a budget was spent on, if the dtypes were chosen by one.
+    pub budget: Option<Account>,
     content: Content,
 }
 
@@ -105,8 +108,14 @@ impl Plan {
         origins: Vec<Origin>,
         card: impl FnOnce(&Model) -> Option<Card>,
     ) -> Result<Plan> {
+        if target.budget.is_some() && !matches!(target.kind, Type::Gguf(_) | Type::Auto) {
+            return Err(Error::usage("--target-size and --target-bpw work on GGUF outputs only")
+                .found(format!("the type {}", target.kind.name()))
+                .mend("leave out one or the other"));
+        }
         let mut plan = match target.kind {
-            Type::Gguf(ftype) => quantized(input, onto, fates, ftype, target)?,
+            Type::Gguf(ftype) => quantized(input, onto, fates, Some(ftype), target)?,
+            Type::Auto => quantized(input, onto, fates, None, target)?,
             Type::Copy => copied(input, fates.is_some(), target)?,
             Type::Safetensors(dtype) => {
                 let card = card(&input.model);
@@ -115,6 +124,7 @@ impl Plan {
         };
         plan.total = plan.layout(Path::new(""))?.total();
         plan.origins = origins;
+        plan.budget.as_ref().map_or(Ok(()), |account| account.keeps(plan.total))?;
         Ok(plan)
     }
 
@@ -139,7 +149,7 @@ impl Plan {
         let (tensors, steps) = parts.into_iter().unzip();
         let content = Content::Gguf { model: Model { tensors, ..model }, split };
         let (dropped, origins) = (Vec::new(), Vec::new());
-        Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary: None, content }
+        Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary: None, budget: None, content }
     }
 
     /// The output as files at `path`; the names of several are made of it.
@@ -183,7 +193,8 @@ impl Plan {
             Content::Gguf { model, .. } => model.tensors.iter().collect(),
             Content::Directory { directory, .. } => directory.tensors.iter().map(|t| &t.tensor).collect(),
         };
-        let meters = self.steps.par_iter().zip(tensors).filter_map(|(step, t)| Some((step.meter.as_ref()?, t)));
+        let meters =
+            self.steps.par_iter().zip(tensors).filter_map(|(step, t)| Some((step.meter.as_ref()?, t)));
         meters.try_for_each(|(meter, tensor)| meter.fill(tensor))
     }
 
@@ -211,6 +222,15 @@ impl Plan {
         (longest.max(BLOCK as u64) * per_weight + chunk) * threads as u64
     }
 
+    /// What the file is called for: its type, or its bits a weight if a budget made it, for then it is no file of that
+    /// mixture.
+    pub fn encoding(&self) -> String {
+        match &self.budget {
+            Some(_) => format!("{:.2}bpw", self.bits_per_weight()),
+            None => self.kind.name().to_string(),
+        }
+    }
+
     /// The name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`, without the ending
     /// for a directory; `mark` tells outputs apart that differ in something else, and stands before the encoding.
     pub fn file_name(&self, mark: Option<&str>) -> PathBuf {
@@ -220,18 +240,18 @@ impl Plan {
         let name =
             part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
         let rest = ["general.size_label", "general.finetune", "general.version"].into_iter().filter_map(part);
-        let end = mark.into_iter().chain([self.kind.name()]).map(String::from);
+        let end = mark.map(String::from).into_iter().chain([self.encoding()]);
         let parts: Vec<String> = [name].into_iter().chain(rest).chain(end).collect();
         PathBuf::from(parts.join("-") + if self.is_directory() { "" } else { ".gguf" })
     }
 }
 
-/// A GGUF file.
+/// A GGUF file; which mixture stands for it is open only if there is a budget.
 fn quantized(
     input: Loaded,
     onto: &Model,
     fates: Option<Fates<'_>>,
-    ftype: &'static Ftype,
+    named: Option<&'static Ftype>,
     target: &Target,
 ) -> Result<Plan> {
     let mut model = input.model;
@@ -246,7 +266,7 @@ fn quantized(
     let mut facts = ftype::Facts::of(&model)?;
     // The mixtures go by the layers that there were, as in llama-quantize.
     facts.n_layer = facts.n_layer.saturating_add(target.prune.len());
-    let assignments = ftype::assign(&facts, ftype, &target.options)?;
+    let (ftype, assignments, account) = assigned(&model, &facts, is_gguf.then_some(onto), named, target)?;
     let ftype::Weighed { weights, notes } =
         ftype::weigh(&model.tensors, &assignments, target.importance.as_ref())?;
     let names = model.tensors.iter().map(|t| t.name.as_str());
@@ -264,7 +284,7 @@ fn quantized(
     }
     let split = divided(&mut parts, is_gguf.then_some(onto), target)?;
     stamp(&mut model.metadata, Some(ftype), target);
-    Ok(Plan::gguf(Type::Gguf(ftype), model, parts, split, notes))
+    Ok(Plan { budget: account, ..Plan::gguf(Type::Gguf(ftype), model, parts, split, notes) })
 }
 
 /// A GGUF file with the tensors of another.
@@ -301,6 +321,45 @@ fn divided(parts: &mut [(Tensor, Step)], source: Option<&Model>, target: &Target
 /// What to say about options that count only where something is quantized.
 fn idle(said: &[&str], kind: &str) -> Vec<String> {
     if said.is_empty() { Vec::new() } else { vec![format!("no effect on {kind}: {}", said.join(", "))] }
+}
+
+/// The dtypes, by the mixture or by the budget; with the ftype that the file goes by.
+fn assigned(
+    model: &Model,
+    facts: &ftype::Facts,
+    source: Option<&Model>,
+    named: Option<&'static Ftype>,
+    target: &Target,
+) -> Result<(&'static Ftype, Vec<Assignment>, Option<Account>)> {
+    let ftype = match (&target.budget, named) {
+        (None, Some(ftype)) => ftype,
+        (None, None) => return Err(Error::usage("neither a type nor a budget is given")),
+        (Some(budget), named) => {
+            let terms = budget::Terms {
+                options: &target.options,
+                importance: target.importance.as_ref(),
+                allow_requantize: target.allow_requantize,
+                ftype: named,
+                overhead: overhead(model, source, target)?,
+            };
+            let bought = budget::choose(model, facts, budget, &terms)?;
+            return Ok((bought.ftype, bought.assignments, Some(bought.account)));
+        }
+    };
+    Ok((ftype, ftype::assign(facts, ftype, &target.options)?, None))
+}
+
+/// Bytes of the output beside its tensors and their padding, whatever their dtypes; of one that is split, as many as
+/// its parts would be in the dtypes that the tensors have.
+fn overhead(model: &Model, source: Option<&Model>, target: &Target) -> Result<u64> {
+    let mut model = model.clone();
+    stamp(&mut model.metadata, Some(&ftype::FTYPES[0]), target);
+    let mut parts = model.tensors.drain(..).map(as_it_is).collect::<Result<Vec<_>>>()?;
+    let split = divided(&mut parts, source, target)?;
+    let plan = Plan::gguf(Type::Auto, model, parts, split, Vec::new());
+    let alignment = gguf::alignment(plan.metadata())?;
+    let weights: u64 = plan.steps.iter().map(|s| s.bytes.next_multiple_of(alignment)).sum();
+    Ok(plan.layout(Path::new(""))?.total().saturating_sub(weights))
 }
 
 /// A Hugging Face directory.
@@ -347,6 +406,7 @@ fn released(
         notes: [input.notes, idle(&said, target.kind.name())].concat(),
         origins: Vec::new(),
         vocabulary: None,
+        budget: None,
         content,
     })
 }

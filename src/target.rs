@@ -1,6 +1,7 @@
 //! What a user may ask for with `--type`: a GGUF of some mixture, a copy, or a Hugging Face directory of safetensors.
 //! Serves the pipeline and the command line.
 
+use crate::budget::Budget;
 use crate::division::Division;
 use crate::ftype::{self, Ftype, Importance, Prune};
 use ggraft_formats::{DType, Result, Value, safetensors};
@@ -10,6 +11,8 @@ use ggraft_formats::{DType, Result, Value, safetensors};
 pub enum Type {
     /// A GGUF file.
     Gguf(&'static Ftype),
+    /// A GGUF file of the dtypes that a budget buys.
+    Auto,
     /// A GGUF file with the tensors of another, in their dtypes.
     Copy,
     /// A Hugging Face directory whose weights all have this dtype; without one, the dtypes that CP's have.
@@ -27,14 +30,18 @@ pub const SAFETENSORS: &[(&str, Option<DType>)] = &[
     ("safetensors-f32", Some(DType::F32)),
 ];
 
+/// The word for what a budget decides.
+const AUTO: &str = "auto";
+
 impl Type {
     /// The type of this name, in any case.
     ///
     /// # Errors
     /// A usage error that lists the names and suggests the nearest.
     pub fn parse(text: &str) -> Result<Type> {
-        if text.eq_ignore_ascii_case(COPY) {
-            return Ok(Type::Copy);
+        if let Some(kind) = [Type::Copy, Type::Auto].into_iter().find(|t| t.name().eq_ignore_ascii_case(text))
+        {
+            return Ok(kind);
         }
         if let Some((_, dtype)) = SAFETENSORS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
             return Ok(Type::Safetensors(*dtype));
@@ -47,6 +54,7 @@ impl Type {
     pub fn name(&self) -> &'static str {
         match self {
             Type::Gguf(ftype) => ftype.name,
+            Type::Auto => AUTO,
             Type::Copy => COPY,
             Type::Safetensors(dtype) => {
                 SAFETENSORS.iter().find(|(_, d)| d == dtype).map_or("safetensors", |(name, _)| name)
@@ -58,6 +66,8 @@ impl Type {
 /// What an output is to be.
 pub struct Target {
     pub kind: Type,
+    /// What the dtypes are chosen for, instead of a mixture's.
+    pub budget: Option<Budget>,
     pub options: ftype::Options,
     /// How much each weight matters, if that was measured.
     pub importance: Option<Importance>,
@@ -79,6 +89,7 @@ impl Target {
     pub fn new(kind: Type) -> Target {
         Target {
             kind,
+            budget: None,
             options: ftype::Options::default(),
             importance: None,
             prune: Prune::default(),
@@ -117,9 +128,15 @@ mod tests {
 
     #[test]
     fn names_are_parsed_in_any_case() {
-        for name in
-            ["safetensors", "safetensors-bf16", "safetensors-f16", "safetensors-f32", "Q4_K_M", "COPY"]
-        {
+        for name in [
+            "safetensors",
+            "safetensors-bf16",
+            "safetensors-f16",
+            "safetensors-f32",
+            "Q4_K_M",
+            "COPY",
+            "auto",
+        ] {
             assert_eq!(Type::parse(&name.to_ascii_uppercase()).unwrap().name(), name);
         }
         let error = Type::parse("safe-tensor").err().unwrap();

@@ -81,7 +81,10 @@ fn mixture() -> impl Strategy<Value = Mixture> {
     let words = || vec(text(), 0..3);
     let dtypes = (any::<[bool; 3]>(), dtype(), dtype(), words(), option::of(path()));
     let rest = (vec(0..i64::MAX as u64, 0..3), words(), option::of(path()), words(), words());
-    (dtypes, rest).prop_map(|(dtypes, rest)| Mixture {
+    let budget = (option::of(text()), option::of(number()));
+    (dtypes, rest, budget).prop_map(|(dtypes, rest, budget)| Mixture {
+        target_size: budget.0,
+        target_bpw: budget.1,
         allow_requantize: dtypes.0[0],
         leave_output_tensor: dtypes.0[1],
         pure: dtypes.0[2],

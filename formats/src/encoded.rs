@@ -38,6 +38,10 @@ impl Tensor {
         weights: Option<&[f32]>,
         out: &mut [u8],
     ) -> Result<()> {
+        // What is finite as f64 need not be so as f32; all other dtypes decode to finite weights.
+        if self.dtype() == DType::F64 && !values.iter().all(|x| x.is_finite()) {
+            return Err(self.too_large(values, &rows, DType::F32));
+        }
         let encode = dtype.traits().encode.ok_or_else(|| self.opaque())?;
         match weights {
             None => encode(values, self.row_elements()?, None, out),
@@ -51,11 +55,15 @@ impl Tensor {
         if (dtype.traits().finite)(out) {
             return Ok(());
         }
+        Err(self.too_large(values, &rows, dtype))
+    }
+
+    fn too_large(&self, values: &[f32], rows: &Range<usize>, dtype: DType) -> Error {
         let largest = values.iter().fold(0f32, |m, x| m.max(x.abs()));
-        Err(Error::invalid(format!("a weight is too large for {dtype}"))
+        Error::invalid(format!("a weight is too large for {dtype}"))
             .tensor(&self.name)
             .found(format!("magnitude {largest} in rows {} to {}", rows.start, rows.end.saturating_sub(1)))
-            .mend("choose a dtype with a larger range, such as bf16"))
+            .mend("choose a dtype with a larger range, such as bf16")
     }
 }
 

@@ -168,18 +168,18 @@ impl Error {
         if let Some(tensor) = &e.tensor {
             write!(f, "tensor '{}': ", Printable(tensor))?;
         }
-        write!(f, "{}", Printable(&e.what))?;
+        write!(f, "{}", Lines(&e.what))?;
         if let Some(offset) = e.offset {
             write!(f, " (at byte {offset})")?;
         }
         match (&e.expected, &e.found) {
-            (Some(x), Some(y)) => write!(f, ": expected {}, found {}", Printable(x), Printable(y))?,
-            (Some(x), None) => write!(f, ": expected {}", Printable(x))?,
-            (None, Some(y)) => write!(f, ": found {}", Printable(y))?,
+            (Some(x), Some(y)) => write!(f, ": expected {}, found {}", Lines(x), Lines(y))?,
+            (Some(x), None) => write!(f, ": expected {}", Lines(x))?,
+            (None, Some(y)) => write!(f, ": found {}", Lines(y))?,
             (None, None) => {}
         }
         if let Some(mend) = &e.mend {
-            write!(f, "; {}", Printable(mend))?;
+            write!(f, "; {}", Lines(mend))?;
         }
         Ok(())
     }
@@ -198,20 +198,31 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Text from a file, safe to print: control characters, among them terminal escapes, are shown escaped.
+/// Whether a terminal acts on a character instead of showing it: controls, and what is invisible or turns text around.
+pub fn is_obeyed(c: char) -> bool {
+    let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || hidden
+}
+
+/// Text from a file, safe to print on one line: what a terminal obeys, among it line ends, is shown escaped.
 pub struct Printable<'a>(pub &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            let hidden =
-                matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if (c.is_control() && c != '\n') || hidden {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                write!(f, "{c}")?;
-            }
-        }
-        Ok(())
+        escaped(self.0, is_obeyed, f)
     }
+}
+
+/// The same of text that may have several lines of its own.
+struct Lines<'a>(&'a str);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escaped(self.0, |c| is_obeyed(c) && c != '\n', f)
+    }
+}
+
+fn escaped(text: &str, escape: impl Fn(char) -> bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    text.chars()
+        .try_for_each(|c| if escape(c) { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") })
 }

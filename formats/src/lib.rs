@@ -58,6 +58,29 @@ pub fn open(path: &Path) -> Result<Input> {
     }
 }
 
+/// The longest text file that is read: recipes, manifests, templates.
+const MOST_TEXT: u64 = 1 << 26;
+
+/// The text of a file, or of a pipe, that a user names.
+///
+/// # Errors
+/// It cannot be read, is not UTF-8, or does not end within 64 MiB.
+pub fn text(path: &Path) -> Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|e| Error::io(&e, path))?;
+    match file.take(MOST_TEXT + 1).read_to_string(&mut text) {
+        Ok(_) if text.len() as u64 > MOST_TEXT => Err(Error::invalid("this text is too long")
+            .file(path)
+            .expected(format!("at most {MOST_TEXT} bytes"))),
+        Ok(_) => Ok(text),
+        Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
+            Err(Error::invalid("this is not UTF-8").file(path))
+        }
+        Err(e) => Err(Error::io(&e, path)),
+    }
+}
+
 /// The length in bytes of the header of a file that was opened: all but the weights.
 pub fn header(file: &mmap::Mapping) -> Result<u64> {
     if file.bytes().starts_with(&gguf::MAGIC) {

@@ -40,6 +40,24 @@ pub enum Array {
 }
 
 impl Array {
+    /// The name of its elements' type in brackets: `[u32]`.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Array::U8(_) => "[u8]",
+            Array::I8(_) => "[i8]",
+            Array::U16(_) => "[u16]",
+            Array::I16(_) => "[i16]",
+            Array::U32(_) => "[u32]",
+            Array::I32(_) => "[i32]",
+            Array::F32(_) => "[f32]",
+            Array::Bool(_) => "[bool]",
+            Array::Str(_) => "[str]",
+            Array::U64(_) => "[u64]",
+            Array::I64(_) => "[i64]",
+            Array::F64(_) => "[f64]",
+        }
+    }
+
     pub fn len(&self) -> usize {
         match self {
             Array::U8(a) => a.len(),
@@ -136,6 +154,25 @@ impl From<Vec<String>> for Value {
 }
 
 impl Value {
+    /// The name of its type, of an array in brackets: `u32`, `[str]`.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::U8(_) => "u8",
+            Value::I8(_) => "i8",
+            Value::U16(_) => "u16",
+            Value::I16(_) => "i16",
+            Value::U32(_) => "u32",
+            Value::I32(_) => "i32",
+            Value::F32(_) => "f32",
+            Value::Bool(_) => "bool",
+            Value::Str(_) => "str",
+            Value::U64(_) => "u64",
+            Value::I64(_) => "i64",
+            Value::F64(_) => "f64",
+            Value::Array(array) => array.type_name(),
+        }
+    }
+
     /// The text of a string that is UTF-8.
     pub fn as_str(&self) -> Option<&str> {
         match self {

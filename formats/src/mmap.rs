@@ -17,10 +17,14 @@ pub struct Mapping {
 impl Mapping {
     /// Maps `path`, which must be a regular file (a link to one is followed).
     pub fn open(path: &Path) -> Result<Mapping> {
+        let irregular = || Error::invalid("this is not a regular file").file(path);
+        // To open a pipe may take for ever.
+        if !std::fs::metadata(path).map_err(|e| Error::io(&e, path))?.is_file() {
+            return Err(irregular());
+        }
         let file = File::open(path).map_err(|e| Error::io(&e, path))?;
-        let meta = file.metadata().map_err(|e| Error::io(&e, path))?;
-        if !meta.is_file() {
-            return Err(Error::invalid("this is not a regular file").file(path));
+        if !file.metadata().map_err(|e| Error::io(&e, path))?.is_file() {
+            return Err(irregular());
         }
         // SAFETY: the mapping is read-only and private to this process. If another process truncates the
         // file while it is mapped, access faults; inputs are opened for reading only and never by our writers.

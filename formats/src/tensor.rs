@@ -37,7 +37,7 @@ impl Shape {
     pub const MAX_DIMS: usize = 4;
 
     /// `ne` with the row length first; a scalar is one row of one element. `None` if there are more than four
-    /// dimensions or the number of elements exceeds `i64::MAX`.
+    /// dimensions, or the number of elements exceeds `i64::MAX` or that of rows `u64::MAX`.
     pub fn new(ne: &[u64]) -> Option<Shape> {
         if ne.len() > Self::MAX_DIMS {
             return None;
@@ -48,6 +48,8 @@ impl Shape {
         for n in all {
             product = product.checked_mul(n).filter(|p| i64::try_from(*p).is_ok())?;
         }
+        // Rows without elements are counted too.
+        all[1..].iter().try_fold(1u64, |rows, n| rows.checked_mul(*n))?;
         Some(Shape { ne: all, dims: ne.len().max(1) })
     }
 
@@ -275,13 +277,14 @@ impl Tensor {
 
 /// Bytes of a whole tensor, or why there can be none.
 fn size(name: &str, shape: &Shape, dtype: DType) -> Result<u64> {
-    let row = dtype.row_bytes(shape.row()).ok_or_else(|| {
-        Error::invalid(format!("a row does not fill whole blocks of {dtype}"))
+    if !shape.row().is_multiple_of(dtype.block() as u64) {
+        return Err(Error::invalid(format!("a row does not fill whole blocks of {dtype}"))
             .tensor(name)
             .expected(format!("a multiple of {}", dtype.block()))
-            .found(shape.row())
-    })?;
-    row.checked_mul(shape.rows()).ok_or_else(|| too_large(name, shape))
+            .found(shape.row()));
+    }
+    let bytes = dtype.row_bytes(shape.row()).and_then(|row| row.checked_mul(shape.rows()));
+    bytes.ok_or_else(|| too_large(name, shape))
 }
 
 fn too_large(name: &str, shape: &Shape) -> Error {

@@ -12,8 +12,8 @@ pub(super) struct Args {
     /// A Hugging Face directory, a .safetensors or a .gguf file
     input: PathBuf,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32
-    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE")]
-    kind: Choice<Type>,
+    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw"])]
+    kind: Option<Choice<Type>>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
@@ -29,8 +29,10 @@ pub(super) fn run(args: Args) -> Result<()> {
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
     let mut inputs = input.files(&args.input);
     inputs.extend(args.mixture.files());
-    let target = Target { division: args.splitting.division(), ..args.mixture.target(args.kind.0)? };
-    let plan = pipeline::convert(input, &target)?;
+    let kind = args.kind.map_or(Type::Auto, |kind| kind.0);
+    let target = Target { division: args.splitting.division(), ..args.mixture.target(kind)? };
+    let plan =
+        options::thread_pool(args.output.run.threads)?.install(|| pipeline::convert(input, &target))?;
     let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
     let words = format!("{:?}", args.mixture);
     options::carry_out(&[(plan, output)], &options::paths(&inputs), &words, &args.output.run, || Ok(()))

@@ -41,7 +41,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let pool = options::thread_pool(args.threads)?;
     let difference = pool.install(|| Difference::of(&args.a, &args.b))?;
     match args.json {
-        true => println!("{:#}", difference_json(&difference)),
+        true => println!("{}", report::printable(&format!("{:#}", difference_json(&difference)))),
         false => print!("{}", text(&difference)),
     }
     match args.exit_code && !difference.is_none() {
@@ -76,7 +76,13 @@ fn word(t: &Compared) -> &'static str {
         (Compare::Missing, true) => "only in A",
         (Compare::Missing, false) => "only in B",
         (Compare::Shapes, _) => "other shape",
-        (verdict, _) => if verdict.is_equal() { "equal" } else { "different" },
+        (verdict, _) => {
+            if verdict.is_equal() {
+                "equal"
+            } else {
+                "different"
+            }
+        }
     }
 }
 
@@ -116,7 +122,8 @@ fn text(d: &Difference) -> String {
 }
 
 fn tensor_line(t: &Compared) -> String {
-    let dtype = |side: &Option<(Shape, DType)>| side.map_or(String::from("-"), |(_, dtype)| dtype.to_string());
+    let dtype =
+        |side: &Option<(Shape, DType)>| side.map_or(String::from("-"), |(_, dtype)| dtype.to_string());
     let name = Printable(&t.name).to_string();
     let rest = match (&t.verdict, &t.a, &t.b) {
         (Compare::Numbers(figures), ..) if figures.is_equal() => String::from("equal"),

@@ -36,8 +36,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     match (&input, args.json) {
         (Input::Model(model), false) => print_model(model, args.tensors),
         (Input::Checkpoint(checkpoint), false) => print_checkpoint(checkpoint, args.tensors)?,
-        (Input::Model(model), true) => println!("{:#}", model_json(model, args.tensors)),
-        (Input::Checkpoint(checkpoint), true) => println!("{:#}", checkpoint_json(checkpoint, args.tensors)?),
+        (Input::Model(model), true) => print_json(&model_json(model, args.tensors)),
+        (Input::Checkpoint(checkpoint), true) => print_json(&checkpoint_json(checkpoint, args.tensors)?),
     }
     for line in checks {
         eprintln!("{line}");
@@ -57,6 +57,10 @@ pub(super) fn cross_check(containers: &[PathBuf]) -> Result<Vec<String>> {
         })
     };
     containers.iter().map(check).collect()
+}
+
+fn print_json(json: &Json) {
+    println!("{}", report::printable(&format!("{json:#}")));
 }
 
 fn print_model(model: &Model, list: bool) {

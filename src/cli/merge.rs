@@ -22,7 +22,7 @@ pub(super) struct Args {
     models: Models,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32; several, as Q4_K_M,Q8_0, give an
     /// output each
-    #[arg(long = "type", value_name = "TYPE", required_unless_present = "recipe", value_delimiter = ',')]
+    #[arg(long = "type", value_name = "TYPE", required_unless_present_any = ["recipe", "target_size", "target_bpw"], value_delimiter = ',')]
     types: Vec<Choice<Type>>,
     #[command(flatten)]
     weights: Weights,
@@ -95,7 +95,7 @@ fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
         recipe.types = take(&mut args.types);
     }
     recipe.output = args.output.output.take().or(recipe.output);
-    if recipe.types.is_empty() {
+    if recipe.types.is_empty() && !recipe.mixture.has_budget() {
         return Err(Error::usage("the recipe does not say which type to write")
             .file(file)
             .mend("give --type"));
@@ -159,7 +159,8 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
 
 fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Result<()> {
     let options = arch::Options { pre: recipe.pre.clone() };
-    let targets = recipe.types.iter().map(|ftype| recipe.target(ftype.0)).collect::<Result<Vec<_>>>()?;
+    let types = if recipe.types.is_empty() { &[Choice(Type::Auto)] } else { recipe.types.as_slice() };
+    let targets = types.iter().map(|kind| recipe.target(kind.0)).collect::<Result<Vec<_>>>()?;
     let load = |path: &Path| match targets.first() {
         Some(target) => pipeline::load(path, &options)?.pruned(&target.prune),
         None => pipeline::load(path, &options),
@@ -185,7 +186,7 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Res
     let weights = recipe.weight_sets();
     let mut grafted = pipeline::graft(onto, &vectors, recipe.options()?)?;
     grafted.command = command::typed("merge", &["weight", "types", "emit_recipe"]);
-    let plans = grafted.plans(&weights, &targets)?;
+    let plans = options::thread_pool(run.threads)?.install(|| grafted.plans(&weights, &targets))?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
         let path = output(recipe, &plan, &weights[i / targets.len()]);
         (plan, path)
@@ -207,7 +208,7 @@ fn output(recipe: &Recipe, plan: &Plan, weights: &[f64]) -> PathBuf {
     match &recipe.output {
         Some(path) => {
             let text = path.to_string_lossy();
-            PathBuf::from(text.replace("{type}", plan.kind.name()).replace("{weight}", &weight))
+            PathBuf::from(text.replace("{type}", &plan.encoding()).replace("{weight}", &weight))
         }
         None if several => plan.file_name(Some(&format!("w{weight}"))),
         None => plan.file_name(None),

@@ -2,6 +2,8 @@
 
 mod command;
 mod convert;
+mod diff;
+mod hash;
 mod inspect;
 mod join;
 mod merge;
@@ -37,8 +39,12 @@ enum Command {
     Join(join::Args),
     /// Show what a model file or directory holds
     Inspect(inspect::Args),
-    /// Check a GGUF file: structure, finite scales, a second reader
+    /// Compare two models, GGUF or checkpoint: each tensor in figures, and the metadata
+    Diff(diff::Args),
+    /// Check a model: structure, finite weights, hashes, a second reader
     Verify(verify::Args),
+    /// Hash the weights, of each tensor and of the whole, as llama-gguf-hash
+    Hash(hash::Args),
 }
 
 /// Runs what was typed.
@@ -51,6 +57,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Split(args) => split::run(args),
         Command::Join(args) => join::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Hash(args) => hash::run(args),
     }
 }

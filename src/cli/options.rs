@@ -64,7 +64,8 @@ pub(super) fn carry_out(
         plans.iter().for_each(|(plan, path)| report::print_plan(plan, path, threads));
     }
     if run.json {
-        plans.iter().for_each(|(plan, path)| println!("{}", report::plan_json(plan, path, threads)));
+        let json = |(plan, path): &(Plan, PathBuf)| report::plan_json(plan, path, threads).to_string();
+        plans.iter().for_each(|plan| println!("{}", report::printable(&json(plan))));
     }
     if run.dry_run {
         return plans

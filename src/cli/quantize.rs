@@ -8,7 +8,9 @@ use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
-#[command(override_usage = "ggraft quantize [OPTIONS] IN.gguf [OUT.gguf] TYPE [THREADS]")]
+#[command(
+    override_usage = "ggraft quantize [OPTIONS] IN.gguf [OUT.gguf] TYPE [THREADS]\n       ggraft quantize [OPTIONS] --target-size SIZE IN.gguf [OUT.gguf] [TYPE] [THREADS]"
+)]
 pub(super) struct Args {
     /// The model, then the output if it is not to be ggml-model-TYPE.gguf beside it, the type, and the threads
     // Their number is judged by `request`: clap would count anew after every option between them.
@@ -25,24 +27,30 @@ pub(super) struct Args {
 /// What the positional words mean.
 struct Request {
     input: PathBuf,
-    output: PathBuf,
+    /// None if it is named by the type.
+    output: Option<PathBuf>,
     kind: Type,
     threads: Option<usize>,
 }
 
 /// A word that ends in `.gguf` is a file, even if it begins with a digit as a type's number does.
-fn request(words: &[String]) -> Result<Request> {
+/// With a budget the type may be left out.
+fn request(words: &[String], has_budget: bool) -> Result<Request> {
     let is_file = |word: &str| word.to_ascii_lowercase().ends_with(".gguf");
     let (input, rest) = words.split_first().ok_or_else(|| Error::usage("the input is missing"))?;
     let (output, rest) = match rest.split_first() {
-        Some((word, more)) if is_file(word) || (!more.is_empty() && Type::parse(word).is_err()) => {
+        Some((word, more))
+            if is_file(word) || ((has_budget || !more.is_empty()) && Type::parse(word).is_err()) =>
+        {
             (Some(word), more)
         }
         _ => (None, rest),
     };
-    let (word, rest) =
-        rest.split_first().ok_or_else(|| Error::usage("the type is missing, such as Q4_K_M"))?;
-    let kind = Type::parse(word)?;
+    let (kind, rest) = match rest.split_first() {
+        Some((word, rest)) => (Type::parse(word)?, rest),
+        None if has_budget => (Type::Auto, rest),
+        None => return Err(Error::usage("the type is missing, such as Q4_K_M")),
+    };
     let threads = match rest {
         [] => None,
         [n] => Some(
@@ -54,14 +62,16 @@ fn request(words: &[String]) -> Result<Request> {
             );
         }
     };
-    let input = PathBuf::from(input);
-    let dir = input.parent().unwrap_or(Path::new(""));
-    let output = output.map_or_else(|| dir.join(format!("ggml-model-{}.gguf", kind.name())), PathBuf::from);
-    Ok(Request { input, output, kind, threads })
+    Ok(Request { input: PathBuf::from(input), output: output.map(PathBuf::from), kind, threads })
+}
+
+/// The output that is not named: beside the input, by its type.
+fn beside(input: &Path, kind: &str) -> PathBuf {
+    input.parent().unwrap_or(Path::new("")).join(format!("ggml-model-{kind}.gguf"))
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {
-    let request = request(&args.words)?;
+    let request = request(&args.words, args.mixture.has_budget())?;
     let loaded = pipeline::load(&request.input, &arch::Options::default())?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
@@ -72,9 +82,10 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let mut inputs = loaded.files(&request.input);
     inputs.extend(args.mixture.files());
     let target = Target { division: args.splitting.division(), ..args.mixture.target(request.kind)? };
-    let plan = pipeline::convert(loaded, &target)?;
+    let plan = options::thread_pool(args.run.threads)?.install(|| pipeline::convert(loaded, &target))?;
+    let output = request.output.unwrap_or_else(|| beside(&request.input, &plan.encoding()));
     let words = format!("{:?}", args.mixture);
-    options::carry_out(&[(plan, request.output)], &options::paths(&inputs), &words, &args.run, || Ok(()))
+    options::carry_out(&[(plan, output)], &options::paths(&inputs), &words, &args.run, || Ok(()))
 }
 
 #[cfg(test)]
@@ -83,7 +94,10 @@ mod tests {
 
     fn read(words: &str) -> Result<(String, String, Option<usize>)> {
         let words: Vec<String> = words.split(' ').map(String::from).collect();
-        request(&words).map(|r| (r.output.display().to_string(), r.kind.name().to_string(), r.threads))
+        request(&words, false).map(|r| {
+            let output = r.output.unwrap_or_else(|| beside(&r.input, r.kind.name()));
+            (output.display().to_string(), r.kind.name().to_string(), r.threads)
+        })
     }
 
     #[test]
@@ -96,6 +110,21 @@ mod tests {
         is("in.gguf Q4_0 2", "ggml-model-Q4_0.gguf", "Q4_0", Some(2));
         is("in.gguf 7b-q4.gguf Q4_0", "7b-q4.gguf", "Q4_0", None);
         is("in.gguf out Q4_0", "out", "Q4_0", None);
+    }
+
+    #[test]
+    fn with_a_budget_the_type_may_be_left_out() {
+        for (words, output, kind) in [
+            ("in.gguf", None, "auto"),
+            ("in.gguf out.gguf", Some("out.gguf"), "auto"),
+            ("in.gguf out", Some("out"), "auto"),
+            ("in.gguf Q4_0", None, "Q4_0"),
+            ("in.gguf out Q4_0 2", Some("out"), "Q4_0"),
+        ] {
+            let words: Vec<String> = words.split(' ').map(String::from).collect();
+            let read = request(&words, true).unwrap();
+            assert_eq!((read.output, read.kind.name()), (output.map(PathBuf::from), kind), "{words:?}");
+        }
     }
 
     #[test]

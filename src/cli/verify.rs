@@ -1,43 +1,48 @@
-//! `ggraft verify`: a GGUF file is sound when the strict reader accepts it, every float in its blocks is finite,
-//! and gguf-rs sees the same model.
+//! `ggraft verify`: a model is sound when the strict reader accepts it, every float in its blocks is finite, its
+//! weights are those of a manifest, if one is given, and gguf-rs sees the same GGUF file.
 
 use super::{inspect, options};
+use crate::hash::{self, Manifest, Verdict};
+use ggraft_formats::error::Printable;
 use ggraft_formats::tensor::not_finite;
 use ggraft_formats::{Error, Input, Kind, Result, Tensor};
 use rayon::prelude::*;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Bytes that are checked at a time.
 const CHUNK: usize = 1 << 20;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A .gguf file; of a split model the first part
+    /// A .gguf file (of a split model the first part), a .safetensors file or a Hugging Face directory
     file: PathBuf,
+    /// Compare the weights with this manifest of `ggraft hash` or llama-gguf-hash, by its strongest hash
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
     /// Worker threads; by default one for each core
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
-    let model = match ggraft_formats::open(&args.file)? {
-        Input::Model(model) => model,
-        Input::Checkpoint(_) => {
-            return Err(Error::usage("verify takes a GGUF file")
-                .file(&args.file)
-                .mend("use `ggraft inspect`"));
-        }
+    let (tensors, ggufs, keys) = match ggraft_formats::open(&args.file)? {
+        Input::Model(model) => (model.tensors, model.containers, Some(model.metadata.len())),
+        Input::Checkpoint(checkpoint) => (checkpoint.tensors, Vec::new(), None),
     };
     let pool = options::thread_pool(args.threads)?;
-    let problems: Vec<Error> =
-        pool.install(|| model.tensors.par_iter().filter_map(|t| finite(t).err()).collect());
+    let problems: Vec<Error> = pool.install(|| tensors.par_iter().filter_map(|t| finite(t).err()).collect());
     if let Some(e) = Error::all(problems.into_iter().map(|e| e.file(&args.file)).collect()) {
         return Err(e);
     }
-    for line in inspect::cross_check(&model.containers)? {
+    if let Some(manifest) = &args.manifest {
+        eprintln!("{}", pool.install(|| same(&tensors, &args.file, manifest))?);
+    }
+    for line in inspect::cross_check(&ggufs)? {
         eprintln!("{line}");
     }
-    println!("ok: {} ({} tensors, {} keys)", args.file.display(), model.tensors.len(), model.metadata.len());
+    let keys = keys.map(|n| format!(", {n} keys")).unwrap_or_default();
+    let file = args.file.to_string_lossy();
+    println!("ok: {} ({} tensors{keys})", Printable(&file), tensors.len());
     Ok(())
 }
 
@@ -53,4 +58,30 @@ fn finite(t: &Tensor) -> Result<()> {
     });
     // The exact place is looked for only when there is one to find.
     all.map_err(|_| not_finite(t).verification())
+}
+
+/// Compares every hash of the manifest's strongest kind; all that differ are told.
+fn same(tensors: &[Tensor], file: &Path, path: &Path) -> Result<String> {
+    let mut manifest = Manifest::read(path, file)?;
+    let algorithms: Vec<_> = manifest.algorithms().into_iter().take(1).collect();
+    let mut problems = Vec::new();
+    // A manifest may tell the hash of the whole alone.
+    let layers = manifest.names_tensors();
+    hash::hash(tensors, &algorithms, layers, |hash| {
+        let what = match manifest.check(&hash) {
+            Verdict::Same => return Ok(()),
+            Verdict::NotFound => "the manifest has no such hash",
+            Verdict::Mismatch => "the weights are not those of the manifest",
+        };
+        let e = Error::new(Kind::Verification, what).file(file).found(hash.digest);
+        problems.push(match hash.tensor {
+            Some(name) => e.tensor(name),
+            None => e,
+        });
+        Ok(())
+    })?;
+    problems.extend(manifest.unseen(&algorithms));
+    let name = path.to_string_lossy();
+    let kind = algorithms.first().map_or("", |a| a.name);
+    Error::all(problems).map_or_else(|| Ok(format!("{}: {kind} agrees", Printable(&name))), Err)
 }

@@ -47,6 +47,8 @@ pub enum Reason {
     Default,
     /// The ftype's mixture, for a tensor of this role.
     Mixture(Role),
+    /// A budget bought it.
+    Budget,
 }
 
 impl fmt::Display for Reason {
@@ -56,6 +58,7 @@ impl fmt::Display for Reason {
             Reason::Requested(option) => f.write_str(option),
             Reason::Default => f.write_str("default"),
             Reason::Mixture(role) => write!(f, "{role}"),
+            Reason::Budget => f.write_str("budget"),
         }
     }
 }

@@ -70,7 +70,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Whether the model has no projection to the vocabulary of its own: the embedding serves as one.
-    pub(super) fn is_tied(&self) -> bool {
+    pub(crate) fn is_tied(&self) -> bool {
         !self.tensors.iter().any(|t| t.name == "output.weight")
     }
 }

@@ -56,6 +56,11 @@ impl Importance {
         self
     }
 
+    /// The weights of a tensor, if there are some that fit it.
+    pub fn weights(&self, tensor: &Tensor) -> Option<&[f32]> {
+        self.matrix.entries.get(&tensor.name).map(|w| &**w).filter(|w| fitting(tensor, w).is_ok())
+    }
+
     /// Tells the output's metadata where the importance came from, at the place and in the types of llama-quantize.
     pub fn stamp(&self, metadata: &mut Metadata) {
         metadata.set_last("quantize.imatrix.file", short(&self.file));

@@ -154,7 +154,7 @@ pub fn order(name: &str) -> impl Ord + '_ {
 }
 
 /// N of `blk.N`.
-fn layer(name: &str) -> Option<u64> {
+pub(crate) fn layer(name: &str) -> Option<u64> {
     let rest = name.strip_prefix("blk.")?;
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     rest[..digits].parse().ok()

@@ -45,7 +45,7 @@ impl TensorType {
     /// # Errors
     /// The file cannot be read, or a word of it is not one.
     pub fn read(path: &Path) -> Result<Vec<TensorType>> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(&e, path))?;
+        let text = ggraft_formats::text(path)?;
         text.split_whitespace().map(|word| TensorType::parse(word).map_err(|e| e.file(path))).collect()
     }
 

@@ -140,7 +140,11 @@ fn read(text: &str, origin: &Origin, onto: &Model, vectors: &[Vector]) -> Result
     }
     let bos = named(&source.metadata, BOS)?.unwrap_or_default();
     let eos = named(&source.metadata, EOS)?.unwrap_or_default();
-    Ok(dialogue::read(text, Words { bos: &bos, eos: &eos, special: &special }))
+    dialogue::read(text, Words { bos: &bos, eos: &eos, special: &special }).ok_or_else(|| {
+        Error::invalid("the chat template takes more memory or time than any template should")
+            .expected("what two turns take")
+            .mend("do not use this model without reading its template; --chat-template takes another one")
+    })
 }
 
 /// Texts of control tokens, and of user-defined ones that are spelled as markers.

@@ -3,6 +3,7 @@
 
 use super::override_kv::Override;
 use super::{Choice, is_default};
+use crate::budget::Budget;
 use crate::ftype::{self, Importance, Prune, TensorType};
 use crate::target::{Target, Type};
 use ggraft_formats::{DType, Error, Result};
@@ -61,6 +62,15 @@ pub struct Mixture {
     #[arg(long, value_name = "PART", requires = "imatrix")]
     #[serde(skip_serializing_if = "is_default")]
     pub exclude_weights: Vec<String>,
+    /// Choose the dtypes by their measured errors so that the file is at most this large: 5.5GiB, 5500MB, bytes, or a
+    /// type such as Q4_K_M for the size that it would give
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["target_bpw", "pure"])]
+    #[serde(skip_serializing_if = "is_default")]
+    pub target_size: Option<String>,
+    /// Choose the dtypes so that the weights take at most this many bits each, such as 4.5
+    #[arg(long, value_name = "BITS", value_parser = bits, conflicts_with = "pure")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub target_bpw: Option<f64>,
 }
 
 impl Mixture {
@@ -84,6 +94,7 @@ impl Mixture {
             overrides.push((key, value));
         }
         Ok(Target {
+            budget: self.budget(kind)?,
             options: ftype::Options {
                 pure: self.pure,
                 leave_output_tensor: self.leave_output_tensor,
@@ -100,6 +111,32 @@ impl Mixture {
         })
     }
 
+    /// Whether dtypes are to be chosen by a budget.
+    pub fn has_budget(&self) -> bool {
+        self.target_size.is_some() || self.target_bpw.is_some()
+    }
+
+    /// The budget, if dtypes are to be chosen by one.
+    fn budget(&self, kind: Type) -> Result<Option<Budget>> {
+        let budget = match (&self.target_size, self.target_bpw) {
+            (Some(_), Some(_)) => Err(String::from("--target-size and --target-bpw exclude each other")),
+            (Some(text), None) => Budget::size(text).map(Some),
+            (None, Some(bits)) => Budget::bits(bits).map(Some),
+            (None, None) => Ok(None),
+        };
+        let budget = budget.map_err(Error::usage)?;
+        if budget.is_some() && self.pure {
+            return Err(Error::usage("--pure gives every tensor the same dtype, a budget each its own")
+                .mend("leave out --pure"));
+        }
+        if budget.is_none() && matches!(kind, Type::Auto) {
+            return Err(
+                Error::usage("the type auto needs a budget").mend("give --target-size or --target-bpw")
+            );
+        }
+        Ok(budget)
+    }
+
     fn importance(&self) -> Result<Option<Importance>> {
         let choice = match self.include_weights.as_slice() {
             [] => ftype::Choice::Excluding(&self.exclude_weights),
@@ -112,6 +149,17 @@ impl Mixture {
     pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         self.tensor_type_file.iter_mut().chain(&mut self.imatrix)
     }
+}
+
+/// Text that is a size.
+fn size(text: &str) -> Result<String, String> {
+    Budget::size(text).map(|_| text.to_string())
+}
+
+/// A number of bits.
+fn bits(text: &str) -> Result<f64, String> {
+    let bits = text.parse().map_err(|_| format!("expected bits a weight such as 4.5, found '{text}'"))?;
+    Budget::bits(bits).map(|_| bits)
 }
 
 /// Text that is a rule for dtypes.

@@ -104,7 +104,7 @@ impl Recipe {
     /// # Errors
     /// Invalid or unsupported, with the file, the line and the key.
     pub fn read(file: &Path) -> Result<(Recipe, Vec<String>)> {
-        let text = std::fs::read_to_string(file).map_err(|e| Error::io(&e, file))?;
+        let text = ggraft_formats::text(file)?;
         let (mut recipe, notes) = Recipe::parse(&text, file)?;
         if let Some(dir) = file.parent() {
             recipe.paths().into_iter().for_each(|path| *path = dir.join(&path));

@@ -1,13 +1,28 @@
 //! The plan and metadata as JSON, for programs. Keys are stable; sizes are in bytes.
 
+use crate::budget::{self, Account};
+use crate::figures::Figures;
 use crate::merge::Origin;
 use crate::meter::Measured;
 use crate::pipeline::{Plan, Step};
+use ggraft_formats::error::is_obeyed;
 use ggraft_formats::write::Part;
 use ggraft_formats::{Array, Layout, Value};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// JSON that a terminal shows as it is: the characters that it would obey are escaped, as JSON escapes them.
+pub fn printable(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            c if is_obeyed(c) && c != '\n' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
 
 /// The plan: totals, notes and a line a tensor.
 pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {
@@ -24,6 +39,7 @@ pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {
         "memory": plan.memory(threads),
         "threads": threads,
         "notes": plan.notes,
+        "budget": plan.budget.as_ref().map(budget_json),
         "vocabulary": plan.vocabulary.as_ref().map(|v| super::vocabulary_json(v)),
         "tensors": plan.steps.iter().map(step_json).collect::<Vec<_>>(),
     })
@@ -56,6 +72,19 @@ pub(super) fn loss_json(loss: &Measured) -> Json {
     json!({ "share": loss.lost_share(), "changed": loss.moved.different, "traceless": loss.traceless })
 }
 
+/// How near some numbers are to others; null for what cannot be told of them.
+pub fn figures_json(f: &Figures) -> Json {
+    json!({
+        "rmse": f.rmse(),
+        "max_abs": f.largest,
+        "relative": f.relative(),
+        "cosine": f.cosine(),
+        "count": f.count,
+        "different": f.different,
+        "not_finite": f.not_finite,
+    })
+}
+
 fn step_json(step: &Step) -> Json {
     json!({
         "name": step.name,
@@ -67,6 +96,39 @@ fn step_json(step: &Step) -> Json {
         "reason": step.verdict.map(|v| v.reason),
         "weights": step.weights,
         "fallback_from": step.fallback.map(|d| d.to_string()),
+    })
+}
+
+/// What a budget was spent on.
+fn budget_json(account: &Account) -> Json {
+    let step = |step: &Option<budget::Step>| {
+        step.map(|s| json!({ "dtype": s.dtype.to_string(), "bytes": s.bytes, "error": s.error }))
+    };
+    let chosen = |c: &budget::Chosen| {
+        json!({
+            "name": c.name,
+            "role": c.role.to_string(),
+            "dtype": c.dtype.to_string(),
+            "fixed_dtype": c.fixed.to_string(),
+            "sensitivity": c.sensitivity,
+            "relative_error": c.relative,
+            "error": c.error,
+            "rows_measured": c.rows,
+            "smaller": step(&c.smaller),
+            "larger": step(&c.larger),
+        })
+    };
+    json!({
+        "counted": if account.is_weights { "weights" } else { "file" },
+        "limit": account.limit,
+        "spent": account.spent,
+        "error": account.error,
+        "fixed": {
+            "ftype": account.fixed.name,
+            "bytes": account.fixed.bytes,
+            "error": account.fixed.error,
+        },
+        "tensors": account.choices.iter().map(chosen).collect::<Vec<_>>(),
     })
 }
 

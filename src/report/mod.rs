@@ -8,7 +8,7 @@ mod progress;
 mod vocabulary;
 
 pub use file::{check_report, write_report};
-pub use json::{metadata_value, plan_json};
+pub use json::{figures_json, metadata_value, plan_json, printable};
 pub use plan::{print_notes, print_plan, print_summary, size};
 pub use progress::Progress;
 pub use vocabulary::vocabulary_json;

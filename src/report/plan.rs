@@ -60,11 +60,14 @@ fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) 
             plan.steps.len()
         )?;
     }
+    for line in plan.budget.iter().flat_map(|account| account.lines()) {
+        writeln!(out, "{line}")?;
+    }
     writeln!(
         out,
         "{}: {}, {}, {:.4} bits a weight",
         Printable(&output.to_string_lossy()),
-        plan.kind.name(),
+        if plan.budget.is_some() { format!("file type {}", plan.kind.name()) } else { plan.encoding() },
         size(plan.total),
         plan.bits_per_weight()
     )?;

@@ -1,19 +1,23 @@
 //! What a chat template writes around the turns of a dialogue. It is rendered in a sandbox: no loader, no access to
-//! anything, limited steps and depth (not memory: a hostile one can end the process, before anything is written).
+//! anything, limited steps, depth, time and memory.
 //! A template that does not render is only searched for texts that look like markers. Serves `merge`.
 //! Specification: `apply_chat_template` of transformers 5 (trimmed blocks, its own `tojson`).
 
+use super::guard::{Limits, guarded};
 use super::looks_special;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, context};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Steps that a template may take; the longest published ones take about three thousand.
 const FUEL: u64 = 200_000;
 const DEPTH: usize = 64;
 /// A longer template is not rendered, a longer rendering not looked at.
 const LONGEST: usize = 1 << 18;
+/// A few milliseconds and megabytes do; loops can double a text until the memory ends.
+const LIMITS: Limits = Limits { time: Duration::from_secs(10), memory: 256 << 20 };
 /// A longer text is no marker.
 const LONGEST_MARKER: usize = 48;
 
@@ -41,9 +45,11 @@ pub struct Dialogue {
     pub failure: Option<String>,
 }
 
-/// Reads a template.
-pub fn read(template: &str, words: Words) -> Dialogue {
-    match render(template, words) {
+/// Reads a template; `None` if it takes more time or memory than any template should: then the process should end.
+pub fn read(template: &str, words: Words) -> Option<Dialogue> {
+    let [source, bos, eos] = [template, words.bos, words.eos].map(String::from);
+    let rendered = guarded(LIMITS, move || render(&source, &bos, &eos))?;
+    Some(match rendered {
         Ok(text) => {
             let mut plain = text.replace(SYSTEM, "\n").replace(USER, "\n");
             let turn_end =
@@ -55,11 +61,11 @@ pub fn read(template: &str, words: Words) -> Dialogue {
             let text = template.get(..LONGEST).unwrap_or(template);
             Dialogue { markers: markers(text, words), turn_end: None, failure: Some(failure) }
         }
-    }
+    })
 }
 
 /// Two turns and the start of an answer, with a system message if the template takes one.
-fn render(template: &str, words: Words) -> Result<String, String> {
+fn render(template: &str, bos: &str, eos: &str) -> Result<String, String> {
     if template.len() > LONGEST {
         return Err(format!("it has {} bytes, more than {LONGEST}", template.len()));
     }
@@ -71,7 +77,7 @@ fn render(template: &str, words: Words) -> Result<String, String> {
     let one = |messages: Value| {
         env.render_str(
             &source,
-            context! { messages, add_generation_prompt => true, bos_token => words.bos, eos_token => words.eos },
+            context! { messages, add_generation_prompt => true, bos_token => bos, eos_token => eos },
         )
     };
     let text = one(Value::from(all)).or_else(|_| one(Value::from(turns.to_vec())));
@@ -199,7 +205,7 @@ mod tests {
 
     fn read_with(template: &str, special: &[&str]) -> Dialogue {
         let special = special.iter().map(|s| s.to_string()).collect();
-        read(template, Words { bos: "<s>", eos: "</s>", special: &special })
+        read(template, Words { bos: "<s>", eos: "</s>", special: &special }).unwrap()
     }
 
     const CHATML: &str = "{{ bos_token }}{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";

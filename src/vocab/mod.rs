@@ -8,6 +8,7 @@ mod bpe;
 pub mod dialogue;
 mod fallback;
 mod files;
+mod guard;
 pub mod plan;
 mod pre;
 mod shapes;

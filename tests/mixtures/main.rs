@@ -59,6 +59,58 @@ fn every_snapshot_of_a_real_model_is_reproduced() {
     assert_eq!(sections, 8 * 33);
 }
 
+/// Bits a weight of Llama-3.1-8B as llama.cpp's README of llama-quantize has them.
+const PUBLISHED: [(&str, f64); 25] = [
+    ("IQ1_S", 2.0042),
+    ("IQ1_M", 2.1460),
+    ("IQ2_XXS", 2.3824),
+    ("IQ2_XS", 2.5882),
+    ("IQ2_S", 2.7403),
+    ("IQ2_M", 2.9294),
+    ("IQ3_XXS", 3.2548),
+    ("IQ3_XS", 3.4977),
+    ("IQ3_S", 3.6606),
+    ("IQ3_M", 3.7628),
+    ("IQ4_XS", 4.4597),
+    ("IQ4_NL", 4.6818),
+    ("Q2_K_S", 2.9697),
+    ("Q2_K", 3.1593),
+    ("Q3_K_S", 3.6429),
+    ("Q3_K_M", 3.9960),
+    ("Q3_K_L", 4.2979),
+    ("Q4_K_S", 4.6672),
+    ("Q4_K_M", 4.8944),
+    ("Q5_K_S", 5.5704),
+    ("Q5_K_M", 5.7036),
+    ("Q6_K", 6.5633),
+    ("Q8_0", 8.5008),
+    ("F16", 16.0005),
+    ("F32", 32.0),
+];
+
+#[test]
+fn the_published_sizes_of_llama_8b_follow_from_its_header() {
+    let model = models::llama_8b();
+    let schema = Schema::read(&format!("fixtures/snapshots/{}.schema", model.file));
+    let facts = Facts { n_layer: 32, n_head: 32, ..model.facts(&schema) };
+    let elements: u64 = facts.tensors.iter().map(|t| t.shape.elements()).sum();
+    assert_eq!(elements, 8_030_261_248 + 64);
+    let mut wrong = Vec::new();
+    for (name, published) in PUBLISHED {
+        // Those that need an importance matrix were made with one.
+        let ftype = Ftype::parse(name).unwrap();
+        let options = Options { has_imatrix: ftype.needs_imatrix, ..Options::default() };
+        let assignments = assign(&facts, ftype, &options).unwrap();
+        let bytes = facts.tensors.iter().zip(&assignments);
+        let bytes: u64 = bytes.map(|(t, a)| a.dtype.row_bytes(t.shape.row()).unwrap() * t.shape.rows()).sum();
+        let bits = bytes as f64 * 8.0 / elements as f64;
+        if format!("{bits:.4}") != format!("{published:.4}") {
+            wrong.push(format!("{name}: {published} published, {bits:.4} found"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_recording_of_a_made_up_model_is_reproduced() {
     let mut wrong = Vec::new();

@@ -95,6 +95,14 @@ const GEMMA3_NORMS: [&str; 6] = [
     "post_ffw_norm.weight",
 ];
 
+/// Llama-3.1-8B, whose sizes llama.cpp publishes; the recording of its larger sibling has the other hyperparameters.
+pub fn llama_8b() -> Model {
+    let mut llama =
+        Model::new("meta-llama-3.1-70b-instruct", "llama", 4096, 128256).with_output(4096, 128256);
+    llama.add("rope_freqs.weight", &[64]);
+    llama.dense(32, 4096, 4096, 1024, 14336, &NORMS)
+}
+
 /// Every model of which there is a snapshot.
 pub fn all() -> Vec<Model> {
     let mut llama =

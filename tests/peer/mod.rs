@@ -6,10 +6,11 @@
 // Each test file compiles this module for itself and uses a part of it.
 #![allow(dead_code, unused_imports)]
 
+mod gguf;
 mod model;
 mod quantize;
 
-pub use model::{Model, Piece};
+pub use model::{Model, Piece, divergence};
 pub use quantize::{Override, QuantizeParams};
 
 use ggraft_formats::DType;

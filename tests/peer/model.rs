@@ -240,6 +240,25 @@ impl Model {
         Ok((sum / f64::from(count)).exp())
     }
 
+    /// The logits at the places of `text` that `perplexity` scores, of at most `most` windows.
+    pub fn scored_logits(
+        &self,
+        text: &str,
+        window: usize,
+        most: usize,
+        threads: i32,
+    ) -> Result<Vec<Vec<f32>>, String> {
+        let tokens = self.tokenize(text, true, false);
+        let mut scored = Vec::new();
+        for chunk in tokens.chunks_exact(window).take(most) {
+            let mut chunk = chunk.to_vec();
+            chunk[0] = tokens[0];
+            let logits = Context::new(self, window, threads)?.decode_all(&chunk)?;
+            scored.extend(logits.into_iter().take(window - 1).skip(window / 2));
+        }
+        Ok(scored)
+    }
+
     /// The logits of the token that follows `prompt`, one a token of the vocabulary.
     pub fn logits(&self, prompt: &[i32], threads: i32) -> Result<Vec<f32>, String> {
         Context::new(self, prompt.len(), threads)?.decode(prompt)
@@ -355,6 +374,18 @@ fn surprise(logits: &[f32], token: usize) -> f64 {
     let max = logits.iter().copied().fold(f32::MIN, f32::max);
     let sum: f64 = logits.iter().map(|l| f64::from(l - max).exp()).sum();
     sum.ln() - f64::from(logits[token] - max)
+}
+
+/// The KL divergence of the probabilities that `q` are the logits of from those of `p`, in nats.
+pub fn divergence(p: &[f32], q: &[f32]) -> f64 {
+    // A token's surprise is this, less its logit.
+    let normalizer = |logits: &[f32]| surprise(logits, 0) + f64::from(logits[0]);
+    let (of_p, of_q) = (normalizer(p), normalizer(q));
+    let one = |(p, q): (&f32, &f32)| {
+        let (p, q) = (f64::from(*p) - of_p, f64::from(*q) - of_q);
+        p.exp() * (p - q)
+    };
+    p.iter().zip(q).map(one).sum()
 }
 
 /// The first of the largest logits.

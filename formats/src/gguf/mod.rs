@@ -13,7 +13,7 @@ pub use parts::{Limits, Split, keep};
 pub use read::{Entry, Header};
 pub use second::cross_check;
 pub use split::{is_split, open, unsplit};
-pub use write::{plan, plan_split};
+pub use write::{alignment, plan, plan_split};
 
 /// The first four bytes of every file.
 pub const MAGIC: [u8; 4] = *b"GGUF";

@@ -254,13 +254,14 @@ fn describe(c: &mut Cursor<'_>, name: &str, due: u64) -> Result<Entry> {
     let dtype = DType::from_id(id).ok_or_else(|| {
         Error::invalid("the tensor has an unknown dtype").offset(at).found(format!("type {id}"))
     })?;
-    let row = dtype.row_bytes(shape.row()).ok_or_else(|| {
-        Error::invalid(format!("a row does not fill whole blocks of {dtype}"))
+    if !shape.row().is_multiple_of(dtype.block() as u64) {
+        return Err(Error::invalid(format!("a row does not fill whole blocks of {dtype}"))
             .offset(at)
             .expected(format!("a multiple of {}", dtype.block()))
-            .found(shape.row())
-    })?;
-    let bytes = row.checked_mul(shape.rows()).ok_or_else(|| {
+            .found(shape.row()));
+    }
+    let bytes = dtype.row_bytes(shape.row()).and_then(|row| row.checked_mul(shape.rows()));
+    let bytes = bytes.ok_or_else(|| {
         Error::invalid("the number of bytes overflows").offset(at).found(format!("{shape}"))
     })?;
     let offset = c.u64("the data offset")?;

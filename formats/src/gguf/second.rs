@@ -90,7 +90,9 @@ fn describe(t: &Entry) -> String {
 }
 
 fn describe_theirs(t: &gguf_rs::Tensor) -> String {
-    format!("{} {:?} type {} at {}", t.name, t.shape, t.kind, t.offset)
+    // A tensor without dimensions is one number.
+    let shape = if t.shape.is_empty() { &[1] } else { t.shape.as_slice() };
+    format!("{} {shape:?} type {} at {}", t.name, t.kind, t.offset)
 }
 
 fn agrees(ours: &Value, theirs: &Json) -> bool {

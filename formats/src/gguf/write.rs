@@ -93,7 +93,8 @@ fn held(file: &Mapping) -> Result<Vec<Held>> {
     Ok(header.tensors.iter().map(held).collect())
 }
 
-fn alignment(metadata: &Metadata) -> Result<u64> {
+/// Where a model's tensors begin and end in its file: at multiples of this.
+pub fn alignment(metadata: &Metadata) -> Result<u64> {
     match metadata.get(ALIGNMENT_KEY) {
         None => Ok(DEFAULT_ALIGNMENT),
         Some(Value::U32(n)) if n.is_power_of_two() && u64::from(*n) <= MAX_ALIGNMENT => Ok(u64::from(*n)),

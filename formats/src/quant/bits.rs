@@ -1,7 +1,7 @@
 //! Q1_0 and Q2_0: elements of one or two bits in their own order under one scale.
 //! Specification: ggml `quantize_row_q1_0_ref`, `dequantize_row_q1_0` and their q2_0 kin, measured at the library.
 
-use super::block::{Block, extreme, half, inverse, is_finite, single, traits, truncate};
+use super::block::{Block, half, inverse, is_finite, magnitude, single, traits, truncate};
 use super::{DType, Traits};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -29,6 +29,7 @@ impl Block<128> for BlockQ1_0 {
         }
     }
 
+    #[inline(always)]
     fn encode(x: &[f32; 128]) -> Self {
         let d = x.iter().fold(0.0, |sum, x| sum + x.abs()) / 128.0;
         let bits = |x: &[f32; 8]| (0..8).fold(0, |bits, i| bits | u8::from(x[i] >= 0.0) << i);
@@ -61,8 +62,9 @@ impl Block<64> for BlockQ2_0 {
         }
     }
 
+    #[inline(always)]
     fn encode(x: &[f32; 64]) -> Self {
-        let d = extreme(x).abs();
+        let d = magnitude(x);
         let id = inverse(d);
         // Elements over a scale whose inverse is infinite become the least integer, and so code 0.
         let code = |x: f32| (truncate((x * id).round()).saturating_add(1)).clamp(0, 3) as u8;

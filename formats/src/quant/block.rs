@@ -12,6 +12,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub(super) trait Block<const N: usize>:
     Sized + FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned
 {
+    /// Whether importance weights are damped by the mean square of the whole row.
+    const BY_ROW: bool = false;
+
     fn decode(&self, out: &mut [f32; N]);
 
     /// Without importance weights (`quantize_row_*_ref`).
@@ -22,14 +25,17 @@ pub(super) trait Block<const N: usize>:
         Self::encode(x)
     }
 
-    /// `encode` of many blocks, with the kernels of `simd`; formats that gain nothing by them do without.
+    /// `encode` of many blocks, with the kernels of `simd`; formats that have none leave it to the compiler.
     fn encode_all(_level: Level, x: &[[f32; N]], blocks: &mut [Self]) {
-        encode_each(x, blocks);
+        simd::vectorized(
+            #[inline(always)]
+            || encode_each(x, blocks),
+        );
     }
 
-    /// `encode_weighted` of the blocks of a row, with the kernels of `simd`.
-    fn encode_row(_level: Level, x: &[[f32; N]], row: &Row<N>, blocks: &mut [Self]) {
-        encode_each_weighted(x, row, blocks);
+    /// `encode_weighted` of the blocks of a row, with the kernels of `simd`; as `encode_all` where weights are ignored.
+    fn encode_row(level: Level, x: &[[f32; N]], _row: &Row<N>, blocks: &mut [Self]) {
+        Self::encode_all(level, x, blocks);
     }
 
     /// Whether the scales are finite.
@@ -40,7 +46,7 @@ pub(super) trait Block<const N: usize>:
 pub(super) struct Importance<'a, const N: usize> {
     /// One weight an element, none negative.
     pub weights: &'a [f32; N],
-    /// The mean of the squares of the elements of the whole row.
+    /// The mean of the squares of the elements of the whole row; 0 unless the format is `BY_ROW`.
     pub row_mean_square: f32,
 }
 
@@ -56,6 +62,7 @@ impl<const N: usize> Importance<'_, N> {
 pub(super) struct Row<'a, const N: usize> {
     /// One array a block.
     pub weights: &'a [[f32; N]],
+    /// 0 unless the format is `BY_ROW`.
     pub mean_square: f32,
 }
 
@@ -109,8 +116,11 @@ fn encode<B: Block<N>, const N: usize>(src: &[f32], row: usize, weights: Option<
         };
     };
     let per_row = (row / N).max(1);
-    for (x, blocks) in src.chunks_exact(row.max(1)).zip(blocks.chunks_exact_mut(per_row)) {
-        let row = Row { weights: weights.as_chunks().0, mean_square: sum_of_squares(x) / row as f32 };
+    let sums = if B::BY_ROW { simd::sums_of_squares(src, row) } else { Vec::new() };
+    let sums = sums.into_iter().chain(std::iter::repeat(0.0));
+    let rows = src.chunks_exact(row.max(1)).zip(blocks.chunks_exact_mut(per_row));
+    for ((x, blocks), sum) in rows.zip(sums) {
+        let row = Row { weights: weights.as_chunks().0, mean_square: sum / row as f32 };
         match level {
             Some(level) => B::encode_row(level, x.as_chunks().0, &row, blocks),
             None => encode_each_weighted(x.as_chunks().0, &row, blocks),
@@ -118,6 +128,7 @@ fn encode<B: Block<N>, const N: usize>(src: &[f32], row: usize, weights: Option<
     }
 }
 
+#[inline(always)]
 fn encode_each<B: Block<N>, const N: usize>(x: &[[f32; N]], blocks: &mut [B]) {
     for (block, x) in blocks.iter_mut().zip(x) {
         *block = B::encode(x);
@@ -160,11 +171,12 @@ pub(super) fn encode_sixteens<B: Block<32>, C: Default>(
     for (x, blocks) in sixteens.iter().chain([&rest]).zip(blocks.chunks_mut(LANES)) {
         kernel(x, &mut found);
         let parts = found.scale.iter().zip(&found.min).zip(&found.codes);
-        for (i, ((block, x), ((scale, min), codes))) in blocks.iter_mut().zip(x).zip(parts).enumerate() {
+        for (block, ((scale, min), codes)) in blocks.iter_mut().zip(parts) {
             *block = make(*scale, *min, codes);
-            if found.exact >> i & 1 == 0 {
-                *block = B::encode(x);
-            }
+        }
+        if found.exact != u16::MAX {
+            let inexact = blocks.iter_mut().zip(x).enumerate().filter(|(i, _)| found.exact >> i & 1 == 0);
+            inexact.for_each(|(_, (block, x))| *block = B::encode(x));
         }
     }
 }
@@ -176,6 +188,13 @@ fn finite<B: Block<N>, const N: usize>(src: &[u8]) -> bool {
 /// `src` as blocks; none if it does not hold whole ones, which the callers' contract excludes.
 pub(super) fn blocks<B: FromBytes + Immutable + KnownLayout + Unaligned>(src: &[u8]) -> &[B] {
     <[B]>::ref_from_bytes(src).unwrap_or_default()
+}
+
+/// The largest magnitude. Of numbers that are not negative the largest has the largest bits; a NaN counts as 0.
+#[inline(always)]
+pub(super) fn magnitude(x: &[f32]) -> f32 {
+    let bits = |x: &f32| if x.is_nan() { 0 } else { x.abs().to_bits() };
+    f32::from_bits(x.iter().fold(0, |most, x| most.max(bits(x))))
 }
 
 /// The sum in index order.
@@ -217,7 +236,7 @@ pub(super) fn half(x: f32) -> U16 {
 
 /// A scale from f16 bits.
 pub(super) fn single(bits: U16) -> f32 {
-    half::f16::from_bits(bits.get()).to_f32()
+    super::float::f32_of_f16(bits.get())
 }
 
 /// Whether f16 bits are neither infinite nor NaN.

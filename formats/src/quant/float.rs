@@ -3,7 +3,6 @@
 
 use super::{DType, Traits};
 use crate::simd;
-use half::f16;
 
 pub(super) const F32: Traits = Traits {
     dtype: DType::F32,
@@ -84,6 +83,14 @@ fn all<const N: usize>(src: &[u8], good: impl Fn([u8; N]) -> bool) -> bool {
     )
 }
 
+/// Decodes elements of `N` bytes, in vectors.
+fn decode<const N: usize>(src: &[u8], dst: &mut [f32], value: impl Fn([u8; N]) -> f32) {
+    simd::vectorized(
+        #[inline(always)]
+        || dst.iter_mut().zip(src.as_chunks().0).for_each(|(x, b)| *x = value(*b)),
+    );
+}
+
 fn decode_f32(src: &[u8], dst: &mut [f32]) {
     for (x, b) in dst.iter_mut().zip(src.as_chunks::<4>().0) {
         *x = f32::from_le_bytes(*b);
@@ -97,9 +104,24 @@ fn encode_f32(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]
 }
 
 fn decode_f16(src: &[u8], dst: &mut [f32]) {
-    for (x, b) in dst.iter_mut().zip(src.as_chunks::<2>().0) {
-        *x = f16::from_le_bytes(*b).to_f32();
-    }
+    decode(src, dst, |b| f32_of_f16(u16::from_le_bytes(b)));
+}
+
+/// The f32 of f16 bits, exactly; a NaN is made quiet, as CPUs do.
+#[inline(always)]
+pub(super) fn f32_of_f16(bits: u16) -> f32 {
+    /// The exponents of the least normal f16 and of infinity, where those of f16 lie in an f32; how far the biases are
+    /// apart.
+    const NORMAL: u32 = 1 << 23;
+    const INFINITE: u32 = 31 << 23;
+    const BIAS: u32 = 112 << 23;
+    let magnitude = u32::from(bits & 0x7fff) << 13;
+    let subnormal = (f32::from_bits(magnitude + BIAS + NORMAL) - f32::from_bits(BIAS + NORMAL)).to_bits();
+    let quiet = if magnitude > INFINITE { 1 << 22 } else { 0 };
+    let special = (magnitude + 2 * BIAS) | quiet;
+    let finite = if magnitude < NORMAL { subnormal } else { magnitude + BIAS };
+    let all = if magnitude < INFINITE { finite } else { special };
+    f32::from_bits(all | u32::from(bits & 0x8000) << 16)
 }
 
 fn encode_f16(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]) {
@@ -113,13 +135,11 @@ fn encode_f16(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]
 
 /// Rounds to the nearest f16, ties to even; NaN becomes the quiet NaN `sign | 0x7e00`, as in ggml.
 pub(super) fn f16_bits(x: f32) -> u16 {
-    if x.is_nan() { ((x.to_bits() >> 16) as u16 & 0x8000) | 0x7e00 } else { f16::from_f32(x).to_bits() }
+    if x.is_nan() { ((x.to_bits() >> 16) as u16 & 0x8000) | 0x7e00 } else { half::f16::from_f32(x).to_bits() }
 }
 
 fn decode_bf16(src: &[u8], dst: &mut [f32]) {
-    for (x, b) in dst.iter_mut().zip(src.as_chunks::<2>().0) {
-        *x = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
-    }
+    decode(src, dst, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16));
 }
 
 fn encode_bf16(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]) {
@@ -157,7 +177,7 @@ fn f8_e4m3(b: u8) -> f32 {
 }
 
 fn f8_e5m2(b: u8) -> f32 {
-    f16::from_bits(u16::from(b) << 8).to_f32()
+    f32_of_f16(u16::from(b) << 8)
 }
 
 fn f8_e8m0(b: u8) -> f32 {
@@ -173,7 +193,7 @@ mod tests {
     #[test]
     fn every_instruction_set_rounds_as_the_scalar_code() {
         let near = (0..=u16::MAX).flat_map(|h| {
-            let bits = f16::from_bits(h).to_f32().to_bits();
+            let bits = half::f16::from_bits(h).to_f32().to_bits();
             [0, 1, 0xfff, 0x1000, 0x1001, 0x7fff, 0x8000].map(|step| bits.wrapping_add(step))
         });
         let bits: Vec<u32> = near.chain((0..=u32::MAX).step_by(4099)).collect();
@@ -187,6 +207,39 @@ mod tests {
                 for (found, x) in found.as_chunks().0.iter().zip(&x) {
                     assert_eq!(u16::from_le_bytes(*found), bits(*x), "{level:?} {:08x}", x.to_bits());
                 }
+            }
+        }
+    }
+
+    /// All that there are, NaN included.
+    #[test]
+    fn every_instruction_set_reads_every_f16_and_bf16() {
+        let all: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        let mut found = vec![0.0f32; 1 << 16];
+        for level in simd::levels() {
+            simd::at(level, || decode_f16(&all, &mut found));
+            for (h, x) in (0..=u16::MAX).zip(&found) {
+                assert_eq!(x.to_bits(), half::f16::from_bits(h).to_f32().to_bits(), "{level:?} {h:04x}");
+            }
+            simd::at(level, || decode_bf16(&all, &mut found));
+            for (h, x) in (0u32..1 << 16).zip(&found) {
+                assert_eq!(x.to_bits(), h << 16, "{level:?} {h:04x}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_infinity_is_found_wherever_it_is() {
+        for (traits, one, infinite) in
+            [(&F32, &1f32.to_le_bytes()[..], &f32::INFINITY.to_le_bytes()[..]), (&F16, &[0, 60], &[0, 124])]
+        {
+            let mut bytes = one.repeat(5000);
+            assert!((traits.finite)(&bytes));
+            for at in [0, 4095, 4096, 4999] {
+                let place = at * one.len()..(at + 1) * one.len();
+                bytes[place.clone()].copy_from_slice(infinite);
+                assert!(!(traits.finite)(&bytes), "{} {at}", traits.name);
+                bytes[place].copy_from_slice(one);
             }
         }
     }

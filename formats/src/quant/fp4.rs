@@ -3,7 +3,7 @@
 //! Specification: OCP Microscaling Formats 1.0; ggml `quantize_row_mxfp4_ref`, `dequantize_row_mxfp4`,
 //! `dequantize_row_nvfp4`.
 
-use super::block::{Block, extreme, traits};
+use super::block::{Block, magnitude, traits};
 use super::decoded::{Decoded, decoded};
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::{DType, Traits};
@@ -36,8 +36,14 @@ impl Block<32> for BlockMXFP4 {
         *out = codes.map(|q| d * VALUES[usize::from(q)]);
     }
 
+    #[inline(always)]
     fn encode(x: &[f32; 32]) -> Self {
-        let e = exponent(extreme(x).abs());
+        let max = magnitude(x);
+        // What is infinite stays so, and is refused by who looks at the blocks.
+        if max.is_infinite() {
+            return BlockMXFP4 { e: u8::MAX, qs: [0x77; 16] };
+        }
+        let e = exponent(max);
         let d = power(e);
         let mut qs = [0; 16];
         pack_nibbles::<16>(&x.map(|x| nearest(d, x)), &mut qs);
@@ -68,6 +74,7 @@ fn exponent(max: f32) -> u8 {
 }
 
 /// The code whose value is nearest, the first of equals.
+#[inline(always)]
 fn nearest(d: f32, x: f32) -> u8 {
     let (mut best, mut least) = (0, (d * VALUES[0] - x).abs());
     for (code, value) in (0..).zip(VALUES) {

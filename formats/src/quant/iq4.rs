@@ -2,20 +2,18 @@
 //! IQ4_NL has a scale for 32 elements; IQ4_XS has super-blocks of 256, in which each 32 have a scale of 6 bits.
 //! Specification: ggml `quantize_row_iq4_nl_impl`, `dequantize_row_iq4_nl`, `dequantize_row_iq4_xs`.
 
-use super::block::{Block, Importance, extreme, half, inverse, is_finite, single, sum_of_squares, traits};
+use super::block::{
+    Block, Importance, Row, encode_groups, extreme, half, inverse, is_finite, single, sum_of_squares, traits,
+};
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{EPS, nearest_int};
 use super::{DType, Traits};
+use crate::simd::{self, LANES, Level, VALUES};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub(super) const IQ4_NL: Traits = traits::<BlockIQ4NL, 32>(DType::IQ4NL, "iq4_nl", 20);
 pub(super) const IQ4_XS: Traits = traits::<BlockIQ4XS, 256>(DType::IQ4XS, "iq4_xs", 23);
-
-/// Code -> value (`kvalues_iq4nl`), rising.
-const VALUES: [f32; 16] = [
-    -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0,
-];
 
 /// ```text
 /// byte  0   2                18
@@ -30,11 +28,29 @@ struct BlockIQ4NL {
 const _: () = assert!(size_of::<BlockIQ4NL>() == 18);
 
 impl BlockIQ4NL {
-    fn new(x: &[f32; 32], weights: &[f32; 32]) -> Self {
-        let scale = search(x, weights);
+    fn new(scale: f32, codes: &[u8; 32]) -> Self {
         let mut qs = [0; 16];
-        pack_nibbles::<16>(&codes(x, scale), &mut qs);
+        pack_nibbles::<16>(codes, &mut qs);
         BlockIQ4NL { d: half(scale), qs }
+    }
+
+    fn by_weights(x: &[f32; 32], weights: &[f32; 32]) -> Self {
+        let scale = search(x, weights);
+        Self::new(scale, &x.map(|x| code(inverse(scale) * x)))
+    }
+
+    /// The same of up to sixteen blocks with the kernels of `simd`; `None` for what the scalar code must decide.
+    /// Without weights an element weighs its square.
+    fn encode_sixteen(level: Level, x: &[[f32; 32]], weights: Option<&[[f32; 32]]>) -> [Option<Self>; LANES] {
+        let columns = simd::by_sub_block(level, x.as_flattened());
+        let weights = match weights {
+            Some(weights) => simd::by_sub_block(level, weights[..x.len()].as_flattened()),
+            None => simd::squares(&columns),
+        };
+        let fits = simd::table_scales(level, &columns, &weights);
+        let mut codes = [[0; 32]; LANES];
+        simd::table_codes(level, x, &fits.scale.map(inverse), &mut codes);
+        std::array::from_fn(|i| (fits.exact >> i & 1 == 1).then(|| Self::new(fits.scale[i], &codes[i])))
     }
 }
 
@@ -47,11 +63,23 @@ impl Block<32> for BlockIQ4NL {
     }
 
     fn encode(x: &[f32; 32]) -> Self {
-        Self::new(x, &x.map(|x| x * x))
+        Self::by_weights(x, &x.map(|x| x * x))
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
+        encode_groups(x, blocks, |_, x| Self::encode_sixteen(level, x, None), |_, x| Self::encode(x));
     }
 
     fn encode_weighted(x: &[f32; 32], importance: &Importance<32>) -> Self {
-        Self::new(x, &importance.damped(x, 2.0 / 32.0 * sum_of_squares(x)))
+        Self::by_weights(x, &importance.damped(x, 2.0 / 32.0 * sum_of_squares(x)))
+    }
+
+    fn encode_row(level: Level, x: &[[f32; 32]], row: &Row<32>, blocks: &mut [Self]) {
+        let kernel = |first, x: &[[f32; 32]]| {
+            let weights = damped::<32, LANES>(level, x, &row.weights[first..]);
+            Self::encode_sixteen(level, x, Some(&weights))
+        };
+        encode_groups(x, blocks, kernel, |i, x| Self::encode_weighted(x, &row.importance(i)));
     }
 
     fn is_finite(&self) -> bool {
@@ -79,23 +107,49 @@ struct BlockIQ4XS {
 const _: () = assert!(size_of::<BlockIQ4XS>() == 136);
 
 impl BlockIQ4XS {
-    fn new(x: &[f32; 256], weights: &[f32; 256]) -> Self {
-        let (subs, weights) = (x.as_chunks::<32>().0, weights.as_chunks::<32>().0);
-        let scales: [f32; 8] = std::array::from_fn(|i| search(&subs[i], &weights[i]));
+    /// A block without codes, and the scales that its elements have before the common one is rounded.
+    fn of_scales(scales: [f32; 8]) -> (Self, [f32; 8]) {
         let d = -extreme(&scales) / 32.0;
         let id = inverse(d);
+        let codes = scales.map(|scale| nearest_int(id * scale).clamp(-32, 31));
         let (mut scales_h, mut scales_l) = (0, [0; 4]);
-        let mut all = [[0; 32]; 8];
-        for (i, codes_of) in all.iter_mut().enumerate() {
-            let scale = nearest_int(id * scales[i]).clamp(-32, 31);
-            *codes_of = codes(&subs[i], d * scale as f32);
-            let stored = (scale + 32) as u8;
+        for (i, code) in codes.iter().enumerate() {
+            let stored = (code + 32) as u8;
             scales_l[i / 2] |= (stored & 15) << (i % 2 * 4);
             scales_h |= u16::from(stored >> 4) << (2 * i);
         }
-        let mut qs = [0; 128];
-        pack_nibbles::<16>(all.as_flattened(), &mut qs);
-        BlockIQ4XS { d: half(d), scales_h: U16::new(scales_h), scales_l, qs }
+        let block = BlockIQ4XS { d: half(d), scales_h: U16::new(scales_h), scales_l, qs: [0; 128] };
+        (block, codes.map(|code| d * code as f32))
+    }
+
+    fn with_codes(mut self, codes: &[[u8; 32]; 8]) -> Self {
+        pack_nibbles::<16>(codes.as_flattened(), &mut self.qs);
+        self
+    }
+
+    fn by_weights(x: &[f32; 256], weights: &[f32; 256]) -> Self {
+        let (subs, weights) = (x.as_chunks::<32>().0, weights.as_chunks::<32>().0);
+        let (block, scales) = Self::of_scales(std::array::from_fn(|i| search(&subs[i], &weights[i])));
+        block.with_codes(&std::array::from_fn(|i| subs[i].map(|x| code(inverse(scales[i]) * x))))
+    }
+
+    /// The same of one or two super-blocks with the kernels of `simd`; `None` for what the scalar code must decide.
+    /// Without weights an element weighs its square.
+    fn encode_two(level: Level, x: &[[f32; 256]], weights: Option<&[[f32; 256]]>) -> [Option<Self>; 2] {
+        let columns = simd::by_sub_block(level, x.as_flattened());
+        let weights = match weights {
+            Some(weights) => simd::by_sub_block(level, weights[..x.len()].as_flattened()),
+            None => simd::squares(&columns),
+        };
+        let fits = simd::table_scales(level, &columns, &weights);
+        let found = fits.scale.as_chunks().0;
+        std::array::from_fn(|i| {
+            let subs = x.get(i)?.as_chunks().0;
+            let (block, scales) = Self::of_scales(found[i]);
+            let mut codes = [[0; 32]; 8];
+            simd::table_codes(level, subs, &scales.map(inverse), &mut codes);
+            (fits.exact >> (8 * i) & 255 == 255).then(|| block.with_codes(&codes))
+        })
     }
 }
 
@@ -114,11 +168,23 @@ impl Block<256> for BlockIQ4XS {
     }
 
     fn encode(x: &[f32; 256]) -> Self {
-        Self::new(x, &x.map(|x| x * x))
+        Self::by_weights(x, &x.map(|x| x * x))
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
+        encode_groups(x, blocks, |_, x| Self::encode_two(level, x, None), |_, x| Self::encode(x));
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
-        Self::new(x, &importance.damped(x, 2.0 / 256.0 * sum_of_squares(x)))
+        Self::by_weights(x, &importance.damped(x, 2.0 / 256.0 * sum_of_squares(x)))
+    }
+
+    fn encode_row(level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
+        let kernel = |first, x: &[[f32; 256]]| {
+            let weights = damped::<256, 2>(level, x, &row.weights[first..]);
+            Self::encode_two(level, x, Some(&weights))
+        };
+        encode_groups(x, blocks, kernel, |i, x| Self::encode_weighted(x, &row.importance(i)));
     }
 
     fn is_finite(&self) -> bool {
@@ -137,10 +203,18 @@ fn code(x: f32) -> u8 {
     if x - VALUES[i - 1] < VALUES[i] - x { upper - 1 } else { upper }
 }
 
-/// The codes at a scale; a scale of 0 takes every element for 0.
-fn codes(x: &[f32; 32], scale: f32) -> [u8; 32] {
-    let iscale = inverse(scale);
-    x.map(|x| code(iscale * x))
+/// The weights of up to `G` blocks: importance and magnitude, damped by the mean square of the block, twice.
+fn damped<const N: usize, const G: usize>(
+    level: Level,
+    x: &[[f32; N]],
+    importance: &[[f32; N]],
+) -> [[f32; N]; G] {
+    let mut weights = [[0.0; N]; G];
+    let sums = simd::sums_of_squares(x.as_flattened(), N);
+    for (((weights, x), importance), sum) in weights.iter_mut().zip(x).zip(importance).zip(sums) {
+        simd::damped(level, importance, x, 2.0 / N as f32 * sum, weights);
+    }
+    weights
 }
 
 /// The scale that reconstructs `x` best: of those that take the extreme to the first value or near it, the one
@@ -171,4 +245,18 @@ fn search(x: &[f32; 32], weights: &[f32; 32]) -> f32 {
         }
     }
     scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernels of `simd` take a value from the middle on for the upper one.
+    #[test]
+    fn between_two_values_the_middle_decides() {
+        for (i, pair) in (0..).zip(VALUES.windows(2)) {
+            let middle = (pair[0] + pair[1]) / 2.0;
+            assert_eq!((code(middle.next_down()), code(middle)), (i, i + 1));
+        }
+    }
 }

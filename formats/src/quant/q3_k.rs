@@ -60,9 +60,14 @@ impl BlockQ3K {
     }
 
     /// `encode_weighted` with the kernels of `simd`; `None` if the scalar code must decide.
-    fn encode_one_weighted(level: Level, x: &[f32; 256], importance: &[f32; 256]) -> Option<Self> {
+    fn encode_one_weighted(
+        level: Level,
+        x: &[f32; 256],
+        importance: &[f32; 256],
+        sum_of_squares: f32,
+    ) -> Option<Self> {
         let mut weights = [0.0; 256];
-        simd::damped(level, importance, x, 2.0 * sum_of_squares(x) / 256.0, &mut weights);
+        simd::damped(level, importance, x, 2.0 * sum_of_squares / 256.0, &mut weights);
         let weights = simd::by_sub_block::<16>(level, &weights);
         let fits = simd::qx(level, 4, &simd::by_sub_block(level, x), Some(&weights));
         let scales = make_qx_quants(32, &fits.scale, Some(&simd::sums(level, &weights)));
@@ -95,11 +100,11 @@ impl Block<256> for BlockQ3K {
 
     fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
         let kernel = |_, x: &[_]| {
-            let columns = std::array::from_fn::<_, 4, _>(|i| {
+            let columns = std::array::from_fn::<_, 8, _>(|i| {
                 simd::by_sub_block::<16>(level, x.get(i).map_or(&[][..], |x: &[f32; 256]| x))
             });
             let scales = simd::q3(level, 4, &columns);
-            std::array::from_fn::<_, 4, _>(|i| Some(Self::encode_one(level, x.get(i)?, scales[i])))
+            std::array::from_fn::<_, 8, _>(|i| Some(Self::encode_one(level, x.get(i)?, scales[i])))
         };
         encode_groups(x, blocks, kernel, |_, x| Self::encode(x));
     }
@@ -116,7 +121,10 @@ impl Block<256> for BlockQ3K {
 
     fn encode_row(level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
         let kernel = |first: usize, x: &[[f32; 256]]| {
-            [x.first().and_then(|x| Self::encode_one_weighted(level, x, &row.weights[first]))]
+            let sums = simd::sums_of_squares(x.as_flattened(), 256);
+            std::array::from_fn::<_, 8, _>(|i| {
+                Self::encode_one_weighted(level, x.get(i)?, &row.weights[first + i], sums[i])
+            })
         };
         encode_groups(x, blocks, kernel, |i, x| Self::encode_weighted(x, &row.importance(i)));
     }

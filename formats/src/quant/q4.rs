@@ -37,6 +37,8 @@ impl BlockQ4_0 {
 }
 
 impl Block<32> for BlockQ4_0 {
+    const BY_ROW: bool = true;
+
     fn decode(&self, out: &mut [f32; 32]) {
         let mut codes = [0; 32];
         unpack_nibbles::<16>(&self.qs, &mut codes);
@@ -102,6 +104,8 @@ impl BlockQ4_1 {
 }
 
 impl Block<32> for BlockQ4_1 {
+    const BY_ROW: bool = true;
+
     fn decode(&self, out: &mut [f32; 32]) {
         let mut codes = [0; 32];
         unpack_nibbles::<16>(&self.qs, &mut codes);

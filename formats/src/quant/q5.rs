@@ -36,6 +36,8 @@ impl BlockQ5_0 {
 }
 
 impl Block<32> for BlockQ5_0 {
+    const BY_ROW: bool = true;
+
     fn decode(&self, out: &mut [f32; 32]) {
         let d = single(self.d);
         *out = unpack(self.qh, &self.qs).map(|q| f32::from(i16::from(q) - 16) * d);
@@ -103,6 +105,8 @@ impl BlockQ5_1 {
 }
 
 impl Block<32> for BlockQ5_1 {
+    const BY_ROW: bool = true;
+
     fn decode(&self, out: &mut [f32; 32]) {
         let (d, m) = (single(self.d), single(self.m));
         *out = unpack(self.qh, &self.qs).map(|q| f32::from(q) * d + m);

@@ -1,7 +1,7 @@
 //! TQ1_0 and TQ2_0: a super-block of 256 elements that are -1, 0 or 1 times a scale, for models trained to be so.
 //! Specification: ggml `quantize_row_tq1_0_ref`, `dequantize_row_tq1_0` and their tq2_0 kin.
 
-use super::block::{Block, extreme, half, inverse, is_finite, single, traits};
+use super::block::{Block, half, inverse, is_finite, magnitude, single, traits};
 use super::planes::{pack_crumbs, unpack_crumbs};
 use super::{DType, Traits};
 use zerocopy::little_endian::U16;
@@ -54,6 +54,7 @@ impl Block<256> for BlockTQ1_0 {
         });
     }
 
+    #[inline(always)]
     fn encode(x: &[f32; 256]) -> Self {
         let (d, codes) = codes(x);
         let mut qs = [0; 52];
@@ -94,6 +95,7 @@ impl Block<256> for BlockTQ2_0 {
         *out = codes.map(|q| (f32::from(q) - 1.0) * d);
     }
 
+    #[inline(always)]
     fn encode(x: &[f32; 256]) -> Self {
         let (d, codes) = codes(x);
         BlockTQ2_0 { qs: pack_crumbs::<0>(&codes), d: half(d) }
@@ -105,8 +107,9 @@ impl Block<256> for BlockTQ2_0 {
 }
 
 /// The greatest magnitude, and what each element rounds to in units of it, plus 1.
+#[inline(always)]
 fn codes(x: &[f32; 256]) -> (f32, [u8; 256]) {
-    let d = extreme(x).abs();
+    let d = magnitude(x);
     let id = inverse(d);
     // An element over a scale whose inverse is infinite counts as 0, as in ggml.
     let code = |x: f32| if (x * id).is_finite() { (x * id).round() as i8 } else { 0 };

@@ -3,7 +3,7 @@
 
 use super::float::f16_bits;
 use super::{LANES, Level};
-use fearless_simd::{Simd, dispatch, f32x16, i32x16, mask32x16, prelude::*};
+use fearless_simd::{Simd, dispatch, f32x4, f32x16, i32x16, mask32x16, prelude::*};
 
 /// Sixteen blocks.
 #[derive(Default)]
@@ -45,22 +45,29 @@ fn symmetric<S: Simd, const FIFTH: bool>(
     let least = extremes::<_, MIN>(simd, x, 0.0);
     let extreme = max.simd_gt(-least).select(max, least);
     let mut extreme = extreme.simd_eq(zero).select(zero, extreme).to_array();
-    // Of two equal magnitudes the first counts.
     let ties = max.simd_eq(-least).to_bitmask();
-    for (i, x) in x.iter().enumerate().filter(|(i, _)| ties >> i & 1 == 1) {
-        extreme[i] = *x.iter().find(|x| x.abs() == extreme[i].abs() && **x != 0.0).unwrap_or(&0.0);
+    if ties != 0 {
+        settle(x, ties, &mut extreme);
     }
     let scale = f32x16::load_array(simd, extreme) / -nmax;
     let inverse = invert(simd, scale);
     let exact = are_finite(scale, inverse);
     let inverse = inverse.to_array();
-    for (i, (x, codes)) in x.iter().zip(&mut out.codes).enumerate() {
-        let [low, high] = halves(simd, x);
+    for i in 0..LANES {
+        let [low, high] = halves(simd, &x[i]);
         let (low, high) = (low * inverse[i] + (nmax + 0.5), high * inverse[i] + (nmax + 0.5));
-        *codes = nibbles::<_, FIFTH>(low, high, 2 * nmax as i32 - 1);
+        out.codes[i] = nibbles::<_, FIFTH>(low, high, 2 * nmax as i32 - 1);
     }
     out.scale = f16_bits(scale);
     out.exact = exact.to_bitmask() as u16;
+}
+
+/// Of two equal magnitudes the first counts.
+#[cold]
+fn settle(x: &[[f32; 32]; LANES], ties: u64, extreme: &mut [f32; LANES]) {
+    for (i, x) in x.iter().enumerate().filter(|(i, _)| ties >> i & 1 == 1) {
+        extreme[i] = *x.iter().find(|x| x.abs() == extreme[i].abs() && **x != 0.0).unwrap_or(&0.0);
+    }
 }
 
 /// Codes up to `nmax` from the least element to the greatest.
@@ -80,10 +87,10 @@ fn affine<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]; LANES]
     // The sign of a zero depends on the order.
     let exact = !min.simd_eq(0.0) & are_finite(scale, inverse);
     let (inverse, least) = (inverse.to_array(), min.to_array());
-    for (i, (x, codes)) in x.iter().zip(&mut out.codes).enumerate() {
-        let [low, high] = halves(simd, x);
+    for i in 0..LANES {
+        let [low, high] = halves(simd, &x[i]);
         let (low, high) = ((low - least[i]) * inverse[i] + 0.5, (high - least[i]) * inverse[i] + 0.5);
-        *codes = nibbles::<_, FIFTH>(low, high, nmax as i32);
+        out.codes[i] = nibbles::<_, FIFTH>(low, high, nmax as i32);
     }
     (out.scale, out.min) = (f16_bits(scale), f16_bits(min));
     out.exact = exact.to_bitmask() as u16;
@@ -100,9 +107,9 @@ fn rounded<S: Simd>(simd: S, x: &[[f32; 32]; LANES], out: &mut Blocks<[[i8; LANE
     let inverse = invert(simd, scale);
     let exact = are_finite(scale, inverse);
     let inverse = inverse.to_array();
-    for (i, (x, codes)) in x.iter().zip(&mut out.codes).enumerate() {
-        let [low, high] = halves(simd, x);
-        *codes = [round(low * inverse[i]), round(high * inverse[i])];
+    for i in 0..LANES {
+        let [low, high] = halves(simd, &x[i]);
+        out.codes[i] = [round(low * inverse[i]), round(high * inverse[i])];
     }
     out.scale = f16_bits(scale);
     out.exact = exact.to_bitmask() as u16;
@@ -118,30 +125,65 @@ const MAGNITUDE: u8 = 2;
 #[inline(always)]
 fn extremes<S: Simd, const WHAT: u8>(simd: S, x: &[[f32; 32]; LANES], from: f32) -> f32x16<S> {
     let from = f32x16::splat(simd, from);
-    let mut found = [from; LANES];
-    for (x, found) in x.iter().zip(&mut found) {
-        let [low, high] = halves(simd, x);
-        *found = extreme::<_, WHAT>(high, extreme::<_, WHAT>(low, from));
+    // Where a register holds fewer lanes, it costs nothing to take its halves apart.
+    if <S::f32s as SimdBase<S>>::LEN < LANES {
+        let [a, b, c, d] = [
+            extremes_of_four::<_, WHAT>(x, 0, from),
+            extremes_of_four::<_, WHAT>(x, 4, from),
+            extremes_of_four::<_, WHAT>(x, 8, from),
+            extremes_of_four::<_, WHAT>(x, 12, from),
+        ];
+        return a.combine(b).combine(c.combine(d));
     }
-    let eight = fold::<_, WHAT, 16, 8>(found);
-    let four = fold::<_, WHAT, 8, 4>(eight);
-    let [a, b] = fold::<_, WHAT, 4, 2>(four);
-    extreme::<_, WHAT>(a.zip_low(b), a.zip_high(b))
+    let mut found = [from; LANES];
+    for i in 0..LANES {
+        found[i] = extreme_of_one::<_, WHAT>(&x[i], from);
+    }
+    let eight = fold::<_, _, WHAT, 16, 8>(found);
+    let [a, b] = fold::<_, _, WHAT, 4, 2>(fold::<_, _, WHAT, 8, 4>(eight));
+    extreme::<_, _, WHAT>(a.zip_low(b), a.zip_high(b))
+}
+
+#[inline(always)]
+fn extremes_of_four<S: Simd, const WHAT: u8>(
+    x: &[[f32; 32]; LANES],
+    first: usize,
+    from: f32x16<S>,
+) -> f32x4<S> {
+    let mut found = [quarter::<_, WHAT>(from); 4];
+    for i in 0..4 {
+        found[i] = quarter::<_, WHAT>(extreme_of_one::<_, WHAT>(&x[first + i], from));
+    }
+    let [a, b] = fold::<_, _, WHAT, 4, 2>(found);
+    extreme::<_, _, WHAT>(a.zip_low(b), a.zip_high(b))
+}
+
+#[inline(always)]
+fn extreme_of_one<S: Simd, const WHAT: u8>(x: &[f32; 32], from: f32x16<S>) -> f32x16<S> {
+    let [low, high] = halves(from.token(), x);
+    extreme::<_, _, WHAT>(high, extreme::<_, _, WHAT>(low, from))
 }
 
 /// Half as many vectors, each with twice as many blocks, the first of the two in the even lanes.
 #[inline(always)]
-fn fold<S: Simd, const WHAT: u8, const N: usize, const M: usize>(x: [f32x16<S>; N]) -> [f32x16<S>; M] {
+fn fold<S: Simd, V: SimdFloat<S>, const WHAT: u8, const N: usize, const M: usize>(x: [V; N]) -> [V; M] {
     let mut folded = [x[0]; M];
     for i in 0..M {
         let (a, b) = (x[i], x[i + M]);
-        folded[i] = extreme::<_, WHAT>(a.zip_low(b), a.zip_high(b));
+        folded[i] = extreme::<_, _, WHAT>(a.zip_low(b), a.zip_high(b));
     }
     folded
 }
 
 #[inline(always)]
-fn extreme<S: Simd, const WHAT: u8>(a: f32x16<S>, b: f32x16<S>) -> f32x16<S> {
+fn quarter<S: Simd, const WHAT: u8>(x: f32x16<S>) -> f32x4<S> {
+    let (a, b) = x.split();
+    let (a, b) = extreme::<_, _, WHAT>(a, b).split();
+    extreme::<_, _, WHAT>(a, b)
+}
+
+#[inline(always)]
+fn extreme<S: Simd, V: SimdFloat<S>, const WHAT: u8>(a: V, b: V) -> V {
     match WHAT {
         MIN => a.min(b),
         MAX => a.max(b),
@@ -178,7 +220,8 @@ fn round<S: Simd>(x: f32x16<S>) -> [i8; LANES] {
 fn nibbles<S: Simd, const FIFTH: bool>(low: f32x16<S>, high: f32x16<S>, most: i32) -> Nibbles {
     let (low, high): (i32x16<S>, i32x16<S>) = (low.to_int(), high.to_int());
     let (low, high) = (low.min(most), high.min(most));
-    let bytes = (low & 15) | (high << 4);
+    // Of what is exact none is negative.
+    let bytes = if FIFTH { (low & 15) | (high << 4) } else { low | (high << 4) };
     let fifth = match FIFTH {
         true => low.simd_ge(16).to_bitmask() | high.simd_ge(16).to_bitmask() << LANES,
         false => 0,

@@ -22,7 +22,7 @@ pub(super) fn f16_bits<S: Simd>(x: f32x16<S>) -> [u16; LANES] {
 #[inline(always)]
 fn convert<S: Simd, const F16: bool>(simd: S, src: &[f32], dst: &mut [u8]) {
     let (src, rest) = src.as_chunks::<LANES>();
-    let (dst, left) = dst.as_chunks_mut::<{ 2 * LANES }>();
+    let (dst, left) = dst.as_chunks_mut::<2>().0.as_chunks_mut::<LANES>();
     for (x, out) in src.iter().zip(dst) {
         *out = bits::<_, F16>(f32x16::load_array_ref(simd, x));
     }
@@ -30,19 +30,15 @@ fn convert<S: Simd, const F16: bool>(simd: S, src: &[f32], dst: &mut [u8]) {
     for (x, rest) in x.iter_mut().zip(rest) {
         *x = *rest;
     }
-    for (out, byte) in left.iter_mut().zip(bits::<_, F16>(f32x16::load_array_ref(simd, &x))) {
-        *out = byte;
+    for (out, bytes) in left.iter_mut().zip(bits::<_, F16>(f32x16::load_array_ref(simd, &x))) {
+        *out = bytes;
     }
 }
 
 #[inline(always)]
-fn bits<S: Simd, const F16: bool>(x: f32x16<S>) -> [u8; 2 * LANES] {
+fn bits<S: Simd, const F16: bool>(x: f32x16<S>) -> [[u8; 2]; LANES] {
     let bits = if F16 { to_half(x) } else { to_brain(x) };
-    let mut bytes = [0; 2 * LANES];
-    for (bytes, bits) in bytes.as_chunks_mut().0.iter_mut().zip(bits.to_array()) {
-        *bytes = (bits as u16).to_le_bytes();
-    }
-    bytes
+    bits.to_array().map(|bits| (bits as u16).to_le_bytes())
 }
 
 #[inline(always)]

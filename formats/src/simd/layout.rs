@@ -23,25 +23,32 @@ fn transpose<const N: usize>(x: &[f32], columns: &mut Columns<N>) {
 /// waits for the one before it.
 pub fn sums_of_squares(x: &[f32], run: usize) -> Vec<f32> {
     let mut sums = Vec::with_capacity(x.len() / run.max(1));
-    let mut eights = x.chunks_exact(8 * run.max(1));
-    for eight in &mut eights {
+    for eight in x.chunks(8 * run.max(1)) {
+        let runs = eight.len() / run.max(1);
+        // Of runs that are missing the last counts.
+        let abreast: [&[f32]; 8] = std::array::from_fn(|k| {
+            let first = k.min(runs.saturating_sub(1)) * run;
+            eight.get(first..first + run).unwrap_or_default()
+        });
         let mut sum = [0.0f32; 8];
-        for i in 0..run {
-            for (k, sum) in sum.iter_mut().enumerate() {
-                let x = eight[k * run + i];
-                *sum += x * x;
+        for i in 0..abreast[0].len() {
+            for (sum, x) in sum.iter_mut().zip(abreast) {
+                *sum += x[i] * x[i];
             }
         }
-        sums.extend(sum);
+        sums.extend(&sum[..runs]);
     }
-    let rest = eights.remainder().chunks_exact(run.max(1));
-    sums.extend(rest.map(|x| x.iter().fold(0.0, |sum, x| sum + x * x)));
     sums
 }
 
 /// An element weighs its magnitude.
 pub fn magnitudes<const N: usize>(x: &Columns<N>) -> Columns<N> {
     x.map(|x| x.map(f32::abs))
+}
+
+/// An element weighs its square.
+pub fn squares<const N: usize>(x: &Columns<N>) -> Columns<N> {
+    x.map(|x| x.map(|x| x * x))
 }
 
 /// An element weighs its magnitude and the root of the mean square of its sub-block.

@@ -15,13 +15,15 @@ mod float;
 mod layout;
 mod positive;
 mod symmetric;
+mod table;
 
 pub(crate) use affine::{AffineLanes, Candidates, Loss, affine_codes, qkx};
 pub(crate) use blocks::{Blocks, affine_blocks, rounded_blocks, symmetric_blocks};
 pub(crate) use float::{to_bf16, to_f16};
-pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, sums, sums_of_squares};
+pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, squares, sums, sums_of_squares};
 pub(crate) use positive::{SuperBlocks, qp};
 pub(crate) use symmetric::{fit_codes, q3, qx, symmetric_codes};
+pub(crate) use table::{VALUES, table_codes, table_scales};
 
 /// Sub-blocks that are worked on at once: one AVX-512 register, two of AVX2, four of SSE or NEON.
 pub(crate) const LANES: usize = 16;
@@ -77,7 +79,7 @@ pub fn levels() -> Vec<Option<Level>> {
         best.as_avx2().map(Level::Avx2),
     ];
     #[cfg(not(target_arch = "x86_64"))]
-    let lower = [];
+    let lower: [Option<Level>; 0] = [];
     let lower = lower.into_iter().flatten().filter(|level| format!("{level:?}") != format!("{best:?}"));
     [None].into_iter().chain(lower.map(Some)).chain([Some(best)]).collect()
 }

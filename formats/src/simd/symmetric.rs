@@ -119,28 +119,109 @@ pub fn q3<const N: usize, const K: usize>(level: Level, nmax: u8, x: &[Columns<N
     dispatch!(level, simd => descend::<_, N, K>(simd, nmax, x))
 }
 
+/// How many sweeps over the elements there are at most.
+const SWEEPS: usize = 5;
+
 #[inline(always)]
 fn descend<S: Simd, const N: usize, const K: usize>(simd: S, nmax: u8, x: &[Columns<N>; K]) -> [Lanes; K] {
     let mut fits = [Descent::<S, N>::nil(simd); K];
-    for (fit, x) in fits.iter_mut().zip(x) {
-        fit.start(simd, nmax, x);
+    let mut moved = [mask32x16::splat(simd, false); K];
+    for k in 0..K {
+        fits[k].start(simd, nmax, &x[k]);
     }
-    for _ in 0..5 {
-        let mut changed = mask32x16::splat(simd, false);
-        for i in 0..N {
-            for (fit, x) in fits.iter_mut().zip(x) {
-                changed |= fit.step(nmax, load(simd, &x[i]), i);
+    for i in 0..N {
+        for k in 0..K {
+            moved[k] |= fits[k].step(nmax, &x[k], i);
+        }
+    }
+    let mut found = Restless { lanes: [(0, 0); 3 * LANES], count: 0 };
+    let mut scales = [[0.0; LANES]; K];
+    for k in 0..K {
+        scales[k] = fits[k].scale().to_array();
+        found.find(k, (moved[k] & !fits[k].nil).to_bitmask() as u16);
+        if found.count > 2 * LANES {
+            found.settle(simd, nmax, x, &fits, &mut scales);
+        }
+    }
+    found.settle(simd, nmax, x, &fits, &mut scales);
+    scales
+}
+
+/// The lanes whose codes the first sweep changed. A sweep that changes nothing is the last, and that is most often the
+/// first; the few others go on side by side.
+struct Restless {
+    /// The numbers of the sixteen and of the lane.
+    lanes: [(usize, usize); 3 * LANES],
+    count: usize,
+}
+
+impl Restless {
+    #[inline(always)]
+    fn find(&mut self, k: usize, mut moved: u16) {
+        while moved != 0 {
+            self.lanes[self.count] = (k, moved.trailing_zeros() as usize);
+            self.count += 1;
+            moved &= moved - 1;
+        }
+    }
+
+    /// Gives up to two times sixteen of them the rest of their sweeps.
+    #[inline(always)]
+    fn settle<S: Simd, const N: usize>(
+        &mut self,
+        simd: S,
+        nmax: u8,
+        x: &[Columns<N>],
+        fits: &[Descent<S, N>],
+        scales: &mut [Lanes],
+    ) {
+        let count = self.count.min(2 * LANES);
+        let lanes = &self.lanes[self.count - count..self.count];
+        self.count -= count;
+        if count == 0 {
+            return;
+        }
+        let (mut columns, mut codes) = ([[[0.0; LANES]; N]; 2], [[[0.0; LANES]; N]; 2]);
+        let (mut sumlx, mut suml2) = ([[0.0; LANES]; 2], [[0.0; LANES]; 2]);
+        for (to, (k, lane)) in lanes.iter().enumerate() {
+            let (half, to) = (to / LANES, to % LANES);
+            sumlx[half][to] = fits[*k].sumlx[*lane];
+            suml2[half][to] = fits[*k].suml2[*lane];
+            for i in 0..N {
+                columns[half][i][to] = x[*k][i][*lane];
+                codes[half][i][to] = fits[*k].codes[i][*lane];
             }
         }
-        if changed.all_false() {
-            break;
+        let mut halves = [Descent::<S, N>::nil(simd); 2];
+        for h in 0..2 {
+            halves[h].sumlx = load(simd, &sumlx[h]);
+            halves[h].suml2 = load(simd, &suml2[h]);
+            halves[h].nil = mask32x16::splat(simd, false);
+            for (code, lanes) in halves[h].codes.iter_mut().zip(&codes[h]) {
+                *code = load(simd, lanes);
+            }
+        }
+        sweep(nmax, &columns, &mut halves);
+        let found = [halves[0].scale().to_array(), halves[1].scale().to_array()];
+        for (from, (k, lane)) in lanes.iter().enumerate() {
+            scales[*k][*lane] = found[from / LANES][from % LANES];
         }
     }
-    let mut scales = [[0.0; LANES]; K];
-    for (scale, fit) in scales.iter_mut().zip(fits) {
-        *scale = fit.scale().to_array();
+}
+
+/// All sweeps but the first, until as many steps as there are elements have changed nothing.
+#[inline(always)]
+fn sweep<S: Simd, const N: usize>(nmax: u8, x: &[Columns<N>; 2], fits: &mut [Descent<S, N>; 2]) {
+    let mut quiet = 0;
+    for _ in 1..SWEEPS {
+        for i in 0..N {
+            let moved = fits[0].step(nmax, &x[0], i) | fits[1].step(nmax, &x[1], i);
+            quiet = if moved.any_true() { 0 } else { quiet + 1 };
+            if quiet == N {
+                return;
+            }
+        }
     }
-    scales
 }
 
 /// The state of `descend` of `quant/search.rs`.
@@ -176,7 +257,8 @@ impl<S: Simd, const N: usize> Descent<S, N> {
 
     /// Gives element `i` its best code; tells where that is another.
     #[inline(always)]
-    fn step(&mut self, nmax: u8, x: f32x16<S>, i: usize) -> mask32x16<S> {
+    fn step(&mut self, nmax: u8, x: &Columns<N>, i: usize) -> mask32x16<S> {
+        let x = load(self.sumlx.token(), &x[i]);
         let old = self.codes[i];
         let w = x * x;
         let slx = self.sumlx - w * x * old;

@@ -1,0 +1,46 @@
+//! Which dtypes a tensor may get: those whose blocks its rows fill, no coarser than its role bears. What the user
+//! pinned, what no mixture quantizes, and what is quantized already has one.
+
+use crate::ftype::{Assignment, Reason, Role, TensorFact};
+use ggraft_formats::DType::{self, *};
+
+/// For rows of whole 256-blocks, from the fewest bits to the most. Left out are dtypes that take as many bits as
+/// another and lose more.
+const LARGE: [DType; 9] = [Q2K, Q3K, IQ4XS, Q4K, Q5K, Q6K, Q8_0, BF16, F16];
+/// For rows of whole 32-blocks.
+const SMALL: [DType; 7] = [IQ4NL, Q4_1, Q5_0, Q5_1, Q8_0, BF16, F16];
+/// For other rows.
+const NONE: [DType; 2] = [BF16, F16];
+
+/// The dtypes to choose from, without repetition. `fixed` is what a mixture gives the tensor; its dtype is always
+/// among them, so that a budget never does worse.
+pub(super) fn of(tensor: &TensorFact, fixed: &Assignment, allow_requantize: bool) -> Vec<DType> {
+    let opaque = tensor.dtype.traits().decode.is_none();
+    match fixed.reason {
+        Reason::Kept(_) | Reason::Requested(_) => return vec![fixed.dtype],
+        _ if opaque || (tensor.dtype.is_quantized() && !allow_requantize) => return vec![tensor.dtype],
+        _ => {}
+    }
+    let fits = |dtype: DType| dtype.row_bytes(tensor.shape.row()).is_some();
+    let ladder = match () {
+        () if fits(Q4K) => LARGE.as_slice(),
+        () if fits(Q8_0) => SMALL.as_slice(),
+        () => NONE.as_slice(),
+    };
+    let bits = |dtype: DType| dtype.traits().bytes as f64 * 8.0 / dtype.block() as f64;
+    // The model's own dtype loses nothing; what takes more bits than that is of no use.
+    let most = bits(tensor.dtype);
+    let coarse = |dtype: DType| dtype == Q2K && is_delicate(Role::of(tensor.name));
+    let mut menu: Vec<DType> =
+        ladder.iter().copied().filter(|dtype| !coarse(*dtype) && bits(*dtype) <= most).collect();
+    let encodable = |dtype: DType| dtype.traits().encode.is_some() && dtype.traits().decode.is_some();
+    menu.extend([fixed.dtype, tensor.dtype].into_iter().filter(|dtype| encodable(*dtype)));
+    let mut seen = Vec::new();
+    menu.retain(|dtype| !seen.contains(dtype) && (seen.push(*dtype), true).1);
+    menu
+}
+
+/// Whether two bits are too few, whatever the sum says: it adds small losses, and these would not be small.
+fn is_delicate(role: Role) -> bool {
+    matches!(role, Role::Output | Role::Embedding | Role::AttnV)
+}

@@ -1,0 +1,99 @@
+//! What may be asked for: a size in bytes, the size of a fixed mixture, or bits a weight.
+
+use crate::ftype::Ftype;
+
+/// How large an output may become.
+#[derive(Clone, Copy)]
+pub enum Budget {
+    /// The whole file, in bytes.
+    Bytes(u64),
+    /// As large a file as this mixture makes.
+    Like(&'static Ftype),
+    /// The weights alone, in bits a weight.
+    Bits(f64),
+}
+
+/// Units of sizes, in lower case, and their bytes. Bare letters are decimal, as llama.cpp reads them.
+const UNITS: [(&str, u64); 15] = [
+    ("", 1),
+    ("b", 1),
+    ("k", 1000),
+    ("kb", 1000),
+    ("kib", 1 << 10),
+    ("m", 1_000_000),
+    ("mb", 1_000_000),
+    ("mib", 1 << 20),
+    ("g", 1_000_000_000),
+    ("gb", 1_000_000_000),
+    ("gib", 1 << 30),
+    ("t", 1_000_000_000_000),
+    ("tb", 1_000_000_000_000),
+    ("tib", 1 << 40),
+    ("bytes", 1),
+];
+
+impl Budget {
+    /// The budget of `--target-size`: a number with a unit, or the name of a mixture.
+    pub fn size(text: &str) -> Result<Budget, String> {
+        let wrong = || {
+            format!(
+                "expected a size such as 5.5GiB, 5500MB or a number of bytes, or a type such as Q4_K_M, found '{text}'"
+            )
+        };
+        let text = text.trim();
+        if !text.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+            return Ftype::parse(text).map(Budget::Like).map_err(|_| wrong());
+        }
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let unit = text[end..].trim().to_ascii_lowercase();
+        let scale =
+            UNITS.iter().find(|(name, _)| *name == unit).map(|(_, bytes)| *bytes).ok_or_else(wrong)?;
+        let bytes = match text[..end].parse::<u64>() {
+            Ok(n) => n.checked_mul(scale),
+            Err(_) => text[..end].parse::<f64>().ok().map(|n| (n * scale as f64) as u64),
+        };
+        bytes.filter(|n| (1..=i64::MAX as u64).contains(n)).map(Budget::Bytes).ok_or_else(wrong)
+    }
+
+    /// The budget of `--target-bpw`.
+    pub fn bits(bits: f64) -> Result<Budget, String> {
+        if bits.is_finite() && bits > 0.0 && bits <= 64.0 {
+            return Ok(Budget::Bits(bits));
+        }
+        Err(format!("expected bits a weight such as 4.5, found {bits}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(text: &str) -> u64 {
+        match Budget::size(text) {
+            Ok(Budget::Bytes(n)) => n,
+            other => panic!("{text}: {:?}", other.err()),
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(bytes("5.5GiB"), 11 << 29);
+        assert_eq!(bytes("5500MB"), 5_500_000_000);
+        assert_eq!(bytes("4g"), 4_000_000_000);
+        assert_eq!(bytes("123456789"), 123_456_789);
+        assert_eq!(bytes("1.5 KiB"), 1536);
+        assert!(matches!(Budget::size("q4_k_m"), Ok(Budget::Like(f)) if f.name == "Q4_K_M"));
+    }
+
+    #[test]
+    fn other_words_are_refused() {
+        for text in ["", "0", "GiB", "5.5.5GiB", "5XB", "-1", "99999999999999999999", "9e9", "Q9", "1e400TiB"]
+        {
+            let said = Budget::size(text).err().unwrap_or_else(|| panic!("{text}"));
+            assert!(said.contains("such as 5.5GiB"), "{said}");
+        }
+        for bits in [0.0, -1.0, f64::NAN, f64::INFINITY, 65.0] {
+            assert!(Budget::bits(bits).is_err());
+        }
+    }
+}

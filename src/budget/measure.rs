@@ -1,0 +1,213 @@
+//! What a tensor loses as another dtype: its rows, or a sample of them, are encoded and decoded again, and the
+//! squares of the differences summed, column by column as much as the column's input matters. Which rows are looked
+//! at depends on the shape alone, and the sums run in the order of the rows.
+
+use ggraft_formats::write::BLOCK;
+use ggraft_formats::{DType, Result, Tensor};
+
+/// The most weights of a tensor that are looked at; they are whole rows, at least one.
+const SAMPLE: usize = 1 << 20;
+
+/// What is known of a tensor's input.
+pub(super) struct Columns<'a> {
+    /// The gain of the norm before it, one a column.
+    pub gains: Option<Vec<f32>>,
+    /// Importance weights, one a column of each matrix; they guide the encoder too.
+    pub importance: Option<&'a [f32]>,
+}
+
+/// What was found.
+pub(super) struct Measured {
+    /// The mean over the rows of their sums of squares, columns weighted by the gains.
+    pub energy: f64,
+    /// For each dtype the squared error as a part of the squared weights, columns weighted by importance, else by
+    /// the gains; infinite if the dtype cannot hold the weights.
+    pub errors: Vec<f64>,
+    /// The rows that were looked at.
+    pub rows: usize,
+}
+
+/// Measures `tensor` as each of `dtypes`.
+pub(super) fn measure(tensor: &Tensor, dtypes: &[DType], columns: &Columns) -> Result<Measured> {
+    sampled(tensor, dtypes, columns, SAMPLE)
+}
+
+fn sampled(tensor: &Tensor, dtypes: &[DType], columns: &Columns, most: usize) -> Result<Measured> {
+    let row = tensor.row_elements()?;
+    let mut sums = Sums { energy: 0.0, signal: 0.0, errors: vec![0.0; dtypes.len()] };
+    let rows = sample(tensor.shape().rows(), (most / row.max(1)).max(1));
+    // A tensor of one dtype needs no choice, and one that cannot be decoded has none.
+    if tensor.dtype().traits().decode.is_some() {
+        let matrix = |r: &usize| *r as u64 / tensor.shape().dim(1).max(1) % tensor.shape().dim(2).max(1);
+        for of_matrix in rows.chunk_by(|a, b| matrix(a) == matrix(b)) {
+            let first = matrix(&of_matrix[0]) as usize * row;
+            let importance = columns.importance.and_then(|w| w.get(first..first + row));
+            let gains = columns.gains.as_deref();
+            for batch in of_matrix.chunks((BLOCK / row.max(1)).max(1)) {
+                sums.add(tensor, batch, dtypes, gains, importance)?;
+            }
+        }
+    }
+    let relative = |error: &f64| if *error == 0.0 { 0.0 } else { error / sums.signal };
+    Ok(Measured {
+        energy: sums.energy / rows.len().max(1) as f64,
+        errors: sums.errors.iter().map(relative).collect(),
+        rows: rows.len(),
+    })
+}
+
+/// One row of each of `most` equal parts of `rows`, at a place in it that looks random, so that no period of the
+/// rows (heads, rotations) falls into step; all if they are no more.
+fn sample(rows: u64, most: usize) -> Vec<usize> {
+    let parts = rows.min(most as u64);
+    let start = |i: u64| (u128::from(i) * u128::from(rows) / u128::from(parts.max(1))) as u64;
+    (0..parts).map(|i| (start(i) + scattered(i) % (start(i + 1) - start(i))) as usize).collect()
+}
+
+/// SplitMix64's output function.
+fn scattered(i: u64) -> u64 {
+    let mut x = i.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+struct Sums {
+    energy: f64,
+    signal: f64,
+    errors: Vec<f64>,
+}
+
+impl Sums {
+    /// Adds rows of one matrix.
+    fn add(
+        &mut self,
+        tensor: &Tensor,
+        rows: &[usize],
+        dtypes: &[DType],
+        gains: Option<&[f32]>,
+        importance: Option<&[f32]>,
+    ) -> Result<()> {
+        let row = tensor.row_elements()?;
+        let mut values = vec![0f32; rows.len() * row];
+        for (r, out) in rows.iter().zip(values.chunks_exact_mut(row.max(1))) {
+            tensor.decode_rows(*r..*r + 1, out)?;
+        }
+        let squared: Option<Vec<f64>> =
+            gains.map(|g| g.iter().map(|g| f64::from(*g) * f64::from(*g)).collect());
+        let weights: Option<Vec<f64>> =
+            importance.map(|w| w.iter().copied().map(f64::from).collect()).or_else(|| squared.clone());
+        let zeros = vec![0f32; values.len()];
+        self.energy += distance(&values, &zeros, row, squared.as_deref());
+        self.signal += distance(&values, &zeros, row, weights.as_deref());
+        if dtypes.len() < 2 {
+            return Ok(());
+        }
+        let mut decoded = zeros;
+        for (dtype, error) in dtypes.iter().zip(&mut self.errors) {
+            let traits = dtype.traits();
+            let (Some(encode), Some(decode)) = (traits.encode, traits.decode) else { continue };
+            if *dtype == tensor.dtype() {
+                continue;
+            }
+            let mut encoded = vec![0u8; values.len() / traits.block * traits.bytes];
+            encode(&values, row, importance, &mut encoded);
+            if !(traits.finite)(&encoded) {
+                *error = f64::INFINITY;
+                continue;
+            }
+            decode(&encoded, &mut decoded);
+            *error += distance(&values, &decoded, row, weights.as_deref());
+        }
+        Ok(())
+    }
+}
+
+/// The sum of the squared differences, columns weighted.
+fn distance(a: &[f32], b: &[f32], row: usize, weights: Option<&[f64]>) -> f64 {
+    let mut sum = 0.0;
+    for (a, b) in a.chunks_exact(row.max(1)).zip(b.chunks_exact(row.max(1))) {
+        let squares = a.iter().zip(b).map(|(a, b)| {
+            let d = f64::from(*a) - f64::from(*b);
+            d * d
+        });
+        let of_row: f64 = match weights {
+            None => squares.sum(),
+            Some(w) => squares.zip(w).map(|(d, w)| d * w).sum(),
+        };
+        sum += of_row;
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ggraft_formats::Shape;
+
+    fn tensor(rows: u64, value: impl Fn(usize) -> f32) -> Tensor {
+        let values: Vec<f32> = (0..rows as usize * 256).map(value).collect();
+        Tensor::in_memory("t.weight", Shape::new(&[256, rows]).unwrap(), &values).unwrap()
+    }
+
+    const NOTHING: Columns = Columns { gains: None, importance: None };
+
+    #[test]
+    fn a_sample_has_a_row_of_each_part_and_all_rows_if_they_are_few() {
+        assert_eq!(sample(5, 9), [0, 1, 2, 3, 4]);
+        assert!(sample(0, 9).is_empty());
+        for (rows, most) in [(1000, 7), (4096, 256), (u64::MAX >> 8, 100)] {
+            let found = sample(rows, most);
+            assert_eq!(found.len(), most);
+            for (i, r) in found.iter().enumerate() {
+                let part =
+                    rows as u128 * i as u128 / most as u128..rows as u128 * (i as u128 + 1) / most as u128;
+                assert!(part.contains(&(*r as u128)));
+            }
+        }
+    }
+
+    #[test]
+    fn more_bits_lose_less_and_the_own_dtype_nothing() {
+        let wave = tensor(64, |i| ((i * i) as f32 * 0.37).sin());
+        let dtypes = [DType::Q2K, DType::Q3K, DType::Q4K, DType::Q5K, DType::Q6K, DType::Q8_0, DType::F32];
+        let found = measure(&wave, &dtypes, &NOTHING).unwrap();
+        assert!(found.errors.is_sorted_by(|a, b| a > b), "{:?}", found.errors);
+        assert_eq!(found.errors[6], 0.0);
+        assert_eq!(found.rows, 64);
+    }
+
+    #[test]
+    fn a_sample_tells_what_all_rows_do() {
+        let wave = tensor(4096, |i| ((i * i) as f32 * 0.37).sin() * (1.0 + (i / 256 % 7) as f32));
+        let dtypes = [DType::Q3K, DType::Q4K];
+        let all = sampled(&wave, &dtypes, &NOTHING, usize::MAX).unwrap();
+        let some = sampled(&wave, &dtypes, &NOTHING, 1 << 16).unwrap();
+        assert_eq!((all.rows, some.rows), (4096, 256));
+        for (a, b) in all.errors.iter().zip(&some.errors) {
+            assert!((a / b - 1.0).abs() < 0.05, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_held_is_never_chosen_and_zeros_lose_nothing() {
+        let large = measure(&tensor(1, |_| 1e6), &[DType::F16, DType::BF16], &NOTHING).unwrap();
+        assert!(large.errors[0].is_infinite() && large.errors[1].is_finite());
+        assert_eq!(
+            measure(&tensor(2, |_| 0.0), &[DType::Q4K, DType::F32], &NOTHING).unwrap().errors,
+            [0.0, 0.0]
+        );
+    }
+
+    #[test]
+    fn columns_count_by_their_gains() {
+        // The second half of the columns is noise that nobody hears.
+        let noisy = tensor(8, |i| if i % 256 < 128 { 1.0 } else { ((i * i) as f32).sin() });
+        let gains: Vec<f32> = (0..256).map(|i| if i < 128 { 1.0 } else { 0.0 }).collect();
+        let dtypes = [DType::Q4_0, DType::F32];
+        let deaf = measure(&noisy, &dtypes, &Columns { gains: Some(gains), importance: None }).unwrap();
+        let plain = measure(&noisy, &dtypes, &NOTHING).unwrap();
+        assert!(deaf.errors[0] < plain.errors[0] / 10.0, "{} {}", deaf.errors[0], plain.errors[0]);
+        assert_eq!(deaf.energy, 128.0);
+    }
+}

@@ -1,0 +1,258 @@
+//! A budget instead of a mixture: `--target-size` and `--target-bpw` choose each tensor's dtype by what its error is
+//! expected to cost the model's answers. Serves the plan of a run.
+//! The map: `goal` is what may be asked for, `candidates` which dtypes a tensor may get, `measure` what each of them
+//! loses, `field` how much a loss in that place matters, `solve` spends the bytes, `explain` tells why.
+//! The expectation: KL divergence grows with the sum over tensors of sensitivity x relative squared error, as in
+//! the linearity theorem of arXiv 2411.17525; how well it holds here stands in `tests/support/budget/README.md`.
+
+mod candidates;
+mod explain;
+mod field;
+mod goal;
+mod measure;
+mod solve;
+
+pub use explain::{Account, Chosen, Fixed, Step};
+pub use goal::Budget;
+
+use crate::ftype::{self, Assignment, Facts, Ftype, Importance, Options, Reason, Role};
+use field::Field;
+use ggraft_formats::{DType, Error, Model, Result, Tensor, gguf};
+use measure::{Columns, Measured};
+use rayon::prelude::*;
+use solve::Price;
+
+/// What is asked of the dtypes beside the budget.
+pub struct Terms<'a> {
+    pub options: &'a Options,
+    pub importance: Option<&'a Importance>,
+    pub allow_requantize: bool,
+    /// The ftype that the user named; without one, the nearest in size is compared with.
+    pub ftype: Option<&'static Ftype>,
+    /// Bytes of the file beside its tensors.
+    pub overhead: u64,
+}
+
+/// The dtypes that a budget buys.
+pub struct Bought {
+    /// The fixed mixture that the file is nearest to, by whose number it goes.
+    pub ftype: &'static Ftype,
+    /// In the order of the tensors.
+    pub assignments: Vec<Assignment>,
+    pub account: Account,
+}
+
+/// Fixed mixtures that a budget is compared with.
+const YARDSTICKS: [&str; 13] = [
+    "F32", "BF16", "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q3_K_L", "Q3_K_M",
+    "Q3_K_S", "Q2_K",
+];
+
+/// Chooses the dtypes of `model`'s tensors. Reads a sample of their weights; the result does not depend on threads.
+///
+/// # Errors
+/// Nothing is as small as the budget, or the weights cannot be read.
+pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> Result<Bought> {
+    let sizes = Sizes { alignment: gguf::alignment(&model.metadata)?, overhead: terms.overhead, budget };
+    let (ftype, fixed) = yardstick(facts, budget, terms, &sizes)?;
+    let limit = match budget {
+        Budget::Bytes(bytes) => *bytes,
+        Budget::Like(ftype) => sizes.of(facts, &ftype::assign(facts, ftype, terms.options)?)?,
+        Budget::Bits(bits) => weights_limit(facts, *bits),
+    };
+    let menus = menus(facts, &fixed, terms)?;
+    check(facts, &menus, &sizes, limit)?;
+    let measured = measured(model, facts, &menus, terms.importance)?;
+    let field = Field::new(facts, &measured.iter().map(|m| m.energy).collect::<Vec<_>>(), model)?;
+    let mut prices = Vec::with_capacity(menus.len());
+    for ((tensor, menu), found) in facts.tensors.iter().zip(&menus).zip(&measured) {
+        let sensitivity = field.sensitivity(tensor.name);
+        let mut of_one = Vec::with_capacity(menu.len());
+        for (dtype, error) in menu.iter().zip(&found.errors) {
+            of_one.push(Price { bytes: sizes.one(tensor, *dtype)?, cost: sensitivity * error });
+        }
+        prices.push(of_one);
+    }
+    let Some(picks) = solve::solve(&prices, limit.saturating_sub(sizes.fixed())) else {
+        return Err(too_small(facts, &menus, &sizes, limit)?);
+    };
+    let assignments: Vec<Assignment> = fixed
+        .iter()
+        .zip(&menus)
+        .zip(&picks)
+        .map(|((fixed, menu), pick)| match fixed.reason {
+            Reason::Kept(_) | Reason::Requested(_) => *fixed,
+            _ => Assignment {
+                dtype: menu[*pick],
+                fallback: None,
+                reason: Reason::Budget,
+                needs_imatrix: false,
+            },
+        })
+        .collect();
+    let fixed_bytes = sizes.of(facts, &fixed)?;
+    let account = explain::account(
+        &explain::Books { facts, menus: &menus, prices: &prices, measured: &measured, field: &field },
+        &picks,
+        &assignments,
+        &fixed,
+        explain::Totals {
+            limit,
+            overhead: sizes.fixed(),
+            is_weights: sizes.is_weights(),
+            ftype,
+            fixed_bytes,
+        },
+    );
+    Ok(Bought { ftype, assignments, account })
+}
+
+/// How many bytes count.
+struct Sizes<'a> {
+    alignment: u64,
+    overhead: u64,
+    budget: &'a Budget,
+}
+
+impl Sizes<'_> {
+    /// Whether the weights alone count, and not the file.
+    fn is_weights(&self) -> bool {
+        matches!(self.budget, Budget::Bits(_))
+    }
+
+    /// What counts beside the tensors.
+    fn fixed(&self) -> u64 {
+        if self.is_weights() { 0 } else { self.overhead }
+    }
+
+    /// A tensor of this dtype, in a file with its padding.
+    fn one(&self, tensor: &ftype::TensorFact, dtype: DType) -> Result<u64> {
+        let bytes = dtype.row_bytes(tensor.shape.row()).and_then(|row| row.checked_mul(tensor.shape.rows()));
+        let counted = bytes.and_then(|bytes| {
+            if self.is_weights() { Some(bytes) } else { bytes.checked_next_multiple_of(self.alignment) }
+        });
+        counted.ok_or_else(|| {
+            Error::invalid(format!("the tensor cannot be of dtype {dtype}"))
+                .tensor(tensor.name)
+                .found(tensor.shape)
+        })
+    }
+
+    /// All tensors, and what counts beside them.
+    fn of(&self, facts: &Facts, assignments: &[Assignment]) -> Result<u64> {
+        let mut sum = self.fixed();
+        for (tensor, given) in facts.tensors.iter().zip(assignments) {
+            sum = sum.saturating_add(self.one(tensor, given.dtype)?);
+        }
+        Ok(sum)
+    }
+}
+
+/// The bytes of so many bits a weight, rounded down.
+fn weights_limit(facts: &Facts, bits: f64) -> u64 {
+    let elements: u64 = facts.tensors.iter().map(|t| t.shape.elements()).sum();
+    (elements as f64 * bits / 8.0) as u64
+}
+
+/// The fixed mixture to compare with, and its dtypes: the one that was named, else the nearest in size of those that
+/// can be written.
+fn yardstick(
+    facts: &Facts,
+    budget: &Budget,
+    terms: &Terms,
+    sizes: &Sizes,
+) -> Result<(&'static Ftype, Vec<Assignment>)> {
+    let like = match budget {
+        Budget::Like(ftype) => Some(*ftype),
+        _ => None,
+    };
+    if let Some(ftype) = terms.ftype.or(like) {
+        return Ok((ftype, ftype::assign(facts, ftype, terms.options)?));
+    }
+    let limit = match budget {
+        Budget::Bytes(bytes) => *bytes,
+        Budget::Bits(bits) => weights_limit(facts, *bits),
+        Budget::Like(_) => 0,
+    };
+    let mut nearest: Option<(u64, &'static Ftype, Vec<Assignment>)> = None;
+    for name in YARDSTICKS {
+        let ftype = Ftype::parse(name)?;
+        let assignments = ftype::assign(facts, ftype, terms.options)?;
+        let distance = sizes.of(facts, &assignments)?.abs_diff(limit);
+        if nearest.as_ref().is_none_or(|(least, ..)| distance < *least) {
+            nearest = Some((distance, ftype, assignments));
+        }
+    }
+    nearest
+        .map(|(_, ftype, assignments)| (ftype, assignments))
+        .ok_or_else(|| Error::unsupported("there is no mixture to compare with"))
+}
+
+/// What each tensor may be.
+fn menus(facts: &Facts, fixed: &[Assignment], terms: &Terms) -> Result<Vec<Vec<DType>>> {
+    let menu = |(tensor, fixed): (&ftype::TensorFact, &Assignment)| {
+        candidates::of(tensor, fixed, terms.allow_requantize)
+    };
+    let menus: Vec<Vec<DType>> = facts.tensors.iter().zip(fixed).map(menu).collect();
+    match menus.iter().position(Vec::is_empty) {
+        None => Ok(menus),
+        Some(i) => Err(Error::unsupported("no dtype is to be had for this tensor")
+            .tensor(facts.tensors[i].name)
+            .mend("name one with --tensor-type")),
+    }
+}
+
+/// Refuses a limit that nothing can keep, before any weight is read.
+fn check(facts: &Facts, menus: &[Vec<DType>], sizes: &Sizes, limit: u64) -> Result<()> {
+    if smallest(facts, menus, sizes)? <= limit { Ok(()) } else { Err(too_small(facts, menus, sizes, limit)?) }
+}
+
+/// The fewest bytes that can be.
+fn smallest(facts: &Facts, menus: &[Vec<DType>], sizes: &Sizes) -> Result<u64> {
+    let mut sum = sizes.fixed();
+    for (tensor, menu) in facts.tensors.iter().zip(menus) {
+        let mut least = u64::MAX;
+        for dtype in menu {
+            least = least.min(sizes.one(tensor, *dtype)?);
+        }
+        sum = sum.saturating_add(least);
+    }
+    Ok(sum)
+}
+
+fn too_small(facts: &Facts, menus: &[Vec<DType>], sizes: &Sizes, limit: u64) -> Result<Error> {
+    let least = smallest(facts, menus, sizes)?;
+    let elements: u64 = facts.tensors.iter().map(|t| t.shape.elements()).sum();
+    let bits = |bytes: u64| bytes as f64 * 8.0 / elements.max(1) as f64;
+    let error = Error::usage("no choice of dtypes is as small as the budget");
+    Ok(if sizes.is_weights() {
+        // Rounded up, so that it suffices.
+        let enough = (bits(least) * 1e4).ceil() / 1e4;
+        error
+            .expected(format!("at least {enough:.4} bits a weight"))
+            .found(format!("{:.4}", bits(limit)))
+            .mend(format!("give --target-bpw {enough:.4} or more, or free pinned tensors"))
+    } else {
+        error
+            .expected(format!("at least {least} bytes"))
+            .found(limit)
+            .mend(format!("give --target-size {least} or more, or free pinned tensors"))
+    })
+}
+
+/// What each tensor would lose as each dtype of its menu.
+fn measured(
+    model: &Model,
+    facts: &Facts,
+    menus: &[Vec<DType>],
+    importance: Option<&Importance>,
+) -> Result<Vec<Measured>> {
+    let one = |(tensor, menu): (&Tensor, &Vec<DType>)| {
+        let role = Role::of(&tensor.name);
+        let gains = field::gains(model, tensor, role)?;
+        let importance = importance.and_then(|i| i.weights(tensor));
+        measure::measure(tensor, menu, &Columns { gains, importance })
+    };
+    debug_assert_eq!(model.tensors.len(), facts.tensors.len());
+    model.tensors.par_iter().zip(menus).map(one).collect()
+}

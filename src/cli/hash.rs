@@ -1,0 +1,102 @@
+//! `ggraft hash`: the hashes of a model's weights, in the lines of llama-gguf-hash, and the comparison with such lines.
+
+use super::options;
+use crate::hash::{self, ALGORITHMS, Algorithm, Hash, Manifest, Verdict};
+use ggraft_formats::error::Printable;
+use ggraft_formats::{Error, Input, Kind, Result, Tensor};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A .gguf file (of a split model the first part: all parts are hashed), a .safetensors file or a Hugging Face
+    /// directory; the weights are hashed as they are stored, metadata is not
+    file: PathBuf,
+    /// The 64-bit xxHash; fast, and what is hashed by default
+    #[arg(long)]
+    xxh64: bool,
+    #[arg(long)]
+    sha1: bool,
+    #[arg(long)]
+    sha256: bool,
+    /// A UUID (version 5) of the whole model
+    #[arg(long)]
+    uuid: bool,
+    /// All hashes; not the UUID
+    #[arg(long)]
+    all: bool,
+    /// Hash the whole model only, not each tensor
+    #[arg(long)]
+    no_layer: bool,
+    /// Compare with the lines of this file; the strongest hash that it holds, unless another is asked for
+    #[arg(short, long, value_name = "MANIFEST")]
+    check: Option<PathBuf>,
+    /// Worker threads; by default one for each core
+    #[arg(short, long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl Args {
+    /// The algorithms that were asked for.
+    fn algorithms(&self) -> Vec<&'static Algorithm> {
+        let asked = |a: &&Algorithm| match a.name {
+            "uuid" => self.uuid,
+            "sha1" => self.sha1 || self.all,
+            "sha256" => self.sha256 || self.all,
+            _ => self.xxh64 || self.all,
+        };
+        ALGORITHMS.iter().filter(asked).collect()
+    }
+}
+
+pub(super) fn run(args: Args) -> Result<()> {
+    let tensors = match ggraft_formats::open(&args.file)? {
+        Input::Model(model) => model.tensors,
+        Input::Checkpoint(checkpoint) => checkpoint.tensors,
+    };
+    let pool = options::thread_pool(args.threads)?;
+    let mut algorithms = args.algorithms();
+    if let Some(manifest) = &args.check {
+        return pool.install(|| check(&args, &tensors, manifest, algorithms));
+    }
+    if algorithms.is_empty() {
+        algorithms = ALGORITHMS.iter().filter(|a| a.name == "xxh64").collect();
+    }
+    pool.install(|| hash::hash(&tensors, &algorithms, !args.no_layer, |hash| print(&line(&hash, &args.file))))
+}
+
+/// A line of a manifest.
+fn line(hash: &Hash, file: &Path) -> String {
+    let file = file.to_string_lossy();
+    let tensor = hash.tensor.map(|name| format!(":{}", Printable(name))).unwrap_or_default();
+    format!("{:<8}  {}  {}{tensor}", hash.algorithm.name, hash.digest, Printable(&file))
+}
+
+/// stdout may be a pipe that is closed early.
+fn print(line: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{line}").map_err(|e| Error::io(&e, Path::new("stdout")))
+}
+
+fn check(args: &Args, tensors: &[Tensor], path: &Path, asked: Vec<&'static Algorithm>) -> Result<()> {
+    let mut manifest = Manifest::read(path, &args.file)?;
+    let known = manifest.algorithms();
+    let names: Vec<&str> = known.iter().map(|a| a.name).collect();
+    let shown = path.to_string_lossy();
+    print(&format!("manifest  {}  {}", Printable(&shown), names.join("  ")))?;
+    let algorithms = if asked.is_empty() { known.into_iter().take(1).collect() } else { asked };
+    let mut wrong = 0;
+    hash::hash(tensors, &algorithms, !args.no_layer, |hash| {
+        let verdict = manifest.check(&hash);
+        wrong += usize::from(verdict != Verdict::Same);
+        print(&format!("{}  -  {}", line(&hash, &args.file), verdict.word()))
+    })?;
+    let unseen = manifest.unseen(&algorithms).filter(|_| !args.no_layer);
+    let word = if wrong == 0 && unseen.is_none() { "Success" } else { "Failure" };
+    print(&format!("\nVerification results for {} - {word}", Printable(&shown)))?;
+    let error = (wrong > 0).then(|| {
+        Error::new(Kind::Verification, "the weights are not those of the manifest")
+            .file(&args.file)
+            .found(format!("{wrong} hashes that differ or are not in it"))
+    });
+    Error::all(error.into_iter().chain(unseen).collect()).map_or(Ok(()), Err)
+}

@@ -1,0 +1,51 @@
+//! A rule of the house that a compiler holds only in part: where `unsafe` may stand.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The `.rs` files below `dir`.
+fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => sources(&path, into),
+            false if path.extension().is_some_and(|e| e == "rs") => into.push(path),
+            false => {}
+        }
+    }
+}
+
+/// The lines of a file that hold the keyword, without comments; with each the comment above its statement.
+fn unsafe_lines(text: &str) -> Vec<(String, bool)> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let code = |line: &str| line.split("//").next().unwrap_or("").to_string();
+    let holds =
+        |line: &str| code(line).split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe");
+    let explained = |i: usize| lines[i.saturating_sub(4)..i].iter().any(|l| l.starts_with("// SAFETY:"));
+    (0..lines.len()).filter(|i| holds(lines[*i])).map(|i| (lines[i].to_string(), explained(i))).collect()
+}
+
+#[test]
+fn unsafe_stands_in_one_file_and_is_explained() {
+    let mut files = Vec::new();
+    for dir in ["src", "formats/src", "formats/fuzz/src"] {
+        sources(&root().join(dir), &mut files);
+    }
+    assert!(files.len() > 100);
+    for path in files {
+        let found = unsafe_lines(&std::fs::read_to_string(&path).unwrap());
+        if path.ends_with("formats/src/mmap.rs") {
+            assert!(found.iter().all(|(_, explained)| *explained), "{found:?}");
+        } else {
+            assert!(found.is_empty(), "{}: {found:?}", path.display());
+        }
+    }
+    // The compiler is told so, too.
+    let text = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    assert!(text("src/lib.rs").contains("#![forbid(unsafe_code)]"));
+    assert_eq!(text("formats/src/lib.rs").matches("#[allow(unsafe_code)]\npub mod mmap;").count(), 1);
+    assert_eq!(text("formats/src/lib.rs").matches("unsafe_code").count(), 2);
+}
