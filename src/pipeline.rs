@@ -81,11 +81,12 @@ impl Grafted {
         };
         Card {
             name: model.metadata.str("general.name").unwrap_or("A merged model").to_string(),
-            formula: self.graft.method().formula,
+            formula: Some(self.graft.method().formula),
             origins: self.graft.origins(weights),
             licence: self.graft.licence().map(String::from),
             command,
             notes: self.graft.notes.clone(),
+            files: Vec::new(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The words a user may type, one file a verb. What may stand for an option comes from the lists of the library.
 
+mod beside;
 mod command;
 mod convert;
 mod diff;

@@ -17,6 +17,7 @@ use crate::stamp::Stamp;
 use crate::tensor::{Shape, Tensor};
 use growing::Growing;
 pub use journal::Resume;
+pub use partial::write_whole;
 use rows::write_rows;
 use std::fs::File;
 use std::path::PathBuf;
