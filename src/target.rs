@@ -3,7 +3,7 @@
 
 use crate::budget::Budget;
 use crate::division::Division;
-use crate::ftype::{self, Ftype, Importance, Prune};
+use crate::ftype::{self, FTYPES, Ftype, Importance, Prune};
 use ggraft_formats::{DType, Result, Value, safetensors};
 
 /// The container of an output, and its dtypes.
@@ -48,6 +48,12 @@ impl Type {
         }
         let others: Vec<&str> = SAFETENSORS.iter().map(|(name, _)| *name).chain([COPY]).collect();
         Ftype::find(text).map(Type::Gguf).ok_or_else(|| ftype::unknown(text, &others))
+    }
+
+    /// Every type that can be asked for by name and be written.
+    pub fn all() -> impl Iterator<Item = Type> {
+        let written = FTYPES.iter().filter(|f| f.default.traits().encode.is_some()).map(Type::Gguf);
+        written.chain([Type::Copy]).chain(SAFETENSORS.iter().map(|(_, dtype)| Type::Safetensors(*dtype)))
     }
 
     /// As users type it.

@@ -13,12 +13,6 @@ use std::path::{Path, PathBuf};
 const TYPES: [&str; 12] =
     ["F16", "BF16", "Q8_0", "Q4_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"];
 
-struct Silent;
-
-impl ggraft_formats::Watch for Silent {
-    fn advance(&self, _: usize, _: usize, _: u64, _: bool) {}
-}
-
 /// Merges the trio into `dir`, a file a type, on the current pool; their hashes.
 fn hashes(dir: &Path) -> Vec<(String, String)> {
     let load = |name: &str| {
@@ -31,7 +25,7 @@ fn hashes(dir: &Path) -> Vec<(String, String)> {
     let plans = grafted.plans(&[vec![0.8]], &targets).unwrap();
     let paths = TYPES.iter().map(|t| dir.join(format!("{t}.gguf")));
     let plans: Vec<(_, PathBuf)> = plans.into_iter().zip(paths).collect();
-    pipeline::write(&plans, &Work { force: true, ..Work::default() }, &Silent).unwrap();
+    pipeline::write(&plans, &Work { force: true, ..Work::default() }, &()).unwrap();
     let hash = |path: &PathBuf| format!("{:x?}", Sha256::digest(std::fs::read(path).unwrap()));
     plans.iter().map(|(plan, path)| (plan.kind.name().to_string(), hash(path))).collect()
 }

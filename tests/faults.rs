@@ -12,7 +12,7 @@ use run::{Ran, ggraft, trio};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use support::gguf::{TOYS, Toy, Unwatched};
+use support::gguf::{TOYS, Toy};
 use tempfile::TempDir;
 
 const SMALL: Toy = Toy { layers: 3, ..TOYS[1] };
@@ -35,7 +35,7 @@ impl Bench {
 
     fn write(&self, model: &Model, name: &str) {
         let path = self.path(name);
-        write::write(&[gguf::plan(model, &path).unwrap()], &Unwatched).unwrap();
+        write::write(&[gguf::plan(model, &path).unwrap()], &()).unwrap();
     }
 
     /// Runs `ggraft` with these words; `@` is the folder.

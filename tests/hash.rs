@@ -8,7 +8,7 @@ mod support;
 use ggraft_formats::{Shape, Tensor, gguf};
 use run::{ggraft, ggraft_in, trio};
 use std::path::{Path, PathBuf};
-use support::gguf::{TOYS, Unwatched};
+use support::gguf::TOYS;
 use tempfile::TempDir;
 
 /// What llama-gguf-hash of llama.cpp v0.5.0 prints of `toy`: see fixtures/README.md.
@@ -22,7 +22,7 @@ fn toy(dir: &Path) -> PathBuf {
     let bias = Tensor::in_memory("blk.0.attention.bias", shape, &[1.0, -2.0, 0.0, 0.5, 4.0]).unwrap();
     model.tensors.push(bias);
     let path = dir.join("toy.gguf");
-    ggraft_formats::write::write(&[gguf::plan(&model, &path).unwrap()], &Unwatched).unwrap();
+    ggraft_formats::write::write(&[gguf::plan(&model, &path).unwrap()], &()).unwrap();
     path
 }
 

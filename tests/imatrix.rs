@@ -4,7 +4,7 @@ mod support;
 
 use ggraft_formats::{Imatrix, Result, Shape, Tensor, gguf, imatrix};
 use std::path::Path;
-use support::gguf::{TOYS, Unwatched};
+use support::gguf::TOYS;
 use support::imatrix::{CHUNKS, DATASET, legacy, measured, model, trailer};
 
 fn read(bytes: &[u8]) -> Result<Imatrix> {
@@ -30,7 +30,7 @@ fn modern(change: impl FnOnce(&mut ggraft_formats::Model)) -> Vec<u8> {
     change(&mut model);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.gguf");
-    ggraft_formats::write::write(&[gguf::plan(&model, &path).unwrap()], &Unwatched).unwrap();
+    ggraft_formats::write::write(&[gguf::plan(&model, &path).unwrap()], &()).unwrap();
     std::fs::read(path).unwrap()
 }
 

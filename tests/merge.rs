@@ -1,48 +1,32 @@
 //! The algebra of the merge against a readable f64 oracle, bit for bit.
 
+#[allow(dead_code)]
+#[path = "support/small.rs"]
+mod small;
+
 use ggraft::merge::{CHAT_VECTOR, Fate, Graft, Vector};
 use ggraft_formats::gguf;
-use ggraft_formats::write::{Layout, Watch, write};
-use ggraft_formats::{DType, Metadata, Model, Result, Rows, Shape, Tensor};
+use ggraft_formats::write::{Layout, write};
+use ggraft_formats::{DType, Model, Result, Rows, Shape, Tensor};
+use small::{NAME, decode};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const NAME: &str = "blk.0.attn_q.weight";
-
 /// Weights with corners: signed zeros, denormals, large and small magnitudes.
 fn weights(seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut next = small::numbers(seed);
     let corners = [0.0, -0.0, 1e-40, -1e-40, 1e-20, 3e20, -1.0, 1.0];
     (0..32 * 64)
         .map(|_| match next() % 5 {
             0 => corners[(next() % 8) as usize],
-            _ => ((next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 0.1,
+            _ => small::fraction(next()),
         })
         .collect()
 }
 
-fn tensor(values: &[f32], dtype: DType) -> Tensor {
-    Tensor::in_memory(NAME, Shape::new(&[64, 32]).unwrap(), values).unwrap().encode(dtype, None).unwrap()
-}
-
 fn model(values: &[f32], dtype: DType) -> Model {
-    let mut metadata = Metadata::new();
-    metadata.set("general.architecture", "llama");
-    metadata.set("tokenizer.chat_template", "t");
-    Model { metadata, tensors: vec![tensor(values, dtype)], containers: Vec::new() }
-}
-
-fn decode(t: &Tensor) -> Vec<f32> {
-    let mut out = vec![0.0; t.shape().elements() as usize];
-    t.decode_rows(0..t.shape().rows() as usize, &mut out).unwrap();
-    out
+    small::model(small::tensor(values, 64, dtype))
 }
 
 fn graft(cp: Model, chat: Model, base: Model) -> Result<Graft> {
@@ -88,7 +72,8 @@ fn every_mix_of_dtypes_meets_the_oracle() {
         for b in PLAIN {
             for c in PLAIN {
                 for w in [0.0, 0.3, 0.5, 1.0, 1.7, -1.0] {
-                    let [x, y, z] = [(&cp, a), (&chat, b), (&base, c)].map(|(v, d)| decode(&tensor(v, d)));
+                    let [x, y, z] =
+                        [(&cp, a), (&chat, b), (&base, c)].map(|(v, d)| decode(&small::tensor(v, 64, d)));
                     let expected: Vec<f32> = (0..x.len()).map(|i| oracle(x[i], y[i], z[i], w)).collect();
                     same_bits(&merge((&cp, a), (&chat, b), (&base, c), w), &expected);
                 }
@@ -101,7 +86,7 @@ fn every_mix_of_dtypes_meets_the_oracle() {
 fn quantized_inputs_are_decoded() {
     let (cp, chat, base) = (tame(1), tame(2), tame(3));
     let dtype = DType::Q8_0;
-    let [x, y, z] = [&cp, &chat, &base].map(|v| decode(&tensor(v, dtype)));
+    let [x, y, z] = [&cp, &chat, &base].map(|v| decode(&small::tensor(v, 64, dtype)));
     let expected: Vec<f32> = (0..x.len()).map(|i| oracle(x[i], y[i], z[i], 0.5)).collect();
     same_bits(&merge((&cp, dtype), (&chat, dtype), (&base, dtype), 0.5), &expected);
 }
@@ -175,12 +160,6 @@ impl Rows for Counted {
     }
 }
 
-struct Silent;
-
-impl Watch for Silent {
-    fn advance(&self, _output: usize, _index: usize, _bytes: u64, _finished: bool) {}
-}
-
 /// Three weights times two types, written in one pass: each input is read once, and once only.
 #[test]
 fn many_outputs_read_the_inputs_once() {
@@ -211,6 +190,6 @@ fn many_outputs_read_the_inputs_once() {
     }
     let files: Vec<Layout<'_>> =
         outputs.iter().map(|(model, path)| gguf::plan(model, path).unwrap()).collect();
-    write(&files, &Silent).unwrap();
+    write(&files, &()).unwrap();
     assert_eq!(read.load(Ordering::Relaxed) as u64, 3 * ROWS * 64 * 4);
 }

@@ -1,28 +1,25 @@
 //! Every merge method against a readable f64 oracle, bit for bit, and the same bits whatever the threads, the chunks
 //! and, where the formula is symmetric, the order of the vectors.
 
-use ggraft::merge::{Graft, METHODS, Method, Options, Params, Vector, weights::Rules};
-use ggraft_formats::{DType, Metadata, Model, Result, Shape, Tensor};
-use sha2::{Digest, Sha256};
+#[path = "support/small.rs"]
+mod small;
 
-const NAME: &str = "blk.0.attn_q.weight";
+use ggraft::merge::{Graft, METHODS, Method, Options, Params, Vector, weights::Rules};
+use ggraft_formats::{DType, Model, Result, Tensor};
+use sha2::{Digest, Sha256};
+use small::{NAME, decode};
+
 const ROWS: usize = 48;
 const ROW: usize = 40;
 
 /// Small weights around those of `around`, many of them equal to it, some of the same size.
 fn near(around: &[f32], seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut next = small::numbers(seed);
     let mut moved = |x: &f32| match next() % 8 {
         0 => *x,
         1 => x + 0.0625,
         2 => x - 0.0625,
-        _ => x + ((next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 0.1,
+        _ => x + small::fraction(next()),
     };
     around.iter().map(&mut moved).collect()
 }
@@ -65,21 +62,11 @@ impl Case {
 }
 
 fn tensor(values: &[f32], dtype: DType) -> Tensor {
-    let shape = Shape::new(&[ROW as u64, ROWS as u64]).unwrap();
-    Tensor::in_memory(NAME, shape, values).unwrap().encode(dtype, None).unwrap()
+    small::tensor(values, ROW, dtype)
 }
 
 fn model(values: &[f32], dtype: DType) -> Model {
-    let mut metadata = Metadata::new();
-    metadata.set("general.architecture", "llama");
-    metadata.set("tokenizer.chat_template", "t");
-    Model { metadata, tensors: vec![tensor(values, dtype)], containers: Vec::new() }
-}
-
-fn decode(t: &Tensor) -> Vec<f32> {
-    let mut out = vec![0.0; t.shape().elements() as usize];
-    t.decode_rows(0..t.shape().rows() as usize, &mut out).unwrap();
-    out
+    small::model(tensor(values, dtype))
 }
 
 fn method(name: &str) -> &'static Method {

@@ -2,18 +2,12 @@
 
 use ggraft_formats::gguf::{self, Header};
 use ggraft_formats::mmap::Mapping;
-use ggraft_formats::write::{self, Watch};
+use ggraft_formats::write;
 use ggraft_formats::{Array, DType, Input, Metadata, Model, Result, Shape, Tensor, Value, open};
 use std::path::Path;
 
-struct Silent;
-
-impl Watch for Silent {
-    fn advance(&self, _output: usize, _index: usize, _bytes: u64, _finished: bool) {}
-}
-
 fn write(model: &Model, path: &Path) -> Result<()> {
-    write::write(&[gguf::plan(model, path)?], &Silent)
+    write::write(&[gguf::plan(model, path)?], &())
 }
 
 /// A value of every type, scalar and in an array, with the corners of each.

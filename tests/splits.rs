@@ -11,7 +11,7 @@ use peer::QuantizeParams;
 use run::{Ran, ggraft, trio};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use support::gguf::{TOYS, Toy, Unwatched};
+use support::gguf::{TOYS, Toy};
 use tempfile::TempDir;
 
 const SMALL: Toy = Toy { layers: 3, ..TOYS[1] };
@@ -69,7 +69,7 @@ impl Bench {
     /// Writes a model.
     fn write(&self, model: &Model, name: &str) {
         let path = self.path(name);
-        write::write(&[gguf::plan(model, &path).unwrap()], &Unwatched).unwrap();
+        write::write(&[gguf::plan(model, &path).unwrap()], &()).unwrap();
     }
 }
 

@@ -6,7 +6,7 @@ mod run;
 
 use ggraft::checkpoint::Source;
 use ggraft_formats::safetensors::{self, Directory, Named};
-use ggraft_formats::write::{Watch, write};
+use ggraft_formats::write::write;
 use ggraft_formats::{Array, DType, Input, Metadata, Shape, Tensor, Value, open};
 use run::{Ran, ggraft, trio, trio_copy};
 use serde_json::{Value as Json, json};
@@ -341,12 +341,6 @@ fn a_directory_is_replaced_with_force_and_only_if_it_is_a_model() {
     }
 }
 
-struct Silent;
-
-impl Watch for Silent {
-    fn advance(&self, _output: usize, _index: usize, _bytes: u64, _finished: bool) {}
-}
-
 /// Shards are as large as allowed, in the order of the tensors, and the reader puts them together again.
 #[test]
 fn shards_and_their_index() {
@@ -366,7 +360,7 @@ fn shards_and_their_index() {
     ];
     let directory = Directory { tensors, metadata: Vec::new(), files: Vec::new(), shard: 200 };
     let out = s.path("sharded");
-    write(&[safetensors::plan(&directory, &out).unwrap()], &Silent).unwrap();
+    write(&[safetensors::plan(&directory, &out).unwrap()], &()).unwrap();
     let index = json(&out.join("model.safetensors.index.json"));
     assert_eq!(index["metadata"]["total_size"], json!(30 + 120 + 600 + 6));
     let shards = ["t0", "t1", "t2", "t3"].map(|t| index["weight_map"][t].as_str().unwrap().to_string());

@@ -5,8 +5,20 @@ use super::Cli;
 use clap::CommandFactory;
 
 /// Options that say how the work is done, or where the results go.
-const SILENT: [&str; 10] =
-    ["modelfile", "card", "threads", "force", "dry_run", "json", "quiet", "report", "output", "no_resume"];
+const SILENT: [&str; 12] = [
+    "threads",
+    "force",
+    "dry_run",
+    "json",
+    "quiet",
+    "verbose",
+    "progress",
+    "report",
+    "modelfile",
+    "card",
+    "output",
+    "no_resume",
+];
 
 /// What was typed after `ggraft`, without the options of these ids.
 pub(super) fn typed(verb: &str, but: &[&str]) -> String {

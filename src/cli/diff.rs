@@ -16,11 +16,6 @@ const MOST_ITEMS: usize = 16;
 const MOST_CHARACTERS: usize = 60;
 
 #[derive(clap::Args)]
-#[command(after_help = "Exit code: 0, or with --exit-code 1 if the models differ; errors as everywhere.
-
-Examples:
-  ggraft diff model-F16.gguf model-Q4_K_M.gguf
-  ggraft diff Mistral-7B-v0.3/ Mistral-7B-Instruct-v0.3/ --json")]
 pub(super) struct Args {
     /// The model that the errors are relative to: a Hugging Face directory, a .safetensors or a .gguf file
     a: PathBuf,

@@ -2,8 +2,10 @@
 
 use super::options;
 use crate::hash::{self, ALGORITHMS, Algorithm, Hash, Manifest, Verdict};
+use crate::report;
 use ggraft_formats::error::Printable;
 use ggraft_formats::{Error, Input, Kind, Result, Tensor};
+use serde_json::{Value as Json, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +36,9 @@ pub(super) struct Args {
     /// Worker threads; by default one for each core
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
+    /// Print JSON instead of lines
+    #[arg(long)]
+    json: bool,
 }
 
 impl Args {
@@ -62,7 +67,31 @@ pub(super) fn run(args: Args) -> Result<()> {
     if algorithms.is_empty() {
         algorithms = ALGORITHMS.iter().filter(|a| a.name == "xxh64").collect();
     }
-    pool.install(|| hash::hash(&tensors, &algorithms, !args.no_layer, |hash| print(&line(&hash, &args.file))))
+    let mut told = Vec::new();
+    pool.install(|| {
+        hash::hash(&tensors, &algorithms, !args.no_layer, |hash| match args.json {
+            true => Ok(told.push(hash_json(&hash, None))),
+            false => print(&line(&hash, &args.file)),
+        })
+    })?;
+    if args.json {
+        print_json(json!({ "file": args.file.to_string_lossy(), "hashes": told }))
+    } else {
+        Ok(())
+    }
+}
+
+fn hash_json(hash: &Hash, verdict: Option<Verdict>) -> Json {
+    let verdict = verdict.map(Verdict::word);
+    let mut json = json!({ "algorithm": hash.algorithm.name, "tensor": hash.tensor, "digest": hash.digest });
+    if let Some(word) = verdict {
+        json["verdict"] = json!(word);
+    }
+    json
+}
+
+fn print_json(json: Json) -> Result<()> {
+    print(&report::printable(&format!("{json:#}")))
 }
 
 /// A line of a manifest.
@@ -82,17 +111,25 @@ fn check(args: &Args, tensors: &[Tensor], path: &Path, asked: Vec<&'static Algor
     let known = manifest.algorithms();
     let names: Vec<&str> = known.iter().map(|a| a.name).collect();
     let shown = path.to_string_lossy();
-    print(&format!("manifest  {}  {}", Printable(&shown), names.join("  ")))?;
+    let say = |line: &str| if args.json { Ok(()) } else { print(line) };
+    say(&format!("manifest  {}  {}", Printable(&shown), names.join("  ")))?;
     let algorithms = if asked.is_empty() { known.into_iter().take(1).collect() } else { asked };
-    let mut wrong = 0;
+    let (mut wrong, mut told) = (0, Vec::new());
     hash::hash(tensors, &algorithms, !args.no_layer, |hash| {
         let verdict = manifest.check(&hash);
         wrong += usize::from(verdict != Verdict::Same);
-        print(&format!("{}  -  {}", line(&hash, &args.file), verdict.word()))
+        told.push(hash_json(&hash, Some(verdict)));
+        say(&format!("{}  -  {}", line(&hash, &args.file), verdict.word()))
     })?;
     let unseen = manifest.unseen(&algorithms).filter(|_| !args.no_layer);
     let word = if wrong == 0 && unseen.is_none() { "Success" } else { "Failure" };
-    print(&format!("\nVerification results for {} - {word}", Printable(&shown)))?;
+    say(&format!("\nVerification results for {} - {word}", Printable(&shown)))?;
+    if args.json {
+        let ok = word == "Success";
+        print_json(
+            json!({ "file": args.file.to_string_lossy(), "manifest": shown, "ok": ok, "hashes": told }),
+        )?;
+    }
     let error = (wrong > 0).then(|| {
         Error::new(Kind::Verification, "the weights are not those of the manifest")
             .file(&args.file)

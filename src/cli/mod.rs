@@ -2,12 +2,15 @@
 
 mod beside;
 mod command;
+mod completions;
 mod convert;
 mod diff;
+mod examples;
 mod hash;
 mod inspect;
 mod join;
 mod merge;
+mod meta;
 mod options;
 mod quantize;
 pub mod signals;
@@ -15,12 +18,12 @@ mod split;
 mod verify;
 mod weights;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use ggraft_formats::Result;
 
 /// Graft a chat vector onto a model and ship it as GGUF.
 #[derive(Parser)]
-#[command(name = "ggraft", version, about, arg_required_else_help = true, propagate_version = true)]
+#[command(name = "ggraft", version, about, arg_required_else_help = true, propagate_version = true, after_help = examples::GGRAFT)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,23 +32,51 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// out = CP + w * (chat - base), written as one GGUF
+    #[command(after_help = examples::MERGE)]
     Merge(Box<merge::Args>),
     /// Convert a checkpoint or a GGUF to a GGUF of another type
+    #[command(after_help = examples::CONVERT)]
     Convert(convert::Args),
     /// Quantize a GGUF: IN [OUT] TYPE [THREADS], as llama-quantize
+    #[command(after_help = examples::QUANTIZE)]
     Quantize(quantize::Args),
     /// Cut a GGUF into parts of a limited size, named as llama.cpp reads them
+    #[command(after_help = examples::SPLIT)]
     Split(split::Args),
     /// Put the parts of a split GGUF together
+    #[command(after_help = examples::JOIN)]
     Join(join::Args),
     /// Show what a model file or directory holds
+    #[command(after_help = examples::INSPECT)]
     Inspect(inspect::Args),
     /// Compare two models, GGUF or checkpoint: each tensor in figures, and the metadata
+    #[command(after_help = examples::DIFF)]
     Diff(diff::Args),
     /// Check a model: structure, finite weights, hashes, a second reader
+    #[command(after_help = examples::VERIFY)]
     Verify(verify::Args),
     /// Hash the weights, of each tensor and of the whole, as llama-gguf-hash
+    #[command(after_help = examples::HASH)]
     Hash(hash::Args),
+    /// Read and edit the metadata of a GGUF
+    #[command(after_help = examples::META)]
+    Meta(meta::Args),
+    /// Print what a shell needs to complete the words of the command line
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(completions::Args),
+    /// Print or write the manual pages
+    #[command(after_help = examples::MAN)]
+    Man(completions::ManArgs),
+}
+
+/// Every verb as it is typed, such as `merge` and `meta get`.
+pub fn verbs() -> Vec<String> {
+    let command = Cli::command();
+    let of = |verb: &clap::Command| match verb.has_subcommands() {
+        true => verb.get_subcommands().map(|v| format!("{} {}", verb.get_name(), v.get_name())).collect(),
+        false => vec![verb.get_name().to_string()],
+    };
+    command.get_subcommands().flat_map(of).collect()
 }
 
 /// Runs what was typed.
@@ -61,5 +92,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Diff(args) => diff::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Hash(args) => hash::run(args),
+        Command::Meta(args) => meta::run(args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => completions::man(&args),
     }
 }

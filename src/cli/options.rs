@@ -5,6 +5,7 @@ use super::signals;
 use crate::pipeline::{self, Plan, Resume, Work};
 use crate::report::{self, Finished};
 use ggraft_formats::{Error, Kind, Result};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -42,9 +43,35 @@ pub(super) struct Run {
     /// Begin anew, also where an earlier run of the same command was stopped; else it is gone on with
     #[arg(long)]
     pub no_resume: bool,
+    /// Tell more: what becomes of every tensor
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// What is shown on stderr.
+#[derive(clap::Args)]
+pub(super) struct Show {
     /// Print nothing but errors and results
     #[arg(short, long)]
     pub quiet: bool,
+    /// How progress is shown, even if nothing else is
+    #[arg(long, value_name = "HOW")]
+    pub progress: Option<report::Show>,
+}
+
+impl Show {
+    /// How progress is shown.
+    pub fn how(&self) -> report::Show {
+        self.progress.unwrap_or(if self.quiet { report::Show::None } else { report::Show::Auto })
+    }
+
+    /// The same for work without a plan: its lines are printed only if they are asked for.
+    pub fn how_of_reading(&self) -> report::Show {
+        let terminal = std::io::stderr().is_terminal();
+        self.progress.unwrap_or(if terminal { self.how() } else { report::Show::None })
+    }
 }
 
 /// What is carried out, beside the plans.
@@ -76,8 +103,9 @@ pub(super) fn carry_out(
         report::check_report(report, inputs, run.force)?;
     }
     let modelfiles = order.beside.prepare(plans, inputs, run.force)?;
-    if !run.quiet {
+    if !run.show.quiet {
         plans.iter().for_each(|(plan, path)| report::print_plan(plan, path, threads));
+        plans.iter().filter(|_| run.verbose).for_each(|(plan, _)| report::print_tensors(plan));
     }
     if run.json {
         plans.iter().for_each(|(plan, path)| println!("{}", report::plan_json(plan, path, threads)));
@@ -89,9 +117,10 @@ pub(super) fn carry_out(
     }
     let start = Instant::now();
     let notes = pool.install(check)?;
-    report::print_notes(&notes, run.quiet);
-    let progress =
-        report::Progress::new(plans.iter().map(|(plan, _)| plan), run.quiet, || signals::came().is_some());
+    report::print_notes(&notes, run.show.quiet);
+    let progress = report::Progress::new(plans.iter().map(|(plan, _)| plan), run.show.how(), || {
+        signals::came().is_some()
+    });
     let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
     let work = Work { inputs, options: order.words, resume, force: run.force };
     signals::listen()?;
@@ -100,7 +129,7 @@ pub(super) fn carry_out(
     done?;
     let beside = pool.install(|| write_beside(plans, order, &notes, &modelfiles))?;
     for (plan, path) in plans {
-        if !run.quiet {
+        if !run.show.quiet {
             report::print_summary(plan, path, start.elapsed());
         }
         if !run.json {
@@ -108,7 +137,7 @@ pub(super) fn carry_out(
             println!("{}", plan.first(path)?.display());
         }
     }
-    if !run.quiet {
+    if !run.show.quiet {
         let names: Vec<String> = beside.iter().map(|path| format!("wrote {}", path.display())).collect();
         report::print_notes(&names, false);
         order.beside.print_start(plans)?;

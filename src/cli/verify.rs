@@ -3,11 +3,14 @@
 
 use super::{inspect, options};
 use crate::hash::{self, Manifest, Verdict};
+use crate::report::{self, Progress};
 use ggraft_formats::error::Printable;
 use ggraft_formats::tensor::not_finite;
-use ggraft_formats::{Error, Input, Kind, Result, Tensor};
+use ggraft_formats::{Error, Input, Kind, Result, Tensor, Watch};
 use rayon::prelude::*;
+use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes that are checked at a time.
 const CHUNK: usize = 1 << 20;
@@ -22,38 +25,82 @@ pub(super) struct Args {
     /// Worker threads; by default one for each core
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
+    /// Print JSON: what was checked, and all problems
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    show: options::Show,
+}
+
+/// What a sound model holds.
+struct Sound {
+    tensors: usize,
+    /// Of the metadata; a checkpoint has none.
+    keys: Option<usize>,
+    /// What others said of it, a line each.
+    checks: Vec<String>,
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
+    let result = verify(&args);
+    let file = args.file.to_string_lossy();
+    if args.json {
+        println!("{}", report::printable(&format!("{:#}", verdict(&file, &result))));
+        return result.map(|_| ());
+    }
+    let sound = result?;
+    report::print_notes(&sound.checks, args.show.quiet);
+    let keys = sound.keys.map(|n| format!(", {n} keys")).unwrap_or_default();
+    println!("ok: {} ({} tensors{keys})", Printable(&file), sound.tensors);
+    Ok(())
+}
+
+fn verdict(file: &str, result: &Result<Sound>) -> Json {
+    let problems = result.as_ref().err().map(Error::to_string).unwrap_or_default();
+    let sound = result.as_ref().ok();
+    json!({
+        "file": file,
+        "ok": sound.is_some(),
+        "tensors": sound.map(|s| s.tensors),
+        "keys": sound.and_then(|s| s.keys),
+        "checks": sound.map_or(&[][..], |s| &s.checks),
+        "problems": problems.lines().collect::<Vec<_>>(),
+    })
+}
+
+fn verify(args: &Args) -> Result<Sound> {
     let (tensors, ggufs, keys) = match ggraft_formats::open(&args.file)? {
         Input::Model(model) => (model.tensors, model.containers, Some(model.metadata.len())),
         Input::Checkpoint(checkpoint) => (checkpoint.tensors, Vec::new(), None),
     };
     let pool = options::thread_pool(args.threads)?;
-    let problems: Vec<Error> = pool.install(|| tensors.par_iter().filter_map(|t| finite(t).err()).collect());
+    let parts = tensors.iter().map(|t| (t.name.as_str(), t.bytes()));
+    let progress = Progress::parts(parts, args.show.how_of_reading(), || false);
+    let unsound = |(i, t): (usize, &Tensor)| finite(t, i, &progress).err();
+    let problems: Vec<Error> = pool.install(|| tensors.par_iter().enumerate().filter_map(unsound).collect());
+    progress.finish();
     if let Some(e) = Error::all(problems.into_iter().map(|e| e.file(&args.file)).collect()) {
         return Err(e);
     }
+    let mut checks = Vec::new();
     if let Some(manifest) = &args.manifest {
-        eprintln!("{}", pool.install(|| same(&tensors, &args.file, manifest))?);
+        checks.push(pool.install(|| same(&tensors, &args.file, manifest))?);
     }
-    for line in inspect::cross_check(&ggufs)? {
-        eprintln!("{line}");
-    }
-    let keys = keys.map(|n| format!(", {n} keys")).unwrap_or_default();
-    let file = args.file.to_string_lossy();
-    println!("ok: {} ({} tensors{keys})", Printable(&file), tensors.len());
-    Ok(())
+    checks.extend(inspect::cross_check(&ggufs)?);
+    Ok(Sound { tensors: tensors.len(), keys, checks })
 }
 
-fn finite(t: &Tensor) -> Result<()> {
+fn finite(t: &Tensor, index: usize, watch: &dyn Watch) -> Result<()> {
     let rows =
         usize::try_from(t.shape().rows()).map_err(|_| Error::invalid("too many rows").tensor(&t.name))?;
     let step = (CHUNK / t.row_bytes().max(1)).max(1);
+    let left = AtomicUsize::new(rows);
     let all = (0..rows).into_par_iter().step_by(step).try_for_each(|start| {
         let part = start..rows.min(start + step);
         let sound = t.with_rows(part.clone(), |bytes| Ok((t.dtype().traits().finite)(bytes)))?;
-        t.release(part);
+        t.release(part.clone());
+        let last = left.fetch_sub(part.len(), Ordering::Relaxed) == part.len();
+        watch.advance(0, index, (part.len() * t.row_bytes()) as u64, last);
         if sound { Ok(()) } else { Err(Error::new(Kind::Verification, "not finite")) }
     });
     // The exact place is looked for only when there is one to find.

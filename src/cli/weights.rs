@@ -7,7 +7,7 @@ use crate::recipe::{Choice, Rule};
 #[derive(clap::Args)]
 pub(super) struct Weights {
     /// How the models are merged
-    #[arg(long, value_name = "NAME", default_value = CHAT_VECTOR.name, long_help = method_help())]
+    #[arg(long, value_name = "NAME", default_value = CHAT_VECTOR.name, long_help = method_help(), hide_possible_values = true)]
     pub method: Choice<&'static Method>,
     /// A parameter of the method, such as density=0.5; may be given several times
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair, long_help = param_help())]
@@ -17,7 +17,7 @@ pub(super) struct Weights {
     #[arg(long = "weights", value_name = "GLOB=VALUE")]
     pub rules: Vec<Rule>,
     /// Rules by name, which multiply besides those of --weights
-    #[arg(long = "weight-preset", value_name = "NAME", long_help = preset_help())]
+    #[arg(long = "weight-preset", value_name = "NAME", long_help = preset_help(), hide_possible_values = true)]
     pub presets: Vec<Choice<&'static Preset>>,
 }
 

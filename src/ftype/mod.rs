@@ -24,6 +24,7 @@ pub use mixture::Role;
 pub use prune::Prune;
 pub use tensor_types::TensorType;
 
+use crate::nearest::nearest;
 use ggraft_formats::{DType, Error, Metadata, Result, Value, gguf};
 use mixture::Mixture;
 
@@ -112,39 +113,15 @@ impl std::fmt::Display for Ftype {
 /// The error for a name that neither an ftype has nor is one of `others`.
 pub fn unknown(text: &str, others: &[&'static str]) -> Error {
     let names: Vec<&str> = FTYPES.iter().map(|f| f.name).chain(others.iter().copied()).collect();
-    // Separators are what people remember least.
-    let bare = |name: &str| name.to_ascii_uppercase().replace(['_', '-', ' '], "");
-    let wanted = bare(text);
-    let nearest = FTYPES
-        .iter()
-        .flat_map(|f| f.names())
-        .chain(others.iter().copied())
-        .map(|name| (edits(&wanted, &bare(name)), name))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| *distance <= 2 && distance * 2 <= wanted.len());
-    let mend = match nearest {
-        Some((_, name)) => format!("did you mean {name}?"),
+    let known = FTYPES.iter().flat_map(|f| f.names()).chain(others.iter().copied());
+    let mend = match nearest(text, known) {
+        Some(name) => format!("did you mean {name}?"),
         None => String::from("choose one of these"),
     };
     Error::usage("there is no such ftype")
         .expected(format!("one of {}", names.join(", ")))
         .found(format!("'{}'", text.chars().take(40).collect::<String>()))
         .mend(mend)
-}
-
-/// How many characters must be put in, left out or changed to make `b` of `a` (Levenshtein).
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().take(40).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.chars().enumerate() {
-            let change = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[row.len() - 1]
 }
 
 /// The place of a tensor in llama-quantize's output: first what belongs to no layer, then layer by layer, each by

@@ -2,6 +2,7 @@
 //! read, in one place. A method lists those that it takes; another one is refused, not ignored.
 
 use super::Method;
+use crate::nearest::nearest;
 use ggraft_formats::{Error, Result};
 
 /// How the elements that DARE keeps make up for those that it drops.
@@ -134,10 +135,11 @@ impl Params {
         for (name, value) in pairs {
             let param = method.params.iter().find(|p| p.name == name).ok_or_else(|| {
                 let names: Vec<&str> = method.params.iter().map(|p| p.name).collect();
-                let names = if names.is_empty() { String::from("no parameters") } else { names.join(", ") };
-                Error::usage(format!("the method {} has no such parameter", method.name))
-                    .expected(names)
-                    .found(name)
+                let known = if names.is_empty() { String::from("no parameters") } else { names.join(", ") };
+                let e = Error::usage(format!("the method {} has no such parameter", method.name));
+                let mend = nearest(name, names)
+                    .map_or(String::from("leave it out"), |n| format!("did you mean {n}?"));
+                e.expected(known).found(name).mend(mend)
             })?;
             (param.set)(&mut params, value).ok_or_else(|| {
                 Error::usage(format!("the parameter {name} of the method {} is out of range", method.name))

@@ -27,11 +27,11 @@ pub struct Mixture {
     #[serde(skip_serializing_if = "is_default")]
     pub pure: bool,
     /// The dtype of output.weight
-    #[arg(long, value_name = "DTYPE")]
+    #[arg(long, value_name = "DTYPE", hide_possible_values = true)]
     #[serde(skip_serializing_if = "is_default")]
     pub output_tensor_type: Option<Choice<DType>>,
     /// The dtype of token_embd.weight
-    #[arg(long, value_name = "DTYPE")]
+    #[arg(long, value_name = "DTYPE", hide_possible_values = true)]
     #[serde(skip_serializing_if = "is_default")]
     pub token_embedding_type: Option<Choice<DType>>,
     /// The dtype of the tensors whose names match; may be repeated, the first match decides

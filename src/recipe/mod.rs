@@ -20,6 +20,7 @@ mod yaml;
 
 pub use allow::Allow;
 pub use mixture::Mixture;
+pub use override_kv::{Override, Spelled};
 pub use splitting::{Size, Splitting};
 pub use vocabulary::Vocabulary;
 pub use word::{Choice, Rule, Scalar, Word};

@@ -2,20 +2,25 @@
 //! Beside llama-quantize's `int`, `float`, `bool` and `str` there are GGUF's own type names, and arrays as `[TYPE]`.
 //! Specification: llama.cpp v0.5.0, llama-quantize; its `int` loses the sign, ours keeps it.
 
+use crate::nearest::hint;
 use bstr::BString;
-use ggraft_formats::Value;
+use ggraft_formats::{Array, Value};
 use serde_json::Value as Json;
+use std::fmt;
 use std::str::FromStr;
 
 /// A key and its value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Override {
+pub struct Override {
     pub key: String,
     pub value: Value,
 }
 
 const FORM: &str = "expected KEY=TYPE:VALUE, with a TYPE of int float bool str u8 i8 u16 i16 u32 i32 u64 i64 f32 f64, \
                     or [TYPE] and values between commas";
+
+const TYPES: [&str; 14] =
+    ["int", "float", "bool", "str", "u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64"];
 
 impl FromStr for Override {
     type Err = String;
@@ -28,6 +33,54 @@ impl FromStr for Override {
             None => scalar(kind, text)?,
         };
         Ok(Override { key: key.to_string(), value })
+    }
+}
+
+impl fmt::Display for Override {
+    /// As it is typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}:{}", self.key, self.value.type_name(), Spelled(&self.value))
+    }
+}
+
+/// A value as it is typed after its type. Bytes that are not UTF-8 are replaced.
+pub struct Spelled<'a>(pub &'a Value);
+
+impl fmt::Display for Spelled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Debug prints the shortest text that is read as the same float, with an exponent where that is shorter.
+        fn joined<T: fmt::Debug>(items: &[T]) -> String {
+            items.iter().map(|x| format!("{x:?}")).collect::<Vec<_>>().join(",")
+        }
+        let text = match self.0 {
+            Value::U8(x) => x.to_string(),
+            Value::I8(x) => x.to_string(),
+            Value::U16(x) => x.to_string(),
+            Value::I16(x) => x.to_string(),
+            Value::U32(x) => x.to_string(),
+            Value::I32(x) => x.to_string(),
+            Value::U64(x) => x.to_string(),
+            Value::I64(x) => x.to_string(),
+            Value::F32(x) => format!("{x:?}"),
+            Value::F64(x) => format!("{x:?}"),
+            Value::Bool(x) => x.to_string(),
+            Value::Str(x) => x.to_string(),
+            Value::Array(Array::U8(a)) => joined(a),
+            Value::Array(Array::I8(a)) => joined(a),
+            Value::Array(Array::U16(a)) => joined(a),
+            Value::Array(Array::I16(a)) => joined(a),
+            Value::Array(Array::U32(a)) => joined(a),
+            Value::Array(Array::I32(a)) => joined(a),
+            Value::Array(Array::U64(a)) => joined(a),
+            Value::Array(Array::I64(a)) => joined(a),
+            Value::Array(Array::F32(a)) => joined(a),
+            Value::Array(Array::F64(a)) => joined(a),
+            Value::Array(Array::Bool(a)) => joined(a),
+            Value::Array(Array::Str(a)) => {
+                Json::from(a.iter().map(BString::to_string).collect::<Vec<_>>()).to_string()
+            }
+        };
+        f.write_str(&text)
     }
 }
 
@@ -46,7 +99,7 @@ fn scalar(kind: &str, text: &str) -> Result<Value, String> {
         "i64" => Value::I64(one(kind, text)?),
         "f32" | "float" => Value::F32(one(kind, text)?),
         "f64" => Value::F64(one(kind, text)?),
-        other => return Err(format!("there is no type '{other}'; {FORM}")),
+        other => return Err(format!("there is no type '{other}'{}; {FORM}", hint(other, TYPES))),
     })
 }
 
@@ -75,7 +128,7 @@ fn array(kind: &str, text: &str) -> Result<Value, String> {
         "i64" => all::<i64>(kind, text)?.into(),
         "f32" | "float" => all::<f32>(kind, text)?.into(),
         "f64" => all::<f64>(kind, text)?.into(),
-        other => return Err(format!("there is no type '[{other}]'; {FORM}")),
+        other => return Err(format!("there is no type '[{other}]'{}; {FORM}", hint(other, TYPES))),
     })
 }
 
@@ -128,6 +181,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_spelled_is_read_again() {
+        for text in [
+            "int:7",
+            "i8:-7",
+            "u64:18446744073709551615",
+            "f32:0.1",
+            "f64:-1e300",
+            "f32:inf",
+            "bool:false",
+            "str:a=b:c",
+            "str:",
+            "[i32]:1,-2",
+            "[f32]:",
+            "[f64]:0.1,2",
+            "[bool]:true,false",
+            r#"[str]:["a,b","c\"d"]"#,
+            "[str]:[]",
+        ] {
+            let one: Override = format!("a.b={text}").parse().unwrap();
+            assert_eq!(one.to_string().parse::<Override>().unwrap(), one, "{one}");
+        }
+    }
+
+    #[test]
     fn arrays() {
         assert_eq!(value("[i32]:1,-2, 3"), vec![1i32, -2, 3].into());
         assert_eq!(value("[f32]:"), Vec::<f32>::new().into());
@@ -141,7 +218,8 @@ mod tests {
             ("a", "expected KEY=TYPE:VALUE"),
             ("=int:1", "expected KEY=TYPE:VALUE"),
             ("a=1", "expected KEY=TYPE:VALUE"),
-            ("a=word:1", "there is no type 'word'"),
+            ("a=word:1", "there is no type 'word'; expected"),
+            ("a=strg:1", "there is no type 'strg'; did you mean str?"),
             ("a=u8:256", "'256' is no u8"),
             ("a=int:99999999999999999999", "does not fit 64 bits"),
             ("a=[u8]:1,x", "'x' is no u8"),

@@ -19,12 +19,12 @@ pub struct Vocabulary {
     /// Rows of embedding and head that get the vector: auto, keep (none), template (tokens that the chat template
     /// writes), shared (tokens of all three models), all (by id; identical vocabularies). auto is all for identical
     /// vocabularies, else template
-    #[arg(long, value_name = "ROWS", default_value = "auto")]
+    #[arg(long, value_name = "ROWS", default_value = "auto", hide_possible_values = true)]
     #[serde(skip_serializing_if = "is_default")]
     pub embeddings: Choice<Embeddings>,
     /// Tokens that chat and CP have, but base lacks: auto, keep (CP's row), lerp (CP + w * (chat - CP)), copy (chat's
     /// row). auto is copy for tokens that the template writes, else keep
-    #[arg(long, value_name = "ROWS", default_value = "auto")]
+    #[arg(long, value_name = "ROWS", default_value = "auto", hide_possible_values = true)]
     #[serde(skip_serializing_if = "is_default")]
     pub baseless_tokens: Choice<Baseless>,
     /// Copy the rows of this token from chat, whatever the weight; may be given several times

@@ -2,11 +2,16 @@
 
 use crate::merge::weights::{PRESETS, Preset, Rules};
 use crate::merge::{METHODS, Method};
+use crate::nearest::hint;
 use crate::target::Type;
 use crate::vocab::plan::{Baseless, Embeddings};
+use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
+use clap::{Arg, Command};
 use ggraft_formats::DType;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::ffi::OsStr;
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 /// Something that a word names.
@@ -16,6 +21,9 @@ pub trait Word: Copy {
 
     /// What the word names, or why there is no such thing.
     fn parse(word: &str) -> Result<Self, String>;
+
+    /// Everything that has a word, for shells to offer.
+    fn all() -> Vec<Self>;
 }
 
 impl Word for Type {
@@ -26,6 +34,10 @@ impl Word for Type {
     fn parse(word: &str) -> Result<Self, String> {
         Type::parse(word).map_err(|e| e.to_string())
     }
+
+    fn all() -> Vec<Self> {
+        Type::all().collect()
+    }
 }
 
 impl Word for &'static Method {
@@ -34,7 +46,11 @@ impl Word for &'static Method {
     }
 
     fn parse(word: &str) -> Result<Self, String> {
-        one_of(word, &METHODS.iter().collect::<Vec<_>>())
+        one_of(word)
+    }
+
+    fn all() -> Vec<Self> {
+        METHODS.iter().collect()
     }
 }
 
@@ -44,7 +60,11 @@ impl Word for &'static Preset {
     }
 
     fn parse(word: &str) -> Result<Self, String> {
-        one_of(word, &PRESETS.iter().collect::<Vec<_>>())
+        one_of(word)
+    }
+
+    fn all() -> Vec<Self> {
+        PRESETS.iter().collect()
     }
 }
 
@@ -55,18 +75,24 @@ impl Word for DType {
 
     fn parse(word: &str) -> Result<Self, String> {
         DType::from_name(word).ok_or_else(|| {
-            let written = DType::all().filter(|d| d.traits().encode.is_some());
-            let names: Vec<&str> = written.map(Word::word).collect();
-            format!("there is no dtype '{word}'; those that can be written: {}", names.join(" "))
+            let names: Vec<&str> = <DType as Word>::all().into_iter().map(Word::word).collect();
+            let hint = hint(word, names.iter().copied());
+            format!("there is no dtype '{word}'{hint}; those that can be written: {}", names.join(" "))
         })
+    }
+
+    fn all() -> Vec<Self> {
+        DType::all().filter(|d| d.traits().encode.is_some()).collect()
     }
 }
 
-/// The one of `all` that has this word.
-fn one_of<T: Word>(word: &str, all: &[T]) -> Result<T, String> {
+/// The one that has this word.
+fn one_of<T: Word>(word: &str) -> Result<T, String> {
+    let all = T::all();
     all.iter().copied().find(|x| x.word() == word).ok_or_else(|| {
         let words: Vec<&str> = all.iter().map(|x| x.word()).collect();
-        format!("expected one of {}, found '{word}'", words.join(", "))
+        let hint = hint(word, words.iter().copied());
+        format!("expected one of {}, found '{word}'{hint}", words.join(", "))
     })
 }
 
@@ -76,7 +102,11 @@ impl Word for Embeddings {
     }
 
     fn parse(word: &str) -> Result<Self, String> {
-        one_of(word, &Embeddings::ALL)
+        one_of(word)
+    }
+
+    fn all() -> Vec<Self> {
+        Embeddings::ALL.to_vec()
     }
 }
 
@@ -86,7 +116,11 @@ impl Word for Baseless {
     }
 
     fn parse(word: &str) -> Result<Self, String> {
-        one_of(word, &Baseless::ALL)
+        one_of(word)
+    }
+
+    fn all() -> Vec<Self> {
+        Baseless::ALL.to_vec()
     }
 }
 
@@ -99,6 +133,36 @@ impl<T: Word> FromStr for Choice<T> {
 
     fn from_str(word: &str) -> Result<Self, String> {
         T::parse(word).map(Choice)
+    }
+}
+
+/// How the command line reads a choice: the words are offered by shells.
+#[derive(Clone)]
+pub struct Words<T>(PhantomData<T>);
+
+impl<T: Word + Send + Sync + 'static> ValueParserFactory for Choice<T> {
+    type Parser = Words<T>;
+
+    fn value_parser() -> Words<T> {
+        Words(PhantomData)
+    }
+}
+
+impl<T: Word + Send + Sync + 'static> TypedValueParser for Words<T> {
+    type Value = Choice<T>;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Choice<T>, clap::Error> {
+        let read = |word: &str| word.parse::<Choice<T>>();
+        read.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(T::all().into_iter().map(|one| PossibleValue::new(one.word()))))
     }
 }
 

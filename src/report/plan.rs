@@ -85,6 +85,21 @@ fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) 
     )
 }
 
+/// Prints what is going to become of every tensor, a line each.
+pub fn print_tensors(plan: &Plan) {
+    let mut out = std::io::stderr().lock();
+    for step in &plan.steps {
+        let weights: Vec<String> = step.weights.iter().map(f64::to_string).collect();
+        let weights = if weights.is_empty() { String::new() } else { format!(" x {}", weights.join(", ")) };
+        let reason = step.verdict.map_or(String::new(), |v| format!(" ({})", v.reason));
+        let shape = step.shape.to_string();
+        let (from, to) = (step.from.to_string(), step.to.to_string());
+        let name = Printable(&step.name).to_string();
+        // A closed stderr must not stop the work.
+        _ = writeln!(out, "{name:<40} {shape:>18} {from:>7} -> {to:<7} {}{weights}{reason}", step.fate());
+    }
+}
+
 /// The files of a split output; none if it is not split.
 fn parts(plan: &Plan, output: &Path) -> Vec<Part> {
     let layout = (!plan.is_directory()).then(|| plan.layout(output).ok()).flatten();

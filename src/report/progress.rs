@@ -1,39 +1,91 @@
 //! Progress on stderr: a bar with bytes, rate and time left on a terminal, elsewhere one plain line a tensor,
-//! `[ 42/ 200] name`, the form that wrappers of llama-quantize read.
+//! `[ 42/ 200] name`, the form that wrappers of llama-quantize read; or one JSON object a line, for programs
+//! (`docs/json.md`).
 
 use crate::pipeline::{Plan, Step};
 use ggraft_formats::Watch;
 use ggraft_formats::error::Printable;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value as Json, json};
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-/// Shows how plans are carried out.
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Show {
+    /// A bar on a terminal, else plain lines.
+    #[default]
+    Auto,
+    /// A line for each tensor that is done.
+    Plain,
+    /// An object a line: each tensor that is done, and twice a second the bytes.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// How often the bytes are told as JSON.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Shows how work goes on.
 pub struct Progress<'a> {
-    /// The steps of each output.
-    steps: Vec<&'a [Step]>,
+    /// What each output is made of.
+    items: Vec<Vec<Item<'a>>>,
     sink: Sink,
     /// Whether the work is to be stopped.
     stop: fn() -> bool,
 }
 
+/// A tensor, or all of a file.
+struct Item<'a> {
+    name: &'a str,
+    bytes: u64,
+    step: Option<&'a Step>,
+}
+
 enum Sink {
     Bar(ProgressBar),
-    /// Tensors told so far.
+    /// Items told so far.
     Lines(Mutex<usize>),
+    Objects(Mutex<Told>),
     Silent,
 }
 
+/// What was told as JSON.
+struct Told {
+    items: usize,
+    bytes: u64,
+    last: Instant,
+}
+
 impl<'a> Progress<'a> {
-    /// A bar on a terminal, lines elsewhere, nothing when `quiet`; `stop` is asked whether to stop.
-    pub fn new(plans: impl IntoIterator<Item = &'a Plan>, quiet: bool, stop: fn() -> bool) -> Progress<'a> {
-        let steps: Vec<&[Step]> = plans.into_iter().map(|p| p.steps.as_slice()).collect();
-        let sink = match (quiet, std::io::stderr().is_terminal()) {
-            (true, _) => Sink::Silent,
-            (false, true) => Sink::Bar(bar(steps.iter().copied().flatten().map(|s| s.bytes).sum())),
-            (false, false) => Sink::Lines(Mutex::new(0)),
+    /// The progress of carrying out `plans`; `stop` is asked whether to stop.
+    pub fn new(plans: impl IntoIterator<Item = &'a Plan>, show: Show, stop: fn() -> bool) -> Progress<'a> {
+        let item = |step: &'a Step| Item { name: &step.name, bytes: step.bytes, step: Some(step) };
+        let items = plans.into_iter().map(|plan| plan.steps.iter().map(item).collect());
+        Progress::of(items.collect(), show, stop)
+    }
+
+    /// The progress of work on parts that are called so and have so many bytes.
+    pub fn parts(
+        parts: impl IntoIterator<Item = (&'a str, u64)>,
+        show: Show,
+        stop: fn() -> bool,
+    ) -> Progress<'a> {
+        let items = parts.into_iter().map(|(name, bytes)| Item { name, bytes, step: None });
+        Progress::of(vec![items.collect()], show, stop)
+    }
+
+    fn of(items: Vec<Vec<Item<'a>>>, show: Show, stop: fn() -> bool) -> Progress<'a> {
+        let bytes = items.iter().flatten().map(|item| item.bytes).sum();
+        let sink = match show {
+            Show::None => Sink::Silent,
+            Show::Json => Sink::Objects(Mutex::new(Told { items: 0, bytes: 0, last: Instant::now() })),
+            Show::Auto if has_screen() => Sink::Bar(bar(bytes)),
+            Show::Auto | Show::Plain => Sink::Lines(Mutex::new(0)),
         };
-        Progress { steps, sink, stop }
+        Progress { items, sink, stop }
     }
 
     /// Takes the bar off the screen.
@@ -42,6 +94,37 @@ impl<'a> Progress<'a> {
             bar.finish_and_clear();
         }
     }
+
+    /// How many items there are, and their bytes.
+    fn total(&self) -> (usize, u64) {
+        let all = self.items.iter().flatten();
+        (all.clone().count(), all.map(|item| item.bytes).sum())
+    }
+
+    fn object(&self, item: &Item<'_>, told: &mut Told, bytes: u64, finished: bool) {
+        told.bytes += bytes;
+        let (items, total) = self.total();
+        if finished {
+            told.items += 1;
+            print(&json!({
+                "event": "tensor", "name": item.name, "bytes": item.bytes,
+                "done": told.items, "of": items, "bytes_done": told.bytes, "bytes_total": total,
+            }));
+        } else if told.last.elapsed() >= PAUSE {
+            told.last = Instant::now();
+            print(&json!({ "event": "bytes", "bytes_done": told.bytes, "bytes_total": total }));
+        }
+    }
+}
+
+/// Whether stderr is a terminal that can move its cursor.
+fn has_screen() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Writes an object on a line of its own.
+fn print(object: &Json) {
+    _ = writeln!(std::io::stderr(), "{object}");
 }
 
 fn bar(bytes: u64) -> ProgressBar {
@@ -54,6 +137,15 @@ fn bar(bytes: u64) -> ProgressBar {
     bar
 }
 
+/// The plain line of an item.
+fn line(item: &Item<'_>, done: usize, of: usize) -> String {
+    let name = Printable(item.name).to_string();
+    let what = item.step.map_or(String::new(), |step| {
+        format!("{:>18} {:>7} -> {:<7} ", step.shape.to_string(), step.from.to_string(), step.to.to_string())
+    });
+    format!("[{done:>4}/{of:>4}] {name:<40} {what}{:>10}", super::size(item.bytes))
+}
+
 impl Watch for Progress<'_> {
     fn resumes(&self, pieces: usize) {
         let say =
@@ -61,6 +153,7 @@ impl Watch for Progress<'_> {
         match &self.sink {
             Sink::Bar(bar) => bar.suspend(say),
             Sink::Lines(_) => say(),
+            Sink::Objects(_) => print(&json!({ "event": "resumes", "pieces": pieces })),
             Sink::Silent => {}
         }
     }
@@ -70,27 +163,22 @@ impl Watch for Progress<'_> {
     }
 
     fn advance(&self, output: usize, index: usize, bytes: u64, finished: bool) {
-        let Some(step) = self.steps.get(output).and_then(|steps| steps.get(index)) else { return };
+        let Some(item) = self.items.get(output).and_then(|items| items.get(index)) else { return };
         match &self.sink {
             Sink::Silent => {}
             Sink::Bar(bar) => {
                 bar.inc(bytes);
-                bar.set_message(Printable(&step.name).to_string());
+                bar.set_message(Printable(item.name).to_string());
+            }
+            Sink::Objects(told) => {
+                if let Ok(mut told) = told.lock() {
+                    self.object(item, &mut told, bytes, finished);
+                }
             }
             Sink::Lines(told) if finished => {
                 let Ok(mut told) = told.lock() else { return };
                 *told += 1;
-                _ = writeln!(
-                    std::io::stderr(),
-                    "[{:>4}/{:>4}] {:<40} {:>18} {:>7} -> {:<7} {:>10}",
-                    *told,
-                    self.steps.iter().map(|steps| steps.len()).sum::<usize>(),
-                    Printable(&step.name).to_string(),
-                    step.shape,
-                    step.from,
-                    step.to,
-                    super::size(step.bytes)
-                );
+                _ = writeln!(std::io::stderr(), "{}", line(item, *told, self.total().0));
             }
             Sink::Lines(_) => {}
         }

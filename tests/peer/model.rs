@@ -141,6 +141,20 @@ impl Model {
         n as usize
     }
 
+    /// The value of a metadata key as text (`llama_model_meta_val_str`), if there is such a key.
+    pub fn meta(&self, key: &str) -> Option<String> {
+        type Value = unsafe extern "C" fn(*const c_void, *const c_char, *mut c_char, usize) -> i32;
+        let key = c_string(key);
+        let mut out = vec![0u8; 1 << 20];
+        // SAFETY: `out` has room for as many bytes as it says, and the key lives through the call.
+        let length = unsafe {
+            let value: Value = self.peer.symbol("llama_model_meta_val_str");
+            value(self.model, key.as_ptr(), out.as_mut_ptr().cast(), out.len())
+        };
+        out.truncate(usize::try_from(length).ok()?);
+        Some(String::from_utf8_lossy(&out).into_owned())
+    }
+
     /// Whether generation ends at this token.
     pub fn is_end(&self, token: i32) -> bool {
         // SAFETY: the vocabulary is that of a loaded model.

@@ -57,7 +57,7 @@ impl Toy {
     /// Writes the model as a GGUF file.
     pub fn write(&self, path: &Path) {
         let model = self.model();
-        ggraft_formats::write::write(&[gguf::plan(&model, path).unwrap()], &Unwatched).unwrap();
+        ggraft_formats::write::write(&[gguf::plan(&model, path).unwrap()], &()).unwrap();
     }
 
     fn metadata(&self) -> Metadata {
@@ -135,11 +135,4 @@ impl Toy {
         let tensor = Tensor::in_memory(name, Shape::new(&ne).unwrap(), &values).unwrap();
         if matrix { tensor.encode(self.dtype, None).unwrap() } else { tensor }
     }
-}
-
-/// Nobody looks on.
-pub struct Unwatched;
-
-impl ggraft_formats::Watch for Unwatched {
-    fn advance(&self, _output: usize, _tensor: usize, _bytes: u64, _finished: bool) {}
 }

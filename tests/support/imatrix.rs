@@ -1,6 +1,6 @@
 //! Importance matrices of the toys, as the peer takes them and as files of both forms.
 
-use super::gguf::{Toy, Unwatched};
+use super::gguf::Toy;
 use super::rng::splitmix64;
 use ggraft_formats::{Model, Shape, Tensor, gguf};
 use std::path::Path;
@@ -81,7 +81,7 @@ pub fn model(entries: &[&Entry]) -> Model {
 /// Writes the GGUF form.
 pub fn write(entries: &[&Entry], path: &Path) {
     let model = model(entries);
-    ggraft_formats::write::write(&[gguf::plan(&model, path).unwrap()], &Unwatched).unwrap();
+    ggraft_formats::write::write(&[gguf::plan(&model, path).unwrap()], &()).unwrap();
 }
 
 /// The older form of these weights, each said to be measured in four calls, so that nothing is rounded.

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod gguf;
 pub mod imatrix;
 pub mod rng;
+pub mod small;
 pub mod specs;
 pub mod tokenizer;
 pub mod vocabulary;

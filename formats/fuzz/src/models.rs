@@ -6,13 +6,7 @@ use ggraft::ftype::Ftype;
 use ggraft::merge::{self, Graft, METHODS, Vector};
 use ggraft::pipeline::{self, Resume, Work};
 use ggraft::target::Target;
-use ggraft_formats::{DType, Metadata, Model, Shape, Tensor, Watch};
-
-struct Unwatched;
-
-impl Watch for Unwatched {
-    fn advance(&self, _output: usize, _tensor: usize, _bytes: u64, _finished: bool) {}
-}
+use ggraft_formats::{DType, Metadata, Model, Shape, Tensor};
 
 /// The first byte chooses the type, the rest is a GGUF file.
 pub fn quantize(data: &[u8]) {
@@ -27,7 +21,7 @@ pub fn quantize(data: &[u8]) {
             let output = dir.join("y.gguf");
             let total = plan.total;
             let work = Work { inputs: &[], options: "", resume: Resume::Never, force: true };
-            pipeline::write(&[(plan, output.clone())], &work, &Unwatched)?;
+            pipeline::write(&[(plan, output.clone())], &work, &())?;
             assert_eq!(std::fs::metadata(&output).expect("the output").len(), total);
             Ok(())
         });

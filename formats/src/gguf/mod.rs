@@ -1,14 +1,16 @@
 //! GGUF, the container of ggml: a header of typed metadata and tensor descriptions, then the tensors' data.
 //! `read` checks a header before it hands anything out, `split` gathers a model from its parts, `parts` cuts it,
-//! `write` plans every offset, `second` asks an independent reader. The constants are here.
+//! `write` plans every offset, `edit` replaces metadata, `second` asks an independent reader. The constants are here.
 //! Specification: ggml `docs/gguf.md` and the acceptance rules of `gguf_init_from_file` (llama.cpp v0.5.0).
 
+mod edit;
 mod parts;
 mod read;
 mod second;
 mod split;
 mod write;
 
+pub use edit::edit;
 pub use parts::{Limits, Split, keep};
 pub use read::{Entry, Header};
 pub use second::cross_check;

@@ -67,7 +67,8 @@ pub fn open(path: &Path) -> Result<Model> {
     Ok(model)
 }
 
-fn read(path: &Path) -> Result<(Header, Vec<Tensor>)> {
+/// The header of one file and its tensors.
+pub(super) fn read(path: &Path) -> Result<(Header, Vec<Tensor>)> {
     let file = Mapping::open(path)?;
     let header = Header::parse(file.bytes(), path)?;
     let tensors = header

@@ -49,6 +49,11 @@ fn unique(tensors: &[Tensor]) -> Result<()> {
     }
 }
 
+/// The header of a file of these tensors, without padding.
+pub(super) fn head(metadata: &Metadata, tensors: &[Tensor], alignment: u64) -> Result<Vec<u8>> {
+    Ok(file(String::new(), metadata, tensors, 0, alignment)?.0.head)
+}
+
 /// One file, number `index` of its layout, and where its tensors go.
 fn file<'a>(
     name: String,

@@ -2,14 +2,15 @@
 //! output as `TARGET.partial.journal`, locked, so that two runs do not mix; a run that finds one of its own work goes
 //! on with it. Nothing in it is believed: what is to be kept is read and hashed again.
 //!
-//! A line of JSON tells the work, `{"ggraft":"0.1.0","process":17,"work":[["input","…"],…]}`; each further one is a
-//! piece, `TENSOR ROW HASH`. A line that was cut off counts for nothing.
+//! A line of JSON tells the work, `{"ggraft":"0.1.0","work":[["input","…"],…]}`; then every run says who it is,
+//! `{"process":17}`, and what it has written, piece by piece: `TENSOR ROW HASH`. A line that was cut off counts for
+//! nothing.
 
 use crate::error::{Error, Kind, Result};
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use xxhash_rust::xxh3::xxh3_64;
@@ -60,7 +61,7 @@ impl Journal {
             journal.begun = AtomicBool::new(true);
             journal.earlier = earlier;
         }
-        journal.begin(work).map_err(|e| Error::io(&e, &journal.path))?;
+        journal.begin(work, text.ends_with('\n')).map_err(|e| Error::io(&e, &journal.path))?;
         journal.kept = false;
         Ok(journal)
     }
@@ -81,17 +82,17 @@ impl Journal {
             .mend("give --no-resume to begin anew, or repeat the earlier command to finish its work"))
     }
 
-    /// Writes the journal anew, with the pieces that are there already.
-    fn begin(&mut self, work: &Work) -> std::io::Result<()> {
-        let head =
-            json!({ "ggraft": env!("CARGO_PKG_VERSION"), "process": std::process::id(), "work": work });
-        let mut text = format!("{head}\n");
-        let mut pieces: Vec<_> = self.earlier.iter().collect();
-        pieces.sort_unstable();
-        pieces.into_iter().for_each(|((tensor, row), hash)| text.push_str(&line(*tensor, *row, *hash)));
-        self.file.rewind()?;
+    /// Says who writes now; before that, for what work, if nothing is to be gone on with. What is gone on with stays as
+    /// it is, so that it outlasts this run too.
+    fn begin(&mut self, work: &Work, at_line: bool) -> std::io::Result<()> {
+        let process = json!({ "process": std::process::id() });
+        if !self.earlier.is_empty() {
+            let end = if at_line { "" } else { "\n" };
+            return self.file.write_all(format!("{end}{process}\n").as_bytes());
+        }
         self.file.set_len(0)?;
-        self.file.write_all(text.as_bytes())
+        let head = json!({ "ggraft": env!("CARGO_PKG_VERSION"), "work": work });
+        self.file.write_all(format!("{head}\n{process}\n").as_bytes())
     }
 
     /// Tells that `bytes` are written: a piece of this tensor from this row on.
@@ -162,13 +163,11 @@ fn locked(path: &Path) -> Result<File> {
     }
 }
 
-/// Who wrote the journal.
+/// Who writes the journal.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
-    let read = file.read_to_string(&mut text);
-    let head = text.lines().next().filter(|_| read.is_ok());
-    let head: Option<Json> = head.and_then(|line| serde_json::from_str(line).ok());
-    match head.as_ref().and_then(|head| head["process"].as_u64()) {
+    let process = |line: &str| serde_json::from_str::<Json>(line).ok()?["process"].as_u64();
+    match file.read_to_string(&mut text).ok().and_then(|_| text.lines().rev().find_map(process)) {
         Some(id) => format!("process {id}"),
         None => String::from("a process that has just begun"),
     }

@@ -8,6 +8,7 @@ mod growing;
 mod journal;
 mod limit;
 mod partial;
+mod rewrite;
 mod rows;
 
 use crate::error::{Error, Kind, Result};
@@ -18,6 +19,7 @@ use crate::tensor::{Shape, Tensor};
 use growing::Growing;
 pub use journal::Resume;
 pub use partial::write_whole;
+pub use rewrite::{Rewrite, Way};
 use rows::write_rows;
 use std::fs::File;
 use std::path::PathBuf;
@@ -42,6 +44,11 @@ pub trait Watch: Sync {
     fn cancelled(&self) -> bool {
         false
     }
+}
+
+/// Nobody.
+impl Watch for () {
+    fn advance(&self, _output: usize, _index: usize, _bytes: u64, _finished: bool) {}
 }
 
 /// A container as it is going to be: everything but the weights, and the place of every weight.

@@ -1,0 +1,275 @@
+//! `ggraft meta get|set|unset`: the metadata of a GGUF file, read and edited where it is.
+
+use super::signals;
+use crate::meta::{self, CHAT_TEMPLATE, Change, Edit};
+use crate::recipe::{Override, Spelled};
+use crate::report::{self, Progress};
+use ggraft_formats::error::Printable;
+use ggraft_formats::gguf::{self, Header};
+use ggraft_formats::mmap::Mapping;
+use ggraft_formats::write::{Rewrite, Way};
+use ggraft_formats::{Error, Kind, Metadata, Result, Value};
+use serde_json::{Value as Json, json};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Arrays longer than this are only counted where all keys are listed.
+const MOST_ITEMS: usize = 16;
+
+/// A longer file is no chat template.
+const LONGEST_TEMPLATE: u64 = 1 << 20;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Show the value of keys, or all keys with their types and values
+    #[command(after_help = super::examples::META_GET)]
+    Get(Get),
+    /// Set keys, new or old
+    #[command(after_help = super::examples::META_SET)]
+    Set(Set),
+    /// Remove keys
+    #[command(after_help = super::examples::META_UNSET)]
+    Unset(Unset),
+}
+
+#[derive(clap::Args)]
+struct Get {
+    /// A .gguf file; of a split model the first part
+    file: PathBuf,
+    /// The keys; by default all, of which long arrays are only counted
+    #[arg(value_name = "KEY")]
+    keys: Vec<String>,
+    /// Print JSON: every key with its type and value
+    #[arg(long)]
+    json: bool,
+    /// Print the bytes of one string as they are
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
+}
+
+#[derive(clap::Args)]
+struct Set {
+    /// A .gguf file; of a split model the first part
+    file: PathBuf,
+    /// int float bool str, any GGUF type such as i64, or an array such as [u32]:1,2
+    #[arg(value_name = "KEY=TYPE:VALUE", required_unless_present = "chat_template")]
+    values: Vec<Override>,
+    /// Set the chat template to the text of FILE
+    #[arg(long, value_name = "FILE")]
+    chat_template: Option<PathBuf>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(clap::Args)]
+struct Unset {
+    /// A .gguf file; of a split model the first part
+    file: PathBuf,
+    #[arg(value_name = "KEY", required = true)]
+    keys: Vec<String>,
+    #[command(flatten)]
+    how: How,
+}
+
+/// How an edit is made.
+#[derive(clap::Args)]
+struct How {
+    /// Write the edited model to a new file; by default the file itself is edited
+    #[arg(short, long, visible_alias = "outfile", value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Make edits that readers would stumble over, and replace an existing output
+    #[arg(short, long)]
+    force: bool,
+    /// Show the changes and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the changes as JSON to stdout
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    show: super::options::Show,
+}
+
+pub(super) fn run(args: Args) -> Result<()> {
+    match args.verb {
+        Verb::Get(args) => get(&args),
+        Verb::Set(Set { file, values, chat_template, how }) => {
+            let template = chat_template.as_deref().map(template).transpose()?;
+            let edits: Vec<Edit> = values.into_iter().chain(template).map(Edit::Set).collect();
+            edit(&file, &edits, &how)
+        }
+        Verb::Unset(Unset { file, keys, how }) => {
+            let edits: Vec<Edit> = keys.into_iter().map(Edit::Unset).collect();
+            edit(&file, &edits, &how)
+        }
+    }
+}
+
+fn get(args: &Get) -> Result<()> {
+    let file = Mapping::open(&args.file)?;
+    let metadata = Header::parse(file.bytes(), &args.file)?.metadata;
+    let of = |key: &'_ String| -> Result<(String, Value)> {
+        let value = metadata.get(key).ok_or_else(|| meta::missing(key, &metadata).file(&args.file))?;
+        Ok((key.clone(), value.clone()))
+    };
+    let chosen: Vec<(String, Value)> = match args.keys.as_slice() {
+        [] => metadata.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
+        keys => keys.iter().map(of).collect::<Result<_>>()?,
+    };
+    if args.raw {
+        return print_raw(&chosen, &args.file);
+    }
+    if args.json {
+        let most = if args.keys.is_empty() { MOST_ITEMS } else { usize::MAX };
+        let one = |(key, value): &(String, Value)| json!({ "key": key, "type": value.type_name(), "value": report::metadata_value(value, most) });
+        let keys: Vec<Json> = chosen.iter().map(one).collect();
+        let json = json!({ "file": args.file.to_string_lossy(), "metadata": keys });
+        println!("{}", report::printable(&format!("{json:#}")));
+        return Ok(());
+    }
+    for (key, value) in &chosen {
+        match args.keys.is_empty() {
+            true => println!("{}", line(key, value)),
+            false => println!("{}", Printable(&Spelled(value).to_string())),
+        }
+    }
+    Ok(())
+}
+
+/// A key as it is set, on one line; a long array is only counted.
+fn line(key: &str, value: &Value) -> String {
+    format!("{}={}", Printable(key), brief(value))
+}
+
+fn brief(value: &Value) -> String {
+    let text = match value {
+        Value::Array(array) if array.len() > MOST_ITEMS => format!("… {} values", array.len()),
+        _ => Spelled(value).to_string().replace('\n', r"\n"),
+    };
+    format!("{}:{}", value.type_name(), Printable(&text))
+}
+
+fn print_raw(chosen: &[(String, Value)], file: &Path) -> Result<()> {
+    let [(_, Value::Str(text))] = chosen else {
+        return Err(Error::usage("--raw takes one KEY, whose value is a string").file(file).found(
+            match chosen {
+                [(key, value)] => format!("{key} of type {}", value.type_name()),
+                _ => format!("{} keys", chosen.len()),
+            },
+        ));
+    };
+    std::io::stdout().write_all(text).map_err(|e| Error::io(&e, Path::new("stdout")))
+}
+
+/// The text of a file as the chat template.
+fn template(path: &Path) -> Result<Override> {
+    let bytes = std::fs::metadata(path).map_err(|e| Error::io(&e, path))?.len();
+    if bytes > LONGEST_TEMPLATE {
+        let most = format!("at most {LONGEST_TEMPLATE} bytes");
+        return Err(Error::invalid("this is too long for a chat template")
+            .file(path)
+            .expected(most)
+            .found(bytes));
+    }
+    let text = std::fs::read(path).map_err(|e| Error::io(&e, path))?;
+    let text = String::from_utf8(text).map_err(|e| {
+        Error::invalid("this is not UTF-8").file(path).offset(e.utf8_error().valid_up_to() as u64)
+    })?;
+    Ok(Override { key: CHAT_TEMPLATE.to_string(), value: text.into() })
+}
+
+fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
+    if let Some(output) = &how.output {
+        check_output(output, file, how.force)?;
+    }
+    let mut changes = Vec::new();
+    let change = |metadata: &Metadata| -> Result<Metadata> {
+        let (edited, told) = meta::apply(metadata, edits, how.force)?;
+        changes = told;
+        Ok(edited)
+    };
+    let rewrite = gguf::edit(file, change)?;
+    let output = how.output.as_deref();
+    let target = output.unwrap_or(file);
+    if how.json {
+        let json = edit_json(&rewrite, file, output, &changes);
+        println!("{}", report::printable(&format!("{json:#}")));
+    }
+    if !how.show.quiet {
+        changes.iter().for_each(print_change);
+        report::print_notes(&[work(&rewrite, output)], false);
+    }
+    if how.dry_run {
+        return Ok(());
+    }
+    signals::listen()?;
+    let name = target.to_string_lossy();
+    let stop = || signals::came().is_some();
+    let progress = Progress::parts([(&*name, rewrite.work(output))], how.show.how_of_reading(), stop);
+    let done = rewrite.carry_out(output, &progress);
+    progress.finish();
+    done?;
+    if !how.json {
+        println!("{}", target.display());
+    }
+    Ok(())
+}
+
+fn check_output(output: &Path, file: &Path, force: bool) -> Result<()> {
+    let refused = |what: &str| Error::new(Kind::Failure, what).file(output);
+    if output.canonicalize().is_ok_and(|out| file.canonicalize().is_ok_and(|file| file == out)) {
+        return Err(refused("the output is the input").mend("leave -o out to edit the file itself"));
+    }
+    if output.is_dir() {
+        return Err(refused("the output is a directory").mend("give the name of a file with -o"));
+    }
+    if output.exists() && !force {
+        return Err(refused("the output exists").mend("give --force to replace it, or another name with -o"));
+    }
+    Ok(())
+}
+
+fn print_change(change: &Change) {
+    let told = |value: &Option<Value>| value.as_ref().map_or(String::from("nothing"), brief);
+    eprintln!("{}: {} -> {}", Printable(&change.key), told(&change.from), told(&change.to));
+}
+
+/// How the work is done, in words.
+fn work(rewrite: &Rewrite, output: Option<&Path>) -> String {
+    let (from, to) = rewrite.data_offsets();
+    match rewrite.way(output) {
+        Way::Nothing => String::from("nothing changes"),
+        Way::InPlace => String::from("in place: a few bytes of the header are written over"),
+        Way::Copied => {
+            String::from("the header is written anew, the data stays at its offset in the new file")
+        }
+        Way::Moved => {
+            format!("the header is written anew, the data moves from byte {from} to {to} in the new file")
+        }
+    }
+}
+
+fn edit_json(rewrite: &Rewrite, file: &Path, output: Option<&Path>, changes: &[Change]) -> Json {
+    let value = |value: &Value| json!({ "type": value.type_name(), "value": report::metadata_value(value, usize::MAX) });
+    let change = |c: &Change| json!({ "key": c.key, "from": c.from.as_ref().map(value), "to": c.to.as_ref().map(value) });
+    let (from, to) = rewrite.data_offsets();
+    json!({
+        "file": file.to_string_lossy(),
+        "output": output.unwrap_or(file).to_string_lossy(),
+        "changes": changes.iter().map(change).collect::<Vec<_>>(),
+        "way": match rewrite.way(output) {
+            Way::Nothing => "nothing",
+            Way::InPlace => "in place",
+            Way::Copied => "copied",
+            Way::Moved => "moved",
+        },
+        "data_offset": { "from": from, "to": to },
+        "bytes": rewrite.total(),
+    })
+}
