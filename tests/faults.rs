@@ -114,12 +114,12 @@ fn a_failed_run_leaves_nothing() {
 /// Killed while it writes: no file has its final name, and the next run does the work.
 #[test]
 fn a_killed_run_leaves_nothing_under_a_final_name() {
-    let bench = Bench::new(&Toy { hidden: 512, ffn: 1024, ..TOYS[0] }.model());
+    let bench = Bench::new(&Toy { hidden: 1024, ffn: 2816, ..TOYS[0] }.model());
     for options in ["--threads=1", "--split-max-tensors=40"] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ggraft"))
             .args(["quantize", options])
             .args([bench.path("in.gguf"), bench.path("out.gguf")])
-            .arg("IQ4_NL")
+            .arg("Q2_K")
             .stderr(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -131,10 +131,10 @@ fn a_killed_run_leaves_nothing_under_a_final_name() {
         child.kill().unwrap();
         assert!(!child.wait().unwrap().success(), "the run was over before it was killed");
         let left = bench.names("out");
-        assert!(left.iter().all(|name| name.ends_with(".partial")), "{left:?}");
-        let ran = bench.run(&format!("quantize {options} @in.gguf @out.gguf IQ4_NL")).ok();
+        assert!(left.iter().all(|name| name.contains(".partial")), "{left:?}");
+        let ran = bench.run(&format!("quantize {options} @in.gguf @out.gguf Q2_K")).ok();
         bench.run(&format!("verify {}", ran.out.trim_end())).ok();
-        assert!(bench.names("out").iter().all(|name| !name.ends_with(".partial")));
+        assert!(bench.names("out").iter().all(|name| !name.contains(".partial")));
         bench.names("out").iter().for_each(|name| std::fs::remove_file(bench.path(name)).unwrap());
     }
 }
