@@ -247,8 +247,8 @@ mod tests {
     fn metered_rows_are_the_encoded_ones() {
         let values: Vec<f32> = (0..512).map(|i| (i as f32).sin()).collect();
         let importance: Arc<[f32]> = (0..256).map(|i| (i % 5) as f32).collect();
-        for dtype in [DType::F32, DType::F16, DType::Q4_K] {
-            let importance = (dtype == DType::Q4_K).then(|| importance.clone());
+        for dtype in [DType::F32, DType::F16, DType::Q4K] {
+            let importance = (dtype == DType::Q4K).then(|| importance.clone());
             let source = tensor(&[256, 2], &values);
             let plain = source.clone().encode(dtype, importance.clone()).unwrap();
             let (stored, _) = metered(source, None, dtype, importance).unwrap();

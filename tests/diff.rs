@@ -8,7 +8,7 @@ use ggraft_formats::{DType, Model, Shape, Tensor, gguf};
 use run::{Ran, ggraft, trio};
 use serde_json::{Value as Json, json};
 use std::path::Path;
-use support::gguf::{TOYS, Unwatched};
+use support::gguf::TOYS;
 
 fn diff(a: &Path, b: &Path, more: &[&str]) -> Ran {
     ggraft([&["diff", a.to_str().unwrap(), b.to_str().unwrap()], more].concat())
@@ -94,7 +94,7 @@ fn a_checkpoint_is_its_conversion() {
 fn write(dir: &Path, name: &str, change: impl FnOnce(&mut Model)) -> std::path::PathBuf {
     let (mut model, path) = (TOYS[1].model(), dir.join(name));
     change(&mut model);
-    ggraft_formats::write::write(&[gguf::plan(&model, &path).unwrap()], &Unwatched).unwrap();
+    ggraft_formats::write::write(&[gguf::plan(&model, &path).unwrap()], &()).unwrap();
     path
 }
 
@@ -147,7 +147,7 @@ fn the_figures_do_not_depend_on_threads() {
     let b = write(dir.path(), "b.gguf", |m| {
         let tensors = std::mem::take(&mut m.tensors).into_iter();
         m.tensors = tensors
-            .map(|t| if t.shape().rows() > 1 { t.encode(DType::Q5_K, None).unwrap() } else { t })
+            .map(|t| if t.shape().rows() > 1 { t.encode(DType::Q5K, None).unwrap() } else { t })
             .collect();
     });
     let one = diff(&a, &b, &["--json", "-t", "1"]).ok().out;
