@@ -79,7 +79,8 @@ fn every_verb_prints_what_the_schema_says() {
     }
     // Several outputs, several lines.
     let ran = bench.ggraft(&format!("{merge} --type Q8_0,Q4_0 --weight 0.5,1 --dry-run")).ok();
-    assert_eq!(ran.out.lines().map(|line| bench.fits("plan", line)).count(), 4);
+    let plans: Vec<Json> = ran.out.lines().map(|line| bench.fits("plan", line)).collect();
+    assert_eq!(plans.len(), 4);
 }
 
 #[test]

@@ -197,7 +197,9 @@ fn what_is_refused_or_only_shown_changes_nothing() {
         (&["unset", "@m.gguf", "general.nmae"], "did you mean general.name?"),
         (&["get", "@m.gguf", "tokenizer.ggml.eos_tokenid"], "did you mean tokenizer.ggml.eos_token_id?"),
         (&["get", "@m.gguf", "--raw"], "--raw takes one KEY"),
-        (&["get", trio("chat").join("model.safetensors").to_str().unwrap()], "not a GGUF file"),
+        (&["get", trio("chat").join("model.safetensors").to_str().unwrap()], "meta takes a GGUF file"),
+        (&["set", "@", "a.b=u8:1"], "with `ggraft convert`"),
+        (&["get", "@none.gguf"], "check the path"),
     ] {
         let ran = bench.ggraft(&[&["meta"], words].concat());
         assert!(ran.code > 0 && ran.err.contains(said), "{words:?}: {} {}", ran.code, ran.err);

@@ -69,9 +69,9 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     let mut told = Vec::new();
     pool.install(|| {
-        hash::hash(&tensors, &algorithms, !args.no_layer, |hash| match args.json {
-            true => Ok(told.push(hash_json(&hash, None))),
-            false => print(&line(&hash, &args.file)),
+        hash::hash(&tensors, &algorithms, !args.no_layer, |hash| {
+            told.push(hash_json(&hash, None));
+            if args.json { Ok(()) } else { print(&line(&hash, &args.file)) }
         })
     })?;
     if args.json {

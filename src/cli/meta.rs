@@ -111,7 +111,19 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
 }
 
+/// Refuses what cannot have such metadata.
+fn check_file(file: &Path) -> Result<()> {
+    let meta = std::fs::metadata(file).map_err(|e| Error::io(&e, file).mend("check the path"))?;
+    if meta.is_file() && file.extension().is_none_or(|e| e != "safetensors") {
+        return Ok(());
+    }
+    Err(Error::usage("meta takes a GGUF file").file(file).mend(
+        "convert a checkpoint with `ggraft convert`; its own metadata stands in config.json and the files beside it",
+    ))
+}
+
 fn get(args: &Get) -> Result<()> {
+    check_file(&args.file)?;
     let file = Mapping::open(&args.file)?;
     let metadata = Header::parse(file.bytes(), &args.file)?.metadata;
     let of = |key: &'_ String| -> Result<(String, Value)> {
@@ -185,6 +197,7 @@ fn template(path: &Path) -> Result<Override> {
 }
 
 fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
+    check_file(file)?;
     if let Some(output) = &how.output {
         check_output(output, file, how.force)?;
     }

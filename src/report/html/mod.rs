@@ -151,9 +151,12 @@ fn of_chat(out: &mut String, v: &VectorSummary) {
     list(out, "Copied from chat", &copied.collect::<Vec<_>>());
 }
 
+/// What is known of a tensor.
+type Of = fn(&Step) -> Option<Figures>;
+
 /// Where the merge has moved the weights, and where storing them costs most.
 fn maps(out: &mut String, plan: &Plan) {
-    let maps: [(&str, &str, fn(&Step) -> Option<Figures>); 2] = [
+    let maps: [(&str, &str, Of); 2] = [
         (
             "Relative size of the change by role and layer",
             "The root mean square of what the merge adds, relative to that of CP's weights.",
@@ -194,7 +197,7 @@ fn dtypes(out: &mut String, plan: &Plan) {
         .into_iter()
         .map(|(dtype, (bytes, count))| (dtype, bytes, format!("{} in {count} tensors", size(bytes))))
         .collect();
-    rows.sort_by(|a, b| b.1.cmp(&a.1));
+    rows.sort_by_key(|(_, bytes, _)| std::cmp::Reverse(*bytes));
     block(out, "h3", "Size by dtype");
     out.push_str(&format!("<figure class=\"wide\">\n{}\n</figure>\n", bars("Size by dtype", &rows)));
 }
