@@ -122,8 +122,10 @@ fn check(file: &str, stage: fn(&Path)) {
     }
     if std::env::var_os("GGRAFT_WRITE_DOCS").is_some() {
         std::fs::write(&path, made).unwrap();
+    } else if let Some((shown, printed)) = page.lines().zip(made.lines()).find(|(a, b)| a != b) {
+        panic!("{file}: run docs/regenerate\n   shown: {shown}\n printed: {printed}");
     } else {
-        assert_eq!(page, made, "{file}: run docs/regenerate");
+        assert_eq!(page.len(), made.len(), "{file}: run docs/regenerate");
     }
     assert!(!runs.is_empty(), "{file} has no command");
 }
@@ -166,7 +168,9 @@ fn models(dir: &Path) {
     run("convert fixtures/trio/cp --type F16 -o in-F16.gguf");
     run("split in-F16.gguf part --split-max-tensors 8");
     link(Path::new("in-F16.gguf"), &dir.join("in.gguf"));
-    link(Path::new("in-F16.gguf"), &dir.join("model.gguf"));
+    link(Path::new("in-F16.gguf"), &dir.join("model-F16.gguf"));
+    run("quantize in-F16.gguf model-Q4_K_M.gguf Q4_K_M");
+    std::fs::copy(dir.join("in-F16.gguf"), dir.join("model.gguf")).unwrap();
     let trio = "merge --base fixtures/trio/base --chat fixtures/trio/chat --onto fixtures/trio/cp";
     run(&format!("{trio} --type Q8_0 --emit-recipe recipe.yml"));
     let manifest = ggraft_in(dir, ["hash", "model.gguf", "--sha256"]).ok().out;
@@ -198,6 +202,11 @@ fn the_korean_tutorial() {
 }
 
 #[test]
+fn json() {
+    check("docs/json.md", models);
+}
+
+#[test]
 fn recipes() {
     check("docs/recipes.md", published);
 }
@@ -209,5 +218,5 @@ fn no_document_is_forgotten() {
     let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
     let mut pages: Vec<String> = names.filter(|n| n.ends_with(".md")).collect();
     pages.sort();
-    assert_eq!(pages, ["chat-vector.ko.md", "chat-vector.md", "recipes.md"]);
+    assert_eq!(pages, ["chat-vector.ko.md", "chat-vector.md", "json.md", "recipes.md"]);
 }
