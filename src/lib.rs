@@ -5,19 +5,47 @@
 //! tokenizers, `checkpoint` turns both back into a Hugging Face directory, `merge` says what becomes of each tensor,
 //! `ftype` which dtype it gets (`budget`: by what it costs), `target` what may be asked for, `division` into how many
 //! files, `recipe` all that decides a merge, `hash` what tells weights from others, `report` is what people look at,
-//! `cli` the words they type. Containers, dtypes and codecs live in the crate `ggraft_formats`.
+//! `cli` the words they type. Containers, dtypes and codecs live in the crate `ggraft_formats`, which is `formats` here.
+//!
+//! A merge in a few lines; no weight is read before the last of them, and the plan tells all that is going to be:
+//!
+//! ```
+//! use ggraft::merge::{CHAT_VECTOR, Vector};
+//! use ggraft::pipeline::{self, Work};
+//! use ggraft::target::{Target, Type};
+//! use std::path::Path;
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let out = folder.path().join("trio-Q4_K_M.gguf");
+//! let load = |name| pipeline::load(&Path::new("fixtures/trio").join(name), &Default::default());
+//! let (cp, chat, base) = (load("cp")?, load("chat")?, load("base")?);
+//! let vector = Vector { chat: chat.model, base: base.model };
+//! let grafted = pipeline::graft(cp, &[vector], CHAT_VECTOR)?;
+//! let target = Target::new(Type::parse("Q4_K_M")?);
+//! for plan in grafted.plans(&[vec![0.8]], &[target])? {
+//!     println!("{} tensors, {} bytes", plan.steps.len(), plan.total);
+//!     pipeline::write(&[(plan, out.clone())], &Work::default(), &())?;
+//! }
+//! # assert_eq!(load(out.to_str().unwrap())?.model.tensors.len(), 30);
+//! # Ok::<(), ggraft::formats::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
+
+pub use ggraft_formats as formats;
 
 pub mod arch;
 pub mod budget;
 pub mod checkpoint;
 pub mod cli;
+pub mod difference;
 pub mod division;
+pub mod figures;
 pub mod ftype;
 pub mod hash;
 pub mod merge;
 pub mod meta;
+pub mod meter;
 pub mod nearest;
 pub mod pipeline;
 pub mod plan;

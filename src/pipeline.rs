@@ -81,11 +81,12 @@ impl Grafted {
         };
         Card {
             name: model.metadata.str("general.name").unwrap_or("A merged model").to_string(),
-            formula: self.graft.method().formula,
+            formula: Some(self.graft.method().formula),
             origins: self.graft.origins(weights),
             licence: self.graft.licence().map(String::from),
             command,
             notes: self.graft.notes.clone(),
+            files: Vec::new(),
         }
     }
 }
@@ -107,7 +108,8 @@ impl Work<'_> {
         let types: Vec<&str> = plans.iter().map(|(plan, _)| plan.kind.name()).collect();
         let mut steps = Sha256::new();
         for (plan, _) in plans {
-            plan.steps.iter().for_each(|step| steps.update(format!("{step:?}")));
+            // What is measured decides no byte.
+            plan.steps.iter().for_each(|s| steps.update(format!("{:?}", Step { meter: None, ..s.clone() })));
         }
         let work = [
             ("version", env!("CARGO_PKG_VERSION").to_string()),

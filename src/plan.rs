@@ -5,12 +5,14 @@ use crate::budget::{self, Account};
 use crate::checkpoint::{self, Card, Source};
 use crate::division::Division;
 use crate::ftype::{self, Assignment, Ftype, Prune, TensorType};
-use crate::merge::{Fate, Loss, Meter, Origin, Summary, Verdict, metered};
+use crate::merge::{Fate, Origin, Summary, Verdict};
+use crate::meter::{Measured, Meter, metered};
 use crate::target::{Target, Type};
 use ggraft_formats::gguf::{self, Split};
 use ggraft_formats::safetensors::{self, Directory, Named};
 use ggraft_formats::write::{BLOCK, CHUNK, Layout};
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
+use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,7 +50,8 @@ pub struct Step {
     pub weights: Vec<f64>,
     /// The dtype that the mixture wanted, where the shape forbids it.
     pub fallback: Option<DType>,
-    /// What rounding to 16 bits loses of the merge; known when the weights are written.
+    /// What is measured of it when the weights are written: where the merge is rounded to 16 bits, and all that may change
+    /// if the target says so.
     pub meter: Option<Arc<Meter>>,
 }
 
@@ -56,6 +59,13 @@ impl Step {
     /// What becomes of the tensor, in a word.
     pub fn fate(&self) -> &'static str {
         self.verdict.map_or(if self.from == self.to { "copied" } else { "converted" }, |v| v.fate.word())
+    }
+
+    /// What has been measured, if the merge is rounded to 16 bits here.
+    pub fn loss(&self) -> Option<Measured> {
+        let merged = self.verdict.is_some_and(|v| v.fate == Fate::Merged);
+        let meter = self.meter.as_ref().filter(|_| merged && is_half(self.to))?;
+        Some(meter.total()).filter(|found| found.moved.count > 0)
     }
 }
 
@@ -171,10 +181,21 @@ impl Plan {
     }
 
     /// What rounding to 16 bits lost of the merge, once the weights are written; none if nothing was rounded so.
-    pub fn loss(&self) -> Option<Loss> {
-        let mut meters = self.steps.iter().filter_map(|s| s.meter.as_ref()).peekable();
-        meters.peek()?;
-        Some(meters.map(|m| m.total()).sum())
+    pub fn loss(&self) -> Option<Measured> {
+        let mut losses = self.steps.iter().filter_map(Step::loss).peekable();
+        losses.peek()?;
+        Some(losses.sum())
+    }
+
+    /// Measures what an earlier run has written, so that the figures are whole. Runs on the current rayon pool.
+    pub fn measure_rest(&self) -> Result<()> {
+        let tensors: Vec<&Tensor> = match &self.content {
+            Content::Gguf { model, .. } => model.tensors.iter().collect(),
+            Content::Directory { directory, .. } => directory.tensors.iter().map(|t| &t.tensor).collect(),
+        };
+        let meters =
+            self.steps.par_iter().zip(tensors).filter_map(|(step, t)| Some((step.meter.as_ref()?, t)));
+        meters.try_for_each(|(meter, tensor)| meter.fill(tensor))
     }
 
     /// The weights of the output.
@@ -257,7 +278,8 @@ fn quantized(
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
-        let stored = Stored::new(tensor, onto.tensors.get(i), fate(&fates, i), given.dtype, importance)?;
+        let how = How { dtype: given.dtype, importance, measure: target.measure };
+        let stored = Stored::new(tensor, onto.tensors.get(i), fate(&fates, i), how)?;
         parts.push(stored.step(None, given.fallback));
     }
     let split = divided(&mut parts, is_gguf.then_some(onto), target)?;
@@ -284,7 +306,7 @@ fn copied(input: Loaded, merges: bool, target: &Target) -> Result<Plan> {
 /// A tensor that is copied.
 fn as_it_is(tensor: Tensor) -> Result<(Tensor, Step)> {
     let dtype = tensor.dtype();
-    Ok(Stored::new(tensor, None, None, dtype, None)?.step(None, None))
+    Ok(Stored::new(tensor, None, None, How { dtype, importance: None, measure: false })?.step(None, None))
 }
 
 /// Puts the tensors in their final order, that of llama-quantize unless the parts of `source` are kept, and says where they
@@ -364,7 +386,8 @@ fn released(
         let dtype = dtype.unwrap_or_else(|| source.dtype(&name));
         let fate = fate(&tensor.name);
         let origin = origins.get(i).map(|o| &o.tensor).filter(|o| o.name == tensor.name);
-        let (tensor, step) = Stored::new(tensor, origin, fate, dtype, None)?.step(Some(&name), None);
+        let how = How { dtype, importance: None, measure: target.measure };
+        let (tensor, step) = Stored::new(tensor, origin, fate, how)?.step(Some(&name), None);
         parts.push((Named { name, tensor }, step));
     }
     parts.sort_by(|(a, _), (b, _)| ftype::order(&a.tensor.name).cmp(&ftype::order(&b.tensor.name)));
@@ -421,25 +444,36 @@ struct Stored {
     meter: Option<Arc<Meter>>,
 }
 
+/// How a tensor is stored.
+struct How {
+    dtype: DType,
+    /// How much each weight matters.
+    importance: Option<Arc<[f32]>>,
+    /// Whether to measure what that changes.
+    measure: bool,
+}
+
+/// Whether this is a float of 16 bits.
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
 impl Stored {
-    /// `tensor` as `dtype`; where that rounds merged weights to 16 bits, the loss is metered. `onto` is the tensor
-    /// before the merge, `importance` how much each weight matters.
-    fn new(
-        tensor: Tensor,
-        onto: Option<&Tensor>,
-        fate: Option<Fated>,
-        dtype: DType,
-        importance: Option<Arc<[f32]>>,
-    ) -> Result<Stored> {
+    /// `onto` is the tensor before the merge. Where merged weights are rounded to 16 bits it is always measured what that
+    /// loses.
+    fn new(tensor: Tensor, onto: Option<&Tensor>, fate: Option<Fated>, how: How) -> Result<Stored> {
         let from = onto.map_or(tensor.dtype(), Tensor::dtype);
         let merged = fate.as_ref().is_some_and(|(v, _)| v.fate == Fate::Merged);
-        let rounds = matches!(dtype, DType::F16 | DType::BF16) && tensor.dtype() != dtype;
-        let (tensor, meter) = match onto {
-            Some(onto) if merged && rounds && onto.shape() == tensor.shape() => {
-                let (tensor, meter) = metered(tensor, onto.clone(), dtype)?;
+        let changes = tensor.dtype() != how.dtype;
+        let before = onto.filter(|onto| merged && onto.shape() == tensor.shape()).cloned();
+        let rounds = is_half(how.dtype) && changes && before.is_some();
+        let measure = how.measure && (changes || before.is_some()) && how.dtype.traits().decode.is_some();
+        let (tensor, meter) = match rounds || measure {
+            true => {
+                let (tensor, meter) = metered(tensor, before, how.dtype, how.importance)?;
                 (tensor, Some(meter))
             }
-            _ => (tensor.encode(dtype, importance)?, None),
+            false => (tensor.encode(how.dtype, how.importance)?, None),
         };
         Ok(Stored { tensor, from, fate, meter })
     }

@@ -86,6 +86,8 @@ pub struct Target {
     /// The most bytes of weights in one safetensors file.
     pub shard: u64,
     pub division: Division,
+    /// Whether to measure, on the way into the file, how near every tensor stays to what it was.
+    pub measure: bool,
 }
 
 impl Target {
@@ -101,6 +103,7 @@ impl Target {
             allow_requantize: false,
             shard: safetensors::SHARD,
             division: Division::Whole,
+            measure: false,
         }
     }
 

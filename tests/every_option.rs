@@ -67,6 +67,8 @@ const ROWS: &[Row] = &[
     row("--json", "", Keeps),
     row("--no-resume", "", Keeps),
     row("--report", "@report.json", Keeps),
+    row("--modelfile", "", Keeps),
+    row("--card", "", Keeps),
     row("--quiet", "", Keeps),
     row("--verbose", "", Keeps),
     row("--progress", "json", Keeps),
@@ -123,7 +125,9 @@ impl Bench {
             hash.update(std::fs::read(path).unwrap());
             std::fs::remove_file(path).unwrap();
         }
-        _ = std::fs::remove_file(self.dir.path().join("report.json"));
+        for name in ["report.json", "Modelfile", "README.md"] {
+            _ = std::fs::remove_file(self.dir.path().join(name));
+        }
         if paths.is_empty() { String::new() } else { format!("{:x?}", hash.finalize()) }
     }
 }

@@ -130,6 +130,23 @@ fn a_signal_stops_and_the_same_command_goes_on() {
     }
 }
 
+/// What an earlier run has written is measured in the end; asking for a report does not make other work of it.
+#[test]
+fn the_report_of_a_resumed_run_is_that_of_a_whole_one() {
+    let work = Work::new();
+    ends_with(&work.run(&["--report", "whole.json"]), 0, &[]);
+    fs::remove_file(work.path("out.gguf")).unwrap();
+    for without in [true, false] {
+        let report: &[&str] = &["--report", "resumed.json"];
+        work.stopped("-KILL", if without { &[] } else { report });
+        ends_with(&work.run(report), 0, &["going on with an earlier run"]);
+        let read = |name: &str| fs::read_to_string(work.path(name)).unwrap();
+        assert_eq!(read("resumed.json"), read("whole.json"));
+        fs::remove_file(work.path("out.gguf")).unwrap();
+        fs::remove_file(work.path("resumed.json")).unwrap();
+    }
+}
+
 #[test]
 fn damaged_pieces_are_made_again() {
     let work = Work::new();

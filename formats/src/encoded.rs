@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::quant::{DType, Encode};
-use crate::tensor::{Rows, Tensor};
+use crate::tensor::{Rows, Shape, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,48 +15,11 @@ pub(crate) struct Encoded {
     pub weights: Option<Arc<[f32]>>,
 }
 
-impl Encoded {
-    /// Encodes matrix by matrix, each with its own weights.
-    fn encode_weighted(
-        &self,
-        encode: Encode,
-        rows: Range<usize>,
-        values: &[f32],
-        weights: &[f32],
-        out: &mut [u8],
-    ) {
-        let shape = self.source.shape();
-        let (row, row_bytes) = (weights.len() / shape.dim(2).max(1) as usize, out.len() / rows.len().max(1));
-        let (per_matrix, mut done) = (shape.dim(1) as usize, 0);
-        while done < rows.len() {
-            let at = rows.start + done;
-            let next = (done + per_matrix - at % per_matrix).min(rows.len());
-            let first = at / per_matrix % shape.dim(2) as usize * row;
-            encode(
-                &values[done * row..next * row],
-                row,
-                Some(&weights[first..first + row]),
-                &mut out[done * row_bytes..next * row_bytes],
-            );
-            done = next;
-        }
-    }
-}
-
 impl Rows for Encoded {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         let mut values = vec![0f32; rows.len() * self.source.row_elements()?];
         self.source.decode_rows(rows.clone(), &mut values)?;
-        // What is finite as f64 need not be so as f32; all other dtypes decode to finite weights.
-        if self.source.dtype() == DType::F64 && !values.iter().all(|x| x.is_finite()) {
-            return Err(self.source.too_large(&values, &rows, DType::F32));
-        }
-        let Some(weights) = &self.weights else {
-            return self.source.encode_values(&values, rows, self.dtype, out);
-        };
-        let encode = self.dtype.traits().encode.ok_or_else(|| self.source.opaque())?;
-        self.encode_weighted(encode, rows.clone(), &values, weights, out);
-        self.source.encoded(&values, rows, self.dtype, out)
+        self.source.encode_values(&values, rows, self.dtype, self.weights.as_deref(), out)
     }
 
     fn release(&self, rows: Range<usize>) {
@@ -65,16 +28,25 @@ impl Rows for Encoded {
 }
 
 impl Tensor {
-    /// Encodes `values`, which are the `rows` of this tensor, as `dtype` into `out`.
+    /// Encodes `values`, which are the `rows` of this tensor, as `dtype` into `out`; `weights` are importance weights,
+    /// one a column of each matrix.
     pub fn encode_values(
         &self,
         values: &[f32],
         rows: Range<usize>,
         dtype: DType,
+        weights: Option<&[f32]>,
         out: &mut [u8],
     ) -> Result<()> {
+        // What is finite as f64 need not be so as f32; all other dtypes decode to finite weights.
+        if self.dtype() == DType::F64 && !values.iter().all(|x| x.is_finite()) {
+            return Err(self.too_large(values, &rows, DType::F32));
+        }
         let encode = dtype.traits().encode.ok_or_else(|| self.opaque())?;
-        encode(values, self.row_elements()?, None, out);
+        match weights {
+            None => encode(values, self.row_elements()?, None, out),
+            Some(weights) => encode_weighted(encode, self.shape(), rows.clone(), values, weights, out),
+        }
         self.encoded(values, rows, dtype, out)
     }
 
@@ -92,5 +64,30 @@ impl Tensor {
             .tensor(&self.name)
             .found(format!("magnitude {largest} in rows {} to {}", rows.start, rows.end.saturating_sub(1)))
             .mend("choose a dtype with a larger range, such as bf16")
+    }
+}
+
+/// Encodes matrix by matrix, each with its own weights.
+fn encode_weighted(
+    encode: Encode,
+    shape: &Shape,
+    rows: Range<usize>,
+    values: &[f32],
+    weights: &[f32],
+    out: &mut [u8],
+) {
+    let (row, row_bytes) = (weights.len() / shape.dim(2).max(1) as usize, out.len() / rows.len().max(1));
+    let (per_matrix, mut done) = (shape.dim(1) as usize, 0);
+    while done < rows.len() {
+        let at = rows.start + done;
+        let next = (done + per_matrix - at % per_matrix).min(rows.len());
+        let first = at / per_matrix % shape.dim(2) as usize * row;
+        encode(
+            &values[done * row..next * row],
+            row,
+            Some(&weights[first..first + row]),
+            &mut out[done * row_bytes..next * row_bytes],
+        );
+        done = next;
     }
 }

@@ -269,7 +269,8 @@ impl Tensor {
         Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, dtype, weights }))
     }
 
-    pub(crate) fn opaque(&self) -> Error {
+    /// The error for a dtype that cannot be decoded.
+    pub fn opaque(&self) -> Error {
         Error::unsupported(format!("there is no decoder for {}", self.dtype)).tensor(&self.name)
     }
 }

@@ -1,15 +1,18 @@
-//! The model card of a merge: front matter for the hub, and what was done with what, in words that can be repeated.
+//! The model card of an output, a Hugging Face directory or GGUF files: front matter for the hub, and what was done with
+//! what, in words that can be repeated. What comes from the models is shown, never obeyed.
 //! Specification: Hugging Face's model card metadata (`base_model`, `base_model_relation`, `license`, `tags`).
 
 use crate::merge::Origin;
+use ggraft_formats::error::Printable;
 use std::fmt::Write;
 
 /// What a card tells.
 pub struct Card {
     /// What the output is called.
     pub name: String,
-    pub formula: &'static str,
-    /// The models that were merged.
+    /// What a merge has computed; none of a conversion.
+    pub formula: Option<&'static str>,
+    /// The models that it was made from.
     pub origins: Vec<Origin>,
     /// Their licence, if all have the same.
     pub licence: Option<String>,
@@ -17,27 +20,37 @@ pub struct Card {
     pub command: String,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
+    /// The GGUF files; none for a Hugging Face directory.
+    pub files: Vec<File>,
+}
+
+/// A GGUF file.
+pub struct File {
+    pub name: String,
+    pub kind: String,
+    pub bits_per_weight: f64,
+    /// In words.
+    pub size: String,
+    pub sha256: String,
 }
 
 impl Card {
     /// The text of `README.md`.
     pub fn markdown(&self) -> String {
-        let mut out = String::from("---\nbase_model:\n");
-        for origin in &self.origins {
-            line(&mut out, format_args!("- {}", quoted(origin.id())));
+        let mut out = String::new();
+        self.front_matter(&mut out);
+        line(&mut out, format_args!("# {}\n", plain(&self.name)));
+        let version = env!("CARGO_PKG_VERSION");
+        match self.formula {
+            Some(formula) => line(&mut out, format_args!("Merged by ggraft {version}: `{formula}`\n")),
+            None => line(&mut out, format_args!("Converted by ggraft {version}:\n")),
         }
-        line(&mut out, format_args!("base_model_relation: merge\nlibrary_name: transformers"));
-        if let Some(licence) = &self.licence {
-            line(&mut out, format_args!("license: {}", quoted(licence)));
-        }
-        line(&mut out, format_args!("tags:\n- merge\n- chat-vector\n- ggraft\n---\n"));
-        line(&mut out, format_args!("# {}\n", self.name));
-        line(&mut out, format_args!("Merged by ggraft {}: `{}`\n", env!("CARGO_PKG_VERSION"), self.formula));
         line(&mut out, format_args!("```sh\n{}\n```\n", self.command));
+        self.files(&mut out);
         line(&mut out, format_args!("| role | model | weight | sha256 of the header |\n|---|---|---|---|"));
         for origin in &self.origins {
             let weights: Vec<String> = origin.weights.iter().map(f64::to_string).collect();
-            let (role, name) = (origin.role, &origin.name);
+            let (role, name) = (origin.role, plain(&origin.name));
             line(
                 &mut out,
                 format_args!("| {role} | {name} | {} | `{}` |", weights.join(", "), origin.sha256),
@@ -47,9 +60,38 @@ impl Card {
             line(&mut out, format_args!(""));
         }
         for note in &self.notes {
-            line(&mut out, format_args!("- {note}"));
+            line(&mut out, format_args!("- {}", plain(note)));
         }
         out
+    }
+
+    fn front_matter(&self, out: &mut String) {
+        line(out, format_args!("---\nbase_model:"));
+        for origin in &self.origins {
+            line(out, format_args!("- {}", quoted(origin.id())));
+        }
+        let relation = if self.formula.is_some() { "merge" } else { "quantized" };
+        line(out, format_args!("base_model_relation: {relation}"));
+        if self.files.is_empty() {
+            line(out, format_args!("library_name: transformers"));
+        }
+        if let Some(licence) = &self.licence {
+            line(out, format_args!("license: {}", quoted(licence)));
+        }
+        let merge = self.formula.map_or(&[][..], |_| &["merge", "chat-vector"]);
+        let gguf = if self.files.is_empty() { &[][..] } else { &["gguf"] };
+        let tags: Vec<&str> = [merge, gguf, &["ggraft"]].concat();
+        line(out, format_args!("tags:\n- {}\n---\n", tags.join("\n- ")));
+    }
+
+    fn files(&self, out: &mut String) {
+        let Some(first) = self.files.first() else { return };
+        line(out, format_args!("| file | type | bits a weight | size | sha256 |\n|---|---|---|---|---|"));
+        for f in &self.files {
+            let (name, kind, bits) = (plain(&f.name), &f.kind, f.bits_per_weight);
+            line(out, format_args!("| {name} | {kind} | {bits:.2} | {} | `{}` |", f.size, f.sha256));
+        }
+        line(out, format_args!("\nIn llama.cpp: `llama-cli -m {}`\n", plain(&first.name)));
     }
 }
 
@@ -61,4 +103,34 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 /// A YAML scalar in double quotes, which are those of JSON.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+/// Text that Markdown shows as it is, on one line.
+fn plain(text: &str) -> String {
+    let text = Printable(text).to_string().replace('\n', " ");
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_files_stays_on_its_line() {
+        let card = Card {
+            name: "a\n---\n<script>".into(),
+            formula: None,
+            origins: Vec::new(),
+            licence: Some("mit\"\n- x".into()),
+            command: "ggraft convert a".into(),
+            notes: vec!["a | b\u{1b}[31m".into()],
+            files: Vec::new(),
+        };
+        let text = card.markdown();
+        assert!(
+            text.contains("\n# a --- &lt;script>\n") && text.contains("license: \"mit\\\"\\n- x\"\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("- a \\| b\\u{1b}[31m\n"), "{text}");
+    }
 }

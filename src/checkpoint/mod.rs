@@ -8,7 +8,7 @@ mod config;
 mod template;
 mod tokenizer;
 
-pub use card::Card;
+pub use card::{Card, File};
 
 use crate::arch::{self, Released};
 use ggraft_formats::error::Result;

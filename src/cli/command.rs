@@ -5,8 +5,20 @@ use super::Cli;
 use clap::CommandFactory;
 
 /// Options that say how the work is done, or where the results go.
-const SILENT: [&str; 10] =
-    ["threads", "force", "dry_run", "json", "quiet", "verbose", "progress", "report", "output", "no_resume"];
+const SILENT: [&str; 12] = [
+    "threads",
+    "force",
+    "dry_run",
+    "json",
+    "quiet",
+    "verbose",
+    "progress",
+    "report",
+    "modelfile",
+    "card",
+    "output",
+    "no_resume",
+];
 
 /// What was typed after `ggraft`, without the options of these ids.
 pub(super) fn typed(verb: &str, but: &[&str]) -> String {
@@ -45,8 +57,8 @@ fn without_paths(value: &str) -> String {
 }
 
 /// A word that a shell reads as it is.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_.,:=+@%".contains(c);
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_.,:=+@%/".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_string();
     }

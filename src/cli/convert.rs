@@ -1,6 +1,7 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
-use super::options::{self, Output};
+use super::command;
+use super::options::{self, Order, Output};
 use crate::recipe::{Choice, Mixture, Splitting};
 use crate::target::{Target, Type};
 use crate::{arch, pipeline};
@@ -30,10 +31,19 @@ pub(super) fn run(args: Args) -> Result<()> {
     let mut inputs = input.files(&args.input);
     inputs.extend(args.mixture.files());
     let kind = args.kind.map_or(Type::Auto, |kind| kind.0);
-    let target = Target { division: args.splitting.division(), ..args.mixture.target(kind)? };
+    let measure = args.output.run.report.is_some();
+    let target = Target { division: args.splitting.division(), measure, ..args.mixture.target(kind)? };
     let plan =
         options::thread_pool(args.output.run.threads)?.install(|| pipeline::convert(input, &target))?;
     let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
     let words = format!("{:?}", args.mixture);
-    options::carry_out(&[(plan, output)], &options::paths(&inputs), &words, &args.output.run, || Ok(()))
+    let order = Order {
+        inputs: &options::paths(&inputs),
+        words: &words,
+        command: &command::typed("convert", &[]),
+        formula: None,
+        beside: &args.output.beside,
+        run: &args.output.run,
+    };
+    options::carry_out(&[(plan, output)], &order, || Ok(Vec::new()))
 }

@@ -64,6 +64,14 @@ Examples:
   ggraft hash llama.gguf --check llama.manifest
   ggraft hash --sha256 --no-layer llama.gguf --json";
 
+pub(super) const DIFF: &str = "\
+Examples:
+  ggraft diff llama-F16.gguf llama-Q4_K_M.gguf
+  ggraft diff Llama-3.1-8B/ Llama-3.1-8B-Instruct/ --json
+  ggraft diff llama.gguf other.gguf --exit-code
+
+The exit code is 0 also where the models differ, with --exit-code 1.";
+
 pub(super) const META: &str = "\
 Examples:
   ggraft meta get llama.gguf

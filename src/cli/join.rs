@@ -35,5 +35,5 @@ pub(super) fn run(args: Args) -> Result<()> {
             .file(&args.first)
             .mend("give the first part, whose name ends in -00001-of-…"));
     }
-    carry_out(model, None, args.output, &args.run)
+    carry_out("join", model, None, args.output, &args.run)
 }

@@ -1,13 +1,14 @@
 //! `ggraft merge`: the main job. What is typed, or what a file says, becomes a recipe, and the recipe is run.
 
+use super::beside::Beside;
 use super::command;
-use super::options::{self, Output};
+use super::options::{self, Order, Output};
 use super::weights::Weights;
+use crate::arch;
 use crate::merge::Vector;
 use crate::pipeline::{self, Plan};
 use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Splitting, Vocabulary};
-use crate::target::Type;
-use crate::{arch, report};
+use crate::target::{Target, Type};
 use ggraft_formats::{Error, Kind, Result};
 use std::io::Write;
 use std::mem::take;
@@ -84,7 +85,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     };
     match args.emit_recipe {
         Some(file) => write(&recipe, &file, args.output.run.force),
-        None => carry_out(&recipe, notes, &args.output.run),
+        None => carry_out(&recipe, notes, &args.output.beside, &args.output.run),
     }
 }
 
@@ -157,10 +158,13 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
-fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Result<()> {
+fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &options::Run) -> Result<()> {
     let options = arch::Options { pre: recipe.pre.clone() };
     let types = if recipe.types.is_empty() { &[Choice(Type::Auto)] } else { recipe.types.as_slice() };
-    let targets = types.iter().map(|kind| recipe.target(kind.0)).collect::<Result<Vec<_>>>()?;
+    let targets = types
+        .iter()
+        .map(|kind| Ok(Target { measure: run.report.is_some(), ..recipe.target(kind.0)? }))
+        .collect::<Result<Vec<_>>>()?;
     let load = |path: &Path| match targets.first() {
         Some(target) => pipeline::load(path, &options)?.pruned(&target.prune),
         None => pipeline::load(path, &options),
@@ -192,10 +196,16 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, run: &options::Run) -> Res
         (plan, path)
     });
     let words = recipe.to_yaml(None)?;
-    options::carry_out(&named.collect::<Vec<_>>(), &options::paths(&inputs), &words, run, || {
-        let notes = grafted.graft.check_kinship(recipe.allow.allowed())?;
-        report::print_notes(&notes, run.show.quiet);
-        Ok(())
+    let order = Order {
+        inputs: &options::paths(&inputs),
+        words: &words,
+        command: &command::typed("merge", &["emit_recipe"]),
+        formula: Some(grafted.graft.method().formula),
+        beside,
+        run,
+    };
+    options::carry_out(&named.collect::<Vec<_>>(), &order, || {
+        grafted.graft.check_kinship(recipe.allow.allowed())
     })
 }
 

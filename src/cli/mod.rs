@@ -1,8 +1,10 @@
 //! The words a user may type, one file a verb. What may stand for an option comes from the lists of the library.
 
+mod beside;
 mod command;
 mod completions;
 mod convert;
+mod diff;
 mod examples;
 mod hash;
 mod inspect;
@@ -47,6 +49,9 @@ enum Command {
     /// Show what a model file or directory holds
     #[command(after_help = examples::INSPECT)]
     Inspect(inspect::Args),
+    /// Compare two models, GGUF or checkpoint: each tensor in figures, and the metadata
+    #[command(after_help = examples::DIFF)]
+    Diff(diff::Args),
     /// Check a model: structure, finite weights, hashes, a second reader
     #[command(after_help = examples::VERIFY)]
     Verify(verify::Args),
@@ -84,6 +89,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Split(args) => split::run(args),
         Command::Join(args) => join::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Hash(args) => hash::run(args),
         Command::Meta(args) => meta::run(args),

@@ -1,8 +1,9 @@
 //! Options that several verbs share, and the carrying out of a plan under them.
 
+use super::beside::Beside;
 use super::signals;
 use crate::pipeline::{self, Plan, Resume, Work};
-use crate::report;
+use crate::report::{self, Finished};
 use ggraft_formats::{Error, Kind, Result};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ pub(super) struct Output {
     /// Output file; by default named by GGUF's naming convention, in the current directory
     #[arg(short, long = "output", visible_alias = "outfile", value_name = "FILE")]
     pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub beside: Beside,
     #[command(flatten)]
     pub run: Run,
 }
@@ -33,7 +36,8 @@ pub(super) struct Run {
     /// Print the plan as JSON to stdout
     #[arg(long)]
     pub json: bool,
-    /// Write a report of what was done to FILE, as JSON: every tensor, the inputs and outputs with their hashes
+    /// Write a report of what was done to FILE, which ends in .html or .json: every tensor with its error and change, the
+    /// inputs and outputs with their hashes
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Begin anew, also where an earlier run of the same command was stopped; else it is gone on with
@@ -70,30 +74,41 @@ impl Show {
     }
 }
 
+/// What is carried out, beside the plans.
+pub(super) struct Order<'a> {
+    pub inputs: &'a [&'a Path],
+    /// The options that decide the bytes.
+    pub words: &'a str,
+    /// What was typed.
+    pub command: &'a str,
+    /// What a merge computes.
+    pub formula: Option<&'static str>,
+    pub beside: &'a Beside,
+    pub run: &'a Run,
+}
+
 /// Shows the plans and, unless this is a dry run, carries them out in one pass. The outputs' paths are the
 /// result on stdout; with `--json` the plans are.
-/// `words` are the options that decide the bytes; `check` is the last word before the weights move, it may look at
-/// some of them.
+/// `check` is the last word before the weights move: it may look at some of them, and gives notes.
 pub(super) fn carry_out(
     plans: &[(Plan, PathBuf)],
-    inputs: &[&Path],
-    words: &str,
-    run: &Run,
-    check: impl FnOnce() -> Result<()> + Send,
+    order: &Order<'_>,
+    check: impl FnOnce() -> Result<Vec<String>> + Send,
 ) -> Result<()> {
+    let (inputs, run) = (order.inputs, order.run);
     let pool = thread_pool(run.threads)?;
     let threads = pool.current_num_threads();
     distinct(plans)?;
     if let Some(report) = &run.report {
         report::check_report(report, inputs, run.force)?;
     }
+    let modelfiles = order.beside.prepare(plans, inputs, run.force)?;
     if !run.show.quiet {
         plans.iter().for_each(|(plan, path)| report::print_plan(plan, path, threads));
         plans.iter().filter(|_| run.verbose).for_each(|(plan, _)| report::print_tensors(plan));
     }
     if run.json {
-        let json = |(plan, path): &(Plan, PathBuf)| report::plan_json(plan, path, threads).to_string();
-        plans.iter().for_each(|plan| println!("{}", report::printable(&json(plan))));
+        plans.iter().for_each(|(plan, path)| println!("{}", report::plan_json(plan, path, threads)));
     }
     if run.dry_run {
         return plans
@@ -101,19 +116,18 @@ pub(super) fn carry_out(
             .try_for_each(|(plan, path)| pipeline::check_output(plan, path, inputs, run.force));
     }
     let start = Instant::now();
-    pool.install(check)?;
+    let notes = pool.install(check)?;
+    report::print_notes(&notes, run.show.quiet);
     let progress = report::Progress::new(plans.iter().map(|(plan, _)| plan), run.show.how(), || {
         signals::came().is_some()
     });
     let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
-    let work = Work { inputs, options: words, resume, force: run.force };
+    let work = Work { inputs, options: order.words, resume, force: run.force };
     signals::listen()?;
     let done = pool.install(|| pipeline::write(plans, &work, &progress));
     progress.finish();
     done?;
-    if let Some(report) = &run.report {
-        pool.install(|| report::write_report(plans, report))?;
-    }
+    let beside = pool.install(|| write_beside(plans, order, &notes, &modelfiles))?;
     for (plan, path) in plans {
         if !run.show.quiet {
             report::print_summary(plan, path, start.elapsed());
@@ -123,7 +137,32 @@ pub(super) fn carry_out(
             println!("{}", plan.first(path)?.display());
         }
     }
+    if !run.show.quiet {
+        let names: Vec<String> = beside.iter().map(|path| format!("wrote {}", path.display())).collect();
+        report::print_notes(&names, false);
+        order.beside.print_start(plans)?;
+    }
     Ok(())
+}
+
+/// Writes the report and what else was asked for beside the outputs; the paths of these files.
+fn write_beside(
+    plans: &[(Plan, PathBuf)],
+    order: &Order<'_>,
+    notes: &[String],
+    modelfiles: &[(PathBuf, String)],
+) -> Result<Vec<PathBuf>> {
+    if order.run.report.is_none() && !order.beside.is_asked() {
+        return Ok(Vec::new());
+    }
+    let finished = Finished::new(plans, order.command, notes)?;
+    let mut written = order.beside.write(modelfiles, &finished, order.formula)?;
+    if let Some(report) = &order.run.report {
+        plans.iter().try_for_each(|(plan, _)| plan.measure_rest())?;
+        report::write_report(&finished, report)?;
+        written.push(report.clone());
+    }
+    Ok(written)
 }
 
 /// The files of the inputs, to be looked at.

@@ -1,6 +1,8 @@
 //! `ggraft quantize IN.gguf [OUT.gguf] TYPE [THREADS]`: the positional habit of llama-quantize.
 
-use super::options::{self, Run};
+use super::beside::Beside;
+use super::command;
+use super::options::{self, Order, Run};
 use crate::recipe::{Mixture, Splitting};
 use crate::target::{Target, Type};
 use crate::{arch, pipeline};
@@ -20,6 +22,8 @@ pub(super) struct Args {
     mixture: Mixture,
     #[command(flatten)]
     splitting: Splitting,
+    #[command(flatten)]
+    beside: Beside,
     #[command(flatten)]
     run: Run,
 }
@@ -81,11 +85,21 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     args.run.threads = request.threads.or(args.run.threads);
     let mut inputs = loaded.files(&request.input);
     inputs.extend(args.mixture.files());
-    let target = Target { division: args.splitting.division(), ..args.mixture.target(request.kind)? };
+    let measure = args.run.report.is_some();
+    let target =
+        Target { division: args.splitting.division(), measure, ..args.mixture.target(request.kind)? };
     let plan = options::thread_pool(args.run.threads)?.install(|| pipeline::convert(loaded, &target))?;
     let output = request.output.unwrap_or_else(|| beside(&request.input, &plan.encoding()));
     let words = format!("{:?}", args.mixture);
-    options::carry_out(&[(plan, output)], &options::paths(&inputs), &words, &args.run, || Ok(()))
+    let order = Order {
+        inputs: &options::paths(&inputs),
+        words: &words,
+        command: &command::typed("quantize", &[]),
+        formula: None,
+        beside: &args.beside,
+        run: &args.run,
+    };
+    options::carry_out(&[(plan, output)], &order, || Ok(Vec::new()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! `ggraft split IN.gguf OUT-PREFIX`: one GGUF in, its parts out, named and cut as gguf-split does.
 
-use super::options::{self, Run};
+use super::beside::Beside;
+use super::command;
+use super::options::{self, Order, Run};
 use crate::pipeline::Plan;
 use crate::recipe::Size;
 use ggraft_formats::gguf::{Limits, Split};
@@ -55,7 +57,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         tensors: args.max_tensors.map(NonZeroU64::get).or(args.max_size.is_none().then_some(TENSORS)),
         bare_first: args.no_tensor_first,
     };
-    carry_out(model, Some(Split::Always(limits)), args.prefix, &args.run)
+    carry_out("split", model, Some(Split::Always(limits)), args.prefix, &args.run)
 }
 
 /// The GGUF at `path`, whose weights are not looked at: a copy need not judge them.
@@ -69,8 +71,22 @@ pub(super) fn model(path: &Path) -> Result<Model> {
 }
 
 /// Writes the model, as it is, to other files.
-pub(super) fn carry_out(model: Model, split: Option<Split>, output: PathBuf, run: &Run) -> Result<()> {
+pub(super) fn carry_out(
+    verb: &str,
+    model: Model,
+    split: Option<Split>,
+    output: PathBuf,
+    run: &Run,
+) -> Result<()> {
     let inputs = model.containers.clone();
     let plan = Plan::rearranged(model, split)?;
-    options::carry_out(&[(plan, output)], &options::paths(&inputs), "", run, || Ok(()))
+    let order = Order {
+        inputs: &options::paths(&inputs),
+        words: "",
+        command: &command::typed(verb, &[]),
+        formula: None,
+        beside: &Beside::default(),
+        run,
+    };
+    options::carry_out(&[(plan, output)], &order, || Ok(Vec::new()))
 }

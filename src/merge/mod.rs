@@ -9,7 +9,6 @@ pub mod glob;
 mod growth;
 mod kinship;
 mod linear;
-mod loss;
 mod method;
 mod pairing;
 mod params;
@@ -29,7 +28,6 @@ mod vocabulary;
 pub mod weights;
 
 pub use kinship::{Allowed, Kinship};
-pub use loss::{Loss, Meter, metered};
 pub use provenance::{Origin, hexadecimal};
 pub use summary::{Copied, Summary, VectorSummary};
 pub use template::TemplateChoice;

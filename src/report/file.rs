@@ -1,47 +1,64 @@
-//! The report of finished work as a JSON file: the plans, what rounding lost, and the hash of every file that was
-//! written. The hashes are computed after the outputs have their names, so they delay nobody. No times and no
-//! paths: the same work gives the same report anywhere.
+//! The report of finished work as one file: JSON for programs, or a page for people, by the file's ending. What was merged
+//! from what, what became of every tensor, how near it stayed, how far the merge moved it, and the hash of every file.
+//! The keys of the JSON are those of `docs/report.schema.json`.
 
-use super::json::{loss_json, plan_json};
-use crate::merge::hexadecimal;
-use crate::pipeline::Plan;
-use ggraft_formats::mmap::Mapping;
-use ggraft_formats::{Error, Kind, Result};
-use rayon::prelude::*;
+use super::finished::{Finished, Output};
+use super::html;
+use super::json::{figures_json, loss_json, plan_json};
+use crate::figures::Figures;
+use crate::pipeline::Step;
+use ggraft_formats::write::write_whole;
+use ggraft_formats::{Error, Result};
 use serde_json::{Value as Json, json};
-use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Bytes that are hashed at a time, so that their memory can be given back.
-const CHUNK: usize = 1 << 24;
+/// What a report is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Html,
+}
 
-/// Refuses a report that is an input, or exists without `force`: before the work, not after it.
+/// By the ending of the name.
+fn form(path: &Path) -> Result<Form> {
+    let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    match ending.as_deref() {
+        Some("json") => Ok(Form::Json),
+        Some("html" | "htm") => Ok(Form::Html),
+        _ => Err(Error::usage("a report is JSON or HTML, by the ending of its name")
+            .file(path)
+            .expected("a name that ends in .json or .html")),
+    }
+}
+
+/// Refuses a name that is not one of a report, or where none may be written.
 pub fn check_report(path: &Path, inputs: &[&Path], force: bool) -> Result<()> {
-    let refused = |what: &str| Error::new(Kind::Failure, what).file(path);
-    if path.is_dir() {
-        return Err(refused("the report is a directory").mend("give the name of a file with --report"));
-    }
-    let same = |input: &&Path| input.canonicalize().ok().is_some_and(|i| path.canonicalize().ok() == Some(i));
-    if inputs.iter().any(same) {
-        return Err(refused("the report is one of the inputs").mend("choose another name with --report"));
-    }
-    if path.exists() && !force {
-        return Err(refused("the report exists").mend("give --force to replace it, or another name"));
-    }
-    Ok(())
+    form(path)?;
+    super::finished::check_beside(path, "--report", inputs, force)
 }
 
-/// Writes the report of `plans`, which have been carried out, to `path`.
-pub fn write_report(plans: &[(Plan, PathBuf)], path: &Path) -> Result<()> {
-    let outputs = plans.iter().map(|(plan, output)| output_json(plan, output)).collect::<Result<Vec<_>>>()?;
-    let report = json!({ "ggraft": env!("CARGO_PKG_VERSION"), "outputs": outputs });
-    std::fs::write(path, format!("{report:#}\n")).map_err(|e| Error::io(&e, path))
+/// Writes the report to `path`, which appears when it is whole.
+pub fn write_report(finished: &Finished<'_>, path: &Path) -> Result<()> {
+    let text = match form(path)? {
+        Form::Json => format!("{:#}\n", report_json(finished)),
+        Form::Html => html::page(finished),
+    };
+    write_whole(path, text.as_bytes())
 }
 
-fn output_json(plan: &Plan, output: &Path) -> Result<Json> {
-    let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
-    let mut json = plan_json(plan, output, 1);
-    json["output"] = json!(name(output));
+fn report_json(finished: &Finished<'_>) -> Json {
+    json!({
+        "ggraft": env!("CARGO_PKG_VERSION"),
+        "command": finished.command,
+        "notes": finished.notes,
+        "outputs": finished.outputs.iter().map(output_json).collect::<Vec<_>>(),
+    })
+}
+
+fn output_json(output: &Output<'_>) -> Json {
+    let plan = output.plan;
+    let mut json = plan_json(plan, output.path, 1);
+    json["output"] = json!(output.name());
     if let Some(object) = json.as_object_mut() {
         // They depend on the machine.
         object.shift_remove("threads");
@@ -49,22 +66,33 @@ fn output_json(plan: &Plan, output: &Path) -> Result<Json> {
     }
     json["loss"] = plan.loss().as_ref().map_or(Json::Null, loss_json);
     for (step, json) in plan.steps.iter().zip(json["tensors"].as_array_mut().into_iter().flatten()) {
-        json["loss"] = step.meter.as_ref().map_or(Json::Null, |meter| loss_json(&meter.total()));
+        json["loss"] = step.loss().as_ref().map_or(Json::Null, loss_json);
+        json["error"] = error_json(step);
+        json["delta"] = delta(step).as_ref().map_or(Json::Null, figures_json);
     }
-    let files: Vec<PathBuf> = plan.layout(output)?.paths();
-    let hashed = |path: &PathBuf| -> Result<Json> {
-        let file = Mapping::open(path)?;
-        Ok(json!({ "name": name(path), "bytes": file.bytes().len(), "sha256": sha256(&file) }))
-    };
-    json["files"] = Json::Array(files.par_iter().map(hashed).collect::<Result<_>>()?);
-    Ok(json)
+    let files = output
+        .files
+        .iter()
+        .map(|f| json!({ "name": f.name, "tensors": f.tensors, "bytes": f.bytes, "sha256": f.sha256 }));
+    json["files"] = files.collect();
+    json
 }
 
-fn sha256(file: &Mapping) -> String {
-    let mut hash = Sha256::new();
-    for (i, chunk) in file.bytes().chunks(CHUNK).enumerate() {
-        hash.update(chunk);
-        file.release(i * CHUNK..i * CHUNK + chunk.len());
+/// How near the stored tensor is to what it was before it was encoded.
+fn error_json(step: &Step) -> Json {
+    match &step.meter {
+        Some(meter) => figures_json(&meter.total().stored),
+        // It is stored as it was, so nothing had to be measured.
+        None => {
+            let mut json = figures_json(&Figures { count: step.shape.elements(), ..Figures::default() });
+            json["cosine"] = json!(1.0);
+            json
+        }
     }
-    hexadecimal(&hash.finalize())
+}
+
+/// How far the merge has moved a tensor; none if it is kept.
+pub(super) fn delta(step: &Step) -> Option<Figures> {
+    let moved = step.meter.as_ref()?.total().moved;
+    (moved.count > 0).then_some(moved)
 }

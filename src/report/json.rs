@@ -1,7 +1,9 @@
 //! The plan and metadata as JSON, for programs. Keys are stable; sizes are in bytes.
 
 use crate::budget::{self, Account};
-use crate::merge::{Loss, Origin};
+use crate::figures::Figures;
+use crate::merge::Origin;
+use crate::meter::Measured;
 use crate::pipeline::{Plan, Step};
 use ggraft_formats::error::is_obeyed;
 use ggraft_formats::write::Part;
@@ -66,8 +68,21 @@ fn classes(plan: &Plan) -> Json {
 }
 
 /// What 16 bits lose of a merge.
-pub(super) fn loss_json(loss: &Loss) -> Json {
-    json!({ "share": loss.share(), "changed": loss.changed, "traceless": loss.traceless })
+pub(super) fn loss_json(loss: &Measured) -> Json {
+    json!({ "share": loss.lost_share(), "changed": loss.moved.different, "traceless": loss.traceless })
+}
+
+/// How near some numbers are to others; null for what cannot be told of them.
+pub fn figures_json(f: &Figures) -> Json {
+    json!({
+        "rmse": f.rmse(),
+        "max_abs": f.largest,
+        "relative": f.relative(),
+        "cosine": f.cosine(),
+        "count": f.count,
+        "different": f.different,
+        "not_finite": f.not_finite,
+    })
 }
 
 fn step_json(step: &Step) -> Json {

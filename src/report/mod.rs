@@ -1,14 +1,21 @@
 //! What people look at: the plan before the work, the progress during it, the summary after it.
 //! Text goes to stderr, results to stdout; what comes out of files is printed with control characters escaped.
 
+mod card;
 mod file;
+mod finished;
+mod html;
 mod json;
+mod modelfile;
 mod plan;
 mod progress;
 mod vocabulary;
 
+pub use card::card;
 pub use file::{check_report, write_report};
-pub use json::{metadata_value, plan_json, printable};
+pub use finished::{Finished, Hashed, Output, check_beside, file_name};
+pub use json::{figures_json, metadata_value, plan_json, printable};
+pub use modelfile::modelfile;
 pub use plan::{print_notes, print_plan, print_summary, print_tensors, size};
 pub use progress::{Progress, Show};
 pub use vocabulary::vocabulary_json;

@@ -144,7 +144,7 @@ pub fn print_summary(plan: &Plan, output: &Path, elapsed: Duration) {
         _ = writeln!(
             std::io::stderr(),
             "rounding to 16 bits adds an error of {:.1} % of the change that the merge makes; {:.1} % of the changed weights keep no trace of it",
-            loss.share() * 100.0,
+            loss.lost_share() * 100.0,
             loss.traceless_share() * 100.0
         );
     }

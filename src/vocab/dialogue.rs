@@ -66,27 +66,35 @@ pub fn read(template: &str, words: Words) -> Option<Dialogue> {
 
 /// Two turns and the start of an answer, with a system message if the template takes one.
 fn render(template: &str, bos: &str, eos: &str) -> Result<String, String> {
-    if template.len() > LONGEST {
-        return Err(format!("it has {} bytes, more than {LONGEST}", template.len()));
-    }
-    let source = without_generation(template);
-    let env = sandbox().map_err(|e| e.to_string())?;
-    let message = |role: &str, content: &str| context! { role, content };
-    let turns = [message("user", USER), message("assistant", ASSISTANT), message("user", USER)];
-    let all: Vec<Value> = [message("system", SYSTEM)].into_iter().chain(turns.clone()).collect();
-    let one = |messages: Value| {
-        env.render_str(
-            &source,
-            context! { messages, add_generation_prompt => true, bos_token => bos, eos_token => eos },
-        )
-    };
-    let text = one(Value::from(all)).or_else(|_| one(Value::from(turns.to_vec())));
-    let text = text.map_err(|e| brief(&e))?;
+    let all = [("system", SYSTEM), ("user", USER), ("assistant", ASSISTANT), ("user", USER)];
+    let text = one(template, &all, bos, eos).or_else(|_| one(template, &all[1..], bos, eos))?;
     match text.contains(ASSISTANT) {
         true if text.len() <= LONGEST => Ok(text),
         true => Err(format!("it writes {} bytes for two turns", text.len())),
         false => Err(String::from("it does not write the assistant's message")),
     }
+}
+
+/// What a template writes for these messages, each a role and its content, and the start of an answer, or why it does not
+/// render; `None` as in `read`.
+pub fn write(
+    template: &str,
+    messages: &'static [(&str, &str)],
+    words: Words,
+) -> Option<Result<String, String>> {
+    let [source, bos, eos] = [template, words.bos, words.eos].map(String::from);
+    guarded(LIMITS, move || one(&source, messages, &bos, &eos))
+}
+
+fn one(template: &str, messages: &[(&str, &str)], bos: &str, eos: &str) -> Result<String, String> {
+    if template.len() > LONGEST {
+        return Err(format!("it has {} bytes, more than {LONGEST}", template.len()));
+    }
+    let env = sandbox().map_err(|e| e.to_string())?;
+    let message = |(role, content): &(&str, &str)| context! { role => *role, content => *content };
+    let messages: Vec<Value> = messages.iter().map(message).collect();
+    let told = context! { messages, add_generation_prompt => true, bos_token => bos, eos_token => eos };
+    env.render_str(&without_generation(template), told).map_err(|e| brief(&e))
 }
 
 fn sandbox() -> Result<Environment<'static>, Error> {

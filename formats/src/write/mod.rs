@@ -18,6 +18,7 @@ use crate::stamp::Stamp;
 use crate::tensor::{Shape, Tensor};
 use growing::Growing;
 pub use journal::Resume;
+pub use partial::write_whole;
 pub use rewrite::{Rewrite, Way};
 use rows::write_rows;
 use std::fs::File;

@@ -95,6 +95,14 @@ pub fn publish(mut files: Vec<(Partial, PathBuf)>) -> Result<()> {
     sync_directory(&folder)
 }
 
+/// Writes a whole small file: beside its name, synced, and then under it.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let partial = Partial::create(beside(path), bytes.len() as u64, false)?;
+    write_all_at(&partial.file, bytes, 0).map_err(|e| Error::io(&e, path))?;
+    partial.file.sync_all().map_err(|e| Error::io(&e, path))?;
+    publish(vec![(partial, path.to_path_buf())])
+}
+
 /// A growing directory.
 pub struct Directory {
     path: PathBuf,

@@ -1,0 +1,153 @@
+//! What is written beside GGUF outputs on request, a Modelfile and a model card, and the closing lines that say how to
+//! start one.
+
+use super::command::quoted;
+use crate::pipeline::Plan;
+use crate::report::{self, Finished, Output, file_name};
+use ggraft_formats::error::Printable;
+use ggraft_formats::write::write_whole;
+use ggraft_formats::{Error, Kind, Result};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Files beside the output.
+#[derive(clap::Args, Default)]
+pub(super) struct Beside {
+    /// Write a Modelfile, by which `ollama create` takes the output in, beside it; of several outputs OUT.Modelfile each
+    #[arg(long)]
+    pub modelfile: bool,
+    /// Write a model card, README.md, beside the output
+    #[arg(long)]
+    pub card: bool,
+}
+
+const CARD: &str = "README.md";
+/// Every card of ours has it; another README.md is never replaced.
+const MARK: &str = " by ggraft ";
+
+impl Beside {
+    /// Whether there is anything to do once the outputs are written.
+    pub fn is_asked(&self) -> bool {
+        self.modelfile || self.card
+    }
+
+    /// Refuses what cannot be written, before the work. The Modelfiles, and where they go.
+    pub fn prepare(
+        &self,
+        plans: &[(Plan, PathBuf)],
+        inputs: &[&Path],
+        force: bool,
+    ) -> Result<Vec<(PathBuf, String)>> {
+        let mut modelfiles = Vec::new();
+        let ggufs: Vec<&(Plan, PathBuf)> = plans.iter().filter(|(plan, _)| !plan.is_directory()).collect();
+        if self.is_asked() && ggufs.is_empty() {
+            return Err(Error::usage("--modelfile and --card belong to GGUF outputs")
+                .mend("leave them out: a Hugging Face directory has its card, and Ollama reads GGUF"));
+        }
+        for (plan, path) in ggufs.iter().filter(|_| self.modelfile) {
+            if plan.layout(path)?.paths().len() > 1 {
+                return Err(Error::usage("Ollama reads no split models (ollama/ollama#5245)")
+                    .file(path)
+                    .mend("leave out --modelfile, or write one file"));
+            }
+            let target = modelfile(plans, path);
+            report::check_beside(&target, "--modelfile", inputs, force)?;
+            modelfiles.push((target, report::modelfile(&file_name(path), plan.metadata())?));
+        }
+        for (_, path) in ggufs.iter().filter(|_| self.card) {
+            let card = path.with_file_name(CARD);
+            report::check_beside(&card, "--card", inputs, force)?;
+            if card.exists() && !std::fs::read_to_string(&card).is_ok_and(|text| text.contains(MARK)) {
+                return Err(Error::new(
+                    Kind::Failure,
+                    "this is no model card of ggraft's, so it is not replaced",
+                )
+                .file(&card)
+                .mend("choose another folder with -o, or move the file"));
+            }
+        }
+        Ok(modelfiles)
+    }
+
+    /// Writes the files; `formula` is what a merge has computed. Their paths, in order.
+    pub fn write(
+        &self,
+        modelfiles: &[(PathBuf, String)],
+        finished: &Finished<'_>,
+        formula: Option<&'static str>,
+    ) -> Result<Vec<PathBuf>> {
+        let mut written: Vec<PathBuf> = Vec::new();
+        let ggufs: Vec<&Output<'_>> = finished.outputs.iter().filter(|o| !o.plan.is_directory()).collect();
+        for (path, text) in modelfiles {
+            write_whole(path, text.as_bytes())?;
+            written.push(path.clone());
+        }
+        for output in ggufs.iter().filter(|_| self.card) {
+            let path = output.path.with_file_name(CARD);
+            let beside: Vec<&Output<'_>> =
+                ggufs.iter().copied().filter(|o| o.path.with_file_name(CARD) == path).collect();
+            if let Some(card) =
+                report::card(&beside, finished.command, formula).filter(|_| !written.contains(&path))
+            {
+                write_whole(&path, card.markdown().as_bytes())?;
+                written.push(path);
+            }
+        }
+        Ok(written)
+    }
+
+    /// Prints how to start the first GGUF.
+    pub fn print_start(&self, plans: &[(Plan, PathBuf)]) -> Result<()> {
+        let Some((plan, path)) = plans.iter().find(|(plan, _)| !plan.is_directory()) else { return Ok(()) };
+        let first = plan.first(path)?;
+        let mut lines =
+            vec![format!("start it in llama.cpp: llama-cli -m {}", quoted(&first.to_string_lossy()))];
+        let name = ollama_name(path);
+        lines.push(match (plan.layout(path)?.paths().len() > 1, self.modelfile) {
+            (true, _) => format!("Ollama reads one file: ggraft join {} {name}.gguf", quoted(&first.to_string_lossy())),
+            (false, true) => {
+                let file = modelfile(plans, path);
+                format!("in Ollama: ollama create {name} -f {} && ollama run {name}", quoted(&file.to_string_lossy()))
+            }
+            (false, false) => {
+                let from = quoted(&format!("FROM {}", path.to_string_lossy()));
+                format!("in Ollama: echo {from} > Modelfile && ollama create {name} && ollama run {name}; or give --modelfile")
+            }
+        });
+        // A closed stderr must not stop the work.
+        lines.iter().for_each(|line| _ = writeln!(std::io::stderr(), "{}", Printable(line)));
+        Ok(())
+    }
+}
+
+/// The Modelfile of the output at `path`.
+fn modelfile(plans: &[(Plan, PathBuf)], path: &Path) -> PathBuf {
+    let gguf = |(plan, other): &&(Plan, PathBuf)| !plan.is_directory() && other.parent() == path.parent();
+    match plans.iter().filter(gguf).count() {
+        0 | 1 => path.with_file_name("Modelfile"),
+        _ => path.with_extension("Modelfile"),
+    }
+}
+
+/// A name that Ollama takes: small letters, digits and few signs.
+fn ollama_name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    let name: String =
+        stem.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect();
+    let name = name.trim_matches(['.', '_', '-']);
+    if name.is_empty() { String::from("model") } else { name.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_for_ollama() {
+        for (path, name) in
+            [("a/EEVE 10.8B-Q4_K_M.gguf", "eeve-10.8b-q4_k_m"), ("모델.gguf", "model"), ("x", "x")]
+        {
+            assert_eq!(ollama_name(Path::new(path)), name);
+        }
+    }
+}
