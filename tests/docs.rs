@@ -166,7 +166,10 @@ fn models(dir: &Path) {
     run("convert fixtures/trio/cp --type F16 -o in-F16.gguf");
     run("split in-F16.gguf part --split-max-tensors 8");
     link(Path::new("in-F16.gguf"), &dir.join("in.gguf"));
-    link(Path::new("in-F16.gguf"), &dir.join("model.gguf"));
+    for name in ["model.gguf", "model-F16.gguf"] {
+        link(Path::new("in-F16.gguf"), &dir.join(name));
+    }
+    run("convert fixtures/trio/cp --type Q4_K_M -o model-Q4_K_M.gguf");
     let trio = "merge --base fixtures/trio/base --chat fixtures/trio/chat --onto fixtures/trio/cp";
     run(&format!("{trio} --type Q8_0 --emit-recipe recipe.yml"));
     let manifest = ggraft_in(dir, ["hash", "model.gguf", "--sha256"]).ok().out;
@@ -202,6 +205,11 @@ fn recipes() {
     check("docs/recipes.md", published);
 }
 
+#[test]
+fn json() {
+    check("docs/json.md", models);
+}
+
 /// Every document has its test here.
 #[test]
 fn no_document_is_forgotten() {
@@ -209,5 +217,5 @@ fn no_document_is_forgotten() {
     let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
     let mut pages: Vec<String> = names.filter(|n| n.ends_with(".md")).collect();
     pages.sort();
-    assert_eq!(pages, ["chat-vector.ko.md", "chat-vector.md", "recipes.md"]);
+    assert_eq!(pages, ["chat-vector.ko.md", "chat-vector.md", "json.md", "recipes.md"]);
 }
