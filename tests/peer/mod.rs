@@ -24,6 +24,22 @@ const VARIABLE: &str = "GGRAFT_LLAMA_CPP";
 /// In the order of their dependence; each finds its symbols in those before it.
 const LIBRARIES: [&str; 3] = ["libggml-base.so", "libggml.v0.5.0.so", "libllama.v0.5.0.so"];
 
+/// Whatever kernels the peer finds best.
+const BEST: &str = "best";
+
+/// The peer's kernels that compute: those for AVX2, which nearly every x86-64 CPU has, or else the best.
+pub fn kernels() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+        && is_x86_feature_detected!("bmi2")
+    {
+        return "haswell";
+    }
+    BEST
+}
+
 /// The loaded libraries. Encoding and decoding blocks may run on many threads at once; the calls that report
 /// errors through the log take turns.
 pub struct Peer {
@@ -64,16 +80,30 @@ impl Peer {
         let libraries = LIBRARIES.iter().map(|name| open(&folder.join(name))).collect();
         let peer = Peer { libraries, turn: Mutex::new(()) };
         type LogSet = unsafe extern "C" fn(LogCallback, *mut c_void);
-        let folder = c_string(&folder.to_string_lossy());
-        // SAFETY: the signatures are those of `llama.h` and `ggml-backend.h`; `keep_error` fits the callback.
+        // SAFETY: the signatures are those of `llama.h`; `keep_error` fits the callback.
         unsafe {
             peer.symbol::<LogSet>("llama_log_set")(keep_error, std::ptr::null_mut());
-            let backends: unsafe extern "C" fn(*const c_char) =
-                peer.symbol("ggml_backend_load_all_from_path");
-            backends(folder.as_ptr());
+            peer.load_kernels(folder);
             peer.symbol::<unsafe extern "C" fn()>("llama_backend_init")();
         }
         peer
+    }
+
+    /// Loads the kernels that `kernels` names: models then say the same on CPUs of different features.
+    fn load_kernels(&self, folder: &Path) {
+        type LoadAll = unsafe extern "C" fn(*const c_char);
+        type LoadOne = unsafe extern "C" fn(*const c_char) -> *const c_void;
+        let one = folder.join(format!("libggml-cpu-{}.so", kernels()));
+        let path = |path: &Path| c_string(&path.to_string_lossy());
+        // SAFETY: the signatures are those of `ggml-backend.h`; the paths live through the calls.
+        unsafe {
+            if kernels() == BEST {
+                self.symbol::<LoadAll>("ggml_backend_load_all_from_path")(path(folder).as_ptr());
+            } else {
+                let loaded = self.symbol::<LoadOne>("ggml_backend_load")(path(&one).as_ptr());
+                assert!(!loaded.is_null(), "{VARIABLE} is set, but {} does not load", one.display());
+            }
+        }
     }
 
     /// The function of this name. `T` must be its type.
@@ -88,6 +118,11 @@ impl Peer {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         errors().clear();
         call().ok_or_else(|| std::mem::take(&mut *errors()).trim_end().to_string())
+    }
+
+    /// Runs `call`, others meanwhile too, and returns its result, if any, or what errors were logged of late.
+    fn shared<T>(&self, call: impl FnOnce() -> Option<T>) -> Result<T, String> {
+        call().ok_or_else(|| errors().trim_end().to_string())
     }
 
     /// `ggml_quantize_chunk` over all of `src`: rows of `row` elements, `weights` one a column.

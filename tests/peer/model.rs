@@ -321,7 +321,7 @@ impl Context<'_> {
         let peer = self.model.peer;
         // SAFETY: `tokens` outlives the batch; the logits of the last token, which a batch of this kind always
         // computes, are one float a token of the vocabulary and stay until the next call.
-        peer.logged(|| unsafe {
+        peer.shared(|| unsafe {
             let batch = peer.symbol::<GetOne>("llama_batch_get_one")(tokens.as_ptr(), tokens.len() as i32);
             if peer.symbol::<Decode>("llama_decode")(self.context, batch) != 0 {
                 return None;
@@ -350,7 +350,7 @@ impl Context<'_> {
         let peer = self.model.peer;
         // SAFETY: `tokens` and `wanted` outlive the batch; what is null the peer fills in. The logits of every token
         // are computed, as `wanted` asks, one float a token of the vocabulary, and stay until the next call.
-        peer.logged(|| unsafe {
+        peer.shared(|| unsafe {
             if peer.symbol::<Decode>("llama_decode")(self.context, batch) != 0 {
                 return None;
             }

@@ -38,6 +38,8 @@ pub enum Tokens {
     Real(&'static str),
     /// One of them, with so many Korean tokens appended; the first is a new end of turn.
     Grown(&'static str, usize),
+    /// One of them, with so many Chinese words appended.
+    Widened(&'static str, usize),
     /// So many tokens, and no tokenizer files.
     Plain(usize),
 }
@@ -110,6 +112,7 @@ impl Spec {
             Tokens::Plain(n) => (n, Some(1), Some(2)),
             Tokens::Real(name) => self.write_tokenizer(&Vocabulary::load(name), dir),
             Tokens::Grown(name, more) => self.write_tokenizer(&Vocabulary::load(name).grown(more), dir),
+            Tokens::Widened(name, more) => self.write_tokenizer(&Vocabulary::load(name).widened(more), dir),
         };
         write_json(&dir.join("config.json"), &self.config(vocab_size, bos, eos));
         write_json(&dir.join("generation_config.json"), &self.generation_config(bos, eos));

@@ -7,6 +7,7 @@ pub mod imatrix;
 pub mod rng;
 pub mod small;
 pub mod specs;
+pub mod stand_ins;
 pub mod tokenizer;
 pub mod vocabulary;
 pub mod weights;

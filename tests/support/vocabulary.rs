@@ -62,6 +62,18 @@ impl Vocabulary {
         self
     }
 
+    /// With `more` words of two Chinese characters appended, and nothing else.
+    pub fn widened(mut self, more: usize) -> Vocabulary {
+        const WORDS: usize = 0x5000;
+        let character = |i: usize| char::from_u32(0x4e00 + i as u32).expect("a character");
+        for i in 0..more {
+            self.scores.push(-(self.tokens.len() as f32));
+            self.tokens.push(format!("{}{}", character(i % WORDS), character(i / WORDS)));
+            self.types.push(NORMAL);
+        }
+        self
+    }
+
     /// Whether its tokenizer is a SentencePiece model rather than byte-level BPE.
     pub fn is_sentencepiece(&self) -> bool {
         !self.scores.is_empty()

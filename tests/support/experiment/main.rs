@@ -1,45 +1,23 @@
-//! The experiment of the chat vector on the trio, as a table: CP alone and merges of several weights, run in llama.cpp
-//! on the held-out dialogues. `GGRAFT_LLAMA_CPP=FOLDER cargo run --release --example experiment` takes some minutes.
-//! The measures are those of `fixtures/trio/README.md`.
+//! The experiment of the chat vector on the trio, run in llama.cpp on the held-out dialogues; `GGRAFT_LLAMA_CPP`
+//! names its folder. `cargo run --release --example experiment` prints a table of CP alone and merges of several
+//! weights and policies; with `record` it runs those of `docs/chat-vector.md` and keeps every answer.
 
+#[path = "mod.rs"]
+mod experiment;
 #[path = "../../peer/mod.rs"]
 mod peer;
-mod score;
 
-use ggraft::ftype::Ftype;
-use ggraft::merge::{CHAT_VECTOR, Options as How, Vector, VocabularyChoices};
-use ggraft::pipeline::{self, Plan, Target, Work};
-use ggraft::vocab::Options;
+use experiment::arms::{self, Model, trio};
+use experiment::record::{Record, Run};
+use experiment::score::{self, Dialogue, Score};
+use ggraft::merge::VocabularyChoices;
 use ggraft::vocab::plan::Embeddings;
 use ggraft_formats::Result;
-use ggraft_formats::Watch;
 use peer::Peer;
-use score::{Dialogue, Score};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Mutex;
 
 const WEIGHTS: [f64; 5] = [0.25, 0.5, 0.75, 1.0, 1.25];
-/// Tokens in a window of the perplexity.
-const WINDOW: usize = 256;
-
-struct Silent;
-
-impl Watch for Silent {
-    fn advance(&self, _output: usize, _index: usize, _bytes: u64, _finished: bool) {}
-}
-
-fn trio(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trio").join(name)
-}
-
-fn target(name: &str) -> Result<Target> {
-    Ok(Ftype::parse(name)?.into())
-}
-
-fn written(plan: Plan, dir: &Path, name: String) -> Result<(String, PathBuf)> {
-    let path = dir.join(format!("{name}.gguf"));
-    pipeline::write(&[(plan, path.clone())], &Work { force: true, ..Work::default() }, &Silent)?;
-    Ok((name, path))
-}
 
 /// The policies of the embeddings, with their names: plain, and as they are by default, which copies untrained rows.
 fn policies() -> Vec<(&'static str, VocabularyChoices)> {
@@ -57,41 +35,59 @@ fn policies() -> Vec<(&'static str, VocabularyChoices)> {
     ]
 }
 
-/// The models to compare, with their names.
-fn models(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let load = |name: &str| pipeline::load(&trio(name), &Options::default());
-    let mut models = vec![written(pipeline::convert(load("cp")?, &target("F32")?)?, dir, "CP".into())?];
-    let vectors = [Vector { chat: load("chat")?.model, base: load("base")?.model }];
+/// CP alone, and merges of every policy and weight.
+fn grid(dir: &Path) -> Result<Vec<Model>> {
+    let mut models = arms::alone(&["F32"], dir)?;
     for (name, choices) in policies() {
-        let how = How { vocabulary: choices, ..CHAT_VECTOR.into() };
-        let grafted = pipeline::graft(load("cp")?, &vectors, how)?;
-        for w in WEIGHTS {
-            for plan in grafted.plans(&[vec![w]], &[target("F32")?])? {
-                models.push(written(plan, dir, format!("{name} {w}"))?);
-            }
-        }
+        models.extend(arms::merged(name, choices, &WEIGHTS, &["F32"], dir)?);
     }
     Ok(models)
 }
 
-fn row(peer: &'static Peer, name: &str, file: &Path, dialogues: &[Dialogue]) -> String {
-    let model = peer.load_model(file, false).expect("llama.cpp loads the file");
-    let score = Score::of(&model, dialogues);
-    let ppl = |language: &str| {
-        let text = std::fs::read_to_string(trio(&format!("{language}_heldout.txt"))).expect("a fixture");
-        model.perplexity(&text, WINDOW, 2).expect("llama.cpp reads the text")
+/// Runs two models at a time, and gives the runs in the order of the models.
+fn runs(peer: &'static Peer, models: &[Model], dialogues: &[Dialogue]) -> Vec<Run> {
+    let next = Mutex::new(models.iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    let work = || {
+        while let Some((i, model)) = { next.lock().expect("no panic").next() } {
+            let run = Run::of(peer, model, dialogues);
+            eprintln!("{} as {}: {}", run.arm, run.ftype, run.score(dialogues));
+            done.lock().expect("no panic").push((i, run));
+        }
     };
-    format!("| {name} | {score} | {:.4} | {:.4} |", ppl("korean"), ppl("english"))
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    let mut done = done.into_inner().expect("no panic");
+    done.sort_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, run)| run).collect()
+}
+
+fn print(runs: &[Run], dialogues: &[Dialogue]) {
+    println!("| model | {} | ppl KO | ppl EN |", Score::TITLES.join(" | "));
+    println!("|---{}|---|---|", "|---".repeat(Score::TITLES.len()));
+    for run in runs {
+        let [ko, en] = run.perplexity;
+        println!("| {} | {} | {ko:.4} | {en:.4} |", run.arm, run.score(dialogues));
+    }
 }
 
 fn main() {
     let Some(peer) = peer::peer() else { std::process::exit(1) };
+    let record = match std::env::args().nth(1).as_deref() {
+        None => false,
+        Some("record") => true,
+        Some(other) => panic!("'{other}' is no word that the experiment knows; there is 'record'"),
+    };
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let models = models(dir.path()).unwrap_or_else(|e| panic!("{e}"));
+    let models = if record { arms::all(dir.path()) } else { grid(dir.path()) };
+    let models = models.unwrap_or_else(|e| panic!("{e}"));
     let dialogues = score::dialogues(&trio("dialogues_ko.jsonl"));
-    println!("| model | {} | ppl KO | ppl EN |", Score::TITLES.join(" | "));
-    println!("|---{}|---|---|", "|---".repeat(Score::TITLES.len()));
-    for (name, file) in &models {
-        println!("{}", row(peer, name, file, &dialogues));
+    let runs = runs(peer, &models, &dialogues);
+    if record {
+        Record { kernels: peer::kernels().to_string(), runs }.write(&dialogues);
+    } else {
+        print(&runs, &dialogues);
     }
 }

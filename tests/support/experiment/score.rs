@@ -1,8 +1,8 @@
 //! How well a model answers the held-out dialogues: whether it stops, repeats itself, keeps to the language and
-//! remembers what it was told.
+//! remembers what it was told. The measures are those of `fixtures/trio/README.md`.
 
 use crate::peer::{Model, Piece};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -12,14 +12,16 @@ const PATIENCE: usize = 64;
 
 /// A dialogue up to the answer that is asked for.
 pub struct Dialogue {
-    prompt: String,
+    pub id: String,
+    /// Who says what.
+    pub turns: Vec<(String, String)>,
     /// What the answer must name, as far as it is asked for.
     name: Option<String>,
     food: Option<String>,
-    reference: String,
+    pub reference: String,
 }
 
-/// The dialogues of a file, in the trio's chat template.
+/// The dialogues of a file.
 pub fn dialogues(path: &Path) -> Vec<Dialogue> {
     let text = std::fs::read_to_string(path).expect("a fixture");
     text.lines().map(|line| dialogue(&serde_json::from_str(line).expect("a dialogue"))).collect()
@@ -28,32 +30,93 @@ pub fn dialogues(path: &Path) -> Vec<Dialogue> {
 fn dialogue(json: &Value) -> Dialogue {
     let text = |v: &Value| v.as_str().map(String::from);
     let turn = |m: &Value| {
-        let part = |key: &str| m[key].as_str().unwrap_or_default().to_string();
-        format!("<|im_start|>{}\n{}<|im_end|>\n", part("role"), part("content"))
+        let part = |key: &str| text(&m[key]).unwrap_or_default();
+        (part("role"), part("content"))
     };
-    let turns: String = json["messages"].as_array().into_iter().flatten().map(turn).collect();
     Dialogue {
-        prompt: turns + "<|im_start|>assistant\n",
+        id: text(&json["id"]).unwrap_or_default(),
+        turns: json["messages"].as_array().into_iter().flatten().map(turn).collect(),
         name: text(&json["expect"]["name"]),
         food: text(&json["expect"]["food"]),
         reference: text(&json["reference"]).unwrap_or_default(),
     }
 }
 
-/// Shares of the dialogues in percent.
+impl Dialogue {
+    /// In the trio's chat template, up to where the answer begins.
+    fn prompt(&self) -> String {
+        let turn = |(role, text): &(String, String)| format!("<|im_start|>{role}\n{text}<|im_end|>\n");
+        self.turns.iter().map(turn).collect::<String>() + "<|im_start|>assistant\n"
+    }
+
+    pub fn asks_for_name_and_food(&self) -> bool {
+        self.name.is_some() && self.food.is_some()
+    }
+}
+
+/// What a model said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub text: String,
+    /// Whether it ended its turn.
+    pub stop: bool,
+    /// Whether four tokens stand together at least three times.
+    pub repeat: bool,
+}
+
+impl Answer {
+    /// Has `model` answer, greedily.
+    pub fn of(model: &Model, dialogue: &Dialogue) -> Answer {
+        let prompt = model.tokenize(&dialogue.prompt(), true, true);
+        let tokens = model.generate(&prompt, PATIENCE, 1).expect("llama.cpp answers");
+        let text = String::from_utf8_lossy(&model.detokenize(&tokens, Piece::Text)).trim().to_string();
+        Answer { text, stop: tokens.len() < PATIENCE, repeat: repeats(&tokens) }
+    }
+
+    pub fn to_json(&self, id: &str) -> Value {
+        json!({"id": id, "stop": self.stop, "repeat": self.repeat, "answer": self.text})
+    }
+
+    pub fn from_json(json: &Value) -> Answer {
+        Answer {
+            text: json["answer"].as_str().expect("an answer").to_string(),
+            stop: json["stop"].as_bool().expect("true or false"),
+            repeat: json["repeat"].as_bool().expect("true or false"),
+        }
+    }
+
+    /// What is true of it, in the order of `TITLES`; `None` where it was not asked for.
+    fn judged(&self, d: &Dialogue) -> [Option<bool>; 8] {
+        let korean = self.text.chars().any(|c| ('가'..='힣').contains(&c))
+            && !self.text.chars().any(|c| c.is_ascii_alphabetic());
+        let named = |wanted: &Option<String>| wanted.as_ref().map(|w| self.text.contains(w.as_str()));
+        let (name, food) = (named(&d.name), named(&d.food));
+        let all = name.unwrap_or(true) && food.unwrap_or(true);
+        let clean = all && self.stop && korean && !self.repeat;
+        let exact = self.is_exact(d);
+        [Some(self.stop), Some(self.repeat), Some(korean), name, food, Some(all), Some(clean), Some(exact)]
+    }
+
+    /// Whether it is the reference, and ends there.
+    pub fn is_exact(&self, dialogue: &Dialogue) -> bool {
+        self.stop && self.text == dialogue.reference
+    }
+}
+
+/// Shares of the dialogues in percent, in the order of `TITLES`.
 pub struct Score {
-    shares: [f64; 8],
+    pub shares: [f64; 8],
 }
 
 impl Score {
     pub const TITLES: [&str; 8] =
         ["stop", "repeat", "in Korean", "name", "food", "all asked", "clean", "exact"];
 
-    /// Has `model` answer the dialogues, greedily.
-    pub fn of(model: &Model, dialogues: &[Dialogue]) -> Score {
+    /// The shares among the answers to these dialogues.
+    pub fn of<'a>(answered: impl IntoIterator<Item = (&'a Dialogue, &'a Answer)>) -> Score {
         let (mut hits, mut asked) = ([0u32; 8], [0u32; 8]);
-        for d in dialogues {
-            for (i, told) in judge(model, d).into_iter().enumerate() {
+        for (dialogue, answer) in answered {
+            for (i, told) in answer.judged(dialogue).into_iter().enumerate() {
                 if let Some(hit) = told {
                     asked[i] += 1;
                     hits[i] += u32::from(hit);
@@ -72,24 +135,6 @@ impl fmt::Display for Score {
     }
 }
 
-/// What is true of an answer, in the order of `TITLES`; `None` where it was not asked for.
-fn judge(model: &Model, d: &Dialogue) -> [Option<bool>; 8] {
-    let prompt = model.tokenize(&d.prompt, true, true);
-    let tokens = model.generate(&prompt, PATIENCE, 1).expect("llama.cpp answers");
-    let answer = String::from_utf8_lossy(&model.detokenize(&tokens, Piece::Text)).trim().to_string();
-    let stop = tokens.len() < PATIENCE;
-    let repeat = repeats(&tokens);
-    let korean = answer.chars().any(|c| ('가'..='힣').contains(&c))
-        && !answer.chars().any(|c| c.is_ascii_alphabetic());
-    let named = |wanted: &Option<String>| wanted.as_ref().map(|w| answer.contains(w.as_str()));
-    let (name, food) = (named(&d.name), named(&d.food));
-    let all = name.unwrap_or(true) && food.unwrap_or(true);
-    let clean = all && stop && korean && !repeat;
-    let exact = stop && answer == d.reference;
-    [Some(stop), Some(repeat), Some(korean), name, food, Some(all), Some(clean), Some(exact)]
-}
-
-/// Whether four tokens stand together at least three times.
 fn repeats(tokens: &[i32]) -> bool {
     let mut seen: HashMap<&[i32], u32> = HashMap::new();
     tokens.windows(4).any(|four| {
