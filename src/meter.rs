@@ -223,7 +223,7 @@ mod tests {
     /// Rows of 96 weights: a piece of the writer is not a whole number of its blocks.
     #[test]
     fn the_order_of_the_rows_and_a_break_change_nothing() {
-        let values: Vec<f32> = (0..96 * 6000).map(|i| ((i * 7919) % 1013) as f32 / 97.0 - 5.0).collect();
+        let values: Vec<f32> = (0..96 * 6000u64).map(|i| ((i * 7919) % 1013) as f32 / 97.0 - 5.0).collect();
         let whole = || metered(tensor(&[96, 6000], &values), None, DType::Q8_0, None).unwrap();
         let (stored, meter) = whole();
         meter.fill(&stored).unwrap();

@@ -117,7 +117,7 @@ fn what_cannot_be_written_is_refused_first() {
         ("--type Q8_0 --split-max-tensors 9 -o @m.gguf --modelfile", 2, "Ollama reads no split models"),
         ("--type safetensors -o @m --card", 2, "belong to GGUF outputs"),
         ("--type Q8_0 -f -o @m.gguf --card", 1, "no model card of ggraft's"),
-        ("--type Q8_0 -o @m.gguf --modelfile", 1, "Modelfile: the file of --modelfile exists"),
+        ("--type Q8_0 -o @m.gguf --modelfile", 1, "Modelfile: the Modelfile exists"),
     ] {
         std::fs::write(bench.path("README.md"), "# Mine\n").unwrap();
         std::fs::write(bench.path("Modelfile"), "FROM x\n").unwrap();

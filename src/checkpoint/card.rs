@@ -3,7 +3,7 @@
 //! Specification: Hugging Face's model card metadata (`base_model`, `base_model_relation`, `license`, `tags`).
 
 use crate::merge::Origin;
-use ggraft_formats::error::Printable;
+use ggraft_formats::error::{Printable, is_obeyed};
 use std::fmt::Write;
 
 /// What a card tells.
@@ -91,7 +91,8 @@ impl Card {
             let (name, kind, bits) = (plain(&f.name), &f.kind, f.bits_per_weight);
             line(out, format_args!("| {name} | {kind} | {bits:.2} | {} | `{}` |", f.size, f.sha256));
         }
-        line(out, format_args!("\nIn llama.cpp: `llama-cli -m {}`\n", plain(&first.name)));
+        let name = Printable(&first.name);
+        line(out, format_args!("\nIn llama.cpp:\n\n```sh\nllama-cli -m {name}\n```\n"));
     }
 }
 
@@ -100,15 +101,16 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     _ = writeln!(out, "{text}");
 }
 
-/// A YAML scalar in double quotes, which are those of JSON.
+/// A YAML scalar in double quotes, which are those of JSON; what a reader would obey is escaped.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let json = serde_json::Value::from(text).to_string();
+    let plain = |c: char| if is_obeyed(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    json.chars().map(plain).collect()
 }
 
 /// Text that Markdown shows as it is, on one line.
 fn plain(text: &str) -> String {
-    let text = Printable(text).to_string().replace('\n', " ");
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|")
+    Printable(text).to_string().replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|")
 }
 
 #[cfg(test)]
@@ -128,7 +130,7 @@ mod tests {
         };
         let text = card.markdown();
         assert!(
-            text.contains("\n# a --- &lt;script>\n") && text.contains("license: \"mit\\\"\\n- x\"\n"),
+            text.contains("\n# a\\n---\\n&lt;script>\n") && text.contains("license: \"mit\\\"\\n- x\"\n"),
             "{text}"
         );
         assert!(text.ends_with("- a \\| b\\u{1b}[31m\n"), "{text}");

@@ -51,12 +51,12 @@ impl Beside {
                     .mend("leave out --modelfile, or write one file"));
             }
             let target = modelfile(plans, path);
-            report::check_beside(&target, "--modelfile", inputs, force)?;
+            report::check_beside(&target, "the Modelfile", inputs, force)?;
             modelfiles.push((target, report::modelfile(&file_name(path), plan.metadata())?));
         }
         for (_, path) in ggufs.iter().filter(|_| self.card) {
             let card = path.with_file_name(CARD);
-            report::check_beside(&card, "--card", inputs, force)?;
+            report::check_beside(&card, "the model card", inputs, force)?;
             if card.exists() && !std::fs::read_to_string(&card).is_ok_and(|text| text.contains(MARK)) {
                 return Err(Error::new(
                     Kind::Failure,

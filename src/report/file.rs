@@ -34,7 +34,7 @@ fn form(path: &Path) -> Result<Form> {
 /// Refuses a name that is not one of a report, or where none may be written.
 pub fn check_report(path: &Path, inputs: &[&Path], force: bool) -> Result<()> {
     form(path)?;
-    super::finished::check_beside(path, "--report", inputs, force)
+    super::finished::check_beside(path, "the report", inputs, force)
 }
 
 /// Writes the report to `path`, which appears when it is whole.

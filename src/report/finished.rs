@@ -74,11 +74,11 @@ fn hashed(part: &Part) -> Result<Hashed> {
 }
 
 /// Refuses a file that is written beside the outputs if it is an input, a directory, or exists without `force`: before
-/// the work, not after it. `option` is what asked for it.
-pub fn check_beside(path: &Path, option: &str, inputs: &[&Path], force: bool) -> Result<()> {
-    let refused = |what: &str| Error::new(Kind::Failure, format!("the file of {option} {what}")).file(path);
+/// the work, not after it. `what` it is, in words.
+pub fn check_beside(path: &Path, what: &str, inputs: &[&Path], force: bool) -> Result<()> {
+    let refused = |why: &str| Error::new(Kind::Failure, format!("{what} {why}")).file(path);
     if path.is_dir() {
-        return Err(refused("is a directory").mend(format!("give the name of a file with {option}")));
+        return Err(refused("is a directory").mend("give the name of a file"));
     }
     let same = |input: &&Path| input.canonicalize().ok().is_some_and(|i| path.canonicalize().ok() == Some(i));
     if inputs.iter().any(same) {

@@ -59,10 +59,7 @@ pub fn modelfile(name: &str, metadata: &Metadata) -> Result<String> {
     for stop in stops.iter().filter(|stop| !stop.is_empty() && told.insert(stop.as_str())) {
         match quoted(stop) {
             Some(word) => line(&mut out, &format!("PARAMETER stop {word}")),
-            None => line(
-                &mut out,
-                &format!("# An answer ends at {}, too.", Printable(stop).to_string().replace('\n', "\\n")),
-            ),
+            None => line(&mut out, &format!("# An answer ends at {}, too.", Printable(stop))),
         }
     }
     for (key, parameter) in SAMPLING {

@@ -16,18 +16,14 @@ use std::collections::BTreeMap;
 use text::{Cell, block, list, number, table, tile};
 
 const STYLE: &str = include_str!("style.css");
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+/// What stands before the title, with the policy.
+const HEAD: &str = include_str!("head.html");
 
 /// The page.
 pub fn page(finished: &Finished<'_>) -> String {
     let names: Vec<String> = finished.outputs.iter().map(Output::name).collect();
     let title = text::escaped(&format!("{} - ggraft", names.join(", ")));
-    let mut out = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
-    );
+    let mut out = format!("{HEAD}<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n");
     block(&mut out, "h1", &names.join(", "));
     block(&mut out, "p", &format!("Made by ggraft {}:", env!("CARGO_PKG_VERSION")));
     block(&mut out, "pre", finished.command);
