@@ -65,9 +65,9 @@ impl Grid {
         let (width, height) = (labels + columns * cell + 10, (self.roles.len() + 3) * ROW + 8);
         let mut out = opened(label, width.max(360), height);
         for (i, layer) in self.layers.iter().enumerate() {
-            let every = (30usize.div_ceil(cell)).max(1);
+            let every = 30usize.div_ceil(cell) as u64;
             let shown = layer.map_or(String::from("-"), |l| l.to_string());
-            if layer.is_none() || i % every == 0 {
+            if layer.is_none_or(|l| l % every == 0) {
                 let x = labels + i * cell + cell / 2;
                 put(
                     &mut out,

@@ -38,7 +38,8 @@ fn section(out: &mut String, output: &Output<'_>) {
     tiles(out, plan);
     origins(out, plan);
     classes(out, plan);
-    if let Some(summary) = &plan.vocabulary {
+    // Models without token tables have no vectors there.
+    if let Some(summary) = plan.vocabulary.as_ref().filter(|summary| !summary.vectors.is_empty()) {
         vocabulary(out, summary);
     }
     maps(out, plan);
