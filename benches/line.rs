@@ -18,7 +18,7 @@ const TRIO: &str = "target/trio-1b";
 const MODELS: [&str; 3] = ["base", "chat", "cp"];
 /// The types that are measured, and their numbers in llama.cpp.
 const TYPES: [(&str, i32); 5] = [("Q4_K_M", 15), ("Q5_K_M", 17), ("Q6_K", 18), ("Q8_0", 7), ("Q4_0", 2)];
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 struct Bench {
     trio: PathBuf,
