@@ -78,14 +78,14 @@ fn size(path: &Path) -> u64 {
 
 const SMALL: Toy = Toy { layers: 3, ..TOYS[2] };
 
-/// The logits of a model after the first tokens of the trio's held-out texts, windows of 256 of each language.
-fn logits(peer: &'static peer::Peer, file: &Path) -> Vec<Vec<f32>> {
+/// The logits of a model after the first tokens of these texts, windows of 256 of each.
+fn logits(peer: &'static peer::Peer, file: &Path, texts: &[PathBuf]) -> Vec<Vec<f32>> {
     let model = peer.load_model(file, false).unwrap();
-    let of = |text: &str| {
-        let text = std::fs::read_to_string(trio(text)).unwrap();
+    let of = |text: &PathBuf| {
+        let text = std::fs::read_to_string(text).unwrap();
         model.scored_logits(&text, 256, 8, 2).unwrap()
     };
-    [of("korean_heldout.txt"), of("english_heldout.txt")].concat()
+    texts.iter().flat_map(of).collect()
 }
 
 /// The mean KL divergence of `ours` from `reference`, as llama-perplexity measures it.
@@ -106,19 +106,46 @@ fn a_budget_beats_the_mixture_of_its_size() {
         parents.iter().flat_map(|(option, name)| [option.to_string(), trio(name).display().to_string()]),
     );
     ggraft(words.into_iter().chain([String::from("-o"), merged.display().to_string()])).ok();
+    let texts = ["korean_heldout.txt", "english_heldout.txt"].map(|text| trio(text));
     for (name, input) in [("cp", trio("cp")), ("merged", merged)] {
-        let reference = logits(peer, &bench.convert(&input, "reference.gguf", &["--type", "F32"]));
-        for ftype in ["Q3_K_M", "Q4_K_M"] {
-            let fixed = bench.convert(&input, "fixed.gguf", &["--type", ftype]);
-            let budget = size(&fixed).to_string();
-            let bought = bench.convert(&input, "bought.gguf", &["--target-size", &budget]);
-            let (theirs, ours) = (size(&fixed), size(&bought));
-            assert!(ours <= theirs && ours as f64 >= theirs as f64 * 0.995, "{ours} of {theirs} bytes");
-            let [theirs, ours] = [&fixed, &bought].map(|file| divergence(&reference, &logits(peer, file)));
-            println!("{name} {ftype} {budget} bytes: KL divergence {theirs:.5} fixed, {ours:.5} bought");
+        for (ftype, theirs, ours) in compared(peer, &bench, &input, &texts) {
             assert!(ours < theirs * 0.95, "{name} {ftype}: {ours} is not below {theirs}");
         }
     }
+}
+
+/// The divergences of two mixtures and of what a budget of their sizes buys, from the model in F32.
+fn compared(
+    peer: &'static peer::Peer,
+    bench: &Bench,
+    input: &Path,
+    texts: &[PathBuf],
+) -> Vec<(&'static str, f64, f64)> {
+    let full = bench.convert(input, "reference.gguf", &["--type", "F32"]);
+    let reference = logits(peer, &full, texts);
+    let of = |ftype| {
+        let fixed = bench.convert(&full, "fixed.gguf", &["--type", ftype]);
+        let budget = size(&fixed).to_string();
+        let bought = bench.convert(&full, "bought.gguf", &["--target-size", &budget]);
+        let (theirs, ours) = (size(&fixed), size(&bought));
+        assert!(ours <= theirs && ours as f64 >= theirs as f64 * 0.995, "{ours} of {theirs} bytes");
+        let [theirs, ours] = [&fixed, &bought].map(|file| divergence(&reference, &logits(peer, file, texts)));
+        println!("{ftype} {budget} bytes: KL divergence {theirs:.5} fixed, {ours:.5} bought");
+        (ftype, theirs, ours)
+    };
+    ["Q3_K_M", "Q4_K_M"].map(of).into()
+}
+
+/// `GGRAFT_MODEL=model.gguf GGRAFT_TEXT=text.txt cargo test --release --test budget -- --ignored --nocapture`
+#[test]
+#[ignore = "prints the figures of a model and a text of yours"]
+fn a_model_of_yours() {
+    let (Some(peer), Some(model), Some(text)) =
+        (peer::peer(), std::env::var_os("GGRAFT_MODEL"), std::env::var_os("GGRAFT_TEXT"))
+    else {
+        panic!("GGRAFT_LLAMA_CPP, GGRAFT_MODEL and GGRAFT_TEXT must be set");
+    };
+    compared(peer, &Bench::new(), Path::new(&model), &[PathBuf::from(text)]);
 }
 
 #[test]

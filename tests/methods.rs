@@ -413,11 +413,11 @@ fn parameters_and_weights_that_a_method_cannot_take() {
     };
     assert_eq!(
         read("ties", "gamma=0.1"),
-        "the method ties has no such parameter: expected density, lambda, normalize, found gamma"
+        "the method ties has no such parameter: expected density, lambda, normalize, found gamma; leave it out"
     );
     assert_eq!(
         read("slerp", "density=0.1"),
-        "the method slerp has no such parameter: expected no parameters, found density"
+        "the method slerp has no such parameter: expected no parameters, found density; leave it out"
     );
     assert_eq!(
         read("ties", "density=1.5"),
