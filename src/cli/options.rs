@@ -108,7 +108,9 @@ pub(super) fn carry_out(
         plans.iter().filter(|_| run.verbose).for_each(|(plan, _)| report::print_tensors(plan));
     }
     if run.json {
-        plans.iter().for_each(|(plan, path)| println!("{}", report::plan_json(plan, path, threads)));
+        plans.iter().for_each(|(plan, path)| {
+            println!("{}", report::printable(&report::plan_json(plan, path, threads).to_string()))
+        });
     }
     if run.dry_run {
         return plans

@@ -2,6 +2,7 @@
 //! `[ 42/ 200] name`, the form that wrappers of llama-quantize read; or one JSON object a line, for programs
 //! (`docs/json.md`).
 
+use super::json::printable;
 use crate::pipeline::{Plan, Step};
 use ggraft_formats::Watch;
 use ggraft_formats::error::Printable;
@@ -124,7 +125,7 @@ fn has_screen() -> bool {
 
 /// Writes an object on a line of its own.
 fn print(object: &Json) {
-    _ = writeln!(std::io::stderr(), "{object}");
+    _ = writeln!(std::io::stderr(), "{}", printable(&object.to_string()));
 }
 
 fn bar(bytes: u64) -> ProgressBar {
