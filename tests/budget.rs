@@ -106,7 +106,7 @@ fn a_budget_beats_the_mixture_of_its_size() {
         parents.iter().flat_map(|(option, name)| [option.to_string(), trio(name).display().to_string()]),
     );
     ggraft(words.into_iter().chain([String::from("-o"), merged.display().to_string()])).ok();
-    let texts = ["korean_heldout.txt", "english_heldout.txt"].map(|text| trio(text));
+    let texts = ["korean_heldout.txt", "english_heldout.txt"].map(trio);
     for (name, input) in [("cp", trio("cp")), ("merged", merged)] {
         for (ftype, theirs, ours) in compared(peer, &bench, &input, &texts) {
             assert!(ours < theirs * 0.95, "{name} {ftype}: {ours} is not below {theirs}");
