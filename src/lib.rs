@@ -4,8 +4,10 @@
 //! The map: `pipeline` is the line (open, adopt, merge, assign, write); `arch` knows architectures, `vocab`
 //! tokenizers, `checkpoint` turns both back into a Hugging Face directory, `merge` says what becomes of each tensor,
 //! `ftype` which dtype it gets (`budget`: by what it costs), `target` what may be asked for, `division` into how many
-//! files, `recipe` all that decides a merge, `hash` what tells weights from others, `report` is what people look at,
-//! `cli` the words they type. Containers, dtypes and codecs live in the crate `ggraft_formats`, which is `formats` here.
+//! files, `recipe` all that decides a merge, `plan` what comes out of it. `meter` measures weights on their way into a
+//! file and `difference` those of two models, both in `figures`; `hash` tells weights from others, `meta` edits what is
+//! said of them. `report` is what people look at, `cli` the words they type, and `nearest` helps with those they mistype.
+//! Containers, dtypes and codecs live in the crate `ggraft_formats`, which is `formats` here.
 //!
 //! A merge in a few lines; no weight is read before the last of them, and the plan tells all that is going to be:
 //!
