@@ -4,12 +4,11 @@
 
 use crate::arch;
 use crate::figures::Figures;
-use crate::merge::hexadecimal;
+use crate::hash::sha256;
 use ggraft_formats::write::{BLOCK, CHUNK};
 use ggraft_formats::{Checkpoint, DType, Error, Input, Result, Shape, Tensor, Value};
 use rayon::prelude::*;
 use serde_json::Value as Json;
-use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
@@ -126,8 +125,7 @@ impl Side {
         }
         for name in FILES {
             if let Some(file) = checkpoint.bytes(name)? {
-                let hash = hexadecimal(&Sha256::digest(file.bytes()));
-                data.push((name.to_string(), Datum::File(hash)));
+                data.push((name.to_string(), Datum::File(sha256(&file))));
             }
         }
         Ok(Side { tensors: checkpoint.tensors, data })

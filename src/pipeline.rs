@@ -3,7 +3,8 @@
 
 use crate::arch;
 use crate::checkpoint::{Card, Source};
-use crate::merge::{self, Graft, Origin, Vector, hexadecimal};
+use crate::hash::hexadecimal;
+use crate::merge::{self, Graft, Origin, Vector};
 pub use crate::plan::{Loaded, Plan, Step};
 pub use crate::target::{Target, Type};
 use ggraft_formats::stamp::Stamp;
@@ -94,8 +95,8 @@ impl Grafted {
 /// What a write is told beside the plans.
 #[derive(Default)]
 pub struct Work<'a> {
-    /// The files and directories that are read.
-    pub inputs: &'a [&'a Path],
+    /// The files and directories that are read, as they were when they were opened.
+    pub inputs: &'a [Stamp],
     /// The options, in words: an unfinished output is gone on with if they, and the inputs, are the same.
     pub options: &'a str,
     pub resume: Resume,
@@ -104,7 +105,7 @@ pub struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn job(&self, plans: &[(Plan, PathBuf)]) -> Result<Job> {
+    fn job(&self, plans: &[(Plan, PathBuf)]) -> Job {
         let types: Vec<&str> = plans.iter().map(|(plan, _)| plan.kind.name()).collect();
         let mut steps = Sha256::new();
         for (plan, _) in plans {
@@ -117,20 +118,21 @@ impl Work<'_> {
             ("types", types.join(", ")),
             ("plan", hexadecimal(&steps.finalize())),
         ];
-        let files = self.inputs.iter().filter(|path| path.is_file());
-        Ok(Job {
+        Job {
             work: work.map(|(name, value)| (name.to_string(), value)).to_vec(),
-            inputs: files.map(|path| Stamp::of(path)).collect::<Result<_>>()?,
+            // What else lies in a directory may change, the output may even be written there.
+            inputs: self.inputs.iter().filter(|stamp| stamp.is_file()).cloned().collect(),
             resume: self.resume,
-        })
+        }
     }
 }
 
 /// Writes each plan to its path, whose directory is made if it is missing; the inputs are read once for all.
 pub fn write(plans: &[(Plan, PathBuf)], work: &Work<'_>, watch: &dyn Watch) -> Result<()> {
-    let job = work.job(plans)?;
+    let job = work.job(plans);
+    let inputs: Vec<&Path> = work.inputs.iter().map(Stamp::path).collect();
     for (plan, path) in plans {
-        check_output(plan, path, work.inputs, work.force)?;
+        check_output(plan, path, &inputs, work.force)?;
         if let Some(dir) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             std::fs::create_dir_all(dir).map_err(|e| Error::io(&e, dir))?;
         }

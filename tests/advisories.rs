@@ -10,26 +10,17 @@ mod raw_gguf;
 #[path = "support/run.rs"]
 mod run;
 
-use ggraft_formats::{Input, Result, imatrix, open};
-use raw_gguf::{file, pair, string, tensor, u32_pair};
+use ggraft_formats::{Input, imatrix, open};
+use raw_gguf::{F32, I8, file, pair, read, string, tensor, u32_pair};
 use run::{ggraft, ggraft_in, trio, trio_copy};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const F32: u32 = 0;
-const I8: u32 = 24;
 const U8: u32 = 0;
 const STR: u32 = 8;
 const ARRAY: u32 = 9;
-
-fn read(bytes: &[u8]) -> Result<Input> {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x.gguf");
-    std::fs::write(&path, bytes).unwrap();
-    open(&path)
-}
 
 /// The file is refused, soon, with these words.
 #[track_caller]

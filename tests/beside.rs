@@ -3,32 +3,26 @@
 #[path = "support/run.rs"]
 mod run;
 
-use run::{Ran, ggraft, trio};
+use run::{Folder, Ran};
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
-struct Bench(TempDir);
+struct Bench(Folder);
 
 impl Bench {
     fn new() -> Bench {
-        Bench(tempfile::tempdir().unwrap())
+        Bench(Folder::new())
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.path(name)
     }
 
-    /// Merges the trio into the folder `@`.
     fn merge(&self, words: &str) -> Ran {
-        let [base, chat, cp] = ["base", "chat", "cp"].map(|name| trio(name).display().to_string());
-        let words: Vec<String> =
-            words.split(' ').map(|w| w.replace('@', &format!("{}/", self.0.path().display()))).collect();
-        let models = ["merge", "--base", &base, "--chat", &chat, "--onto", &cp].map(String::from);
-        ggraft([&models[..], &words].concat())
+        self.0.merge(words)
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.0.path()).unwrap();
+        let entries = std::fs::read_dir(self.path("")).unwrap();
         let mut names: Vec<String> =
             entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
         names.sort();
@@ -67,7 +61,8 @@ fn modelfile_and_card_are_the_goldens() {
     assert_eq!(bench.names(), ["Modelfile", "README.md", "trio-Q4_K_M.gguf"]);
     bench.is_golden("Modelfile", "trio-Q4_K_M.gguf");
     bench.is_golden("README.md", "trio-Q4_K_M.gguf");
-    let folder = bench.0.path().display();
+    let modelfile = bench.path("Modelfile");
+    let folder = modelfile.parent().unwrap().display();
     assert!(
         ran.err.ends_with(&format!(
             "wrote {folder}/Modelfile\nwrote {folder}/README.md\n\

@@ -6,11 +6,11 @@ mod peer;
 mod run;
 mod support;
 
-use ggraft_formats::{DType, Input, Model, open};
+use ggraft_formats::{DType, Model};
 use run::{Ran, ggraft, trio};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use support::gguf::{TOYS, Toy};
+use support::gguf::{TOYS, Toy, dtype, model};
 use support::imatrix::{self, Entry};
 use tempfile::TempDir;
 
@@ -53,17 +53,6 @@ impl Bench {
         toy.write(&path);
         path
     }
-}
-
-fn model(path: &Path) -> Model {
-    match open(path).unwrap() {
-        Input::Model(model) => model,
-        Input::Checkpoint(_) => panic!("not a GGUF"),
-    }
-}
-
-fn dtype(model: &Model, name: &str) -> DType {
-    model.tensors.iter().find(|t| t.name == name).unwrap().dtype()
 }
 
 fn bits(model: &Model) -> f64 {

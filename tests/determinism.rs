@@ -1,7 +1,5 @@
 //! The same inputs and options give the same bytes on any number of threads and with any instructions.
 
-mod support;
-
 use ggraft::arch;
 use ggraft::merge::{CHAT_VECTOR, Vector};
 use ggraft::pipeline::{self, Target, Type, Work};

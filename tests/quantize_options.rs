@@ -5,10 +5,10 @@
 mod run;
 mod support;
 
-use ggraft_formats::{DType, Input, Model, Value, open};
+use ggraft_formats::{DType, Model, Value};
 use run::{Ran, ggraft, trio};
-use std::path::{Path, PathBuf};
-use support::gguf::{TOYS, Toy};
+use std::path::PathBuf;
+use support::gguf::{TOYS, Toy, dtype, model};
 use support::imatrix::{self, Entry};
 use tempfile::TempDir;
 
@@ -61,17 +61,6 @@ impl Bench {
         let error: Vec<&str> = ran.err.lines().skip_while(|l| !l.starts_with("error: ")).collect();
         (ran.code, error.join("\n").replace(&folder, ""))
     }
-}
-
-fn model(path: &Path) -> Model {
-    match open(path).unwrap() {
-        Input::Model(model) => model,
-        Input::Checkpoint(_) => panic!("not a GGUF"),
-    }
-}
-
-fn dtype(model: &Model, name: &str) -> DType {
-    model.tensors.iter().find(|t| t.name == name).unwrap().dtype()
 }
 
 #[test]

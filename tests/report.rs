@@ -8,32 +8,29 @@ mod schema;
 mod support;
 
 use ggraft_formats::{DType, Input, Model};
-use run::{Ran, ggraft, trio};
+use run::{Folder, Ran, ggraft};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 use support::gguf::TOYS;
 use support::imatrix;
-use tempfile::TempDir;
 
-struct Bench(TempDir);
+struct Bench(Folder);
 
 impl Bench {
     fn new() -> Bench {
-        Bench(tempfile::tempdir().unwrap())
+        Bench(Folder::new())
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.path(name)
     }
 
-    /// `@` is the folder, `%` that of the trio.
     fn ggraft(&self, words: &str) -> Ran {
-        let (folder, trio) = (format!("{}/", self.0.path().display()), trio("").display().to_string());
-        ggraft(words.split(' ').map(|word| word.replace('@', &folder).replace('%', &trio)))
+        ggraft(self.0.words(words))
     }
 
     fn merge(&self, words: &str) -> Ran {
-        self.ggraft(&format!("merge --base %base --chat %chat --onto %cp {words}"))
+        self.0.merge(words)
     }
 
     fn text(&self, name: &str) -> String {
@@ -149,7 +146,7 @@ fn measuring_changes_no_byte() {
         assert!(std::fs::read(bench.path("a.gguf")).unwrap() == std::fs::read(bench.path("b.gguf")).unwrap());
     }
     assert!(
-        !std::fs::read_dir(bench.0.path()).unwrap().any(|e| e
+        !std::fs::read_dir(bench.path("")).unwrap().any(|e| e
             .unwrap()
             .file_name()
             .to_string_lossy()

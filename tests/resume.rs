@@ -206,9 +206,8 @@ fn an_input_that_changes_is_an_error() {
     ends_with(&output, 5, &["the input changed while it was read", "base/model.safetensors"]);
     assert!(!work.path("out.gguf").exists());
     // What was made of the old file is not mixed with the new one.
-    ends_with(&work.run(&[]), 1, &["an unfinished output of other work"]);
+    assert!(!partial(&work.path("out.gguf")).exists() && !journal(&work.path("out.gguf")).exists());
 
-    fs::remove_file(journal(&work.path("out.gguf"))).unwrap();
     let truncated = work.under_way(&["--threads", "1"]);
     fs::File::options().write(true).open(&base).unwrap().set_len(1 << 20).unwrap();
     let output = truncated.wait_with_output().unwrap();

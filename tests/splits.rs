@@ -6,12 +6,12 @@ mod peer;
 mod run;
 mod support;
 
-use ggraft_formats::{Array, DType, Input, Model, Value, gguf, open, write};
+use ggraft_formats::{Array, DType, Model, Value, gguf, write};
 use peer::QuantizeParams;
 use run::{Ran, ggraft, trio};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use support::gguf::{TOYS, Toy};
+use support::gguf::{TOYS, Toy, model};
 use tempfile::TempDir;
 
 const SMALL: Toy = Toy { layers: 3, ..TOYS[1] };
@@ -70,13 +70,6 @@ impl Bench {
     fn write(&self, model: &Model, name: &str) {
         let path = self.path(name);
         write::write(&[gguf::plan(model, &path).unwrap()], &()).unwrap();
-    }
-}
-
-fn model(path: &Path) -> Model {
-    match open(path).unwrap() {
-        Input::Model(model) => model,
-        Input::Checkpoint(_) => panic!("not a GGUF"),
     }
 }
 

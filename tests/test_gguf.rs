@@ -5,19 +5,10 @@
 #[path = "support/raw_gguf.rs"]
 mod raw_gguf;
 
-use ggraft_formats::{Input, Result, open};
-use raw_gguf::{aligned, file, pair, string, tensor, u32_pair};
+use ggraft_formats::Input;
+use raw_gguf::{F32, I8, aligned, file, pair, read, string, tensor, u32_pair};
 
-const F32: u32 = 0;
-const I8: u32 = 24;
 const ALIGNMENT: &str = "general.alignment";
-
-fn read(bytes: &[u8]) -> Result<Input> {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x.gguf");
-    std::fs::write(&path, bytes).unwrap();
-    open(&path)
-}
 
 /// The file is refused with these words, and the error names it.
 #[track_caller]

@@ -7,13 +7,13 @@ mod run;
 mod support;
 
 use ggraft::ftype::{FTYPES, Ftype};
-use ggraft_formats::{DType, Input, Model, open};
+use ggraft_formats::DType;
 use peer::{Override, QuantizeParams};
 use run::ggraft;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use support::gguf::{TOYS, Toy};
+use support::gguf::{TOYS, Toy, model};
 use support::imatrix::{self, CHUNKS, DATASET, Entry};
 
 /// The types that can be written.
@@ -27,13 +27,6 @@ fn goldens() -> PathBuf {
 
 fn sha256(path: &Path) -> String {
     Sha256::digest(std::fs::read(path).unwrap()).iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn model(path: &Path) -> Model {
-    match open(path).unwrap() {
-        Input::Model(model) => model,
-        Input::Checkpoint(_) => panic!("not a GGUF"),
-    }
 }
 
 /// The first thing in which two files differ.

@@ -12,6 +12,7 @@ pub struct Stamp {
     path: PathBuf,
     /// The device and the number of the file on it, where the system numbers files.
     id: Option<(u64, u64)>,
+    is_file: bool,
     bytes: u64,
     modified: Option<SystemTime>,
 }
@@ -21,7 +22,8 @@ impl Stamp {
     pub fn of(path: &Path) -> Result<Stamp> {
         let meta = std::fs::metadata(path).map_err(|e| Error::io(&e, path))?;
         let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        Ok(Stamp { path, id: id(&meta), bytes: meta.len(), modified: meta.modified().ok() })
+        let (is_file, bytes) = (meta.is_file(), meta.len());
+        Ok(Stamp { path, id: id(&meta), is_file, bytes, modified: meta.modified().ok() })
     }
 
     /// Refuses the file if it is no longer what it was.
@@ -35,6 +37,11 @@ impl Stamp {
             .expected(self)
             .found(now)
             .mend("wait until nothing writes to it, and start again"))
+    }
+
+    /// Whether this is a file, and not a directory.
+    pub fn is_file(&self) -> bool {
+        self.is_file
     }
 
     /// Where the file is.

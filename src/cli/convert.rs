@@ -28,8 +28,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
-    let mut inputs = input.files(&args.input);
-    inputs.extend(args.mixture.files());
+    let mut inputs = input.inputs(&args.input)?;
+    inputs.extend(args.mixture.inputs()?);
     let kind = args.kind.map_or(Type::Auto, |kind| kind.0);
     let measure = args.output.run.report.is_some();
     let target = Target { division: args.splitting.division(), measure, ..args.mixture.target(kind)? };
@@ -38,7 +38,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
     let words = format!("{:?}", args.mixture);
     let order = Order {
-        inputs: &options::paths(&inputs),
+        inputs: &inputs,
         words: &words,
         command: &command::typed("convert", &[]),
         formula: None,

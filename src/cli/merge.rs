@@ -179,12 +179,12 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &opt
             .expected(layers)
             .found(found));
     }
-    let mut inputs = onto.files(&recipe.onto);
-    inputs.extend(recipe.mixture.files());
+    let mut inputs = onto.inputs(&recipe.onto)?;
+    inputs.extend(recipe.mixture.inputs()?);
     let mut vectors = Vec::with_capacity(recipe.vectors.len());
     for v in &recipe.vectors {
         let (chat, base) = (load(&v.chat)?, load(&v.base)?);
-        inputs.extend([chat.files(&v.chat), base.files(&v.base)].concat());
+        inputs.extend([chat.inputs(&v.chat)?, base.inputs(&v.base)?].concat());
         vectors.push(Vector { chat: chat.model, base: base.model });
     }
     let weights = recipe.weight_sets();
@@ -197,7 +197,7 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &opt
     });
     let words = recipe.to_yaml(None)?;
     let order = Order {
-        inputs: &options::paths(&inputs),
+        inputs: &inputs,
         words: &words,
         command: &command::typed("merge", &["emit_recipe"]),
         formula: Some(grafted.graft.method().formula),

@@ -1,8 +1,7 @@
 //! `ggraft meta get|set|unset`: the metadata of a GGUF file, read and edited where it is.
 
 use super::signals;
-use crate::meta::{self, CHAT_TEMPLATE, Change, Edit};
-use crate::recipe::{Override, Spelled};
+use crate::meta::{self, CHAT_TEMPLATE, Change, Edit, Override, Spelled};
 use crate::report::{self, Progress};
 use ggraft_formats::error::Printable;
 use ggraft_formats::gguf::{self, Header};
@@ -221,7 +220,7 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     if how.dry_run {
         return Ok(());
     }
-    signals::listen()?;
+    let _requests = signals::listen()?;
     let name = target.to_string_lossy();
     let stop = || signals::came().is_some();
     let progress = Progress::parts([(&*name, rewrite.work(output))], how.show.how_of_reading(), stop);

@@ -4,6 +4,7 @@ use super::beside::Beside;
 use super::signals;
 use crate::pipeline::{self, Plan, Resume, Work};
 use crate::report::{self, Finished};
+use ggraft_formats::stamp::Stamp;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ pub(super) struct Run {
     /// Replace an existing output
     #[arg(short, long)]
     pub force: bool,
-    /// Show the plan and stop before any weight is read
+    /// Show the plan and stop before anything is written
     #[arg(long)]
     pub dry_run: bool,
     /// Print the plan as JSON to stdout
@@ -76,7 +77,8 @@ impl Show {
 
 /// What is carried out, beside the plans.
 pub(super) struct Order<'a> {
-    pub inputs: &'a [&'a Path],
+    /// What is read, as it was when it was opened.
+    pub inputs: &'a [Stamp],
     /// The options that decide the bytes.
     pub words: &'a str,
     /// What was typed.
@@ -95,7 +97,9 @@ pub(super) fn carry_out(
     order: &Order<'_>,
     check: impl FnOnce() -> Result<Vec<String>> + Send,
 ) -> Result<()> {
-    let (inputs, run) = (order.inputs, order.run);
+    let run = order.run;
+    let paths: Vec<&Path> = order.inputs.iter().map(Stamp::path).collect();
+    let inputs = paths.as_slice();
     let pool = thread_pool(run.threads)?;
     let threads = pool.current_num_threads();
     distinct(plans)?;
@@ -124,9 +128,10 @@ pub(super) fn carry_out(
         signals::came().is_some()
     });
     let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
-    let work = Work { inputs, options: order.words, resume, force: run.force };
-    signals::listen()?;
+    let work = Work { inputs: order.inputs, options: order.words, resume, force: run.force };
+    let requests = signals::listen()?;
     let done = pool.install(|| pipeline::write(plans, &work, &progress));
+    drop(requests);
     progress.finish();
     done?;
     let beside = pool.install(|| write_beside(plans, order, &notes, &modelfiles))?;
@@ -165,11 +170,6 @@ fn write_beside(
         written.push(report.clone());
     }
     Ok(written)
-}
-
-/// The files of the inputs, to be looked at.
-pub(super) fn paths(files: &[PathBuf]) -> Vec<&Path> {
-    files.iter().map(PathBuf::as_path).collect()
 }
 
 /// Several outputs need several names.

@@ -83,8 +83,8 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
-    let mut inputs = loaded.files(&request.input);
-    inputs.extend(args.mixture.files());
+    let mut inputs = loaded.inputs(&request.input)?;
+    inputs.extend(args.mixture.inputs()?);
     let measure = args.run.report.is_some();
     let target =
         Target { division: args.splitting.division(), measure, ..args.mixture.target(request.kind)? };
@@ -92,7 +92,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let output = request.output.unwrap_or_else(|| beside(&request.input, &plan.encoding()));
     let words = format!("{:?}", args.mixture);
     let order = Order {
-        inputs: &options::paths(&inputs),
+        inputs: &inputs,
         words: &words,
         command: &command::typed("quantize", &[]),
         formula: None,

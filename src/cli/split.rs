@@ -6,6 +6,7 @@ use super::options::{self, Order, Run};
 use crate::pipeline::Plan;
 use crate::recipe::Size;
 use ggraft_formats::gguf::{Limits, Split};
+use ggraft_formats::stamp::Stamp;
 use ggraft_formats::{Error, Input, Model, Result};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -78,10 +79,10 @@ pub(super) fn carry_out(
     output: PathBuf,
     run: &Run,
 ) -> Result<()> {
-    let inputs = model.containers.clone();
+    let inputs = model.containers.iter().map(|path| Stamp::of(path)).collect::<Result<Vec<_>>>()?;
     let plan = Plan::rearranged(model, split)?;
     let order = Order {
-        inputs: &options::paths(&inputs),
+        inputs: &inputs,
         words: "",
         command: &command::typed(verb, &[]),
         formula: None,

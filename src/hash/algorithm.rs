@@ -1,6 +1,6 @@
 //! The hashes that there are, in the order in which they are printed.
 
-use crate::merge::hexadecimal;
+use super::hexadecimal;
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 use xxhash_rust::xxh64::Xxh64;

@@ -1,11 +1,14 @@
 //! Hashes of the weights alone, as they are stored: of each tensor, and of all of them in the order of the files, so
-//! that a change of metadata changes no hash, and a split model has those of the joined one. Serves `cli`.
+//! that a change of metadata changes no hash, and a split model has those of the joined one. Serves `cli`; what tells
+//! whole files from others serves reports, comparisons and provenance too.
 //! Specification: the README of llama.cpp's `llama-gguf-hash` (algorithms, namespace of the UUID, lines).
 
 mod algorithm;
+mod file;
 mod manifest;
 
 pub use algorithm::{ALGORITHMS, Algorithm};
+pub use file::{hexadecimal, sha256};
 pub use manifest::{Manifest, Verdict};
 
 use algorithm::State;

@@ -28,7 +28,7 @@ mod vocabulary;
 pub mod weights;
 
 pub use kinship::{Allowed, Kinship};
-pub use provenance::{Origin, hexadecimal};
+pub use provenance::Origin;
 pub use summary::{Copied, Summary, VectorSummary};
 pub use template::TemplateChoice;
 pub use vocabulary::VocabularyChoices;

@@ -4,6 +4,7 @@
 //! later (dtypes, containers) is not told here, so that every route to a type gives the same file.
 
 use super::{Options, Vector};
+use crate::hash::hexadecimal;
 use ggraft_formats::mmap::Mapping;
 use ggraft_formats::{Metadata, Model, Result, header};
 use serde_json::{Value as Json, json};
@@ -83,11 +84,6 @@ fn name(container: &Path) -> String {
     let path = container.canonicalize().unwrap_or_else(|_| container.to_path_buf());
     let named = if is_gguf { Some(path.as_path()) } else { path.parent() };
     named.and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// The bytes as hexadecimal digits.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The origins of one graft.

@@ -14,6 +14,7 @@ use crate::meter::{Measured, Meter};
 use crate::target::{Target, Type};
 use ggraft_formats::gguf::Split;
 use ggraft_formats::safetensors::{self, Directory};
+use ggraft_formats::stamp::Stamp;
 use ggraft_formats::write::{BLOCK, CHUNK, Layout};
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -29,9 +30,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Every file that is read when `path` is what was opened.
-    pub fn files(&self, path: &Path) -> Vec<PathBuf> {
-        [path.to_path_buf()].into_iter().chain(self.model.containers.iter().cloned()).collect()
+    /// `path`, which was opened, and every file of weights that is read then, as they are now: to be asked at once.
+    pub fn inputs(&self, path: &Path) -> Result<Vec<Stamp>> {
+        let files = self.model.containers.iter().map(PathBuf::as_path);
+        [path].into_iter().chain(files).map(Stamp::of).collect()
     }
 
     /// The model without the layers that are left out.

@@ -1,11 +1,12 @@
 //! Which dtype every tensor gets beside what the type says, and how its weights are weighed; spelled as llama-quantize
 //! spells it. Arguments of every verb that writes, and a section of a recipe.
 
-use super::override_kv::Override;
 use super::{Choice, is_default};
 use crate::budget::Budget;
 use crate::ftype::{self, Importance, Prune, TensorType};
+use crate::meta::Override;
 use crate::target::{Target, Type};
+use ggraft_formats::stamp::Stamp;
 use ggraft_formats::{DType, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -74,9 +75,9 @@ pub struct Mixture {
 }
 
 impl Mixture {
-    /// The files that are read.
-    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
-        [&self.imatrix, &self.tensor_type_file].into_iter().flatten().cloned()
+    /// The files that are read, as they are now.
+    pub fn inputs(&self) -> Result<Vec<Stamp>> {
+        [&self.imatrix, &self.tensor_type_file].into_iter().flatten().map(|path| Stamp::of(path)).collect()
     }
 
     /// What a file of this type is to be; reads the importance matrix.

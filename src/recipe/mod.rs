@@ -7,7 +7,6 @@ mod allow;
 mod many;
 mod mergekit;
 mod mixture;
-mod override_kv;
 mod read;
 mod setting;
 mod splitting;
@@ -20,7 +19,6 @@ mod yaml;
 
 pub use allow::Allow;
 pub use mixture::Mixture;
-pub use override_kv::{Override, Spelled};
 pub use splitting::{Size, Splitting};
 pub use vocabulary::Vocabulary;
 pub use word::{Choice, Rule, Scalar, Word};

@@ -6,7 +6,7 @@ use super::finished::{Finished, Output};
 use super::html;
 use super::json::{figures_json, loss_json, plan_json};
 use crate::figures::Figures;
-use crate::pipeline::Step;
+use crate::plan::Step;
 use ggraft_formats::write::write_whole;
 use ggraft_formats::{Error, Result};
 use serde_json::{Value as Json, json};

@@ -2,17 +2,13 @@
 //! cards and Modelfiles are made of. The hashes are computed after the outputs have their names, so they delay nobody.
 //! No times and no paths: the same work is told in the same way anywhere.
 
-use crate::merge::hexadecimal;
-use crate::pipeline::Plan;
+use crate::hash::sha256;
+use crate::plan::Plan;
 use ggraft_formats::mmap::Mapping;
 use ggraft_formats::write::Part;
 use ggraft_formats::{Error, Kind, Result};
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-
-/// Bytes that are hashed at a time, so that their memory can be given back.
-const CHUNK: usize = 1 << 24;
 
 /// All outputs of one run.
 pub struct Finished<'a> {
@@ -63,14 +59,8 @@ pub fn file_name(path: &Path) -> String {
 
 fn hashed(part: &Part) -> Result<Hashed> {
     let file = Mapping::open(&part.path)?;
-    let mut hash = Sha256::new();
-    for (i, chunk) in file.bytes().chunks(CHUNK).enumerate() {
-        hash.update(chunk);
-        file.release(i * CHUNK..i * CHUNK + chunk.len());
-    }
     let bytes = file.bytes().len() as u64;
-    let sha256 = hexadecimal(&hash.finalize());
-    Ok(Hashed { name: file_name(&part.path), tensors: part.tensors, bytes, sha256 })
+    Ok(Hashed { name: file_name(&part.path), tensors: part.tensors, bytes, sha256: sha256(&file) })
 }
 
 /// Refuses a file that is written beside the outputs if it is an input, a directory, or exists without `force`: before

@@ -4,7 +4,7 @@ use crate::budget::{self, Account};
 use crate::figures::Figures;
 use crate::merge::Origin;
 use crate::meter::Measured;
-use crate::pipeline::{Plan, Step};
+use crate::plan::{Plan, Step};
 use ggraft_formats::error::is_obeyed;
 use ggraft_formats::write::Part;
 use ggraft_formats::{Array, Layout, Value};

@@ -2,7 +2,7 @@
 //! Eight layers let every rule that looks at a layer's number speak.
 
 use super::rng;
-use ggraft_formats::{DType, Metadata, Model, Shape, Tensor, gguf};
+use ggraft_formats::{DType, Input, Metadata, Model, Shape, Tensor, gguf, open};
 use std::path::Path;
 
 /// A llama with grouped queries (two heads share a key) and norms in f32, as a converter writes it.
@@ -135,4 +135,17 @@ impl Toy {
         let tensor = Tensor::in_memory(name, Shape::new(&ne).unwrap(), &values).unwrap();
         if matrix { tensor.encode(self.dtype, None).unwrap() } else { tensor }
     }
+}
+
+/// The GGUF at `path`.
+pub fn model(path: &Path) -> Model {
+    match open(path).unwrap() {
+        Input::Model(model) => model,
+        Input::Checkpoint(_) => panic!("{} is not a GGUF", path.display()),
+    }
+}
+
+/// The dtype of a tensor of this name.
+pub fn dtype(model: &Model, name: &str) -> DType {
+    model.tensors.iter().find(|t| t.name == name).unwrap().dtype()
 }

@@ -1,4 +1,19 @@
 //! GGUF files byte by byte, well-formed or not, for tests of the reader.
+#![allow(dead_code, reason = "every test file uses another part")]
+
+use ggraft_formats::{Input, Result, open};
+
+/// Numbers of dtypes in a file.
+pub const F32: u32 = 0;
+pub const I8: u32 = 24;
+
+/// What the reader makes of a file of these bytes, `x.gguf`.
+pub fn read(bytes: &[u8]) -> Result<Input> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    open(&path)
+}
 
 /// A header of `version` with these key-value pairs and tensors, and `data` bytes after it at the alignment.
 pub fn file(version: u32, pairs: &[Vec<u8>], tensors: &[Vec<u8>], data: usize) -> Vec<u8> {

@@ -47,3 +47,27 @@ pub fn trio_copy(name: &str, into: &Path) -> PathBuf {
     }
     dir
 }
+
+/// A folder that goes with the test.
+pub struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The words, with `@` for the folder and `%` for that of the trio.
+    pub fn words(&self, words: &str) -> Vec<String> {
+        let (folder, trio) = (format!("{}/", self.0.path().display()), trio("").display().to_string());
+        words.split(' ').map(|word| word.replace('@', &folder).replace('%', &trio)).collect()
+    }
+
+    /// Merges the trio.
+    pub fn merge(&self, words: &str) -> Ran {
+        ggraft(self.words(&format!("merge --base %base --chat %chat --onto %cp {words}")))
+    }
+}

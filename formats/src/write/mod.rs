@@ -172,6 +172,8 @@ pub fn carry_out(layouts: &[Layout<'_>], job: &Job, watch: &dyn Watch) -> Result
     let whole = fill(&outputs, job, watch);
     if let Err(e) = &whole
         && matches!(e.kind(), Kind::Interrupted | Kind::Io | Kind::NoSpace)
+        // Else there would be nothing to go on with: the work is another now.
+        && job.inputs.iter().all(|stamp| stamp.check().is_ok())
     {
         outputs.iter_mut().for_each(Growing::keep);
     }

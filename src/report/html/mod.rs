@@ -9,7 +9,7 @@ use super::finished::{Finished, Output};
 use super::plan::size;
 use crate::figures::Figures;
 use crate::merge::{Summary, VectorSummary};
-use crate::pipeline::{Plan, Step};
+use crate::plan::{Plan, Step};
 use crate::vocab::plan::{Class, Count};
 use heat::{Grid, bars, percent};
 use std::collections::BTreeMap;

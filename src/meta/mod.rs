@@ -1,9 +1,13 @@
 //! Edits of a GGUF's metadata, and what of them would break the file: some keys are never edited, and what no reader
 //! expects (another type, another length of the vocabulary) is done only when it is asked for twice.
+//! `override_kv` reads and spells values as `--override-kv` has them, for recipes too.
 //! Specification: ggml `docs/gguf.md`; what llama.cpp v0.5.0 refuses to load.
 
+mod override_kv;
+
+pub use override_kv::{Override, Spelled};
+
 use crate::nearest::nearest;
-use crate::recipe::Override;
 use ggraft_formats::{Error, Metadata, Result, Value};
 
 /// Where the model's chat template stands.
