@@ -54,4 +54,5 @@ pub mod plan;
 pub mod recipe;
 pub mod report;
 pub mod target;
+pub mod text;
 pub mod vocab;

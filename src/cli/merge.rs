@@ -9,6 +9,7 @@ use crate::merge::Vector;
 use crate::pipeline::{self, Plan};
 use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Splitting, Vocabulary};
 use crate::target::{Target, Type};
+use crate::text::shown;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::Write;
 use std::mem::take;
@@ -58,7 +59,7 @@ struct Models {
     #[arg(short, long, value_name = "W", default_value = "1.0", allow_hyphen_values = true, value_delimiter = ',', value_parser = weight)]
     weight: Vec<f64>,
     /// A vector with a weight of its own; may be given several times, instead of --chat, --base and --weight
-    #[arg(long, value_name = "CHAT:BASE:W", conflicts_with_all = ["base", "chat", "weight"], value_parser = vector)]
+    #[arg(long, value_name = "CHAT:BASE:W", conflicts_with_all = ["base", "chat", "weight"], value_parser = vector, value_hint = clap::ValueHint::Other)]
     vector: Vec<recipe::Vector>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
@@ -154,7 +155,7 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
     }
     let yaml = recipe.to_yaml(file.parent())?;
     std::fs::write(file, yaml).map_err(|e| Error::io(&e, file))?;
-    println!("{}", file.display());
+    println!("{}", shown(file));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use super::beside::Beside;
 use super::signals;
 use crate::pipeline::{self, Plan, Resume, Work};
 use crate::report::{self, Finished};
+use crate::text::shown;
 use ggraft_formats::stamp::Stamp;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::IsTerminal;
@@ -141,11 +142,11 @@ pub(super) fn carry_out(
         }
         if !run.json {
             // Of several files the first, by which the others are found.
-            println!("{}", plan.first(path)?.display());
+            println!("{}", shown(&plan.first(path)?));
         }
     }
     if !run.show.quiet {
-        let names: Vec<String> = beside.iter().map(|path| format!("wrote {}", path.display())).collect();
+        let names: Vec<String> = beside.iter().map(|path| format!("wrote {}", shown(path))).collect();
         report::print_notes(&names, false);
         order.beside.print_start(plans)?;
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     /// The model, then the output if it is not to be ggml-model-TYPE.gguf beside it, the type, and the threads
     // Their number is judged by `request`: clap would count anew after every option between them.
-    #[arg(required = true, value_name = "ARG")]
+    #[arg(required = true, value_name = "ARG", value_hint = clap::ValueHint::AnyPath)]
     words: Vec<String>,
     #[command(flatten)]
     mixture: Mixture,
