@@ -50,6 +50,7 @@ pub mod meta;
 pub mod meter;
 pub mod nearest;
 pub mod pipeline;
+mod placed;
 pub mod plan;
 pub mod recipe;
 pub mod report;

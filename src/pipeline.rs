@@ -5,6 +5,7 @@ use crate::arch;
 use crate::checkpoint::{Card, Source};
 use crate::hash::hexadecimal;
 use crate::merge::{self, Graft, Origin, Vector};
+use crate::placed::placed;
 pub use crate::plan::{Loaded, Plan, Step};
 pub use crate::target::{Target, Type};
 use ggraft_formats::stamp::Stamp;
@@ -18,7 +19,10 @@ use std::sync::Arc;
 /// Opens `path`; a checkpoint is adopted into GGUF's names and metadata.
 pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
     let (model, notes, source) = match ggraft_formats::open(path)? {
-        Input::Model(model) => (model, Vec::new(), None),
+        Input::Model(model) => {
+            arch::refuse::gguf(&model)?;
+            (model, Vec::new(), None)
+        }
         Input::Checkpoint(checkpoint) => {
             let adopted = arch::adopt(&checkpoint, options)?;
             let metadata = adopted.model.metadata.clone();
@@ -26,7 +30,7 @@ pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
         }
     };
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
-    Ok(Loaded { model: Model { tensors, ..model }, notes, source })
+    Ok(Loaded { model: placed(Model { tensors, ..model })?, notes, source })
 }
 
 /// Plans a conversion or quantization of one model.

@@ -163,8 +163,18 @@ impl Error {
         self.0.kind
     }
 
-    fn write_one(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let e = &self.0;
+    /// Every failure of it in words, all of a kind too.
+    pub fn each(&self) -> Vec<String> {
+        std::iter::once(self).chain(&self.0.others).map(|e| One(e).to_string()).collect()
+    }
+}
+
+/// One failure, without those beside it.
+struct One<'a>(&'a Error);
+
+impl fmt::Display for One<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let e = &self.0.0;
         if let Some(file) = &e.file {
             write!(f, "{}: ", Printable(&file.to_string_lossy()))?;
         }
@@ -202,8 +212,7 @@ impl fmt::Display for Error {
             let line = if std::ptr::eq(e, self) { "" } else { "\n" };
             // One that is left over is told as it is.
             if *told <= MOST_OF_A_KIND || *count == MOST_OF_A_KIND + 1 {
-                f.write_str(line)?;
-                e.write_one(f)?;
+                write!(f, "{line}{}", One(e))?;
             } else if *told == MOST_OF_A_KIND + 1 {
                 write!(f, "{line}and {} more of the kind: {}", *count - MOST_OF_A_KIND, Lines(&e.0.what))?;
             }
