@@ -117,14 +117,14 @@ pub(super) fn carry_out(
             println!("{}", report::printable(&report::plan_json(plan, path, threads).to_string()))
         });
     }
+    let start = Instant::now();
+    let notes = pool.install(check)?;
+    report::print_notes(&notes, run.show.quiet);
     if run.dry_run {
         return plans
             .iter()
             .try_for_each(|(plan, path)| pipeline::check_output(plan, path, inputs, run.force));
     }
-    let start = Instant::now();
-    let notes = pool.install(check)?;
-    report::print_notes(&notes, run.show.quiet);
     let progress = report::Progress::new(plans.iter().map(|(plan, _)| plan), run.show.how(), || {
         signals::came().is_some()
     });
