@@ -5,7 +5,7 @@
 //! To add a family: write its file with one `Arch` constant (a sibling states its differences, `..LLAMA`), then
 //! add its line in `ARCHS`.
 
-mod about;
+pub(crate) mod about;
 mod hparams;
 mod llama;
 mod names;

@@ -48,14 +48,11 @@ impl Card {
         }
         line(&mut out, format_args!("```sh\n{}\n```\n", self.command));
         self.files(&mut out);
-        line(&mut out, format_args!("| role | model | weight | sha256 of the header |\n|---|---|---|---|"));
+        line(&mut out, format_args!("| role | model | weight |\n|---|---|---|"));
         for origin in &self.origins {
             let weights: Vec<String> = origin.weights.iter().map(f64::to_string).collect();
             let (role, name) = (origin.role, plain(&origin.name));
-            line(
-                &mut out,
-                format_args!("| {role} | {name} | {} | `{}` |", weights.join(", "), origin.sha256),
-            );
+            line(&mut out, format_args!("| {role} | {name} | {} |", weights.join(", ")));
         }
         if !self.notes.is_empty() {
             line(&mut out, format_args!(""));

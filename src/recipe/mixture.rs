@@ -132,7 +132,8 @@ impl Mixture {
         }
         if budget.is_none() && matches!(kind, Type::Auto) {
             return Err(
-                Error::usage("the type auto needs a budget").mend("give --target-size or --target-bpw")
+                Error::usage("the type auto needs a budget")
+                    .mend("give --target-size or --target-bpw, or the type that the weights have: BF16, or F16")
             );
         }
         Ok(budget)
