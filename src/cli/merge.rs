@@ -199,7 +199,8 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &opt
         let path = output(recipe, &plan, &weights[i / targets.len()])?;
         Ok((plan, path))
     });
-    let words = recipe.to_yaml(None)?;
+    // Where it goes decides no byte, and need not be text.
+    let words = Recipe { output: None, ..recipe.clone() }.to_yaml(None)?;
     let order = Order {
         inputs: &inputs,
         words: &words,

@@ -68,10 +68,12 @@ fn directory(path: &Path, plan: &Plan) -> Result<()> {
 
 fn file(mut path: PathBuf, plan: &Plan) -> Result<PathBuf> {
     match ending(&path) {
-        Some(e) if is_one_of(e, &OTHERS) => Err(Error::usage(format!("the type {} is a GGUF file", plan.encoding()))
-            .file(&path)
-            .expected("a name that ends in .gguf")
-            .mend("choose another name, or --type safetensors")),
+        Some(e) if is_one_of(e, &OTHERS) => {
+            Err(Error::usage(format!("the type {} is a GGUF file", plan.encoding()))
+                .file(&path)
+                .expected("a name that ends in .gguf")
+                .mend("choose another name, or --type safetensors"))
+        }
         // What follows the dot is a number, or a type: part of the name.
         Some(e) if e.starts_with(|c: char| c.is_ascii_digit()) || Type::parse(e).is_ok() => {
             path.as_mut_os_string().push(".gguf");

@@ -33,11 +33,14 @@ pub fn mark(metadata: &mut Metadata, what: &str) {
     if let Some(titled) = titled {
         metadata.set(NAME, titled);
     }
-    metadata.set(FINETUNE, match finetune {
-        Some(other) if other.contains(what) => other,
-        Some(other) => format!("{other}-{what}"),
-        None => what.to_string(),
-    });
+    metadata.set(
+        FINETUNE,
+        match finetune {
+            Some(other) if other.contains(what) => other,
+            Some(other) => format!("{other}-{what}"),
+            None => what.to_string(),
+        },
+    );
 }
 
 /// Calls the model `name`; what was taken from its old name is gone.

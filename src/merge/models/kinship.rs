@@ -5,6 +5,7 @@
 
 use super::swapped::Doubts;
 use crate::merge::method::Sources;
+use crate::roles;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ pub struct Kinship {
 impl Kinship {
     /// Norms and biases hardly move in any training; the matrices tell.
     pub(super) fn is_matrix(&self) -> bool {
-        !self.tensor.contains("norm")
+        !roles::is_norm(&self.tensor)
     }
 }
 

@@ -6,7 +6,7 @@
 use super::Vector;
 use super::kinship::{Kinship, SAME_WAY, median};
 use crate::merge::method::{Method, Sources};
-use crate::merge::tokens::TABLES;
+use crate::roles::TABLES;
 use ggraft_formats::{Error, Model, Result, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,7 +134,8 @@ impl Places {
                 return Ok(None);
             }
             let [x, y] = places;
-            let same = triples.iter().try_fold(true, |so_far, t| Ok::<_, Error>(so_far && is_equal(t[x], t[y])?))?;
+            let same =
+                triples.iter().try_fold(true, |so_far, t| Ok::<_, Error>(so_far && is_equal(t[x], t[y])?))?;
             Ok(same.then_some("the same weights"))
         };
         let told = |what: &str, found: &str, hint: &str| {
@@ -154,8 +155,9 @@ impl Places {
                 return Ok(told(what, found, "give the model that was trained further as --onto"));
             }
         }
-        Ok(found(&self.cp, &self.chat, |k| k.is_chat, [0, 1])?
-            .and_then(|found| told("CP is the chat model", found, "give the model that lacks the chat ability as --onto")))
+        Ok(found(&self.cp, &self.chat, |k| k.is_chat, [0, 1])?.and_then(|found| {
+            told("CP is the chat model", found, "give the model that lacks the chat ability as --onto")
+        }))
     }
 
     /// Swapped base and chat. Templates decide where they can: a base model without one has a chat model with one.
@@ -189,7 +191,10 @@ impl Places {
             signs.push(format!("chat has {n} tokens more than CP"));
         }
         if delta > FARTHER * drift {
-            signs.push(format!("chat lies {:.1} times as far from base as CP", delta / drift.max(f64::MIN_POSITIVE)));
+            signs.push(format!(
+                "chat lies {:.1} times as far from base as CP",
+                delta / drift.max(f64::MIN_POSITIVE)
+            ));
         }
         // A chat model that shows its template, beside a CP without one, is no CP.
         let doubt = usize::from(self.chat.has_template && !self.cp.has_template);
@@ -198,7 +203,9 @@ impl Places {
             if signs.len() > doubt + 1 { doubts.refused.push(e) } else { doubts.warned.push(e) }
         }
         if let Some(n) = more(base, &self.cp) {
-            doubts.warned.push(swapped(format!("base has {n} tokens more than CP: are --base and --onto swapped?")));
+            doubts
+                .warned
+                .push(swapped(format!("base has {n} tokens more than CP: are --base and --onto swapped?")));
         }
     }
 }

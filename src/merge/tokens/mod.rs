@@ -16,6 +16,6 @@ pub use summary::{Copied, Summary, VectorSummary};
 pub use template::TemplateChoice;
 pub use vocabulary::VocabularyChoices;
 
-pub(super) use tables::{TABLES, TableRows};
+pub(super) use tables::TableRows;
 pub(super) use token_rows::{Overlay, overlaid};
 pub(super) use vocabulary::prepare;

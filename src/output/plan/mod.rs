@@ -247,7 +247,8 @@ impl Plan {
     /// What the model is called in file names, without the encoding.
     pub fn stem(&self) -> String {
         let part = |key: &str| self.metadata().str(key).and_then(text::file_name);
-        let name = part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
+        let name =
+            part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
         // A name that a user gives may hold the size.
         let has = |part: &String| name.split('-').any(|word| word.eq_ignore_ascii_case(part));
         let rest = ["general.size_label", "general.finetune", "general.version"].into_iter().filter_map(part);

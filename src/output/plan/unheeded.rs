@@ -1,6 +1,7 @@
 //! Options that change nothing: each is told once, with the reason, so that a slip does not pass for a wish.
 
 use crate::ftype::{Assignment, Ftype, Options, Reason, TensorType};
+use crate::roles::{EMBEDDING, HEAD};
 
 /// What to say about the options that gave no tensor its dtype, of a model whose tensors have these names.
 pub(crate) fn unheeded(
@@ -10,8 +11,7 @@ pub(crate) fn unheeded(
     ftype: &Ftype,
 ) -> Vec<String> {
     let all = &options.tensor_types;
-    let mut notes: Vec<String> =
-        (0..all.len()).filter_map(|i| pattern(i, names, assignments, all)).collect();
+    let mut notes: Vec<String> = (0..all.len()).filter_map(|i| pattern(i, names, assignments, all)).collect();
     let has = |reason: Reason| assignments.iter().any(|a| a.reason == reason);
     let is_missing = |name: &str| names.iter().all(|n| *n != name);
     let mut idle = |option: &'static str, is_given: bool, is_heeded: bool, name: &str| {
@@ -24,12 +24,12 @@ pub(crate) fn unheeded(
         }
     };
     let kept = has(Reason::Kept("--leave-output-tensor"));
-    idle("--leave-output-tensor", options.leave_output_tensor, kept, "output.weight");
+    idle("--leave-output-tensor", options.leave_output_tensor, kept, HEAD);
     let requested = |option| has(Reason::Requested(option));
     let output = "--output-tensor-type";
-    idle(output, options.output_tensor_type.is_some(), requested(output), "output.weight");
+    idle(output, options.output_tensor_type.is_some(), requested(output), HEAD);
     let embedding = "--token-embedding-type";
-    idle(embedding, options.token_embedding_type.is_some(), requested(embedding), "token_embd.weight");
+    idle(embedding, options.token_embedding_type.is_some(), requested(embedding), EMBEDDING);
     if options.pure && !ftype.is_mixture() {
         notes.push(format!("warning: --pure has no effect: {ftype} gives all tensors one dtype"));
     }
@@ -47,7 +47,9 @@ fn pattern(i: usize, names: &[&str], assignments: &[Assignment], all: &[TensorTy
     let earlier = |name: &str| all.iter().take(i).any(|t| t.pattern.is_match(name));
     let mut decided = matched().filter(|(name, _)| !earlier(name)).peekable();
     if decided.peek().is_none() {
-        return Some(format!("warning: {option} has no effect: an earlier one decides for all that it matches"));
+        return Some(format!(
+            "warning: {option} has no effect: an earlier one decides for all that it matches"
+        ));
     }
     let mut reasons: Vec<String> = Vec::new();
     for (_, given) in decided {
