@@ -7,6 +7,7 @@ use crate::hash::hexadecimal;
 use crate::merge::{self, Graft, Origin, Vector};
 pub use crate::output::plan::{Loaded, Plan, Step};
 pub use crate::output::target::{Target, Type};
+use crate::placed::placed;
 use ggraft_formats::stamp::Stamp;
 pub use ggraft_formats::write::Resume;
 use ggraft_formats::write::{self, Job, Watch};
@@ -18,7 +19,10 @@ use std::sync::Arc;
 /// Opens `path`; a checkpoint is adopted into GGUF's names and metadata.
 pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
     let (model, notes, source) = match ggraft_formats::open(path)? {
-        Input::Model(model) => (model, Vec::new(), None),
+        Input::Model(model) => {
+            arch::refuse::gguf(&model)?;
+            (model, Vec::new(), None)
+        }
         Input::Checkpoint(checkpoint) => {
             let adopted = arch::adopt(&checkpoint, options)?;
             let metadata = adopted.model.metadata.clone();
@@ -26,7 +30,7 @@ pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
         }
     };
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
-    Ok(Loaded { model: Model { tensors, ..model }, notes, source })
+    Ok(Loaded { model: placed(Model { tensors, ..model })?, notes, source })
 }
 
 /// Plans a conversion or quantization of one model.

@@ -21,8 +21,13 @@ impl Dir {
         self
     }
 
+    /// A checkpoint whose index must agree with its shards.
     fn open(&self) -> Result<Input> {
-        open(self.0.path())
+        let input = open(self.0.path())?;
+        if let Input::Checkpoint(checkpoint) = &input {
+            checkpoint.agrees()?;
+        }
+        Ok(input)
     }
 
     /// The errors, one a line, with file names alone instead of paths.

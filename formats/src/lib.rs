@@ -22,7 +22,7 @@ pub mod write;
 pub use error::{Error, Kind, Result};
 pub use imatrix::Imatrix;
 pub use metadata::{Array, Metadata, Value};
-pub use model::{Checkpoint, Input, Model};
+pub use model::{Checkpoint, Disagreement, Input, Model};
 pub use quant::DType;
 pub use tensor::{Rows, Shape, Tensor};
 pub use write::{Layout, Watch};

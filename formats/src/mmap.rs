@@ -7,6 +7,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What stands in place of a large file that Git LFS has not fetched: few lines, of which this is the first.
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+const LONGEST_POINTER: usize = 1024;
+
 /// A whole regular file, mapped read-only. Cloning shares the mapping.
 #[derive(Clone, Debug)]
 pub struct Mapping {
@@ -29,6 +33,11 @@ impl Mapping {
         // SAFETY: the mapping is read-only and private to this process. If another process truncates the
         // file while it is mapped, access faults; inputs are opened for reading only and never by our writers.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(&e, path))?;
+        if map.len() < LONGEST_POINTER && map.starts_with(POINTER) {
+            return Err(Error::invalid("this is a pointer of Git LFS, not the file that it stands for")
+                .file(path)
+                .mend("get the file itself: run `git lfs pull` in its folder, or download it again"));
+        }
         Ok(Mapping { map: Arc::new(map), path: Arc::new(path.to_path_buf()) })
     }
 

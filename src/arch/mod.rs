@@ -5,10 +5,11 @@
 //! To add a family: write its file with one `Arch` constant (a sibling states its differences, `..LLAMA`), then
 //! add its line in `ARCHS`.
 
-mod about;
+pub(crate) mod about;
 mod hparams;
 mod llama;
 mod names;
+pub(crate) mod refuse;
 mod rope;
 mod rows;
 
@@ -56,14 +57,17 @@ pub struct Adopted {
 /// Renames, re-orders and describes `checkpoint` as GGUF. All missing, unknown and misshapen tensors are told in
 /// one error.
 pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
+    let mut warnings = Vec::from_iter(refuse::adapter(checkpoint)?);
     let config = Config::open(checkpoint)?;
-    let arch = arch(&config, checkpoint)?;
-    refuse_quantized(&config, checkpoint)?;
+    let (arch, class) = arch(&config, checkpoint)?;
+    warnings.extend(refuse::quantized(&config, checkpoint)?);
+    refuse::bare_names(class, checkpoint)?;
     let config = config.with_defaults(arch.defaults)?;
-    let mut warnings = Vec::new();
     let hparams = (arch.hparams)(&config, &mut warnings)?;
     let mut tensors = (arch.extra)(&hparams)?;
-    tensors.extend(names::adopt(arch, &hparams, checkpoint, &mut warnings)?);
+    let adopted = names::adopt(arch, &hparams, checkpoint, &mut warnings);
+    let is_used = |name: &str| names::skipped(checkpoint).all(|skipped| skipped != name);
+    tensors.extend(refuse::disagreements(checkpoint, adopted, is_used)?);
 
     let parameters = tensors.iter().map(|t| t.shape().elements()).fold(0, u64::saturating_add);
     let mut metadata = Metadata::new();
@@ -90,7 +94,7 @@ pub struct Released {
 /// Gives `model` the names and the order of rows of `checkpoint`, from which it was adopted: the inverse of `adopt`.
 pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     let config = Config::open(checkpoint)?;
-    let arch = arch(&config, checkpoint)?;
+    let (arch, _) = arch(&config, checkpoint)?;
     let config = config.with_defaults(arch.defaults)?;
     let hparams = (arch.hparams)(&config, &mut Vec::new())?;
     let mut left = Vec::new();
@@ -99,8 +103,8 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     Ok(Released { tensors, left })
 }
 
-/// The architecture whose class `config.json` names first.
-fn arch(config: &Config, checkpoint: &Checkpoint) -> Result<&'static Arch> {
+/// The architecture whose class `config.json` names first, and that name.
+fn arch<'a>(config: &'a Config, checkpoint: &Checkpoint) -> Result<(&'static Arch, &'a str)> {
     let file = checkpoint.dir.join("config.json");
     let class =
         config.get("architectures").and_then(|classes| classes.get(0)?.as_str()).ok_or_else(|| {
@@ -109,7 +113,8 @@ fn arch(config: &Config, checkpoint: &Checkpoint) -> Result<&'static Arch> {
                 .expected("a list of names, such as [\"LlamaForCausalLM\"]")
                 .found(config.get("architectures").map_or(String::from("nothing"), hparams::brief))
         })?;
-    ARCHS.iter().find(|arch| arch.names.contains(&class)).ok_or_else(|| {
+    let found = ARCHS.iter().find(|arch| arch.names.contains(&class));
+    found.map(|arch| (arch, class)).ok_or_else(|| {
         let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.names).copied().collect();
         Error::unsupported("this architecture is not covered")
             .file(&file)
@@ -117,22 +122,4 @@ fn arch(config: &Config, checkpoint: &Checkpoint) -> Result<&'static Arch> {
             .found(class)
             .mend("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
     })
-}
-
-/// Weights that a trainer's tool has quantized are not weights that can be merged or quantized again.
-fn refuse_quantized(config: &Config, checkpoint: &Checkpoint) -> Result<()> {
-    let (file, method) = match config.section("quantization_config")? {
-        Some(section) => {
-            let method = section.text("quant_method")?.or(section.text("quant_algo")?);
-            ("config.json", method.unwrap_or("an unnamed method").to_string())
-        }
-        None if checkpoint.dir.join("hf_quant_config.json").is_file() => {
-            ("hf_quant_config.json", String::from("modelopt"))
-        }
-        None => return Ok(()),
-    };
-    Err(Error::unsupported(format!("the checkpoint is quantized with {method}"))
-        .file(&checkpoint.dir.join(file))
-        .expected("weights in f32, f16 or bf16")
-        .mend("take the checkpoint it was made from, or dequantize it with the tool that quantized it"))
 }

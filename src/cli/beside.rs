@@ -1,10 +1,9 @@
 //! What is written beside GGUF outputs on request, a Modelfile and a model card, and the closing lines that say how to
 //! start one.
 
-use super::command::quoted;
 use crate::pipeline::Plan;
 use crate::report::{self, Finished, Output, file_name};
-use ggraft_formats::error::Printable;
+use crate::text::{Printable, shell, shell_path};
 use ggraft_formats::write::write_whole;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::Write;
@@ -52,7 +51,7 @@ impl Beside {
             }
             let target = modelfile(plans, path);
             report::check_beside(&target, "the Modelfile", inputs, force)?;
-            modelfiles.push((target, report::modelfile(&file_name(path), plan.metadata())?));
+            modelfiles.push((target, report::modelfile(&file_name(&plan.first(path)?), plan.metadata())?));
         }
         for (_, path) in ggufs.iter().filter(|_| self.card) {
             let card = path.with_file_name(CARD);
@@ -100,20 +99,22 @@ impl Beside {
     pub fn print_start(&self, plans: &[(Plan, PathBuf)]) -> Result<()> {
         let Some((plan, path)) = plans.iter().find(|(plan, _)| !plan.is_directory()) else { return Ok(()) };
         let first = plan.first(path)?;
-        let mut lines =
-            vec![format!("start it in llama.cpp: llama-cli -m {}", quoted(&first.to_string_lossy()))];
+        let start = shell_path(&first);
+        let mut lines = vec![format!("start it in llama.cpp: llama-cli -m {start}")];
         let name = ollama_name(path);
-        lines.push(match (plan.layout(path)?.paths().len() > 1, self.modelfile) {
-            (true, _) => format!("Ollama reads one file: ggraft join {} {name}.gguf", quoted(&first.to_string_lossy())),
-            (false, true) => {
-                let file = modelfile(plans, path);
-                format!("in Ollama: ollama create {name} -f {} && ollama run {name}", quoted(&file.to_string_lossy()))
-            }
-            (false, false) => {
-                let from = quoted(&format!("FROM {}", path.to_string_lossy()));
-                format!("in Ollama: echo {from} > Modelfile && ollama create {name} && ollama run {name}; or give --modelfile")
-            }
-        });
+        if plan.layout(path)?.paths().len() > 1 {
+            lines.push(format!("Ollama reads one file: ggraft join {start} {name}.gguf"));
+        } else if self.modelfile {
+            let file = shell_path(&modelfile(plans, path));
+            lines.push(format!("in Ollama: ollama create {name} -f {file} && ollama run {name}"));
+        } else {
+            let from = format!("FROM {}", first.to_string_lossy());
+            // The shell of Windows would write the quotes, too.
+            let from = if cfg!(windows) { format!("echo {from}") } else { format!("echo {}", shell(&from)) };
+            lines.push(format!(
+                "in Ollama: {from} > Modelfile && ollama create {name} && ollama run {name}; or give --modelfile"
+            ));
+        }
         // A closed stderr must not stop the work.
         lines.iter().for_each(|line| _ = writeln!(std::io::stderr(), "{}", Printable(line)));
         Ok(())

@@ -2,6 +2,7 @@
 //! the same definitions as the help.
 
 use super::Cli;
+use crate::text::shown;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -40,7 +41,7 @@ fn pages(command: &clap::Command, dir: &Path) -> Result<()> {
     let name = command.get_display_name().unwrap_or(command.get_name());
     let path = dir.join(format!("{name}.1"));
     std::fs::write(&path, page(command)?).map_err(|e| Error::io(&e, &path))?;
-    println!("{}", path.display());
+    println!("{}", shown(&path));
     command.get_subcommands().try_for_each(|verb| pages(verb, dir))
 }
 

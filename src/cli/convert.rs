@@ -1,6 +1,7 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
 use super::command;
+use super::naming;
 use super::options::{self, Order, Output};
 use crate::output::target::{Target, Type};
 use crate::recipe::{Choice, Mixture, Splitting};
@@ -30,13 +31,18 @@ pub(super) fn run(args: Args) -> Result<()> {
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
     let mut inputs = input.inputs(&args.input)?;
     inputs.extend(args.mixture.inputs()?);
-    let kind = args.kind.map_or(Type::Auto, |kind| kind.0);
+    let kind = match args.kind.map_or(Type::Auto, |kind| kind.0) {
+        Type::Auto if !args.mixture.has_budget() => Type::of_weights(&input.model),
+        kind => kind,
+    };
     let measure = args.output.run.report.is_some();
-    let target = Target { division: args.splitting.division(), measure, ..args.mixture.target(kind)? };
+    let name = args.output.name;
+    let words = format!("{:?} {name:?}", args.mixture);
+    let target = Target { division: args.splitting.division(), measure, name, ..args.mixture.target(kind)? };
     let plan =
         options::thread_pool(args.output.run.threads)?.install(|| pipeline::convert(input, &target))?;
-    let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
-    let words = format!("{:?}", args.mixture);
+    let typed = naming::named(args.output.output, &plan, None)?;
+    let output = typed.unwrap_or_else(|| plan.file_name(None));
     let order = Order {
         inputs: &inputs,
         words: &words,

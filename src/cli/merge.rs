@@ -2,6 +2,7 @@
 
 use super::beside::Beside;
 use super::command;
+use super::naming;
 use super::options::{self, Order, Output};
 use super::weights::Weights;
 use crate::arch;
@@ -9,6 +10,7 @@ use crate::merge::Vector;
 use crate::output::target::{Target, Type};
 use crate::pipeline::{self, Plan};
 use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Splitting, Vocabulary};
+use crate::text::shown;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::Write;
 use std::mem::take;
@@ -58,7 +60,7 @@ struct Models {
     #[arg(short, long, value_name = "W", default_value = "1.0", allow_hyphen_values = true, value_delimiter = ',', value_parser = weight)]
     weight: Vec<f64>,
     /// A vector with a weight of its own; may be given several times, instead of --chat, --base and --weight
-    #[arg(long, value_name = "CHAT:BASE:W", conflicts_with_all = ["base", "chat", "weight"], value_parser = vector)]
+    #[arg(long, value_name = "CHAT:BASE:W", conflicts_with_all = ["base", "chat", "weight"], value_parser = vector, value_hint = clap::ValueHint::Other)]
     vector: Vec<recipe::Vector>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
@@ -96,6 +98,7 @@ fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
         recipe.types = take(&mut args.types);
     }
     recipe.output = args.output.output.take().or(recipe.output);
+    recipe.name = args.output.name.take().or(recipe.name);
     if recipe.types.is_empty() && !recipe.mixture.has_budget() {
         return Err(Error::usage("the recipe does not say which type to write")
             .file(file)
@@ -132,6 +135,7 @@ fn typed(args: &mut Args) -> Result<Recipe> {
         weight_presets: take(&mut weights.presets),
         types: take(&mut args.types),
         output: args.output.output.take(),
+        name: args.output.name.take(),
         pre: models.pre.take(),
         layers: None,
         vocabulary: take(&mut args.vocabulary),
@@ -154,7 +158,7 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
     }
     let yaml = recipe.to_yaml(file.parent())?;
     std::fs::write(file, yaml).map_err(|e| Error::io(&e, file))?;
-    println!("{}", file.display());
+    println!("{}", shown(file));
     Ok(())
 }
 
@@ -192,10 +196,11 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &opt
     grafted.command = command::typed("merge", &["weight", "types", "emit_recipe"]);
     let plans = options::thread_pool(run.threads)?.install(|| grafted.plans(&weights, &targets))?;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
-        let path = output(recipe, &plan, &weights[i / targets.len()]);
-        (plan, path)
+        let path = output(recipe, &plan, &weights[i / targets.len()])?;
+        Ok((plan, path))
     });
-    let words = recipe.to_yaml(None)?;
+    // Where it goes decides no byte, and need not be text.
+    let words = Recipe { output: None, ..recipe.clone() }.to_yaml(None)?;
     let order = Order {
         inputs: &inputs,
         words: &words,
@@ -204,23 +209,17 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &opt
         beside,
         run,
     };
-    options::carry_out(&named.collect::<Vec<_>>(), &order, || {
+    options::carry_out(&named.collect::<Result<Vec<_>>>()?, &order, || {
         grafted.graft.check_kinship(recipe.allow.allowed())
     })
 }
 
-/// Where an output goes: the recipe's name with `{type}` and `{weight}` filled in, or by convention, with the weight
-/// if there are several.
-fn output(recipe: &Recipe, plan: &Plan, weights: &[f64]) -> PathBuf {
+/// Where an output goes: the recipe's name, filled in, or by convention, with the weight if there are several.
+fn output(recipe: &Recipe, plan: &Plan, weights: &[f64]) -> Result<PathBuf> {
     let several = recipe.vectors.iter().any(|v| v.weight.len() > 1);
     let weights: Vec<String> = weights.iter().map(f64::to_string).collect();
     let weight = weights.join("+");
-    match &recipe.output {
-        Some(path) => {
-            let text = path.to_string_lossy();
-            PathBuf::from(text.replace("{type}", &plan.encoding()).replace("{weight}", &weight))
-        }
-        None if several => plan.file_name(Some(&format!("w{weight}"))),
-        None => plan.file_name(None),
-    }
+    let mark = several.then(|| format!("w{weight}"));
+    let typed = naming::named(recipe.output.clone(), plan, Some(&weight))?;
+    Ok(typed.unwrap_or_else(|| plan.file_name(mark.as_deref())))
 }

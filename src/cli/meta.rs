@@ -3,6 +3,7 @@
 use super::signals;
 use crate::meta::{self, CHAT_TEMPLATE, Change, Edit, Override, Spelled};
 use crate::report::{self, Progress};
+use crate::text::shown;
 use ggraft_formats::error::Printable;
 use ggraft_formats::gguf::{self, Header};
 use ggraft_formats::mmap::Mapping;
@@ -228,7 +229,7 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     progress.finish();
     done?;
     if !how.json {
-        println!("{}", target.display());
+        println!("{}", shown(target));
     }
     Ok(())
 }

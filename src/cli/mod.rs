@@ -11,6 +11,7 @@ mod inspect;
 mod join;
 mod merge;
 mod meta;
+mod naming;
 mod options;
 mod quantize;
 pub mod signals;

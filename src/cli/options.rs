@@ -4,6 +4,7 @@ use super::beside::Beside;
 use super::signals;
 use crate::pipeline::{self, Plan, Resume, Work};
 use crate::report::{self, Finished};
+use crate::text::shown;
 use ggraft_formats::stamp::Stamp;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::IsTerminal;
@@ -16,6 +17,9 @@ pub(super) struct Output {
     /// Output file; by default named by GGUF's naming convention, in the current directory
     #[arg(short, long = "output", visible_alias = "outfile", value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// What the model is called, in its metadata and in the default name of the file
+    #[arg(long, visible_alias = "model-name", value_name = "TEXT", value_parser = super::naming::name)]
+    pub name: Option<String>,
     #[command(flatten)]
     pub beside: Beside,
     #[command(flatten)]
@@ -116,14 +120,14 @@ pub(super) fn carry_out(
             println!("{}", report::printable(&report::plan_json(plan, path, threads).to_string()))
         });
     }
+    let start = Instant::now();
+    let notes = pool.install(check)?;
+    report::print_notes(&notes, run.show.quiet);
     if run.dry_run {
         return plans
             .iter()
             .try_for_each(|(plan, path)| pipeline::check_output(plan, path, inputs, run.force));
     }
-    let start = Instant::now();
-    let notes = pool.install(check)?;
-    report::print_notes(&notes, run.show.quiet);
     let progress = report::Progress::new(plans.iter().map(|(plan, _)| plan), run.show.how(), || {
         signals::came().is_some()
     });
@@ -141,11 +145,11 @@ pub(super) fn carry_out(
         }
         if !run.json {
             // Of several files the first, by which the others are found.
-            println!("{}", plan.first(path)?.display());
+            println!("{}", shown(&plan.first(path)?));
         }
     }
     if !run.show.quiet {
-        let names: Vec<String> = beside.iter().map(|path| format!("wrote {}", path.display())).collect();
+        let names: Vec<String> = beside.iter().map(|path| format!("wrote {}", shown(path))).collect();
         report::print_notes(&names, false);
         order.beside.print_start(plans)?;
     }

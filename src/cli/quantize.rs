@@ -2,6 +2,7 @@
 
 use super::beside::Beside;
 use super::command;
+use super::naming;
 use super::options::{self, Order, Run};
 use crate::output::target::{Target, Type};
 use crate::recipe::{Mixture, Splitting};
@@ -16,12 +17,15 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     /// The model, then the output if it is not to be ggml-model-TYPE.gguf beside it, the type, and the threads
     // Their number is judged by `request`: clap would count anew after every option between them.
-    #[arg(required = true, value_name = "ARG")]
+    #[arg(required = true, value_name = "ARG", value_hint = clap::ValueHint::AnyPath)]
     words: Vec<String>,
     #[command(flatten)]
     mixture: Mixture,
     #[command(flatten)]
     splitting: Splitting,
+    /// What the model is called in its metadata
+    #[arg(long, visible_alias = "model-name", value_name = "TEXT", value_parser = naming::name)]
+    name: Option<String>,
     #[command(flatten)]
     beside: Beside,
     #[command(flatten)]
@@ -86,11 +90,13 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let mut inputs = loaded.inputs(&request.input)?;
     inputs.extend(args.mixture.inputs()?);
     let measure = args.run.report.is_some();
+    let name = args.name;
+    let words = format!("{:?} {name:?}", args.mixture);
     let target =
-        Target { division: args.splitting.division(), measure, ..args.mixture.target(request.kind)? };
+        Target { division: args.splitting.division(), measure, name, ..args.mixture.target(request.kind)? };
     let plan = options::thread_pool(args.run.threads)?.install(|| pipeline::convert(loaded, &target))?;
-    let output = request.output.unwrap_or_else(|| beside(&request.input, &plan.encoding()));
-    let words = format!("{:?}", args.mixture);
+    let typed = naming::named(request.output, &plan, None)?;
+    let output = typed.unwrap_or_else(|| beside(&request.input, &plan.encoding()));
     let order = Order {
         inputs: &inputs,
         words: &words,

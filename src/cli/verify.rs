@@ -56,7 +56,7 @@ pub(super) fn run(args: Args) -> Result<()> {
 }
 
 fn verdict(file: &str, result: &Result<Sound>) -> Json {
-    let problems = result.as_ref().err().map(Error::to_string).unwrap_or_default();
+    let problems = result.as_ref().err().map(Error::each).unwrap_or_default();
     let sound = result.as_ref().ok();
     json!({
         "file": file,
@@ -64,14 +64,17 @@ fn verdict(file: &str, result: &Result<Sound>) -> Json {
         "tensors": sound.map(|s| s.tensors),
         "keys": sound.and_then(|s| s.keys),
         "checks": sound.map_or(&[][..], |s| &s.checks),
-        "problems": problems.lines().collect::<Vec<_>>(),
+        "problems": problems,
     })
 }
 
 fn verify(args: &Args) -> Result<Sound> {
     let (tensors, ggufs, keys) = match ggraft_formats::open(&args.file)? {
         Input::Model(model) => (model.tensors, model.containers, Some(model.metadata.len())),
-        Input::Checkpoint(checkpoint) => (checkpoint.tensors, Vec::new(), None),
+        Input::Checkpoint(checkpoint) => {
+            checkpoint.agrees()?;
+            (checkpoint.tensors, Vec::new(), None)
+        }
     };
     let pool = options::thread_pool(args.threads)?;
     let parts = tensors.iter().map(|t| (t.name.as_str(), t.bytes()));

@@ -16,7 +16,7 @@ pub use tokens::{Copied, Summary, TemplateChoice, VectorSummary, VocabularyChoic
 
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use method::{Merged, Sources};
-use models::Provenance;
+use models::{Places, Provenance};
 use std::sync::Arc;
 use tokens::{Overlay, overlaid};
 use weights::Rules;
@@ -90,6 +90,8 @@ pub struct Graft {
     factors: Vec<f64>,
     options: Options,
     provenance: Provenance,
+    /// Where the models of each vector stand.
+    places: Vec<Places>,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
     /// What becomes of the tokens.
@@ -105,6 +107,7 @@ impl Graft {
         notes.extend(models::congruent(&onto, vectors, options.allow_mismatch)?);
         let provenance = Provenance::of(&onto, vectors)?;
         notes.extend(provenance.note());
+        let places = Places::of(&onto, vectors, options.method);
         let mut model = onto;
         let mut prepared = tokens::prepare(&mut model, vectors, &options.vocabulary)?;
         notes.append(&mut prepared.notes);
@@ -129,7 +132,18 @@ impl Graft {
             overlays.push(overlay);
         }
         let vocabulary = Arc::new(prepared.summary);
-        Ok(Graft { model, verdicts, sources, overlays, factors, options, provenance, notes, vocabulary })
+        Ok(Graft {
+            model,
+            verdicts,
+            sources,
+            overlays,
+            factors,
+            options,
+            provenance,
+            places,
+            notes,
+            vocabulary,
+        })
     }
 
     /// CP, with the metadata of the output.
@@ -145,9 +159,11 @@ impl Graft {
     /// Looks at some weights of every tensor: how the models are related, for each vector. Tells what was found, or
     /// stops if they are not, unless that is `allowed`.
     pub fn check_kinship(&self, allowed: Allowed) -> Result<Vec<String>> {
+        let sources: Vec<Arc<Sources>> = self.sources.iter().flatten().cloned().collect();
         let mut notes = Vec::new();
-        for figures in self.kinship()? {
-            notes.extend(models::judge(&figures, allowed)?);
+        for (v, (figures, places)) in models::measure(&sources)?.iter().zip(&self.places).enumerate() {
+            let place = places.judge(figures, &sources, v, allowed.base_is_onto)?;
+            notes.extend(models::judge(figures, place, allowed)?);
         }
         Ok(notes)
     }

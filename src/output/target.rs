@@ -4,7 +4,7 @@
 use super::split::Division;
 use crate::budget::Budget;
 use crate::ftype::{self, FTYPES, Ftype, Importance, Prune};
-use ggraft_formats::{DType, Result, Value, safetensors};
+use ggraft_formats::{DType, Model, Result, Tensor, Value, safetensors};
 
 /// The container of an output, and its dtypes.
 #[derive(Clone, Copy)]
@@ -56,6 +56,13 @@ impl Type {
         written.chain([Type::Copy]).chain(SAFETENSORS.iter().map(|(_, dtype)| Type::Safetensors(*dtype)))
     }
 
+    /// The 16-bit type that loses least of these weights, as the converter's `auto`: that of the first tensor.
+    pub fn of_weights(model: &Model) -> Type {
+        let first = model.tensors.iter().find(|t| t.shape().ne().len() > 1).map(Tensor::dtype);
+        let name = if first == Some(DType::F16) { "F16" } else { "BF16" };
+        Ftype::find(name).map_or(Type::Auto, Type::Gguf)
+    }
+
     /// As users type it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -72,6 +79,8 @@ impl Type {
 /// What an output is to be.
 pub struct Target {
     pub kind: Type,
+    /// What the model is to be called, instead of what it says itself.
+    pub name: Option<String>,
     /// What the dtypes are chosen for, instead of a mixture's.
     pub budget: Option<Budget>,
     pub options: ftype::Options,
@@ -95,6 +104,7 @@ impl Target {
     pub fn new(kind: Type) -> Target {
         Target {
             kind,
+            name: None,
             budget: None,
             options: ftype::Options::default(),
             importance: None,

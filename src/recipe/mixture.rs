@@ -131,9 +131,9 @@ impl Mixture {
                 .mend("leave out --pure"));
         }
         if budget.is_none() && matches!(kind, Type::Auto) {
-            return Err(
-                Error::usage("the type auto needs a budget").mend("give --target-size or --target-bpw")
-            );
+            return Err(Error::usage("the type auto needs a budget").mend(
+                "give --target-size or --target-bpw, or the type that the weights have: BF16, or F16",
+            ));
         }
         Ok(budget)
     }

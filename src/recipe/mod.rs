@@ -51,7 +51,10 @@ pub struct Recipe {
     /// The types of the outputs; each gives a file for each set of weights.
     #[serde(default, with = "many", skip_serializing_if = "is_default")]
     pub types: Vec<Choice<Type>>,
-    /// The name of the outputs, with `{type}` and `{weight}`; by default it follows GGUF's convention.
+    /// What the outputs are called in their metadata, instead of CP's name with the method's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub name: Option<String>,
+    /// The file name of the outputs, with `{type}`, `{name}` and `{weight}`; by default it follows GGUF's convention.
     #[serde(default, skip_serializing_if = "is_default")]
     pub output: Option<PathBuf>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer.
@@ -171,7 +174,8 @@ impl Recipe {
 
     /// What an output of this type is to be.
     pub fn target(&self, kind: Type) -> Result<Target> {
-        Ok(Target { division: self.splitting.division(), ..self.mixture.target(kind)? })
+        let name = self.name.clone();
+        Ok(Target { division: self.splitting.division(), name, ..self.mixture.target(kind)? })
     }
 
     /// How it is computed.

@@ -52,7 +52,7 @@ fn files(layout: &Layout<'_>) -> Vec<Json> {
 }
 
 fn origin_json(origin: &Origin) -> Json {
-    json!({ "role": origin.role, "name": origin.name, "sha256": origin.sha256, "weights": origin.weights })
+    json!({ "role": origin.role, "name": origin.name, "header_sha256": origin.header_sha256, "weights": origin.weights })
 }
 
 /// How many tensors have each fate.

@@ -12,6 +12,7 @@ use support::specs;
 const USAGE: &str = "\
 trio-1b DIR            base/, chat/ and cp/ of TinyLlama's shape, 2.2 GB each
 trio-eeve DIR          narrow ones with the vocabularies of SOLAR and EEVE
+trio NAME DIR          small ones: eeve, solar, alike
 checkpoint NAME DIR    a Hugging Face directory
 gguf NAME FILE         a toy llama
 checkpoints, ggufs     the names of each";
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         ["ggufs"] => TOYS.iter().for_each(|toy| println!("{}", toy.name)),
         ["trio-1b", dir] => specs::write_trio_1b(Path::new(dir)),
         ["trio-eeve", dir] => specs::write_trio_eeve(Path::new(dir)),
+        ["trio", name, dir] if specs::TRIOS.contains(&name) => specs::write_named_trio(name, Path::new(dir)),
         ["checkpoint", name, dir] if let Some(spec) = specs::checkpoint(name) => spec.write(Path::new(dir)),
         ["gguf", name, file] if let Some(toy) = TOYS.iter().find(|toy| toy.name == name) => {
             toy.write(Path::new(file));

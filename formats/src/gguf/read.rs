@@ -54,7 +54,8 @@ fn parse(c: &mut Cursor<'_>) -> Result<Header> {
     // Both counts were held against the same bytes; together they must fit as well.
     if (tensor_count * LEAST_TENSOR).saturating_add(pair_count * LEAST_PAIR) > c.remaining() {
         return Err(Error::invalid("the header promises more entries than the file has room for")
-            .found(format!("{tensor_count} tensors and {pair_count} key-value pairs")));
+            .found(format!("{tensor_count} tensors and {pair_count} key-value pairs"))
+            .mend("the file is truncated or damaged: copy or download it again"));
     }
     let metadata = metadata(c, pair_count)?;
     let alignment = alignment(&metadata)?;
@@ -329,7 +330,8 @@ impl<'a> Cursor<'a> {
             return Err(Error::invalid(format!("{what} is more than the file has room for"))
                 .offset(at)
                 .expected(format!("at most {}", MAX_LENGTH.min(self.remaining() / least)))
-                .found(n));
+                .found(n)
+                .mend("the file is truncated or damaged: copy or download it again"));
         }
         Ok(n)
     }

@@ -3,6 +3,7 @@
 //! the base lacks. For quantized vectors it is measured how much of the difference is noise. Serves the check
 //! before a merge and its report; the same rows give the same figures on any number of threads.
 
+use super::swapped::Doubts;
 use crate::merge::method::Sources;
 use crate::roles;
 use ggraft_formats::{DType, Error, Result, Tensor};
@@ -16,7 +17,7 @@ const MOST_ROWS: u64 = 64;
 /// Chat models lie within a few percent of their base, seldom at a third of it; unrelated weights at 1.4 times.
 const UNRELATED: f64 = 0.7;
 /// Vectors of independent trainings are nearly at right angles.
-const SAME_WAY: f64 = 0.5;
+pub(super) const SAME_WAY: f64 = 0.5;
 /// A direction in common tells of another parent only if it is more than a trace.
 const TRACE: f64 = 1e-3;
 /// Noise of the weights beyond which a vector is not worth taking: Q8_0 has half a percent, Q6_K 1.5, Q4_K 7.
@@ -32,10 +33,23 @@ pub struct Kinship {
     pub drift: f64,
     /// The cosine of chat − base and CP − base.
     pub cosine: f64,
+    /// Where on the way from base (0) to chat (1) CP lies nearest; 0 if there is no way.
+    pub start: f64,
+    /// Whether CP is chat.
+    pub is_chat: bool,
+    /// Whether all of it is zeros, in every model, so that it tells nothing.
+    pub is_blank: bool,
     /// For quantized inputs, the noise in chat − base relative to |base|, as far as it can be measured.
     pub noise: Option<f64>,
     /// The dtypes of chat and base.
     dtypes: (DType, DType),
+}
+
+impl Kinship {
+    /// Norms and biases hardly move in any training; the matrices tell.
+    pub(super) fn is_matrix(&self) -> bool {
+        !roles::is_norm(&self.tensor)
+    }
 }
 
 /// What a user may allow.
@@ -43,6 +57,10 @@ pub struct Kinship {
 pub struct Allowed {
     /// Merge models whose weights show no kinship.
     pub unrelated: bool,
+    /// Merge models that seem to be in each other's places, or one given twice.
+    pub swapped: bool,
+    /// CP is the base on purpose: what is added to it are differences from itself.
+    pub base_is_onto: bool,
     /// Take a vector from models that are quantized so coarsely that it is mostly noise.
     pub quantized_vector: bool,
 }
@@ -60,12 +78,15 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
     let one = |(chat, base): &(Tensor, Tensor)| -> Result<Kinship> {
         let (c, b) = (sample(chat)?, sample(base)?);
         let (mut delta, mut drift, mut along, mut size) = (0.0, 0.0, 0.0, 0.0);
+        let (mut is_chat, mut is_blank) = (true, true);
         for ((x, c), b) in onto.iter().flatten().zip(c.iter().flatten()).zip(b.iter().flatten()) {
             let (d, p) = (f64::from(c - b), f64::from(x - b));
             delta += d * d;
             drift += p * p;
             along += d * p;
             size += f64::from(*b) * f64::from(*b);
+            is_chat &= x == c;
+            is_blank &= *x == 0.0 && *c == 0.0 && *b == 0.0;
         }
         let relative = |square: f64| if size > 0.0 { (square / size).sqrt() } else { 0.0 };
         let both = (delta * drift).sqrt();
@@ -76,6 +97,9 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
             delta: relative(delta),
             drift: relative(drift),
             cosine: if both > 0.0 { along / both } else { 0.0 },
+            start: if delta > 0.0 { along / delta } else { 0.0 },
+            is_chat,
+            is_blank,
             noise: quantized.then(|| noises.iter().map(|n| n * n).sum::<f64>().sqrt()),
             dtypes: (chat.dtype(), base.dtype()),
         })
@@ -122,10 +146,9 @@ fn noise(dtype: DType, rows: &[Vec<f32>]) -> f64 {
     if size > 0.0 { (error / size).sqrt() } else { 0.0 }
 }
 
-/// Judges the figures of one vector: what to tell, or why to stop.
-pub(crate) fn judge(figures: &[Kinship], allowed: Allowed) -> Result<Vec<String>> {
-    // Norms and biases hardly move in any training; the matrices tell.
-    let matrices: Vec<&Kinship> = figures.iter().filter(|k| !roles::is_norm(&k.tensor)).collect();
+/// Judges the figures of one vector, and what is doubtful of the models' places: what to tell, or why to stop.
+pub(crate) fn judge(figures: &[Kinship], doubts: Doubts, allowed: Allowed) -> Result<Vec<String>> {
+    let matrices: Vec<&Kinship> = figures.iter().filter(|k| k.is_matrix()).collect();
     let middle = |f: fn(&Kinship) -> f64| median(matrices.iter().map(|k| f(k)).collect());
     let (delta, drift, cosine) = (middle(|k| k.delta), middle(|k| k.drift), middle(|k| k.cosine));
     let mut notes = vec![format!(
@@ -134,40 +157,46 @@ pub(crate) fn judge(figures: &[Kinship], allowed: Allowed) -> Result<Vec<String>
         drift * 100.0,
         matrices.len()
     )];
-    let mut problems = Vec::new();
-    if delta > UNRELATED {
-        problems.push(unrelated(
-            "chat does not come from this base",
-            "|chat - base| / |base|",
-            UNRELATED,
-            delta,
-        ));
-    }
-    if drift > UNRELATED {
-        problems.push(unrelated("CP does not come from this base", "|CP - base| / |base|", UNRELATED, drift));
-    }
-    if problems.is_empty() && cosine > SAME_WAY && delta.min(drift) > TRACE {
-        problems.push(unrelated(
-            "chat and CP went the same way from this base: they seem to come from another one",
-            "a cosine between chat - base and CP - base",
-            SAME_WAY,
-            cosine,
-        ));
-    }
-    match (Error::all(problems), allowed.unrelated) {
-        (Some(e), false) => return Err(e),
-        (Some(e), true) => notes.push(format!("allowed: {e}")),
-        (None, _) => {}
-    }
+    refuse(doubts.refused, allowed.swapped, &mut notes)?;
+    refuse(strangers(delta, drift, cosine), allowed.unrelated, &mut notes)?;
+    notes.extend(doubts.warned.iter().map(|e| format!("warning: {e}")));
     notes.extend(judge_noise(&matrices, allowed)?);
     Ok(notes)
 }
 
-fn unrelated(what: &str, figure: &str, most: f64, found: f64) -> Error {
-    Error::invalid(what)
-        .expected(format!("{figure} of at most {most}"))
-        .found(format!("{found:.2}"))
-        .mend("give the model that both were made from, or --allow-unrelated if you know better")
+/// Stops at `problems`, if they are not allowed.
+fn refuse(problems: Vec<Error>, allowed: bool, notes: &mut Vec<String>) -> Result<()> {
+    match (Error::all(problems), allowed) {
+        (Some(e), false) => return Err(e),
+        (Some(e), true) => notes.push(format!("allowed: {e}")),
+        (None, _) => {}
+    }
+    Ok(())
+}
+
+/// Models that do not come from one base.
+fn strangers(delta: f64, drift: f64, cosine: f64) -> Vec<Error> {
+    const MEND: &str = "give the model that both were made from, or --allow-unrelated if you know better";
+    let unrelated = |what: &str, figure: &str, most: f64, found: f64| {
+        let e = Error::invalid(what).expected(format!("{figure} of at most {most}"));
+        e.found(format!("{found:.2}"))
+    };
+    let far = |what, figure, found| {
+        (found > UNRELATED).then(|| unrelated(what, figure, UNRELATED, found).mend(MEND))
+    };
+    let mut problems: Vec<Error> = [
+        far("chat does not come from this base", "|chat - base| / |base|", delta),
+        far("CP does not come from this base", "|CP - base| / |base|", drift),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if problems.is_empty() && cosine > SAME_WAY && delta.min(drift) > TRACE {
+        let what = "chat and CP went the same way from this base: they seem to come from another one";
+        let e = unrelated(what, "a cosine between chat - base and CP - base", SAME_WAY, cosine);
+        problems.push(e.mend(format!("{MEND}; are --base and --onto swapped?")));
+    }
+    problems
 }
 
 /// Judges how much of a quantized vector is noise.
@@ -197,7 +226,7 @@ fn judge_noise(matrices: &[&Kinship], allowed: Allowed) -> Result<Option<String>
         ))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

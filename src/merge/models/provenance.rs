@@ -3,6 +3,7 @@
 //! paths and no times: the same models and options give the same bytes anywhere. What becomes of the weights
 //! later (dtypes, containers) is not told here, so that every route to a type gives the same file.
 
+use crate::arch::about;
 use crate::hash::hexadecimal;
 use crate::merge::{Options, Vector};
 use ggraft_formats::mmap::Mapping;
@@ -19,7 +20,7 @@ pub struct Origin {
     /// The name of the file or directory.
     pub name: String,
     /// Of the headers of its files, one after the other, in hexadecimal digits; empty for a model made in memory.
-    pub sha256: String,
+    pub header_sha256: String,
     /// The weights of the vectors that it is part of.
     pub weights: Vec<f64>,
     /// What `general.*` tells of it: the part of the key, and the text.
@@ -54,7 +55,7 @@ impl Origin {
             hash.update(file.slice(0..header(&file)?)?);
         }
         let digest = hash.finalize();
-        let sha256 = match model.containers.is_empty() {
+        let header_sha256 = match model.containers.is_empty() {
             true => String::new(),
             false => hexadecimal(&digest),
         };
@@ -63,7 +64,7 @@ impl Origin {
         Ok(Origin {
             role,
             name: model.containers.first().map(|c| name(c)).unwrap_or_default(),
-            sha256,
+            header_sha256,
             weights: Vec::new(),
             told: TOLD.iter().filter_map(one).collect(),
             licence: text(LICENCE),
@@ -116,7 +117,7 @@ impl Provenance {
 
     /// The same for vectors of these weights, in an order that does not depend on the one in which they were given.
     fn sorted(&self, weights: &[f64]) -> (Provenance, Vec<f64>) {
-        let key = |o: &Origin| (o.told.clone(), o.name.clone(), o.sha256.clone());
+        let key = |o: &Origin| (o.told.clone(), o.name.clone(), o.header_sha256.clone());
         let mut order: Vec<usize> = (0..self.vectors.len()).collect();
         order.sort_by(|a, b| {
             let keys =
@@ -187,6 +188,7 @@ impl Provenance {
         for key in cp.iter().filter(told_of_cp) {
             metadata.remove(key);
         }
+        about::mark(metadata, &options.method.mark());
         let origins = self.origins(weights);
         metadata.set(&format!("{BASE_MODEL}count"), origins.len() as u32);
         for (i, origin) in origins.iter().enumerate() {
@@ -199,7 +201,8 @@ impl Provenance {
         for (i, origin) in origins.iter().enumerate() {
             metadata.set(&format!("ggraft.source.{i}.role"), origin.role);
             metadata.set(&format!("ggraft.source.{i}.name"), origin.name.as_str());
-            metadata.set(&format!("ggraft.source.{i}.sha256"), origin.sha256.as_str());
+            // Of the weights it would have to be known before they are read, for it stands before them.
+            metadata.set(&format!("ggraft.source.{i}.header_sha256"), origin.header_sha256.as_str());
         }
     }
 }

@@ -2,8 +2,9 @@
 //! metadata. Specification: llama-quantize.
 
 use crate::budget::{self, Account};
-use crate::ftype::{self, Assignment, Ftype, TensorType};
+use crate::ftype::{self, Assignment, Ftype};
 use crate::output::plan::stored::{How, Stored, fate};
+use crate::output::plan::unheeded::unheeded;
 use crate::output::plan::{Content, Fates, Loaded, Plan, Step, idle};
 use crate::output::split::Division;
 use crate::output::target::{Target, Type};
@@ -34,9 +35,9 @@ pub(crate) fn quantized(
     let (ftype, assignments, account) = assigned(&model, &facts, is_gguf.then_some(onto), named, target)?;
     let ftype::Weighed { weights, notes } =
         ftype::weigh(&model.tensors, &assignments, target.importance.as_ref())?;
-    let names = model.tensors.iter().map(|t| t.name.as_str());
-    let unused = TensorType::unused(&target.options.tensor_types, names);
-    let notes = [input.notes, target.prune.note().into_iter().collect(), unused, notes].concat();
+    let names: Vec<&str> = model.tensors.iter().map(|t| t.name.as_str()).collect();
+    let unheeded = unheeded(&names, &assignments, &target.options, ftype);
+    let notes = [input.notes, target.prune.note().into_iter().collect(), unheeded, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
     let tensors = std::mem::take(&mut model.tensors).into_iter().map(Tensor::trimmed);
     for (i, ((tensor, given), importance)) in tensors.zip(assignments).zip(weights).enumerate() {

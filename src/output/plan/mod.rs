@@ -5,7 +5,9 @@
 mod directory;
 mod gguf;
 mod stored;
+mod unheeded;
 
+use crate::arch::about;
 use crate::budget::Account;
 use crate::checkpoint::{Card, Source};
 use crate::ftype::Prune;
@@ -13,6 +15,7 @@ use crate::measure::figures::Figures;
 use crate::measure::meter::{Measured, Meter};
 use crate::merge::{Fate, Origin, Summary, Verdict};
 use crate::output::target::{Target, Type};
+use crate::text;
 use ggraft_formats::gguf::Split;
 use ggraft_formats::safetensors::{self, Directory};
 use ggraft_formats::stamp::Stamp;
@@ -126,6 +129,10 @@ impl Plan {
                 .found(format!("the type {}", target.kind.name()))
                 .mend("leave out one or the other"));
         }
+        let mut input = input;
+        if let Some(name) = &target.name {
+            about::rename(&mut input.model.metadata, name);
+        }
         let mut plan = match target.kind {
             Type::Gguf(ftype) => gguf::quantized(input, onto, fates, Some(ftype), target)?,
             Type::Auto => gguf::quantized(input, onto, fates, None, target)?,
@@ -232,15 +239,20 @@ impl Plan {
     /// The name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`, without the ending
     /// for a directory; `mark` tells outputs apart that differ in something else, and stands before the encoding.
     pub fn file_name(&self, mark: Option<&str>) -> PathBuf {
-        let m = self.metadata();
-        let part =
-            |key: &str| m.str(key).map(|s| s.trim().replace([' ', '/', '\\'], "-")).filter(|s| !s.is_empty());
+        let parts: Vec<String> =
+            [self.stem()].into_iter().chain(mark.map(String::from)).chain([self.encoding()]).collect();
+        PathBuf::from(parts.join("-") + if self.is_directory() { "" } else { ".gguf" })
+    }
+
+    /// What the model is called in file names, without the encoding.
+    pub fn stem(&self) -> String {
+        let part = |key: &str| self.metadata().str(key).and_then(text::file_name);
         let name =
             part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
+        // A name that a user gives may hold the size.
+        let has = |part: &String| name.split('-').any(|word| word.eq_ignore_ascii_case(part));
         let rest = ["general.size_label", "general.finetune", "general.version"].into_iter().filter_map(part);
-        let end = mark.map(String::from).into_iter().chain([self.encoding()]);
-        let parts: Vec<String> = [name].into_iter().chain(rest).chain(end).collect();
-        PathBuf::from(parts.join("-") + if self.is_directory() { "" } else { ".gguf" })
+        [name.clone()].into_iter().chain(rest.filter(|part| !has(part))).collect::<Vec<_>>().join("-")
     }
 }
 

@@ -88,7 +88,7 @@ fn origins(out: &mut String, plan: &Plan) {
     block(out, "h3", "Made from");
     let rows = plan.origins.iter().map(|o| {
         let weights: Vec<String> = o.weights.iter().map(f64::to_string).collect();
-        vec![o.role.into(), o.name.clone().into(), number(weights.join(", ")), o.sha256.clone().into()]
+        vec![o.role.into(), o.name.clone().into(), number(weights.join(", ")), o.header_sha256.clone().into()]
     });
     table(out, &["role", "model", "weight", "sha256 of the header"], &rows.collect::<Vec<_>>());
 }
