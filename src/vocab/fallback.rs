@@ -4,7 +4,7 @@
 //! whose union scores highest, so the n-th union of `merges` has the score -n.
 //! Specification: `tokenizer.json` of the `tokenizers` library; `BPE` scores of SentencePiece's trainer.
 
-use super::added;
+use super::added::Added;
 use super::bpe;
 use super::files::{self, Files};
 use super::table::{self, Table};
@@ -39,19 +39,24 @@ pub fn prepends_space(json: &Value) -> bool {
     ["normalizer", "pre_tokenizer"].into_iter().filter_map(|key| json.get(key)).any(any)
 }
 
-/// The table of `json`, padded to `size` ids, with added tokens laid over it.
-pub fn table(files: &Files, json: &Value, size: Option<usize>, warnings: &mut Vec<String>) -> Result<Table> {
-    let vocab = bpe::vocab(files, json)?;
+/// The table of `vocab`, padded to `size` ids, with the `added` tokens laid over it.
+pub fn table(
+    files: &Files,
+    json: &Value,
+    vocab: &bpe::Vocab,
+    added: &[Added],
+    size: Option<usize>,
+    warnings: &mut Vec<String>,
+) -> Result<Table> {
     let merges = bpe::merge_pairs(files, json)?;
-    bpe::check_merges(files, &vocab, &merges)?;
-    let listed = added::of_tokenizer(files, json)?;
-    let n = bpe::table_len(files, &vocab, &listed, size)?;
+    bpe::check_merges(files, vocab, &merges)?;
+    let n = bpe::table_len(files, vocab, added, size)?;
 
     let mut table = Table::holes(n, true);
-    let is_added: HashSet<&str> = listed.iter().map(|t| t.content.as_str()).collect();
+    let is_added: HashSet<&str> = added.iter().map(|t| t.content.as_str()).collect();
     let unknown = json.get("model").and_then(|m| m.get("unk_token")).and_then(Value::as_str);
     let mut normal: Vec<(&str, u32)> = Vec::with_capacity(vocab.len());
-    for (&text, &id) in &vocab {
+    for (&text, &id) in vocab {
         if is_byte(text) {
             table.set(id as usize, text, table::BYTE, 0.0);
         } else if Some(text) == unknown {
@@ -65,12 +70,10 @@ pub fn table(files: &Files, json: &Value, size: Option<usize>, warnings: &mut Ve
         table.set(id as usize, text, table::NORMAL, -(rank as f32));
     }
     say_unlisted_unions(&normal, &merges, warnings);
-
-    let config = added::of_config(files)?;
-    for token in added::of_legacy(files)?.iter().chain(&listed).chain(&config) {
+    for token in added {
         table.overlay(token, warnings);
     }
-    table.warn_duplicates(warnings);
+    table.finish(&files.path(files::TOKENIZER))?;
     Ok(table)
 }
 
