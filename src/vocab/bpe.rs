@@ -14,6 +14,15 @@ use std::collections::HashMap;
 /// Text -> id of `model.vocab`, which has no two texts of one id.
 pub type Vocab<'a> = HashMap<&'a str, u32>;
 
+/// Whether text becomes GPT-2's letters for bytes before it is merged.
+pub fn is_byte_level(json: &Value) -> bool {
+    fn any(of: &Value) -> bool {
+        let parts = |key: &str| of.get(key).and_then(Value::as_array).is_some_and(|l| l.iter().any(any));
+        of.get("type").is_some_and(|kind| kind == "ByteLevel") || parts("pretokenizers") || parts("decoders")
+    }
+    ["pre_tokenizer", "decoder"].into_iter().filter_map(|key| json.get(key)).any(any)
+}
+
 /// Refuses a model that is not BPE, which no key of GGUF can make up for.
 pub fn check(files: &Files, json: &Value) -> Result<()> {
     let kind = json.get("model").and_then(|m| m.get("type")).unwrap_or(&Value::Null);

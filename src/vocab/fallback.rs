@@ -107,7 +107,7 @@ fn say_unlisted_unions(normal: &[(&str, u32)], merges: &[(&str, &str)], warnings
     if let Some((left, right)) = unlisted.next() {
         let n = unlisted.count() + 1;
         warnings.push(format!(
-            "{}: the runtime also joins {n} pairs that `merges` does not list, the first '{left}' and '{right}': text may be split otherwise; a tokenizer.model would tell the scores",
+            "{}: the runtime also joins {n} pairs that `merges` does not list, the first '{left}' and '{right}': unlike transformers; a tokenizer.model would tell the scores",
             files::TOKENIZER
         ));
     }
