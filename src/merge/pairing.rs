@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 const TOKEN_BIAS: &str = "output.bias";
 
 /// The tables whose rows move by token, and what becomes of them.
-type Tables = BTreeMap<&'static str, TableRows>;
+type Tables = BTreeMap<String, TableRows>;
 
 /// Tables that follow from the configuration and are not learned.
 const GENERATED: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];

@@ -18,6 +18,7 @@ mod template;
 mod tokens;
 
 pub use added::looks_special;
+pub use table::filler;
 pub use tokens::{Kind, Tokens, kind};
 
 use added::Added;

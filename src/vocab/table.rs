@@ -22,9 +22,16 @@ pub const BYTE: i32 = 6;
 const HOLE: f32 = -10000.0;
 const ADDED: f32 = -1000.0;
 
-/// The text of an id without a piece, as the converter writes it.
-pub fn filler(id: usize) -> BString {
-    format!("[PAD{id}]").into()
+/// The text of an id without a piece, as the converter writes it, unless that is `taken`.
+pub fn filler(id: usize, taken: impl Fn(&BString) -> bool) -> BString {
+    let mut text = BString::from(format!("[PAD{id}]"));
+    for n in 1.. {
+        if !taken(&text) {
+            break;
+        }
+        text = format!("[PAD{id}{}]", "_".repeat(n)).into();
+    }
+    text
 }
 
 /// The error of a text that stands under two ids.
@@ -46,7 +53,7 @@ impl Table {
     /// `n` ids without a piece: `[PAD{id}]`, unused.
     pub fn holes(n: usize, scores: bool) -> Table {
         Table {
-            tokens: (0..n).map(filler).collect(),
+            tokens: (0..n).map(|id| filler(id, |_| false)).collect(),
             types: vec![UNUSED; n],
             scores: scores.then(|| vec![HOLE; n]),
         }
@@ -87,8 +94,8 @@ impl Table {
     /// Refuses a text under two ids, which the runtime does not load. A filler that has the text of a token gets
     /// another one.
     pub fn finish(&mut self, file: &Path) -> Result<()> {
-        let filler = |id: usize| self.types[id] == UNUSED && self.tokens[id] == filler(id);
-        let fillers: Vec<usize> = (0..self.len()).filter(|id| filler(*id)).collect();
+        let filled = |id: &usize| self.types[*id] == UNUSED && self.tokens[*id] == filler(*id, |_| false);
+        let fillers: Vec<usize> = (0..self.len()).filter(filled).collect();
         let mut seen: HashMap<&BString, usize> = HashMap::with_capacity(self.len());
         let mut rest = fillers.iter().peekable();
         for (id, text) in self.tokens.iter().enumerate() {
@@ -99,12 +106,11 @@ impl Table {
                 return Err(twice(text, first, id).file(file));
             }
         }
-        let taken: Vec<usize> = fillers.into_iter().filter(|id| seen.contains_key(&self.tokens[*id])).collect();
-        let free = |id: usize| {
-            let longer = (1..).map(|n| BString::from(format!("[PAD{id}{}]", "_".repeat(n))));
-            longer.into_iter().find(|text| !seen.contains_key(text)).unwrap_or_default()
-        };
-        let renamed: Vec<(usize, BString)> = taken.into_iter().map(|id| (id, free(id))).collect();
+        let renamed: Vec<(usize, BString)> = fillers
+            .iter()
+            .filter(|id| seen.contains_key(&self.tokens[**id]))
+            .map(|id| (*id, filler(*id, |text| seen.contains_key(text))))
+            .collect();
         for (id, text) in renamed {
             self.tokens[id] = text;
         }
