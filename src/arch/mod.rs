@@ -6,6 +6,7 @@
 //! add its line in `ARCHS`.
 
 mod about;
+mod graph;
 mod hparams;
 mod llama;
 mod names;
@@ -61,6 +62,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     refuse_quantized(&config, checkpoint)?;
     let config = config.with_defaults(arch.defaults)?;
     let mut warnings = Vec::new();
+    let told = graph::check(&config, arch.gguf, &mut warnings)?;
     let hparams = (arch.hparams)(&config, &mut warnings)?;
     let mut tensors = (arch.extra)(&hparams)?;
     tensors.extend(names::adopt(arch, &hparams, checkpoint, &mut warnings)?);
@@ -71,6 +73,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     metadata.extend(about::metadata(checkpoint, &config, parameters, &mut warnings)?);
     metadata.extend(hparams.metadata(arch.gguf));
     (arch.describe)(&hparams, &mut metadata);
+    metadata.extend(told);
     let tokenizer = vocab::tokenizer(checkpoint, config.json(), options)?;
     metadata.extend(tokenizer.metadata);
     warnings.extend(tokenizer.warnings);

@@ -57,6 +57,25 @@ pub fn read(files: &Files, base: &Vocab, warnings: &mut Vec<String>) -> Result<V
     Ok(all.tokens)
 }
 
+/// The ids that the library gives to the added tokens of a `tokenizer.json`, whatever that states; none for a
+/// model whose vocabulary is no map.
+pub fn library_ids(json: &Value) -> HashMap<String, u32> {
+    let mut ids = HashMap::new();
+    let Some(vocab) = json.get("model").and_then(|m| m.get("vocab")).and_then(Value::as_object) else { return ids };
+    let trained = u32::try_from(vocab.len()).unwrap_or(u32::MAX);
+    let mut next = trained;
+    for token in json.get("added_tokens").and_then(Value::as_array).into_iter().flatten() {
+        let Some(content) = token.get("content").and_then(Value::as_str).filter(|c| !ids.contains_key(*c)) else {
+            continue;
+        };
+        let inside = vocab.get(content).and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
+        let id = inside.unwrap_or(next);
+        next = if id >= trained { next.max(id.saturating_add(1)) } else { next };
+        ids.insert(content.to_string(), id);
+    }
+    ids
+}
+
 /// What the library holds while tokens are added to it.
 struct Library<'a> {
     files: &'a Files<'a>,

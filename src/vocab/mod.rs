@@ -5,6 +5,7 @@
 
 mod added;
 mod bpe;
+pub mod check;
 mod fallback;
 mod files;
 mod layers;
@@ -18,6 +19,7 @@ mod template;
 mod tokens;
 
 pub use added::looks_special;
+pub use layers::library_ids;
 pub use table::filler;
 pub use tokens::{Kind, Tokens, kind};
 
