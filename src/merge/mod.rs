@@ -112,6 +112,7 @@ impl Graft {
         let names: Vec<&str> = model.tensors.iter().map(|t| t.name.as_str()).collect();
         let factors = options.rules.factors(&names)?;
         notes.extend(weights::summary(&options.rules, &factors));
+        notes.extend(options.rules.without_effect(&names));
         let (mut sources, mut overlays) = (Vec::new(), Vec::new());
         for ((tensor, verdict), factor) in model.tensors.iter().zip(&mut verdicts).zip(&factors) {
             let table = prepared.tables.remove(tensor.name.as_str());

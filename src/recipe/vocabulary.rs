@@ -45,6 +45,24 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
+    /// Takes over from `other` what `typed` says was typed, by the names of the fields.
+    pub fn lay(&mut self, other: Vocabulary, typed: impl Fn(&str) -> bool) {
+        if typed("embeddings") {
+            self.embeddings = other.embeddings;
+        }
+        if typed("baseless_tokens") {
+            self.baseless_tokens = other.baseless_tokens;
+        }
+        if typed("copy_tokens") {
+            self.copy_tokens = other.copy_tokens;
+        }
+        if typed("chat_template") {
+            self.chat_template = other.chat_template;
+        }
+        self.no_auto_copy |= other.no_auto_copy;
+        self.add_chat_tokens |= other.add_chat_tokens;
+    }
+
     /// What a merge is told of it; a chat template's file is read.
     pub fn choices(&self) -> Result<VocabularyChoices> {
         Ok(VocabularyChoices {
