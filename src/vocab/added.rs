@@ -61,6 +61,11 @@ impl Added {
     }
 }
 
+/// Tokens that GGUF keeps under another text.
+pub fn respelled(tokens: &[Added]) -> Vec<&Added> {
+    tokens.iter().filter(|token| token.text_and_type().0 != token.content).collect()
+}
+
 /// Some models do not mark as special what is; these spellings are always control tokens.
 pub fn looks_special(text: &str) -> bool {
     const NAMES: [&str; 4] = ["<pad>", "<mask>", "<2mass>", "[@BOS@]"];

@@ -51,11 +51,14 @@ pub fn table(
     for (&text, &id) in vocab {
         table.set(id as usize, text, table::NORMAL, 0.0);
     }
+    let mut respelled = Vec::new();
     for token in added {
-        let token = if token.normalized { token.clone() } else { decoded(token) };
-        let (text, kind) = Added { origin: Origin::Tokenizer, ..token }.text_and_type();
+        let plain = if token.normalized { token.clone() } else { decoded(token) };
+        let (text, kind) = Added { origin: Origin::Tokenizer, ..plain }.text_and_type();
+        respelled.extend((text != token.content).then_some(token));
         table.set(token.id as usize, text, kind, 0.0);
     }
+    tell::respelled(&respelled, warnings);
     table.finish(&files.path(files::TOKENIZER))?;
     tell::merging(json, warnings);
     Ok((table, merges(files, json, vocab)?))
@@ -102,8 +105,8 @@ pub fn table_len(files: &Files, vocab: &Vocab, added: &[Added], size: Option<usi
 /// character stands for a byte, these bytes.
 fn decoded(token: &Added) -> Added {
     let bytes: Option<Vec<u8>> = token.content.chars().map(byte_of).collect();
-    match bytes {
-        Some(bytes) => Added { content: String::from_utf8_lossy(&bytes).into_owned(), ..token.clone() },
+    match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        Some(content) => Added { content, ..token.clone() },
         None => token.clone(),
     }
 }

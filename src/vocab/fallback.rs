@@ -4,10 +4,11 @@
 //! whose union scores highest, so the n-th union of `merges` has the score -n.
 //! Specification: `tokenizer.json` of the `tokenizers` library; `BPE` scores of SentencePiece's trainer.
 
-use super::added::Added;
+use super::added::{Added, respelled};
 use super::bpe;
 use super::files::{self, Files};
 use super::table::{self, Table};
+use super::tell;
 use ggraft_formats::Result;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -73,6 +74,7 @@ pub fn table(
     for token in added {
         table.overlay(token, warnings);
     }
+    tell::respelled(&respelled(added), warnings);
     table.finish(&files.path(files::TOKENIZER))?;
     Ok(table)
 }

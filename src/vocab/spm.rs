@@ -3,10 +3,11 @@
 //! convert_hf_to_gguf `_create_vocab_sentencepiece`, but that user-defined pieces are matched whole unless a
 //! tokenizer.json, which names such tokens, does not name them.
 
-use super::added::Added;
+use super::added::{Added, respelled};
 use super::bpe::Vocab;
 use super::files::{self, Files};
 use super::table::{self, Table};
+use super::tell;
 use bstr::BString;
 use ggraft_formats::{Error, Result};
 use prost::Message;
@@ -132,6 +133,7 @@ pub fn table(
         whole.retain(|text| *text != token.content);
         table.overlay(token, warnings);
     }
+    tell::respelled(&respelled(added), warnings);
     if let Some(first) = whole.first() {
         warnings.push(format!(
             "tokenizer.model: {} user-defined pieces are matched whole, as SentencePiece matches them (convert_hf_to_gguf makes them ordinary ones); the first is '{first}'",

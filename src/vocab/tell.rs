@@ -8,17 +8,22 @@ use super::files::{self, Files};
 use serde_json::Value;
 use std::collections::HashMap;
 
+/// Says of these tokens what the runtime does otherwise.
+fn tell(which: &[&Added], what: &str, warnings: &mut Vec<String>) {
+    if let Some(first) = which.first() {
+        let n = which.len();
+        warnings.push(format!("{n} added tokens {what}, unlike transformers; the first is '{}'", first.content));
+    }
+}
+
+/// Tokens whose text GGUF keeps as the decoder would print it.
+pub fn respelled(tokens: &[&Added], warnings: &mut Vec<String>) {
+    tell(tokens, "are found as the decoder prints them, not as they are spelled", warnings);
+}
+
 /// How added tokens are found in a text.
 pub fn matching(files: &Files, tokens: &[Added], warnings: &mut Vec<String>) {
-    let mut tell = |which: Vec<&Added>, what: &str| {
-        if let Some(first) = which.first() {
-            let n = which.len();
-            warnings.push(format!(
-                "{n} added tokens {what}, unlike transformers; the first is '{}'",
-                first.content
-            ));
-        }
-    };
+    let mut tell = |which: Vec<&Added>, what: &str| tell(&which, what, warnings);
     tell(
         tokens.iter().filter(|t| t.reaches).collect(),
         "take no spaces beside them along and are found inside words too (lstrip, rstrip, single_word)",
