@@ -64,12 +64,14 @@ impl Grafted {
         for weights in weights {
             for target in targets {
                 let model = self.graft.model(weights)?;
-                let merged = Loaded { model, notes: self.graft.notes.clone(), source: self.source.clone() };
+                let (vocabulary, left_out) = self.graft.tokens(weights);
+                let notes = [&self.graft.notes[..], &left_out].concat();
+                let merged = Loaded { model, notes, source: self.source.clone() };
                 let card = |model: &Model| Some(self.card(model, weights, target));
                 let fates = Some((self.graft.verdicts(), self.graft.weights(weights)));
                 let origins = self.graft.origins(weights);
                 let mut plan = Plan::new(merged, self.graft.onto(), fates, target, origins, card)?;
-                plan.vocabulary = Some(Arc::clone(&self.graft.vocabulary));
+                plan.vocabulary = Some(Arc::new(vocabulary));
                 plans.push(plan);
             }
         }

@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A recipe as --emit-recipe writes it, or mergekit's YAML, instead of the options that say what is merged
-    #[arg(value_name = "RECIPE", conflicts_with_all = ["Models", "Weights", "Vocabulary", "Allow", "Mixture", "Splitting"])]
+    /// A recipe as --emit-recipe writes it, or mergekit's YAML, instead of the options that say what is merged; options
+    /// for vocabulary and template, and --allow-*, take the place of what it says
+    #[arg(value_name = "RECIPE", conflicts_with_all = ["Models", "Weights", "Mixture", "Splitting"])]
     recipe: Option<PathBuf>,
     #[command(flatten)]
     models: Models,
@@ -91,7 +92,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     }
 }
 
-/// The recipe of a file; types and a name that were typed take the place of its own.
+/// The recipe of a file; types, a name, and choices about the vocabulary that were typed take the place of its own.
 fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
     let (mut recipe, notes) = Recipe::read(file)?;
     if !args.types.is_empty() {
@@ -99,6 +100,8 @@ fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
     }
     recipe.output = args.output.output.take().or(recipe.output);
     recipe.name = args.output.name.take().or(recipe.name);
+    recipe.allow.extend(&args.allow);
+    recipe.vocabulary.lay(take(&mut args.vocabulary), |id| command::is_typed("merge", id));
     if recipe.types.is_empty() && !recipe.mixture.has_budget() {
         return Err(Error::usage("the recipe does not say which type to write")
             .file(file)

@@ -1,6 +1,7 @@
 //! `ggraft meta get|set|unset`: the metadata of a GGUF file, read and edited where it is.
 
 use super::signals;
+use crate::chat;
 use crate::meta::{self, CHAT_TEMPLATE, Change, Edit, Override, Spelled};
 use crate::report::{self, Progress};
 use crate::text::shown;
@@ -15,9 +16,6 @@ use std::path::{Path, PathBuf};
 
 /// Arrays longer than this are only counted where all keys are listed.
 const MOST_ITEMS: usize = 16;
-
-/// A longer file is no chat template.
-const LONGEST_TEMPLATE: u64 = 1 << 20;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -181,19 +179,7 @@ fn print_raw(chosen: &[(String, Value)], file: &Path) -> Result<()> {
 
 /// The text of a file as the chat template.
 fn template(path: &Path) -> Result<Override> {
-    let bytes = std::fs::metadata(path).map_err(|e| Error::io(&e, path))?.len();
-    if bytes > LONGEST_TEMPLATE {
-        let most = format!("at most {LONGEST_TEMPLATE} bytes");
-        return Err(Error::invalid("this is too long for a chat template")
-            .file(path)
-            .expected(most)
-            .found(bytes));
-    }
-    let text = std::fs::read(path).map_err(|e| Error::io(&e, path))?;
-    let text = String::from_utf8(text).map_err(|e| {
-        Error::invalid("this is not UTF-8").file(path).offset(e.utf8_error().valid_up_to() as u64)
-    })?;
-    Ok(Override { key: CHAT_TEMPLATE.to_string(), value: text.into() })
+    Ok(Override { key: CHAT_TEMPLATE.to_string(), value: chat::file::read(path)?.into() })
 }
 
 fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {

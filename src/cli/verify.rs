@@ -1,9 +1,10 @@
-//! `ggraft verify`: a model is sound when the strict reader accepts it, every float in its blocks is finite, its
-//! weights are those of a manifest, if one is given, and gguf-rs sees the same GGUF file.
+//! `ggraft verify`: a model is sound when the strict reader accepts it, every float in its blocks is finite, llama.cpp
+//! takes its vocabulary, its weights are those of a manifest, if one is given, and gguf-rs sees the same GGUF file.
 
 use super::{inspect, options};
 use crate::hash::{self, Manifest, Verdict};
 use crate::report::{self, Progress};
+use crate::vocab;
 use ggraft_formats::error::Printable;
 use ggraft_formats::tensor::not_finite;
 use ggraft_formats::{Error, Input, Kind, Result, Tensor, Watch};
@@ -69,8 +70,12 @@ fn verdict(file: &str, result: &Result<Sound>) -> Json {
 }
 
 fn verify(args: &Args) -> Result<Sound> {
+    let mut vocabulary = Vec::new();
     let (tensors, ggufs, keys) = match ggraft_formats::open(&args.file)? {
-        Input::Model(model) => (model.tensors, model.containers, Some(model.metadata.len())),
+        Input::Model(model) => {
+            vocabulary = vocab::check::problems(&model.metadata, &model.tensors);
+            (model.tensors, model.containers, Some(model.metadata.len()))
+        }
         Input::Checkpoint(checkpoint) => {
             checkpoint.agrees()?;
             (checkpoint.tensors, Vec::new(), None)
@@ -82,7 +87,7 @@ fn verify(args: &Args) -> Result<Sound> {
     let unsound = |(i, t): (usize, &Tensor)| finite(t, i, &progress).err();
     let problems: Vec<Error> = pool.install(|| tensors.par_iter().enumerate().filter_map(unsound).collect());
     progress.finish();
-    if let Some(e) = Error::all(problems.into_iter().map(|e| e.file(&args.file)).collect()) {
+    if let Some(e) = Error::all(vocabulary.into_iter().chain(problems).map(|e| e.file(&args.file)).collect()) {
         return Err(e);
     }
     let mut checks = Vec::new();

@@ -18,7 +18,7 @@ use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use method::{Merged, Sources};
 use models::{Places, Provenance};
 use std::sync::Arc;
-use tokens::{Overlay, overlaid};
+use tokens::Overlay;
 use weights::Rules;
 
 /// How to merge: a method, what it is told, and what the weights are multiplied with, tensor by tensor.
@@ -115,6 +115,7 @@ impl Graft {
         let names: Vec<&str> = model.tensors.iter().map(|t| t.name.as_str()).collect();
         let factors = options.rules.factors(&names)?;
         notes.extend(weights::summary(&options.rules, &factors));
+        notes.extend(options.rules.without_effect(&names));
         let (mut sources, mut overlays) = (Vec::new(), Vec::new());
         for ((tensor, verdict), factor) in model.tensors.iter().zip(&mut verdicts).zip(&factors) {
             let table = prepared.tables.remove(tensor.name.as_str());
@@ -177,8 +178,6 @@ impl Graft {
     /// The merged model with these weights, one a vector; its rows are computed when they are read. Models of
     /// one graft that are read side by side decode their sources once.
     pub fn model(&self, weights: &[f64]) -> Result<Model> {
-        // With no weight at all nothing of chat is taken unless it is asked for by name: CP comes out bit for bit.
-        let copies = weights.iter().any(|w| *w != 0.0) || !self.options.vocabulary.copy_tokens.is_empty();
         let mut tensors = Vec::with_capacity(self.model.tensors.len());
         let parts = self.model.tensors.iter().zip(&self.sources).zip(&self.overlays).zip(&self.factors);
         for (((tensor, sources), overlay), factor) in parts {
@@ -193,14 +192,18 @@ impl Graft {
                     Tensor::new(&tensor.name, *tensor.shape(), DType::F32, Arc::new(rows))?
                 }
             };
-            tensors.push(match overlay.as_ref().filter(|_| copies) {
-                None => merged,
-                Some(overlay) => overlaid(&merged, overlay)?,
-            });
+            // A vector without weight copies only what is asked for by name: CP comes out bit for bit.
+            let copied = overlay.as_ref().map_or(Ok(None), |overlay| overlay.over(&merged, weights))?;
+            tensors.push(copied.unwrap_or(merged));
         }
         let mut model = Model { tensors, ..self.model.clone() };
         self.provenance.write(&self.options, weights, &mut model.metadata);
         Ok(model)
+    }
+
+    /// What becomes of the tokens with these weights, and what they leave out.
+    pub fn tokens(&self, weights: &[f64]) -> (Summary, Vec<String>) {
+        (self.vocabulary.with(weights), self.vocabulary.left_out(weights))
     }
 
     /// The models that the output with these weights comes from, CP first.

@@ -11,6 +11,7 @@ pub const NORMAL: i32 = 1;
 pub const UNKNOWN: i32 = 2;
 pub const CONTROL: i32 = 3;
 pub const USER_DEFINED: i32 = 4;
+pub const BYTE: i32 = 6;
 
 /// The tokens of a model, in the order of their ids, and how they merge.
 pub struct Vocabulary {
