@@ -1,16 +1,16 @@
 //! `ggraft merge`: the main job. What is typed, or what a file says, becomes a recipe, and the recipe is run.
 
 use super::beside::Beside;
-use super::command;
 use super::options::{self, Order, Output};
 use super::weights::Weights;
+use super::{command, stdout};
 use crate::arch;
 use crate::merge::Vector;
 use crate::pipeline::{self, Plan};
 use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Splitting, Vocabulary};
 use crate::target::{Target, Type};
+use ggraft_formats::error::Printable;
 use ggraft_formats::{Error, Kind, Result};
-use std::io::Write;
 use std::mem::take;
 use std::path::{Path, PathBuf};
 
@@ -145,7 +145,7 @@ fn typed(args: &mut Args) -> Result<Recipe> {
 fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
     if file == Path::new("-") {
         let yaml = recipe.to_yaml(None)?;
-        return std::io::stdout().write_all(yaml.as_bytes()).map_err(|e| Error::io(&e, Path::new("stdout")));
+        return stdout::print(yaml.as_bytes());
     }
     if !force && file.exists() {
         return Err(Error::new(Kind::Failure, "the file exists")
@@ -154,8 +154,7 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
     }
     let yaml = recipe.to_yaml(file.parent())?;
     std::fs::write(file, yaml).map_err(|e| Error::io(&e, file))?;
-    println!("{}", file.display());
-    Ok(())
+    stdout::told(&Printable(&file.to_string_lossy()).to_string())
 }
 
 fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &options::Run) -> Result<()> {

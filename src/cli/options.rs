@@ -1,9 +1,10 @@
 //! Options that several verbs share, and the carrying out of a plan under them.
 
 use super::beside::Beside;
-use super::signals;
+use super::{signals, stdout};
 use crate::pipeline::{self, Plan, Resume, Work};
 use crate::report::{self, Finished};
+use ggraft_formats::error::Printable;
 use ggraft_formats::stamp::Stamp;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::IsTerminal;
@@ -112,9 +113,9 @@ pub(super) fn carry_out(
         plans.iter().filter(|_| run.verbose).for_each(|(plan, _)| report::print_tensors(plan));
     }
     if run.json {
-        plans.iter().for_each(|(plan, path)| {
-            println!("{}", report::printable(&report::plan_json(plan, path, threads).to_string()))
-        });
+        plans.iter().try_for_each(|(plan, path)| {
+            stdout::told(&report::printable(&report::plan_json(plan, path, threads).to_string()))
+        })?;
     }
     if run.dry_run {
         return plans
@@ -141,7 +142,7 @@ pub(super) fn carry_out(
         }
         if !run.json {
             // Of several files the first, by which the others are found.
-            println!("{}", plan.first(path)?.display());
+            stdout::told(&Printable(&plan.first(path)?.to_string_lossy()).to_string())?;
         }
     }
     if !run.show.quiet {
