@@ -51,4 +51,5 @@ pub mod output;
 pub mod pipeline;
 pub mod recipe;
 pub mod report;
+pub mod stages;
 pub mod vocab;

@@ -26,6 +26,10 @@ impl Rows for Encoded {
         self.source.encode_values(&values, rows, &how, out)
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        self.source.expect(rows);
+    }
+
     fn release(&self, rows: Range<usize>) {
         self.source.release(rows);
     }

@@ -21,6 +21,9 @@ pub trait Rows: Send + Sync {
         None
     }
 
+    /// Is told that `rows` are needed soon, so that they can be fetched meanwhile.
+    fn expect(&self, _rows: Range<usize>) {}
+
     /// Is told that `rows` are not needed again soon, so that the memory they lie in can be given back.
     fn release(&self, _rows: Range<usize>) {}
 }
@@ -176,6 +179,11 @@ impl Tensor {
         self.rows.read(rows, out)
     }
 
+    /// Tells that `rows` are needed soon.
+    pub fn expect(&self, rows: Range<usize>) {
+        self.rows.expect(rows);
+    }
+
     /// Tells that `rows` are not needed again soon.
     pub fn release(&self, rows: Range<usize>) {
         self.rows.release(rows);
@@ -326,6 +334,10 @@ impl Rows for Mapped {
         self.file.bytes().get(self.place(&rows))
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        self.file.expect(self.place(&rows));
+    }
+
     fn release(&self, rows: Range<usize>) {
         self.file.release(self.place(&rows));
     }
@@ -368,6 +380,10 @@ impl Rows for Checked {
     fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
         // A row that is not finite is not lent, so the caller comes by `read` and gets the error.
         self.source.rows.borrow(rows).filter(|bytes| self.is_finite(bytes))
+    }
+
+    fn expect(&self, rows: Range<usize>) {
+        self.source.expect(rows);
     }
 
     fn release(&self, rows: Range<usize>) {

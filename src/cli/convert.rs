@@ -4,6 +4,8 @@ use super::command;
 use super::options::{self, Order, Output};
 use crate::output::target::{Target, Type};
 use crate::recipe::{Choice, Mixture, Splitting};
+use crate::report::Stage;
+use crate::stages::Stages;
 use crate::{arch, pipeline};
 use ggraft_formats::Result;
 use std::path::PathBuf;
@@ -27,14 +29,18 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
+    let stages = Stage::new(args.output.run.show.how());
+    stages.begin("opening the model", 1);
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
     let mut inputs = input.inputs(&args.input)?;
     inputs.extend(args.mixture.inputs()?);
     let kind = args.kind.map_or(Type::Auto, |kind| kind.0);
     let measure = args.output.run.report.is_some();
-    let target = Target { division: args.splitting.division(), measure, ..args.mixture.target(kind)? };
+    let division = args.splitting.division();
+    let target = Target { division, measure, stages: stages.clone(), ..args.mixture.target(kind)? };
     let plan =
         options::thread_pool(args.output.run.threads)?.install(|| pipeline::convert(input, &target))?;
+    stages.end();
     let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
     let words = format!("{:?}", args.mixture);
     let order = Order {

@@ -9,10 +9,13 @@ use crate::merge::Vector;
 use crate::output::target::{Target, Type};
 use crate::pipeline::{self, Plan};
 use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Splitting, Vocabulary};
+use crate::report::Stage;
+use crate::stages::Stages;
 use ggraft_formats::error::Printable;
 use ggraft_formats::{Error, Kind, Result};
 use std::mem::take;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -159,14 +162,23 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
 
 fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &options::Run) -> Result<()> {
     let options = arch::Options { pre: recipe.pre.clone() };
+    let stages = Stage::new(run.show.how());
+    stages.begin("opening the models", 1 + 2 * recipe.vectors.len());
     let types = if recipe.types.is_empty() { &[Choice(Type::Auto)] } else { recipe.types.as_slice() };
     let targets = types
         .iter()
-        .map(|kind| Ok(Target { measure: run.report.is_some(), ..recipe.target(kind.0)? }))
+        .map(|kind| {
+            let (measure, stages) = (run.report.is_some(), Arc::clone(&stages) as Arc<dyn Stages>);
+            Ok(Target { measure, stages, ..recipe.target(kind.0)? })
+        })
         .collect::<Result<Vec<_>>>()?;
-    let load = |path: &Path| match targets.first() {
-        Some(target) => pipeline::load(path, &options)?.pruned(&target.prune),
-        None => pipeline::load(path, &options),
+    let load = |path: &Path| {
+        let loaded = pipeline::load(path, &options)?;
+        stages.step();
+        match targets.first() {
+            Some(target) => loaded.pruned(&target.prune),
+            None => Ok(loaded),
+        }
     };
     let mut onto = load(&recipe.onto)?;
     onto.notes.append(&mut notes);
@@ -189,7 +201,9 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &opt
     let weights = recipe.weight_sets();
     let mut grafted = pipeline::graft(onto, &vectors, recipe.options()?)?;
     grafted.command = command::typed("merge", &["weight", "types", "emit_recipe"]);
+    grafted.graft.stages = stages.clone();
     let plans = options::thread_pool(run.threads)?.install(|| grafted.plans(&weights, &targets))?;
+    stages.end();
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
         let path = output(recipe, &plan, &weights[i / targets.len()]);
         (plan, path)

@@ -5,6 +5,8 @@ use super::command;
 use super::options::{self, Order, Run};
 use crate::output::target::{Target, Type};
 use crate::recipe::{Mixture, Splitting};
+use crate::report::Stage;
+use crate::stages::Stages;
 use crate::{arch, pipeline};
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -76,6 +78,8 @@ fn beside(input: &Path, kind: &str) -> PathBuf {
 
 pub(super) fn run(mut args: Args) -> Result<()> {
     let request = request(&args.words, args.mixture.has_budget())?;
+    let stages = Stage::new(args.run.show.how());
+    stages.begin("opening the model", 1);
     let loaded = pipeline::load(&request.input, &arch::Options::default())?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
@@ -86,9 +90,10 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let mut inputs = loaded.inputs(&request.input)?;
     inputs.extend(args.mixture.inputs()?);
     let measure = args.run.report.is_some();
-    let target =
-        Target { division: args.splitting.division(), measure, ..args.mixture.target(request.kind)? };
+    let division = args.splitting.division();
+    let target = Target { division, measure, stages: stages.clone(), ..args.mixture.target(request.kind)? };
     let plan = options::thread_pool(args.run.threads)?.install(|| pipeline::convert(loaded, &target))?;
+    stages.end();
     let output = request.output.unwrap_or_else(|| beside(&request.input, &plan.encoding()));
     let words = format!("{:?}", args.mixture);
     let order = Order {

@@ -53,6 +53,11 @@ impl Vanished {
 }
 
 impl DType {
+    /// Whether blocks of this dtype, encoded as `out`, can hold `values`.
+    pub fn holds(self, values: &[f32], out: &[u8]) -> bool {
+        self.too_large(values).is_none() && (self.traits().finite)(out)
+    }
+
     /// Where the first of `values` lies that is larger than any element can be.
     pub(crate) fn too_large(self, values: &[f32]) -> Option<usize> {
         let most = self.traits().most;

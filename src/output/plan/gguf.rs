@@ -123,6 +123,7 @@ fn assigned(
                 allow_requantize: target.allow_requantize,
                 ftype: named,
                 overhead: overhead(model, source, target)?,
+                stages: &*target.stages,
             };
             let bought = budget::choose(model, facts, budget, &terms)?;
             return Ok((bought.ftype, bought.assignments, Some(bought.account)));

@@ -14,11 +14,13 @@ use crate::measure::meter::{Measured, Meter};
 use crate::merge::{Fate, Origin, Summary, Verdict};
 use crate::output::target::{Target, Type};
 use ggraft_formats::gguf::Split;
+use ggraft_formats::quant::Vanished;
 use ggraft_formats::safetensors::{self, Directory};
 use ggraft_formats::stamp::Stamp;
 use ggraft_formats::write::{BLOCK, CHUNK, Layout};
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,7 +41,8 @@ impl Loaded {
 
     /// The model without the layers that are left out.
     pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
-        Ok(Loaded { model: prune.apply(self.model)?, ..self })
+        let (model, notes) = prune.apply(self.model)?;
+        Ok(Loaded { model, notes: [self.notes, notes].concat(), ..self })
     }
 }
 
@@ -60,6 +63,8 @@ pub struct Step {
     /// What is measured of it when the weights are written: where the merge is rounded to 16 bits, and all that may change
     /// if the target says so.
     pub meter: Option<Arc<Meter>>,
+    /// What is stored as zeros, although it is something else: counted when the weights are written.
+    pub vanished: Arc<Vanished>,
 }
 
 impl Step {
@@ -72,6 +77,13 @@ impl Step {
     pub fn delta(&self) -> Option<Figures> {
         let moved = self.meter.as_ref()?.total().moved;
         (moved.count > 0).then_some(moved)
+    }
+
+    /// What to say of a dtype that stands in for the one that the mixture wanted.
+    pub fn fallback_note(&self) -> Option<String> {
+        let wanted = self.fallback?;
+        let (name, row, block) = (&self.name, self.shape.row(), wanted.block());
+        Some(format!("{name}: rows of {row} do not fill whole {wanted} blocks of {block} -> {}", self.to))
     }
 
     /// What has been measured, if the merge is rounded to 16 bits here.
@@ -183,6 +195,17 @@ impl Plan {
         let mut losses = self.steps.iter().filter_map(Step::loss).peekable();
         losses.peek()?;
         Some(losses.sum())
+    }
+
+    /// Tensors and their bytes by what becomes of them: fate, dtype before and after.
+    pub fn classes(&self) -> BTreeMap<(&'static str, String, String), (usize, u64)> {
+        let mut classes = BTreeMap::new();
+        for s in &self.steps {
+            let entry = classes.entry((s.fate(), s.from.to_string(), s.to.to_string())).or_insert((0, 0));
+            entry.0 += 1;
+            entry.1 += s.bytes;
+        }
+        classes
     }
 
     /// Measures what an earlier run has written, so that the figures are whole. Runs on the current rayon pool.
