@@ -3,6 +3,7 @@
 //! Specification: ggml `docs/gguf.md`, `gguf_type`.
 
 use bstr::{BString, ByteSlice};
+use std::sync::Arc;
 
 /// One typed value.
 #[derive(Clone, Debug, PartialEq)]
@@ -212,10 +213,11 @@ impl Value {
     }
 }
 
-/// Keys and values in the order in which they are written. Keys are unique.
+/// Keys and values in the order in which they are written. Keys are unique. Copies share the values: a vocabulary takes
+/// tens of megabytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
-    entries: Vec<(String, Value)>,
+    entries: Vec<(String, Arc<Value>)>,
 }
 
 impl Metadata {
@@ -225,7 +227,7 @@ impl Metadata {
 
     /// Puts `value` under `key`: where the key stands already, else at the end.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) {
-        let value = value.into();
+        let value = Arc::new(value.into());
         match self.entries.iter_mut().find(|(k, _)| k == key) {
             Some(entry) => entry.1 = value,
             None => self.entries.push((key.to_string(), value)),
@@ -235,12 +237,12 @@ impl Metadata {
     /// Puts `value` under `key` at the end, removing an earlier one (ggml's `gguf_set_val_*`).
     pub fn set_last(&mut self, key: &str, value: impl Into<Value>) {
         self.remove(key);
-        self.entries.push((key.to_string(), value.into()));
+        self.entries.push((key.to_string(), Arc::new(value.into())));
     }
 
     /// Appends a key that is known to be new; readers check for duplicates themselves, in one pass.
     pub(crate) fn push(&mut self, key: String, value: Value) {
-        self.entries.push((key, value));
+        self.entries.push((key, Arc::new(value)));
     }
 
     /// Removes every key that `keep` does not hold of, in one pass.
@@ -250,11 +252,11 @@ impl Metadata {
 
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let i = self.entries.iter().position(|(k, _)| k == key)?;
-        Some(self.entries.remove(i).1)
+        Some(Arc::unwrap_or_clone(self.entries.remove(i).1))
     }
 
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+        self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| &**v)
     }
 
     /// A string value.
@@ -267,8 +269,24 @@ impl Metadata {
         self.get(key)?.as_u64()
     }
 
+    /// The memory that the values take, in bytes, nearly: an allocation is larger than what it holds.
+    pub fn memory(&self) -> u64 {
+        const ALLOCATION: usize = 16;
+        let of = |value: &Value| match value {
+            Value::Str(text) => text.len(),
+            Value::Array(Array::Str(texts)) => {
+                let one =
+                    |text: &BString| size_of::<BString>() + (text.len() + ALLOCATION).max(2 * ALLOCATION);
+                texts.iter().map(one).sum()
+            }
+            Value::Array(array) => of_any!(array, elements => size_of_val(elements.as_slice())),
+            _ => 0,
+        };
+        self.entries.iter().map(|(key, value)| (key.len() + size_of::<Value>() + of(value)) as u64).sum()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.entries.iter().map(|(k, v)| (k.as_str(), v))
+        self.entries.iter().map(|(k, v)| (k.as_str(), &**v))
     }
 
     pub fn len(&self) -> usize {
@@ -282,7 +300,7 @@ impl Metadata {
     /// Appends all of `other`; a key that stands already takes the new value in its old place.
     pub fn extend(&mut self, other: Metadata) {
         for (key, value) in other.entries {
-            self.set(&key, value);
+            self.set(&key, Arc::unwrap_or_clone(value));
         }
     }
 }

@@ -18,6 +18,8 @@ const FIRST_UNKNOWN_DTYPE: u32 = 40;
 const LEAST_ALIGNMENT: u64 = 8;
 /// Bytes that gguf-rs takes for an element of an array, which it holds as JSON, while the array grows.
 const ELEMENT: u64 = 112;
+/// The same for a key or a tensor.
+const ENTRY: u64 = 192;
 /// The memory that it may take for the arrays of a small file; of a larger one, as many bytes as the file has. The
 /// largest vocabularies take a third of that.
 const LEAST_ROOM: u64 = 64 << 20;
@@ -60,9 +62,11 @@ fn out_of_reach(header: &Header, length: u64) -> Option<String> {
     }
     let elements =
         header.metadata.iter().filter_map(|(_, v)| v.as_array()).map(|a| a.len() as u64).sum::<u64>();
-    let room = length.max(LEAST_ROOM);
-    (elements.saturating_mul(ELEMENT) > room)
-        .then(|| format!("gguf-rs would take too much memory for {elements} elements of arrays"))
+    let entries = header.metadata.len() as u64 + header.tensors.len() as u64;
+    let needed = elements.saturating_mul(ELEMENT).saturating_add(entries.saturating_mul(ENTRY));
+    (needed > length.max(LEAST_ROOM)).then(|| {
+        format!("gguf-rs would take too much memory for {entries} entries and {elements} elements of arrays")
+    })
 }
 
 fn compare(header: &Header, model: &GGUFModel) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{self, Card};
 use crate::ftype;
+use crate::output::plan::memory::Share;
 use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::{Content, Fates, Loaded, Plan, idle};
 use crate::output::target::Target;
@@ -57,6 +58,7 @@ pub(crate) fn released(
         origins: Vec::new(),
         vocabulary: None,
         budget: None,
+        company: Share::default(),
         content,
     })
 }

@@ -3,6 +3,7 @@
 
 use crate::budget::{self, Account};
 use crate::ftype::{self, Assignment, Ftype, TensorType};
+use crate::output::plan::memory::Share;
 use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::{Content, Fates, Loaded, Plan, Step, idle};
 use crate::output::split::Division;
@@ -87,7 +88,8 @@ fn made(
     let (tensors, steps) = parts.into_iter().unzip();
     let content = Content::Gguf { model: Model { tensors, ..model }, split };
     let (dropped, origins) = (Vec::new(), Vec::new());
-    Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary: None, budget: None, content }
+    let company = Share::default();
+    Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary: None, budget: None, company, content }
 }
 
 /// A tensor that is copied.

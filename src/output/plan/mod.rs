@@ -4,6 +4,7 @@
 
 mod directory;
 mod gguf;
+mod memory;
 mod stored;
 
 use crate::budget::Account;
@@ -17,8 +18,10 @@ use ggraft_formats::gguf::Split;
 use ggraft_formats::quant::Vanished;
 use ggraft_formats::safetensors::{self, Directory};
 use ggraft_formats::stamp::Stamp;
-use ggraft_formats::write::{BLOCK, CHUNK, Layout};
+use ggraft_formats::write::Layout;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
+use memory::Share;
+pub use memory::in_company;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -113,6 +116,8 @@ pub struct Plan {
     pub vocabulary: Option<Arc<Summary>>,
     /// What a budget was spent on, if the dtypes were chosen by one.
     pub budget: Option<Account>,
+    /// What the other outputs of the run take beside this one.
+    company: Share,
     content: Content,
 }
 
@@ -228,19 +233,6 @@ impl Plan {
     pub fn bits_per_weight(&self) -> f64 {
         let bytes: u64 = self.steps.iter().map(|s| s.bytes).sum();
         bytes as f64 * 8.0 / (self.elements().max(1)) as f64
-    }
-
-    /// The memory that the work takes beside the mapped inputs, in bytes, at most: each thread holds a chunk of the
-    /// output, and of every source a block decoded to f64, the same in f32, and its encoding.
-    pub fn memory(&self, threads: usize) -> u64 {
-        let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0);
-        let merges = self.steps.iter().any(|s| s.verdict.is_some_and(|v| v.fate == Fate::Merged));
-        let metered = self.steps.iter().any(|s| s.meter.is_some());
-        let per_weight = if merges { 4 * 8 + 4 * 4 } else { 3 * 4 } + if metered { 5 * 4 } else { 0 };
-        let per_chunk =
-            |s: &Step| s.bytes / s.shape.rows().max(1) * (CHUNK as u64 / s.shape.row().max(1)).max(1);
-        let chunk = self.steps.iter().map(per_chunk).max().unwrap_or(0);
-        (longest.max(BLOCK as u64) * per_weight + chunk) * threads as u64
     }
 
     /// What the file is called for: its type, or its bits a weight if a budget made it, for then it is no file of that
