@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(long)]
     exit_code: bool,
     /// Worker threads; by default one for each core
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = options::threads)]
     threads: Option<usize>,
 }
 

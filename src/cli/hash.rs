@@ -33,7 +33,7 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "MANIFEST")]
     check: Option<PathBuf>,
     /// Worker threads; by default one for each core
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = options::threads)]
     threads: Option<usize>,
     /// Print JSON instead of lines
     #[arg(long)]

@@ -75,6 +75,18 @@ fn weight(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What to say of two weights that may have been meant as one.
+fn decimal_comma(weights: &[f64]) -> Vec<String> {
+    match weights {
+        [whole, part] if [whole, part].iter().all(|w| w.fract() == 0.0) && whole != part => {
+            vec![format!(
+                "the weights {whole} and {part}: an output each; for one of {whole}.{part} give -w {whole}.{part}"
+            )]
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn vector(text: &str) -> Result<recipe::Vector, String> {
     let parts: Vec<&str> = text.rsplitn(3, ':').collect();
     let [w, base, chat] = parts[..] else { return Err(String::from("expected CHAT:BASE:W")) };
@@ -84,7 +96,10 @@ fn vector(text: &str) -> Result<recipe::Vector, String> {
 pub(super) fn run(mut args: Args) -> Result<()> {
     let (recipe, notes) = match args.recipe.take() {
         Some(file) => read(&file, &mut args)?,
-        None => (typed(&mut args)?, Vec::new()),
+        None => {
+            let notes = decimal_comma(&args.models.weight);
+            (typed(&mut args)?, notes)
+        }
     };
     match args.emit_recipe {
         Some(file) => write(&recipe, &file, args.output.run.force),

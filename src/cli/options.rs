@@ -27,7 +27,7 @@ pub(super) struct Output {
 #[derive(clap::Args)]
 pub(super) struct Run {
     /// Worker threads; by default one for each core
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Replace an existing output
     #[arg(short, long)]
@@ -182,6 +182,12 @@ fn distinct(plans: &[(Plan, PathBuf)]) -> Result<()> {
             .file(path)
             .mend("put {type} and {weight} into the name that you give with -o")),
     }
+}
+
+/// The number of `-t`, which elsewhere stands for a type.
+pub(super) fn threads(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| String::from("expected a number of threads, such as 8; the type is given with --type"))
 }
 
 /// A pool of `threads`, by default one for each core.

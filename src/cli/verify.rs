@@ -23,7 +23,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
     /// Worker threads; by default one for each core
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = options::threads)]
     threads: Option<usize>,
     /// Print JSON: what was checked, and all problems
     #[arg(long)]
