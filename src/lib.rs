@@ -53,5 +53,6 @@ mod placed;
 pub mod recipe;
 pub mod report;
 pub mod roles;
+pub mod stages;
 pub mod text;
 pub mod vocab;

@@ -5,6 +5,7 @@ use crate::arch;
 use crate::checkpoint::{Card, Source};
 use crate::hash::hexadecimal;
 use crate::merge::{self, Graft, Origin, Vector};
+use crate::output::plan::in_company;
 pub use crate::output::plan::{Loaded, Plan, Step};
 pub use crate::output::target::{Target, Type};
 use crate::placed::placed;
@@ -75,6 +76,7 @@ impl Grafted {
                 plans.push(plan);
             }
         }
+        in_company(&mut plans);
         Ok(plans)
     }
 

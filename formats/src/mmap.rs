@@ -1,7 +1,7 @@
 //! The only file mapping of the house, and so one of the two rooms that may hold `unsafe`.
 
 use crate::error::{Error, Result};
-use memmap2::{Mmap, UncheckedAdvice};
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,13 @@ impl Mapping {
                 .found(format!("{} bytes", self.map.len()))
                 .mend("the file is truncated: copy or download it again")
         })
+    }
+
+    /// Asks the system to fetch `range`, which is read soon, and nothing around it.
+    pub fn expect(&self, range: Range<usize>) {
+        let length = range.end.min(self.map.len()).saturating_sub(range.start);
+        // An advice that is refused costs time and nothing else.
+        _ = self.map.advise_range(Advice::WillNeed, range.start, length);
     }
 
     /// Gives the pages of `range` back to the system: they stay in its cache, but no longer count as this

@@ -1,20 +1,22 @@
 //! `ggraft merge`: the main job. What is typed, or what a file says, becomes a recipe, and the recipe is run.
 
 use super::beside::Beside;
-use super::command;
 use super::naming;
 use super::options::{self, Order, Output};
 use super::weights::Weights;
+use super::{command, stdout};
 use crate::arch;
 use crate::merge::Vector;
 use crate::output::target::{Target, Type};
 use crate::pipeline::{self, Plan};
 use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Splitting, Vocabulary};
+use crate::report::Stage;
+use crate::stages::Stages;
 use crate::text::shown;
 use ggraft_formats::{Error, Kind, Result};
-use std::io::Write;
 use std::mem::take;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -75,6 +77,18 @@ fn weight(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What to say of two weights that may have been meant as one.
+fn decimal_comma(weights: &[f64]) -> Vec<String> {
+    match weights {
+        [whole, part] if [whole, part].iter().all(|w| w.fract() == 0.0) && whole != part => {
+            vec![format!(
+                "the weights {whole} and {part}: an output each; for one of {whole}.{part} give -w {whole}.{part}"
+            )]
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn vector(text: &str) -> Result<recipe::Vector, String> {
     let parts: Vec<&str> = text.rsplitn(3, ':').collect();
     let [w, base, chat] = parts[..] else { return Err(String::from("expected CHAT:BASE:W")) };
@@ -84,7 +98,10 @@ fn vector(text: &str) -> Result<recipe::Vector, String> {
 pub(super) fn run(mut args: Args) -> Result<()> {
     let (recipe, notes) = match args.recipe.take() {
         Some(file) => read(&file, &mut args)?,
-        None => (typed(&mut args)?, Vec::new()),
+        None => {
+            let notes = decimal_comma(&args.models.weight);
+            (typed(&mut args)?, notes)
+        }
     };
     match args.emit_recipe {
         Some(file) => write(&recipe, &file, args.output.run.force),
@@ -152,7 +169,7 @@ fn typed(args: &mut Args) -> Result<Recipe> {
 fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
     if file == Path::new("-") {
         let yaml = recipe.to_yaml(None)?;
-        return std::io::stdout().write_all(yaml.as_bytes()).map_err(|e| Error::io(&e, Path::new("stdout")));
+        return stdout::print(yaml.as_bytes());
     }
     if !force && file.exists() {
         return Err(Error::new(Kind::Failure, "the file exists")
@@ -161,20 +178,28 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
     }
     let yaml = recipe.to_yaml(file.parent())?;
     std::fs::write(file, yaml).map_err(|e| Error::io(&e, file))?;
-    println!("{}", shown(file));
-    Ok(())
+    stdout::told(&shown(file).to_string())
 }
 
 fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &options::Run) -> Result<()> {
     let options = arch::Options { pre: recipe.pre.clone() };
+    let stages = Stage::new(run.show.how());
+    stages.begin("opening the models", 1 + 2 * recipe.vectors.len());
     let types = if recipe.types.is_empty() { &[Choice(Type::Auto)] } else { recipe.types.as_slice() };
     let targets = types
         .iter()
-        .map(|kind| Ok(Target { measure: run.report.is_some(), ..recipe.target(kind.0)? }))
+        .map(|kind| {
+            let (measure, stages) = (run.report.is_some(), Arc::clone(&stages) as Arc<dyn Stages>);
+            Ok(Target { measure, stages, ..recipe.target(kind.0)? })
+        })
         .collect::<Result<Vec<_>>>()?;
-    let load = |path: &Path| match targets.first() {
-        Some(target) => pipeline::load(path, &options)?.pruned(&target.prune),
-        None => pipeline::load(path, &options),
+    let load = |path: &Path| {
+        let loaded = pipeline::load(path, &options)?;
+        stages.step();
+        match targets.first() {
+            Some(target) => loaded.pruned(&target.prune),
+            None => Ok(loaded),
+        }
     };
     let mut onto = load(&recipe.onto)?;
     onto.notes.append(&mut notes);
@@ -197,7 +222,9 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &opt
     let weights = recipe.weight_sets();
     let mut grafted = pipeline::graft(onto, &vectors, recipe.options()?)?;
     grafted.command = command::typed("merge", &["weight", "types", "emit_recipe"]);
+    grafted.graft.stages = stages.clone();
     let plans = options::thread_pool(run.threads)?.install(|| grafted.plans(&weights, &targets))?;
+    stages.end();
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
         let path = output(recipe, &plan, &weights[i / targets.len()])?;
         Ok((plan, path))

@@ -1,6 +1,6 @@
 //! `ggraft meta get|set|unset`: the metadata of a GGUF file, read and edited where it is.
 
-use super::signals;
+use super::{signals, stdout};
 use crate::chat;
 use crate::meta::{self, CHAT_TEMPLATE, Change, Edit, Override, Spelled};
 use crate::report::{self, Progress};
@@ -140,16 +140,13 @@ fn get(args: &Get) -> Result<()> {
         let one = |(key, value): &(String, Value)| json!({ "key": key, "type": value.type_name(), "value": report::metadata_value(value, most) });
         let keys: Vec<Json> = chosen.iter().map(one).collect();
         let json = json!({ "file": args.file.to_string_lossy(), "metadata": keys });
-        println!("{}", report::printable(&format!("{json:#}")));
-        return Ok(());
+        return stdout::line(&report::printable(&format!("{json:#}")));
     }
-    for (key, value) in &chosen {
-        match args.keys.is_empty() {
-            true => println!("{}", line(key, value)),
-            false => println!("{}", Printable(&Spelled(value).to_string())),
-        }
-    }
-    Ok(())
+    let lines = chosen.iter().map(|(key, value)| match args.keys.is_empty() {
+        true => line(key, value) + "\n",
+        false => format!("{}\n", Printable(&Spelled(value).to_string())),
+    });
+    stdout::print(lines.collect::<String>().as_bytes())
 }
 
 /// A key as it is set, on one line; a long array is only counted.
@@ -174,7 +171,7 @@ fn print_raw(chosen: &[(String, Value)], file: &Path) -> Result<()> {
             },
         ));
     };
-    std::io::stdout().write_all(text).map_err(|e| Error::io(&e, Path::new("stdout")))
+    stdout::print(text)
 }
 
 /// The text of a file as the chat template.
@@ -198,7 +195,7 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     let target = output.unwrap_or(file);
     if how.json {
         let json = edit_json(&rewrite, file, output, &changes);
-        println!("{}", report::printable(&format!("{json:#}")));
+        stdout::told(&report::printable(&format!("{json:#}")))?;
     }
     if !how.show.quiet {
         changes.iter().for_each(print_change);
@@ -215,7 +212,7 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     progress.finish();
     done?;
     if !how.json {
-        println!("{}", shown(target));
+        stdout::told(&shown(target).to_string())?;
     }
     Ok(())
 }
@@ -236,7 +233,9 @@ fn check_output(output: &Path, file: &Path, force: bool) -> Result<()> {
 
 fn print_change(change: &Change) {
     let told = |value: &Option<Value>| value.as_ref().map_or(String::from("nothing"), brief);
-    eprintln!("{}: {} -> {}", Printable(&change.key), told(&change.from), told(&change.to));
+    let line = format!("{}: {} -> {}", Printable(&change.key), told(&change.from), told(&change.to));
+    // A closed stderr must not stop the work.
+    _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// How the work is done, in words.

@@ -1,7 +1,7 @@
 //! Options that several verbs share, and the carrying out of a plan under them.
 
 use super::beside::Beside;
-use super::signals;
+use super::{signals, stdout};
 use crate::pipeline::{self, Plan, Resume, Work};
 use crate::report::{self, Finished};
 use crate::text::shown;
@@ -30,7 +30,7 @@ pub(super) struct Output {
 #[derive(clap::Args)]
 pub(super) struct Run {
     /// Worker threads; by default one for each core
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Replace an existing output
     #[arg(short, long)]
@@ -116,9 +116,9 @@ pub(super) fn carry_out(
         plans.iter().filter(|_| run.verbose).for_each(|(plan, _)| report::print_tensors(plan));
     }
     if run.json {
-        plans.iter().for_each(|(plan, path)| {
-            println!("{}", report::printable(&report::plan_json(plan, path, threads).to_string()))
-        });
+        plans.iter().try_for_each(|(plan, path)| {
+            stdout::told(&report::printable(&report::plan_json(plan, path, threads).to_string()))
+        })?;
     }
     let start = Instant::now();
     let notes = pool.install(check)?;
@@ -145,7 +145,7 @@ pub(super) fn carry_out(
         }
         if !run.json {
             // Of several files the first, by which the others are found.
-            println!("{}", shown(&plan.first(path)?));
+            stdout::told(&shown(&plan.first(path)?).to_string())?;
         }
     }
     if !run.show.quiet {
@@ -185,6 +185,12 @@ fn distinct(plans: &[(Plan, PathBuf)]) -> Result<()> {
             .file(path)
             .mend("put {type} and {weight} into the name that you give with -o")),
     }
+}
+
+/// The number of `-t`, which elsewhere stands for a type.
+pub(super) fn threads(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| String::from("expected a number of threads, such as 8; the type is given with --type"))
 }
 
 /// A pool of `threads`, by default one for each core.

@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// What the parts are called before -00001-of-00009.gguf
     #[arg(value_name = "OUT-PREFIX")]
     prefix: PathBuf,
-    /// The most bytes of tensors in a part: N, NK, NM or NG, in powers of 1000
+    /// The most bytes of tensors in a part, such as 50G, 500MB or 1.5GiB; bare letters are powers of 1000
     #[arg(long, alias = "split-max-size", value_name = "SIZE")]
     max_size: Option<Size>,
     /// The most tensors in a part; 128 if no size is given either

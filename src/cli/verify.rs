@@ -1,7 +1,7 @@
 //! `ggraft verify`: a model is sound when the strict reader accepts it, every float in its blocks is finite, llama.cpp
 //! takes its vocabulary, its weights are those of a manifest, if one is given, and gguf-rs sees the same GGUF file.
 
-use super::{inspect, options};
+use super::{inspect, options, stdout};
 use crate::hash::{self, Manifest, Verdict};
 use crate::report::{self, Progress};
 use crate::vocab;
@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
     /// Worker threads; by default one for each core
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = options::threads)]
     threads: Option<usize>,
     /// Print JSON: what was checked, and all problems
     #[arg(long)]
@@ -46,14 +46,14 @@ pub(super) fn run(args: Args) -> Result<()> {
     let result = verify(&args);
     let file = args.file.to_string_lossy();
     if args.json {
-        println!("{}", report::printable(&format!("{:#}", verdict(&file, &result))));
+        // What was found decides the exit code, also where nobody reads it.
+        stdout::told(&report::printable(&format!("{:#}", verdict(&file, &result))))?;
         return result.map(|_| ());
     }
     let sound = result?;
     report::print_notes(&sound.checks, args.show.quiet);
     let keys = sound.keys.map(|n| format!(", {n} keys")).unwrap_or_default();
-    println!("ok: {} ({} tensors{keys})", Printable(&file), sound.tensors);
-    Ok(())
+    stdout::line(&format!("ok: {} ({} tensors{keys})", Printable(&file), sound.tensors))
 }
 
 fn verdict(file: &str, result: &Result<Sound>) -> Json {

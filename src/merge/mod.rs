@@ -14,9 +14,11 @@ pub use method::{CHAT_VECTOR, METHODS, Method, Param, Params, Rescale};
 pub use models::{Allowed, Kinship, Origin, Vector};
 pub use tokens::{Copied, Summary, TemplateChoice, VectorSummary, VocabularyChoices};
 
+use crate::stages::Stages;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use method::{Merged, Sources};
 use models::{Places, Provenance};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokens::Overlay;
 use weights::Rules;
@@ -96,6 +98,8 @@ pub struct Graft {
     pub notes: Vec<String>,
     /// What becomes of the tokens.
     pub vocabulary: Arc<Summary>,
+    /// Is told how looking at the weights goes on.
+    pub stages: Arc<dyn Stages>,
 }
 
 impl Graft {
@@ -116,6 +120,7 @@ impl Graft {
         let factors = options.rules.factors(&names)?;
         notes.extend(weights::summary(&options.rules, &factors));
         notes.extend(options.rules.without_effect(&names));
+        let by_name: Vec<_> = vectors.iter().map(|v| (named(&v.chat), named(&v.base))).collect();
         let (mut sources, mut overlays) = (Vec::new(), Vec::new());
         for ((tensor, verdict), factor) in model.tensors.iter().zip(&mut verdicts).zip(&factors) {
             let table = prepared.tables.remove(tensor.name.as_str());
@@ -127,12 +132,13 @@ impl Graft {
                 _ if *factor == 0.0 => None,
                 (Some(table), _) if table.pairs.is_empty() => None,
                 (Some(table), _) => Some(options.sources(tensor.clone(), table.pairs)),
-                (None, Fate::Merged) => Some(options.sources(tensor.clone(), matched(tensor, vectors)?)),
+                (None, Fate::Merged) => Some(options.sources(tensor.clone(), matched(tensor, &by_name)?)),
                 (None, Fate::Kept) => None,
             });
             overlays.push(overlay);
         }
         let vocabulary = Arc::new(prepared.summary);
+        let stages = Arc::new(());
         Ok(Graft {
             model,
             verdicts,
@@ -144,6 +150,7 @@ impl Graft {
             places,
             notes,
             vocabulary,
+            stages,
         })
     }
 
@@ -172,7 +179,7 @@ impl Graft {
     /// The figures of `check_kinship`: those of every merged tensor, for each vector.
     pub fn kinship(&self) -> Result<Vec<Vec<Kinship>>> {
         let sources: Vec<Arc<Sources>> = self.sources.iter().flatten().cloned().collect();
-        models::measure(&sources)
+        models::measure(&sources, &*self.stages)
     }
 
     /// The merged model with these weights, one a vector; its rows are computed when they are read. Models of
@@ -231,12 +238,17 @@ impl Graft {
 }
 
 /// Chat and base of each vector.
-fn matched(onto: &Tensor, vectors: &[Vector]) -> Result<Vec<(Tensor, Tensor)>> {
-    let pair = |v: &Vector| Ok((find(&v.chat, &onto.name)?.clone(), find(&v.base, &onto.name)?.clone()));
-    vectors.iter().map(pair).collect()
+fn matched(onto: &Tensor, vectors: &[(Named<'_>, Named<'_>)]) -> Result<Vec<(Tensor, Tensor)>> {
+    let find = |model: &Named<'_>| {
+        let found = model.get(onto.name.as_str()).map(|t| Tensor::clone(t));
+        found.ok_or_else(|| Error::invalid("the model does not hold this tensor").tensor(&onto.name))
+    };
+    vectors.iter().map(|(chat, base)| Ok((find(chat)?, find(base)?))).collect()
 }
 
-fn find<'a>(model: &'a Model, name: &str) -> Result<&'a Tensor> {
-    let found = model.tensors.iter().find(|t| t.name == name);
-    found.ok_or_else(|| Error::invalid("the model does not hold this tensor").tensor(name))
+/// The tensors of a model by their names.
+type Named<'a> = HashMap<&'a str, &'a Tensor>;
+
+fn named(model: &Model) -> Named<'_> {
+    model.tensors.iter().map(|t| (t.name.as_str(), t)).collect()
 }

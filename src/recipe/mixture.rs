@@ -44,7 +44,7 @@ pub struct Mixture {
     #[serde(skip_serializing_if = "is_default")]
     pub tensor_type_file: Option<PathBuf>,
     /// Leave out these layers and renumber the others
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = layer)]
     #[serde(skip_serializing_if = "is_default")]
     pub prune_layers: Vec<u64>,
     /// Set a key of the metadata: int float bool str, any GGUF type such as i64, or an array such as [u32]:1,2
@@ -72,6 +72,11 @@ pub struct Mixture {
     #[arg(long, value_name = "BITS", value_parser = bits, conflicts_with = "pure")]
     #[serde(skip_serializing_if = "is_default")]
     pub target_bpw: Option<f64>,
+}
+
+fn layer(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| String::from("expected the numbers of layers with commas between them, such as 0,1"))
 }
 
 impl Mixture {

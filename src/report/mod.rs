@@ -9,6 +9,7 @@ mod json;
 mod modelfile;
 mod plan;
 mod progress;
+mod stage;
 mod vocabulary;
 
 pub use card::card;
@@ -18,4 +19,5 @@ pub use json::{figures_json, metadata_value, plan_json, printable};
 pub use modelfile::modelfile;
 pub use plan::{print_notes, print_plan, print_summary, print_tensors, size};
 pub use progress::{Progress, Show};
+pub use stage::Stage;
 pub use vocabulary::vocabulary_json;

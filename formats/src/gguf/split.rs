@@ -9,7 +9,7 @@ use crate::metadata::Metadata;
 use crate::mmap::Mapping;
 use crate::model::Model;
 use crate::tensor::Tensor;
-use std::collections::HashSet;
+use crate::twice;
 use std::path::{Path, PathBuf};
 
 /// The number of a part, from 0.
@@ -21,15 +21,7 @@ pub(super) const TENSORS: &str = "split.tensors.count";
 
 /// Removes what the parts of a split model tell of themselves.
 pub fn unsplit(metadata: &mut Metadata) {
-    let keys: Vec<String> = metadata
-        .iter()
-        .map(|(key, _)| key)
-        .filter(|key| key.starts_with("split."))
-        .map(String::from)
-        .collect();
-    for key in keys {
-        metadata.remove(&key);
-    }
+    metadata.retain(|key| !key.starts_with("split."));
 }
 
 /// Whether the model was read from a file that says that it is part of a split one.
@@ -134,11 +126,8 @@ fn sibling(first: &Path, no: u64, count: u64) -> Result<PathBuf> {
 }
 
 fn check_tensors(model: &Model, path: &Path) -> Result<()> {
-    let mut names = HashSet::new();
-    if let Some(t) = model.tensors.iter().find(|t| !names.insert(&t.name)) {
-        return Err(Error::invalid("two parts of the split model hold this tensor")
-            .file(path)
-            .tensor(&t.name));
+    if let Some(name) = twice(model.tensors.iter().map(|t| t.name.as_str())) {
+        return Err(Error::invalid("two parts of the split model hold this tensor").file(path).tensor(name));
     }
     match model.metadata.u64(TENSORS) {
         Some(due) if due != model.tensors.len() as u64 => {

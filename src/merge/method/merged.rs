@@ -49,6 +49,10 @@ impl Rows for Merged {
         if finite { Ok(()) } else { Err(self.overflow(rows.start, &values)) }
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        self.sources.expect(&rows);
+    }
+
     fn release(&self, rows: Range<usize>) {
         self.sources.release(&rows);
     }

@@ -4,6 +4,7 @@
 
 mod directory;
 mod gguf;
+mod memory;
 mod stored;
 mod unheeded;
 
@@ -17,11 +18,15 @@ use crate::merge::{Fate, Origin, Summary, Verdict};
 use crate::output::target::{Target, Type};
 use crate::text;
 use ggraft_formats::gguf::Split;
+use ggraft_formats::quant::Vanished;
 use ggraft_formats::safetensors::{self, Directory};
 use ggraft_formats::stamp::Stamp;
-use ggraft_formats::write::{BLOCK, CHUNK, Layout};
+use ggraft_formats::write::Layout;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
+use memory::Share;
+pub use memory::in_company;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,7 +47,8 @@ impl Loaded {
 
     /// The model without the layers that are left out.
     pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
-        Ok(Loaded { model: prune.apply(self.model)?, ..self })
+        let (model, notes) = prune.apply(self.model)?;
+        Ok(Loaded { model, notes: [self.notes, notes].concat(), ..self })
     }
 }
 
@@ -63,6 +69,8 @@ pub struct Step {
     /// What is measured of it when the weights are written: where the merge is rounded to 16 bits, and all that may change
     /// if the target says so.
     pub meter: Option<Arc<Meter>>,
+    /// What is stored as zeros, although it is something else: counted when the weights are written.
+    pub vanished: Arc<Vanished>,
 }
 
 impl Step {
@@ -75,6 +83,13 @@ impl Step {
     pub fn delta(&self) -> Option<Figures> {
         let moved = self.meter.as_ref()?.total().moved;
         (moved.count > 0).then_some(moved)
+    }
+
+    /// What to say of a dtype that stands in for the one that the mixture wanted.
+    pub fn fallback_note(&self) -> Option<String> {
+        let wanted = self.fallback?;
+        let (name, row, block) = (&self.name, self.shape.row(), wanted.block());
+        Some(format!("{name}: rows of {row} do not fill whole {wanted} blocks of {block} -> {}", self.to))
     }
 
     /// What has been measured, if the merge is rounded to 16 bits here.
@@ -104,6 +119,8 @@ pub struct Plan {
     pub vocabulary: Option<Arc<Summary>>,
     /// What a budget was spent on, if the dtypes were chosen by one.
     pub budget: Option<Account>,
+    /// What the other outputs of the run take beside this one.
+    company: Share,
     content: Content,
 }
 
@@ -192,6 +209,17 @@ impl Plan {
         Some(losses.sum())
     }
 
+    /// Tensors and their bytes by what becomes of them: fate, dtype before and after.
+    pub fn classes(&self) -> BTreeMap<(&'static str, String, String), (usize, u64)> {
+        let mut classes = BTreeMap::new();
+        for s in &self.steps {
+            let entry = classes.entry((s.fate(), s.from.to_string(), s.to.to_string())).or_insert((0, 0));
+            entry.0 += 1;
+            entry.1 += s.bytes;
+        }
+        classes
+    }
+
     /// Measures what an earlier run has written, so that the figures are whole. Runs on the current rayon pool.
     pub fn measure_rest(&self) -> Result<()> {
         let tensors: Vec<&Tensor> = match &self.content {
@@ -212,19 +240,6 @@ impl Plan {
     pub fn bits_per_weight(&self) -> f64 {
         let bytes: u64 = self.steps.iter().map(|s| s.bytes).sum();
         bytes as f64 * 8.0 / (self.elements().max(1)) as f64
-    }
-
-    /// The memory that the work takes beside the mapped inputs, in bytes, at most: each thread holds a chunk of the
-    /// output, and of every source a block decoded to f64, the same in f32, and its encoding.
-    pub fn memory(&self, threads: usize) -> u64 {
-        let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0);
-        let merges = self.steps.iter().any(|s| s.verdict.is_some_and(|v| v.fate == Fate::Merged));
-        let metered = self.steps.iter().any(|s| s.meter.is_some());
-        let per_weight = if merges { 4 * 8 + 4 * 4 } else { 3 * 4 } + if metered { 5 * 4 } else { 0 };
-        let per_chunk =
-            |s: &Step| s.bytes / s.shape.rows().max(1) * (CHUNK as u64 / s.shape.row().max(1)).max(1);
-        let chunk = self.steps.iter().map(per_chunk).max().unwrap_or(0);
-        (longest.max(BLOCK as u64) * per_weight + chunk) * threads as u64
     }
 
     /// What the file is called for: its type, or its bits a weight if a budget made it, for then it is no file of that
