@@ -6,7 +6,6 @@ use crate::text::shown;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
-use ggraft_formats::error::Printable;
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
 

@@ -43,8 +43,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let name = args.output.name;
     let words = format!("{:?} {name:?}", args.mixture);
     let division = args.splitting.division();
-    let target =
-        Target { division, measure, name, stages: stages.clone(), ..args.mixture.target(kind)? };
+    let target = Target { division, measure, name, stages: stages.clone(), ..args.mixture.target(kind)? };
     let plan =
         options::thread_pool(args.output.run.threads)?.install(|| pipeline::convert(input, &target))?;
     stages.end();

@@ -231,7 +231,8 @@ fn extend(metadata: &mut Metadata, placed: &BTreeMap<usize, &Stranger>, rows: u6
     let n = usize::try_from(rows).unwrap_or(usize::MAX).max(last);
     change("tokenizer.ggml.tokens", &mut |array| match array {
         Array::Str(tokens) => {
-            let held: HashSet<BString> = tokens.iter().chain(placed.values().map(|s| &s.text)).cloned().collect();
+            let held: HashSet<BString> =
+                tokens.iter().chain(placed.values().map(|s| &s.text)).cloned().collect();
             tokens.extend((tokens.len()..n).map(|id| vocab::filler(id, |text| held.contains(text))));
             placed.iter().for_each(|(row, s)| tokens[*row].clone_from(&s.text));
             true
