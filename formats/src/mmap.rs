@@ -1,6 +1,7 @@
 //! The only file mapping of the house, and so one of the two rooms that may hold `unsafe`.
 
 use crate::error::{Error, Result};
+use crate::stamp::Stamp;
 use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 pub struct Mapping {
     map: Arc<Mmap>,
     path: Arc<PathBuf>,
+    stamp: Arc<Stamp>,
 }
 
 impl Mapping {
@@ -23,13 +25,14 @@ impl Mapping {
             return Err(irregular());
         }
         let file = File::open(path).map_err(|e| Error::io(&e, path))?;
-        if !file.metadata().map_err(|e| Error::io(&e, path))?.is_file() {
+        let stamp = Stamp::of_file(&file, path)?;
+        if !stamp.is_file() {
             return Err(irregular());
         }
         // SAFETY: the mapping is read-only and private to this process. If another process truncates the
         // file while it is mapped, access faults; inputs are opened for reading only and never by our writers.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(&e, path))?;
-        Ok(Mapping { map: Arc::new(map), path: Arc::new(path.to_path_buf()) })
+        Ok(Mapping { map: Arc::new(map), path: Arc::new(path.to_path_buf()), stamp: Arc::new(stamp) })
     }
 
     /// All bytes of the file.
@@ -59,6 +62,11 @@ impl Mapping {
             unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, length) };
         // An advice that is refused costs memory and nothing else.
         _ = dropped;
+    }
+
+    /// The state of the file when it was opened.
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
     }
 
     /// Where the file lies.

@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::mmap::Mapping;
+use crate::stamp::Reads;
 use crate::tensor::Tensor;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -16,13 +17,15 @@ pub enum Input {
 }
 
 /// Tensors under the trainer's names, in the order of the containers, and the files that lie beside them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
     /// The directory, where `config.json` and the tokenizer's files are.
     pub dir: PathBuf,
     /// The files that hold tensors, in order.
     pub containers: Vec<PathBuf>,
     pub tensors: Vec<Tensor>,
+    /// Every file that was read: the containers, and those of the directory that were asked for.
+    pub reads: Reads,
 }
 
 impl Checkpoint {
@@ -32,7 +35,11 @@ impl Checkpoint {
         match std::fs::metadata(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(&e, &path)),
-            Ok(_) => Mapping::open(&path).map(Some),
+            Ok(_) => {
+                let file = Mapping::open(&path)?;
+                self.reads.add(file.stamp().clone());
+                Ok(Some(file))
+            }
         }
     }
 
@@ -76,6 +83,8 @@ pub struct Model {
     pub tensors: Vec<Tensor>,
     /// The files that it was read from, in order; none for a model made here.
     pub containers: Vec<PathBuf>,
+    /// Every file that was read for it.
+    pub reads: Reads,
 }
 
 impl Model {

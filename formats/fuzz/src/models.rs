@@ -103,5 +103,5 @@ fn model(bytes: &mut Bytes) -> Model {
             tensor.encode(DTYPES[bytes.below(DTYPES.len())], None).expect("an encoded tensor").checked(),
         );
     }
-    Model { metadata, tensors, containers: Vec::new() }
+    Model { metadata, tensors, ..Model::default() }
 }
