@@ -2,11 +2,11 @@
 //! `out = CP + w * (chat - base)`.
 //!
 //! The map: `pipeline` is the line (open, adopt, merge, assign, write); `arch` knows architectures, `vocab`
-//! tokenizers, `checkpoint` turns both back into a Hugging Face directory, `merge` says what becomes of each tensor,
-//! `ftype` which dtype it gets (`budget`: by what it costs), `target` what may be asked for, `division` into how many
-//! files, `recipe` all that decides a merge, `plan` what comes out of it. `meter` measures weights on their way into a
-//! file and `difference` those of two models, both in `figures`; `hash` tells weights from others, `meta` edits what is
-//! said of them. `report` is what people look at, `cli` the words they type, and `nearest` helps with those they mistype.
+//! tokenizers, `chat` chat templates, `checkpoint` turns all back into a Hugging Face directory, `merge` says what becomes
+//! of each tensor, `ftype` which dtype it gets (`budget`: by what it costs), `output` what may be asked for and what comes
+//! out, `recipe` all that decides a merge. `measure` tells how near weights are to others, `hash` tells weights from others,
+//! `meta` edits what is said of them. `report` is what people look at, `cli` the words they type, and `nearest` helps with
+//! those they mistype.
 //! Containers, dtypes and codecs live in the crate `ggraft_formats`, which is `formats` here.
 //!
 //! A merge in a few lines; no weight is read before the last of them, and the plan tells all that is going to be:
@@ -14,7 +14,7 @@
 //! ```
 //! use ggraft::merge::{CHAT_VECTOR, Vector};
 //! use ggraft::pipeline::{self, Work};
-//! use ggraft::target::{Target, Type};
+//! use ggraft::output::target::{Target, Type};
 //! use std::path::Path;
 //!
 //! # let folder = tempfile::tempdir().unwrap();
@@ -38,20 +38,17 @@ pub use ggraft_formats as formats;
 
 pub mod arch;
 pub mod budget;
+pub mod chat;
 pub mod checkpoint;
 pub mod cli;
-pub mod difference;
-pub mod division;
-pub mod figures;
 pub mod ftype;
 pub mod hash;
+pub mod measure;
 pub mod merge;
 pub mod meta;
-pub mod meter;
 pub mod nearest;
+pub mod output;
 pub mod pipeline;
-pub mod plan;
 pub mod recipe;
 pub mod report;
-pub mod target;
 pub mod vocab;

@@ -2,7 +2,7 @@
 //! asked of all: an error that says what is wrong, no panic, no output, and soon.
 //! Rows that do not touch a converter have no test: tokenizing texts (CVE-2025-52566), archives and servers
 //! (CVE-2024-12886, -39719, -39721, -45436, -7773, -42477, 2025-1975, 2026-21869, -34159), registries and downloads
-//! (CVE-2024-37032, 2025-51471, 2026-7020, -47155). What is fuzzed (CVE-2024-12055, 2025-0313) is in `formats/fuzz`;
+//! (CVE-2024-37032, 2025-51471, 2026-7020, -47155). What is fuzzed (CVE-2024-12055, 2025-0313) is in `fuzz`;
 //! allocations (CVE-2025-0315) and every prefix and byte (CVE-2024-39720) are measured in `poison.rs`.
 
 #[path = "support/raw_gguf.rs"]

@@ -1,8 +1,8 @@
 //! The fuzz targets on the stable toolchain: the corpus is replayed, every input that once was a finding among it, and
-//! mutated a little from a fixed seed. `GGRAFT_FUZZ_RUNS` asks for more runs a target; `formats/fuzz/README.md` says how
+//! mutated a little from a fixed seed. `GGRAFT_FUZZ_RUNS` asks for more runs a target; `fuzz/README.md` says how
 //! to search with libFuzzer.
 
-#[path = "../formats/fuzz/src/lib.rs"]
+#[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 
 use bstr::ByteSlice;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const RUNS: usize = 1000;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("formats/fuzz")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
 }
 
 /// The inputs of a target in the order of their names.

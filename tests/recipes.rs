@@ -6,9 +6,9 @@ mod run;
 
 use ggraft::ftype::FTYPES;
 use ggraft::merge::METHODS;
+use ggraft::merge::tokens::matching::{Baseless, Embeddings};
 use ggraft::merge::weights::PRESETS;
 use ggraft::recipe::{Allow, Choice, Mixture, Recipe, Size, Splitting, Vector, Vocabulary};
-use ggraft::vocab::plan::{Baseless, Embeddings};
 use ggraft_formats::DType;
 use proptest::collection::vec;
 use proptest::option;
@@ -127,7 +127,8 @@ fn splitting() -> impl Strategy<Value = Splitting> {
 
 fn recipe() -> impl Strategy<Value = Recipe> {
     let methods: Vec<_> = METHODS.iter().map(Choice).collect();
-    let types: Vec<_> = FTYPES.iter().map(|ftype| Choice(ggraft::target::Type::Gguf(ftype))).collect();
+    let types: Vec<_> =
+        FTYPES.iter().map(|ftype| Choice(ggraft::output::target::Type::Gguf(ftype))).collect();
     let outputs = (vec(proptest::sample::select(types), 0..4), option::of(path()), option::of(text()));
     let models = (path(), vectors(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
     let rules = ["*=0", "blk.{0-1,-2--1}.*=0.3", "blk.*=[0.2,1.0,0.2]", "{a,b}?=-1e-3"];

@@ -4,8 +4,8 @@
 
 mod support;
 
+use ggraft::merge::tokens::matching::{Baseless, Class, Embeddings};
 use ggraft::merge::{CHAT_VECTOR, Graft, Options, TemplateChoice, Vector, VocabularyChoices};
-use ggraft::vocab::plan::{Baseless, Class, Embeddings};
 use ggraft_formats::{DType, Metadata, Model, Result, Shape, Tensor};
 use std::collections::{HashMap, HashSet};
 use support::rng;

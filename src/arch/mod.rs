@@ -5,10 +5,8 @@
 //! To add a family: write its file with one `Arch` constant (a sibling states its differences, `..LLAMA`), then
 //! add its line in `ARCHS`.
 
-mod card;
-mod general;
+mod about;
 mod hparams;
-mod id;
 mod llama;
 mod names;
 mod rope;
@@ -70,7 +68,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let parameters = tensors.iter().map(|t| t.shape().elements()).fold(0, u64::saturating_add);
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", arch.gguf);
-    metadata.extend(general::metadata(checkpoint, &config, parameters, &mut warnings)?);
+    metadata.extend(about::metadata(checkpoint, &config, parameters, &mut warnings)?);
     metadata.extend(hparams.metadata(arch.gguf));
     (arch.describe)(&hparams, &mut metadata);
     let tokenizer = vocab::tokenizer(checkpoint, config.json(), options)?;

@@ -2,8 +2,8 @@
 
 use super::command;
 use super::options::{self, Order, Output};
+use crate::output::target::{Target, Type};
 use crate::recipe::{Choice, Mixture, Splitting};
-use crate::target::{Target, Type};
 use crate::{arch, pipeline};
 use ggraft_formats::Result;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! `ggraft diff A B`: how far two models lie apart, tensor by tensor, and in which metadata they differ.
 
 use super::options;
-use crate::difference::{Compare, Compared, Datum, Difference, Key};
-use crate::figures::Figures;
+use crate::measure::compare::{Compare, Compared, Datum, Difference, Key};
+use crate::measure::figures::Figures;
 use crate::report;
 use ggraft_formats::error::Printable;
 use ggraft_formats::{DType, Error, Kind, Result, Shape};

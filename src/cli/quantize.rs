@@ -3,8 +3,8 @@
 use super::beside::Beside;
 use super::command;
 use super::options::{self, Order, Run};
+use crate::output::target::{Target, Type};
 use crate::recipe::{Mixture, Splitting};
-use crate::target::{Target, Type};
 use crate::{arch, pipeline};
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};

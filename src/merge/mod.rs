@@ -1,67 +1,25 @@
 //! Merging: what becomes of every tensor of the model that is grafted onto, and how its weights are computed.
-//! `METHODS` is the list; a method is one file with one `Method` constant and its line here.
+//! The map: `method` has the methods, `models` what may be merged, `tokens` the rows of token tables, `pairing` what
+//! becomes of each tensor, `weights` how much each gets.
 //! The chat vector (arXiv 2310.04799) is task arithmetic with one vector: `out = CP + w * (chat - base)`.
 
-mod breadcrumbs;
-mod dare;
-mod gated;
 pub mod glob;
-mod growth;
-mod kinship;
-mod linear;
-mod method;
+pub mod method;
+mod models;
 mod pairing;
-mod params;
-mod parents;
-mod provenance;
-mod rows;
-mod slerp;
-mod summary;
-mod survey;
-mod task_arithmetic;
-mod template;
-pub mod templates;
-mod ties;
-mod token_rows;
-mod untrained;
-mod vocabulary;
+pub mod tokens;
 pub mod weights;
 
-pub use kinship::{Allowed, Kinship};
-pub use provenance::Origin;
-pub use summary::{Copied, Summary, VectorSummary};
-pub use template::TemplateChoice;
-pub use vocabulary::VocabularyChoices;
+pub use method::{CHAT_VECTOR, METHODS, Method, Param, Params, Rescale};
+pub use models::{Allowed, Kinship, Origin, Vector};
+pub use tokens::{Copied, Summary, TemplateChoice, VectorSummary, VocabularyChoices};
 
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
-pub use method::Method;
-pub use params::{Param, Params, Rescale};
-use provenance::Provenance;
-use rows::{Merged, Sources};
+use method::{Merged, Sources};
+use models::Provenance;
 use std::sync::Arc;
-use token_rows::{Overlay, overlaid};
+use tokens::{Overlay, overlaid};
 use weights::Rules;
-
-/// A direction of change: the difference between a chat model and its parent.
-pub struct Vector {
-    pub chat: Model,
-    pub base: Model,
-}
-
-/// Every method.
-pub const METHODS: &[Method] = &[
-    task_arithmetic::TASK_ARITHMETIC,
-    gated::GATED,
-    linear::LINEAR,
-    slerp::SLERP,
-    ties::TIES,
-    dare::DARE_LINEAR,
-    dare::DARE_TIES,
-    breadcrumbs::BREADCRUMBS,
-];
-
-/// The method of the chat vector.
-pub const CHAT_VECTOR: &Method = &METHODS[0];
 
 /// How to merge: a method, what it is told, and what the weights are multiplied with, tensor by tensor.
 pub struct Options {
@@ -144,11 +102,11 @@ impl Graft {
     pub fn new(onto: Model, vectors: &[Vector], options: impl Into<Options>) -> Result<Graft> {
         let options = options.into();
         let mut notes = method::check(&options, vectors.len())?;
-        notes.extend(parents::congruent(&onto, vectors, options.allow_mismatch)?);
+        notes.extend(models::congruent(&onto, vectors, options.allow_mismatch)?);
         let provenance = Provenance::of(&onto, vectors)?;
         notes.extend(provenance.note());
         let mut model = onto;
-        let mut prepared = vocabulary::prepare(&mut model, vectors, &options.vocabulary)?;
+        let mut prepared = tokens::prepare(&mut model, vectors, &options.vocabulary)?;
         notes.append(&mut prepared.notes);
         let mut verdicts = pairing::verdicts(&model, vectors, &prepared.tables)?;
         let names: Vec<&str> = model.tensors.iter().map(|t| t.name.as_str()).collect();
@@ -189,7 +147,7 @@ impl Graft {
     pub fn check_kinship(&self, allowed: Allowed) -> Result<Vec<String>> {
         let mut notes = Vec::new();
         for figures in self.kinship()? {
-            notes.extend(kinship::judge(&figures, allowed)?);
+            notes.extend(models::judge(&figures, allowed)?);
         }
         Ok(notes)
     }
@@ -197,7 +155,7 @@ impl Graft {
     /// The figures of `check_kinship`: those of every merged tensor, for each vector.
     pub fn kinship(&self) -> Result<Vec<Vec<Kinship>>> {
         let sources: Vec<Arc<Sources>> = self.sources.iter().flatten().cloned().collect();
-        kinship::measure(&sources)
+        models::measure(&sources)
     }
 
     /// The merged model with these weights, one a vector; its rows are computed when they are read. Models of

@@ -1,7 +1,7 @@
 //! Which tensors belong together, and what becomes of each. Every difference in name or shape is told at once.
 
-use super::parents::parents;
-use super::vocabulary::TableRows;
+use super::models::parents;
+use super::tokens::TableRows;
 use super::{Fate, Vector, Verdict};
 use ggraft_formats::{Error, Model, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -5,7 +5,7 @@ use super::{Choice, is_default};
 use crate::budget::Budget;
 use crate::ftype::{self, Importance, Prune, TensorType};
 use crate::meta::Override;
-use crate::target::{Target, Type};
+use crate::output::target::{Target, Type};
 use ggraft_formats::stamp::Stamp;
 use ggraft_formats::{DType, Error, Result};
 use serde::{Deserialize, Serialize};

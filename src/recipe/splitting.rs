@@ -2,7 +2,7 @@
 //! verb that writes, and a section of a recipe.
 
 use super::{Scalar, is_default};
-use crate::division::Division;
+use crate::output::split::Division;
 use ggraft_formats::gguf::Limits;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;

@@ -1,9 +1,9 @@
 //! What may be decided about the vocabulary and the chat template of a merge.
 
 use super::{Choice, is_default};
-use crate::merge::templates::TEMPLATES;
+use crate::chat::templates::TEMPLATES;
+use crate::merge::tokens::matching::{Baseless, Embeddings};
 use crate::merge::{TemplateChoice, VocabularyChoices};
-use crate::vocab::plan::{Baseless, Embeddings};
 use ggraft_formats::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
 //! Choices that are made by a word: the same words on the command line and in a recipe, from the lists of the library.
 
+use crate::merge::tokens::matching::{Baseless, Embeddings};
 use crate::merge::weights::{PRESETS, Preset, Rules};
 use crate::merge::{METHODS, Method};
 use crate::nearest::hint;
-use crate::target::Type;
-use crate::vocab::plan::{Baseless, Embeddings};
+use crate::output::target::Type;
 use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
 use clap::{Arg, Command};
 use ggraft_formats::DType;

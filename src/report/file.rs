@@ -5,8 +5,8 @@
 use super::finished::{Finished, Output};
 use super::html;
 use super::json::{figures_json, loss_json, plan_json};
-use crate::figures::Figures;
-use crate::plan::Step;
+use crate::measure::figures::Figures;
+use crate::output::plan::Step;
 use ggraft_formats::write::write_whole;
 use ggraft_formats::{Error, Result};
 use serde_json::{Value as Json, json};
@@ -68,7 +68,7 @@ fn output_json(output: &Output<'_>) -> Json {
     for (step, json) in plan.steps.iter().zip(json["tensors"].as_array_mut().into_iter().flatten()) {
         json["loss"] = step.loss().as_ref().map_or(Json::Null, loss_json);
         json["error"] = error_json(step);
-        json["delta"] = delta(step).as_ref().map_or(Json::Null, figures_json);
+        json["delta"] = step.delta().as_ref().map_or(Json::Null, figures_json);
     }
     let files = output
         .files
@@ -89,10 +89,4 @@ fn error_json(step: &Step) -> Json {
             json
         }
     }
-}
-
-/// How far the merge has moved a tensor; none if it is kept.
-pub(super) fn delta(step: &Step) -> Option<Figures> {
-    let moved = step.meter.as_ref()?.total().moved;
-    (moved.count > 0).then_some(moved)
 }

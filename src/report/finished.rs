@@ -3,7 +3,7 @@
 //! No times and no paths: the same work is told in the same way anywhere.
 
 use crate::hash::sha256;
-use crate::plan::Plan;
+use crate::output::plan::Plan;
 use ggraft_formats::mmap::Mapping;
 use ggraft_formats::write::Part;
 use ggraft_formats::{Error, Kind, Result};

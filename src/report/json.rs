@@ -1,10 +1,10 @@
 //! The plan and metadata as JSON, for programs. Keys are stable; sizes are in bytes.
 
 use crate::budget::{self, Account};
-use crate::figures::Figures;
+use crate::measure::figures::Figures;
+use crate::measure::meter::Measured;
 use crate::merge::Origin;
-use crate::meter::Measured;
-use crate::plan::{Plan, Step};
+use crate::output::plan::{Plan, Step};
 use ggraft_formats::error::is_obeyed;
 use ggraft_formats::write::Part;
 use ggraft_formats::{Array, Layout, Value};

@@ -2,9 +2,9 @@
 //! Ollama's language, the texts at which an answer ends, and the sampling that the model asks for.
 //! Specification: Ollama's `docs/modelfile.md` (FROM, TEMPLATE, SYSTEM, PARAMETER).
 
-use crate::merge::templates::{BuiltIn, TEMPLATES};
+use crate::chat::dialogue::{self, Words};
+use crate::chat::templates::{BuiltIn, TEMPLATES};
 use crate::vocab::Tokens;
-use crate::vocab::dialogue::{self, Words};
 use ggraft_formats::error::Printable;
 use ggraft_formats::{Error, Metadata, Result};
 use std::collections::BTreeSet;

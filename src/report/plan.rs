@@ -1,7 +1,7 @@
 //! The plan and the summary as text.
 
 use super::vocabulary::write_vocabulary;
-use crate::plan::{Plan, Step};
+use crate::output::plan::{Plan, Step};
 use ggraft_formats::error::Printable;
 use ggraft_formats::write::Part;
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 //! (`docs/json.md`).
 
 use super::json::printable;
-use crate::plan::{Plan, Step};
+use crate::output::plan::{Plan, Step};
 use ggraft_formats::Watch;
 use ggraft_formats::error::Printable;
 use indicatif::{ProgressBar, ProgressStyle};

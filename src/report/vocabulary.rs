@@ -1,7 +1,7 @@
 //! The vocabulary plan of a merge as a table, and the same for programs.
 
+use crate::merge::tokens::matching::{Class, Count};
 use crate::merge::{Copied, Summary, VectorSummary};
-use crate::vocab::plan::{Class, Count};
 use ggraft_formats::error::Printable;
 use serde_json::{Value as Json, json};
 use std::fmt::Display;

@@ -5,11 +5,8 @@
 
 mod added;
 mod bpe;
-pub mod dialogue;
 mod fallback;
 mod files;
-mod guard;
-pub mod plan;
 mod pre;
 mod shapes;
 mod special;

@@ -3,12 +3,12 @@
 //! here the chain of splits decides, so that a grown vocabulary keeps its name, and the tokens of a vocabulary
 //! tell names of one chain apart. `shapes` is the table.
 
-use super::added::{self, Added};
+use super::added;
 use super::files::{self, Files};
-use super::shapes::{NAMES, Row, SHAPES, Shape, Step};
+use super::shapes::{Facts, NAMES, Row, SHAPES, Shape, Step};
 use super::special;
 use ggraft_formats::{Error, Result};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Accepts a name that the runtime knows.
 pub fn check(name: &str) -> Result<()> {
@@ -46,39 +46,20 @@ pub fn detect(files: &Files, json: &Value, warnings: &mut Vec<String>) -> Result
     let Some(shape) = chain.and_then(|chain| SHAPES.iter().find(|shape| fits(shape.chain, &chain))) else {
         return Err(refusal(files, json));
     };
-    Ok(name(shape, &Facts::of(files, json)?, warnings).to_string())
+    Ok(name(shape, &facts(files, json)?, warnings).to_string())
 }
 
-/// What tells apart the vocabularies of one chain.
-#[derive(Default)]
-pub struct Facts<'a> {
-    vocab: Option<&'a Map<String, Value>>,
-    added: Vec<Added>,
-    /// Whether the post-processor puts a special token before a text.
-    pub begins: bool,
-    /// Whether a word that is a token is never split (`ignore_merges`).
-    pub whole_words: bool,
-}
-
-impl<'a> Facts<'a> {
-    fn of(files: &Files, json: &'a Value) -> Result<Facts<'a>> {
-        let model = json.get("model");
-        let first = |p: &Value| {
-            p.get("single").and_then(|s| s.get(0)).is_some_and(|s| s.get("SpecialToken").is_some())
-        };
-        Ok(Facts {
-            vocab: model.and_then(|m| m.get("vocab")).and_then(Value::as_object),
-            added: added::of_tokenizer(files, json)?,
-            begins: special::processors(json).into_iter().any(first),
-            whole_words: model.and_then(|m| m.get("ignore_merges")).and_then(Value::as_bool).unwrap_or(false),
-        })
-    }
-
-    /// Whether `token` is in the vocabulary.
-    pub fn has(&self, token: &str) -> bool {
-        self.vocab.is_some_and(|vocab| vocab.contains_key(token))
-            || self.added.iter().any(|t| t.content == token)
-    }
+/// What the tokenizer's files tell.
+fn facts<'a>(files: &Files, json: &'a Value) -> Result<Facts<'a>> {
+    let model = json.get("model");
+    let first =
+        |p: &Value| p.get("single").and_then(|s| s.get(0)).is_some_and(|s| s.get("SpecialToken").is_some());
+    Ok(Facts {
+        vocab: model.and_then(|m| m.get("vocab")).and_then(Value::as_object),
+        added: added::of_tokenizer(files, json)?,
+        begins: special::processors(json).into_iter().any(first),
+        whole_words: model.and_then(|m| m.get("ignore_merges")).and_then(Value::as_bool).unwrap_or(false),
+    })
 }
 
 /// The name of the first known vocabulary that fits; else the one that stands for the chain.

@@ -4,7 +4,8 @@
 //! spaces are right for any vocabulary of the chain, measured with libllama v0.5.0: for one text, names of a
 //! group give the same ids. A name that is missing here can be given with `--pre`.
 
-use super::pre::Facts;
+use super::added::Added;
+use serde_json::{Map, Value};
 
 /// One split.
 #[derive(Debug)]
@@ -19,6 +20,25 @@ pub enum Step {
     Punctuation,
     /// Bytes become GPT-2's alphabet, and GPT-2's regex splits if `words`.
     ByteLevel { words: bool },
+}
+
+/// What tells apart the vocabularies of one chain.
+#[derive(Default)]
+pub struct Facts<'a> {
+    pub vocab: Option<&'a Map<String, Value>>,
+    pub added: Vec<Added>,
+    /// Whether the post-processor puts a special token before a text.
+    pub begins: bool,
+    /// Whether a word that is a token is never split (`ignore_merges`).
+    pub whole_words: bool,
+}
+
+impl Facts<'_> {
+    /// Whether `token` is in the vocabulary.
+    pub fn has(&self, token: &str) -> bool {
+        self.vocab.is_some_and(|vocab| vocab.contains_key(token))
+            || self.added.iter().any(|t| t.content == token)
+    }
 }
 
 /// A fact of a vocabulary, and the name of the pre-tokenizer where it holds.

@@ -4,7 +4,7 @@
 
 use super::checkpoint::{Arch, Spec, Tokens, write_sparse_weights};
 use super::rng;
-use ggraft::merge::templates::TEMPLATES;
+use ggraft::chat::templates::TEMPLATES;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};

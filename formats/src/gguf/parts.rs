@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::metadata::{Metadata, Value};
 use crate::tensor::Tensor;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// How a model is split.
 #[derive(Clone, Debug)]
@@ -101,25 +101,6 @@ impl Limits {
         counts.push(count);
         Ok(counts)
     }
-}
-
-/// What the parts of `path` are called before `-00001-of-…`: its name without the ending.
-fn stem(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    match name.len().checked_sub(5).and_then(|at| name.split_at_checked(at)) {
-        Some((stem, ending)) if ending.eq_ignore_ascii_case(".gguf") => stem.to_string(),
-        _ => name.into_owned(),
-    }
-}
-
-/// The name of part `no` (from 0) of `count`, of a model that as one file were `path`.
-pub(super) fn name(path: &Path, no: usize, count: usize) -> String {
-    file_name(&stem(path), no as u64, count as u64)
-}
-
-/// `STEM-00001-of-00009.gguf` for part 0 of 9.
-pub(super) fn file_name(stem: &str, no: u64, count: u64) -> String {
-    format!("{stem}-{:05}-of-{count:05}.gguf", no.saturating_add(1))
 }
 
 /// The split that keeps the parts of `files` for tensors of these names, which stand in the order of the files. `rename` is

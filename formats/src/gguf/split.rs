@@ -3,7 +3,6 @@
 //! agree with them, and only the first part has the model's metadata. `parts` cuts models.
 //! Specification: llama.cpp `gguf-split`.
 
-use super::parts::file_name;
 use super::read::Header;
 use crate::error::{Error, Kind, Result};
 use crate::metadata::Metadata;
@@ -37,6 +36,25 @@ pub fn unsplit(metadata: &mut Metadata) {
 /// Whether the model was read from a file that says that it is part of a split one.
 pub fn is_split(model: &Model) -> bool {
     model.containers.len() > 1 || model.metadata.u64(COUNT).is_some_and(|count| count > 0)
+}
+
+/// What the parts of `path` are called before `-00001-of-…`: its name without the ending.
+fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match name.len().checked_sub(5).and_then(|at| name.split_at_checked(at)) {
+        Some((stem, ending)) if ending.eq_ignore_ascii_case(".gguf") => stem.to_string(),
+        _ => name.into_owned(),
+    }
+}
+
+/// The name of part `no` (from 0) of `count`, of a model that as one file were `path`.
+pub(super) fn part_name(path: &Path, no: usize, count: usize) -> String {
+    file_name(&stem(path), no as u64, count as u64)
+}
+
+/// `STEM-00001-of-00009.gguf` for part 0 of 9.
+fn file_name(stem: &str, no: u64, count: u64) -> String {
+    format!("{stem}-{:05}-of-{count:05}.gguf", no.saturating_add(1))
 }
 
 /// The names of the tensors in `file`, in order.

@@ -1,9 +1,9 @@
 //! Plans a model as a GGUF file, or as several: the header, encoded, and the offset of every tensor. `crate::write`
 //! does the rest.
 
-use super::parts::{self, Split};
+use super::parts::Split;
 use super::read::Header;
-use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_NAME, VERSION, kind, pad};
+use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_NAME, VERSION, kind, pad, split};
 use crate::error::{Error, Result};
 use crate::metadata::{Array, Metadata, Value};
 use crate::mmap::Mapping;
@@ -33,7 +33,7 @@ pub fn plan_split<'a>(model: &'a Model, path: &Path, split: &Split) -> Result<La
         let wrong = || Error::invalid("the parts do not hold as many tensors as the model");
         let (part, others) = rest.split_at_checked(*count).ok_or_else(wrong)?;
         let metadata = split.metadata(&model.metadata, no, counts.len(), model.tensors.len());
-        let (file, placed) = file(parts::name(path, no, counts.len()), &metadata, part, no, alignment)?;
+        let (file, placed) = file(split::part_name(path, no, counts.len()), &metadata, part, no, alignment)?;
         files.push(file);
         tensors.extend(placed);
         rest = others;

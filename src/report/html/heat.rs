@@ -1,7 +1,7 @@
 //! Drawings of a report, as SVG in the page: a heat map with a row a role and a column a layer, and bars.
 
 use super::text::escaped;
-use crate::figures::Figures;
+use crate::measure::figures::Figures;
 use std::fmt::Write;
 
 /// The steps of the colour scale, from nothing to the largest value.

@@ -4,13 +4,12 @@
 mod heat;
 mod text;
 
-use super::file::delta;
 use super::finished::{Finished, Output};
 use super::plan::size;
-use crate::figures::Figures;
+use crate::measure::figures::Figures;
+use crate::merge::tokens::matching::{Class, Count};
 use crate::merge::{Summary, VectorSummary};
-use crate::plan::{Plan, Step};
-use crate::vocab::plan::{Class, Count};
+use crate::output::plan::{Plan, Step};
 use heat::{Grid, bars, percent};
 use std::collections::BTreeMap;
 use text::{Cell, block, list, number, table, tile};
@@ -66,7 +65,7 @@ fn tiles(out: &mut String, plan: &Plan) {
     if error.count > 0 {
         tile(out, "relative error of storing", &told(error.relative(), percent));
     }
-    let moved: Figures = plan.steps.iter().filter_map(delta).sum();
+    let moved: Figures = plan.steps.iter().filter_map(Step::delta).sum();
     if moved.count > 0 {
         tile(out, "relative size of the change", &told(moved.relative(), percent));
     }
@@ -157,7 +156,7 @@ fn maps(out: &mut String, plan: &Plan) {
         (
             "Relative size of the change by role and layer",
             "The root mean square of what the merge adds, relative to that of CP's weights.",
-            delta,
+            Step::delta,
         ),
         (
             "Relative error of storing by role and layer",
@@ -255,6 +254,6 @@ fn row(step: &Step) -> Vec<Cell> {
         ],
         None => ["0", "0", "0 %", "1"].map(number),
     });
-    row.push(number(delta(step).map_or(String::from("-"), |f| told(f.relative(), percent))));
+    row.push(number(step.delta().map_or(String::from("-"), |f| told(f.relative(), percent))));
     row
 }

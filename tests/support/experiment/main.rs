@@ -11,7 +11,7 @@ use experiment::arms::{self, Model, trio};
 use experiment::record::{Record, Run};
 use experiment::score::{self, Dialogue, Score};
 use ggraft::merge::VocabularyChoices;
-use ggraft::vocab::plan::Embeddings;
+use ggraft::merge::tokens::matching::Embeddings;
 use ggraft_formats::Result;
 use peer::Peer;
 use std::path::Path;

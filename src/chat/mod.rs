@@ -1,0 +1,6 @@
+//! Chat templates: what a template says of a dialogue (`dialogue`, in a sandbox that `guard` bounds), and the templates
+//! that can be named (`templates`). Serves `merge`, which chooses one, and `report`, which writes Modelfiles.
+
+pub mod dialogue;
+mod guard;
+pub mod templates;

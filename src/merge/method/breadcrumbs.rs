@@ -1,0 +1,37 @@
+//! Model breadcrumbs (arXiv 2312.06795): of each vector the largest magnitudes (the share gamma: outliers) are dropped,
+//! then the smallest ones until the share `density` is left, and what is left is added: `out = CP + Σ w·mask·d`.
+//! As mergekit: where both shares do not fit, fewer outliers are dropped. Elements as large as the last that is kept, at
+//! either end, are kept too, so that none is chosen by its place.
+
+use super::params::{DENSITY, GAMMA, Params};
+use super::task_arithmetic::TASK_ARITHMETIC;
+use super::{Method, Place, Survey, Term, add_all};
+
+pub(crate) const BREADCRUMBS: Method = Method {
+    name: "breadcrumbs",
+    formula: "out = CP + sum of w * (chat - base) without its largest and smallest elements",
+    paper: "https://arxiv.org/abs/2312.06795",
+    params: &[&DENSITY, &GAMMA],
+    survey: |params| if params.density < 1.0 { Survey::Magnitudes(ranks) } else { Survey::Nothing },
+    combine,
+    ..TASK_ARITHMETIC
+};
+
+/// The largest and the smallest magnitude that are kept; at least one element is.
+fn ranks(params: &Params, elements: u64) -> [u64; 2] {
+    let share = |of: f64| (of * elements as f64) as u64;
+    let kept = share(params.density).max(1);
+    let dropped = share(params.gamma).min(elements.saturating_sub(kept));
+    [dropped, dropped + kept - 1]
+}
+
+fn combine(values: &mut [f64], terms: &[Term<'_>], place: &Place<'_>) {
+    add_all(values, terms, |v, t, i, _| {
+        let d = t.chat[i] - t.base[i];
+        let size = f64::from(d.abs() as f32);
+        match place.facts.get(2 * v..2 * v + 2) {
+            Some([most, least]) if size > *most || size < *least => 0.0,
+            _ => t.weight * d,
+        }
+    });
+}

@@ -1,0 +1,152 @@
+//! The parameters of the merge methods: one typed struct, and for each parameter its name, its range and how it is
+//! read, in one place. A method lists those that it takes; another one is refused, not ignored.
+
+use crate::merge::Method;
+use crate::nearest::nearest;
+use ggraft_formats::{Error, Result};
+
+/// How the elements that DARE keeps make up for those that it drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rescale {
+    /// By the ratio of the sums of magnitudes before and after, as mergekit does.
+    Norm,
+    /// By `1 / density`, as in the paper.
+    Density,
+    /// Not at all.
+    Nothing,
+}
+
+/// What the methods can be told. The defaults are mergekit's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Params {
+    /// The share of each vector's elements that is kept, above 0, at most 1.
+    pub density: f64,
+    /// The share of each vector's elements, the largest, that breadcrumbs drops, from 0, below 1.
+    pub gamma: f64,
+    /// What the normalized sum of the vectors is multiplied with.
+    pub lambda: f64,
+    /// Whether to divide by the weights of the vectors that agree. `None`: with several vectors, for `ties`; with one
+    /// it would only cancel the weight.
+    pub normalize: Option<bool>,
+    pub rescale: Rescale,
+    /// Chooses what DARE drops.
+    pub seed: u64,
+    /// The weight of CP in a linear merge; `None`: what the others leave of 1.
+    pub cp_weight: Option<f64>,
+}
+
+impl Params {
+    /// Those that are not the defaults, each as its name and value.
+    pub(crate) fn told(&self) -> Vec<String> {
+        let default = Params::default();
+        let mut told = Vec::new();
+        let mut tell = |name: &str, differs: bool, value: String| {
+            told.extend(differs.then(|| format!("{name}={value}")));
+        };
+        tell("density", self.density != default.density, self.density.to_string());
+        tell("gamma", self.gamma != default.gamma, self.gamma.to_string());
+        tell("lambda", self.lambda != default.lambda, self.lambda.to_string());
+        tell("normalize", self.normalize.is_some(), self.normalize.unwrap_or_default().to_string());
+        tell("rescale", self.rescale != default.rescale, format!("{:?}", self.rescale).to_lowercase());
+        tell("seed", self.seed != default.seed, self.seed.to_string());
+        tell("cp_weight", self.cp_weight.is_some(), self.cp_weight.unwrap_or_default().to_string());
+        told
+    }
+}
+
+impl Default for Params {
+    fn default() -> Params {
+        Params {
+            density: 1.0,
+            gamma: 0.01,
+            lambda: 1.0,
+            normalize: None,
+            rescale: Rescale::Norm,
+            seed: 0,
+            cp_weight: None,
+        }
+    }
+}
+
+/// One parameter.
+pub struct Param {
+    pub name: &'static str,
+    /// What it may be, for people.
+    pub range: &'static str,
+    /// Reads it; `None` if the text is not in the range.
+    set: fn(&mut Params, &str) -> Option<()>,
+}
+
+pub(crate) const DENSITY: Param = Param {
+    name: "density",
+    range: "a number above 0, at most 1",
+    set: |p, text| number(text).filter(|x| *x > 0.0 && *x <= 1.0).map(|x| p.density = x),
+};
+
+pub(crate) const GAMMA: Param = Param {
+    name: "gamma",
+    range: "a number from 0, below 1",
+    set: |p, text| number(text).filter(|x| (0.0..1.0).contains(x)).map(|x| p.gamma = x),
+};
+
+pub(crate) const LAMBDA: Param =
+    Param { name: "lambda", range: "a number", set: |p, text| number(text).map(|x| p.lambda = x) };
+
+pub(crate) const NORMALIZE: Param = Param {
+    name: "normalize",
+    range: "true or false",
+    set: |p, text| text.parse().ok().map(|x| p.normalize = Some(x)),
+};
+
+pub(crate) const RESCALE: Param = Param {
+    name: "rescale",
+    range: "norm, density or none",
+    set: |p, text| {
+        p.rescale = match text {
+            "norm" => Rescale::Norm,
+            "density" => Rescale::Density,
+            "none" => Rescale::Nothing,
+            _ => return None,
+        };
+        Some(())
+    },
+};
+
+pub(crate) const SEED: Param = Param {
+    name: "seed",
+    range: "a whole number from 0",
+    set: |p, text| text.parse().ok().map(|x| p.seed = x),
+};
+
+pub(crate) const CP_WEIGHT: Param = Param {
+    name: "cp-weight",
+    range: "a number",
+    set: |p, text| number(text).map(|x| p.cp_weight = Some(x)),
+};
+
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|x: &f64| x.is_finite())
+}
+
+impl Params {
+    /// Reads `NAME`, `VALUE` pairs; of one name the last counts. A name that `method` does not take is a usage error.
+    pub fn read<'a>(method: &Method, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Params> {
+        let mut params = Params::default();
+        for (name, value) in pairs {
+            let param = method.params.iter().find(|p| p.name == name).ok_or_else(|| {
+                let names: Vec<&str> = method.params.iter().map(|p| p.name).collect();
+                let known = if names.is_empty() { String::from("no parameters") } else { names.join(", ") };
+                let e = Error::usage(format!("the method {} has no such parameter", method.name));
+                let mend = nearest(name, names)
+                    .map_or(String::from("leave it out"), |n| format!("did you mean {n}?"));
+                e.expected(known).found(name).mend(mend)
+            })?;
+            (param.set)(&mut params, value).ok_or_else(|| {
+                Error::usage(format!("the parameter {name} of the method {} is out of range", method.name))
+                    .expected(param.range)
+                    .found(value)
+            })?;
+        }
+        Ok(params)
+    }
+}

@@ -1,0 +1,200 @@
+//! Finds out what a method must know of a whole tensor before it computes an element, in passes over its rows that
+//! all threads share. Memory is a few rows and a histogram a thread. Exact, and the same on any number of threads and
+//! with any size of portion: values of rows are joined in the order of the rows, counts are whole numbers.
+
+use super::sources::{Decoded, Sources};
+use super::{Place, Survey};
+use ggraft_formats::{Error, Kind, Result};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Elements that a thread holds at a time, unless a single row is longer.
+const PORTION: usize = 1 << 16;
+
+/// One tensor is surveyed at a time, by all threads; those that come for another one wait.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Surveys the tensor, unless `known` says that another thread did.
+pub(crate) fn in_turn(sources: &Sources, known: impl Fn() -> bool) -> Result<Option<Vec<f64>>> {
+    let _turn = TURN.lock().map_err(|_| failed())?;
+    if known() { Ok(None) } else { survey(sources, rayon::current_num_threads(), PORTION).map(Some) }
+}
+
+/// The facts of a tensor, by `threads` threads that take `portion` elements at a time.
+fn survey(sources: &Sources, threads: usize, portion: usize) -> Result<Vec<f64>> {
+    match (sources.method.survey)(&sources.params) {
+        Survey::Nothing => Ok(Vec::new()),
+        Survey::Rows { of, join } => {
+            let row = sources.row()?.max(1);
+            let found = gather(sources, threads, portion, Vec::new, |found: &mut Vec<_>, first, decoded| {
+                for (i, onto) in decoded.onto.chunks_exact(row).enumerate() {
+                    let place = Place {
+                        tensor: sources.name(),
+                        first: (first + i) as u64 * row as u64,
+                        params: &sources.params,
+                        facts: &[],
+                    };
+                    found.push((first + i, of(onto, &decoded.pairs_at(i * row..(i + 1) * row), &place)));
+                }
+            })?;
+            let mut rows: Vec<(usize, Vec<f64>)> = found.into_iter().flatten().collect();
+            rows.sort_unstable_by_key(|(row, _)| *row);
+            let join_all = |mut facts: Vec<f64>, row: Vec<f64>| {
+                facts.iter_mut().zip(row).for_each(|(fact, x)| *fact = join(*fact, x));
+                facts
+            };
+            Ok(rows.into_iter().map(|(_, row)| row).reduce(join_all).unwrap_or_default())
+        }
+        Survey::Magnitudes(ranks) => {
+            let ranks = ranks(&sources.params, sources.elements());
+            let upper = upper_halves(sources, threads, portion, ranks)?;
+            lower_halves(sources, threads, portion, &upper)
+        }
+    }
+}
+
+/// The upper half of the bits of a magnitude that is looked for, and its rank among those that share it.
+type Half = (usize, u64);
+
+/// The values of a half.
+const BINS: usize = 1 << 16;
+
+/// Finds the upper halves of the magnitudes at `ranks`, two a vector.
+fn upper_halves(sources: &Sources, threads: usize, portion: usize, ranks: [u64; 2]) -> Result<Vec<Half>> {
+    let vectors = sources.vectors();
+    let counts = count(sources, threads, portion, vectors, |counts, v, bits| {
+        counts[v * BINS + (bits >> 16) as usize] += 1;
+    })?;
+    Ok(counts.chunks_exact(BINS).flat_map(|counts| ranks.map(|rank| bin(counts, rank))).collect())
+}
+
+/// Finds the lower halves, and with them the magnitudes themselves.
+fn lower_halves(sources: &Sources, threads: usize, portion: usize, upper: &[Half]) -> Result<Vec<f64>> {
+    let counts = count(sources, threads, portion, upper.len(), |counts, v, bits| {
+        for k in [2 * v, 2 * v + 1] {
+            if upper[k].0 == (bits >> 16) as usize {
+                counts[k * BINS + (bits & 0xffff) as usize] += 1;
+            }
+        }
+    })?;
+    let magnitude = |(counts, (high, rank)): (&[u64], &Half)| {
+        let (low, _) = bin(counts, *rank);
+        f64::from(f32::from_bits((*high as u32) << 16 | low as u32))
+    };
+    Ok(counts.chunks_exact(BINS).zip(upper).map(magnitude).collect())
+}
+
+/// Where the element of this rank (0 is the largest) lies: its bin, and its rank there.
+fn bin(counts: &[u64], mut rank: u64) -> Half {
+    for (bin, count) in counts.iter().enumerate().rev() {
+        if rank < *count {
+            return (bin, rank);
+        }
+        rank -= count;
+    }
+    (0, 0)
+}
+
+/// Counts the magnitudes of all vectors in so many histograms; `add` is told the vector and the bits of each as f32.
+fn count(
+    sources: &Sources,
+    threads: usize,
+    portion: usize,
+    histograms: usize,
+    add: impl Fn(&mut [u64], usize, u32) + Sync,
+) -> Result<Vec<u64>> {
+    let start = || vec![0u64; histograms * BINS];
+    let counts = gather(sources, threads, portion, start, |counts, _, decoded| {
+        for (v, (chat, base)) in decoded.pairs.iter().enumerate() {
+            for (c, b) in chat.iter().zip(base) {
+                add(counts, v, ((c - b).abs() as f32).to_bits());
+            }
+        }
+    })?;
+    let add_all = |mut sum: Vec<u64>, counts: Vec<u64>| {
+        sum.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
+        sum
+    };
+    Ok(counts.into_iter().reduce(add_all).unwrap_or_default())
+}
+
+/// One pass: each thread starts with a value of its own and adds the portions that it takes; `add` is told the first
+/// row. The threads are not rayon's, whose worker could, while it waits, begin work that waits for this survey.
+fn gather<T: Send>(
+    sources: &Sources,
+    threads: usize,
+    portion: usize,
+    start: impl Fn() -> T + Sync,
+    add: impl Fn(&mut T, usize, &Decoded) + Sync,
+) -> Result<Vec<T>> {
+    let (rows, row) = (sources.rows()?, sources.row()?);
+    let step = (portion / row.max(1)).max(1);
+    let portions = rows.div_ceil(step);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<T> {
+        let mut own = start();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= portions {
+                return Ok(own);
+            }
+            let first = i * step;
+            let portion = first..rows.min(first + step);
+            add(&mut own, first, &sources.decode(&portion)?);
+            sources.release(&portion);
+        }
+    };
+    thread::scope(|scope| {
+        let begin = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let helpers: Vec<_> = (1..threads.min(portions)).filter_map(begin).collect();
+        let mut all = vec![work()?];
+        for helper in helpers {
+            all.push(helper.join().map_err(|_| failed())??);
+        }
+        Ok(all)
+    })
+}
+
+fn failed() -> Error {
+    Error::new(Kind::Failure, "a surveying thread failed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{METHODS, Params};
+    use super::*;
+    use ggraft_formats::{Shape, Tensor};
+
+    /// Rows of a tensor with many magnitudes alike, none of whose sums are exact.
+    fn tensor(seed: u32) -> Tensor {
+        let value = |i: u32| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 20) as f32 * 0.1 - 100.0;
+        let values: Vec<f32> = (0..30 * 64).map(value).collect();
+        Tensor::in_memory("t", Shape::new(&[64, 30]).unwrap(), &values).unwrap()
+    }
+
+    #[test]
+    fn any_threads_and_portions_find_the_same_facts() {
+        let mut surveyed = 0;
+        for method in METHODS {
+            let params = Params { density: 0.3, ..Params::default() };
+            let vectors = (1..=2u32.min(method.vectors as u32)).map(|v| (tensor(v * 977), tensor(v * 3)));
+            let sources = Sources::new(tensor(0), vectors.collect(), method, params);
+            let expected = survey(&sources, 1, usize::MAX).unwrap();
+            surveyed += usize::from(!expected.is_empty());
+            for threads in [1, 2, 7] {
+                for portion in [1, 65, 640, 100_000] {
+                    let found = survey(&sources, threads, portion).unwrap();
+                    let bits = |facts: &[f64]| facts.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(
+                        bits(&found),
+                        bits(&expected),
+                        "{}: {threads} threads, {portion}",
+                        method.name
+                    );
+                }
+            }
+        }
+        assert_eq!(surveyed, 6);
+    }
+}

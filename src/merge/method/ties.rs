@@ -1,0 +1,63 @@
+//! TIES (arXiv 2306.01708): of each vector only the largest magnitudes are kept (trim), the weighted sum of the vectors
+//! elects a sign for each element, and only vectors with that sign are added: `out = CP + λ·Σ w·d [/ Σ w]`.
+//! As mergekit, with two differences: elements as large as the smallest that is kept are all kept, so that none is
+//! chosen by its place; and with a single vector `normalize` is off by default, as it would only cancel the weight.
+
+use super::params::{DENSITY, LAMBDA, NORMALIZE, Params};
+use super::task_arithmetic::TASK_ARITHMETIC;
+use super::{Method, Place, Survey, Term, add};
+
+pub(crate) const TIES: Method = Method {
+    name: "ties",
+    formula: "out = CP + lambda * sum of w * trim(chat - base) where the sign is the elected one, divided by those w",
+    paper: "https://arxiv.org/abs/2306.01708",
+    params: &[&DENSITY, &LAMBDA, &NORMALIZE],
+    survey: |params| if params.density < 1.0 { Survey::Magnitudes(ranks) } else { Survey::Nothing },
+    combine,
+    ..TASK_ARITHMETIC
+};
+
+/// The smallest magnitude that is kept; at least one element is.
+fn ranks(params: &Params, elements: u64) -> [u64; 2] {
+    let kept = (params.density * elements as f64) as u64;
+    [kept.max(1) - 1; 2]
+}
+
+fn combine(values: &mut [f64], terms: &[Term<'_>], place: &Place<'_>) {
+    let normalize = place.params.normalize.unwrap_or(terms.len() > 1);
+    elect(values, terms, place.params.lambda, normalize, |v, i| {
+        let d = terms[v].chat[i] - terms[v].base[i];
+        let least = place.facts.get(2 * v).copied().unwrap_or(0.0);
+        if f64::from(d.abs() as f32) >= least { d } else { 0.0 }
+    });
+}
+
+/// Adds those of the differences that `delta` gives for vector and element whose sign is elected.
+pub(crate) fn elect(
+    values: &mut [f64],
+    terms: &[Term<'_>],
+    lambda: f64,
+    normalize: bool,
+    delta: impl Fn(usize, usize) -> f64,
+) {
+    // The weighted difference of each vector, and what it counts in the mean.
+    let mut votes = vec![(0.0, 0.0); terms.len()];
+    for (i, x) in values.iter_mut().enumerate() {
+        for (v, (vote, t)) in votes.iter_mut().zip(terms).enumerate() {
+            *vote = (t.weight * delta(v, i), t.share);
+        }
+        // Added up by size, the vectors may be given in any order.
+        votes.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let sum: f64 = votes.iter().map(|(d, _)| d).sum();
+        let elected = votes.iter().filter(|(d, _)| if sum >= 0.0 { *d > 0.0 } else { *d < 0.0 });
+        let (mut mixed, mut share) = (0.0, 0.0);
+        for (d, s) in elected {
+            mixed += d;
+            share += s;
+        }
+        if normalize && share != 0.0 {
+            mixed /= share;
+        }
+        *x = add(*x, lambda * mixed);
+    }
+}

@@ -1,0 +1,202 @@
+//! Do the models belong together, as far as their weights tell? A few rows of every tensor show how far chat and CP
+//! lie from the base, and whether they went the same way: siblings of another parent share a direction that
+//! the base lacks. For quantized vectors it is measured how much of the difference is noise. Serves the check
+//! before a merge and its report; the same rows give the same figures on any number of threads.
+
+use crate::merge::method::Sources;
+use ggraft_formats::{DType, Error, Result, Tensor};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Weights of a tensor that are looked at, spread over its rows.
+const SAMPLE: u64 = 1 << 16;
+const MOST_ROWS: u64 = 64;
+
+/// Chat models lie within a few percent of their base, seldom at a third of it; unrelated weights at 1.4 times.
+const UNRELATED: f64 = 0.7;
+/// Vectors of independent trainings are nearly at right angles.
+const SAME_WAY: f64 = 0.5;
+/// A direction in common tells of another parent only if it is more than a trace.
+const TRACE: f64 = 1e-3;
+/// Noise of the weights beyond which a vector is not worth taking: Q8_0 has half a percent, Q6_K 1.5, Q4_K 7.
+const MOST_NOISE: f64 = 0.01;
+
+/// What the sampled rows of one tensor tell of one vector.
+#[derive(Clone, Debug)]
+pub struct Kinship {
+    pub tensor: String,
+    /// |chat − base| / |base|.
+    pub delta: f64,
+    /// |CP − base| / |base|.
+    pub drift: f64,
+    /// The cosine of chat − base and CP − base.
+    pub cosine: f64,
+    /// For quantized inputs, the noise in chat − base relative to |base|, as far as it can be measured.
+    pub noise: Option<f64>,
+    /// The dtypes of chat and base.
+    dtypes: (DType, DType),
+}
+
+/// What a user may allow.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Allowed {
+    /// Merge models whose weights show no kinship.
+    pub unrelated: bool,
+    /// Take a vector from models that are quantized so coarsely that it is mostly noise.
+    pub quantized_vector: bool,
+}
+
+/// The figures of every merged tensor, for each vector.
+pub(crate) fn measure(sources: &[Arc<Sources>]) -> Result<Vec<Vec<Kinship>>> {
+    let by_tensor: Vec<Vec<Kinship>> = sources.par_iter().map(|s| of_tensor(s)).collect::<Result<_>>()?;
+    let vectors = by_tensor.first().map_or(0, Vec::len);
+    let column = |v: usize| by_tensor.iter().filter_map(|t| t.get(v).cloned()).collect();
+    Ok((0..vectors).map(column).collect())
+}
+
+fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
+    let onto = sample(&s.onto)?;
+    let one = |(chat, base): &(Tensor, Tensor)| -> Result<Kinship> {
+        let (c, b) = (sample(chat)?, sample(base)?);
+        let (mut delta, mut drift, mut along, mut size) = (0.0, 0.0, 0.0, 0.0);
+        for ((x, c), b) in onto.iter().flatten().zip(c.iter().flatten()).zip(b.iter().flatten()) {
+            let (d, p) = (f64::from(c - b), f64::from(x - b));
+            delta += d * d;
+            drift += p * p;
+            along += d * p;
+            size += f64::from(*b) * f64::from(*b);
+        }
+        let relative = |square: f64| if size > 0.0 { (square / size).sqrt() } else { 0.0 };
+        let both = (delta * drift).sqrt();
+        let noises = [noise(chat.dtype(), &c), noise(base.dtype(), &b)];
+        let quantized = chat.dtype().is_quantized() || base.dtype().is_quantized();
+        Ok(Kinship {
+            tensor: s.onto.name.clone(),
+            delta: relative(delta),
+            drift: relative(drift),
+            cosine: if both > 0.0 { along / both } else { 0.0 },
+            noise: quantized.then(|| noises.iter().map(|n| n * n).sum::<f64>().sqrt()),
+            dtypes: (chat.dtype(), base.dtype()),
+        })
+    };
+    s.pairs.iter().map(one).collect()
+}
+
+/// Rows spread evenly over a tensor, decoded.
+fn sample(t: &Tensor) -> Result<Vec<Vec<f32>>> {
+    let rows = t.shape().rows();
+    let count = (SAMPLE / t.shape().row().max(1)).clamp(1, MOST_ROWS).min(rows);
+    let mut all = Vec::new();
+    for i in 0..count {
+        let row = usize::try_from(i * rows / count).unwrap_or(0);
+        let mut values = vec![0.0; t.row_elements()?];
+        t.decode_rows(row..row + 1, &mut values)?;
+        all.push(values);
+    }
+    // The system maps more around each row than was asked for.
+    t.release(0..usize::try_from(rows).unwrap_or(0));
+    Ok(all)
+}
+
+/// The relative error that a dtype makes on weights like these: sums of two neighbouring rows have the same spread
+/// but lie off the grid, so encoding them shows it. Dtypes without an encoder count as all noise.
+fn noise(dtype: DType, rows: &[Vec<f32>]) -> f64 {
+    let traits = dtype.traits();
+    if !dtype.is_quantized() {
+        return 0.0;
+    }
+    let (Some(encode), Some(decode)) = (traits.encode, traits.decode) else { return 1.0 };
+    let (mut error, mut size) = (0.0, 0.0);
+    for pair in rows.windows(2) {
+        let mixed: Vec<f32> = pair[0].iter().zip(&pair[1]).map(|(x, y)| (x + y) * 0.5f32.sqrt()).collect();
+        let mut bytes = vec![0; mixed.len() / traits.block * traits.bytes];
+        let mut back = vec![0.0; mixed.len()];
+        encode(&mixed, mixed.len(), None, &mut bytes);
+        decode(&bytes, &mut back);
+        for (x, y) in mixed.iter().zip(&back) {
+            error += f64::from(x - y) * f64::from(x - y);
+            size += f64::from(*x) * f64::from(*x);
+        }
+    }
+    if size > 0.0 { (error / size).sqrt() } else { 0.0 }
+}
+
+/// Judges the figures of one vector: what to tell, or why to stop.
+pub(crate) fn judge(figures: &[Kinship], allowed: Allowed) -> Result<Vec<String>> {
+    // Norms and biases hardly move in any training; the matrices tell.
+    let matrices: Vec<&Kinship> = figures.iter().filter(|k| !k.tensor.contains("norm")).collect();
+    let middle = |f: fn(&Kinship) -> f64| median(matrices.iter().map(|k| f(k)).collect());
+    let (delta, drift, cosine) = (middle(|k| k.delta), middle(|k| k.drift), middle(|k| k.cosine));
+    let mut notes = vec![format!(
+        "chat lies {:.2} % from base, CP {:.2} % (medians over {} tensors); the cosine between the two ways is {cosine:.2}",
+        delta * 100.0,
+        drift * 100.0,
+        matrices.len()
+    )];
+    let mut problems = Vec::new();
+    if delta > UNRELATED {
+        problems.push(unrelated(
+            "chat does not come from this base",
+            "|chat - base| / |base|",
+            UNRELATED,
+            delta,
+        ));
+    }
+    if drift > UNRELATED {
+        problems.push(unrelated("CP does not come from this base", "|CP - base| / |base|", UNRELATED, drift));
+    }
+    if problems.is_empty() && cosine > SAME_WAY && delta.min(drift) > TRACE {
+        problems.push(unrelated(
+            "chat and CP went the same way from this base: they seem to come from another one",
+            "a cosine between chat - base and CP - base",
+            SAME_WAY,
+            cosine,
+        ));
+    }
+    match (Error::all(problems), allowed.unrelated) {
+        (Some(e), false) => return Err(e),
+        (Some(e), true) => notes.push(format!("allowed: {e}")),
+        (None, _) => {}
+    }
+    notes.extend(judge_noise(&matrices, allowed)?);
+    Ok(notes)
+}
+
+fn unrelated(what: &str, figure: &str, most: f64, found: f64) -> Error {
+    Error::invalid(what)
+        .expected(format!("{figure} of at most {most}"))
+        .found(format!("{found:.2}"))
+        .mend("give the model that both were made from, or --allow-unrelated if you know better")
+}
+
+/// Judges how much of a quantized vector is noise.
+fn judge_noise(matrices: &[&Kinship], allowed: Allowed) -> Result<Option<String>> {
+    let noisy: Vec<(&Kinship, f64)> = matrices.iter().filter_map(|k| k.noise.map(|n| (*k, n))).collect();
+    let Some((first, _)) = noisy.first() else { return Ok(None) };
+    let noise = median(noisy.iter().map(|(_, n)| *n).collect());
+    let ratio =
+        median(noisy.iter().map(|(k, n)| if *n > 0.0 { k.delta / n } else { f64::INFINITY }).collect());
+    let figure = format!(
+        "chat ({}) and base ({}) are quantized: their noise is {:.2} % of the weights, the difference {ratio:.1} times that",
+        first.dtypes.0,
+        first.dtypes.1,
+        noise * 100.0
+    );
+    if noise <= MOST_NOISE * 2f64.sqrt() {
+        return Ok(Some(format!("warning: {figure}")));
+    }
+    if allowed.quantized_vector {
+        return Ok(Some(format!("allowed: {figure}")));
+    }
+    Err(Error::invalid("the vector would be mostly noise")
+        .expected(format!("noise of at most {} % in chat and base", MOST_NOISE * 100.0))
+        .found(figure)
+        .mend(
+            "take chat and base as F16, BF16 or F32 (CP may be quantized), or give --allow-quantized-vector",
+        ))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}

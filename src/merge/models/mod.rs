@@ -1,0 +1,21 @@
+//! What may be merged, and what is told of it: vectors and their models, whether these have one parent, and where the
+//! output comes from.
+
+mod kinship;
+mod parents;
+mod provenance;
+
+pub use kinship::{Allowed, Kinship};
+pub use provenance::Origin;
+
+pub(super) use kinship::{judge, measure};
+pub(super) use parents::{congruent, parents};
+pub(super) use provenance::Provenance;
+
+use ggraft_formats::Model;
+
+/// A direction of change: the difference between a chat model and its parent.
+pub struct Vector {
+    pub chat: Model,
+    pub base: Model,
+}

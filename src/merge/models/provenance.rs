@@ -1,0 +1,262 @@
+//! Where an output comes from: the models with the hashes of their headers, the recipe, the version. It is told in
+//! metadata that every GGUF reader shows: `general.base_model.*` (gguf's own keys) and `ggraft.*`. Names only, no
+//! paths and no times: the same models and options give the same bytes anywhere. What becomes of the weights
+//! later (dtypes, containers) is not told here, so that every route to a type gives the same file.
+
+use crate::hash::hexadecimal;
+use crate::merge::{Options, Vector};
+use ggraft_formats::mmap::Mapping;
+use ggraft_formats::{Metadata, Model, Result, header};
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// One of the models that were merged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    /// `CP`, `chat` or `base`.
+    pub role: &'static str,
+    /// The name of the file or directory.
+    pub name: String,
+    /// Of the headers of its files, one after the other, in hexadecimal digits; empty for a model made in memory.
+    pub sha256: String,
+    /// The weights of the vectors that it is part of.
+    pub weights: Vec<f64>,
+    /// What `general.*` tells of it: the part of the key, and the text.
+    told: Vec<(&'static str, String)>,
+    licence: Option<String>,
+    /// Its files, by which the same model is known again; they are not told.
+    containers: Vec<PathBuf>,
+}
+
+/// What `general.base_model.N` tells, each from the first of these keys of the model itself.
+const TOLD: [(&str, &[&str]); 8] = [
+    ("name", &["general.name"]),
+    ("author", &["general.author"]),
+    ("version", &["general.version"]),
+    ("organization", &["general.organization"]),
+    ("url", &["general.source.url", "general.url"]),
+    ("doi", &["general.source.doi", "general.doi"]),
+    ("uuid", &["general.source.uuid", "general.uuid"]),
+    ("repo_url", &["general.source.repo_url", "general.repo_url"]),
+];
+
+const BASE_MODEL: &str = "general.base_model.";
+const LICENCE: &str = "general.license";
+const HUB: &str = "https://huggingface.co/";
+
+impl Origin {
+    /// Reads what `model` says of itself, and the headers of its files.
+    pub fn of(role: &'static str, model: &Model) -> Result<Origin> {
+        let mut hash = Sha256::new();
+        for container in &model.containers {
+            let file = Mapping::open(container)?;
+            hash.update(file.slice(0..header(&file)?)?);
+        }
+        let digest = hash.finalize();
+        let sha256 = match model.containers.is_empty() {
+            true => String::new(),
+            false => hexadecimal(&digest),
+        };
+        let text = |key: &str| model.metadata.str(key).filter(|text| !text.is_empty()).map(String::from);
+        let one = |(part, keys): &(&'static str, &[&str])| Some((*part, keys.iter().find_map(|k| text(k))?));
+        Ok(Origin {
+            role,
+            name: model.containers.first().map(|c| name(c)).unwrap_or_default(),
+            sha256,
+            weights: Vec::new(),
+            told: TOLD.iter().filter_map(one).collect(),
+            licence: text(LICENCE),
+            containers: model.containers.clone(),
+        })
+    }
+
+    /// What the hub calls it, if the model tells; else its name.
+    pub fn id(&self) -> &str {
+        let url = self.told.iter().find(|(part, _)| *part == "repo_url").map(|(_, url)| url.as_str());
+        url.and_then(|url| url.strip_prefix(HUB)).unwrap_or(&self.name)
+    }
+}
+
+/// The name of a GGUF file, or of the directory that a checkpoint's file lies in.
+fn name(container: &Path) -> String {
+    let is_gguf = container.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+    let path = container.canonicalize().unwrap_or_else(|_| container.to_path_buf());
+    let named = if is_gguf { Some(path.as_path()) } else { path.parent() };
+    named.and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The origins of one graft.
+#[derive(Clone, Debug)]
+pub(crate) struct Provenance {
+    /// CP, then chat and base of every vector, each model once.
+    origins: Vec<Origin>,
+    /// Chat and base of each vector, as places in `origins`.
+    vectors: Vec<(usize, usize)>,
+}
+
+impl Provenance {
+    pub fn of(onto: &Model, vectors: &[Vector]) -> Result<Provenance> {
+        let mut provenance = Provenance { origins: vec![Origin::of("CP", onto)?], vectors: Vec::new() };
+        for v in vectors {
+            let chat = provenance.place(Origin::of("chat", &v.chat)?);
+            let base = provenance.place(Origin::of("base", &v.base)?);
+            provenance.vectors.push((chat, base));
+        }
+        Ok(provenance)
+    }
+
+    fn place(&mut self, origin: Origin) -> usize {
+        let same = |o: &Origin| *o == origin && !origin.containers.is_empty();
+        self.origins.iter().position(same).unwrap_or_else(|| {
+            self.origins.push(origin);
+            self.origins.len() - 1
+        })
+    }
+
+    /// The same for vectors of these weights, in an order that does not depend on the one in which they were given.
+    fn sorted(&self, weights: &[f64]) -> (Provenance, Vec<f64>) {
+        let key = |o: &Origin| (o.told.clone(), o.name.clone(), o.sha256.clone());
+        let mut order: Vec<usize> = (0..self.vectors.len()).collect();
+        order.sort_by(|a, b| {
+            let keys =
+                |i: usize| (key(&self.origins[self.vectors[i].0]), key(&self.origins[self.vectors[i].1]));
+            keys(*a).cmp(&keys(*b)).then(weights[*a].total_cmp(&weights[*b]))
+        });
+        let mut sorted = Provenance { origins: self.origins[..1].to_vec(), vectors: Vec::new() };
+        for i in &order {
+            let (chat, base) = self.vectors[*i];
+            let chat = sorted.place(self.origins[chat].clone());
+            let base = sorted.place(self.origins[base].clone());
+            sorted.vectors.push((chat, base));
+        }
+        let weights: Vec<f64> = order.iter().map(|i| weights[*i]).collect();
+        for ((chat, base), w) in sorted.vectors.clone().into_iter().zip(&weights) {
+            sorted.origins[chat].weights.push(*w);
+            sorted.origins[base].weights.push(-*w);
+        }
+        (sorted, weights)
+    }
+
+    /// The origins of the output with these weights; base has its weight subtracted.
+    pub fn origins(&self, weights: &[f64]) -> Vec<Origin> {
+        self.sorted(weights).0.origins
+    }
+
+    /// The licence that all models have, if it is one.
+    pub fn licence(&self) -> Option<&str> {
+        let first = self.origins.first()?.licence.as_deref()?;
+        self.origins.iter().all(|o| o.licence.as_deref() == Some(first)).then_some(first)
+    }
+
+    /// Says so if the licences differ: then the output has none that could be told.
+    pub fn note(&self) -> Option<String> {
+        let told = |o: &Origin| format!("{} of {}", o.licence.as_deref().unwrap_or("none"), o.role);
+        let all: Vec<String> = self.origins.iter().map(told).collect();
+        let none = self.origins.iter().all(|o| o.licence.is_none());
+        (!none && self.licence().is_none())
+            .then(|| format!("the licences differ ({}): the output tells none", all.join(", ")))
+    }
+
+    /// The recipe of the output with these weights, without names: models are places in the list of origins.
+    fn recipe(&self, options: &Options, weights: &[f64]) -> Json {
+        let (sorted, weights) = self.sorted(weights);
+        let vector =
+            |((chat, base), w): (&(usize, usize), &f64)| json!({ "chat": chat, "base": base, "weight": w });
+        let vectors: Vec<Json> = sorted.vectors.iter().zip(&weights).map(vector).collect();
+        json!({
+            "method": options.method.name,
+            "params": options.params.told(),
+            "weights": options.rules.texts(),
+            "embeddings": options.vocabulary.embeddings.word(),
+            "copy_tokens": options.vocabulary.copy_tokens,
+            "add_chat_tokens": options.vocabulary.add_chat_tokens,
+            "onto": 0,
+            "vectors": vectors,
+        })
+    }
+
+    /// Writes it into the metadata of the output with these weights.
+    pub fn write(&self, options: &Options, weights: &[f64], metadata: &mut Metadata) {
+        let cp: Vec<String> = metadata.iter().map(|(key, _)| key.to_string()).collect();
+        let told_of_cp = |key: &&String| {
+            key.starts_with(BASE_MODEL)
+                || key.starts_with("ggraft.")
+                || self.note().is_some() && key.starts_with(LICENCE)
+        };
+        for key in cp.iter().filter(told_of_cp) {
+            metadata.remove(key);
+        }
+        let origins = self.origins(weights);
+        metadata.set(&format!("{BASE_MODEL}count"), origins.len() as u32);
+        for (i, origin) in origins.iter().enumerate() {
+            for (part, text) in &origin.told {
+                metadata.set(&format!("{BASE_MODEL}{i}.{part}"), text.as_str());
+            }
+        }
+        metadata.set("ggraft.version", env!("CARGO_PKG_VERSION"));
+        metadata.set("ggraft.recipe", self.recipe(options, weights).to_string());
+        for (i, origin) in origins.iter().enumerate() {
+            metadata.set(&format!("ggraft.source.{i}.role"), origin.role);
+            metadata.set(&format!("ggraft.source.{i}.name"), origin.name.as_str());
+            metadata.set(&format!("ggraft.source.{i}.sha256"), origin.sha256.as_str());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(name: &str, licence: Option<&str>) -> Model {
+        let mut metadata = Metadata::new();
+        metadata.set("general.name", name);
+        if let Some(licence) = licence {
+            metadata.set(LICENCE, licence);
+            metadata.set("general.license.link", "https://example.org");
+        }
+        metadata.set("general.source.repo_url", format!("{HUB}org/{name}"));
+        metadata.set("general.base_model.count", 1u32);
+        metadata.set("general.base_model.0.name", "an older one");
+        Model { metadata, tensors: Vec::new(), ..Model::default() }
+    }
+
+    fn told(licences: [Option<&str>; 3]) -> (Provenance, Metadata) {
+        let [onto, chat, base] = ["cp", "chat", "base"];
+        let onto = model(onto, licences[0]);
+        let vectors = [Vector { chat: model(chat, licences[1]), base: model(base, licences[2]) }];
+        let provenance = Provenance::of(&onto, &vectors).unwrap();
+        let mut metadata = onto.metadata;
+        provenance.write(&crate::merge::CHAT_VECTOR.into(), &[0.5], &mut metadata);
+        (provenance, metadata)
+    }
+
+    #[test]
+    fn a_licence_is_told_if_all_models_have_it() {
+        let (provenance, metadata) = told([Some("mit"); 3]);
+        assert_eq!((provenance.licence(), provenance.note()), (Some("mit"), None));
+        assert_eq!(metadata.str(LICENCE), Some("mit"));
+        let (provenance, metadata) = told([Some("mit"), Some("llama3"), None]);
+        assert_eq!(
+            provenance.note().unwrap(),
+            "the licences differ (mit of CP, llama3 of chat, none of base): the output tells none"
+        );
+        assert!(metadata.get(LICENCE).is_none() && metadata.get("general.license.link").is_none());
+        assert_eq!(told([None; 3]).0.note(), None);
+    }
+
+    #[test]
+    fn the_parents_of_cp_give_way_to_those_of_the_merge() {
+        let (provenance, metadata) = told([None; 3]);
+        assert_eq!(metadata.u64("general.base_model.count"), Some(3));
+        for (i, name) in ["cp", "chat", "base"].into_iter().enumerate() {
+            assert_eq!(metadata.str(&format!("general.base_model.{i}.name")), Some(name));
+        }
+        let origins = provenance.origins(&[0.5]);
+        assert_eq!(origins.iter().map(Origin::id).collect::<Vec<_>>(), ["org/cp", "org/chat", "org/base"]);
+        assert_eq!(
+            origins.iter().map(|o| o.weights.clone()).collect::<Vec<_>>(),
+            [vec![], vec![0.5], vec![-0.5]]
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! The tokens of a merge: vocabularies are matched, rows of embedding and head move by token, a vocabulary grows, and
+//! the chat template and what follows from it is chosen. The map: `matching` compares vocabularies, `tables` finds the
+//! tensors with a row for each token, `untrained` and `token_rows` serve `vocabulary`, which decides; `growth` appends
+//! tokens, `template` chooses the template, `summary` is what people are shown.
+
+mod growth;
+pub mod matching;
+mod summary;
+mod tables;
+mod template;
+mod token_rows;
+mod untrained;
+mod vocabulary;
+
+pub use summary::{Copied, Summary, VectorSummary};
+pub use template::TemplateChoice;
+pub use vocabulary::VocabularyChoices;
+
+pub(super) use tables::TableRows;
+pub(super) use token_rows::{Overlay, overlaid};
+pub(super) use vocabulary::prepare;

@@ -1,0 +1,35 @@
+//! The tensors with a row for each token: which they are, the tokens of their rows, and how one of the output comes about.
+
+use super::matching::Table;
+use super::token_rows::Overlay;
+use crate::merge::Verdict;
+use crate::vocab::Tokens;
+use ggraft_formats::{Error, Model, Result, Tensor};
+use std::sync::Arc;
+
+/// The output head, which a tied model lacks: its embedding serves as one.
+pub(crate) const HEAD: &str = "output.weight";
+/// The tensors with a row for each token, the embedding first.
+pub(crate) const TABLES: [&str; 2] = ["token_embd.weight", HEAD];
+
+/// How a table of the output comes about.
+pub(crate) struct TableRows {
+    pub verdict: Verdict,
+    /// Chat and base of each vector in the order of CP's rows; none if no row gets a difference.
+    pub pairs: Vec<(Tensor, Tensor)>,
+    pub overlay: Option<Arc<Overlay>>,
+}
+
+/// The table of that name; for the head of a tied model its embedding.
+pub(crate) fn table_of<'a>(model: &'a Model, name: &str) -> Option<&'a Tensor> {
+    let find = |name: &str| model.tensors.iter().find(|t| t.name == name);
+    find(name).or_else(|| find(TABLES[0]).filter(|_| name == HEAD))
+}
+
+/// The tokens of a model, as many as have rows; `None` if it has no vocabulary.
+pub(crate) fn tokens_of(model: &Model) -> Result<Option<Table<'_>>> {
+    let Some(tokens) = Tokens::of(&model.metadata)? else { return Ok(None) };
+    let rows = table_of(model, TABLES[0]).map_or(tokens.len() as u64, |t| t.shape().rows());
+    let rows = usize::try_from(rows).map_err(|_| Error::invalid("too many rows").tensor(TABLES[0]))?;
+    Ok(Some(Table { tokens, rows }))
+}

@@ -1,0 +1,59 @@
+//! Hugging Face directories: the trainer's names, dtypes and files, as the checkpoint of CP had them.
+
+use crate::checkpoint::{self, Card};
+use crate::ftype;
+use crate::output::plan::stored::{How, Stored, fate};
+use crate::output::plan::{Content, Fates, Loaded, Plan, idle};
+use crate::output::target::Target;
+use ggraft_formats::safetensors::Named;
+use ggraft_formats::{DType, Error, Model, Result};
+use std::path::PathBuf;
+
+/// The directory of a merged or converted checkpoint.
+pub(crate) fn released(
+    input: Loaded,
+    onto: &Model,
+    fates: Option<Fates<'_>>,
+    dtype: Option<DType>,
+    target: &Target,
+    card: Option<Card>,
+) -> Result<Plan> {
+    let Some(source) = input.source else {
+        return Err(checkpoint::refuse(onto.containers.first().map(PathBuf::as_path)));
+    };
+    let released = source.release(&input.model)?;
+    let origins = source.release(onto)?.tensors;
+    if !target.prune.is_empty() || !target.overrides.is_empty() {
+        return Err(Error::unsupported("--prune-layers and --override-kv work on GGUF outputs only")
+            .mend("leave them out, or choose a GGUF --type"));
+    }
+    let fate = |name: &str| fate(&fates, input.model.tensors.iter().position(|t| t.name == name)?);
+    let mut parts = Vec::with_capacity(released.tensors.len());
+    for (i, Named { name, tensor }) in released.tensors.into_iter().enumerate() {
+        let dtype = dtype.unwrap_or_else(|| source.dtype(&name));
+        let fate = fate(&tensor.name);
+        let origin = origins.get(i).map(|o| &o.tensor).filter(|o| o.name == tensor.name);
+        let how = How { dtype, importance: None, measure: target.measure };
+        let (tensor, step) = Stored::new(tensor, origin, fate, how)?.step(Some(&name), None);
+        parts.push((Named { name, tensor }, step));
+    }
+    parts.sort_by(|(a, _), (b, _)| ftype::order(&a.tensor.name).cmp(&ftype::order(&b.tensor.name)));
+    let (tensors, steps): (Vec<Named>, Vec<_>) = parts.into_iter().unzip();
+    let metadata = input.model.metadata;
+    let mut directory = source.directory(tensors, &metadata, dtype, card)?;
+    directory.shard = target.division.bytes().unwrap_or(target.shard);
+    let said = [target.quantizing(), target.division.not_of_directories()].concat();
+    let dropped = released.left.into_iter().map(|name| (name, "follows from the configuration")).collect();
+    let content = Content::Directory { metadata, directory };
+    Ok(Plan {
+        kind: target.kind,
+        steps,
+        dropped,
+        total: 0,
+        notes: [input.notes, idle(&said, target.kind.name())].concat(),
+        origins: Vec::new(),
+        vocabulary: None,
+        budget: None,
+        content,
+    })
+}

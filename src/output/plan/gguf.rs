@@ -1,0 +1,172 @@
+//! GGUF outputs: the dtypes that a mixture or a budget gives, the order, the parts, what is written into the
+//! metadata. Specification: llama-quantize.
+
+use crate::budget::{self, Account};
+use crate::ftype::{self, Assignment, Ftype, TensorType};
+use crate::output::plan::stored::{How, Stored, fate};
+use crate::output::plan::{Content, Fates, Loaded, Plan, Step, idle};
+use crate::output::split::Division;
+use crate::output::target::{Target, Type};
+use ggraft_formats::gguf::{self, Split};
+use ggraft_formats::{DType, Error, Metadata, Model, Result, Tensor};
+use std::path::Path;
+
+/// A GGUF file; which mixture stands for it is open only if there is a budget.
+pub(crate) fn quantized(
+    input: Loaded,
+    onto: &Model,
+    fates: Option<Fates<'_>>,
+    named: Option<&'static Ftype>,
+    target: &Target,
+) -> Result<Plan> {
+    let mut model = input.model;
+    let is_gguf = input.source.is_none();
+    if !is_gguf {
+        // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
+        model.tensors =
+            model.tensors.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<_>>()?;
+    }
+    // The hyperparameters are those that the output will have.
+    target.overrides.iter().for_each(|(key, value)| model.metadata.set(key, value.clone()));
+    let mut facts = ftype::Facts::of(&model)?;
+    // The mixtures go by the layers that there were, as in llama-quantize.
+    facts.n_layer = facts.n_layer.saturating_add(target.prune.len());
+    let (ftype, assignments, account) = assigned(&model, &facts, is_gguf.then_some(onto), named, target)?;
+    let ftype::Weighed { weights, notes } =
+        ftype::weigh(&model.tensors, &assignments, target.importance.as_ref())?;
+    let names = model.tensors.iter().map(|t| t.name.as_str());
+    let unused = TensorType::unused(&target.options.tensor_types, names);
+    let notes = [input.notes, target.prune.note().into_iter().collect(), unused, notes].concat();
+    let mut parts = Vec::with_capacity(model.tensors.len());
+    let tensors = std::mem::take(&mut model.tensors).into_iter().map(Tensor::trimmed);
+    for (i, ((tensor, given), importance)) in tensors.zip(assignments).zip(weights).enumerate() {
+        if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
+            requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
+        }
+        let how = How { dtype: given.dtype, importance, measure: target.measure };
+        let stored = Stored::new(tensor, onto.tensors.get(i), fate(&fates, i), how)?;
+        parts.push(stored.step(None, given.fallback));
+    }
+    let split = divided(&mut parts, is_gguf.then_some(onto), target)?;
+    stamp(&mut model.metadata, Some(ftype), target);
+    Ok(Plan { budget: account, ..made(Type::Gguf(ftype), model, parts, split, notes) })
+}
+
+/// A GGUF file with the tensors of another.
+pub(crate) fn copied(input: Loaded, merges: bool, target: &Target) -> Result<Plan> {
+    if merges || input.source.is_some() {
+        return Err(Error::usage("COPY copies the tensors of a GGUF as they are")
+            .mend("choose the type that the output shall have, such as F16 or Q4_K_M"));
+    }
+    let mut model = input.model;
+    let tensors = std::mem::take(&mut model.tensors).into_iter();
+    let mut parts = tensors.map(|t| as_it_is(t.trimmed())).collect::<Result<Vec<_>>>()?;
+    let split = divided(&mut parts, Some(&model), target)?;
+    stamp(&mut model.metadata, None, target);
+    let notes =
+        [input.notes, target.prune.note().into_iter().collect(), idle(&target.quantizing(), "COPY")].concat();
+    Ok(made(Type::Copy, model, parts, split, notes))
+}
+
+/// The same model in other files.
+pub(crate) fn rearranged(mut model: Model, split: Option<Split>) -> Result<Plan> {
+    gguf::unsplit(&mut model.metadata);
+    let tensors = std::mem::take(&mut model.tensors).into_iter();
+    let parts = tensors.map(as_it_is).collect::<Result<Vec<_>>>()?;
+    Ok(made(Type::Copy, model, parts, split, Vec::new()))
+}
+
+/// A GGUF of these tensors.
+fn made(
+    kind: Type,
+    model: Model,
+    parts: Vec<(Tensor, Step)>,
+    split: Option<Split>,
+    notes: Vec<String>,
+) -> Plan {
+    let (tensors, steps) = parts.into_iter().unzip();
+    let content = Content::Gguf { model: Model { tensors, ..model }, split };
+    let (dropped, origins) = (Vec::new(), Vec::new());
+    Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary: None, budget: None, content }
+}
+
+/// A tensor that is copied.
+fn as_it_is(tensor: Tensor) -> Result<(Tensor, Step)> {
+    let dtype = tensor.dtype();
+    Ok(Stored::new(tensor, None, None, How { dtype, importance: None, measure: false })?.step(None, None))
+}
+
+/// Puts the tensors in their final order, that of llama-quantize unless the parts of `source` are kept, and says where they
+/// are split.
+fn divided(parts: &mut [(Tensor, Step)], source: Option<&Model>, target: &Target) -> Result<Option<Split>> {
+    if target.division != Division::Kept {
+        parts.sort_by(|(a, _), (b, _)| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
+    }
+    target.division.split(source, parts.iter().map(|(t, _)| t.name.as_str()), &target.prune)
+}
+
+/// The dtypes, by the mixture or by the budget; with the ftype that the file goes by.
+fn assigned(
+    model: &Model,
+    facts: &ftype::Facts,
+    source: Option<&Model>,
+    named: Option<&'static Ftype>,
+    target: &Target,
+) -> Result<(&'static Ftype, Vec<Assignment>, Option<Account>)> {
+    let ftype = match (&target.budget, named) {
+        (None, Some(ftype)) => ftype,
+        (None, None) => return Err(Error::usage("neither a type nor a budget is given")),
+        (Some(budget), named) => {
+            let terms = budget::Terms {
+                options: &target.options,
+                importance: target.importance.as_ref(),
+                allow_requantize: target.allow_requantize,
+                ftype: named,
+                overhead: overhead(model, source, target)?,
+            };
+            let bought = budget::choose(model, facts, budget, &terms)?;
+            return Ok((bought.ftype, bought.assignments, Some(bought.account)));
+        }
+    };
+    Ok((ftype, ftype::assign(facts, ftype, &target.options)?, None))
+}
+
+/// Bytes of the output beside its tensors and their padding, whatever their dtypes; of one that is split, as many as
+/// its parts would be in the dtypes that the tensors have.
+fn overhead(model: &Model, source: Option<&Model>, target: &Target) -> Result<u64> {
+    let mut model = model.clone();
+    stamp(&mut model.metadata, Some(&ftype::FTYPES[0]), target);
+    let mut parts = model.tensors.drain(..).map(as_it_is).collect::<Result<Vec<_>>>()?;
+    let split = divided(&mut parts, source, target)?;
+    let plan = made(Type::Auto, model, parts, split, Vec::new());
+    let alignment = gguf::alignment(plan.metadata())?;
+    let weights: u64 = plan.steps.iter().map(|s| s.bytes.next_multiple_of(alignment)).sum();
+    Ok(plan.layout(Path::new(""))?.total().saturating_sub(weights))
+}
+
+/// Writes what was done into the metadata, in the order of llama-quantize.
+fn stamp(metadata: &mut Metadata, ftype: Option<&Ftype>, target: &Target) {
+    ftype::stamp(metadata, ftype);
+    for (key, value) in &target.overrides {
+        metadata.set_last(key, value.clone());
+    }
+    if let Some(importance) = &target.importance {
+        importance.stamp(metadata);
+    }
+    if !target.prune.is_empty() {
+        let key = format!("{}.block_count", metadata.str("general.architecture").unwrap_or_default());
+        if let Some(count) = metadata.remove(&key) {
+            metadata.set_last(&key, count);
+        }
+    }
+}
+
+/// Quantizing what is quantized already adds its error to the old one; going to plain floats adds none.
+fn requantizing(name: &str, from: DType, to: DType) -> Result<()> {
+    if !to.is_quantized() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("the tensor is quantized already: {from} would be requantized to {to}"))
+        .tensor(name)
+        .mend("start from the F16, BF16 or F32 model, or give --allow-requantize and accept the loss"))
+}

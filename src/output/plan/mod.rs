@@ -1,0 +1,255 @@
+//! What one output is going to be, known before a weight is read: every tensor with its final name, dtype and
+//! place, the bytes, the notes. Serves the pipeline, which makes and carries out plans, and `report`, which shows them.
+//! The map: `gguf` and `directory` plan the two kinds of output, `stored` a tensor of either.
+
+mod directory;
+mod gguf;
+mod stored;
+
+use crate::budget::Account;
+use crate::checkpoint::{Card, Source};
+use crate::ftype::Prune;
+use crate::measure::figures::Figures;
+use crate::measure::meter::{Measured, Meter};
+use crate::merge::{Fate, Origin, Summary, Verdict};
+use crate::output::target::{Target, Type};
+use ggraft_formats::gguf::Split;
+use ggraft_formats::safetensors::{self, Directory};
+use ggraft_formats::stamp::Stamp;
+use ggraft_formats::write::{BLOCK, CHUNK, Layout};
+use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A model that has been opened and speaks GGUF, and what was noticed on the way.
+pub struct Loaded {
+    pub model: Model,
+    pub notes: Vec<String>,
+    /// The checkpoint that it was adopted from; none for a GGUF, whose tensors may be copied as they are.
+    pub source: Option<Arc<Source>>,
+}
+
+impl Loaded {
+    /// `path`, which was opened, and every file of weights that is read then, as they are now: to be asked at once.
+    pub fn inputs(&self, path: &Path) -> Result<Vec<Stamp>> {
+        let files = self.model.containers.iter().map(PathBuf::as_path);
+        [path].into_iter().chain(files).map(Stamp::of).collect()
+    }
+
+    /// The model without the layers that are left out.
+    pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
+        Ok(Loaded { model: prune.apply(self.model)?, ..self })
+    }
+}
+
+/// One tensor of the output.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub name: String,
+    pub shape: Shape,
+    pub from: DType,
+    pub to: DType,
+    pub bytes: u64,
+    /// What the merge makes of it; none where nothing is merged.
+    pub verdict: Option<Verdict>,
+    /// How much it gets of each vector; empty where nothing is merged.
+    pub weights: Vec<f64>,
+    /// The dtype that the mixture wanted, where the shape forbids it.
+    pub fallback: Option<DType>,
+    /// What is measured of it when the weights are written: where the merge is rounded to 16 bits, and all that may change
+    /// if the target says so.
+    pub meter: Option<Arc<Meter>>,
+}
+
+impl Step {
+    /// What becomes of the tensor, in a word.
+    pub fn fate(&self) -> &'static str {
+        self.verdict.map_or(if self.from == self.to { "copied" } else { "converted" }, |v| v.fate.word())
+    }
+
+    /// How far the merge has moved it; none if it is kept or was not measured.
+    pub fn delta(&self) -> Option<Figures> {
+        let moved = self.meter.as_ref()?.total().moved;
+        (moved.count > 0).then_some(moved)
+    }
+
+    /// What has been measured, if the merge is rounded to 16 bits here.
+    pub fn loss(&self) -> Option<Measured> {
+        let merged = self.verdict.is_some_and(|v| v.fate == Fate::Merged);
+        let meter = self.meter.as_ref().filter(|_| merged && is_half(self.to))?;
+        Some(meter.total()).filter(|found| found.moved.count > 0)
+    }
+}
+
+/// What a merge makes of each tensor, and how much it gets of each vector.
+pub type Fates<'a> = (&'a [Verdict], Vec<Vec<f64>>);
+
+/// All that is known before a weight is read.
+pub struct Plan {
+    pub kind: Type,
+    /// One for each tensor, in the order of the output.
+    pub steps: Vec<Step>,
+    /// Tensors of the model that the output does not hold, each with the reason.
+    pub dropped: Vec<(String, &'static str)>,
+    /// Bytes of all files.
+    pub total: u64,
+    pub notes: Vec<String>,
+    /// The models that it is made from.
+    pub origins: Vec<Origin>,
+    /// What a merge makes of the tokens.
+    pub vocabulary: Option<Arc<Summary>>,
+    /// What a budget was spent on, if the dtypes were chosen by one.
+    pub budget: Option<Account>,
+    content: Content,
+}
+
+/// The output: final names, order, dtypes and metadata; its rows are still where they were.
+enum Content {
+    Gguf { model: Model, split: Option<Split> },
+    Directory { metadata: Metadata, directory: Directory },
+}
+
+impl Plan {
+    /// Gives every tensor of `input` its final dtype, name and place. `onto` is the model as it was before a merge,
+    /// tensor by tensor; `card` makes the model card of a merge.
+    pub fn new(
+        input: Loaded,
+        onto: &Model,
+        fates: Option<Fates<'_>>,
+        target: &Target,
+        origins: Vec<Origin>,
+        card: impl FnOnce(&Model) -> Option<Card>,
+    ) -> Result<Plan> {
+        if target.budget.is_some() && !matches!(target.kind, Type::Gguf(_) | Type::Auto) {
+            return Err(Error::usage("--target-size and --target-bpw work on GGUF outputs only")
+                .found(format!("the type {}", target.kind.name()))
+                .mend("leave out one or the other"));
+        }
+        let mut plan = match target.kind {
+            Type::Gguf(ftype) => gguf::quantized(input, onto, fates, Some(ftype), target)?,
+            Type::Auto => gguf::quantized(input, onto, fates, None, target)?,
+            Type::Copy => gguf::copied(input, fates.is_some(), target)?,
+            Type::Safetensors(dtype) => {
+                let card = card(&input.model);
+                directory::released(input, onto, fates, dtype, target, card)?
+            }
+        };
+        plan.total = plan.layout(Path::new(""))?.total();
+        plan.origins = origins;
+        plan.budget.as_ref().map_or(Ok(()), |account| account.keeps(plan.total))?;
+        Ok(plan)
+    }
+
+    /// The same model in other files: metadata, tensors and their order stay.
+    pub fn rearranged(model: Model, split: Option<Split>) -> Result<Plan> {
+        let mut plan = gguf::rearranged(model, split)?;
+        plan.total = plan.layout(Path::new(""))?.total();
+        Ok(plan)
+    }
+
+    /// The output as files at `path`; the names of several are made of it.
+    pub fn layout(&self, path: &Path) -> Result<Layout<'_>> {
+        match &self.content {
+            Content::Gguf { model, split: None } => ggraft_formats::gguf::plan(model, path),
+            Content::Gguf { model, split: Some(split) } => {
+                ggraft_formats::gguf::plan_split(model, path, split)
+            }
+            Content::Directory { directory, .. } => safetensors::plan(directory, path),
+        }
+    }
+
+    /// What is opened to read the output: the first of its files, or the directory.
+    pub fn first(&self, path: &Path) -> Result<PathBuf> {
+        let first = (!self.is_directory()).then(|| self.layout(path)).transpose()?;
+        Ok(first.and_then(|layout| layout.paths().into_iter().next()).unwrap_or_else(|| path.to_path_buf()))
+    }
+
+    /// Whether the output is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.content, Content::Directory { .. })
+    }
+
+    /// The metadata of the output, in GGUF's words.
+    pub fn metadata(&self) -> &Metadata {
+        match &self.content {
+            Content::Gguf { model, .. } => &model.metadata,
+            Content::Directory { metadata, .. } => metadata,
+        }
+    }
+
+    /// What rounding to 16 bits lost of the merge, once the weights are written; none if nothing was rounded so.
+    pub fn loss(&self) -> Option<Measured> {
+        let mut losses = self.steps.iter().filter_map(Step::loss).peekable();
+        losses.peek()?;
+        Some(losses.sum())
+    }
+
+    /// Measures what an earlier run has written, so that the figures are whole. Runs on the current rayon pool.
+    pub fn measure_rest(&self) -> Result<()> {
+        let tensors: Vec<&Tensor> = match &self.content {
+            Content::Gguf { model, .. } => model.tensors.iter().collect(),
+            Content::Directory { directory, .. } => directory.tensors.iter().map(|t| &t.tensor).collect(),
+        };
+        let meters =
+            self.steps.par_iter().zip(tensors).filter_map(|(step, t)| Some((step.meter.as_ref()?, t)));
+        meters.try_for_each(|(meter, tensor)| meter.fill(tensor))
+    }
+
+    /// The weights of the output.
+    pub fn elements(&self) -> u64 {
+        self.steps.iter().map(|s| s.shape.elements()).sum()
+    }
+
+    /// Bits a weight, without metadata and padding.
+    pub fn bits_per_weight(&self) -> f64 {
+        let bytes: u64 = self.steps.iter().map(|s| s.bytes).sum();
+        bytes as f64 * 8.0 / (self.elements().max(1)) as f64
+    }
+
+    /// The memory that the work takes beside the mapped inputs, in bytes, at most: each thread holds a chunk of the
+    /// output, and of every source a block decoded to f64, the same in f32, and its encoding.
+    pub fn memory(&self, threads: usize) -> u64 {
+        let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0);
+        let merges = self.steps.iter().any(|s| s.verdict.is_some_and(|v| v.fate == Fate::Merged));
+        let metered = self.steps.iter().any(|s| s.meter.is_some());
+        let per_weight = if merges { 4 * 8 + 4 * 4 } else { 3 * 4 } + if metered { 5 * 4 } else { 0 };
+        let per_chunk =
+            |s: &Step| s.bytes / s.shape.rows().max(1) * (CHUNK as u64 / s.shape.row().max(1)).max(1);
+        let chunk = self.steps.iter().map(per_chunk).max().unwrap_or(0);
+        (longest.max(BLOCK as u64) * per_weight + chunk) * threads as u64
+    }
+
+    /// What the file is called for: its type, or its bits a weight if a budget made it, for then it is no file of that
+    /// mixture.
+    pub fn encoding(&self) -> String {
+        match &self.budget {
+            Some(_) => format!("{:.2}bpw", self.bits_per_weight()),
+            None => self.kind.name().to_string(),
+        }
+    }
+
+    /// The name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`, without the ending
+    /// for a directory; `mark` tells outputs apart that differ in something else, and stands before the encoding.
+    pub fn file_name(&self, mark: Option<&str>) -> PathBuf {
+        let m = self.metadata();
+        let part =
+            |key: &str| m.str(key).map(|s| s.trim().replace([' ', '/', '\\'], "-")).filter(|s| !s.is_empty());
+        let name =
+            part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
+        let rest = ["general.size_label", "general.finetune", "general.version"].into_iter().filter_map(part);
+        let end = mark.map(String::from).into_iter().chain([self.encoding()]);
+        let parts: Vec<String> = [name].into_iter().chain(rest).chain(end).collect();
+        PathBuf::from(parts.join("-") + if self.is_directory() { "" } else { ".gguf" })
+    }
+}
+
+/// What to say about options that count only where something is quantized.
+fn idle(said: &[&str], kind: &str) -> Vec<String> {
+    if said.is_empty() { Vec::new() } else { vec![format!("no effect on {kind}: {}", said.join(", "))] }
+}
+
+/// Whether this is a float of 16 bits.
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}

@@ -1,0 +1,241 @@
+//! What mergekit computes with its models, in ggraft's words: vectors with their weights, rules, parameters.
+//! Task arithmetic and what is made of it add to the base model differences of others from it. Two models with opposite
+//! weights are the chat vector: the base model drops out of `w * (chat - CP) - w * (base - CP)`.
+//! Specification: `generalized_task_arithmetic.py`, `linear.py`, `slerp.py` of mergekit 0.1.4.
+
+use super::setting::Setting;
+use super::spread;
+use crate::merge::{Method, Params};
+use crate::recipe::read::Fault;
+use crate::recipe::walk::At;
+use crate::recipe::{Rule, Scalar, Vector};
+use std::collections::BTreeMap;
+
+/// One model of mergekit's list, with its parameters, the innermost first; the last two are the slice's and the file's.
+pub(crate) struct Source<'a> {
+    pub model: At<'a>,
+    pub path: &'a str,
+    pub levels: [Option<At<'a>>; 3],
+}
+
+/// What is computed.
+#[derive(Default)]
+pub(crate) struct Terms {
+    pub vectors: Vec<Vector>,
+    pub weights: Vec<Rule>,
+    pub parameters: BTreeMap<String, Scalar>,
+    pub notes: Vec<String>,
+}
+
+/// What mergekit lets a method be told of a model, and of the merge as a whole.
+const KNOWN: &[(&str, &[&str], &[&str])] = &[
+    ("task_arithmetic", &["weight"], &["lambda", "normalize", "int8_mask"]),
+    ("ties", &["weight", "density"], &["lambda", "normalize", "int8_mask"]),
+    ("dare_linear", &["weight", "density"], &["lambda", "normalize", "rescale", "int8_mask"]),
+    ("dare_ties", &["weight", "density"], &["lambda", "normalize", "rescale", "int8_mask"]),
+    ("breadcrumbs", &["weight", "density", "gamma"], &["lambda", "normalize", "int8_mask"]),
+    ("linear", &["weight"], &["normalize"]),
+    ("slerp", &[], &["t"]),
+];
+
+/// Whether mergekit has a method of this name that means the same here.
+pub(crate) fn is_known(method: &str) -> bool {
+    KNOWN.iter().any(|(name, ..)| *name == method)
+}
+
+/// What `method` makes of `sources` and the base model `onto`.
+pub(crate) fn read(method: &'static Method, onto: &At<'_>, sources: &[Source<'_>]) -> Result<Terms, Fault> {
+    let onto_path = onto.text()?;
+    let (_, own, common) = KNOWN.iter().find(|(name, ..)| *name == method.name).unwrap_or(&KNOWN[0]);
+    let mut terms = Terms::default();
+    for source in sources {
+        let [model, slice, file] = &source.levels;
+        only(model, own)?;
+        [slice, file].into_iter().try_for_each(|level| only(level, &[*own, *common].concat()))?;
+    }
+    let Some(first) = sources.first() else { return Err(onto.fault(Fault::new("there are no models"))) };
+    let common = Common { levels: [first.levels[1].clone(), first.levels[2].clone()] };
+    let others: Vec<&Source<'_>> = sources.iter().filter(|s| s.path != onto_path).collect();
+    if others.is_empty() {
+        return Err(onto.fault(Fault::new("there is no model beside the base model")));
+    }
+    match method.name {
+        "slerp" => slerp(&mut terms, onto_path, &others, &common)?,
+        "linear" => linear(&mut terms, onto, sources, &common)?,
+        _ => differences(&mut terms, method, onto_path, &others, &common)?,
+    }
+    Ok(terms)
+}
+
+/// Refuses any other parameters.
+fn only(level: &Option<At<'_>>, names: &[&str]) -> Result<(), Fault> {
+    let Some(level) = level else { return Ok(()) };
+    match level.entries()?.into_iter().find(|(name, _)| !names.contains(name)) {
+        None => Ok(()),
+        Some((_, at)) => {
+            let fault = Fault::unsupported("this parameter is not supported here");
+            Err(at.fault(fault.expected(format!("one of {}", names.join(", ")))))
+        }
+    }
+}
+
+/// The parameters of the merge as a whole.
+struct Common<'a> {
+    levels: [Option<At<'a>>; 2],
+}
+
+impl<'a> Common<'a> {
+    fn get(&self, name: &str) -> Option<At<'a>> {
+        self.levels.iter().flatten().find_map(|level| level.get(name))
+    }
+
+    fn truth(&self, name: &str, default: bool) -> Result<bool, Fault> {
+        self.get(name).map_or(Ok(default), |at| at.truth())
+    }
+}
+
+fn weight(source: &Source<'_>) -> Result<Setting, Fault> {
+    Setting::read("weight", &source.levels)?
+        .ok_or_else(|| source.model.fault(Fault::new("the model has no weight")))
+}
+
+/// From the base model along the arc to the one other.
+fn slerp(terms: &mut Terms, onto: &str, others: &[&Source<'_>], common: &Common<'_>) -> Result<(), Fault> {
+    let [other] = others else {
+        let fault = Fault::new("slerp takes one model beside the base model");
+        return Err(others[1].model.fault(fault.found(others.len())));
+    };
+    let t = Setting::read("t", &common.levels)?
+        .ok_or_else(|| other.model.fault(Fault::new("slerp needs the parameter t")))?;
+    terms.weigh(vec![(other.path, onto, t)], 1.0, false)
+}
+
+/// The weighted mean of all models, the base model among them.
+fn linear(
+    terms: &mut Terms,
+    onto: &At<'_>,
+    sources: &[Source<'_>],
+    common: &Common<'_>,
+) -> Result<(), Fault> {
+    let (mut vectors, mut own, mut total) = (Vec::new(), None, 0.0);
+    let path = onto.text()?;
+    for source in sources {
+        let weight = weight(source)?;
+        total += weight.number().unwrap_or(f64::NAN);
+        match source.path == path {
+            true => own = Some(weight.number().ok_or_else(|| by_tensor(&weight))?),
+            false => vectors.push((source.path, path, weight)),
+        }
+    }
+    let own = own.ok_or_else(|| onto.fault(Fault::new("the base model is not among the models")))?;
+    if let Some(at) = common.get("normalize")
+        && !at.truth()?
+        && total != 1.0
+    {
+        let fault = Fault::unsupported("a sum of weights other than 1 is always divided by");
+        return Err(at.fault(fault.found(format!("normalize: false, and weights that add up to {total}"))));
+    }
+    terms.set("cp-weight", own);
+    terms.weigh(vectors, 1.0, true)
+}
+
+/// Task arithmetic, and what thins its differences out first.
+fn differences(
+    terms: &mut Terms,
+    method: &'static Method,
+    onto: &str,
+    others: &[&Source<'_>],
+    common: &Common<'_>,
+) -> Result<(), Fault> {
+    let takes = |name: &str| method.params.iter().any(|p| p.name == name);
+    for name in ["density", "gamma"].into_iter().filter(|name| takes(name)) {
+        terms.shared(method, name, others)?;
+    }
+    let normalize = common.truth("normalize", method.name == "ties")?;
+    if takes("normalize") {
+        terms.set("normalize", normalize);
+    } else if let Some(at) = common.get("normalize").filter(|_| normalize) {
+        return Err(at.fault(Fault::unsupported("the method does not normalize here").found("true")));
+    }
+    if takes("rescale") {
+        terms.set("rescale", if common.truth("rescale", true)? { "norm" } else { "none" });
+        terms
+            .notes
+            .push(String::from("the elements that are dropped are others than those that torch chooses"));
+    }
+    if let Some(at) = common.get("int8_mask") {
+        at.truth()?;
+        terms.notes.push(format!("line {}: int8_mask has no effect: masks take no memory here", at.line));
+    }
+    let mut lambda = common.get("lambda").map_or(Ok(1.0), |at| at.number())?;
+    if takes("lambda") {
+        terms.set("lambda", lambda);
+        lambda = 1.0;
+    }
+    let mut rest = others.iter().map(|s| Ok((*s, weight(s)?))).collect::<Result<Vec<_>, Fault>>()?;
+    let mut vectors = Vec::new();
+    while !rest.is_empty() {
+        let (source, weight) = rest.remove(0);
+        let opposite =
+            rest.iter().position(|(_, w)| method.name == "task_arithmetic" && w.is_opposite(&weight));
+        vectors.push(match opposite.map(|i| rest.remove(i)) {
+            Some((other, opposite)) if weight.is_negative() => (other.path, source.path, opposite),
+            Some((other, _)) => (source.path, other.path, weight),
+            None => (source.path, onto, weight),
+        });
+    }
+    terms.weigh(vectors, lambda, normalize)
+}
+
+/// The refusal of a weight that is not one number.
+fn by_tensor(weight: &Setting) -> Fault {
+    let what = "weights that differ by tensor must be the same for all models, and the method must not divide by them";
+    weight.fault(Fault::unsupported(what))
+}
+
+impl Terms {
+    fn set(&mut self, name: &str, value: impl ToString) {
+        self.parameters.insert(name.to_string(), Scalar(value.to_string()));
+    }
+
+    /// A parameter that mergekit has for each model, and a method here for all.
+    fn shared(&mut self, method: &Method, name: &str, sources: &[&Source<'_>]) -> Result<(), Fault> {
+        let mut all = Vec::new();
+        for source in sources {
+            all.push(Setting::read(name, &source.levels)?);
+        }
+        let Some(first) = all.iter().flatten().next() else { return Ok(()) };
+        let number = first.number();
+        match number {
+            Some(x) if all.iter().all(|s| s.as_ref().and_then(Setting::number) == number) => {
+                let text = x.to_string();
+                Params::read(method, [(name, text.as_str())])
+                    .map_err(|e| first.fault(Fault::new(e.to_string())))?;
+                self.set(name, x);
+            }
+            _ => {
+                let fault = Fault::unsupported("this parameter must be one number, the same for all models");
+                return Err(first.fault(fault));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes vectors of (chat, base, weight), each weight times `scale`. Weights by tensor become rules.
+    fn weigh(&mut self, vectors: Vec<(&str, &str, Setting)>, scale: f64, divides: bool) -> Result<(), Fault> {
+        let by_number = vectors.iter().all(|(.., weight)| weight.number().is_some());
+        if let Some((.., first)) = vectors.iter().find(|(.., weight)| weight.number().is_none()) {
+            if divides || vectors.iter().any(|(.., weight)| weight.cases != first.cases) {
+                return Err(by_tensor(first));
+            }
+            for rule in spread::rules(first)? {
+                self.weights.push(rule.parse().map_err(|e: String| first.fault(Fault::unsupported(e)))?);
+            }
+        }
+        for (chat, base, weight) in vectors {
+            let number = weight.number().filter(|_| by_number).unwrap_or(1.0);
+            self.vectors.push(Vector { chat: chat.into(), base: base.into(), weight: vec![number * scale] });
+        }
+        Ok(())
+    }
+}
