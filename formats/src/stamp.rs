@@ -48,7 +48,9 @@ impl Stamp {
 
     /// Refuses the file if it is no longer what it was.
     pub fn check(&self) -> Result<()> {
-        let now = Stamp::of(&self.path)?;
+        let now = Stamp::of(&self.path).map_err(|e| {
+            e.mend("put the input back where it was and give the same command again; what is written stays")
+        })?;
         if now == *self {
             return Ok(());
         }
@@ -57,6 +59,11 @@ impl Stamp {
             .expected(self)
             .found(now)
             .mend("wait until nothing writes to it, and start again"))
+    }
+
+    /// Whether another file is there now, or other content; not whether it is gone.
+    pub fn is_changed(&self) -> bool {
+        Stamp::of(&self.path).is_ok_and(|now| now != *self)
     }
 
     /// Whether this is a file, and not a directory.

@@ -27,18 +27,16 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
+    options::early(args.output.output.as_deref(), &args.output.run)?;
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
-    let mut inputs = input.inputs(&args.input)?;
-    inputs.extend(args.mixture.inputs()?);
     let kind = args.kind.map_or(Type::Auto, |kind| kind.0);
     let measure = args.output.run.report.is_some();
     let target = Target { division: args.splitting.division(), measure, ..args.mixture.target(kind)? };
     let plan =
         options::thread_pool(args.output.run.threads)?.install(|| pipeline::convert(input, &target))?;
-    let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
-    let words = format!("{:?}", args.mixture);
+    let output = options::destination(args.output.output, plan.file_name(None), plan.is_directory());
+    let words = args.mixture.words()?;
     let order = Order {
-        inputs: &inputs,
         words: &words,
         command: &command::typed("convert", &[]),
         formula: None,

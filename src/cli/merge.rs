@@ -9,7 +9,9 @@ use crate::merge::Vector;
 use crate::output::target::{Target, Type};
 use crate::pipeline::{self, Plan};
 use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Splitting, Vocabulary};
-use ggraft_formats::{Error, Kind, Result};
+use ggraft_formats::stamp::Stamp;
+use ggraft_formats::write::write_whole;
+use ggraft_formats::{Error, Result};
 use std::io::Write;
 use std::mem::take;
 use std::path::{Path, PathBuf};
@@ -79,13 +81,14 @@ fn vector(text: &str) -> Result<recipe::Vector, String> {
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {
+    let stamp = args.recipe.as_deref().map(Stamp::of).transpose()?;
     let (recipe, notes) = match args.recipe.take() {
         Some(file) => read(&file, &mut args)?,
         None => (typed(&mut args)?, Vec::new()),
     };
     match args.emit_recipe {
         Some(file) => write(&recipe, &file, args.output.run.force),
-        None => carry_out(&recipe, notes, &args.output.beside, &args.output.run),
+        None => carry_out(&recipe, stamp, notes, &args.output.beside, &args.output.run),
     }
 }
 
@@ -147,18 +150,20 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
         let yaml = recipe.to_yaml(None)?;
         return std::io::stdout().write_all(yaml.as_bytes()).map_err(|e| Error::io(&e, Path::new("stdout")));
     }
-    if !force && file.exists() {
-        return Err(Error::new(Kind::Failure, "the file exists")
-            .file(file)
-            .mend("give --force to replace it"));
-    }
     let yaml = recipe.to_yaml(file.parent())?;
-    std::fs::write(file, yaml).map_err(|e| Error::io(&e, file))?;
+    write_whole(file, yaml.as_bytes(), force)?;
     println!("{}", file.display());
     Ok(())
 }
 
-fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &options::Run) -> Result<()> {
+fn carry_out(
+    recipe: &Recipe,
+    file: Option<Stamp>,
+    mut notes: Vec<String>,
+    beside: &Beside,
+    run: &options::Run,
+) -> Result<()> {
+    options::early(recipe.output.as_deref(), run)?;
     let options = arch::Options { pre: recipe.pre.clone() };
     let types = if recipe.types.is_empty() { &[Choice(Type::Auto)] } else { recipe.types.as_slice() };
     let targets = types
@@ -179,12 +184,10 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &opt
             .expected(layers)
             .found(found));
     }
-    let mut inputs = onto.inputs(&recipe.onto)?;
-    inputs.extend(recipe.mixture.inputs()?);
+    file.into_iter().chain(recipe.template()?).for_each(|stamp| onto.model.reads.add(stamp));
     let mut vectors = Vec::with_capacity(recipe.vectors.len());
     for v in &recipe.vectors {
         let (chat, base) = (load(&v.chat)?, load(&v.base)?);
-        inputs.extend([chat.inputs(&v.chat)?, base.inputs(&v.base)?].concat());
         vectors.push(Vector { chat: chat.model, base: base.model });
     }
     let weights = recipe.weight_sets();
@@ -195,9 +198,8 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &opt
         let path = output(recipe, &plan, &weights[i / targets.len()]);
         (plan, path)
     });
-    let words = recipe.to_yaml(None)?;
+    let words = recipe.words()?;
     let order = Order {
-        inputs: &inputs,
         words: &words,
         command: &command::typed("merge", &["emit_recipe"]),
         formula: Some(grafted.graft.method().formula),
@@ -215,12 +217,11 @@ fn output(recipe: &Recipe, plan: &Plan, weights: &[f64]) -> PathBuf {
     let several = recipe.vectors.iter().any(|v| v.weight.len() > 1);
     let weights: Vec<String> = weights.iter().map(f64::to_string).collect();
     let weight = weights.join("+");
-    match &recipe.output {
-        Some(path) => {
-            let text = path.to_string_lossy();
-            PathBuf::from(text.replace("{type}", &plan.encoding()).replace("{weight}", &weight))
-        }
-        None if several => plan.file_name(Some(&format!("w{weight}"))),
-        None => plan.file_name(None),
-    }
+    let default = if several { plan.file_name(Some(&format!("w{weight}"))) } else { plan.file_name(None) };
+    let typed = recipe.output.as_ref().map(|path| {
+        let text = path.to_string_lossy();
+        PathBuf::from(text.replace("{type}", &plan.encoding()).replace("{weight}", &weight))
+    });
+    // A directory among several outputs goes into the folder, too.
+    options::destination(typed, default, plan.is_directory() && recipe.outputs() < 2)
 }

@@ -76,6 +76,7 @@ fn beside(input: &Path, kind: &str) -> PathBuf {
 
 pub(super) fn run(mut args: Args) -> Result<()> {
     let request = request(&args.words, args.mixture.has_budget())?;
+    options::early(request.output.as_deref(), &args.run)?;
     let loaded = pipeline::load(&request.input, &arch::Options::default())?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
@@ -83,16 +84,13 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
-    let mut inputs = loaded.inputs(&request.input)?;
-    inputs.extend(args.mixture.inputs()?);
     let measure = args.run.report.is_some();
     let target =
         Target { division: args.splitting.division(), measure, ..args.mixture.target(request.kind)? };
     let plan = options::thread_pool(args.run.threads)?.install(|| pipeline::convert(loaded, &target))?;
-    let output = request.output.unwrap_or_else(|| beside(&request.input, &plan.encoding()));
-    let words = format!("{:?}", args.mixture);
+    let output = options::destination(request.output, beside(&request.input, &plan.encoding()), false);
+    let words = args.mixture.words()?;
     let order = Order {
-        inputs: &inputs,
         words: &words,
         command: &command::typed("quantize", &[]),
         formula: None,

@@ -4,6 +4,7 @@
 use super::split::Division;
 use crate::budget::Budget;
 use crate::ftype::{self, FTYPES, Ftype, Importance, Prune};
+use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Result, Value, safetensors};
 
 /// The container of an output, and its dtypes.
@@ -88,6 +89,8 @@ pub struct Target {
     pub division: Division,
     /// Whether to measure, on the way into the file, how near every tensor stays to what it was.
     pub measure: bool,
+    /// The files that it was read from, as they were before they were opened.
+    pub reads: Reads,
 }
 
 impl Target {
@@ -104,6 +107,7 @@ impl Target {
             shard: safetensors::SHARD,
             division: Division::Whole,
             measure: false,
+            reads: Reads::default(),
         }
     }
 

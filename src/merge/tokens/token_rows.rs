@@ -3,6 +3,7 @@
 //! Serves the vocabulary plan of a merge.
 
 use super::matching::ABSENT;
+use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Rows, Shape, Tensor};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -88,6 +89,12 @@ impl Rows for Gathered {
             }
         }
     }
+
+    fn identify(&self, into: &mut Identity) {
+        into.numbers(self.map.iter().map(|id| u64::from(*id)));
+        self.source.identify(into);
+        self.onto.identify(into);
+    }
 }
 
 /// Rows that take the place of others: for each row, the tensor and its row.
@@ -120,6 +127,14 @@ impl Rows for Overlaid {
 
     fn release(&self, rows: Range<usize>) {
         self.under.release(rows);
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        self.under.identify(into);
+        for (row, (source, from)) in &self.overlay.rows {
+            into.numbers([*row as u64, *from as u64]);
+            source.identify(into);
+        }
     }
 }
 
@@ -160,6 +175,14 @@ impl Rows for Stacked {
 
     fn release(&self, rows: Range<usize>) {
         self.onto.release(rows.start.min(self.first)..rows.end.min(self.first));
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        self.onto.identify(into);
+        for (source, row) in &self.more {
+            into.numbers([*row as u64]);
+            source.identify(into);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::{Content, Fates, Loaded, Plan, idle};
 use crate::output::target::Target;
 use ggraft_formats::safetensors::Named;
+use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Model, Result};
 use std::path::PathBuf;
 
@@ -54,6 +55,7 @@ pub(crate) fn released(
         origins: Vec::new(),
         vocabulary: None,
         budget: None,
+        reads: Reads::default(),
         content,
     })
 }

@@ -8,6 +8,7 @@ use crate::output::plan::{Content, Fates, Loaded, Plan, Step, idle};
 use crate::output::split::Division;
 use crate::output::target::{Target, Type};
 use ggraft_formats::gguf::{self, Split};
+use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Tensor};
 use std::path::Path;
 
@@ -87,7 +88,8 @@ fn made(
     let (tensors, steps) = parts.into_iter().unzip();
     let content = Content::Gguf { model: Model { tensors, ..model }, split };
     let (dropped, origins) = (Vec::new(), Vec::new());
-    Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary: None, budget: None, content }
+    let (vocabulary, budget, reads) = (None, None, Reads::default());
+    Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary, budget, reads, content }
 }
 
 /// A tensor that is copied.

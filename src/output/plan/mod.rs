@@ -15,7 +15,7 @@ use crate::merge::{Fate, Origin, Summary, Verdict};
 use crate::output::target::{Target, Type};
 use ggraft_formats::gguf::Split;
 use ggraft_formats::safetensors::{self, Directory};
-use ggraft_formats::stamp::Stamp;
+use ggraft_formats::stamp::Reads;
 use ggraft_formats::write::{BLOCK, CHUNK, Layout};
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -31,12 +31,6 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// `path`, which was opened, and every file of weights that is read then, as they are now: to be asked at once.
-    pub fn inputs(&self, path: &Path) -> Result<Vec<Stamp>> {
-        let files = self.model.containers.iter().map(PathBuf::as_path);
-        [path].into_iter().chain(files).map(Stamp::of).collect()
-    }
-
     /// The model without the layers that are left out.
     pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
         Ok(Loaded { model: prune.apply(self.model)?, ..self })
@@ -101,6 +95,8 @@ pub struct Plan {
     pub vocabulary: Option<Arc<Summary>>,
     /// What a budget was spent on, if the dtypes were chosen by one.
     pub budget: Option<Account>,
+    /// Every file that was read for it, as it was when it was opened.
+    pub reads: Reads,
     content: Content,
 }
 
@@ -126,6 +122,8 @@ impl Plan {
                 .found(format!("the type {}", target.kind.name()))
                 .mend("leave out one or the other"));
         }
+        let reads = input.model.reads.clone();
+        target.reads.all().into_iter().for_each(|stamp| reads.add(stamp));
         let mut plan = match target.kind {
             Type::Gguf(ftype) => gguf::quantized(input, onto, fates, Some(ftype), target)?,
             Type::Auto => gguf::quantized(input, onto, fates, None, target)?,
@@ -137,26 +135,29 @@ impl Plan {
         };
         plan.total = plan.layout(Path::new(""))?.total();
         plan.origins = origins;
+        plan.reads = reads;
         plan.budget.as_ref().map_or(Ok(()), |account| account.keeps(plan.total))?;
         Ok(plan)
     }
 
     /// The same model in other files: metadata, tensors and their order stay.
     pub fn rearranged(model: Model, split: Option<Split>) -> Result<Plan> {
-        let mut plan = gguf::rearranged(model, split)?;
+        let reads = model.reads.clone();
+        let mut plan = Plan { reads, ..gguf::rearranged(model, split)? };
         plan.total = plan.layout(Path::new(""))?.total();
         Ok(plan)
     }
 
     /// The output as files at `path`; the names of several are made of it.
     pub fn layout(&self, path: &Path) -> Result<Layout<'_>> {
-        match &self.content {
+        let layout = match &self.content {
             Content::Gguf { model, split: None } => ggraft_formats::gguf::plan(model, path),
             Content::Gguf { model, split: Some(split) } => {
                 ggraft_formats::gguf::plan_split(model, path, split)
             }
             Content::Directory { directory, .. } => safetensors::plan(directory, path),
-        }
+        };
+        Ok(layout?.telling("type", self.kind.name()))
     }
 
     /// What is opened to read the output: the first of its files, or the directory.
@@ -185,15 +186,16 @@ impl Plan {
         Some(losses.sum())
     }
 
-    /// Measures what an earlier run has written, so that the figures are whole. Runs on the current rayon pool.
-    pub fn measure_rest(&self) -> Result<()> {
+    /// Measures what an earlier run has written, so that the figures are whole; between tensors it asks whether to
+    /// `stop`. Runs on the current rayon pool.
+    pub fn measure_rest(&self, stop: fn() -> Result<()>) -> Result<()> {
         let tensors: Vec<&Tensor> = match &self.content {
             Content::Gguf { model, .. } => model.tensors.iter().collect(),
             Content::Directory { directory, .. } => directory.tensors.iter().map(|t| &t.tensor).collect(),
         };
         let meters =
             self.steps.par_iter().zip(tensors).filter_map(|(step, t)| Some((step.meter.as_ref()?, t)));
-        meters.try_for_each(|(meter, tensor)| meter.fill(tensor))
+        meters.try_for_each(|(meter, tensor)| stop().and_then(|()| meter.fill(tensor)))
     }
 
     /// The weights of the output.

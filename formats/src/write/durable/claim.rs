@@ -20,7 +20,6 @@ struct Claims<'a> {
     exists: Vec<Error>,
     /// Whether an earlier run has ended all of this work.
     done: bool,
-    told: Told,
 }
 
 /// Looks at all that is going to be touched; nothing is. The result are the outputs that exist and are not to be replaced:
@@ -30,7 +29,7 @@ struct Claims<'a> {
 /// What no option could allow.
 pub fn look(layouts: &[Layout<'_>], job: &Job) -> Result<Vec<Error>> {
     let mut claims =
-        Claims { job, taken: Vec::new(), exists: Vec::new(), done: false, told: Told::default() };
+        Claims { job, taken: Vec::new(), exists: Vec::new(), done: false };
     let mut problems = Vec::new();
     for layout in layouts {
         problems.extend(claims.output(layout).err());

@@ -241,6 +241,7 @@ pub fn finished(layout: &Layout<'_>, told: &Told) -> Vec<bool> {
 /// What decides every byte of this output.
 pub fn work(layout: &Layout<'_>, job: &Job) -> Vec<(String, String)> {
     let mut work = job.work.clone();
+    work.extend(layout.told.clone());
     let inputs = job.inputs.iter().filter(|stamp| stamp.is_file());
     for stamp in inputs {
         let fact = (stamp.path().display().to_string(), stamp.to_string());
@@ -253,10 +254,8 @@ pub fn work(layout: &Layout<'_>, job: &Job) -> Vec<(String, String)> {
     for placed in &layout.tensors {
         let tensor = placed.tensor;
         rows.add(placed.name.as_bytes());
-        rows.add(tensor.dtype().to_string().as_bytes());
         rows.numbers([placed.file as u64, placed.offset]);
-        rows.numbers(tensor.shape().ne().iter().copied());
-        tensor.rows().identify(&mut rows);
+        tensor.identify(&mut rows);
     }
     work.push((String::from("how the tensors are made"), rows.hash()));
     let mut files = Identity::default();

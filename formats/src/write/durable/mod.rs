@@ -4,6 +4,7 @@
 //! removed. Nothing here is deleted by `Drop`: what a failure leaves is for the next run, or is discarded in so many words.
 
 mod claim;
+mod edit;
 mod growing;
 mod identity;
 mod journal;
@@ -11,15 +12,16 @@ mod partial;
 mod publish;
 mod small;
 
-pub(super) use claim::look;
+pub(super) use claim::{growing_small, look};
+pub(super) use edit::{clear_edit, edited, look_beside};
+pub(super) use growing::Growing;
 pub use growing::Resume;
-pub(super) use growing::{Growing, work};
 pub use identity::Identity;
 pub(super) use journal::Journal;
-pub(super) use partial::{Partial, read_all_at, write_all_at};
-pub(super) use publish::{Fresh, publish_file, sync_directory};
-pub(super) use small::Beside;
-pub use small::write_whole;
+pub(super) use partial::{Partial, Planned, read_all_at, write_all_at};
+pub(super) use publish::publish_file;
+pub(super) use small::Small;
+pub use small::{Beside, write_whole};
 
 use crate::error::{Error, Kind};
 use std::ffi::OsString;
