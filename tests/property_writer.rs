@@ -34,7 +34,12 @@ struct Kind {
 }
 
 const KINDS: [Kind; 6] = [
-    Kind { words: "quantize in.gguf @.gguf %", options: ["Q8_0", "Q4_0"], input: "in.gguf", outputs: &["@.gguf"] },
+    Kind {
+        words: "quantize in.gguf @.gguf %",
+        options: ["Q8_0", "Q4_0"],
+        input: "in.gguf",
+        outputs: &["@.gguf"],
+    },
     Kind {
         words: "quantize in.gguf @.gguf % --split-max-tensors 5",
         options: ["Q8_0", "Q4_0"],
@@ -55,7 +60,10 @@ const KINDS: [Kind; 6] = [
     },
     Kind {
         words: "meta set @.gguf general.name=str:%",
-        options: ["a", "a-name-that-is-so-long-that-the-header-grows-and-all-of-the-data-moves-to-another-place"],
+        options: [
+            "a",
+            "a-name-that-is-so-long-that-the-header-grows-and-all-of-the-data-moves-to-another-place",
+        ],
         input: "",
         outputs: &["@.gguf"],
     },
@@ -176,7 +184,9 @@ impl Whole {
 
     /// Whether this is the content of a whole output of the kind under this name.
     fn has(&self, kind: usize, name: &str, content: &[u8]) -> bool {
-        self.outputs.iter().any(|((k, ..), files)| *k == kind && files.get(name).is_some_and(|c| c == content))
+        self.outputs
+            .iter()
+            .any(|((k, ..), files)| *k == kind && files.get(name).is_some_and(|c| c == content))
     }
 }
 
@@ -386,7 +396,8 @@ fn step(
         change(world);
     }
     let lock = (event == 4).then(|| {
-        let name = world.name(world.kind().outputs.last().unwrap(), run.option, run.name) + ".partial.journal";
+        let name =
+            world.name(world.kind().outputs.last().unwrap(), run.option, run.name) + ".partial.journal";
         let file = fs::File::options().append(true).create(true).open(world.path(&name)).unwrap();
         file.try_lock().unwrap();
         file
@@ -400,7 +411,11 @@ fn step(
         5 => {
             std::thread::sleep(at);
             let content = format!("appeared as {first}");
-            let name = if first.contains('.') && !first.ends_with(".hf") { first } else { format!("{first}/notes.docx") };
+            let name = if first.contains('.') && !first.ends_with(".hf") {
+                first
+            } else {
+                format!("{first}/notes.docx")
+            };
             if !run.force {
                 world.put(&name, content.as_bytes());
             }
@@ -454,10 +469,16 @@ fn way_out(world: &mut World, n: &Numbers, whole: &Whole, changed: bool) {
         assert!(now.get(name) == Some(content), "{name} is wrong in the end\n{:#?}", world.log);
     }
     let start = |name: &String| {
-        world.kind().outputs.iter().any(|output| name.starts_with(&format!("{}.", world.name(output, option, "out"))))
+        world
+            .kind()
+            .outputs
+            .iter()
+            .any(|output| name.starts_with(&format!("{}.", world.name(output, option, "out"))))
     };
-    let left: Vec<&String> =
-        now.keys().filter(|name| start(name) && is_unfinished(name) && !world.kept.contains_key(*name)).collect();
+    let left: Vec<&String> = now
+        .keys()
+        .filter(|name| start(name) && is_unfinished(name) && !world.kept.contains_key(*name))
+        .collect();
     assert!(left.iter().all(|name| name.contains(".replaced")), "{left:?} are left\n{:#?}", world.log);
 }
 

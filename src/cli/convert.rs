@@ -27,7 +27,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
-    options::early(args.output.output.as_deref(), &args.output.run)?;
+    if args.mixture.has_budget() {
+        options::early(args.output.output.as_deref(), &args.output.run)?;
+    }
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
     let kind = args.kind.map_or(Type::Auto, |kind| kind.0);
     let measure = args.output.run.report.is_some();

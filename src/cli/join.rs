@@ -42,6 +42,7 @@ pub(super) fn run(args: Args) -> Result<()> {
 /// What the parts were called before they were parts.
 fn joined(first: &Path) -> PathBuf {
     let stem = first.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let name = stem.rsplit_once("-of-").and_then(|(name, _)| name.rsplit_once('-')).map_or(&*stem, |(name, _)| name);
+    let name =
+        stem.rsplit_once("-of-").and_then(|(name, _)| name.rsplit_once('-')).map_or(&*stem, |(name, _)| name);
     PathBuf::from(format!("{name}.gguf"))
 }

@@ -163,7 +163,9 @@ fn carry_out(
     beside: &Beside,
     run: &options::Run,
 ) -> Result<()> {
-    options::early(recipe.output.as_deref(), run)?;
+    if recipe.mixture.has_budget() {
+        options::early(recipe.output.as_deref(), run)?;
+    }
     let options = arch::Options { pre: recipe.pre.clone() };
     let types = if recipe.types.is_empty() { &[Choice(Type::Auto)] } else { recipe.types.as_slice() };
     let targets = types

@@ -203,7 +203,7 @@ fn is_folder(path: &Path) -> bool {
     path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator)
 }
 
-/// Refuses at once an output that was typed, exists, and may not be replaced: before models are read and sampled.
+/// Refuses at once an output that was typed, exists, and may not be replaced: before models are sampled for a budget.
 pub(super) fn early(typed: Option<&Path>, run: &Run) -> Result<()> {
     let Some(path) = typed.filter(|path| path.is_file() && !run.force && !run.dry_run) else { return Ok(()) };
     match ggraft_formats::write::is_under_way(path) {

@@ -76,7 +76,9 @@ fn beside(input: &Path, kind: &str) -> PathBuf {
 
 pub(super) fn run(mut args: Args) -> Result<()> {
     let request = request(&args.words, args.mixture.has_budget())?;
-    options::early(request.output.as_deref(), &args.run)?;
+    if args.mixture.has_budget() {
+        options::early(request.output.as_deref(), &args.run)?;
+    }
     let loaded = pipeline::load(&request.input, &arch::Options::default())?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")

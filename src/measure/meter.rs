@@ -3,8 +3,8 @@
 //! the rows, so they do not depend on the threads. Serves `plan`, which wraps the tensors, and `report`.
 
 use super::figures::Figures;
-use ggraft_formats::write::{BLOCK, CHUNK};
 use ggraft_formats::write::Identity;
+use ggraft_formats::write::{BLOCK, CHUNK};
 use ggraft_formats::{DType, Result, Rows, Tensor};
 use std::collections::BTreeMap;
 use std::ops::{Add, Range};

@@ -4,9 +4,9 @@
 
 use crate::hash::sha256;
 use crate::output::plan::Plan;
+use ggraft_formats::Result;
 use ggraft_formats::mmap::Mapping;
 use ggraft_formats::write::Part;
-use ggraft_formats::Result;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 

@@ -68,8 +68,12 @@ pub(super) fn names(file: &Path) -> Result<Vec<String>> {
 pub fn open(path: &Path) -> Result<Model> {
     let (first, tensors, stamp) = read(path)?;
     let count = first.metadata.u64(COUNT).unwrap_or(0);
-    let mut model =
-        Model { metadata: first.metadata, tensors, containers: vec![path.to_path_buf()], reads: Reads::default() };
+    let mut model = Model {
+        metadata: first.metadata,
+        tensors,
+        containers: vec![path.to_path_buf()],
+        reads: Reads::default(),
+    };
     model.reads.add(stamp);
     if count > 1 {
         check_key(&model, path, NO, 0)?;

@@ -38,6 +38,9 @@ pub trait Watch: Sync {
     /// Is told, before all else, that so many pieces were found that an earlier run has written.
     fn resumes(&self, _pieces: usize) {}
 
+    /// Is told that the file system of this output locks nothing: whoever writes it at the same time is not kept off.
+    fn unlocked(&self, _target: &Path) {}
+
     /// Whether to stop; asked between chunks.
     fn cancelled(&self) -> bool {
         false
@@ -236,11 +239,21 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     /// Makes or takes over what grows. Whether an earlier run had all its work done but for clearing up.
     fn begin(&mut self, layouts: &'a [Layout<'a>], watch: &dyn Watch) -> Result<bool> {
+        let mut over = false;
         for layout in layouts {
-            self.outputs.push(Growing::create(layout, self.job)?);
-            if self.outputs.len() == 1 && self.outputs[0].journal.earlier.is_done() {
-                return Ok(true);
+            // Of work that is all done the first journal goes last; what is left of the others goes with it.
+            if over && !is_under_way(&layout.target) {
+                continue;
             }
+            let output = Growing::create(layout, self.job)?;
+            if !output.journal.is_locked {
+                watch.unlocked(&layout.target);
+            }
+            over = over || (self.outputs.is_empty() && output.journal.earlier.is_done());
+            self.outputs.push(output);
+        }
+        if over {
+            return Ok(true);
         }
         if let Some(first) = self.outputs.first() {
             for beside in &self.job.beside {

@@ -118,8 +118,9 @@ impl Rewrite {
                 return Err(refused("the output is a directory").mend("give the name of a file with -o"));
             }
             if !force && output.symlink_metadata().is_ok() && !self.is_finished(output) {
-                return Err(refused("the output exists")
-                    .mend("give --force to replace it, or another name with -o"));
+                return Err(
+                    refused("the output exists").mend("give --force to replace it, or another name with -o")
+                );
             }
         }
         for path in [durable::beside(target), durable::journal_of(target)] {

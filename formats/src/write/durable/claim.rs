@@ -28,8 +28,7 @@ struct Claims<'a> {
 /// # Errors
 /// What no option could allow.
 pub fn look(layouts: &[Layout<'_>], job: &Job) -> Result<Vec<Error>> {
-    let mut claims =
-        Claims { job, taken: Vec::new(), exists: Vec::new(), done: false };
+    let mut claims = Claims { job, taken: Vec::new(), exists: Vec::new(), done: false };
     let mut problems = Vec::new();
     for layout in layouts {
         problems.extend(claims.output(layout).err());
@@ -85,7 +84,8 @@ impl Claims<'_> {
             let resumes = same && !told.pieces.is_empty();
             let ours = partial::existing(&path).and_then(|f| partial::is_ours(&f, known, &planned, resumes));
             // What was replaced may lie there, where a run was stopped between two moves.
-            let aside = |path: &Path| told.asides.iter().any(|(_, id)| partial::id_of(path).as_ref() == Some(id));
+            let aside =
+                |path: &Path| told.asides.iter().any(|(_, id)| partial::id_of(path).as_ref() == Some(id));
             if !ours.unwrap_or(false) && !aside(&path) && !aside(&beside(&layout.target)) {
                 return Err(in_the_way(&path));
             }
@@ -210,8 +210,7 @@ fn writable(dir: &Path) -> Result<()> {
         return Err(Error::io(&std::io::ErrorKind::NotADirectory.into(), there));
     }
     #[cfg(unix)]
-    rustix::fs::access(there, rustix::fs::Access::WRITE_OK).map_err(|e| {
-        Error::io(&e.into(), there).mend("choose a folder in which you may write with -o")
-    })?;
+    rustix::fs::access(there, rustix::fs::Access::WRITE_OK)
+        .map_err(|e| Error::io(&e.into(), there).mend("choose a folder in which you may write with -o"))?;
     Ok(())
 }

@@ -89,7 +89,9 @@ impl<'a> Growing<'a> {
             // What an earlier run has made beside the files of the plan.
             let known = self.journal.earlier.files.get(&name_in(self.journal.folder(), &file));
             match known {
-                Some(known) if partial::id_of(&file).as_ref() == Some(known) => partial::remove_if(&file, known)?,
+                Some(known) if partial::id_of(&file).as_ref() == Some(known) => {
+                    partial::remove_if(&file, known)?
+                }
                 _ => return Err(in_the_way(&file)),
             }
         }
@@ -157,8 +159,10 @@ impl<'a> Growing<'a> {
             };
         }
         let open = self.files.iter().zip(self.layout.paths()).zip(&self.finished);
-        let open: Vec<(PathBuf, PathBuf)> =
-            open.filter(|(_, finished)| !**finished).map(|((file, path), _)| (file.path.clone(), path)).collect();
+        let open: Vec<(PathBuf, PathBuf)> = open
+            .filter(|(_, finished)| !**finished)
+            .map(|((file, path), _)| (file.path.clone(), path))
+            .collect();
         match (open.as_slice(), self.files.len()) {
             ([], _) => Ok(()),
             ([(from, to)], 1) => publish_file(from, to, force),

@@ -143,6 +143,7 @@ pub struct Journal {
     path: PathBuf,
     /// Locked as long as it is open, where the file system can.
     file: File,
+    pub is_locked: bool,
     /// What an earlier run of the same work has left.
     pub earlier: Told,
     /// Whether there is anything to go on with.
@@ -153,7 +154,7 @@ impl Journal {
     /// Opens the journal at `path`. What a run of other work has left is refused if there is work in it, and else
     /// cleared away; with `anew` always.
     pub fn open(path: PathBuf, work: &Work, anew: bool) -> Result<Journal> {
-        let file = locked(&path)?;
+        let (file, is_locked) = locked(&path)?;
         let bytes = content(&file).map_err(|e| Error::io(&e, &path))?;
         let told = Told::parse(&bytes, &path)?.unwrap_or_default();
         let same = !anew && told.work == work;
@@ -162,7 +163,7 @@ impl Journal {
         }
         let (earlier, left) = if same { (told, Told::default()) } else { (Told::default(), told) };
         let begun = AtomicBool::new(!earlier.pieces.is_empty());
-        let journal = Journal { path, file, earlier, begun };
+        let journal = Journal { path, file, is_locked, earlier, begun };
         for (name, id) in &left.files {
             partial::remove_if(&journal.folder().join(name), id)?;
         }
@@ -270,8 +271,8 @@ fn content(mut file: &File) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens `path` for this run alone.
-fn locked(path: &Path) -> Result<File> {
+/// Opens `path` for this run alone; and whether it is locked.
+fn locked(path: &Path) -> Result<(File, bool)> {
     let io = |e: std::io::Error| Error::io(&e, path);
     loop {
         let mut options = OpenOptions::new();
@@ -289,21 +290,22 @@ fn locked(path: &Path) -> Result<File> {
             }
             file => file.map_err(io)?,
         };
-        lock(&file).map_err(|e| e.file(path).found(holder(&file)))?;
+        let is_locked = lock(&file).map_err(|e| e.file(path).found(holder(&file)))?;
         // A run that finished just now has removed the file that was opened here.
         if is_at(&file, path) {
-            return Ok(file);
+            return Ok((file, is_locked));
         }
     }
 }
 
-/// Locks a file for this run, or says that another has it. Some network file systems lock nothing; there two runs at
-/// once are the user's care.
-pub fn lock(file: &File) -> Result<()> {
+/// Locks a file for this run, or says that another has it. The result is false where the file system locks nothing, as
+/// some of networks do.
+pub fn lock(file: &File) -> Result<bool> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(Error::new(Kind::Io, "another run is writing this output")
             .mend("wait for it, or choose another output with -o")),
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(TryLockError::Error(_)) => Ok(false),
     }
 }
 
@@ -311,7 +313,9 @@ pub fn lock(file: &File) -> Result<()> {
 pub fn busy(path: &Path) -> Result<()> {
     match partial::existing(path) {
         Ok(file) => match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => lock(&file).map_err(|e| e.file(path).found(holder(&file))),
+            Err(TryLockError::WouldBlock) => {
+                lock(&file).map(|_| ()).map_err(|e| e.file(path).found(holder(&file)))
+            }
             _ => Ok(()),
         },
         Err(_) => Ok(()),

@@ -118,7 +118,8 @@ pub fn only_models(dir: &Path) -> Result<()> {
         return Err(refused("the directory holds more than a model and is not replaced")
             .found(format!("'{}'", other.to_string_lossy())));
     }
-    let makes_a_model = |name: &OsString| name == "config.json" || ending(name).is_some_and(|e| e == "safetensors");
+    let makes_a_model =
+        |name: &OsString| name == "config.json" || ending(name).is_some_and(|e| e == "safetensors");
     if !names.is_empty() && !names.iter().any(makes_a_model) {
         return Err(refused("the directory holds no model and is not replaced")
             .expected("config.json or weights")
@@ -224,7 +225,8 @@ mod tests {
 
     fn content(dir: &Path) -> Vec<(String, String)> {
         let read = |name: OsString| {
-            let text = std::fs::read_to_string(dir.join(&name)).unwrap_or_else(|_| String::from("a directory"));
+            let text =
+                std::fs::read_to_string(dir.join(&name)).unwrap_or_else(|_| String::from("a directory"));
             (name.into_string().unwrap(), text)
         };
         names(dir).unwrap().into_iter().map(read).filter(|(name, _)| !name.ends_with("journal")).collect()
