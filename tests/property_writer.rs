@@ -10,6 +10,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -274,11 +275,8 @@ impl World {
 
     /// Puts a file of the user there, if nothing is.
     fn put(&mut self, name: &str, content: &[u8]) -> bool {
-        let path = self.path(name);
-        if path.symlink_metadata().is_ok() || path.parent().is_none_or(|dir| !dir.is_dir()) {
-            return false;
-        }
-        fs::write(&path, content).unwrap();
+        let Ok(mut file) = fs::File::create_new(self.path(name)) else { return false };
+        file.write_all(content).unwrap();
         self.kept.insert(name.to_string(), content.to_vec());
         true
     }
@@ -400,7 +398,7 @@ fn step(
             world.name(world.kind().outputs.last().unwrap(), run.option, run.name) + ".partial.journal";
         let file = fs::File::options().append(true).create(true).open(world.path(&name)).unwrap();
         file.try_lock().unwrap();
-        file
+        (file, world.path(&name))
     });
     let mut process = world.command(run).spawn().unwrap();
     match event {
@@ -427,7 +425,12 @@ fn step(
         _ => {}
     }
     let output = process.wait_with_output().unwrap();
-    drop(lock);
+    if let Some((file, path)) = lock {
+        // The lock's own file, where there was no journal.
+        if file.metadata().unwrap().len() == 0 {
+            fs::remove_file(path).unwrap();
+        }
+    }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!said.contains("panicked"), "{said}");
     format!("{:?} {said}", output.status.code())
