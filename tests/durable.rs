@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use support::checkpoint::{Rope, Spec};
 use support::gguf::{TOYS, Toy};
-use support::specs::tiny;
+use support::specs::{self, tiny};
 
 const SMALL: Toy = Toy { hidden: 64, ffn: 96, layers: 2, vocab: 32, ..TOYS[1] };
 
@@ -530,6 +530,15 @@ fn a_folder_as_the_output_means_the_default_name_in_it() {
         let edited = bench.run(&format!("meta set @in.gguf general.name=str:x -o @{folder} --force")).ok();
         assert!(edited.out.trim_end().ends_with("in.gguf"));
     }
+    // Several outputs share it, those of a directory too.
+    specs::write_trio_tiny(&bench.path(""));
+    let words = "merge --base @base --chat @chat --onto @cp --allow-unrelated --type safetensors-f16,Q8_0";
+    bench.run(&format!("{words} -o @several/")).ok();
+    assert_eq!(fs::read_dir(bench.path("several")).unwrap().count(), 2);
+    // A name that is made for each is its name, also where such a directory is there.
+    bench.run(&format!("{words} -o @m-{{type}}")).ok();
+    bench.run(&format!("{words} -o @m-{{type}} --force")).ok();
+    assert_eq!(bench.names("m-"), ["m-Q8_0", "m-safetensors-f16"]);
     // A directory has the name itself.
     bench.run("convert @cp --type safetensors-f16 -o @model/").ok();
     assert!(bench.path("model/config.json").is_file());

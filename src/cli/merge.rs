@@ -224,6 +224,7 @@ fn output(recipe: &Recipe, plan: &Plan, weights: &[f64]) -> PathBuf {
         let text = path.to_string_lossy();
         PathBuf::from(text.replace("{type}", &plan.encoding()).replace("{weight}", &weight))
     });
-    // A directory among several outputs goes into the folder, too.
-    options::destination(typed, default, plan.is_directory() && recipe.outputs() < 2)
+    // A directory among several outputs goes into the folder that all share, too.
+    let shared = recipe.outputs() > 1 && recipe.output.as_ref() == typed.as_ref();
+    options::destination(typed, default, plan.is_directory() && !shared)
 }
