@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::quant::{DType, Vanished};
 use crate::tensor::{Rows, Tensor};
+use crate::write::Identity;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -32,6 +33,12 @@ impl Rows for Encoded {
 
     fn release(&self, rows: Range<usize>) {
         self.source.release(rows);
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        into.add(self.dtype.to_string().as_bytes());
+        into.importance(self.weights.as_deref());
+        self.source.identify(into);
     }
 }
 

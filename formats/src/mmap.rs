@@ -1,6 +1,7 @@
 //! The only file mapping of the house, and so one of the two rooms that may hold `unsafe`.
 
 use crate::error::{Error, Result};
+use crate::stamp::Stamp;
 use memmap2::{Advice, Mmap, UncheckedAdvice};
 use std::fs::File;
 use std::ops::Range;
@@ -16,6 +17,7 @@ const LONGEST_POINTER: usize = 1024;
 pub struct Mapping {
     map: Arc<Mmap>,
     path: Arc<PathBuf>,
+    stamp: Arc<Stamp>,
 }
 
 impl Mapping {
@@ -27,7 +29,8 @@ impl Mapping {
             return Err(irregular());
         }
         let file = File::open(path).map_err(|e| Error::io(&e, path))?;
-        if !file.metadata().map_err(|e| Error::io(&e, path))?.is_file() {
+        let stamp = Stamp::of_file(&file, path)?;
+        if !stamp.is_file() {
             return Err(irregular());
         }
         // SAFETY: the mapping is read-only and private to this process. If another process truncates the
@@ -38,7 +41,7 @@ impl Mapping {
                 .file(path)
                 .mend("get the file itself: run `git lfs pull` in its folder, or download it again"));
         }
-        Ok(Mapping { map: Arc::new(map), path: Arc::new(path.to_path_buf()) })
+        Ok(Mapping { map: Arc::new(map), path: Arc::new(path.to_path_buf()), stamp: Arc::new(stamp) })
     }
 
     /// All bytes of the file.
@@ -75,6 +78,11 @@ impl Mapping {
             unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, length) };
         // An advice that is refused costs memory and nothing else.
         _ = dropped;
+    }
+
+    /// The state of the file when it was opened.
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
     }
 
     /// Where the file lies.

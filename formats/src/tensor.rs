@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::quant::{DType, Vanished};
 use crate::simd::vectorized;
+use crate::write::Identity;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,6 +27,10 @@ pub trait Rows: Send + Sync {
 
     /// Is told that `rows` are not needed again soon, so that the memory they lie in can be given back.
     fn release(&self, _rows: Range<usize>) {}
+
+    /// Adds what decides the rows and stands in no file that is read: values in memory, importance, an order, weights.
+    /// A stopped run is resumed only where it is the same.
+    fn identify(&self, _into: &mut Identity) {}
 }
 
 /// Up to eight dimensions in ggml's order: `ne[0]` is the row length. GGUF knows four (`gguf::MAX_DIMS`), checkpoints
@@ -167,6 +172,13 @@ impl Tensor {
     /// Bytes of all encoded rows.
     pub fn bytes(&self) -> u64 {
         self.row_bytes as u64 * self.shape.rows()
+    }
+
+    /// Adds what decides the tensor and stands in no file: see `Rows::identify`.
+    pub fn identify(&self, into: &mut Identity) {
+        into.numbers(self.shape.ne().iter().copied());
+        into.add(self.dtype.to_string().as_bytes());
+        self.rows.identify(into);
     }
 
     /// The rows themselves, to be wrapped.
@@ -341,6 +353,12 @@ impl Rows for Mapped {
     fn release(&self, rows: Range<usize>) {
         self.file.release(self.place(&rows));
     }
+
+    fn identify(&self, into: &mut Identity) {
+        // Which file it is, and in what state, tell the stamps of the inputs.
+        into.add(b"mapped");
+        into.numbers([self.start as u64, self.row_bytes as u64]);
+    }
 }
 
 /// Rows in memory.
@@ -357,6 +375,10 @@ impl Rows for InMemory {
 
     fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
         self.bytes.get(rows.start * self.row_bytes..rows.end * self.row_bytes)
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        into.add(&self.bytes);
     }
 }
 
@@ -388,6 +410,10 @@ impl Rows for Checked {
 
     fn release(&self, rows: Range<usize>) {
         self.source.release(rows);
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        self.source.identify(into);
     }
 }
 

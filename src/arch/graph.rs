@@ -278,6 +278,7 @@ mod tests {
             dir: dir.path().into(),
             containers: Vec::new(),
             tensors: Vec::new(),
+            ..ggraft_formats::Checkpoint::default()
         };
         let mut warnings = Vec::new();
         let metadata = check(&Config::open(&checkpoint)?, "llama", &mut warnings)?;

@@ -81,7 +81,12 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let tokenizer = vocab::tokenizer(checkpoint, config.json(), options)?;
     metadata.extend(tokenizer.metadata);
     warnings.extend(tokenizer.warnings);
-    let model = Model { metadata, tensors, containers: checkpoint.containers.clone() };
+    let model = Model {
+        metadata,
+        tensors,
+        containers: checkpoint.containers.clone(),
+        reads: checkpoint.reads.clone(),
+    };
     Ok(Adopted { model, warnings })
 }
 

@@ -13,7 +13,9 @@ use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Splitting, Voc
 use crate::report::Stage;
 use crate::stages::Stages;
 use crate::text::shown;
-use ggraft_formats::{Error, Kind, Result};
+use ggraft_formats::stamp::Stamp;
+use ggraft_formats::write::write_whole;
+use ggraft_formats::{Error, Result};
 use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,6 +98,7 @@ fn vector(text: &str) -> Result<recipe::Vector, String> {
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {
+    let stamp = args.recipe.as_deref().map(Stamp::of).transpose()?;
     let (recipe, notes) = match args.recipe.take() {
         Some(file) => read(&file, &mut args)?,
         None => {
@@ -105,7 +108,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     };
     match args.emit_recipe {
         Some(file) => write(&recipe, &file, args.output.run.force),
-        None => carry_out(&recipe, notes, &args.output.beside, &args.output.run),
+        None => carry_out(&recipe, stamp, notes, &args.output.beside, &args.output.run),
     }
 }
 
@@ -171,17 +174,21 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
         let yaml = recipe.to_yaml(None)?;
         return stdout::print(yaml.as_bytes());
     }
-    if !force && file.exists() {
-        return Err(Error::new(Kind::Failure, "the file exists")
-            .file(file)
-            .mend("give --force to replace it"));
-    }
     let yaml = recipe.to_yaml(file.parent())?;
-    std::fs::write(file, yaml).map_err(|e| Error::io(&e, file))?;
+    write_whole(file, yaml.as_bytes(), force)?;
     stdout::told(&shown(file).to_string())
 }
 
-fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &options::Run) -> Result<()> {
+fn carry_out(
+    recipe: &Recipe,
+    file: Option<Stamp>,
+    mut notes: Vec<String>,
+    beside: &Beside,
+    run: &options::Run,
+) -> Result<()> {
+    if recipe.mixture.has_budget() {
+        options::early(recipe.output.as_deref(), run)?;
+    }
     let options = arch::Options { pre: recipe.pre.clone() };
     let stages = Stage::new(run.show.how());
     stages.begin("opening the models", 1 + 2 * recipe.vectors.len());
@@ -211,12 +218,10 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &opt
             .expected(layers)
             .found(found));
     }
-    let mut inputs = onto.inputs(&recipe.onto)?;
-    inputs.extend(recipe.mixture.inputs()?);
+    file.into_iter().chain(recipe.template()?).for_each(|stamp| onto.model.reads.add(stamp));
     let mut vectors = Vec::with_capacity(recipe.vectors.len());
     for v in &recipe.vectors {
         let (chat, base) = (load(&v.chat)?, load(&v.base)?);
-        inputs.extend([chat.inputs(&v.chat)?, base.inputs(&v.base)?].concat());
         vectors.push(Vector { chat: chat.model, base: base.model });
     }
     let weights = recipe.weight_sets();
@@ -229,10 +234,8 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &opt
         let path = output(recipe, &plan, &weights[i / targets.len()])?;
         Ok((plan, path))
     });
-    // Where it goes decides no byte, and need not be text.
-    let words = Recipe { output: None, ..recipe.clone() }.to_yaml(None)?;
+    let words = recipe.words()?;
     let order = Order {
-        inputs: &inputs,
         words: &words,
         command: &command::typed("merge", &["emit_recipe"]),
         formula: Some(grafted.graft.method().formula),
@@ -251,5 +254,8 @@ fn output(recipe: &Recipe, plan: &Plan, weights: &[f64]) -> Result<PathBuf> {
     let weight = weights.join("+");
     let mark = several.then(|| format!("w{weight}"));
     let typed = naming::named(recipe.output.clone(), plan, Some(&weight))?;
-    Ok(typed.unwrap_or_else(|| plan.file_name(mark.as_deref())))
+    // A directory among several outputs goes into the folder that all share, too.
+    let shared = recipe.outputs() > 1 && recipe.output == typed;
+    let default = plan.file_name(mark.as_deref());
+    Ok(options::destination(typed, default, plan.is_directory() && !shared))
 }

@@ -9,7 +9,7 @@ use ggraft_formats::error::Printable;
 use ggraft_formats::gguf::{self, Header};
 use ggraft_formats::mmap::Mapping;
 use ggraft_formats::write::{Rewrite, Way};
-use ggraft_formats::{Error, Kind, Metadata, Result, Value};
+use ggraft_formats::{Error, Metadata, Result, Value};
 use serde_json::{Value as Json, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -181,9 +181,6 @@ fn template(path: &Path) -> Result<Override> {
 
 fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     check_file(file)?;
-    if let Some(output) = &how.output {
-        check_output(output, file, how.force)?;
-    }
     let mut changes = Vec::new();
     let change = |metadata: &Metadata| -> Result<Metadata> {
         let (edited, told) = meta::apply(metadata, edits, how.force)?;
@@ -191,7 +188,16 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
         Ok(edited)
     };
     let rewrite = gguf::edit(file, change)?;
-    let output = how.output.as_deref();
+    let name = PathBuf::from(file.file_name().unwrap_or_default());
+    let output = how.output.clone().map(|path| super::options::destination(Some(path), name, false));
+    let output = output.as_deref();
+    if let Err(e) = rewrite.look(output, how.force) {
+        // A dry run says what would stand in the way of a run.
+        match how.dry_run {
+            true => report::print_notes(&[e.to_string().replace("\n  ", "; ")], how.show.quiet),
+            false => return Err(e),
+        }
+    }
     let target = output.unwrap_or(file);
     if how.json {
         let json = edit_json(&rewrite, file, output, &changes);
@@ -208,25 +214,11 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     let name = target.to_string_lossy();
     let stop = || signals::came().is_some();
     let progress = Progress::parts([(&*name, rewrite.work(output))], how.show.how_of_reading(), stop);
-    let done = rewrite.carry_out(output, &progress);
+    let done = rewrite.carry_out(output, how.force, &progress);
     progress.finish();
     done?;
     if !how.json {
         stdout::told(&shown(target).to_string())?;
-    }
-    Ok(())
-}
-
-fn check_output(output: &Path, file: &Path, force: bool) -> Result<()> {
-    let refused = |what: &str| Error::new(Kind::Failure, what).file(output);
-    if output.canonicalize().is_ok_and(|out| file.canonicalize().is_ok_and(|file| file == out)) {
-        return Err(refused("the output is the input").mend("leave -o out to edit the file itself"));
-    }
-    if output.is_dir() {
-        return Err(refused("the output is a directory").mend("give the name of a file with -o"));
-    }
-    if output.exists() && !force {
-        return Err(refused("the output exists").mend("give --force to replace it, or another name with -o"));
     }
     Ok(())
 }

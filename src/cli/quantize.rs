@@ -82,6 +82,9 @@ fn beside(input: &Path, kind: &str) -> PathBuf {
 
 pub(super) fn run(mut args: Args) -> Result<()> {
     let request = request(&args.words, args.mixture.has_budget())?;
+    if args.mixture.has_budget() {
+        options::early(request.output.as_deref(), &args.run)?;
+    }
     let stages = Stage::new(args.run.show.how());
     stages.begin("opening the model", 1);
     let loaded = pipeline::load(&request.input, &arch::Options::default())?;
@@ -91,20 +94,17 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
-    let mut inputs = loaded.inputs(&request.input)?;
-    inputs.extend(args.mixture.inputs()?);
     let measure = args.run.report.is_some();
     let name = args.name;
-    let words = format!("{:?} {name:?}", args.mixture);
     let division = args.splitting.division();
     let target =
         Target { division, measure, name, stages: stages.clone(), ..args.mixture.target(request.kind)? };
     let plan = options::thread_pool(args.run.threads)?.install(|| pipeline::convert(loaded, &target))?;
     stages.end();
     let typed = naming::named(request.output, &plan, None)?;
-    let output = typed.unwrap_or_else(|| beside(&request.input, &plan.encoding()));
+    let output = options::destination(typed, beside(&request.input, &plan.encoding()), false);
+    let words = args.mixture.words()?;
     let order = Order {
-        inputs: &inputs,
         words: &words,
         command: &command::typed("quantize", &[]),
         formula: None,

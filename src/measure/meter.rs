@@ -4,6 +4,7 @@
 
 use super::figures::Figures;
 use ggraft_formats::quant::Vanished;
+use ggraft_formats::write::Identity;
 use ggraft_formats::write::{BLOCK, CHUNK};
 use ggraft_formats::{DType, How, Result, Rows, Tensor};
 use std::collections::BTreeMap;
@@ -189,6 +190,17 @@ impl Rows for Metered {
         self.source.release(rows.clone());
         if let Some(onto) = &self.onto {
             onto.release(rows);
+        }
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        // What is measured decides no byte: so this is what the same rows add where they are not measured.
+        if self.source.dtype() != self.dtype {
+            into.add(self.dtype.to_string().as_bytes());
+            into.importance(self.importance.as_deref());
+            self.source.identify(into);
+        } else {
+            self.source.rows().identify(into);
         }
     }
 }

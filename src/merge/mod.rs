@@ -169,7 +169,9 @@ impl Graft {
     pub fn check_kinship(&self, allowed: Allowed) -> Result<Vec<String>> {
         let sources: Vec<Arc<Sources>> = self.sources.iter().flatten().cloned().collect();
         let mut notes = Vec::new();
-        for (v, (figures, places)) in models::measure(&sources, &*self.stages)?.iter().zip(&self.places).enumerate() {
+        for (v, (figures, places)) in
+            models::measure(&sources, &*self.stages)?.iter().zip(&self.places).enumerate()
+        {
             let place = places.judge(figures, &sources, v, allowed.base_is_onto)?;
             notes.extend(models::judge(figures, place, allowed)?);
         }

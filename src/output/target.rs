@@ -5,6 +5,7 @@ use super::split::Division;
 use crate::budget::Budget;
 use crate::ftype::{self, FTYPES, Ftype, Importance, Prune};
 use crate::stages::Stages;
+use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Model, Result, Tensor, Value, safetensors};
 use std::sync::Arc;
 
@@ -101,6 +102,8 @@ pub struct Target {
     pub measure: bool,
     /// Is told how the planning goes on.
     pub stages: Arc<dyn Stages>,
+    /// The files that it was read from, as they were before they were opened.
+    pub reads: Reads,
 }
 
 impl Target {
@@ -119,6 +122,7 @@ impl Target {
             division: Division::Whole,
             measure: false,
             stages: Arc::new(()),
+            reads: Reads::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use ggraft_formats::error::Printable;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value as Json, json};
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -153,6 +154,17 @@ impl Watch for Progress<'_> {
             Sink::Lines(_) => say(),
             Sink::Objects(_) => print(&json!({ "event": "resumes", "pieces": pieces })),
             Sink::Silent => {}
+        }
+    }
+
+    fn unlocked(&self, target: &Path) {
+        let name = Printable(&target.to_string_lossy()).to_string();
+        let text =
+            format!("note: {name}: this file system has no locks; see that no other run writes this output");
+        match &self.sink {
+            Sink::Bar(bar) => bar.suspend(|| _ = writeln!(std::io::stderr(), "{text}")),
+            Sink::Lines(_) => _ = writeln!(std::io::stderr(), "{text}"),
+            Sink::Objects(_) | Sink::Silent => {}
         }
     }
 

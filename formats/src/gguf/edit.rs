@@ -6,7 +6,6 @@ use super::{ALIGNMENT_KEY, alignment, pad, split, write};
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::mmap::Mapping;
-use crate::stamp::Stamp;
 use crate::write::Rewrite;
 use std::path::Path;
 
@@ -15,8 +14,7 @@ use std::path::Path;
 /// # Errors
 /// What `change` refuses, a file that cannot be read, and another alignment, which would move each tensor.
 pub fn edit(path: &Path, change: impl FnOnce(&Metadata) -> Result<Metadata>) -> Result<Rewrite> {
-    let stamp = Stamp::of(path)?;
-    let (header, tensors) = split::read(path)?;
+    let (header, tensors, stamp) = split::read(path)?;
     let metadata = change(&header.metadata).map_err(|e| e.file(path))?;
     let due = alignment(&metadata).map_err(|e| e.file(path))?;
     if due != header.alignment {

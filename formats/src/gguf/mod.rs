@@ -15,6 +15,7 @@ pub use parts::{Limits, Split, keep};
 pub use read::{Entry, Header};
 pub use second::cross_check;
 pub use split::{is_split, open, unsplit};
+pub(crate) use write::brief;
 pub use write::{plan, plan_split};
 
 use crate::error::{Error, Result};

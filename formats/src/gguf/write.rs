@@ -19,7 +19,14 @@ pub fn plan<'a>(model: &'a Model, path: &Path) -> Result<Layout<'a>> {
     let alignment = alignment(&model.metadata)?;
     unique(&model.tensors)?;
     let (file, tensors) = file(String::new(), &model.metadata, &model.tensors, 0, alignment)?;
-    Ok(Layout { target: path.to_path_buf(), is_directory: false, files: vec![file], tensors })
+    Ok(Layout {
+        target: path.to_path_buf(),
+        is_directory: false,
+        files: vec![file],
+        tensors,
+        metadata: Some(&model.metadata),
+        told: Vec::new(),
+    })
 }
 
 /// Plans `model` as parts whose names are made of `path`, or as `path` if it needs no split; touches no weight.
@@ -39,7 +46,14 @@ pub fn plan_split<'a>(model: &'a Model, path: &Path, split: &Split) -> Result<La
         tensors.extend(placed);
         rest = others;
     }
-    Ok(Layout { target: path.to_path_buf(), is_directory: false, files, tensors })
+    Ok(Layout {
+        target: path.to_path_buf(),
+        is_directory: false,
+        files,
+        tensors,
+        metadata: Some(&model.metadata),
+        told: Vec::new(),
+    })
 }
 
 fn unique(tensors: &[Tensor]) -> Result<()> {
@@ -165,6 +179,17 @@ impl Stored for BString {
     fn put(&self, out: &mut Vec<u8>) {
         put_str(out, self);
     }
+}
+
+/// What tells a value from others: a short one as it is, and the hash of its encoding.
+pub(crate) fn brief(value: &Value) -> String {
+    let mut encoded = Vec::new();
+    put_value(&mut encoded, value);
+    let hash = xxhash_rust::xxh3::xxh3_64(&encoded);
+    let short = value.as_str().filter(|text| text.len() <= 64).map(String::from);
+    let text = short.or_else(|| value.as_u64().map(|n| n.to_string()));
+    let text = text.or_else(|| value.as_f64().map(|x| x.to_string()));
+    format!("{} ({}, hash {hash:016x})", text.as_deref().unwrap_or("…"), value.type_name())
 }
 
 fn put_value(out: &mut Vec<u8>, value: &Value) {

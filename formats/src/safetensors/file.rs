@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::quant::DType;
+use crate::stamp::Reads;
 use crate::tensor::{Shape, Tensor};
 use crate::twice;
 use safetensors::{Dtype, SafeTensors};
@@ -30,9 +31,10 @@ pub(super) const DTYPES: &[(Dtype, DType)] = &[
     (Dtype::U64, DType::U64),
 ];
 
-/// Reads the tensors of `path`, in the order of their data.
-pub(super) fn read(path: &Path) -> Result<Vec<Tensor>> {
+/// Reads the tensors of `path`, in the order of their data; `reads` takes note of the file.
+pub(super) fn read(path: &Path, reads: &Reads) -> Result<Vec<Tensor>> {
     let file = Mapping::open(path)?;
+    reads.add(file.stamp().clone());
     let parts = parts(&file)?;
     let build = |p: Part| {
         let tensor = Tensor::mapped(&p.name, p.shape, p.dtype, &file, p.offset);

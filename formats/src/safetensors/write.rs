@@ -64,7 +64,14 @@ pub fn plan<'a>(directory: &'a Directory, path: &Path) -> Result<Layout<'a>> {
         files.push(beside(INDEX, format!("{index:#}\n").into_bytes()));
     }
     files.extend(directory.files.iter().map(|(name, content)| beside(name, content.clone())));
-    Ok(Layout { target: path.to_path_buf(), is_directory: true, files, tensors })
+    Ok(Layout {
+        target: path.to_path_buf(),
+        is_directory: true,
+        files,
+        tensors,
+        metadata: None,
+        told: Vec::new(),
+    })
 }
 
 /// A file without tensors.

@@ -217,7 +217,7 @@ mod tests {
         metadata.set("general.source.repo_url", format!("{HUB}org/{name}"));
         metadata.set("general.base_model.count", 1u32);
         metadata.set("general.base_model.0.name", "an older one");
-        Model { metadata, tensors: Vec::new(), containers: Vec::new() }
+        Model { metadata, tensors: Vec::new(), ..Model::default() }
     }
 
     fn told(licences: [Option<&str>; 3]) -> (Provenance, Metadata) {

@@ -7,6 +7,7 @@ use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::{Content, Fates, Loaded, Plan, idle};
 use crate::output::target::Target;
 use ggraft_formats::safetensors::Named;
+use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Model, Result};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -59,6 +60,7 @@ pub(crate) fn released(
         vocabulary: None,
         budget: None,
         company: Share::default(),
+        reads: Reads::default(),
         content,
     })
 }

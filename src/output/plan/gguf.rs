@@ -10,6 +10,7 @@ use crate::output::plan::{Content, Fates, Loaded, Plan, Step, idle};
 use crate::output::split::Division;
 use crate::output::target::{Target, Type};
 use ggraft_formats::gguf::{self, Split};
+use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Tensor};
 use std::path::Path;
 
@@ -89,8 +90,8 @@ fn made(
     let (tensors, steps) = parts.into_iter().unzip();
     let content = Content::Gguf { model: Model { tensors, ..model }, split };
     let (dropped, origins) = (Vec::new(), Vec::new());
-    let company = Share::default();
-    Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary: None, budget: None, company, content }
+    let (vocabulary, budget, reads, company) = (None, None, Reads::default(), Share::default());
+    Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary, budget, company, reads, content }
 }
 
 /// A tensor that is copied.

@@ -20,7 +20,7 @@ use crate::text;
 use ggraft_formats::gguf::Split;
 use ggraft_formats::quant::Vanished;
 use ggraft_formats::safetensors::{self, Directory};
-use ggraft_formats::stamp::Stamp;
+use ggraft_formats::stamp::Reads;
 use ggraft_formats::write::Layout;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
 use memory::Share;
@@ -39,12 +39,6 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// `path`, which was opened, and every file of weights that is read then, as they are now: to be asked at once.
-    pub fn inputs(&self, path: &Path) -> Result<Vec<Stamp>> {
-        let files = self.model.containers.iter().map(PathBuf::as_path);
-        [path].into_iter().chain(files).map(Stamp::of).collect()
-    }
-
     /// The model without the layers that are left out.
     pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
         let (model, notes) = prune.apply(self.model)?;
@@ -121,6 +115,8 @@ pub struct Plan {
     pub budget: Option<Account>,
     /// What the other outputs of the run take beside this one.
     company: Share,
+    /// Every file that was read for it, as it was when it was opened.
+    pub reads: Reads,
     content: Content,
 }
 
@@ -146,6 +142,8 @@ impl Plan {
                 .found(format!("the type {}", target.kind.name()))
                 .mend("leave out one or the other"));
         }
+        let reads = input.model.reads.clone();
+        target.reads.all().into_iter().for_each(|stamp| reads.add(stamp));
         let mut input = input;
         if let Some(name) = &target.name {
             about::rename(&mut input.model.metadata, name);
@@ -161,26 +159,29 @@ impl Plan {
         };
         plan.total = plan.layout(Path::new(""))?.total();
         plan.origins = origins;
+        plan.reads = reads;
         plan.budget.as_ref().map_or(Ok(()), |account| account.keeps(plan.total))?;
         Ok(plan)
     }
 
     /// The same model in other files: metadata, tensors and their order stay.
     pub fn rearranged(model: Model, split: Option<Split>) -> Result<Plan> {
-        let mut plan = gguf::rearranged(model, split)?;
+        let reads = model.reads.clone();
+        let mut plan = Plan { reads, ..gguf::rearranged(model, split)? };
         plan.total = plan.layout(Path::new(""))?.total();
         Ok(plan)
     }
 
     /// The output as files at `path`; the names of several are made of it.
     pub fn layout(&self, path: &Path) -> Result<Layout<'_>> {
-        match &self.content {
+        let layout = match &self.content {
             Content::Gguf { model, split: None } => ggraft_formats::gguf::plan(model, path),
             Content::Gguf { model, split: Some(split) } => {
                 ggraft_formats::gguf::plan_split(model, path, split)
             }
             Content::Directory { directory, .. } => safetensors::plan(directory, path),
-        }
+        };
+        Ok(layout?.telling("type", self.kind.name()))
     }
 
     /// What is opened to read the output: the first of its files, or the directory.
@@ -220,15 +221,16 @@ impl Plan {
         classes
     }
 
-    /// Measures what an earlier run has written, so that the figures are whole. Runs on the current rayon pool.
-    pub fn measure_rest(&self) -> Result<()> {
+    /// Measures what an earlier run has written, so that the figures are whole; between tensors it asks whether to
+    /// `stop`. Runs on the current rayon pool.
+    pub fn measure_rest(&self, stop: fn() -> Result<()>) -> Result<()> {
         let tensors: Vec<&Tensor> = match &self.content {
             Content::Gguf { model, .. } => model.tensors.iter().collect(),
             Content::Directory { directory, .. } => directory.tensors.iter().map(|t| &t.tensor).collect(),
         };
         let meters =
             self.steps.par_iter().zip(tensors).filter_map(|(step, t)| Some((step.meter.as_ref()?, t)));
-        meters.try_for_each(|(meter, tensor)| meter.fill(tensor))
+        meters.try_for_each(|(meter, tensor)| stop().and_then(|()| meter.fill(tensor)))
     }
 
     /// The weights of the output.
