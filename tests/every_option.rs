@@ -52,6 +52,7 @@ const ROWS: &[Row] = &[
     row("--tensor-type-file", "@types", Changes),
     row("--prune-layers", "0,2", Changes),
     row("--override-kv", "a.key=int:-3", Changes),
+    row("--name", "Another", Changes),
     row("--imatrix", "@m.imatrix", Changes),
     Row { with: MATRIX, ..row("--include-weights", "attn_", Changes) },
     Row { with: MATRIX, ..row("--exclude-weights", "attn_", Changes) },

@@ -170,6 +170,11 @@ pub(crate) fn judge(figures: &[Kinship], doubts: Doubts, allowed: Allowed) -> Re
         drift * 100.0,
         matrices.len()
     )];
+    if !figures.is_empty() && figures.iter().all(|k| k.is_blank) {
+        let blank =
+            "the weights that were looked at are zeros: whether the models belong together is not known";
+        notes = vec![String::from(blank)];
+    }
     refuse(doubts.refused, allowed.swapped, &mut notes)?;
     refuse(strangers(delta, drift, cosine), allowed.unrelated, &mut notes)?;
     notes.extend(doubts.warned.iter().map(|e| format!("warning: {e}")));
