@@ -33,7 +33,8 @@ fn ids_are_those_of_transformers_or_the_difference_is_told() {
         let made = digest(&std::fs::read(dir.join("tokenizer.json")).unwrap());
         assert_eq!(json!(made), golden[i][0], "tokenizer {i} is another than the one that was recorded");
         let out = dir.join("out.gguf");
-        let ran = ggraft(["convert", dir.to_str().unwrap(), "--type", "F16", "-o", out.to_str().unwrap()]).ok();
+        let ran =
+            ggraft(["convert", dir.to_str().unwrap(), "--type", "F16", "-o", out.to_str().unwrap()]).ok();
         ggraft(["verify", "-q", out.to_str().unwrap()]).ok();
         let ids = peer::peer().map(|peer| {
             let model = peer.load_model(&out, true).unwrap_or_else(|e| panic!("tokenizer {i}: {e}"));
@@ -51,7 +52,10 @@ fn ids_are_those_of_transformers_or_the_difference_is_told() {
     let silent: Vec<usize> = all.iter().filter(|one| !same(one) && !one.1).map(|one| one.0).collect();
     let count = all.iter().filter(same).count();
     let needless = all.iter().filter(|one| same(one) && one.1).count();
-    println!("{count} of {COUNT} the same; {} told; {needless} told though the same", all.iter().filter(|one| one.1).count());
+    println!(
+        "{count} of {COUNT} the same; {} told; {needless} told though the same",
+        all.iter().filter(|one| one.1).count()
+    );
     assert!(silent.is_empty(), "other ids, and nothing is told: {silent:?}");
     assert!(count >= COUNT / 2, "only {count} are the same");
 }
@@ -62,7 +66,8 @@ fn checkpoint(sources: &Sources, i: usize, dir: &Path) -> Vec<String> {
     let spec = Spec { tokens: Tokens::Plain(rows), hidden: 32, ffn: 32, layers: 1, ..Spec::default() };
     let scratch = dir.join("config");
     spec.write_files(&scratch);
-    let mut config: Value = serde_json::from_slice(&std::fs::read(scratch.join("config.json")).unwrap()).unwrap();
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(scratch.join("config.json")).unwrap()).unwrap();
     for key in ["bos_token_id", "eos_token_id"] {
         config.as_object_mut().unwrap().remove(key);
     }

@@ -24,7 +24,8 @@ fn checkpoint(dir: &Path, role: &str, more: &[(&str, i32)], rows: usize) {
     v.tokens.truncate(300);
     v.types = vec![NORMAL; 300];
     let known = |part: &str| v.tokens.iter().any(|token| token == part);
-    let merges = v.merges.iter().filter(|merge| merge.split(' ').all(known) && known(&merge.replace(' ', "")));
+    let merges =
+        v.merges.iter().filter(|merge| merge.split(' ').all(known) && known(&merge.replace(' ', "")));
     v.merges = merges.cloned().collect();
     for (text, kind) in more {
         v.tokens.push(text.to_string());
@@ -71,9 +72,15 @@ fn surgery(cp: &[(&str, i32)], rows: usize, more: &[&str]) -> (Model, String) {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     checkpoint(&at("base"), "base", &[], 300);
-    checkpoint(&at("chat"), "chat", &[("<|head|>", CONTROL), ("<|eot|>", CONTROL), ("<|tool|>", CONTROL)], 303);
+    checkpoint(
+        &at("chat"),
+        "chat",
+        &[("<|head|>", CONTROL), ("<|eot|>", CONTROL), ("<|tool|>", CONTROL)],
+        303,
+    );
     checkpoint(&at("cp"), "cp", cp, rows);
-    let [base, chat, cp, out] = ["base", "chat", "cp", "out-{type}"].map(|name| at(name).display().to_string());
+    let [base, chat, cp, out] =
+        ["base", "chat", "cp", "out-{type}"].map(|name| at(name).display().to_string());
     let merge = ["merge", "--base", &base, "--chat", &chat, "--onto", &cp, "--type", "F32,safetensors-f32"];
     let args = [&merge[..], &["--add-chat-tokens", "--allow-unrelated", "-o", &out], more].concat();
     let ran = ggraft(args).ok();
@@ -82,7 +89,10 @@ fn surgery(cp: &[(&str, i32)], rows: usize, more: &[&str]) -> (Model, String) {
     let Input::Model(model) = open(&gguf).unwrap() else { panic!("not a GGUF") };
     let tokens = texts(&model.metadata);
     let hf = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path());
-    let hf = hf.filter(|p| p.is_dir()).find(|p| p.file_name().unwrap().to_string_lossy().starts_with("out-")).unwrap();
+    let hf = hf
+        .filter(|p| p.is_dir())
+        .find(|p| p.file_name().unwrap().to_string_lossy().starts_with("out-"))
+        .unwrap();
     let ids = library_ids(&hf);
     assert_eq!(ids.len(), 3);
     for (text, id, stated) in ids {

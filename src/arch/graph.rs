@@ -233,12 +233,7 @@ fn look(config: &Config, rows: &[Row], problems: &mut Vec<Error>, warnings: &mut
                     .found(brief(value))
                     .mend(format!("{}; it would be another model", row.runtime)),
             ),
-            Tell => warnings.push(format!(
-                "{} is {}, but {}",
-                row.key,
-                brief(value),
-                row.runtime
-            )),
+            Tell => warnings.push(format!("{} is {}, but {}", row.key, brief(value), row.runtime)),
         }
     }
 }
@@ -291,9 +286,10 @@ mod tests {
 
     #[test]
     fn what_the_graph_takes_for_granted_says_nothing() {
-        let (metadata, warnings) = told(json!({"hidden_act": "silu", "is_causal": true, "logits_scaling": 1.0,
+        let (metadata, warnings) =
+            told(json!({"hidden_act": "silu", "is_causal": true, "logits_scaling": 1.0,
             "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "beta_fast": 32, "truncate": true}}))
-        .unwrap();
+            .unwrap();
         assert_eq!((metadata.len(), warnings.len()), (0, 0), "{warnings:?}");
         assert!(told(json!({"hidden_act": null})).unwrap().1.is_empty(), "null is as good as absent");
     }
@@ -328,7 +324,10 @@ mod tests {
         };
         let own = 0.1 * 4f64.ln() + 1.0;
         assert_eq!(scale(json!({"mscale": 1.0, "mscale_all_dim": 1.0})), Some(f64::from((1.0 / own) as f32)));
-        assert_eq!(scale(json!({"attention_factor": 2.0, "mscale": 1.0})), Some(f64::from((2.0 / own) as f32)));
+        assert_eq!(
+            scale(json!({"attention_factor": 2.0, "mscale": 1.0})),
+            Some(f64::from((2.0 / own) as f32))
+        );
         assert_eq!(scale(json!({"mscale": 0.5})), None);
         assert_eq!(scale(json!({})), None);
     }

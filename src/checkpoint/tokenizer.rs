@@ -78,11 +78,13 @@ fn check(json: &Value, added: &[Added], file: &Path) -> Result<()> {
     let ids = vocab::library_ids(&new);
     let wrong = added.iter().find(|t| ids.get(&t.text).is_some_and(|id| *id as usize != t.id));
     let Some(token) = wrong else { return Ok(()) };
-    Err(Error::unsupported("tokenizer.json cannot give an added token the id of its row: CP's vocabulary has gaps")
-        .file(file)
-        .expected(format!("'{}' with the id {}", token.text, token.id))
-        .found(ids.get(&token.text).copied().unwrap_or_default())
-        .mend("choose GGUF types, or close the gaps in CP's tokenizer.json"))
+    Err(Error::unsupported(
+        "tokenizer.json cannot give an added token the id of its row: CP's vocabulary has gaps",
+    )
+    .file(file)
+    .expected(format!("'{}' with the id {}", token.text, token.id))
+    .found(ids.get(&token.text).copied().unwrap_or_default())
+    .mend("choose GGUF types, or close the gaps in CP's tokenizer.json"))
 }
 
 /// The tokens of `metadata` that are not those of the source, or have become special.

@@ -84,7 +84,8 @@ fn verify(args: &Args) -> Result<Sound> {
     let unsound = |(i, t): (usize, &Tensor)| finite(t, i, &progress).err();
     let problems: Vec<Error> = pool.install(|| tensors.par_iter().enumerate().filter_map(unsound).collect());
     progress.finish();
-    if let Some(e) = Error::all(vocabulary.into_iter().chain(problems).map(|e| e.file(&args.file)).collect()) {
+    if let Some(e) = Error::all(vocabulary.into_iter().chain(problems).map(|e| e.file(&args.file)).collect())
+    {
         return Err(e);
     }
     let mut checks = Vec::new();

@@ -5,6 +5,7 @@
 //! first. An only layer takes the last, as in mergekit.
 
 use super::glob::Glob;
+use crate::roles;
 use ggraft_formats::{Error, Result};
 
 /// Rules that have a name.
@@ -114,9 +115,8 @@ impl Rules {
 impl Rule {
     /// Whether it names the head of a model whose embedding serves as one.
     fn names_a_tied_head(&self, names: &[&str]) -> bool {
-        const HEAD: &str = "output.weight";
         let glob = self.glob.clone().resolve(0);
-        !names.contains(&HEAD) && glob.is_ok_and(|glob| glob.matches(HEAD))
+        !names.contains(&roles::HEAD) && glob.is_ok_and(|glob| glob.matches(roles::HEAD))
     }
 
     fn parse(text: &str) -> Result<Rule> {
@@ -154,9 +154,8 @@ impl Rule {
     }
 }
 
-/// The number N of a tensor `blk.N.…`.
 fn layer(name: &str) -> Option<usize> {
-    name.strip_prefix("blk.")?.split_once('.')?.0.parse().ok()
+    usize::try_from(roles::layer(name)?).ok()
 }
 
 /// The value of a gradient at `layer` of those from 0 to `last`: linear between its points, which are spread evenly.

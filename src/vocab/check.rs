@@ -10,8 +10,19 @@ use std::collections::HashMap;
 
 const PREFIX: &str = "tokenizer.ggml.";
 /// Models of a tokenizer, and those of them that are merged by pairs.
-const MODELS: [&str; 11] =
-    ["llama", "gpt2", "bert", "t5", "rwkv", "plamo2", "no_vocab", "none", "hybriddna", "whitespace", "gemma4"];
+const MODELS: [&str; 11] = [
+    "llama",
+    "gpt2",
+    "bert",
+    "t5",
+    "rwkv",
+    "plamo2",
+    "no_vocab",
+    "none",
+    "hybriddna",
+    "whitespace",
+    "gemma4",
+];
 const PAIRS: [&str; 4] = ["gpt2", "gemma4", "hybriddna", "whitespace"];
 
 /// All that llama.cpp would not take; nothing for a model without a vocabulary.
@@ -25,7 +36,9 @@ pub fn problems(metadata: &Metadata, tensors: &[Tensor]) -> Vec<Error> {
     };
     match model.as_str() {
         None => found.push(wrong("model", "a string", model)),
-        Some(name) if !MODELS.contains(&name) => found.push(wrong("model", "a tokenizer that it knows", model)),
+        Some(name) if !MODELS.contains(&name) => {
+            found.push(wrong("model", "a tokenizer that it knows", model))
+        }
         Some("no_vocab" | "none") => return found,
         Some(_) => {}
     }
@@ -36,7 +49,10 @@ pub fn problems(metadata: &Metadata, tensors: &[Tensor]) -> Vec<Error> {
         found.push(wrong("pre", "a pre-tokenizer that it knows", pre));
     }
     let Some(value) = metadata.get("tokenizer.ggml.tokens") else {
-        found.push(Error::new(Kind::Verification, "`tokenizer.ggml.tokens` is missing").expected("an array of strings"));
+        found.push(
+            Error::new(Kind::Verification, "`tokenizer.ggml.tokens` is missing")
+                .expected("an array of strings"),
+        );
         return found;
     };
     let Some(Array::Str(tokens)) = value.as_array() else {
@@ -63,8 +79,14 @@ pub fn problems(metadata: &Metadata, tensors: &[Tensor]) -> Vec<Error> {
         format!("an f32 array of at least {n}, one a token"),
     ));
     found.extend(array("merges", &|a| matches!(a, Array::Str(_)), String::from("an array of strings")));
-    if paired && metadata.get("tokenizer.ggml.merges").is_none() && metadata.str("tokenizer.ggml.pre") != Some("kimi-k2") {
-        found.push(Error::new(Kind::Verification, "`tokenizer.ggml.merges` is missing").expected("an array of strings"));
+    if paired
+        && metadata.get("tokenizer.ggml.merges").is_none()
+        && metadata.str("tokenizer.ggml.pre") != Some("kimi-k2")
+    {
+        found.push(
+            Error::new(Kind::Verification, "`tokenizer.ggml.merges` is missing")
+                .expected("an array of strings"),
+        );
     }
     found.extend(repeated(tokens));
     found.extend(rows(tensors, n));

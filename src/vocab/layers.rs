@@ -61,11 +61,14 @@ pub fn read(files: &Files, base: &Vocab, warnings: &mut Vec<String>) -> Result<V
 /// model whose vocabulary is no map.
 pub fn library_ids(json: &Value) -> HashMap<String, u32> {
     let mut ids = HashMap::new();
-    let Some(vocab) = json.get("model").and_then(|m| m.get("vocab")).and_then(Value::as_object) else { return ids };
+    let Some(vocab) = json.get("model").and_then(|m| m.get("vocab")).and_then(Value::as_object) else {
+        return ids;
+    };
     let trained = u32::try_from(vocab.len()).unwrap_or(u32::MAX);
     let mut next = trained;
     for token in json.get("added_tokens").and_then(Value::as_array).into_iter().flatten() {
-        let Some(content) = token.get("content").and_then(Value::as_str).filter(|c| !ids.contains_key(*c)) else {
+        let Some(content) = token.get("content").and_then(Value::as_str).filter(|c| !ids.contains_key(*c))
+        else {
             continue;
         };
         let inside = vocab.get(content).and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
@@ -205,7 +208,8 @@ impl<'a> Library<'a> {
     /// What the files say otherwise than the library does.
     fn say(&self, warnings: &mut Vec<String>) {
         let ids: HashMap<&str, u32> = self.tokens.iter().map(|t| (t.content.as_str(), t.id)).collect();
-        let moved: Vec<_> = self.moved.iter().filter(|(text, stated, _)| ids.get(text.as_str()) != Some(stated)).collect();
+        let moved: Vec<_> =
+            self.moved.iter().filter(|(text, stated, _)| ids.get(text.as_str()) != Some(stated)).collect();
         if let Some((text, stated, id)) = moved.first() {
             warnings.push(format!(
                 "{} added tokens get the ids that transformers gives them, not those that the files state; the first is '{text}', {id} and not {stated}",
@@ -251,14 +255,18 @@ fn named(files: &Files, declared: bool) -> Result<Vec<String>> {
     let mut texts: Vec<String> = Vec::new();
     // The older file, where it is read, takes the place of what the newer one names.
     let name = |key: &str| {
-        let of = |source: &Option<Value>| source.as_ref().and_then(|s| s.get(key)).filter(|v| !v.is_null()).cloned();
+        let of = |source: &Option<Value>| {
+            source.as_ref().and_then(|s| s.get(key)).filter(|v| !v.is_null()).cloned()
+        };
         of(&map).or_else(|| of(&files.tokenizer_config))
     };
     for value in KEYS.iter().filter_map(|key| name(key)) {
         texts.extend(text(&value));
     }
     for source in files.tokenizer_config.iter().chain(&map) {
-        for list in ["additional_special_tokens", "extra_special_tokens"].iter().filter_map(|key| source.get(*key)) {
+        for list in
+            ["additional_special_tokens", "extra_special_tokens"].iter().filter_map(|key| source.get(*key))
+        {
             match list {
                 Value::Array(list) => texts.extend(list.iter().filter_map(text)),
                 Value::Object(named) => texts.extend(named.values().filter_map(text)),

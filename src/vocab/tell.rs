@@ -12,7 +12,8 @@ use std::collections::HashMap;
 fn tell(which: &[&Added], what: &str, warnings: &mut Vec<String>) {
     if let Some(first) = which.first() {
         let n = which.len();
-        warnings.push(format!("{n} added tokens {what}, unlike transformers; the first is '{}'", first.content));
+        warnings
+            .push(format!("{n} added tokens {what}, unlike transformers; the first is '{}'", first.content));
     }
 }
 
@@ -75,10 +76,12 @@ fn overlapping(tokens: &[Added]) -> Vec<&Added> {
     };
     let raw: HashMap<&str, bool> = tokens.iter().map(|t| (t.content.as_str(), t.normalized)).collect();
     let cut = |t: &Added| {
-        let ends: Vec<usize> =
-            t.content.char_indices().map(|(at, _)| at).chain([t.content.len()]).collect();
-        let inner = |from: usize, to: usize| to - from < t.content.len() && raw.get(&t.content[from..to]) == Some(&false);
-        t.normalized && ends.iter().enumerate().any(|(i, from)| ends[i + 1..].iter().any(|to| inner(*from, *to)))
+        let ends: Vec<usize> = t.content.char_indices().map(|(at, _)| at).chain([t.content.len()]).collect();
+        let inner = |from: usize, to: usize| {
+            to - from < t.content.len() && raw.get(&t.content[from..to]) == Some(&false)
+        };
+        t.normalized
+            && ends.iter().enumerate().any(|(i, from)| ends[i + 1..].iter().any(|to| inner(*from, *to)))
     };
     odd.into_iter().filter(|t| later(t) || cut(t)).collect()
 }
@@ -86,7 +89,8 @@ fn overlapping(tokens: &[Added]) -> Vec<&Added> {
 /// Where spaces are put before a text: the runtime puts one after every special token, too.
 pub fn spaces(json: &Value, warnings: &mut Vec<String>) {
     fn first_only(of: &Value) -> bool {
-        let parts = |key: &str| of.get(key).and_then(Value::as_array).is_some_and(|l| l.iter().any(first_only));
+        let parts =
+            |key: &str| of.get(key).and_then(Value::as_array).is_some_and(|l| l.iter().any(first_only));
         match of.get("type").and_then(Value::as_str) {
             Some("Metaspace") => of.get("prepend_scheme").is_some_and(|scheme| scheme == "first"),
             Some("Sequence") => parts("normalizers") || parts("pretokenizers"),

@@ -21,11 +21,8 @@ type Named = (String, String);
 /// Writes `tokenizer.chat_template` and, for a list, its companions.
 pub fn write(files: &Files, out: &mut Tokenizer) -> Result<()> {
     let config = of_config(files, &mut out.warnings)?;
-    let sources = [
-        (JINJA, of_jinja(files)?),
-        (files::CONFIG, config),
-        (JSON, of_json(files, &mut out.warnings)?),
-    ];
+    let sources =
+        [(JINJA, of_jinja(files)?), (files::CONFIG, config), (JSON, of_json(files, &mut out.warnings)?)];
     let mut found = sources.into_iter().filter_map(|(file, templates)| Some((file, templates?)));
     let Some((file, templates)) = found.next() else { return Ok(()) };
     for (other, left) in found {

@@ -156,7 +156,11 @@ fn added_tokens_json_counts_on_from_the_pieces_and_is_not_read_beside_a_decoder(
     );
     let found = base().json("tokenizer_config.json", &decoder_of(&SPECIAL)).llama(13);
     assert_eq!(texts(&found, "tokenizer.ggml.tokens")[11], "[PAD11]");
-    assert!(found.warnings[0].starts_with("added_tokens.json: 3 tokens are left out"), "{:?}", found.warnings);
+    assert!(
+        found.warnings[0].starts_with("added_tokens.json: 3 tokens are left out"),
+        "{:?}",
+        found.warnings
+    );
 }
 
 #[test]
@@ -171,7 +175,8 @@ fn tokens_added_in_tokenizer_json_alone_count_beside_a_tokenizer_model() {
     assert_eq!(types(&found)[12..], [4, 3, 5]);
     assert!(found.warnings[0].contains("'<|end|>', 13 and not 14"), "{:?}", found.warnings);
     // A model of other pieces is not that of the tokenizer.
-    let other = Dir::new().json("tokenizer.json", &json).with("tokenizer.model", spm_model(&PIECES)).llama(15);
+    let other =
+        Dir::new().json("tokenizer.json", &json).with("tokenizer.model", spm_model(&PIECES)).llama(15);
     assert_eq!(texts(&other, "tokenizer.ggml.tokens"), texts(&found, "tokenizer.ggml.tokens"));
     assert!(other.warnings[0].starts_with("tokenizer.model is ignored"), "{:?}", other.warnings);
 }
@@ -180,7 +185,10 @@ fn tokens_added_in_tokenizer_json_alone_count_beside_a_tokenizer_model() {
 fn a_text_is_never_twice_in_a_vocabulary() {
     let pieces = [&PIECES[..], &[("bc", 1)]].concat();
     let error = Dir::new().with("tokenizer.model", spm_model(&pieces)).error(12);
-    assert!(error.contains("two tokens have one text") && error.contains("'bc' with the ids 6 and 11"), "{error}");
+    assert!(
+        error.contains("two tokens have one text") && error.contains("'bc' with the ids 6 and 11"),
+        "{error}"
+    );
     // A filler makes way for a token of its name.
     let pieces = [&PIECES[..], &[("[PAD12]", 1)]].concat();
     let found = Dir::new().with("tokenizer.model", spm_model(&pieces)).llama(13);
@@ -256,7 +264,10 @@ fn what_the_runtime_finds_otherwise_is_told() {
         let mut json = byte_fallback();
         json["added_tokens"].as_array_mut().unwrap().push(token);
         let warnings = Dir::new().json("tokenizer.json", &json).llama(14).warnings;
-        assert!(warnings.iter().any(|w| w.contains(said) && w.contains("unlike transformers")), "{warnings:?}");
+        assert!(
+            warnings.iter().any(|w| w.contains(said) && w.contains("unlike transformers")),
+            "{warnings:?}"
+        );
     };
     told(json!({"id": 12, "content": "<x>", "lstrip": true}), "take no spaces beside them along");
     told(added(12, "<x>", false, true), "not as the normalizer leaves it");
@@ -271,7 +282,8 @@ fn what_the_runtime_finds_otherwise_is_told() {
 #[test]
 fn a_post_processor_alone_says_what_is_added_to_a_text() {
     let mut json = byte_fallback();
-    json["post_processor"] = json!({"type": "TemplateProcessing", "single": [special("<s>"), text("A")], "pair": []});
+    json["post_processor"] =
+        json!({"type": "TemplateProcessing", "single": [special("<s>"), text("A")], "pair": []});
     let mut config = decoder_of(&SPECIAL);
     config["add_eos_token"] = json!(true);
     let found = Dir::new().json("tokenizer.json", &json).json("tokenizer_config.json", &config).llama(13);
@@ -441,7 +453,8 @@ fn only_the_llama_family_has_its_quirks() {
     let dir = dir.json("tokenizer_config.json", &json!({"add_prefix_space": false, "add_bos_token": true}));
     assert_eq!(keys(&dir.llama(11))[0], "ggml.add_space_prefix");
     assert_eq!(dir.llama(32016).metadata.u64("tokenizer.ggml.eot_token_id"), None, "32010 is no end of turn");
-    let many: Vec<String> = (11..32010).map(|i| format!("piece{i}")).chain(["\u{2581}<EOT>".into()]).collect();
+    let many: Vec<String> =
+        (11..32010).map(|i| format!("piece{i}")).chain(["\u{2581}<EOT>".into()]).collect();
     let code: Vec<(&str, i32)> = PIECES.into_iter().chain(many.iter().map(|t| (t.as_str(), 1))).collect();
     let code = Dir::new().with("tokenizer.model", spm_model(&code)).llama(32016);
     assert_eq!(code.metadata.u64("tokenizer.ggml.eot_token_id"), Some(32010));
@@ -464,7 +477,9 @@ fn chat_templates_come_from_every_place_as_transformers_takes_them() {
     assert_eq!(template(&dir).as_deref(), Some("from config"));
     assert_eq!(
         dir.llama(11).warnings,
-        ["chat_template.json: its chat_template is left out (default): transformers takes tokenizer_config.json"]
+        [
+            "chat_template.json: its chat_template is left out (default): transformers takes tokenizer_config.json"
+        ]
     );
     let dir = dir.with("chat_template.jinja", "from\r\njinja\r");
     assert_eq!(template(&dir).as_deref(), Some("from\njinja\n"), "line ends as Python reads them");

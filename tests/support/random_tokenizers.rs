@@ -15,8 +15,22 @@ const SOURCES: [&str; 6] = ["llama-spm", "gpt-2", "llama-bpe", "phi-3", "qwen2",
 
 /// What is added; none of it overlaps another in a text.
 const WORDS: [&str; 16] = [
-    "<|im_start|>", "<|im_end|>", "<think>", "</think>", "[TOOL]", "<pad>", "<extra_0>", "<extra_1>", "{{name}}", "한국어",
-    "<|tool|>", "##end##", "<a b>", "~x~", "<mask>", "@user",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<think>",
+    "</think>",
+    "[TOOL]",
+    "<pad>",
+    "<extra_0>",
+    "<extra_1>",
+    "{{name}}",
+    "한국어",
+    "<|tool|>",
+    "##end##",
+    "<a b>",
+    "~x~",
+    "<mask>",
+    "@user",
 ];
 
 const TEXTS: [&str; 5] = [
@@ -157,8 +171,10 @@ fn added(vocabulary: &Vocabulary, dice: &mut Dice) -> Vec<Added> {
 
 /// `<unk>`, `<s>` and `</s>` of a SentencePiece vocabulary.
 fn specials(vocabulary: &Vocabulary) -> Vec<Value> {
-    let special = |id: usize| json!({"id": id, "content": vocabulary.tokens[id], "single_word": false, "lstrip": false,
-        "rstrip": false, "normalized": false, "special": true});
+    let special = |id: usize| {
+        json!({"id": id, "content": vocabulary.tokens[id], "single_word": false, "lstrip": false,
+        "rstrip": false, "normalized": false, "special": true})
+    };
     if vocabulary.is_sentencepiece() { (0..3).map(special).collect() } else { Vec::new() }
 }
 
@@ -242,7 +258,8 @@ fn fallback(vocabulary: &Vocabulary, dice: &mut Dice) -> Value {
     let ids: HashMap<&str, usize> =
         vocabulary.tokens.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect();
     let mut merges: Vec<(usize, usize, usize, [&str; 2])> = Vec::new();
-    for (id, token) in vocabulary.tokens.iter().enumerate().filter(|(id, _)| vocabulary.types[*id] == NORMAL) {
+    for (id, token) in vocabulary.tokens.iter().enumerate().filter(|(id, _)| vocabulary.types[*id] == NORMAL)
+    {
         for (at, _) in token.char_indices().skip(1) {
             let (left, right) = token.split_at(at);
             let normal = |part| ids.get(part).is_some_and(|id| vocabulary.types[*id] == NORMAL);
@@ -259,7 +276,8 @@ fn fallback(vocabulary: &Vocabulary, dice: &mut Dice) -> Value {
     let first = dice.one_in(8);
     let prepend = json!({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
         {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]});
-    let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false});
+    let metaspace =
+        json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false});
     json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
         "normalizer": if first { Value::Null } else { prepend },
@@ -269,7 +287,7 @@ fn fallback(vocabulary: &Vocabulary, dice: &mut Dice) -> Value {
             {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
         "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
-            "vocab": ids.iter().map(|(token, id)| (token.to_string(), json!(id))).collect::<Map<_, _>>(),
+            "vocab": vocabulary.tokens.iter().cloned().zip((0..).map(|id: usize| json!(id))).collect::<Map<_, _>>(),
             "merges": merges},
     })
 }
@@ -291,4 +309,3 @@ fn texts(added: &[Added], dice: &mut Dice) -> Vec<String> {
     }
     all
 }
-

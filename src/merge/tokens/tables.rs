@@ -3,25 +3,15 @@
 use super::matching::Table;
 use super::token_rows::Overlay;
 use crate::merge::Verdict;
+use crate::roles;
+pub(crate) use crate::roles::{HEAD, TABLES, TOKEN_BIAS};
 use crate::vocab::Tokens;
 use ggraft_formats::{Error, Model, Result, Tensor};
 use std::sync::Arc;
 
-/// The output head, which a tied model lacks: its embedding serves as one.
-pub(crate) const HEAD: &str = "output.weight";
-/// The tensors with a row for each token, the embedding first.
-pub(crate) const TABLES: [&str; 2] = ["token_embd.weight", HEAD];
-
-/// One value for each token.
-pub(crate) const BIAS: &str = "output.bias";
-
 /// Whether the tensor has a row for each of so many tokens.
 pub(crate) fn has_rows_of_tokens(tensor: &Tensor, tokens: u64) -> bool {
-    const OTHERS: [&str; 3] =
-        ["per_layer_token_embd.weight", "nextn.embed_tokens.weight", "nextn.shared_head_head.weight"];
-    let name = &tensor.name;
-    let named = TABLES.contains(&name.as_str()) || OTHERS.iter().any(|other| name.ends_with(other));
-    named && tensor.shape().rows() == tokens
+    roles::has_rows_of_tokens(&tensor.name) && tensor.shape().rows() == tokens
 }
 
 /// How a table of the output comes about.

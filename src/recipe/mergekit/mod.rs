@@ -100,12 +100,7 @@ fn model<'a>(at: &At<'a>) -> Result<&'a str, Fault> {
 /// The output's tokens are those of the base model, and none other. With a tokenizer named, mergekit merges rows by
 /// token, and takes CP's row for a token that a model lacks; without one, by id. `pairs` says whether differences are
 /// from another model than CP.
-fn tokenizer(
-    root: &At<'_>,
-    onto: &str,
-    pairs: bool,
-    notes: &mut Vec<String>,
-) -> Result<Vocabulary, Fault> {
+fn tokenizer(root: &At<'_>, onto: &str, pairs: bool, notes: &mut Vec<String>) -> Result<Vocabulary, Fault> {
     let rows = |embeddings| Vocabulary {
         embeddings: Choice(embeddings),
         baseless_tokens: Choice(Baseless::Lerp),
