@@ -115,9 +115,8 @@ impl Rules {
 impl Rule {
     /// Whether it names the head of a model whose embedding serves as one.
     fn names_a_tied_head(&self, names: &[&str]) -> bool {
-        const HEAD: &str = "output.weight";
         let glob = self.glob.clone().resolve(0);
-        !names.contains(&HEAD) && glob.is_ok_and(|glob| glob.matches(HEAD))
+        !names.contains(&roles::HEAD) && glob.is_ok_and(|glob| glob.matches(roles::HEAD))
     }
 
     fn parse(text: &str) -> Result<Rule> {

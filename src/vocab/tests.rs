@@ -126,10 +126,10 @@ fn sentencepiece_keeps_scores_and_types_and_fills_holes() {
             "ggml.tokens",
             "ggml.scores",
             "ggml.token_type",
-            "ggml.add_bos_token",
-            "ggml.add_eos_token",
             "ggml.bos_token_id",
-            "ggml.eos_token_id"
+            "ggml.eos_token_id",
+            "ggml.add_bos_token",
+            "ggml.add_eos_token"
         ]
     );
     assert_eq!(texts(&found, "tokenizer.ggml.tokens")[10..], ["b", "[PAD11]"]);

@@ -287,7 +287,7 @@ fn fallback(vocabulary: &Vocabulary, dice: &mut Dice) -> Value {
             {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
         "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
-            "vocab": ids.iter().map(|(token, id)| (token.to_string(), json!(id))).collect::<Map<_, _>>(),
+            "vocab": vocabulary.tokens.iter().cloned().zip((0..).map(|id: usize| json!(id))).collect::<Map<_, _>>(),
             "merges": merges},
     })
 }

@@ -3,7 +3,7 @@
 //! to the token, so that GGUF and directory agree: rows of padding first. A text is never there twice.
 
 use super::matching::Matching;
-use super::tables::{BIAS, HEAD, TABLES, has_rows_of_tokens, table_of, tokens_of};
+use super::tables::{HEAD, TABLES, TOKEN_BIAS, has_rows_of_tokens, table_of, tokens_of};
 use super::template::Chosen;
 use super::token_rows::grown;
 use crate::merge::Vector;
@@ -169,7 +169,7 @@ fn place(onto: &mut Model, vectors: &[Vector], rows: &BTreeMap<usize, &Stranger>
                 Ok((*row, (of_chat(s, &|t| t.shape().row() == width)?, s.id)))
             };
             *tensor = grown(tensor, rows.iter().map(one).collect::<Result<_>>()?)?;
-        } else if tensor.name == BIAS && tensor.shape().elements() == count {
+        } else if tensor.name == TOKEN_BIAS && tensor.shape().elements() == count {
             let one = |(row, s): (&usize, &&Stranger)| {
                 Ok((*row, (of_chat(s, &|t| t.shape().elements() > s.id as u64)?, s.id)))
             };

@@ -3,18 +3,15 @@
 use super::matching::Table;
 use super::token_rows::Overlay;
 use crate::merge::Verdict;
-pub(crate) use crate::roles::{HEAD, TABLES, TOKEN_BIAS as BIAS};
+use crate::roles;
+pub(crate) use crate::roles::{HEAD, TABLES, TOKEN_BIAS};
 use crate::vocab::Tokens;
 use ggraft_formats::{Error, Model, Result, Tensor};
 use std::sync::Arc;
 
 /// Whether the tensor has a row for each of so many tokens.
 pub(crate) fn has_rows_of_tokens(tensor: &Tensor, tokens: u64) -> bool {
-    const OTHERS: [&str; 3] =
-        ["per_layer_token_embd.weight", "nextn.embed_tokens.weight", "nextn.shared_head_head.weight"];
-    let name = &tensor.name;
-    let named = TABLES.contains(&name.as_str()) || OTHERS.iter().any(|other| name.ends_with(other));
-    named && tensor.shape().rows() == tokens
+    roles::has_rows_of_tokens(&tensor.name) && tensor.shape().rows() == tokens
 }
 
 /// How a table of the output comes about.
