@@ -6,7 +6,7 @@ mod run;
 mod support;
 
 use ggraft_formats::safetensors::{self, Directory, Named};
-use ggraft_formats::{Input, Model, Shape, Tensor, gguf, open};
+use ggraft_formats::{Input, Model, Tensor, gguf, open};
 use run::{Ran, ggraft, ggraft_in, trio};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};

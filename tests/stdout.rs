@@ -65,7 +65,7 @@ impl Bench {
     }
 
     fn remove(&self, output: Option<&str>) {
-        for name in output {
+        if let Some(name) = output {
             let first = name.strip_suffix("-00001-of-00004.gguf");
             let parts = first.map(|stem| (1..=4).map(move |n| format!("{stem}-{n:05}-of-00004.gguf")));
             let all: Vec<String> = parts.map_or(vec![name.to_string()], Iterator::collect);
