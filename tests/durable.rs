@@ -320,7 +320,7 @@ fn an_input_that_changes_after_it_was_opened_is_noticed() {
 fn what_only_the_stopped_run_had_tells_it_from_another() {
     let bench = Bench::new();
     let out = bench.path("o.gguf");
-    let mut target = Target::new(Type::parse("Q8_0").unwrap());
+    let target = Target::new(Type::parse("Q8_0").unwrap());
     // A file more among the inputs.
     target.reads.add(ggraft_formats::stamp::Stamp::of(&bench.path("cp/config.json")).unwrap());
     stopped(&[(bench.plan_of("in.gguf", &target), out.clone())], &Work::default());
@@ -333,7 +333,7 @@ fn the_difference_of_a_refused_run_is_told_by_its_key() {
     let bench = Bench::new();
     let out = bench.path("o.gguf");
     let of = |name: &str| {
-        let mut target = Target::new(Type::parse("Q8_0").unwrap());
+        let target = Target::new(Type::parse("Q8_0").unwrap());
         target.overrides.push((String::from("general.name"), name.into()));
         [(bench.plan_of("in.gguf", &target), out.clone())]
     };

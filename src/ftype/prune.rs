@@ -197,7 +197,9 @@ mod tests {
         with.metadata.set("deci.attention.shared_kv_layers", 2u32);
         let (pruned, notes) = Prune::new([1, 2]).apply(with.clone()).unwrap();
         let same = |key: &str| assert_eq!(pruned.metadata.get(key), with.metadata.get(key), "{key}");
-        ["deci.classifier.output_labels", "deci.unheard_of", "deci.nextn_predict_layers"].map(same);
+        for key in ["deci.classifier.output_labels", "deci.unheard_of", "deci.nextn_predict_layers"] {
+            same(key);
+        }
         assert_eq!(pruned.metadata.u64("deci.attention.shared_kv_layers"), Some(1));
         assert!(notes.len() == 1 && notes[0].contains("deci.unheard_of has as many values"), "{notes:?}");
         let (pruned, _) = Prune::new([3]).apply(with).unwrap();
