@@ -170,6 +170,11 @@ impl Tensor {
         Arc::clone(&self.rows)
     }
 
+    /// The encoded `rows` where they lie, if they lie somewhere in one piece.
+    pub fn lent(&self, rows: Range<usize>) -> Option<&[u8]> {
+        self.rows.borrow(rows)
+    }
+
     /// Writes the encoded `rows` into `out`.
     pub fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         self.rows.read(rows, out)

@@ -6,6 +6,7 @@ mod support;
 
 use std::path::Path;
 use std::process::ExitCode;
+use support::families;
 use support::gguf::TOYS;
 use support::specs;
 
@@ -14,7 +15,7 @@ trio-1b DIR            base/, chat/ and cp/ of TinyLlama's shape, 2.2 GB each
 trio-eeve DIR          narrow ones with the vocabularies of SOLAR and EEVE
 checkpoint NAME DIR    a Hugging Face directory
 gguf NAME FILE         a toy llama
-checkpoints, ggufs     the names of each";
+checkpoints, families, ggufs    the names of each";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -22,10 +23,12 @@ fn main() -> ExitCode {
     match arguments[..] {
         [] => println!("{USAGE}"),
         ["checkpoints"] => specs::checkpoints().iter().for_each(|(name, _)| println!("{name}")),
+        ["families"] => families::all().iter().for_each(|tiny| println!("{}", tiny.name)),
         ["ggufs"] => TOYS.iter().for_each(|toy| println!("{}", toy.name)),
         ["trio-1b", dir] => specs::write_trio_1b(Path::new(dir)),
         ["trio-eeve", dir] => specs::write_trio_eeve(Path::new(dir)),
         ["checkpoint", name, dir] if let Some(spec) = specs::checkpoint(name) => spec.write(Path::new(dir)),
+        ["checkpoint", name, dir] if let Some(tiny) = families::family(name) => tiny.write(Path::new(dir)),
         ["gguf", name, file] if let Some(toy) = TOYS.iter().find(|toy| toy.name == name) => {
             toy.write(Path::new(file));
         }

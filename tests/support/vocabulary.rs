@@ -62,6 +62,14 @@ impl Vocabulary {
         self
     }
 
+    /// Only the first `n` tokens.
+    pub fn first(mut self, n: usize) -> Vocabulary {
+        self.tokens.truncate(n);
+        self.types.truncate(n);
+        self.scores.truncate(n);
+        self
+    }
+
     /// With `more` words of two Chinese characters appended, and nothing else.
     pub fn widened(mut self, more: usize) -> Vocabulary {
         const WORDS: usize = 0x5000;
