@@ -61,6 +61,8 @@ pub struct Key {
 pub enum From {
     Count(&'static [&'static str]),
     Number(&'static [&'static str]),
+    /// A number above zero.
+    Positive(&'static [&'static str]),
     Flag(&'static [&'static str]),
     Text(&'static [&'static str]),
     /// A word that stands for a number.
@@ -96,6 +98,10 @@ pub const fn count(gguf: &'static str, keys: &'static [&'static str]) -> Key {
 
 pub const fn number(gguf: &'static str, keys: &'static [&'static str]) -> Key {
     Key { gguf, from: From::Number(keys), absent: Absent::Omit }
+}
+
+pub const fn positive(gguf: &'static str, keys: &'static [&'static str]) -> Key {
+    Key { gguf, from: From::Positive(keys), absent: Absent::Omit }
 }
 
 pub const fn flag(gguf: &'static str, keys: &'static [&'static str]) -> Key {
@@ -156,6 +162,9 @@ impl Key {
         match self.from {
             From::Count(keys) => config.first(keys).map(|key| count_of(config, key)).transpose(),
             From::Number(keys) => config.first(keys).map(|key| number_of(config, key)).transpose(),
+            From::Positive(keys) => {
+                config.first(keys).map(|key| config.number(key).map(|x| Value::F32(x as f32))).transpose()
+            }
             From::Flag(keys) => config.first(keys).map(|key| flag_of(config, key)).transpose(),
             From::Text(keys) => {
                 let text = config.first(keys).map(|key| config.text(key)).transpose()?;
@@ -172,7 +181,7 @@ impl Key {
     fn missing(&self, params: &Params<'_>) -> ggraft_formats::Error {
         let (keys, expected) = match self.from {
             From::Count(keys) => (keys, super::config::COUNT),
-            From::Number(keys) => (keys, super::config::NUMBER),
+            From::Number(keys) | From::Positive(keys) => (keys, super::config::NUMBER),
             From::Flag(keys) => (keys, "true or false"),
             From::Text(keys) | From::Word(keys, _) => (keys, "a string"),
             From::Axis(_) | From::Is(_) | From::Make(_) | From::Rope(_) => (&[][..], "a value"),
@@ -442,8 +451,8 @@ pub const TRANSFORMER: &[Key] = &[
         Ok(causal.filter(|causal| !causal).map(Value::Bool))
     }),
     Key { gguf: "rope", from: From::Rope(rope::PLAIN), absent: Absent::Omit },
-    number("attention.layer_norm_rms_epsilon", &["rms_norm_eps", "norm_eps"]),
-    number("attention.layer_norm_epsilon", &["layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"]),
+    positive("attention.layer_norm_rms_epsilon", &["rms_norm_eps", "norm_eps"]),
+    positive("attention.layer_norm_epsilon", &["layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"]),
     count("expert_count", &["num_local_experts", "num_experts", "n_routed_experts"]),
     count("expert_used_count", &["num_experts_per_tok", "num_experts_per_token", "top_k_experts"]),
     count("expert_group_count", &["n_group"]),

@@ -5,7 +5,7 @@
 
 use super::decoder::DECODER;
 use super::{Arch, NONE};
-use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, is, make, number, size};
+use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, is, make, number, positive, size};
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Result, Value};
@@ -24,7 +24,7 @@ pub const DEEPSEEK2: Arch = Arch {
 
 const KEYS: &[Key] = &[
     is("attention.head_count_kv", Fixed::Count(1)),
-    number("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]).or(Fixed::Number(1e-6)),
+    positive("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]).or(Fixed::Number(1e-6)),
     size("leading_dense_block_count", "dense"),
     size("vocab_size", "vocab"),
     count("attention.q_lora_rank", &["q_lora_rank"]),

@@ -4,7 +4,7 @@
 
 use super::qwen::QWEN3;
 use super::{Arch, NONE};
-use crate::arch::keys::{Fixed, Key, count, make, number};
+use crate::arch::keys::{Fixed, Key, count, make, number, positive};
 use crate::arch::rule::{Rule, rule};
 use crate::arch::values::Value;
 
@@ -22,7 +22,7 @@ pub const GEMMA3: Arch = Arch {
 const KEYS: &[Key] = &[
     count("context_length", &["max_position_embeddings"]).or(Fixed::Count(131072)),
     count("attention.head_count", &["num_attention_heads"]).or(Fixed::Count(8)),
-    number("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]).or(Fixed::Number(1e-6)),
+    positive("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]).or(Fixed::Number(1e-6)),
     count("attention.key_length", &["head_dim"]).or(Fixed::Count(256)),
     count("attention.value_length", &["head_dim"]).or(Fixed::Count(256)),
     number("final_logit_softcapping", &["final_logit_softcapping"]),

@@ -3,7 +3,7 @@
 //! Specification: `GPT2Model` of llama.cpp's converter.
 
 use super::{Arch, NONE};
-use crate::arch::keys::{Axis, Key, Size, axis, count, number, size};
+use crate::arch::keys::{Axis, Key, Size, axis, count, positive, size};
 use crate::arch::rule::{Need, Rule, rule};
 
 pub const GPT2: Arch = Arch {
@@ -23,7 +23,7 @@ const KEYS: &[Key] = &[
     size("embedding_length", "n"),
     size("feed_forward_length", "ff"),
     size("attention.head_count", "h"),
-    number("attention.layer_norm_epsilon", &["layer_norm_epsilon"]).must(),
+    positive("attention.layer_norm_epsilon", &["layer_norm_epsilon"]).must(),
 ];
 
 const AXES: &[Axis] = &[

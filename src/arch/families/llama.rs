@@ -5,7 +5,7 @@
 
 use super::decoder::{DECODER, ROPE_FREQS};
 use super::{Arch, NONE};
-use crate::arch::keys::{Absent, Axis, From, Key, Params, Size, axis, count, make, number, size};
+use crate::arch::keys::{Absent, Axis, From, Key, Params, Size, axis, count, make, positive, size};
 use crate::arch::rope::{self, Rope};
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};
@@ -34,7 +34,7 @@ const KEYS: &[Key] = &[
     count("feed_forward_length", &["intermediate_size"]).must(),
     size("attention.head_count_kv", "g"),
     Key { gguf: "rope", from: From::Rope(rope::PLAIN), absent: Absent::Refuse },
-    number("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]).must(),
+    positive("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]).must(),
     size("attention.key_length", "d"),
     size("attention.value_length", "d"),
     size("vocab_size", "vocab"),

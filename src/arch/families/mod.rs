@@ -110,8 +110,8 @@ impl Family {
         let gone = |name: &str| arch.without.contains(&name);
         family.keys.retain(|line| !gone(line.key.gguf));
         family.made.retain(|made| !gone(made.name));
-        let replaced: Vec<String> = arch.rules.iter().flat_map(Rule::targets).collect();
-        family.rules.retain(|rule| !rule.targets().iter().any(|to| gone(to) || replaced.contains(to)));
+        family.rules.retain(|rule| !rule.targets().iter().any(|to| gone(to)));
+        family.replace(arch.rules);
         for key in arch.keys {
             for old in family.keys.iter_mut().filter(|old| old.key.gguf == key.gguf) {
                 *old = Line { key, place_of: Some(old.place_of.unwrap_or(old.key)) };
@@ -124,10 +124,27 @@ impl Family {
                 None => family.axes.push(axis),
             }
         }
-        family.rules.extend(arch.rules);
         family.ignored.extend(arch.ignored);
         family.made.extend(arch.made);
         family
+    }
+
+    /// Puts `rules` in the place of those that have a target of theirs; those that replace none come last.
+    fn replace(&mut self, rules: &'static [Rule]) {
+        let targets: Vec<Vec<String>> = rules.iter().map(Rule::targets).collect();
+        let mut placed = vec![false; rules.len()];
+        let mut all = Vec::with_capacity(self.rules.len() + rules.len());
+        for old in self.rules.drain(..) {
+            let own = old.targets();
+            let shares = |i: &usize| targets[*i].iter().any(|to| own.contains(to));
+            let new: Vec<usize> = (0..rules.len()).filter(shares).collect();
+            if new.is_empty() {
+                all.push(old);
+            }
+            all.extend(new.into_iter().filter(|i| !std::mem::replace(&mut placed[*i], true)).map(|i| &rules[i]));
+        }
+        all.extend(rules.iter().zip(placed).filter(|(_, placed)| !placed).map(|(rule, _)| rule));
+        self.rules = all;
     }
 
     /// The hyperparameters, in the converter's order.
