@@ -5,7 +5,7 @@
 //! tokenizers, `chat` chat templates, `checkpoint` turns all back into a Hugging Face directory, `merge` says what becomes
 //! of each tensor, `ftype` which dtype it gets (`budget`: by what it costs), `output` what may be asked for and what comes
 //! out, `recipe` all that decides a merge. `measure` tells how near weights are to others, `hash` tells weights from others,
-//! `meta` edits what is said of them. `report` is what people look at, `cli` the words they type, and `nearest` helps with
+//! `meta` edits what is said of them, `roles` knows what a tensor's name means. `report` is what people look at, `cli` the words they type, and `nearest` helps with
 //! those they mistype.
 //! Containers, dtypes and codecs live in the crate `ggraft_formats`, which is `formats` here.
 //!
@@ -51,4 +51,5 @@ pub mod output;
 pub mod pipeline;
 pub mod recipe;
 pub mod report;
+pub mod roles;
 pub mod vocab;

@@ -1,7 +1,8 @@
 //! Which dtypes a tensor may get: those whose blocks its rows fill, no coarser than its role bears. What the user
 //! pinned, what no mixture quantizes, and what is quantized already has one.
 
-use crate::ftype::{Assignment, Reason, Role, TensorFact};
+use crate::ftype::{Assignment, Reason, TensorFact};
+use crate::roles::Role;
 use ggraft_formats::DType::{self, *};
 
 /// For rows of whole 256-blocks, from the fewest bits to the most. Left out are dtypes that take as many bits as

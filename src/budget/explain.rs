@@ -4,7 +4,8 @@
 use super::field::Field;
 use super::measure::Measured;
 use super::solve::Price;
-use crate::ftype::{self, Assignment, Facts, Ftype, Reason, Role};
+use crate::ftype::{self, Assignment, Facts, Ftype, Reason};
+use crate::roles::{self, Role};
 use ggraft_formats::{DType, Error, Result};
 use std::collections::BTreeMap;
 
@@ -177,7 +178,7 @@ impl Account {
 
 /// The layers of some tensors of a role, runs drawn together; nothing for tensors of no layer.
 fn places(of: &[&Chosen]) -> String {
-    let mut layers: Vec<u64> = of.iter().filter_map(|c| ftype::layer(&c.name)).collect();
+    let mut layers: Vec<u64> = of.iter().filter_map(|c| roles::layer(&c.name)).collect();
     layers.sort_unstable();
     layers.dedup();
     let runs: Vec<String> = layers

@@ -3,7 +3,8 @@
 //! energies are followed through the model as a mean field: inputs of unit variance behind a norm, independent
 //! weights. The output and the embedding are whole streams. Names that are not known share evenly.
 
-use crate::ftype::{Facts, Role, TensorFact, layer};
+use crate::ftype::{Facts, TensorFact};
+use crate::roles::{self, Part, Role, block, layer};
 use ggraft_formats::{Model, Result, Tensor};
 use std::collections::BTreeMap;
 
@@ -18,18 +19,6 @@ const TRUST: f64 = 4.0;
 /// an embedding's are averaged over the tokens that are read.
 const FACTORS: [(Role, f64); 3] = [(Role::AttnQ, 0.4), (Role::AttnK, 0.4), (Role::Embedding, 0.5)];
 
-/// A residual block: attention or what stands for it, then the feed-forward part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Mixer,
-    Ffn,
-}
-
-fn block(name: &str) -> Option<(u64, Part)> {
-    let part = if name.contains("ffn_") { Part::Ffn } else { Part::Mixer };
-    layer(name).map(|layer| (layer, part))
-}
-
 /// The shares of all blocks.
 pub(super) struct Field {
     shares: BTreeMap<(u64, Part), f64>,
@@ -42,7 +31,7 @@ impl Field {
         let mut blocks: BTreeMap<(u64, Part), Flow> = BTreeMap::new();
         let mut stream = Mean::default();
         for (tensor, energy) in facts.tensors.iter().zip(energies) {
-            if tensor.name == "token_embd.weight" {
+            if tensor.name == roles::EMBEDDING {
                 stream.add(*energy);
             }
             // What no matrix writes is no block.

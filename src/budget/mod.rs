@@ -15,7 +15,8 @@ mod solve;
 pub use explain::{Account, Chosen, Fixed, Step};
 pub use goal::Budget;
 
-use crate::ftype::{self, Assignment, Facts, Ftype, Importance, Options, Reason, Role};
+use crate::ftype::{self, Assignment, Facts, Ftype, Importance, Options, Reason};
+use crate::roles::Role;
 use field::Field;
 use ggraft_formats::{DType, Error, Model, Result, Tensor, gguf};
 use measure::{Columns, Measured};

@@ -3,8 +3,9 @@
 //! Specification: llama.cpp v0.5.0, llama-quantize; the options are spelled as there.
 
 use super::facts::{Facts, TensorFact};
-use super::mixture::{Role, Walk};
+use super::mixture::Walk;
 use super::{Ftype, TensorType, keep, order};
+use crate::roles::Role;
 use ggraft_formats::{DType, Error, Result};
 use std::fmt;
 

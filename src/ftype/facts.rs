@@ -1,7 +1,7 @@
 //! What an assignment of dtypes rests on: the tensors' names, shapes and dtypes, and a few hyperparameters. They
 //! are read from a model's header, and as easily made up, so that every rule is tested without a weight.
 
-use super::layer;
+use crate::roles::layer;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Value};
 
 /// One tensor of the source.

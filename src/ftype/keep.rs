@@ -3,47 +3,8 @@
 //! Specification: llama.cpp v0.5.0, measured with made-up names (`fixtures/mixtures/names.schema`).
 
 use super::facts::TensorFact;
-use super::mixture::Role;
+use crate::roles::{self, Role};
 use ggraft_formats::{DType, Error, Result};
-
-/// Parts of a name, and what such tensors are.
-const KEPT: &[(&str, &str)] = &[
-    ("_norm.weight", "a norm"),
-    ("ffn_gate_inp.weight", "chooses the experts"),
-    ("ffn_gate_tid2eid.weight", "chooses the experts"),
-    ("altup", "mixes the streams of a Gemma 3n"),
-    ("laurel", "a residual of low rank"),
-    ("per_layer_model_proj", "projects the embeddings by layer"),
-    ("ssm_conv1d", "a small convolution"),
-    ("shortconv.conv.weight", "a small convolution"),
-    ("indexer.k_proj.weight", "selects what to attend to"),
-    ("indexer.q_proj.weight", "selects what to attend to"),
-    ("time_mix_first.weight", "mixes RWKV's time steps"),
-    ("time_mix_w0.weight", "mixes RWKV's time steps"),
-    ("time_mix_w1.weight", "mixes RWKV's time steps"),
-    ("time_mix_w2.weight", "mixes RWKV's time steps"),
-    ("time_mix_v0.weight", "mixes RWKV's time steps"),
-    ("time_mix_v1.weight", "mixes RWKV's time steps"),
-    ("time_mix_v2.weight", "mixes RWKV's time steps"),
-    ("time_mix_a0.weight", "mixes RWKV's time steps"),
-    ("time_mix_a1.weight", "mixes RWKV's time steps"),
-    ("time_mix_a2.weight", "mixes RWKV's time steps"),
-    ("time_mix_g1.weight", "mixes RWKV's time steps"),
-    ("time_mix_g2.weight", "mixes RWKV's time steps"),
-    ("time_mix_decay_w1.weight", "mixes RWKV's time steps"),
-    ("time_mix_decay_w2.weight", "mixes RWKV's time steps"),
-    ("time_mix_lerp_fused.weight", "mixes RWKV's time steps"),
-    ("attn_rel_b.weight", "a bias by relative position"),
-    (".position_embd", "an embedding of positions"),
-    ("sam.pos_embd", "an embedding of positions"),
-    ("sam.neck.", "part of an image encoder"),
-    ("sam.net_", "part of an image encoder"),
-    (".rel_pos", "an embedding of positions"),
-    (".patch_embd", "part of an image encoder"),
-    (".patch_merger", "part of an image encoder"),
-    ("a.rvq.codebook", "part of an audio codec"),
-    ("mm.a.code_embd", "part of an audio codec"),
-];
 
 /// Why the tensor keeps its dtype, if it does.
 pub(super) fn kept(tensor: &TensorFact) -> Option<&'static str> {
@@ -53,11 +14,7 @@ pub(super) fn kept(tensor: &TensorFact) -> Option<&'static str> {
     if !tensor.name.ends_with("weight") {
         return Some("not a weight");
     }
-    match tensor.name {
-        "position_embd.weight" => Some("an embedding of positions"),
-        "token_types.weight" => Some("an embedding of token types"),
-        name => KEPT.iter().find(|(part, _)| name.contains(part)).map(|(_, what)| *what),
-    }
+    roles::sensitive(tensor.name)
 }
 
 /// The dtype that the tensor gets if its rows do not fill whole blocks of the `wanted` one.

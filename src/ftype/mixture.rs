@@ -1,72 +1,9 @@
-//! What a mixture is made of: the roles of tensors, and for each role rules of which the first that holds names the
-//! dtype. A family's file states its rules as tables; what all families share is here and in `Walk`.
+//! What a mixture is made of: for each role of a tensor rules of which the first that holds names the dtype. A family's file states its rules as tables; what all families share is here and in `Walk`.
 //! Specification: llama.cpp v0.5.0, as its choices are recorded in `fixtures/snapshots` and `fixtures/mixtures`.
 
 use super::facts::{Facts, TensorFact};
+use crate::roles::{self, Role};
 use ggraft_formats::{DType, Error, Result};
-use std::fmt;
-
-/// What a tensor does in its model, as far as the mixtures care.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The projection to the vocabulary.
-    Output,
-    /// A table with one row a token.
-    Embedding,
-    AttnQ,
-    AttnK,
-    /// The values, also where they are fused with queries and keys (`attn_qkv`) or compressed (`attn_kv_b`).
-    AttnV,
-    AttnOutput,
-    FfnGate,
-    FfnUp,
-    FfnDown,
-    Other,
-}
-
-impl Role {
-    /// Part of a name -> role.
-    const NAMES: [(&str, Role); 9] = [
-        ("attn_qkv.weight", Role::AttnV),
-        ("attn_kv_b.weight", Role::AttnV),
-        ("attn_v.weight", Role::AttnV),
-        ("attn_k.weight", Role::AttnK),
-        ("attn_q.weight", Role::AttnQ),
-        ("attn_output.weight", Role::AttnOutput),
-        ("ffn_up", Role::FfnUp),
-        ("ffn_gate", Role::FfnGate),
-        ("ffn_down", Role::FfnDown),
-    ];
-
-    /// The role of the tensor of this name.
-    pub fn of(name: &str) -> Role {
-        match name {
-            "output.weight" => Role::Output,
-            "token_embd.weight" | "per_layer_token_embd.weight" => Role::Embedding,
-            _ => Role::NAMES
-                .iter()
-                .find(|(part, _)| name.contains(part))
-                .map_or(Role::Other, |(_, role)| *role),
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Role::Output => "output",
-            Role::Embedding => "embedding",
-            Role::AttnQ => "attention query",
-            Role::AttnK => "attention key",
-            Role::AttnV => "attention value",
-            Role::AttnOutput => "attention output",
-            Role::FfnGate => "feed-forward gate",
-            Role::FfnUp => "feed-forward up",
-            Role::FfnDown => "feed-forward down",
-            Role::Other => "other",
-        })
-    }
-}
 
 /// When a rule holds. A tensor's place is its position among those of its role in layer order; in the feed-forward
 /// part of a model with experts, which has several tensors of a role in a layer, it is the layer.
@@ -291,7 +228,7 @@ impl Site<'_> {
             return Ok(self.count);
         }
         let n_layer = self.walk.facts.n_layer;
-        super::layer(self.tensor.name).filter(|layer| *layer < n_layer).ok_or_else(|| {
+        roles::layer(self.tensor.name).filter(|layer| *layer < n_layer).ok_or_else(|| {
             Error::unsupported("the mixture of a model with experts depends on the layer, which is not known")
                 .tensor(self.tensor.name)
                 .expected(format!("a name that begins with blk.N., N below {n_layer}"))

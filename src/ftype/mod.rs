@@ -20,11 +20,11 @@ mod ternary;
 pub use assign::{Assignment, Options, Reason, assign};
 pub use facts::{Facts, TensorFact};
 pub use importance::{Choice, Importance, Weighed, weigh};
-pub use mixture::Role;
 pub use prune::Prune;
 pub use tensor_types::TensorType;
 
 use crate::nearest::nearest;
+use crate::roles;
 use ggraft_formats::{DType, Error, Metadata, Result, Value, gguf};
 use mixture::Mixture;
 
@@ -127,14 +127,7 @@ pub fn unknown(text: &str, others: &[&'static str]) -> Error {
 /// The place of a tensor in llama-quantize's output: first what belongs to no layer, then layer by layer, each by
 /// the bytes of the names.
 pub fn order(name: &str) -> impl Ord + '_ {
-    (layer(name), name.as_bytes())
-}
-
-/// N of `blk.N`.
-pub(crate) fn layer(name: &str) -> Option<u64> {
-    let rest = name.strip_prefix("blk.")?;
-    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    rest[..digits].parse().ok()
+    (roles::layer(name), name.as_bytes())
 }
 
 /// llama.cpp's `GGML_QNT_VERSION`: how the blocks of the quantized dtypes are laid out.

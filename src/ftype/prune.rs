@@ -2,7 +2,8 @@
 //! value a layer included, which llama-quantize forgets.
 //! Specification: llama.cpp v0.5.0, llama-quantize `--prune-layers`.
 
-use super::{Facts, layer};
+use super::Facts;
+use crate::roles::layer;
 use ggraft_formats::{Error, Model, Result, Value};
 use std::collections::BTreeSet;
 

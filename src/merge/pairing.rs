@@ -3,17 +3,12 @@
 use super::models::parents;
 use super::tokens::TableRows;
 use super::{Fate, Vector, Verdict};
+use crate::roles;
 use ggraft_formats::{Error, Model, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// One weight for each token, in one row: it cannot be moved by rows, and stays as it is when these do not follow ids.
-const TOKEN_BIAS: &str = "output.bias";
-
 /// The tables whose rows move by token, and what becomes of them.
 type Tables = BTreeMap<&'static str, TableRows>;
-
-/// Tables that follow from the configuration and are not learned.
-const GENERATED: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
 /// Decides what becomes of each tensor of `onto`; of the `tables`, the vocabulary plan has decided it.
 pub(super) fn verdicts(onto: &Model, vectors: &[Vector], tables: &Tables) -> Result<Vec<Verdict>> {
@@ -31,10 +26,11 @@ fn verdict(name: &str, tables: &Tables) -> Verdict {
     if let Some(table) = tables.get(name) {
         return table.verdict;
     }
-    if name == TOKEN_BIAS && !tables.is_empty() {
+    // It cannot be moved by rows, and stays as it is when these do not follow ids.
+    if name == roles::TOKEN_BIAS && !tables.is_empty() {
         return Verdict { fate: Fate::Kept, reason: "the vocabularies differ" };
     }
-    if GENERATED.contains(&name) {
+    if roles::is_generated(name) {
         return Verdict { fate: Fate::Kept, reason: "follows from the configuration" };
     }
     Verdict { fate: Fate::Merged, reason: "in all models" }

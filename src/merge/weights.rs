@@ -4,6 +4,7 @@
 //! besides. A tensor outside the layers takes the gradient's end that it is nearer to: `output*` the last, others the first.
 
 use super::glob::Glob;
+use crate::roles;
 use ggraft_formats::{Error, Result};
 
 /// Rules that have a name.
@@ -131,9 +132,8 @@ impl Rule {
     }
 }
 
-/// The number N of a tensor `blk.N.…`.
 fn layer(name: &str) -> Option<usize> {
-    name.strip_prefix("blk.")?.split_once('.')?.0.parse().ok()
+    usize::try_from(roles::layer(name)?).ok()
 }
 
 /// The value of a gradient at `layer` of those from 0 to `last`: linear between its points, which are spread evenly.

@@ -4,6 +4,7 @@
 //! before a merge and its report; the same rows give the same figures on any number of threads.
 
 use crate::merge::method::Sources;
+use crate::roles;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -124,7 +125,7 @@ fn noise(dtype: DType, rows: &[Vec<f32>]) -> f64 {
 /// Judges the figures of one vector: what to tell, or why to stop.
 pub(crate) fn judge(figures: &[Kinship], allowed: Allowed) -> Result<Vec<String>> {
     // Norms and biases hardly move in any training; the matrices tell.
-    let matrices: Vec<&Kinship> = figures.iter().filter(|k| !k.tensor.contains("norm")).collect();
+    let matrices: Vec<&Kinship> = figures.iter().filter(|k| !roles::is_norm(&k.tensor)).collect();
     let middle = |f: fn(&Kinship) -> f64| median(matrices.iter().map(|k| f(k)).collect());
     let (delta, drift, cosine) = (middle(|k| k.delta), middle(|k| k.drift), middle(|k| k.cosine));
     let mut notes = vec![format!(

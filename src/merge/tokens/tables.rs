@@ -3,14 +3,10 @@
 use super::matching::Table;
 use super::token_rows::Overlay;
 use crate::merge::Verdict;
+pub(crate) use crate::roles::{HEAD, TABLES};
 use crate::vocab::Tokens;
 use ggraft_formats::{Error, Model, Result, Tensor};
 use std::sync::Arc;
-
-/// The output head, which a tied model lacks: its embedding serves as one.
-pub(crate) const HEAD: &str = "output.weight";
-/// The tensors with a row for each token, the embedding first.
-pub(crate) const TABLES: [&str; 2] = ["token_embd.weight", HEAD];
 
 /// How a table of the output comes about.
 pub(crate) struct TableRows {

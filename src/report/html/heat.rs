@@ -2,6 +2,7 @@
 
 use super::text::escaped;
 use crate::measure::figures::Figures;
+use crate::roles::place;
 use std::fmt::Write;
 
 /// The steps of the colour scale, from nothing to the largest value.
@@ -14,18 +15,6 @@ const ROW: usize = 22;
 const CHARACTER: usize = 7;
 /// A cell that is at least so wide tells its value.
 const READABLE: usize = 44;
-
-/// Which layer a tensor belongs to, and what it does there, told from its name: the first number in it is the layer, and
-/// of tensors that differ in further numbers, as experts do, one is meant.
-pub fn place(name: &str) -> (Option<u64>, String) {
-    let name = name.strip_suffix(".weight").unwrap_or(name);
-    let parts: Vec<&str> = name.split('.').collect();
-    let number = |part: &&str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok()).flatten();
-    let layer = parts.iter().position(|part| number(part).is_some());
-    let Some(at) = layer else { return (None, name.to_string()) };
-    let rest = parts[at + 1..].iter().map(|part| if number(part).is_some() { "*" } else { part });
-    (number(&parts[at]), rest.collect::<Vec<_>>().join("."))
-}
 
 /// Figures by role and layer; `None` stands for what belongs to no layer.
 #[derive(Default)]
@@ -201,17 +190,6 @@ pub fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_tells_layer_and_role() {
-        let is = |name, layer, role: &str| assert_eq!(place(name), (layer, role.to_string()), "{name}");
-        is("blk.11.attn_q.weight", Some(11), "attn_q");
-        is("blk.0.attn_q.bias", Some(0), "attn_q.bias");
-        is("model.layers.3.mlp.experts.12.w1.weight", Some(3), "mlp.experts.*.w1");
-        is("token_embd.weight", None, "token_embd");
-        is("99999999999999999999.x", None, "99999999999999999999.x");
-        is("", None, "");
-    }
 
     #[test]
     fn shares_read_well() {
