@@ -24,6 +24,10 @@ pub trait Rows: Send + Sync {
 
     /// Is told that `rows` are needed soon, so that they can be fetched meanwhile.
     fn expect(&self, _rows: Range<usize>) {}
+    /// The tensor that these rows were computed from, element by element, if they were.
+    fn origin(&self) -> Option<Tensor> {
+        None
+    }
 
     /// Is told that `rows` are not needed again soon, so that the memory they lie in can be given back.
     fn release(&self, _rows: Range<usize>) {}
@@ -184,6 +188,16 @@ impl Tensor {
     /// The rows themselves, to be wrapped.
     pub fn rows(&self) -> Arc<dyn Rows> {
         Arc::clone(&self.rows)
+    }
+
+    /// The tensor that this one was computed from, element by element, if it was.
+    pub fn origin(&self) -> Option<Tensor> {
+        self.rows.origin()
+    }
+
+    /// The encoded `rows` where they lie, if they lie somewhere in one piece.
+    pub fn lent(&self, rows: Range<usize>) -> Option<&[u8]> {
+        self.rows.borrow(rows)
     }
 
     /// Writes the encoded `rows` into `out`.
@@ -406,6 +420,10 @@ impl Rows for Checked {
 
     fn expect(&self, rows: Range<usize>) {
         self.source.expect(rows);
+    }
+
+    fn origin(&self) -> Option<Tensor> {
+        self.source.origin().map(Tensor::checked)
     }
 
     fn release(&self, rows: Range<usize>) {

@@ -1,7 +1,7 @@
 //! What looks like a model and is none, or is not the one that its `config.json` says: adapters, weights without
 //! their prefix, what a quantization left behind, an index of other shards. One cause has one message.
 
-use super::hparams::Config;
+use super::config::Config;
 use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
 
 const ADAPTER_CONFIG: &str = "adapter_config.json";

@@ -14,6 +14,7 @@ pub use method::{CHAT_VECTOR, METHODS, Method, Param, Params, Rescale};
 pub use models::{Allowed, Kinship, Origin, Vector};
 pub use tokens::{Copied, Summary, TemplateChoice, VectorSummary, VocabularyChoices};
 
+use crate::arch::Values;
 use crate::stages::Stages;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use method::{Merged, Sources};
@@ -34,8 +35,9 @@ pub struct Options {
 }
 
 impl Options {
-    fn sources(&self, onto: Tensor, pairs: Vec<(Tensor, Tensor)>) -> Arc<Sources> {
-        Arc::new(Sources::new(onto, pairs, self.method, self.params))
+    fn sources(&self, onto: &Tensor, pairs: Vec<(Tensor, Tensor)>, values: &Values) -> Result<Arc<Sources>> {
+        let value = values.get(&onto.name);
+        Ok(Arc::new(Sources::new(onto.clone(), pairs, value, self.method, self.params)?))
     }
 }
 
@@ -121,6 +123,7 @@ impl Graft {
         notes.extend(weights::summary(&options.rules, &factors));
         notes.extend(options.rules.without_effect(&names));
         let by_name: Vec<_> = vectors.iter().map(|v| (named(&v.chat), named(&v.base))).collect();
+        let values = Values::of(model.architecture().unwrap_or_default());
         let (mut sources, mut overlays) = (Vec::new(), Vec::new());
         for ((tensor, verdict), factor) in model.tensors.iter().zip(&mut verdicts).zip(&factors) {
             let table = prepared.tables.remove(tensor.name.as_str());
@@ -131,8 +134,8 @@ impl Graft {
             sources.push(match (table, verdict.fate) {
                 _ if *factor == 0.0 => None,
                 (Some(table), _) if table.pairs.is_empty() => None,
-                (Some(table), _) => Some(options.sources(tensor.clone(), table.pairs)),
-                (None, Fate::Merged) => Some(options.sources(tensor.clone(), matched(tensor, &by_name)?)),
+                (Some(table), _) => Some(options.sources(tensor, table.pairs, &values)?),
+                (None, Fate::Merged) => Some(options.sources(tensor, matched(tensor, &by_name)?, &values)?),
                 (None, Fate::Kept) => None,
             });
             overlays.push(overlay);
