@@ -263,7 +263,7 @@ fn an_option_that_changes_nothing_is_told_once() {
             "Q4_K_M --tensor-type attn=q8_0 --tensor-type attn_v=q6_K",
             "--tensor-type 'attn_v' has no effect: an earlier one decides",
         ),
-        ("Q8_0 --pure", "--pure has no effect: Q8_0 gives all tensors one dtype"),
+        ("Q8_0 --pure", "--pure has no effect: Q8_0 gives the same dtypes without it"),
     ] {
         let ran = bench.run(&format!("convert @tied --dry-run -o @o.gguf --type {options}")).ok();
         let told = ran.err.lines().filter(|line| line.starts_with("warning: ")).collect::<Vec<_>>();

@@ -18,7 +18,7 @@ pub(super) struct Output {
     #[arg(short, long = "output", visible_alias = "outfile", value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// What the model is called, in its metadata and in the default name of the file
-    #[arg(long, visible_alias = "model-name", value_name = "TEXT", value_parser = super::naming::name)]
+    #[arg(long, alias = "model-name", value_name = "TEXT", value_parser = super::naming::name)]
     pub name: Option<String>,
     #[command(flatten)]
     pub beside: Beside,

@@ -26,7 +26,7 @@ pub(super) struct Args {
     #[command(flatten)]
     splitting: Splitting,
     /// What the model is called in its metadata
-    #[arg(long, visible_alias = "model-name", value_name = "TEXT", value_parser = naming::name)]
+    #[arg(long, alias = "model-name", value_name = "TEXT", value_parser = naming::name)]
     name: Option<String>,
     #[command(flatten)]
     beside: Beside,

@@ -98,11 +98,6 @@ impl Ftype {
         FTYPES.iter().find(|f| f.names().any(|n| n.eq_ignore_ascii_case(text)) || Some(f.number) == number)
     }
 
-    /// Whether some tensors get another dtype than most.
-    pub fn is_mixture(&self) -> bool {
-        self.mixture.is_some()
-    }
-
     /// Its name, then its aliases.
     fn names(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name).chain(self.aliases.iter().copied())

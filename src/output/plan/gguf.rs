@@ -37,8 +37,7 @@ pub(crate) fn quantized(
     let (ftype, assignments, account) = assigned(&model, &facts, is_gguf.then_some(onto), named, target)?;
     let ftype::Weighed { weights, notes } =
         ftype::weigh(&model.tensors, &assignments, target.importance.as_ref())?;
-    let names: Vec<&str> = model.tensors.iter().map(|t| t.name.as_str()).collect();
-    let unheeded = unheeded(&names, &assignments, &target.options, ftype);
+    let unheeded = unheeded(&facts, &assignments, &target.options, ftype);
     let notes = [input.notes, target.prune.note().into_iter().collect(), unheeded, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
     let tensors = std::mem::take(&mut model.tensors).into_iter().map(Tensor::trimmed);

@@ -1,15 +1,16 @@
 //! Options that change nothing: each is told once, with the reason, so that a slip does not pass for a wish.
 
-use crate::ftype::{Assignment, Ftype, Options, Reason, TensorType};
+use crate::ftype::{self, Assignment, Facts, Ftype, Options, Reason, TensorType};
 use crate::roles::{EMBEDDING, HEAD};
 
-/// What to say about the options that gave no tensor its dtype, of a model whose tensors have these names.
+/// What to say about the options that gave no tensor its dtype.
 pub(crate) fn unheeded(
-    names: &[&str],
+    facts: &Facts,
     assignments: &[Assignment],
     options: &Options,
     ftype: &Ftype,
 ) -> Vec<String> {
+    let names: &[&str] = &facts.tensors.iter().map(|t| t.name).collect::<Vec<_>>();
     let all = &options.tensor_types;
     let mut notes: Vec<String> = (0..all.len()).filter_map(|i| pattern(i, names, assignments, all)).collect();
     let has = |reason: Reason| assignments.iter().any(|a| a.reason == reason);
@@ -30,10 +31,16 @@ pub(crate) fn unheeded(
     idle(output, options.output_tensor_type.is_some(), requested(output), HEAD);
     let embedding = "--token-embedding-type";
     idle(embedding, options.token_embedding_type.is_some(), requested(embedding), EMBEDDING);
-    if options.pure && !ftype.is_mixture() {
-        notes.push(format!("warning: --pure has no effect: {ftype} gives all tensors one dtype"));
+    if options.pure && is_pure_anyway(facts, assignments, options, ftype) {
+        notes.push(format!("warning: --pure has no effect: {ftype} gives the same dtypes without it"));
     }
     notes
+}
+
+fn is_pure_anyway(facts: &Facts, assignments: &[Assignment], options: &Options, ftype: &Ftype) -> bool {
+    let mixed = ftype::assign(facts, ftype, &Options { pure: false, ..options.clone() });
+    let dtypes = |all: &[Assignment]| all.iter().map(|a| a.dtype).collect::<Vec<_>>();
+    mixed.is_ok_and(|mixed| dtypes(&mixed) == dtypes(assignments))
 }
 
 /// The same of one pattern for names.
