@@ -57,13 +57,18 @@ impl Plan {
         let per_weight =
             if merges { (models + 1) * 8 + 4 * 4 } else { 3 * 4 } + if metered { 5 * 4 } else { 0 };
         let share = self.share();
+        // One comes after the other.
         let sampled = if merges { SAMPLE } else { 0 };
-        let thread = longest * per_weight + share.chunks + self.company.chunks + sampled + THREAD;
+        let thread = sampled.max(longest * per_weight + share.chunks + self.company.chunks) + THREAD;
         let tokens = self.metadata().get("tokenizer.ggml.tokens").and_then(|v| v.as_array());
         let matching =
             if merges { models * tokens.map_or(0, |tokens| tokens.len() as u64) * TOKEN } else { 0 };
-        let known = models * (self.metadata().memory() + self.steps.len() as u64 * TENSOR);
-        // A header is planned, and then laid out once more.
-        BASE + known + matching + 2 * (share.heads + self.company.heads) + thread * threads as u64
+        let metadata = self.metadata().memory();
+        let known = models * (metadata + self.steps.len() as u64 * TENSOR);
+        // A header is planned, and then laid out once more; the finished one is read back.
+        BASE + known
+            + matching.max(metadata)
+            + 2 * (share.heads + self.company.heads)
+            + thread * threads as u64
     }
 }
