@@ -320,7 +320,7 @@ fn an_input_that_changes_after_it_was_opened_is_noticed() {
 fn what_only_the_stopped_run_had_tells_it_from_another() {
     let bench = Bench::new();
     let out = bench.path("o.gguf");
-    let mut target = Target::new(Type::parse("Q8_0").unwrap());
+    let target = Target::new(Type::parse("Q8_0").unwrap());
     // A file more among the inputs.
     target.reads.add(ggraft_formats::stamp::Stamp::of(&bench.path("cp/config.json")).unwrap());
     stopped(&[(bench.plan_of("in.gguf", &target), out.clone())], &Work::default());
