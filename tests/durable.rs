@@ -333,7 +333,7 @@ fn the_difference_of_a_refused_run_is_told_by_its_key() {
     let bench = Bench::new();
     let out = bench.path("o.gguf");
     let of = |name: &str| {
-        let target = Target::new(Type::parse("Q8_0").unwrap());
+        let mut target = Target::new(Type::parse("Q8_0").unwrap());
         target.overrides.push((String::from("general.name"), name.into()));
         [(bench.plan_of("in.gguf", &target), out.clone())]
     };
