@@ -118,13 +118,13 @@ fn dtype_that_is_not_covered() {
 }
 
 #[test]
-fn five_dimensions() {
-    let header = json!({ "a": entry("F32", &[1, 1, 1, 1, 4], 0, 16) });
+fn nine_dimensions() {
+    let header = json!({ "a": entry("F32", &[1, 1, 1, 1, 1, 1, 1, 1, 4], 0, 16) });
     let dir = Dir::new().with("model.safetensors", &container(&header.to_string(), 16));
     assert_eq!(
         dir.error(),
         "model.safetensors: tensor 'a': the tensor has too many dimensions or elements: \
-         expected at most 4 dimensions, found [1, 1, 1, 1, 4]"
+         expected at most 8 dimensions, found [1, 1, 1, 1, 1, 1, 1, 1, 4]"
     );
 }
 

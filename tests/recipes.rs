@@ -263,7 +263,7 @@ fn what_is_typed_goes_before_what_the_recipe_says() {
     let run = |more: &[&str]| ggraft_in(dir.path(), [&["merge", "r.yml"], more].concat());
     let said = run(&["--type", "F16", "-o", "y.gguf", "--emit-recipe", "-"]).ok().out;
     assert!(said.contains("types: F16\noutput: y.gguf\n"), "{said}");
-    for option in [&["--weight", "0.5"][..], &["--pure"], &["--onto", "a"], &["--allow-unrelated"]] {
+    for option in [&["--weight", "0.5"][..], &["--pure"], &["--onto", "a"]] {
         let ran = run(option);
         assert_eq!(ran.code, 2, "{}", ran.err);
         assert!(ran.err.contains("cannot be used with"), "{}", ran.err);

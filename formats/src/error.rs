@@ -28,12 +28,15 @@ pub enum Kind {
     Verification,
     /// Stopped by a signal.
     Interrupted,
+    /// Nobody reads what is printed any more: an end, and no failure.
+    Closed,
 }
 
 impl Kind {
     /// The exit code of the program.
     pub fn exit_code(self) -> u8 {
         match self {
+            Kind::Closed => 0,
             Kind::Failure => 1,
             Kind::Usage => 2,
             Kind::Invalid => 3,

@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::mmap::Mapping;
+use crate::stamp::Reads;
 use crate::tensor::Tensor;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub struct Checkpoint {
     pub tensors: Vec<Tensor>,
     /// Where the index says otherwise than the shards.
     pub disagreements: Vec<Disagreement>,
+    /// Every file that was read: the containers, and those of the directory that were asked for.
+    pub reads: Reads,
 }
 
 /// A tensor that is in one place by the index of a checkpoint, and not there, or there against it.
@@ -61,7 +64,11 @@ impl Checkpoint {
         match std::fs::metadata(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(&e, &path)),
-            Ok(_) => Mapping::open(&path).map(Some),
+            Ok(_) => {
+                let file = Mapping::open(&path)?;
+                self.reads.add(file.stamp().clone());
+                Ok(Some(file))
+            }
         }
     }
 
@@ -105,6 +112,8 @@ pub struct Model {
     pub tensors: Vec<Tensor>,
     /// The files that it was read from, in order; none for a model made here.
     pub containers: Vec<PathBuf>,
+    /// Every file that was read for it.
+    pub reads: Reads,
 }
 
 impl Model {

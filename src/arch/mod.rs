@@ -6,6 +6,7 @@
 //! add its line in `ARCHS`.
 
 pub(crate) mod about;
+mod graph;
 mod hparams;
 mod llama;
 mod names;
@@ -63,6 +64,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     warnings.extend(refuse::quantized(&config, checkpoint)?);
     refuse::bare_names(class, checkpoint)?;
     let config = config.with_defaults(arch.defaults)?;
+    let told = graph::check(&config, arch.gguf, &mut warnings)?;
     let hparams = (arch.hparams)(&config, &mut warnings)?;
     let mut tensors = (arch.extra)(&hparams)?;
     let adopted = names::adopt(arch, &hparams, checkpoint, &mut warnings);
@@ -75,10 +77,16 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     metadata.extend(about::metadata(checkpoint, &config, parameters, &mut warnings)?);
     metadata.extend(hparams.metadata(arch.gguf));
     (arch.describe)(&hparams, &mut metadata);
+    metadata.extend(told);
     let tokenizer = vocab::tokenizer(checkpoint, config.json(), options)?;
     metadata.extend(tokenizer.metadata);
     warnings.extend(tokenizer.warnings);
-    let model = Model { metadata, tensors, containers: checkpoint.containers.clone() };
+    let model = Model {
+        metadata,
+        tensors,
+        containers: checkpoint.containers.clone(),
+        reads: checkpoint.reads.clone(),
+    };
     Ok(Adopted { model, warnings })
 }
 

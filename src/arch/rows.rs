@@ -4,6 +4,7 @@
 //! Specification: `LlamaModel.permute` of llama.cpp's converter, which views the rows as
 //! `[heads, 2, head / 2]` and swaps the last two axes.
 
+use ggraft_formats::write::Identity;
 use ggraft_formats::{Error, Result, Rows, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
@@ -74,6 +75,11 @@ impl Rows for Permuted {
         // The rows come from all over their heads.
         self.source.release(rows.start - rows.start % self.head..rows.end.next_multiple_of(self.head));
     }
+
+    fn identify(&self, into: &mut Identity) {
+        into.numbers([self.head as u64, (self.origin)(1, self.head) as u64]);
+        self.source.identify(into);
+    }
 }
 
 /// The elements of the only row in another order.
@@ -94,6 +100,11 @@ impl Rows for PermutedElements {
             }
             Ok(())
         })
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        into.numbers([self.head as u64, (self.origin)(1, self.head) as u64]);
+        self.source.identify(into);
     }
 }
 

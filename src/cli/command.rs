@@ -55,6 +55,14 @@ pub(super) fn typed(verb: &str, but: &[&str]) -> String {
     words.join(" ")
 }
 
+/// Whether an option of this id was typed, and has not its default.
+pub(super) fn is_typed(verb: &str, id: &str) -> bool {
+    let matches = Cli::command().try_get_matches_from(std::env::args_os());
+    let matches = matches.as_ref().ok().and_then(|matches| matches.subcommand_matches(verb));
+    let source = matches.filter(|m| m.try_contains_id(id).unwrap_or(false)).and_then(|m| m.value_source(id));
+    source == Some(clap::parser::ValueSource::CommandLine)
+}
+
 /// The last part of a path. A word that is no path, such as a type, is its own.
 fn last_part(path: &str) -> String {
     path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default().to_string()

@@ -6,6 +6,8 @@ use super::naming;
 use super::options::{self, Order, Run};
 use crate::output::target::{Target, Type};
 use crate::recipe::{Mixture, Splitting};
+use crate::report::Stage;
+use crate::stages::Stages;
 use crate::{arch, pipeline};
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -80,6 +82,11 @@ fn beside(input: &Path, kind: &str) -> PathBuf {
 
 pub(super) fn run(mut args: Args) -> Result<()> {
     let request = request(&args.words, args.mixture.has_budget())?;
+    if args.mixture.has_budget() {
+        options::early(request.output.as_deref(), &args.run)?;
+    }
+    let stages = Stage::new(args.run.show.how());
+    stages.begin("opening the model", 1);
     let loaded = pipeline::load(&request.input, &arch::Options::default())?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
@@ -87,18 +94,17 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
-    let mut inputs = loaded.inputs(&request.input)?;
-    inputs.extend(args.mixture.inputs()?);
     let measure = args.run.report.is_some();
     let name = args.name;
-    let words = format!("{:?} {name:?}", args.mixture);
+    let division = args.splitting.division();
     let target =
-        Target { division: args.splitting.division(), measure, name, ..args.mixture.target(request.kind)? };
+        Target { division, measure, name, stages: stages.clone(), ..args.mixture.target(request.kind)? };
     let plan = options::thread_pool(args.run.threads)?.install(|| pipeline::convert(loaded, &target))?;
+    stages.end();
     let typed = naming::named(request.output, &plan, None)?;
-    let output = typed.unwrap_or_else(|| beside(&request.input, &plan.encoding()));
+    let output = options::destination(typed, beside(&request.input, &plan.encoding()), false);
+    let words = args.mixture.words()?;
     let order = Order {
-        inputs: &inputs,
         words: &words,
         command: &command::typed("quantize", &[]),
         formula: None,

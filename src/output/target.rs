@@ -4,7 +4,10 @@
 use super::split::Division;
 use crate::budget::Budget;
 use crate::ftype::{self, FTYPES, Ftype, Importance, Prune};
+use crate::stages::Stages;
+use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Model, Result, Tensor, Value, safetensors};
+use std::sync::Arc;
 
 /// The container of an output, and its dtypes.
 #[derive(Clone, Copy)]
@@ -97,6 +100,10 @@ pub struct Target {
     pub division: Division,
     /// Whether to measure, on the way into the file, how near every tensor stays to what it was.
     pub measure: bool,
+    /// Is told how the planning goes on.
+    pub stages: Arc<dyn Stages>,
+    /// The files that it was read from, as they were before they were opened.
+    pub reads: Reads,
 }
 
 impl Target {
@@ -114,6 +121,8 @@ impl Target {
             shard: safetensors::SHARD,
             division: Division::Whole,
             measure: false,
+            stages: Arc::new(()),
+            reads: Reads::default(),
         }
     }
 

@@ -31,6 +31,13 @@ pub struct Allow {
 }
 
 impl Allow {
+    /// Allows what the other allows, too.
+    pub fn extend(&mut self, other: &Allow) {
+        self.mismatch |= other.mismatch;
+        self.unrelated |= other.unrelated;
+        self.quantized_vector |= other.quantized_vector;
+    }
+
     /// What the weights may be like.
     pub fn allowed(&self) -> Allowed {
         Allowed {

@@ -23,6 +23,7 @@ pub use word::{Choice, Rule, Scalar, Word};
 use crate::merge::weights::{Preset, Rules};
 use crate::merge::{self, CHAT_VECTOR, Method, Params};
 use crate::output::target::{Target, Type};
+use ggraft_formats::stamp::Stamp;
 use ggraft_formats::{Error, Result};
 use read::Fault;
 use serde::{Deserialize, Serialize};
@@ -159,6 +160,22 @@ impl Recipe {
         let json = serde_json::to_value(&recipe)
             .map_err(|e| Error::invalid(format!("the recipe cannot be written: {e}")))?;
         Ok(yaml::write(&json))
+    }
+
+    /// How many outputs it asks for.
+    pub fn outputs(&self) -> usize {
+        self.types.len().max(1) * self.weight_sets().len()
+    }
+
+    /// The options in words, which change only if one of them does: what decides the bytes of an output, whichever other
+    /// types are asked for beside it, and wherever it goes.
+    pub fn words(&self) -> Result<String> {
+        Recipe { types: Vec::new(), output: None, ..self.clone() }.to_yaml(None)
+    }
+
+    /// The file that it names beside models and those of the mixture, as it is now.
+    pub fn template(&self) -> Result<Option<Stamp>> {
+        self.clone().vocabulary.template_file().map(|path| Stamp::of(path)).transpose()
     }
 
     /// Every path, to be made relative to another directory.

@@ -4,6 +4,7 @@
 pub mod checkpoint;
 pub mod gguf;
 pub mod imatrix;
+pub mod random_tokenizers;
 pub mod rng;
 pub mod small;
 pub mod specs;

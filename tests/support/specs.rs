@@ -131,6 +131,20 @@ pub fn write_trio_eeve(dir: &Path) {
     write_trio(&spec, &cp, dir);
 }
 
+/// Turns that end in EOS, which every vocabulary has.
+const TURNS: &str = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + eos_token }}{% endfor %}\
+    {% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}";
+
+/// The smallest model with a tokenizer: 300 kB.
+pub fn tiny() -> Spec {
+    Spec { tokens: Tokens::First("llama-spm", 300), chat_template: Some(TURNS), ..Spec::default() }
+}
+
+/// Writes base/, chat/ and cp/ so small that a merge takes a moment.
+pub fn write_trio_tiny(dir: &Path) {
+    write_trio(&tiny(), &tiny(), dir);
+}
+
 /// Writes base/, chat/ and cp/: chat and cp are the base plus noise of their own, a twentieth as strong; rows that
 /// only cp has are new.
 fn write_trio(spec: &Spec, cp: &Spec, dir: &Path) {

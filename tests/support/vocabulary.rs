@@ -11,6 +11,7 @@ pub const NORMAL: i32 = 1;
 pub const UNKNOWN: i32 = 2;
 pub const CONTROL: i32 = 3;
 pub const USER_DEFINED: i32 = 4;
+pub const BYTE: i32 = 6;
 
 /// The tokens of a model, in the order of their ids, and how they merge.
 pub struct Vocabulary {
@@ -46,6 +47,14 @@ impl Vocabulary {
             eos: id(take("eos_token_id")),
             add_bos: take("add_bos_token").map(|f| f.numbers()[0] != 0.0),
         }
+    }
+
+    /// Only the first tokens, for models that are to be small: of SentencePiece the bytes come first.
+    pub fn first(mut self, count: usize) -> Vocabulary {
+        self.tokens.truncate(count);
+        self.types.truncate(count);
+        self.scores.truncate(count);
+        self
     }
 
     /// With `more` tokens appended, as a model for another language has them: an end of turn, then words of two

@@ -5,13 +5,19 @@ use super::file;
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::model::{Checkpoint, Disagreement, parse_json};
+use crate::stamp::Reads;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 /// Opens the checkpoint in `dir` whose index is `path`.
 pub(super) fn open(path: &Path, dir: PathBuf) -> Result<Checkpoint> {
-    let index = parse_json(Mapping::open(path)?.bytes(), path)?;
+    let reads = Reads::default();
+    let index = {
+        let file = Mapping::open(path)?;
+        reads.add(file.stamp().clone());
+        parse_json(file.bytes(), path)?
+    };
     let shards = weight_map(&index, path)?;
     let missing: Vec<Error> = shards
         .keys()
@@ -26,11 +32,11 @@ pub(super) fn open(path: &Path, dir: PathBuf) -> Result<Checkpoint> {
     if let Some(e) = Error::all(missing) {
         return Err(e);
     }
-    let mut checkpoint = Checkpoint { dir, ..Checkpoint::default() };
+    let mut checkpoint = Checkpoint { dir, reads, ..Checkpoint::default() };
     let mut problems = Vec::new();
     for (name, mapped) in &shards {
         let shard = checkpoint.dir.join(name);
-        match file::read(&shard) {
+        match file::read(&shard, &checkpoint.reads) {
             Ok(tensors) => {
                 let held: BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
                 checkpoint.disagreements.extend(disagreements(&shard, mapped, &held));

@@ -11,6 +11,7 @@ pub use write::{Directory, Named, SHARD, plan};
 
 use crate::error::{Error, Result};
 use crate::model::Checkpoint;
+use crate::stamp::Reads;
 use std::path::{Path, PathBuf};
 
 const SINGLE: &str = "model.safetensors";
@@ -25,12 +26,7 @@ pub fn open(path: &Path) -> Result<Checkpoint> {
     if path.extension().is_some_and(|e| e == "json") {
         return index::open(path, dir);
     }
-    Ok(Checkpoint {
-        dir,
-        tensors: file::read(path)?,
-        containers: vec![path.to_path_buf()],
-        ..Checkpoint::default()
-    })
+    single(dir, path.to_path_buf())
 }
 
 fn open_directory(dir: &Path) -> Result<Checkpoint> {
@@ -42,10 +38,17 @@ fn open_directory(dir: &Path) -> Result<Checkpoint> {
         path if path.is_file() => path,
         _ => only_container(dir)?,
     };
+    single(dir.to_path_buf(), path)
+}
+
+/// A checkpoint of one file.
+fn single(dir: PathBuf, path: PathBuf) -> Result<Checkpoint> {
+    let reads = Reads::default();
     Ok(Checkpoint {
-        tensors: file::read(&path)?,
-        dir: dir.to_path_buf(),
+        dir,
+        tensors: file::read(&path, &reads)?,
         containers: vec![path],
+        reads,
         ..Checkpoint::default()
     })
 }

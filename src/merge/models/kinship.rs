@@ -6,6 +6,7 @@
 use super::swapped::Doubts;
 use crate::merge::method::Sources;
 use crate::roles;
+use crate::stages::Stages;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -66,8 +67,16 @@ pub struct Allowed {
 }
 
 /// The figures of every merged tensor, for each vector.
-pub(crate) fn measure(sources: &[Arc<Sources>]) -> Result<Vec<Vec<Kinship>>> {
-    let by_tensor: Vec<Vec<Kinship>> = sources.par_iter().map(|s| of_tensor(s)).collect::<Result<_>>()?;
+pub(crate) fn measure(sources: &[Arc<Sources>], stages: &dyn Stages) -> Result<Vec<Vec<Kinship>>> {
+    stages.begin("looking at how the models are related", sources.len());
+    let one = |s: &Arc<Sources>| {
+        let found = of_tensor(s);
+        stages.step();
+        found
+    };
+    let by_tensor = sources.par_iter().map(one).collect::<Result<Vec<_>>>();
+    stages.end();
+    let by_tensor = by_tensor?;
     let vectors = by_tensor.first().map_or(0, Vec::len);
     let column = |v: usize| by_tensor.iter().filter_map(|t| t.get(v).cloned()).collect();
     Ok((0..vectors).map(column).collect())
@@ -90,7 +99,7 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
         }
         let relative = |square: f64| if size > 0.0 { (square / size).sqrt() } else { 0.0 };
         let both = (delta * drift).sqrt();
-        let noises = [noise(chat.dtype(), &c), noise(base.dtype(), &b)];
+        let noises = [noise(chat.dtype(), &c)?, noise(base.dtype(), &b)?];
         let quantized = chat.dtype().is_quantized() || base.dtype().is_quantized();
         Ok(Kinship {
             tensor: s.onto.name.clone(),
@@ -111,9 +120,11 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
 fn sample(t: &Tensor) -> Result<Vec<Vec<f32>>> {
     let rows = t.shape().rows();
     let count = (SAMPLE / t.shape().row().max(1)).clamp(1, MOST_ROWS).min(rows);
+    let places = (0..count).map(|i| usize::try_from(i * rows / count).unwrap_or(0));
+    // All are asked for before the first is needed: the disk reads many at a time, and nothing around them.
+    places.clone().for_each(|row| t.expect(row..row + 1));
     let mut all = Vec::new();
-    for i in 0..count {
-        let row = usize::try_from(i * rows / count).unwrap_or(0);
+    for row in places {
         let mut values = vec![0.0; t.row_elements()?];
         t.decode_rows(row..row + 1, &mut values)?;
         all.push(values);
@@ -125,25 +136,27 @@ fn sample(t: &Tensor) -> Result<Vec<Vec<f32>>> {
 
 /// The relative error that a dtype makes on weights like these: sums of two neighbouring rows have the same spread
 /// but lie off the grid, so encoding them shows it. Dtypes without an encoder count as all noise.
-fn noise(dtype: DType, rows: &[Vec<f32>]) -> f64 {
+fn noise(dtype: DType, rows: &[Vec<f32>]) -> Result<f64> {
     let traits = dtype.traits();
     if !dtype.is_quantized() {
-        return 0.0;
+        return Ok(0.0);
     }
-    let (Some(encode), Some(decode)) = (traits.encode, traits.decode) else { return 1.0 };
+    if traits.encode.is_none() || traits.decode.is_none() {
+        return Ok(1.0);
+    }
     let (mut error, mut size) = (0.0, 0.0);
     for pair in rows.windows(2) {
         let mixed: Vec<f32> = pair[0].iter().zip(&pair[1]).map(|(x, y)| (x + y) * 0.5f32.sqrt()).collect();
         let mut bytes = vec![0; mixed.len() / traits.block * traits.bytes];
         let mut back = vec![0.0; mixed.len()];
-        encode(&mixed, mixed.len(), None, &mut bytes);
-        decode(&bytes, &mut back);
+        dtype.encode(&mixed, mixed.len(), None, &mut bytes)?;
+        dtype.decode(&bytes, &mut back)?;
         for (x, y) in mixed.iter().zip(&back) {
             error += f64::from(x - y) * f64::from(x - y);
             size += f64::from(*x) * f64::from(*x);
         }
     }
-    if size > 0.0 { (error / size).sqrt() } else { 0.0 }
+    Ok(if size > 0.0 { (error / size).sqrt() } else { 0.0 })
 }
 
 /// Judges the figures of one vector, and what is doubtful of the models' places: what to tell, or why to stop.

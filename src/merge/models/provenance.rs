@@ -179,15 +179,11 @@ impl Provenance {
 
     /// Writes it into the metadata of the output with these weights.
     pub fn write(&self, options: &Options, weights: &[f64], metadata: &mut Metadata) {
-        let cp: Vec<String> = metadata.iter().map(|(key, _)| key.to_string()).collect();
-        let told_of_cp = |key: &&String| {
-            key.starts_with(BASE_MODEL)
-                || key.starts_with("ggraft.")
-                || self.note().is_some() && key.starts_with(LICENCE)
-        };
-        for key in cp.iter().filter(told_of_cp) {
-            metadata.remove(key);
-        }
+        let other_licences = self.note().is_some();
+        metadata.retain(|key| {
+            let told_of_cp = key.starts_with(BASE_MODEL) || key.starts_with("ggraft.");
+            !told_of_cp && !(other_licences && key.starts_with(LICENCE))
+        });
         about::mark(metadata, &options.method.mark());
         let origins = self.origins(weights);
         metadata.set(&format!("{BASE_MODEL}count"), origins.len() as u32);
@@ -221,7 +217,7 @@ mod tests {
         metadata.set("general.source.repo_url", format!("{HUB}org/{name}"));
         metadata.set("general.base_model.count", 1u32);
         metadata.set("general.base_model.0.name", "an older one");
-        Model { metadata, tensors: Vec::new(), containers: Vec::new() }
+        Model { metadata, tensors: Vec::new(), ..Model::default() }
     }
 
     fn told(licences: [Option<&str>; 3]) -> (Provenance, Metadata) {

@@ -3,12 +3,14 @@
 
 use crate::budget::{self, Account};
 use crate::ftype::{self, Assignment, Ftype};
+use crate::output::plan::memory::Share;
 use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::unheeded::unheeded;
 use crate::output::plan::{Content, Fates, Loaded, Plan, Step, idle};
 use crate::output::split::Division;
 use crate::output::target::{Target, Type};
 use ggraft_formats::gguf::{self, Split};
+use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Tensor};
 use std::path::Path;
 
@@ -87,7 +89,8 @@ fn made(
     let (tensors, steps) = parts.into_iter().unzip();
     let content = Content::Gguf { model: Model { tensors, ..model }, split };
     let (dropped, origins) = (Vec::new(), Vec::new());
-    Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary: None, budget: None, content }
+    let (vocabulary, budget, reads, company) = (None, None, Reads::default(), Share::default());
+    Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary, budget, company, reads, content }
 }
 
 /// A tensor that is copied.
@@ -123,6 +126,7 @@ fn assigned(
                 allow_requantize: target.allow_requantize,
                 ftype: named,
                 overhead: overhead(model, source, target)?,
+                stages: &*target.stages,
             };
             let bought = budget::choose(model, facts, budget, &terms)?;
             return Ok((bought.ftype, bought.assignments, Some(bought.account)));

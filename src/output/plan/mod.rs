@@ -4,6 +4,7 @@
 
 mod directory;
 mod gguf;
+mod memory;
 mod stored;
 mod unheeded;
 
@@ -17,11 +18,15 @@ use crate::merge::{Fate, Origin, Summary, Verdict};
 use crate::output::target::{Target, Type};
 use crate::text;
 use ggraft_formats::gguf::Split;
+use ggraft_formats::quant::Vanished;
 use ggraft_formats::safetensors::{self, Directory};
-use ggraft_formats::stamp::Stamp;
-use ggraft_formats::write::{BLOCK, CHUNK, Layout};
+use ggraft_formats::stamp::Reads;
+use ggraft_formats::write::Layout;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
+use memory::Share;
+pub use memory::in_company;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,15 +39,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// `path`, which was opened, and every file of weights that is read then, as they are now: to be asked at once.
-    pub fn inputs(&self, path: &Path) -> Result<Vec<Stamp>> {
-        let files = self.model.containers.iter().map(PathBuf::as_path);
-        [path].into_iter().chain(files).map(Stamp::of).collect()
-    }
-
     /// The model without the layers that are left out.
     pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
-        Ok(Loaded { model: prune.apply(self.model)?, ..self })
+        let (model, notes) = prune.apply(self.model)?;
+        Ok(Loaded { model, notes: [self.notes, notes].concat(), ..self })
     }
 }
 
@@ -63,6 +63,8 @@ pub struct Step {
     /// What is measured of it when the weights are written: where the merge is rounded to 16 bits, and all that may change
     /// if the target says so.
     pub meter: Option<Arc<Meter>>,
+    /// What is stored as zeros, although it is something else: counted when the weights are written.
+    pub vanished: Arc<Vanished>,
 }
 
 impl Step {
@@ -75,6 +77,13 @@ impl Step {
     pub fn delta(&self) -> Option<Figures> {
         let moved = self.meter.as_ref()?.total().moved;
         (moved.count > 0).then_some(moved)
+    }
+
+    /// What to say of a dtype that stands in for the one that the mixture wanted.
+    pub fn fallback_note(&self) -> Option<String> {
+        let wanted = self.fallback?;
+        let (name, row, block) = (&self.name, self.shape.row(), wanted.block());
+        Some(format!("{name}: rows of {row} do not fill whole {wanted} blocks of {block} -> {}", self.to))
     }
 
     /// What has been measured, if the merge is rounded to 16 bits here.
@@ -104,6 +113,10 @@ pub struct Plan {
     pub vocabulary: Option<Arc<Summary>>,
     /// What a budget was spent on, if the dtypes were chosen by one.
     pub budget: Option<Account>,
+    /// What the other outputs of the run take beside this one.
+    company: Share,
+    /// Every file that was read for it, as it was when it was opened.
+    pub reads: Reads,
     content: Content,
 }
 
@@ -129,6 +142,8 @@ impl Plan {
                 .found(format!("the type {}", target.kind.name()))
                 .mend("leave out one or the other"));
         }
+        let reads = input.model.reads.clone();
+        target.reads.all().into_iter().for_each(|stamp| reads.add(stamp));
         let mut input = input;
         if let Some(name) = &target.name {
             about::rename(&mut input.model.metadata, name);
@@ -144,26 +159,29 @@ impl Plan {
         };
         plan.total = plan.layout(Path::new(""))?.total();
         plan.origins = origins;
+        plan.reads = reads;
         plan.budget.as_ref().map_or(Ok(()), |account| account.keeps(plan.total))?;
         Ok(plan)
     }
 
     /// The same model in other files: metadata, tensors and their order stay.
     pub fn rearranged(model: Model, split: Option<Split>) -> Result<Plan> {
-        let mut plan = gguf::rearranged(model, split)?;
+        let reads = model.reads.clone();
+        let mut plan = Plan { reads, ..gguf::rearranged(model, split)? };
         plan.total = plan.layout(Path::new(""))?.total();
         Ok(plan)
     }
 
     /// The output as files at `path`; the names of several are made of it.
     pub fn layout(&self, path: &Path) -> Result<Layout<'_>> {
-        match &self.content {
+        let layout = match &self.content {
             Content::Gguf { model, split: None } => ggraft_formats::gguf::plan(model, path),
             Content::Gguf { model, split: Some(split) } => {
                 ggraft_formats::gguf::plan_split(model, path, split)
             }
             Content::Directory { directory, .. } => safetensors::plan(directory, path),
-        }
+        };
+        Ok(layout?.telling("type", self.kind.name()))
     }
 
     /// What is opened to read the output: the first of its files, or the directory.
@@ -192,15 +210,27 @@ impl Plan {
         Some(losses.sum())
     }
 
-    /// Measures what an earlier run has written, so that the figures are whole. Runs on the current rayon pool.
-    pub fn measure_rest(&self) -> Result<()> {
+    /// Tensors and their bytes by what becomes of them: fate, dtype before and after.
+    pub fn classes(&self) -> BTreeMap<(&'static str, String, String), (usize, u64)> {
+        let mut classes = BTreeMap::new();
+        for s in &self.steps {
+            let entry = classes.entry((s.fate(), s.from.to_string(), s.to.to_string())).or_insert((0, 0));
+            entry.0 += 1;
+            entry.1 += s.bytes;
+        }
+        classes
+    }
+
+    /// Measures what an earlier run has written, so that the figures are whole; between tensors it asks whether to
+    /// `stop`. Runs on the current rayon pool.
+    pub fn measure_rest(&self, stop: fn() -> Result<()>) -> Result<()> {
         let tensors: Vec<&Tensor> = match &self.content {
             Content::Gguf { model, .. } => model.tensors.iter().collect(),
             Content::Directory { directory, .. } => directory.tensors.iter().map(|t| &t.tensor).collect(),
         };
         let meters =
             self.steps.par_iter().zip(tensors).filter_map(|(step, t)| Some((step.meter.as_ref()?, t)));
-        meters.try_for_each(|(meter, tensor)| meter.fill(tensor))
+        meters.try_for_each(|(meter, tensor)| stop().and_then(|()| meter.fill(tensor)))
     }
 
     /// The weights of the output.
@@ -212,19 +242,6 @@ impl Plan {
     pub fn bits_per_weight(&self) -> f64 {
         let bytes: u64 = self.steps.iter().map(|s| s.bytes).sum();
         bytes as f64 * 8.0 / (self.elements().max(1)) as f64
-    }
-
-    /// The memory that the work takes beside the mapped inputs, in bytes, at most: each thread holds a chunk of the
-    /// output, and of every source a block decoded to f64, the same in f32, and its encoding.
-    pub fn memory(&self, threads: usize) -> u64 {
-        let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0);
-        let merges = self.steps.iter().any(|s| s.verdict.is_some_and(|v| v.fate == Fate::Merged));
-        let metered = self.steps.iter().any(|s| s.meter.is_some());
-        let per_weight = if merges { 4 * 8 + 4 * 4 } else { 3 * 4 } + if metered { 5 * 4 } else { 0 };
-        let per_chunk =
-            |s: &Step| s.bytes / s.shape.rows().max(1) * (CHUNK as u64 / s.shape.row().max(1)).max(1);
-        let chunk = self.steps.iter().map(per_chunk).max().unwrap_or(0);
-        (longest.max(BLOCK as u64) * per_weight + chunk) * threads as u64
     }
 
     /// What the file is called for: its type, or its bits a weight if a budget made it, for then it is no file of that
