@@ -314,7 +314,7 @@ fn bad_recipes_are_refused_by_line_and_key() {
         ),
         (
             more("pure: true\n"),
-            "line 5: pure: there is no such key: expected one of onto, vectors, method, parameters, weights, weight_presets, types, output, pre, layers, vocabulary, allow, mixture",
+            "line 5: pure: there is no such key: expected one of onto, vectors, method, parameters, weights, weight_presets, types, name, output, pre, layers, vocabulary, allow, mixture",
         ),
         (
             more("mixture:\n  pure: 1\n"),

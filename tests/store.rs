@@ -206,9 +206,10 @@ fn the_bytes_do_not_depend_on_threads_or_company() {
     merge("Q4_K_M,safetensors-bf16,BF16", &s.path("many-{type}"), &["-q"]).ok();
     assert!(files(&s.path("many-safetensors-bf16")) == files(&s.path("1")));
     for kind in ["Q4_K_M", "BF16"] {
-        merge(kind, &s.path("one"), &["-q", "-f"]).ok();
+        merge(kind, &s.path("one.gguf"), &["-q", "-f"]).ok();
         assert!(
-            std::fs::read(s.path("one")).unwrap() == std::fs::read(s.path(&format!("many-{kind}"))).unwrap(),
+            std::fs::read(s.path("one.gguf")).unwrap()
+                == std::fs::read(s.path(&format!("many-{kind}.gguf"))).unwrap(),
             "{kind}"
         );
     }
