@@ -28,6 +28,7 @@ use bstr::ByteSlice;
 use files::Files;
 use ggraft_formats::{Checkpoint, Error, Metadata, Result};
 use serde_json::Value;
+use shapes::BEGINS;
 use special::Special;
 use spm::ModelProto;
 use table::Table;
@@ -177,7 +178,8 @@ fn table(
             let (table, merges) = bpe::table(files, json, &vocab, &added, size, warnings)?;
             table.write("gpt2", &pre, metadata);
             metadata.set("tokenizer.ggml.merges", merges);
-            Ok(Special::read(files, config, &added, None, warnings))
+            let begins = BEGINS.contains(&pre.as_str());
+            Ok(Special::read(files, config, &added, None, begins, warnings))
         }
     }
 }
@@ -186,7 +188,7 @@ fn table(
 fn scored(files: &Files, config: &Value, table: Table, added: &[Added], out: &mut Tokenizer) -> Special {
     let n = table.len();
     table.write("llama", "default", &mut out.metadata);
-    Special::read(files, config, added, Some(n), &mut out.warnings)
+    Special::read(files, config, added, Some(n), true, &mut out.warnings)
 }
 
 fn is_llama(config: &Value) -> bool {

@@ -284,6 +284,22 @@ pub const WHOLE_WORDS: [&str; 14] = [
     "granite-embed-multi-97m",
 ];
 
+/// The names under which the runtime puts BOS before a text unless it is told not to.
+pub const BEGINS: [&str; 12] = [
+    "llama3",
+    "llama-v3",
+    "llama-bpe",
+    "falcon3",
+    "falcon-h1",
+    "pixtral",
+    "midm-2.0",
+    "lfm2",
+    "jina-v5-nano",
+    "tekken",
+    "chameleon",
+    "gemma4",
+];
+
 /// The names that libllama v0.5.0 loads, each tried.
 #[rustfmt::skip]
 pub const NAMES: [&str; 90] = [

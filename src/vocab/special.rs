@@ -40,12 +40,14 @@ pub struct Special {
 }
 
 impl Special {
-    /// Ids must be below `limit`, if there is one; names are those of `added` tokens.
+    /// Ids must be below `limit`, if there is one; names are those of `added` tokens. `begins` says whether the runtime
+    /// puts BOS before a text of this vocabulary unless it is told not to.
     pub fn read(
         files: &Files,
         config: &Value,
         added: &[Added],
         limit: Option<usize>,
+        begins: bool,
         warnings: &mut Vec<String>,
     ) -> Special {
         let mut special = Special::default();
@@ -66,6 +68,7 @@ impl Special {
                 }
             }
         }
+        special.begin(begins, files, warnings);
         for &kind in &kinds {
             let key = format!("{kind}_token_id");
             let root = config.get(&key).filter(|v| !v.is_null());
@@ -146,6 +149,17 @@ impl Special {
                 files::TOKENIZER
             )),
             Some(_) => {}
+        }
+    }
+
+    /// Where a `tokenizer.json` adds no BOS, and nothing else says so, the runtime must be told.
+    fn begin(&mut self, begins: bool, files: &Files, warnings: &mut Vec<String>) {
+        if begins && files.tokenizer.is_some() && self.add.iter().all(|(kind, _)| *kind != "bos") {
+            self.add.push(("bos", false));
+            warnings.push(format!(
+                "add_bos_token is false, as the post_processor of {} adds none (convert_hf_to_gguf leaves it to the runtime, which adds one)",
+                files::TOKENIZER
+            ));
         }
     }
 

@@ -291,6 +291,18 @@ fn a_post_processor_alone_says_what_is_added_to_a_text() {
     assert!(found.warnings.iter().any(|w| w.starts_with("add_eos_token is true")), "{:?}", found.warnings);
 }
 
+#[test]
+fn a_tokenizer_that_adds_no_bos_says_so_to_a_runtime_that_would() {
+    let add = |found: &Tokenizer| found.metadata.get("tokenizer.ggml.add_bos_token").cloned();
+    let found = Dir::new().json("tokenizer.json", &byte_fallback()).llama(13);
+    assert_eq!(add(&found), Some(false.into()));
+    assert!(found.warnings.iter().any(|w| w.starts_with("add_bos_token is false")), "{:?}", found.warnings);
+    let model = Dir::new().with("tokenizer.model", spm_model(&PIECES)).llama(11);
+    assert_eq!(add(&model), None, "a SentencePiece model alone leaves it to the runtime");
+    let gpt2 = Dir::new().json("tokenizer.json", &bpe(&json!(["a b"]), &json!([]))).llama(7);
+    assert_eq!(add(&gpt2), None, "here the runtime adds none");
+}
+
 /// Byte-level BPE in GPT-2's chain: `merges` in either form.
 fn bpe(merges: &Value, added: &Value) -> Value {
     json!({

@@ -135,7 +135,7 @@ fn sentencepiece(vocabulary: &Vocabulary) -> Vec<u8> {
 
 /// `tokenizer.json` of a vocabulary without added tokens.
 pub fn byte_level_bpe_of(vocabulary: &Vocabulary) -> Value {
-    byte_level_bpe(vocabulary, &[])
+    whole_bpe(vocabulary, &[])
 }
 
 /// `tokenizer.model` of a vocabulary, every piece in it.
@@ -143,7 +143,16 @@ pub fn sentencepiece_of(vocabulary: &Vocabulary) -> Vec<u8> {
     sentencepiece(vocabulary)
 }
 
+/// Of the published files only Llama 3's says `ignore_merges`.
 fn byte_level_bpe(vocabulary: &Vocabulary, added: &[Value]) -> Value {
+    let mut json = whole_bpe(vocabulary, added);
+    if vocabulary.name != "llama-bpe" {
+        json["model"].as_object_mut().expect("a model").shift_remove("ignore_merges");
+    }
+    json
+}
+
+fn whole_bpe(vocabulary: &Vocabulary, added: &[Value]) -> Value {
     let ordinary = |(id, _): &(usize, &String)| ![CONTROL, USER_DEFINED].contains(&vocabulary.types[*id]);
     let tokens = vocabulary.tokens.iter().enumerate().filter(ordinary);
     let vocab: Map<String, Value> = tokens.map(|(id, token)| (token.clone(), id.into())).collect();
