@@ -14,6 +14,14 @@ pub const TABLES: [&str; 2] = [EMBEDDING, HEAD];
 /// One weight for each token, in one row.
 pub const TOKEN_BIAS: &str = "output.bias";
 
+/// Whether a tensor of this name has a row for each token: the tables, embeddings per layer, and those of the layers
+/// that predict further tokens.
+pub fn has_rows_of_tokens(name: &str) -> bool {
+    const OTHERS: [&str; 3] =
+        ["per_layer_token_embd.weight", "nextn.embed_tokens.weight", "nextn.shared_head_head.weight"];
+    TABLES.contains(&name) || OTHERS.iter().any(|other| name.ends_with(other))
+}
+
 /// Tables that follow from the configuration and are not learned.
 const GENERATED: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 

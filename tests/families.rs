@@ -27,12 +27,22 @@ fn each(check: impl Fn(&Tiny, &Path) -> Vec<String>) {
 #[test]
 fn every_checkpoint_becomes_what_the_converter_makes_of_it() {
     each(|tiny, dir| {
-        let Some(goldens) = Golden::family(tiny.name) else { return vec![String::from("there is no golden")] };
+        let Some(goldens) = Golden::family(tiny.name) else {
+            return vec![String::from("there is no golden")];
+        };
         let mut lines = Vec::new();
         for (golden, outtype) in goldens.iter().zip(OUTTYPES) {
             golden.check_generator(dir);
             let out = dir.with_extension(format!("{outtype}.gguf"));
-            let ran = ggraft(["convert", "-q", dir.to_str().unwrap(), "--type", outtype, "-o", out.to_str().unwrap()]);
+            let ran = ggraft([
+                "convert",
+                "-q",
+                dir.to_str().unwrap(),
+                "--type",
+                outtype,
+                "-o",
+                out.to_str().unwrap(),
+            ]);
             if ran.code != 0 {
                 return vec![ran.err];
             }
@@ -62,7 +72,9 @@ fn releasing_what_was_adopted_gives_the_checkpoint_back() {
                 Some(after) if after.tensor.shape().ne() != before.shape().ne() => {
                     lines.push(format!("{}: {} is {}", before.name, before.shape(), after.tensor.shape()));
                 }
-                Some(after) if values(&after.tensor) != values(before) => lines.push(format!("{} differs", before.name)),
+                Some(after) if values(&after.tensor) != values(before) => {
+                    lines.push(format!("{} differs", before.name))
+                }
                 Some(_) => {}
             }
         }

@@ -106,15 +106,16 @@ proptest! {
         let list: Vec<String> = points.iter().map(f64::to_string).collect();
         let found = factors(&[&format!("*=[{}]", list.join(","))], &borrowed(&names));
         for (layer, x) in found.iter().enumerate() {
-            let t = if count > 1 { layer as f64 / (count - 1) as f64 } else { 0.0 };
+            // An only layer takes the last, as in mergekit.
+            let t = if count > 1 { layer as f64 / (count - 1) as f64 } else { 1.0 };
             let place = t * (points.len() - 1) as f64;
             let i = (place as usize).min(points.len().saturating_sub(2));
             let next = points[(i + 1).min(points.len() - 1)];
             let expected = points[i] * (1.0 - (place - i as f64)) + next * (place - i as f64);
             prop_assert!((x - expected).abs() < 1e-9, "layer {}: {} {}", layer, x, expected);
         }
-        prop_assert_eq!(found[0], points[0]);
-        prop_assert!(count == 1 || found[count - 1] == points[points.len() - 1]);
+        prop_assert!(count == 1 || found[0] == points[0]);
+        prop_assert_eq!(found[count - 1], points[points.len() - 1]);
     }
 
     #[test]

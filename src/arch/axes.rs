@@ -384,14 +384,18 @@ mod tests {
             let mut all = vec![(piece.to, piece.source * each + piece.from)];
             for step in &piece.steps {
                 let along = |(to, from): (u64, u64)| {
-                    (0..step.size).map(move |i| (to + i * step.to, from + i * (step.from + step.tensor * each)))
+                    (0..step.size)
+                        .map(move |i| (to + i * step.to, from + i * (step.from + step.tensor * each)))
                 };
                 all = all.into_iter().flat_map(along).collect();
             }
             found.extend(all);
         }
         found.sort_unstable();
-        assert!(found.iter().enumerate().all(|(i, (to, _))| *to == i as u64), "every element once: {found:?}");
+        assert!(
+            found.iter().enumerate().all(|(i, (to, _))| *to == i as u64),
+            "every element once: {found:?}"
+        );
         found.into_iter().map(|(_, from)| from).collect()
     }
 
@@ -427,8 +431,13 @@ mod tests {
     fn there_and_back_is_where_one_was() {
         let mut sizes = sizes();
         sizes.insert("three", 3);
-        for text in ["(h two pair) n -> (h pair two) n", "n k -> k n", "(h three k) n -> (three h k) n",
-                     "(h [k|1|1] v) n -> [(h k v)|(h v)|(h v)] n", "k 1 n -> k n"] {
+        for text in [
+            "(h two pair) n -> (h pair two) n",
+            "n k -> k n",
+            "(h three k) n -> (three h k) n",
+            "(h [k|1|1] v) n -> [(h k v)|(h v)|(h v)] n",
+            "k 1 n -> k n",
+        ] {
             let axes = Axes::parse(text).unwrap();
             axes.check(&[]).unwrap();
             let forth = places(&axes.forth(&sizes, Stacks::default(), 0).unwrap(), 0);
@@ -439,9 +448,13 @@ mod tests {
 
     #[test]
     fn a_bias_has_the_dimensions_of_the_rows() {
-        for (weight, bias) in [("(h two pair) n -> (h pair two) n", "(h two pair) -> (h pair two)"),
-                               ("n k -> k n", "k"), ("e (k [1|1]) n -> e k n ; e k n", "e (k [1|1]) -> e k ; e k"),
-                               ("k n -> e k n", "k -> e k"), ("n", "n")] {
+        for (weight, bias) in [
+            ("(h two pair) n -> (h pair two) n", "(h two pair) -> (h pair two)"),
+            ("n k -> k n", "k"),
+            ("e (k [1|1]) n -> e k n ; e k n", "e (k [1|1]) -> e k ; e k"),
+            ("k n -> e k n", "k -> e k"),
+            ("n", "n"),
+        ] {
             let expected = Axes::parse(bias).unwrap();
             assert_eq!(Axes::parse(weight).unwrap().of_bias(), expected, "{weight}");
         }
@@ -449,9 +462,14 @@ mod tests {
 
     #[test]
     fn what_is_no_pair_is_refused() {
-        for (text, problem) in [("(h n", "')' is missing"), ("h] n", "closes nothing"), ("2 n", "is no axis"),
-                                ("h n -> h", "the axis n goes nowhere"), ("h -> h n", "the axis n is not on both"),
-                                ("[h|k] n -> h n ; k n ; v n", "1 tensors do not become 3")] {
+        for (text, problem) in [
+            ("(h n", "')' is missing"),
+            ("h] n", "closes nothing"),
+            ("2 n", "is no axis"),
+            ("h n -> h", "the axis n goes nowhere"),
+            ("h -> h n", "the axis n is not on both"),
+            ("[h|k] n -> h n ; k n ; v n", "1 tensors do not become 3"),
+        ] {
             let found = Axes::parse(text).and_then(|axes| axes.check(&[])).unwrap_err();
             assert!(found.contains(problem), "{text}: {found}");
         }

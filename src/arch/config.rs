@@ -9,8 +9,14 @@ use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 /// Where a multimodal model keeps what it says of its text model, in the order in which the converter looks.
-pub const TEXT: &[&[&str]] =
-    &[&["lfm"], &["language_config"], &["thinker_config", "text_config"], &["lm_config"], &["llm_config"], &["text_config"]];
+pub const TEXT: &[&[&str]] = &[
+    &["lfm"],
+    &["language_config"],
+    &["thinker_config", "text_config"],
+    &["lm_config"],
+    &["llm_config"],
+    &["text_config"],
+];
 
 /// `config.json`, or an object in it.
 pub struct Config {
@@ -175,9 +181,7 @@ pub fn brief(value: &Value) -> String {
 
 /// What a multimodal model says of its text model. Of several places the last one counts.
 fn text_section(root: Option<&Map<String, Value>>) -> Option<&Map<String, Value>> {
-    let at = |path: &&[&str]| {
-        path.iter().try_fold(root?, |object, key| object.get(*key)?.as_object())
-    };
+    let at = |path: &&[&str]| path.iter().try_fold(root?, |object, key| object.get(*key)?.as_object());
     TEXT.iter().find_map(at)
 }
 

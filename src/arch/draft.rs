@@ -55,9 +55,12 @@ impl Draft {
     ) -> Result<()> {
         let mut taken = HashSet::new();
         let mut chosen = Vec::new();
-        let order: Vec<&&Rule> = if self.newest { rules.iter().rev().collect() } else { rules.iter().collect() };
+        let order: Vec<&&Rule> =
+            if self.newest { rules.iter().rev().collect() } else { rules.iter().collect() };
         for rule in order {
-            let wanted = |need: Need| Ok::<_, Error>(need.is_met(params)? || self.optional && matches!(need, Need::May));
+            let wanted = |need: Need| {
+                Ok::<_, Error>(need.is_met(params)? || self.optional && matches!(need, Need::May))
+            };
             if !rule.layers.hold(params, layer)? || !wanted(rule.need)? {
                 continue;
             }
@@ -88,7 +91,8 @@ impl Draft {
         family: &Family,
         params: &Params<'_>,
     ) -> Result<()> {
-        let broken = |what: String| Error::invalid(format!("the rule for {} is wrong: {what}", rule.to.join(", ")));
+        let broken =
+            |what: String| Error::invalid(format!("the rule for {} is wrong: {what}", rule.to.join(", ")));
         let axes = rule.axes(bias).map_err(broken)?;
         let stacked = rule.stacked();
         let mut names = axes.names();
@@ -101,7 +105,9 @@ impl Draft {
             let shape = side.shape(&sizes).map_err(broken)?;
             for i in 0..stacked.iter().map(|axis| sizes[axis]).product::<u64>() {
                 let index = |index: &str| match stacked.iter().position(|axis| *axis == index) {
-                    Some(at) => i / stacked[at + 1..].iter().map(|a| sizes[a]).product::<u64>() % sizes[stacked[at]],
+                    Some(at) => {
+                        i / stacked[at + 1..].iter().map(|a| sizes[a]).product::<u64>() % sizes[stacked[at]]
+                    }
                     None => layer.into(),
                 };
                 let plain = numbered(&name, &index);

@@ -133,7 +133,8 @@ impl Key {
 
     /// Whether a value of it is told, or it must have one.
     pub fn is_there(&self, params: &Params<'_>) -> bool {
-        let must = matches!(self.from, From::Rope(_)) || matches!(self.absent, Absent::Refuse | Absent::Is(_));
+        let must =
+            matches!(self.from, From::Rope(_)) || matches!(self.absent, Absent::Refuse | Absent::Is(_));
         must || matches!(self.value(params), Ok(Some(_)))
     }
 
@@ -206,7 +207,8 @@ fn count_of(config: &Config, key: &str) -> Result<Value> {
     let expected = "a whole number, or one a layer";
     match config.get(key) {
         Some(value @ Json::Array(all)) => {
-            let all: Option<Vec<i32>> = all.iter().map(|v| v.as_i64().and_then(|n| n.try_into().ok())).collect();
+            let all: Option<Vec<i32>> =
+                all.iter().map(|v| v.as_i64().and_then(|n| n.try_into().ok())).collect();
             let wrong = || config.wrong(key, expected).found(brief(value));
             all.map(|all| Value::Array(Array::I32(all))).ok_or_else(wrong)
         }
@@ -218,7 +220,8 @@ fn count_of(config: &Config, key: &str) -> Result<Value> {
 /// A number, or one a layer.
 fn number_of(config: &Config, key: &str) -> Result<Value> {
     if let Some(value @ Json::Array(all)) = config.get(key) {
-        let all: Option<Vec<f32>> = all.iter().map(|v| v.as_f64().map(|x| x as f32).filter(|x| x.is_finite())).collect();
+        let all: Option<Vec<f32>> =
+            all.iter().map(|v| v.as_f64().map(|x| x as f32).filter(|x| x.is_finite())).collect();
         let wrong = || config.wrong(key, "numbers").found(brief(value));
         return all.map(|all| Value::Array(Array::F32(all))).ok_or_else(wrong);
     }
@@ -283,7 +286,9 @@ impl<'a> Params<'a> {
         if let Some(known) = self.known.get(name) {
             return Ok(*known);
         }
-        let Some(axis) = self.axis(name) else { return Err(self.config.missing(name, "the size of an axis")) };
+        let Some(axis) = self.axis(name) else {
+            return Err(self.config.missing(name, "the size of an axis"));
+        };
         self.evaluate(axis, &axis.size, layer)
     }
 
@@ -309,7 +314,8 @@ impl<'a> Params<'a> {
 
     /// Whether the config holds all that the axis comes from.
     fn is_told(&self, axis: &Axis) -> bool {
-        let other = |name: &str| self.known.contains_key(name) || self.axis(name).is_some_and(|a| self.is_told(a));
+        let other =
+            |name: &str| self.known.contains_key(name) || self.axis(name).is_some_and(|a| self.is_told(a));
         match &axis.size {
             Size::Is(_) => true,
             Size::Of(keys) => self.config.first(keys).is_some(),
@@ -425,10 +431,21 @@ impl<'a> Params<'a> {
     }
 }
 
-const CONTEXT: &[&str] =
-    &["max_position_embeddings", "n_ctx", "n_positions", "max_length", "max_sequence_length", "model_max_length"];
-const FEED_FORWARD: &[&str] =
-    &["prefix_dense_intermediate_size", "dense_intermediate_size", "intermediate_size", "n_inner", "hidden_dim"];
+const CONTEXT: &[&str] = &[
+    "max_position_embeddings",
+    "n_ctx",
+    "n_positions",
+    "max_length",
+    "max_sequence_length",
+    "model_max_length",
+];
+const FEED_FORWARD: &[&str] = &[
+    "prefix_dense_intermediate_size",
+    "dense_intermediate_size",
+    "intermediate_size",
+    "n_inner",
+    "hidden_dim",
+];
 const GATING: &[&str] = &[
     "score_function",
     "scoring_func",
@@ -475,7 +492,8 @@ pub const AXES: &[Axis] = &[
     axis("h", Size::Of(&["num_attention_heads", "n_head", "n_heads"])),
     axis("g", Size::Or(&["num_key_value_heads", "n_kv_heads"], &Size::Same("h"))),
     axis("q", Size::Div("h", "g")).or("g", "a divisor of {h} heads"),
-    axis("d", Size::Or(&["head_dim"], &Size::Div("n", "h"))).or("n", "a multiple of {h} heads, as 'head_dim' is absent"),
+    axis("d", Size::Or(&["head_dim"], &Size::Div("n", "h")))
+        .or("n", "a multiple of {h} heads, as 'head_dim' is absent"),
     axis("two", Size::Is(2)),
     axis("three", Size::Is(3)),
     axis("e", Size::Of(&["num_local_experts", "num_experts", "n_routed_experts"])),

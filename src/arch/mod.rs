@@ -5,15 +5,17 @@
 //! A family is a page of rules (`families`): `names` carries them out, `axes` and `moved` move elements, `values`
 //! changes them, `keys` writes the hyperparameters, `rope` those of rotary embedding, `config` and `defaults` tell them.
 
-mod about;
+pub(crate) mod about;
 mod axes;
 mod config;
 mod defaults;
 mod draft;
 mod families;
+mod graph;
 mod keys;
 mod moved;
 mod names;
+pub(crate) mod refuse;
 mod rope;
 mod rule;
 mod values;
@@ -48,7 +50,8 @@ fn pairs(rule: &'static Rule, prefix: &str) -> Vec<(String, String)> {
     };
     let mut all = Vec::new();
     for bias in [false, true].into_iter().filter(|bias| !bias || rule.bias.is_some()) {
-        let plain = |name: &str| if bias { rule::biased(name) } else { name.to_string() }.replace("{l}", "{}");
+        let plain =
+            |name: &str| if bias { rule::biased(name) } else { name.to_string() }.replace("{l}", "{}");
         for to in rule.to.iter().flat_map(|name| rule::spelled(name)) {
             let from = rule.from.iter().flat_map(|name| rule::spelled(name));
             all.extend(from.map(|from| (plain(&whole(&from)), plain(&to))));
@@ -67,24 +70,30 @@ pub struct Adopted {
 /// Renames, re-orders and describes `checkpoint` as GGUF. All missing, unknown and misshapen tensors are told in
 /// one error.
 pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
+    let mut warnings = Vec::from_iter(refuse::adapter(checkpoint)?);
     let config = Config::open(checkpoint)?;
     let arch = arch(&config)?;
-    refuse_quantized(&config, checkpoint)?;
+    warnings.extend(refuse::quantized(&config, checkpoint)?);
+    refuse::bare_names(config.class()?, checkpoint)?;
+    let told = graph::check(&config, arch.gguf, &mut warnings)?;
     let family = Family::of(arch);
     let params = Params::new(&config, &family.axes);
     params.check()?;
     // What the config says is checked before the tensors are, and told after what they tell.
     let hparams = family.hparams(&params)?;
     let mut tensors = made(&family, &params)?;
-    let adopted = names::adopt(&family, &params, checkpoint)?;
+    let layers = params.size("l", 0)?;
+    let adopted = names::adopt(&family, &params, checkpoint);
+    let adopted = refuse::disagreements(checkpoint, adopted, |name| !family.ignores(name, layers))?;
 
     let shapes = tensors.iter().chain(adopted.iter().map(|a| &a.tensor));
     let size = about::Size::of(shapes);
-    let mut warnings = params.told();
+    warnings.extend(params.told());
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", arch.gguf);
     metadata.extend(about::metadata(checkpoint, &config, &size, &mut warnings)?);
     metadata.extend(hparams);
+    metadata.extend(told);
     let tokenizer = vocab::tokenizer(checkpoint, config.raw(), options)?;
     metadata.extend(tokenizer.metadata);
     warnings.extend(tokenizer.warnings);
@@ -100,7 +109,8 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
             None => tensor,
         });
     }
-    let model = Model { metadata, tensors, containers: checkpoint.containers.clone() };
+    let (containers, reads) = (checkpoint.containers.clone(), checkpoint.reads.clone());
+    let model = Model { metadata, tensors, containers, reads };
     Ok(Adopted { model, warnings })
 }
 
@@ -122,7 +132,11 @@ fn cut(table: Tensor, tokens: u64, warnings: &mut Vec<String>) -> Result<Tensor>
     if rows <= tokens {
         return Ok(table);
     }
-    warnings.push(format!("{}: the last {} of {rows} rows are left out, for they are no tokens", table.name, rows - tokens));
+    warnings.push(format!(
+        "{}: the last {} of {rows} rows are left out, for they are no tokens",
+        table.name,
+        rows - tokens
+    ));
     Tensor::new(&table.name, moved::shape(&table.name, &[tokens, row])?, table.dtype(), table.rows())
 }
 
@@ -161,22 +175,4 @@ fn arch(config: &Config) -> Result<&'static Arch> {
             .found(class)
             .mend("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
     })
-}
-
-/// Weights that a trainer's tool has quantized are not weights that can be merged or quantized again.
-fn refuse_quantized(config: &Config, checkpoint: &Checkpoint) -> Result<()> {
-    let (file, method) = match config.section("quantization_config")? {
-        Some(section) => {
-            let method = section.text("quant_method")?.or(section.text("quant_algo")?);
-            ("config.json", method.unwrap_or("an unnamed method").to_string())
-        }
-        None if checkpoint.dir.join("hf_quant_config.json").is_file() => {
-            ("hf_quant_config.json", String::from("modelopt"))
-        }
-        None => return Ok(()),
-    };
-    Err(Error::unsupported(format!("the checkpoint is quantized with {method}"))
-        .file(&checkpoint.dir.join(file))
-        .expected("weights in f32, f16 or bf16")
-        .mend("take the checkpoint it was made from, or dequantize it with the tool that quantized it"))
 }

@@ -3,6 +3,7 @@
 //! tiles that fit the nearest cache. No tensor is ever in memory.
 
 use super::axes::{Piece, Step};
+use ggraft_formats::write::Identity;
 use ggraft_formats::{Error, Result, Rows, Shape, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub fn moved(name: &str, torch: &[u64], sources: Vec<Tensor>, pieces: &[Piece]) 
             .found(other.dtype()));
     }
     let row = usize::try_from(shape.row()).map_err(|_| too_large(name))?;
-    let pieces: Vec<Copy> = pieces.iter().map(|piece| Copy::of(piece, row, &sources)).collect::<Result<_>>()?;
+    let pieces: Vec<Copy> =
+        pieces.iter().map(|piece| Copy::of(piece, row, &sources)).collect::<Result<_>>()?;
     if let ([piece], [source]) = (pieces.as_slice(), sources.as_slice())
         && piece.is_whole(&shape)
         && source.shape().row() == shape.row()
@@ -34,7 +36,8 @@ pub fn moved(name: &str, torch: &[u64], sources: Vec<Tensor>, pieces: &[Piece]) 
     }
     let unit = dtype.traits().bytes;
     if dtype.block() != 1 {
-        return Err(Error::unsupported(format!("weights in blocks of {dtype} cannot be moved one by one")).tensor(name));
+        return Err(Error::unsupported(format!("weights in blocks of {dtype} cannot be moved one by one"))
+            .tensor(name));
     }
     Tensor::new(name, shape, dtype, Arc::new(Moved { sources, unit, row, pieces }))
 }
@@ -108,15 +111,22 @@ impl Copy {
     /// Refuses a piece that reaches beyond its sources.
     fn fits(&self, sources: &[Tensor]) -> Result<()> {
         let all = || self.rows.iter().chain(&self.columns);
-        let last = |of: fn(&Walk) -> usize| all().map(|walk| (walk.size.saturating_sub(1)).saturating_mul(of(walk))).fold(0, usize::saturating_add);
-        let (source, from) = (self.source.saturating_add(last(|w| w.tensor)), self.from.saturating_add(last(|w| w.from)));
+        let last = |of: fn(&Walk) -> usize| {
+            all()
+                .map(|walk| (walk.size.saturating_sub(1)).saturating_mul(of(walk)))
+                .fold(0, usize::saturating_add)
+        };
+        let (source, from) =
+            (self.source.saturating_add(last(|w| w.tensor)), self.from.saturating_add(last(|w| w.from)));
         let empty = all().any(|walk| walk.size == 0);
         let held = sources.get(source).map_or(0, |t| t.shape().elements());
         if empty || (from as u64) < held {
             return Ok(());
         }
         let name = sources.get(source).map_or("", |t| t.name.as_str());
-        Err(Error::invalid("the tensor is smaller than what becomes of it").tensor(name).found(format!("{held} elements")))
+        Err(Error::invalid("the tensor is smaller than what becomes of it")
+            .tensor(name)
+            .found(format!("{held} elements")))
     }
 
     /// Whether it is all of the result, in the order of the only source.
@@ -147,6 +157,15 @@ impl Copy {
                 if walk.to == 1 && walk.tensor == 0 { (walk.size - i, walk.from) } else { (1, 0) };
         }
         (rest == 0).then_some(place)
+    }
+
+    /// Adds where it takes and puts elements.
+    fn identify(&self, into: &mut Identity) {
+        into.numbers([self.row, self.column, self.source, self.from].map(|n| n as u64));
+        for walks in [&self.rows, &self.columns] {
+            into.numbers([walks.len() as u64]);
+            into.numbers(walks.iter().flat_map(|w| [w.size, w.to, w.from, w.tensor]).map(|n| n as u64));
+        }
     }
 
     /// Whether a row, or this part of it, is one run of the source.
@@ -216,6 +235,13 @@ impl Rows for Moved {
             self.release_of(piece, &rows);
         }
     }
+
+    fn identify(&self, into: &mut Identity) {
+        for piece in &self.pieces {
+            piece.identify(into);
+        }
+        self.sources.iter().for_each(|source| source.identify(into));
+    }
 }
 
 /// All bytes of a source, if they lie in one piece.
@@ -242,12 +268,10 @@ impl Moved {
         }
         let mut tile = Gather { unit: self.unit, row: self.row, count: place.count, step: place.step };
         match whole(source) {
-            Some(bytes) => {
-                along(&piece.columns, place.from, 0, &mut |from, to, walk| {
-                    tile.lent(bytes, from, walk, &mut out[to * self.unit..]);
-                    Ok(())
-                })
-            }
+            Some(bytes) => along(&piece.columns, place.from, 0, &mut |from, to, walk| {
+                tile.lent(bytes, from, walk, &mut out[to * self.unit..]);
+                Ok(())
+            }),
             None => {
                 let mut reader = Reader::new(source)?;
                 along(&piece.columns, place.from, 0, &mut |from, to, walk| {
@@ -257,8 +281,9 @@ impl Moved {
         }
     }
 
-    /// Gives back the source's rows of `rows`; if they lie scattered all over it, with the last of them.
-    fn release_of(&self, piece: &Copy, rows: &Range<usize>) {
+    /// Calls `f` with the rows of sources that `rows` come from; if they lie scattered all over one, with all of it when
+    /// the last of them is reached.
+    fn of(&self, piece: &Copy, rows: &Range<usize>, f: &dyn Fn(&Tensor, Range<usize>)) {
         let places = || rows.clone().filter_map(|row| piece.place(row));
         let Some(first) = places().next() else { return };
         let total = piece.row + piece.rows.first().map_or(1, |walk| walk.size * walk.to);
@@ -271,14 +296,14 @@ impl Moved {
                 if place.source == hull.0 {
                     hull.1 = hull.1.start.min(row.start)..hull.1.end.max(row.end);
                 } else {
-                    self.sources[hull.0].release(hull.1);
+                    f(&self.sources[hull.0], hull.1);
                     hull = (place.source, row);
                 }
             }
-            self.sources[hull.0].release(hull.1);
+            f(&self.sources[hull.0], hull.1);
         } else if rows.end >= total {
             let all = usize::try_from(self.sources[first.source].shape().rows()).unwrap_or(0);
-            self.sources[first.source].release(0..all);
+            f(&self.sources[first.source], 0..all);
         }
     }
 }
@@ -439,7 +464,9 @@ mod tests {
         let torch: Vec<Vec<u64>> = axes.from.iter().map(|side| side.shape(&sizes).unwrap()).collect();
         let each: u64 = torch[0].iter().product();
         let sources = |hide: fn(Tensor) -> Tensor| -> Vec<Tensor> {
-            (0..count * axes.from.len() as u64).map(|i| hide(tensor(&torch[(i / count) as usize], i * each))).collect()
+            (0..count * axes.from.len() as u64)
+                .map(|i| hide(tensor(&torch[(i / count) as usize], i * each)))
+                .collect()
         };
         let made = |hide: fn(Tensor) -> Tensor| -> Vec<Tensor> {
             let one = |target: usize| {
@@ -474,9 +501,19 @@ mod tests {
 
     #[test]
     fn every_kind_of_move_reads_the_same_lent_read_in_parts_and_comes_back() {
-        for text in ["(h two pair) n -> (h pair two) n", "(h two pair) -> (h pair two)", "n m -> m n", "n 1 k -> n k",
-                     "n 1 -> n", "(h k v) n -> (k h v) n", "e n m -> n e m", "n (h k) -> (h k) n", "h n m -> m h n",
-                     "(h [k|1|1] v) n -> [(h k v)|(h v)|(h v)] n", "(h [k|1|1] v) -> [(h k v)|(h v)|(h v)]"] {
+        for text in [
+            "(h two pair) n -> (h pair two) n",
+            "(h two pair) -> (h pair two)",
+            "n m -> m n",
+            "n 1 k -> n k",
+            "n 1 -> n",
+            "(h k v) n -> (k h v) n",
+            "e n m -> n e m",
+            "n (h k) -> (h k) n",
+            "h n m -> m h n",
+            "(h [k|1|1] v) n -> [(h k v)|(h v)|(h v)] n",
+            "(h [k|1|1] v) -> [(h k v)|(h v)|(h v)]",
+        ] {
             check(text, &[], 1);
         }
         check("(h [k|v]) n -> h n k ; h v n", &[], 2);
@@ -490,7 +527,8 @@ mod tests {
     fn rows_that_stay_rows_are_lent_where_they_lie() {
         let axes = Axes::parse("n m -> e n m").unwrap();
         let pieces = axes.forth(&sizes(), Stacks { from: &["e"], to: &[] }, 0).unwrap();
-        let stack = moved("y", &[3, 37, 41], (0..3).map(|i| tensor(&[37, 41], i * 2000)).collect(), &pieces).unwrap();
+        let stack =
+            moved("y", &[3, 37, 41], (0..3).map(|i| tensor(&[37, 41], i * 2000)).collect(), &pieces).unwrap();
         assert!(stack.lent(37..74).is_some() && stack.lent(36..38).is_none());
     }
 

@@ -5,7 +5,7 @@ use super::axes::{Axes, Stacks};
 use super::families::Family;
 use super::keys::Params;
 use super::moved::moved;
-use super::rule::{Need, Rule, RowCount, biased, spelled};
+use super::rule::{Need, RowCount, Rule, biased, spelled};
 use super::values::Value;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
@@ -101,15 +101,23 @@ fn refuse_more(params: &Params<'_>, checkpoint: &Checkpoint, axis: &str, what: &
 
 /// Every rule in every layer that has it, those of the whole model first. Which spelling, and which of several
 /// alternatives, the names in the checkpoint decide.
-fn instances<'a>(family: &'a Family, params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Vec<Instance<'a>>> {
+fn instances<'a>(
+    family: &'a Family,
+    params: &Params<'_>,
+    checkpoint: &Checkpoint,
+) -> Result<Vec<Instance<'a>>> {
     refuse_more(params, checkpoint, "l", "layers")?;
     let held = Held::new(family, params, checkpoint)?;
     let mut all = Vec::new();
-    let (layered, whole): (Vec<&Rule>, Vec<&Rule>) = family.rules.iter().partition(|rule| !rule.indices().is_empty());
+    let (layered, whole): (Vec<&Rule>, Vec<&Rule>) =
+        family.rules.iter().partition(|rule| !rule.indices().is_empty());
     for rule in whole {
         add(&mut all, rule, 0, params, &held)?;
     }
-    let layers = layered.iter().flat_map(|rule| rule.indices()).try_fold(0, |most, index| Ok::<_, Error>(params.size(index, 0)?.max(most)))?;
+    let layers = layered
+        .iter()
+        .flat_map(|rule| rule.indices())
+        .try_fold(0, |most, index| Ok::<_, Error>(params.size(index, 0)?.max(most)))?;
     for layer in 0..u32::try_from(layers).unwrap_or(u32::MAX) {
         for rule in &layered {
             let mut within = true;
@@ -125,7 +133,13 @@ fn instances<'a>(family: &'a Family, params: &Params<'_>, checkpoint: &Checkpoin
 }
 
 /// Adds the weight, and the bias, of `rule` in `layer`.
-fn add<'a>(all: &mut Vec<Instance<'a>>, rule: &'a Rule, layer: u32, params: &Params<'_>, held: &Held<'_>) -> Result<()> {
+fn add<'a>(
+    all: &mut Vec<Instance<'a>>,
+    rule: &'a Rule,
+    layer: u32,
+    params: &Params<'_>,
+    held: &Held<'_>,
+) -> Result<()> {
     let holds = rule.layers.hold(params, layer)?;
     let needs = [(false, Some(rule.need)), (true, rule.bias)];
     for (bias, need) in needs.into_iter().filter_map(|(bias, need)| Some((bias, need?))) {
@@ -323,7 +337,8 @@ impl Instance<'_> {
         let mut sources = Vec::with_capacity(self.to.len());
         for name in &self.to {
             let tensor = held.get(name.as_str()).ok_or_else(|| {
-                Error::invalid("the model lacks a tensor that the checkpoint keeps together with others").tensor(name)
+                Error::invalid("the model lacks a tensor that the checkpoint keeps together with others")
+                    .tensor(name)
             })?;
             sources.push(self.rule.value.trained((*tensor).clone())?);
         }
@@ -342,7 +357,8 @@ impl Instance<'_> {
                 *index = rest % size;
                 rest /= size;
             }
-            let side = self.axes.from.get(i / each).ok_or_else(|| wrong(String::from("it has too few sides")))?;
+            let side =
+                self.axes.from.get(i / each).ok_or_else(|| wrong(String::from("it has too few sides")))?;
             let shape = side.shape(&sizes).map_err(wrong)?;
             let stacks = Stacks { from: &stacked, to: &[] };
             let pieces = self.axes.back(&sizes, stacks, i / each, &at).map_err(wrong)?;

@@ -55,7 +55,8 @@ impl<'a> Rope<'a> {
     /// The base of the frequencies: of the parameters, of the whole config, or of the part for full attention.
     pub fn theta(&self) -> Result<Option<f64>> {
         let [full, _] = &self.parts;
-        if let Some(section) = self.full.as_ref().filter(|s| full.is_none() && s.get("rope_theta").is_some()) {
+        if let Some(section) = self.full.as_ref().filter(|s| full.is_none() && s.get("rope_theta").is_some())
+        {
             return section.number("rope_theta").map(Some);
         }
         Self::base(self.config, THETA, full.as_ref())
@@ -78,7 +79,9 @@ impl<'a> Rope<'a> {
     /// The share of a head that rotates, and where it is told.
     pub fn partial(&self) -> Result<Option<(f64, &Config, &'static str)>> {
         for place in self.full.iter().chain([self.config]) {
-            if let Some(key) = place.first(&["partial_rotary_factor", "rope_pct", "rope_percent", "rotary_pct"]) {
+            if let Some(key) =
+                place.first(&["partial_rotary_factor", "rope_pct", "rope_percent", "rotary_pct"])
+            {
                 return Ok(Some((place.number(key)?, place, key)));
             }
         }
@@ -143,7 +146,8 @@ pub fn describe(params: &Params<'_>, known: &[&str], arch: &str, metadata: &mut 
             _ => {}
         }
     }
-    if let Some(sections) = rope.full.as_ref().and_then(|s| s.get("mrope_section")).and_then(|v| v.as_array()) {
+    if let Some(sections) = rope.full.as_ref().and_then(|s| s.get("mrope_section")).and_then(|v| v.as_array())
+    {
         let mut sections: Vec<i32> = sections.iter().filter_map(|n| n.as_i64()?.try_into().ok()).collect();
         sections.resize(4, 0);
         set("dimension_sections", Value::Array(Array::I32(sections)));

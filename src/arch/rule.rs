@@ -120,7 +120,8 @@ impl Rule {
     /// GGUF's names, of the weight and of the bias.
     pub fn targets(&self) -> Vec<String> {
         let weights: Vec<String> = self.to.iter().flat_map(|name| spelled(name)).collect();
-        let biases: Vec<String> = weights.iter().filter(|_| self.bias.is_some()).map(|name| biased(name)).collect();
+        let biases: Vec<String> =
+            weights.iter().filter(|_| self.bias.is_some()).map(|name| biased(name)).collect();
         [weights, biases].concat()
     }
 }
@@ -184,9 +185,13 @@ mod tests {
 
     #[test]
     fn indices_of_names_are_shared_or_stacked() {
-        let experts = rule(&["layers.{l}.experts.{e}.w1.weight"], &["blk.{l}.ffn_gate_exps.weight"], "ff n -> e ff n");
+        let experts =
+            rule(&["layers.{l}.experts.{e}.w1.weight"], &["blk.{l}.ffn_gate_exps.weight"], "ff n -> e ff n");
         assert_eq!((experts.indices(), experts.stacked()), (vec!["l"], vec!["e"]));
         assert_eq!(spelled("a.{q|k}.{l}.weight"), ["a.q.{l}.weight", "a.k.{l}.weight"]);
-        assert_eq!((biased("a.weight"), biased("experts.gate_up_proj")), ("a.bias".into(), "experts.gate_up_proj_bias".into()));
+        assert_eq!(
+            (biased("a.weight"), biased("experts.gate_up_proj")),
+            ("a.bias".into(), "experts.gate_up_proj_bias".into())
+        );
     }
 }

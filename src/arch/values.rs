@@ -3,6 +3,7 @@
 //! f16, as the converter computes.
 //! Specification: the `modify_tensors` of llama.cpp's converter.
 
+use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Result, Rows, Tensor};
 use half::f16;
 use std::ops::Range;
@@ -63,6 +64,19 @@ impl Value {
             Value::NegExp | Value::Softplus => false,
             Value::Custom(custom) => custom.exact,
         }
+    }
+
+    /// Adds what tells it from other changes.
+    fn identify(self, into: &mut Identity) {
+        let (name, by) = match self {
+            Value::Same => ("same", 0.0),
+            Value::Plus(a) => ("plus", a),
+            Value::NegExp => ("neg exp", 0.0),
+            Value::Softplus => ("softplus", 0.0),
+            Value::Custom(custom) => (custom.name, 0.0),
+        };
+        into.add(name.as_bytes());
+        into.numbers([u64::from(by.to_bits())]);
     }
 
     /// `tensor` with every element changed to GGUF's.
@@ -129,8 +143,18 @@ impl Rows for Changed {
         self.forth.then(|| self.source.clone())
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        self.source.expect(rows);
+    }
+
     fn release(&self, rows: Range<usize>) {
         self.source.release(rows);
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        self.value.identify(into);
+        into.numbers([u64::from(self.forth)]);
+        self.source.identify(into);
     }
 }
 
@@ -143,7 +167,10 @@ mod tests {
         for value in [Value::Plus(1.0), Value::NegExp, Value::Softplus] {
             for x in [-0.75f32, 0.0078125, 0.5, 1.25] {
                 let back = value.back(value.forth(x));
-                assert!((back - x).abs() <= 1e-6 && (!value.is_exact() || back == x), "{value:?}: {x} {back}");
+                assert!(
+                    (back - x).abs() <= 1e-6 && (!value.is_exact() || back == x),
+                    "{value:?}: {x} {back}"
+                );
             }
         }
     }

@@ -2,10 +2,11 @@
 //! has changed.
 
 use super::{Source, json_file, template, without_paths};
-use crate::vocab::Tokens;
+use crate::vocab::{self, Tokens};
 use ggraft_formats::error::Result;
 use ggraft_formats::{Error, Metadata};
 use serde_json::{Map, Value, json};
+use std::path::Path;
 
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
@@ -17,6 +18,8 @@ const COPIED: [&str; 4] = ["tokenizer.model", "vocab.json", "merges.txt", "tekke
 
 /// `llama_token_type` of tokens that are matched whole and never shown.
 const CONTROL: i32 = 3;
+/// That of a row without a token.
+const UNUSED: i32 = 5;
 
 /// A token that CP did not have.
 struct Added {
@@ -36,6 +39,9 @@ pub fn files(source: &Source, metadata: &Metadata) -> Result<Vec<(String, Vec<u8
     }
     let added = added(source, metadata)?;
     let specials = specials(source, metadata)?;
+    if let Some(json) = source.checkpoint.json(TOKENIZER)?.filter(|_| !added.is_empty()) {
+        check(&json, &added, &source.checkpoint.dir.join(TOKENIZER))?;
+    }
     let edits: [(&str, Edit); 4] = [
         (TOKENIZER, &|json| append(json, &added)),
         (CONFIG, &|json| {
@@ -65,12 +71,30 @@ pub fn files(source: &Source, metadata: &Metadata) -> Result<Vec<(String, Vec<u8
     Ok(files)
 }
 
-/// The tokens of `metadata` that are not those of the source.
+/// The `tokenizers` library numbers the tokens anew: it must give each the id of its row.
+fn check(json: &Value, added: &[Added], file: &Path) -> Result<()> {
+    let mut new = json.clone();
+    append(&mut new, added);
+    let ids = vocab::library_ids(&new);
+    let wrong = added.iter().find(|t| ids.get(&t.text).is_some_and(|id| *id as usize != t.id));
+    let Some(token) = wrong else { return Ok(()) };
+    Err(Error::unsupported(
+        "tokenizer.json cannot give an added token the id of its row: CP's vocabulary has gaps",
+    )
+    .file(file)
+    .expected(format!("'{}' with the id {}", token.text, token.id))
+    .found(ids.get(&token.text).copied().unwrap_or_default())
+    .mend("choose GGUF types, or close the gaps in CP's tokenizer.json"))
+}
+
+/// The tokens of `metadata` that are not those of the source, or have become special.
 fn added(source: &Source, metadata: &Metadata) -> Result<Vec<Added>> {
     let (Some(new), Some(old)) = (Tokens::of(metadata)?, Tokens::of(&source.metadata)?) else {
         return Ok(Vec::new());
     };
-    let changed = new.tokens.iter().enumerate().filter(|(id, text)| old.tokens.get(*id) != Some(text));
+    let same = |id: usize| old.tokens.get(id) == new.tokens.get(id) && old.types.get(id) == new.types.get(id);
+    let filler = |id: usize| new.types.get(id) == Some(&UNUSED);
+    let changed = new.tokens.iter().enumerate().filter(|(id, _)| !same(*id) && !filler(*id));
     let one = |(id, text): (usize, &bstr::BString)| {
         let text = String::from_utf8(text.to_vec()).map_err(|_| {
             Error::unsupported("an added token is not UTF-8, which tokenizer.json cannot say")

@@ -8,7 +8,7 @@ use ggraft_formats::{Error, Model, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The tables whose rows move by token, and what becomes of them.
-type Tables = BTreeMap<&'static str, TableRows>;
+type Tables = BTreeMap<String, TableRows>;
 
 /// Decides what becomes of each tensor of `onto`; of the `tables`, the vocabulary plan has decided it.
 pub(super) fn verdicts(onto: &Model, vectors: &[Vector], tables: &Tables) -> Result<Vec<Verdict>> {

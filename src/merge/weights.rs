@@ -1,7 +1,8 @@
 //! Weights by tensor: rules `GLOB=VALUE` over GGUF's tensor names. A value is a factor that multiplies the weight of
 //! every vector, or a gradient of factors, `[0.2,0.6,1.0]`, spread evenly over the layers and interpolated between.
 //! Of several rules that match a tensor the last counts, alone; where none does the factor is 1. Each preset multiplies
-//! besides. A tensor outside the layers takes the gradient's end that it is nearer to: `output*` the last, others the first.
+//! besides. A tensor outside the layers takes the gradient's end that it is nearer to: `output*` the last, others the
+//! first. An only layer takes the last, as in mergekit.
 
 use super::glob::Glob;
 use crate::roles;
@@ -19,7 +20,7 @@ pub const PRESETS: &[Preset] = &[
     Preset { name: "no-norms", help: "norms stay CP's", rule: "*_norm.{weight,bias}=0" },
     Preset {
         name: "skip-embed",
-        help: "embeddings and the output head stay CP's",
+        help: "embeddings and the output head stay CP's but for rows that are copied",
         rule: "{token_embd,position_embd,output}.{weight,bias}=0",
     },
     Preset {
@@ -83,6 +84,7 @@ impl Rules {
         let mut factors = vec![1.0; names.len()];
         let mut problems = Vec::new();
         let mut apply = |rule: &Rule, set: fn(&mut f64, f64)| match rule.apply(names, layers) {
+            Ok(found) if found.is_empty() && rule.names_a_tied_head(names) => {}
             Ok(found) if found.is_empty() => problems.push(
                 Error::usage("a rule of the weights matches no tensor")
                     .found(&rule.text)
@@ -97,7 +99,26 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// The rules that change nothing of a model with these tensors, a sentence each.
+    pub(super) fn without_effect(&self, names: &[&str]) -> Vec<String> {
+        let idle = self.presets.iter().chain(&self.rules).filter(|rule| {
+            rule.names_a_tied_head(names) && rule.apply(names, 0).is_ok_and(|found| found.is_empty())
+        });
+        let told = |rule: &Rule| {
+            format!("the rule {} has no effect: the output head of this model is its embedding", rule.text)
+        };
+        idle.map(told).collect()
+    }
+}
+
 impl Rule {
+    /// Whether it names the head of a model whose embedding serves as one.
+    fn names_a_tied_head(&self, names: &[&str]) -> bool {
+        let glob = self.glob.clone().resolve(0);
+        !names.contains(&roles::HEAD) && glob.is_ok_and(|glob| glob.matches(roles::HEAD))
+    }
+
     fn parse(text: &str) -> Result<Rule> {
         let wrong = |what: &str| {
             Error::usage(what)
@@ -123,9 +144,10 @@ impl Rule {
     fn apply(&self, names: &[&str], layers: usize) -> Result<Vec<(usize, f64)>> {
         let glob = self.glob.clone().resolve(layers)?;
         let last = layers.saturating_sub(1);
-        let factor = |name: &str| {
-            let outside = if name.starts_with("output") { last } else { 0 };
-            gradient(&self.factors, layer(name).unwrap_or(outside), last)
+        let factor = |name: &str| match (layer(name), self.factors.as_slice()) {
+            (Some(layer), points) => gradient(points, layer, last),
+            (None, [.., end]) if name.starts_with("output") => *end,
+            (None, points) => points.first().copied().unwrap_or(1.0),
         };
         let matching = names.iter().enumerate().filter(|(_, name)| glob.matches(name));
         Ok(matching.map(|(i, name)| (i, factor(name))).collect())
@@ -138,9 +160,12 @@ fn layer(name: &str) -> Option<usize> {
 
 /// The value of a gradient at `layer` of those from 0 to `last`: linear between its points, which are spread evenly.
 fn gradient(points: &[f64], layer: usize, last: usize) -> f64 {
+    if last == 0 {
+        return points.last().copied().unwrap_or(1.0);
+    }
     // In whole numbers, so that a point that falls on a layer is met exactly.
     let scaled = layer as u128 * (points.len() as u128).saturating_sub(1);
-    let last = (last as u128).max(1);
+    let last = last as u128;
     let (i, rest) = ((scaled / last) as usize, (scaled % last) as f64 / last as f64);
     match (points.get(i), points.get(i + 1)) {
         (Some(a), Some(b)) => a + rest * (b - a),

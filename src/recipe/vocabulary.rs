@@ -1,15 +1,13 @@
 //! What may be decided about the vocabulary and the chat template of a merge.
 
 use super::{Choice, is_default};
+use crate::chat::file;
 use crate::chat::templates::TEMPLATES;
 use crate::merge::tokens::matching::{Baseless, Embeddings};
 use crate::merge::{TemplateChoice, VocabularyChoices};
 use ggraft_formats::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-
-/// A longer file is no chat template.
-const LONGEST: u64 = 1 << 20;
 
 /// Choices about rows, tokens and the template. Arguments of a merge, and a section of a recipe.
 #[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,6 +45,24 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
+    /// Takes over from `other` what `typed` says was typed, by the names of the fields.
+    pub fn lay(&mut self, other: Vocabulary, typed: impl Fn(&str) -> bool) {
+        if typed("embeddings") {
+            self.embeddings = other.embeddings;
+        }
+        if typed("baseless_tokens") {
+            self.baseless_tokens = other.baseless_tokens;
+        }
+        if typed("copy_tokens") {
+            self.copy_tokens = other.copy_tokens;
+        }
+        if typed("chat_template") {
+            self.chat_template = other.chat_template;
+        }
+        self.no_auto_copy |= other.no_auto_copy;
+        self.add_chat_tokens |= other.add_chat_tokens;
+    }
+
     /// What a merge is told of it; a chat template's file is read.
     pub fn choices(&self) -> Result<VocabularyChoices> {
         Ok(VocabularyChoices {
@@ -83,22 +99,13 @@ fn template(path: &Path) -> Result<TemplateChoice> {
     if let Some(choice) = word(path) {
         return Ok(choice);
     }
-    let io = |e: std::io::Error| Error::io(&e, path);
-    if !path.is_file() {
+    if !path.exists() {
         let names: Vec<&str> = TEMPLATES.iter().map(|t| t.name).collect();
         return Err(Error::usage("there is no such chat template")
             .expected(format!("auto, cp, chat, a file, or one of {}", names.join(", ")))
             .found(path.display()));
     }
-    let bytes = std::fs::metadata(path).map_err(io)?.len();
-    if bytes > LONGEST {
-        return Err(Error::invalid("this is too long for a chat template")
-            .file(path)
-            .expected(format!("at most {LONGEST} bytes"))
-            .found(bytes));
-    }
-    let text = std::fs::read_to_string(path).map_err(io)?;
     // The directory is nobody's business.
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(TemplateChoice::Given { name, text: text.replace("\r\n", "\n") })
+    Ok(TemplateChoice::Given { name, text: file::read(path)? })
 }

@@ -1,5 +1,5 @@
 //! Tokens that were added to a trained vocabulary, from the three places that keep them, and how the
-//! converter types them. Serves `spm`, `fallback`, `bpe` and `special`.
+//! converter types them. Serves `layers`, which lays them over each other, and `pre`.
 //! Specification: `AddedToken` of the `tokenizers` library; convert_hf_to_gguf `does_token_look_special`.
 
 use super::files::{self, Files};
@@ -36,21 +36,34 @@ pub struct Added {
     pub content: String,
     pub special: bool,
     pub normalized: bool,
+    /// Whether it takes the spaces before or after it along, or is matched only between words.
+    pub reaches: bool,
     pub origin: Origin,
 }
 
 impl Added {
+    /// A token that is neither special nor normalized, with no id yet.
+    pub fn plain(content: &str, origin: Origin) -> Added {
+        let content = content.to_string();
+        Added { id: 0, content, special: false, normalized: false, reaches: false, origin }
+    }
+
     /// The text and type under which GGUF keeps it.
     pub fn text_and_type(&self) -> (String, i32) {
-        if self.origin == Origin::Legacy {
-            (self.content.clone(), table::USER_DEFINED)
-        } else if self.special || looks_special(&self.content) {
+        if self.special || self.origin != Origin::Legacy && looks_special(&self.content) {
             (self.content.clone(), table::CONTROL)
+        } else if self.origin == Origin::Legacy {
+            (self.content.clone(), table::USER_DEFINED)
         } else {
             // The runtime matches user-defined tokens in the raw text, where a space is a space.
             (self.content.replace('\u{2581}', " "), table::USER_DEFINED)
         }
     }
+}
+
+/// Tokens that GGUF keeps under another text.
+pub fn respelled(tokens: &[Added]) -> Vec<&Added> {
+    tokens.iter().filter(|token| token.text_and_type().0 != token.content).collect()
 }
 
 /// Some models do not mark as special what is; these spellings are always control tokens.
@@ -97,8 +110,7 @@ pub fn of_legacy(files: &Files) -> Result<Vec<Added>> {
     let map = json.as_object().ok_or_else(|| wrong(&json))?;
     let one = |(content, id): (&String, &Value)| {
         let number = id.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| wrong(id))?;
-        let content = content.clone();
-        Ok(Added { id: number, content, special: false, normalized: true, origin: Origin::Legacy })
+        Ok(Added { id: number, normalized: true, ..Added::plain(content, Origin::Legacy) })
     };
     let tokens = map.iter().map(one).collect::<Result<_>>()?;
     unique(files, tokens)
@@ -109,7 +121,9 @@ fn parse(entry: &Value, id: Option<u32>, origin: Origin) -> Option<Added> {
     let content = entry.get("content")?.as_str()?.to_string();
     let special = flag("special", false);
     // The library's default: special tokens are matched before normalization, the others after it.
-    Some(Added { id: id?, content, special, normalized: flag("normalized", !special), origin })
+    let normalized = flag("normalized", !special);
+    let reaches = ["lstrip", "rstrip", "single_word"].into_iter().any(|key| flag(key, false));
+    Some(Added { id: id?, content, special, normalized, reaches, origin })
 }
 
 fn unique(files: &Files, tokens: Vec<Added>) -> Result<Vec<Added>> {

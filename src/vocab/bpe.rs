@@ -2,46 +2,66 @@
 //! `fallback`. Specification: `tokenizer.json` of the `tokenizers` library (`BPE`, `AddedToken`, `ByteLevel`);
 //! convert_hf_to_gguf `get_vocab_base`; gguf-py `SpecialVocab` (merges).
 
-use super::added::{self, Added, Origin};
+use super::added::{Added, Origin};
 use super::files::{self, Files};
 use super::table::{self, Table};
+use super::tell;
 use bstr::BString;
 use ggraft_formats::{Error, Result};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Text -> id of `model.vocab`, which has no two texts of one id.
 pub type Vocab<'a> = HashMap<&'a str, u32>;
 
-/// The table of `json`, padded to `size` ids, and `tokenizer.ggml.merges`.
+/// Whether text becomes GPT-2's letters for bytes before it is merged.
+pub fn is_byte_level(json: &Value) -> bool {
+    fn any(of: &Value) -> bool {
+        let parts = |key: &str| of.get(key).and_then(Value::as_array).is_some_and(|l| l.iter().any(any));
+        of.get("type").is_some_and(|kind| kind == "ByteLevel") || parts("pretokenizers") || parts("decoders")
+    }
+    ["pre_tokenizer", "decoder"].into_iter().filter_map(|key| json.get(key)).any(any)
+}
+
+/// Refuses a model that is not BPE, which no key of GGUF can make up for.
+pub fn check(files: &Files, json: &Value) -> Result<()> {
+    let kind = json.get("model").and_then(|m| m.get("type")).unwrap_or(&Value::Null);
+    if kind.is_null() || kind == "BPE" {
+        return Ok(());
+    }
+    let name = kind.as_str().map_or_else(|| files::brief(kind), str::to_string);
+    Err(Error::unsupported(format!("the tokenizer is {name}, not BPE"))
+        .file(&files.path(files::TOKENIZER))
+        .expected("`model.type` BPE")
+        .found(files::brief(kind))
+        .mend("add the SentencePiece tokenizer.model of the model's repository"))
+}
+
+/// The table of `vocab` and the tokens added to it, padded to `size` ids, and `tokenizer.ggml.merges`.
 pub fn table(
     files: &Files,
     json: &Value,
+    vocab: &Vocab,
+    added: &[Added],
     size: Option<usize>,
     warnings: &mut Vec<String>,
 ) -> Result<(Table, Vec<BString>)> {
-    let kind = json.get("model").and_then(|m| m.get("type")).unwrap_or(&Value::Null);
-    if !kind.is_null() && kind != "BPE" {
-        return Err(Error::unsupported("the tokenizer is not BPE")
-            .file(&files.path(files::TOKENIZER))
-            .expected("`model.type` BPE")
-            .found(files::brief(kind))
-            .mend("add the SentencePiece tokenizer.model of the model's repository"));
-    }
-    let vocab = vocab(files, json)?;
-    let added = merged_added(files, json, &vocab, warnings)?;
-    let n = table_len(files, &vocab, &added, size)?;
+    let n = table_len(files, vocab, added, size)?;
     let mut table = Table::holes(n, false);
-    for (&text, &id) in &vocab {
+    for (&text, &id) in vocab {
         table.set(id as usize, text, table::NORMAL, 0.0);
     }
-    for token in &added {
-        let token = if token.normalized { token.clone() } else { decoded(token) };
-        let (text, kind) = Added { origin: Origin::Tokenizer, ..token }.text_and_type();
+    let mut respelled = Vec::new();
+    for token in added {
+        let plain = if token.normalized { token.clone() } else { decoded(token) };
+        let (text, kind) = Added { origin: Origin::Tokenizer, ..plain }.text_and_type();
+        respelled.extend((text != token.content).then_some(token));
         table.set(token.id as usize, text, kind, 0.0);
     }
-    table.warn_duplicates(warnings);
-    Ok((table, merges(files, json, &vocab)?))
+    tell::respelled(&respelled, warnings);
+    table.finish(&files.path(files::TOKENIZER))?;
+    tell::merging(json, warnings);
+    Ok((table, merges(files, json, vocab)?))
 }
 
 /// `model.vocab`.
@@ -81,81 +101,12 @@ pub fn table_len(files: &Files, vocab: &Vocab, added: &[Added], size: Option<usi
     Ok(size.unwrap_or(last + 1))
 }
 
-/// Added tokens as `transformers` sees them: `tokenizer_config.json` (or, without a list there, `added_tokens.json`)
-/// re-flags those of `tokenizer.json` and adds its own; what is named as special (`bos_token` ...) is special.
-fn merged_added(
-    files: &Files,
-    json: &Value,
-    vocab: &Vocab,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Added>> {
-    let mut tokens = added::of_tokenizer(files, json)?;
-    let mut place: HashMap<String, usize> =
-        tokens.iter().enumerate().map(|(i, t)| (t.content.clone(), i)).collect();
-    let mut taken: HashSet<u32> = vocab.values().copied().chain(tokens.iter().map(|t| t.id)).collect();
-    let declared = files.config("added_tokens_decoder").is_some();
-    let more = if declared { added::of_config(files)? } else { added::of_legacy(files)? };
-    for token in more {
-        if let Some(known) = place.get(&token.content).and_then(|at| tokens.get_mut(*at)) {
-            (known.special, known.normalized) = (token.special, token.normalized);
-            continue;
-        }
-        let inside = vocab.get(token.content.as_str()).copied();
-        if inside.is_none() && !taken.insert(token.id) {
-            return Err(Error::invalid(format!("two tokens have the id {}", token.id))
-                .file(&files.path(token.origin.file()))
-                .expected("the token that tokenizer.json gives this id")
-                .found(format!("'{}'", token.content))
-                .mend("use tokenizer.json and tokenizer_config.json of one repository"));
-        }
-        place.insert(token.content.clone(), tokens.len());
-        tokens.push(Added { id: inside.unwrap_or(token.id), ..token });
-    }
-    for content in named_special(files, declared)? {
-        if place.contains_key(&content) {
-            continue;
-        }
-        let id = vocab.get(content.as_str()).copied().unwrap_or_else(|| {
-            let id = next_id(vocab, &tokens);
-            warnings.push(format!(
-                "the special token '{content}' is in no vocabulary, it gets the next id, {id}"
-            ));
-            id
-        });
-        place.insert(content.clone(), tokens.len());
-        tokens.push(Added { id, content, special: true, normalized: false, origin: Origin::Tokenizer });
-    }
-    Ok(tokens)
-}
-
-/// The id that the library gives to one more token.
-fn next_id(vocab: &Vocab, added: &[Added]) -> u32 {
-    let after = added.iter().map(|t| t.id.saturating_add(1)).max().unwrap_or(0);
-    after.max(u32::try_from(vocab.len()).unwrap_or(u32::MAX))
-}
-
-/// The texts that are named as special tokens, in `tokenizer_config.json` or the older `special_tokens_map.json`.
-fn named_special(files: &Files, declared: bool) -> Result<Vec<String>> {
-    const KEYS: [&str; 7] =
-        ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
-    let map = if declared { None } else { files.checkpoint.json("special_tokens_map.json")? };
-    let mut texts = Vec::new();
-    for source in files.tokenizer_config.iter().chain(&map) {
-        let list = |key| source.get(key).and_then(Value::as_array).into_iter().flatten();
-        let more = list("additional_special_tokens").chain(list("extra_special_tokens"));
-        for name in KEYS.iter().filter_map(|key| source.get(key)).chain(more) {
-            texts.extend(name.as_str().or_else(|| name.get("content")?.as_str()).map(str::to_string));
-        }
-    }
-    Ok(texts)
-}
-
 /// The converter writes a token that is matched before normalization as the decoder would print it: where every
 /// character stands for a byte, these bytes.
 fn decoded(token: &Added) -> Added {
     let bytes: Option<Vec<u8>> = token.content.chars().map(byte_of).collect();
-    match bytes {
-        Some(bytes) => Added { content: String::from_utf8_lossy(&bytes).into_owned(), ..token.clone() },
+    match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        Some(content) => Added { content, ..token.clone() },
         None => token.clone(),
     }
 }

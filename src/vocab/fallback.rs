@@ -4,10 +4,11 @@
 //! whose union scores highest, so the n-th union of `merges` has the score -n.
 //! Specification: `tokenizer.json` of the `tokenizers` library; `BPE` scores of SentencePiece's trainer.
 
-use super::added;
+use super::added::{Added, respelled};
 use super::bpe;
 use super::files::{self, Files};
 use super::table::{self, Table};
+use super::tell;
 use ggraft_formats::Result;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -39,19 +40,24 @@ pub fn prepends_space(json: &Value) -> bool {
     ["normalizer", "pre_tokenizer"].into_iter().filter_map(|key| json.get(key)).any(any)
 }
 
-/// The table of `json`, padded to `size` ids, with added tokens laid over it.
-pub fn table(files: &Files, json: &Value, size: Option<usize>, warnings: &mut Vec<String>) -> Result<Table> {
-    let vocab = bpe::vocab(files, json)?;
+/// The table of `vocab`, padded to `size` ids, with the `added` tokens laid over it.
+pub fn table(
+    files: &Files,
+    json: &Value,
+    vocab: &bpe::Vocab,
+    added: &[Added],
+    size: Option<usize>,
+    warnings: &mut Vec<String>,
+) -> Result<Table> {
     let merges = bpe::merge_pairs(files, json)?;
-    bpe::check_merges(files, &vocab, &merges)?;
-    let listed = added::of_tokenizer(files, json)?;
-    let n = bpe::table_len(files, &vocab, &listed, size)?;
+    bpe::check_merges(files, vocab, &merges)?;
+    let n = bpe::table_len(files, vocab, added, size)?;
 
     let mut table = Table::holes(n, true);
-    let is_added: HashSet<&str> = listed.iter().map(|t| t.content.as_str()).collect();
+    let is_added: HashSet<&str> = added.iter().map(|t| t.content.as_str()).collect();
     let unknown = json.get("model").and_then(|m| m.get("unk_token")).and_then(Value::as_str);
     let mut normal: Vec<(&str, u32)> = Vec::with_capacity(vocab.len());
-    for (&text, &id) in &vocab {
+    for (&text, &id) in vocab {
         if is_byte(text) {
             table.set(id as usize, text, table::BYTE, 0.0);
         } else if Some(text) == unknown {
@@ -65,12 +71,11 @@ pub fn table(files: &Files, json: &Value, size: Option<usize>, warnings: &mut Ve
         table.set(id as usize, text, table::NORMAL, -(rank as f32));
     }
     say_unlisted_unions(&normal, &merges, warnings);
-
-    let config = added::of_config(files)?;
-    for token in added::of_legacy(files)?.iter().chain(&listed).chain(&config) {
+    for token in added {
         table.overlay(token, warnings);
     }
-    table.warn_duplicates(warnings);
+    tell::respelled(&respelled(added), warnings);
+    table.finish(&files.path(files::TOKENIZER))?;
     Ok(table)
 }
 
@@ -104,7 +109,7 @@ fn say_unlisted_unions(normal: &[(&str, u32)], merges: &[(&str, &str)], warnings
     if let Some((left, right)) = unlisted.next() {
         let n = unlisted.count() + 1;
         warnings.push(format!(
-            "{}: the runtime also joins {n} pairs that `merges` does not list, the first '{left}' and '{right}': text may be split otherwise; a tokenizer.model would tell the scores",
+            "{}: the runtime also joins {n} pairs that `merges` does not list, the first '{left}' and '{right}': unlike transformers; a tokenizer.model would tell the scores",
             files::TOKENIZER
         ));
     }

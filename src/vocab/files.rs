@@ -8,6 +8,7 @@ use std::path::PathBuf;
 pub const TOKENIZER: &str = "tokenizer.json";
 pub const CONFIG: &str = "tokenizer_config.json";
 pub const ADDED: &str = "added_tokens.json";
+pub const MODEL: &str = "tokenizer.model";
 
 /// What lies in the directory; absent files are `None`.
 pub struct Files<'a> {

@@ -1,27 +1,36 @@
 //! The tokenizer files of a Hugging Face checkpoint as the `tokenizer.*` metadata of GGUF, equal to what
 //! `convert_hf_to_gguf.py` (llama.cpp v0.5.0) writes, but for what `spm` and `template` say they do better.
-//! Serves `arch` (conversion) and `merge` (comparing vocabularies). The source is the first of: the
-//! SentencePiece `tokenizer.model`, a `tokenizer.json` with byte fallback, a byte-level BPE `tokenizer.json`.
+//! Serves `arch` (conversion) and `merge` (comparing vocabularies). The source is what transformers would use: a
+//! `tokenizer.json` (for the scores a SentencePiece `tokenizer.model` of the same pieces), else `tokenizer.model`.
 
 mod added;
 mod bpe;
+pub mod check;
 mod fallback;
 mod files;
+mod layers;
 mod pre;
 mod shapes;
 mod special;
 pub mod spm;
 mod table;
+mod tell;
 mod template;
 mod tokens;
 
 pub use added::looks_special;
+pub use layers::library_ids;
+pub use table::filler;
 pub use tokens::{Kind, Tokens, kind};
 
+use added::Added;
+use bstr::ByteSlice;
 use files::Files;
 use ggraft_formats::{Checkpoint, Error, Metadata, Result};
 use serde_json::Value;
 use special::Special;
+use spm::ModelProto;
+use table::Table;
 
 /// What a user may decide about a vocabulary.
 #[derive(Clone, Debug, Default)]
@@ -53,9 +62,9 @@ const LLAMA: [&str; 9] = [
 ];
 
 /// Code Llama's vocabulary, and the end-of-turn token that only it has.
-const CODE_LLAMA: (u64, u32) = (32016, 32010);
+const CODE_LLAMA: (usize, u32, &str) = (32016, 32010, "<EOT>");
 /// The vocabulary of the small Granite code models, whose BOS must not be added.
-const GRANITE_SMALL: u64 = 49152;
+const GRANITE_SMALL: usize = 49152;
 
 /// The vocabulary of `checkpoint`, whose `config.json` is `config`.
 ///
@@ -78,14 +87,54 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
     template::write(&files, &mut out)?;
     special.write_normalizer(&mut out.metadata);
     if llama {
-        quirks(size, &mut out.metadata);
+        quirks(size, &mut out.metadata)?;
     }
     Ok(out)
 }
 
+const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 const SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
 
-/// Writes the tokens from the first source that is there, and reads the special tokens that fit it.
+/// Where the tokens come from.
+enum Source<'a> {
+    SentencePiece(ModelProto),
+    /// A `tokenizer.json` of a SentencePiece model.
+    Fallback(&'a Value),
+    /// A `tokenizer.json` of byte-level BPE.
+    Bytes(&'a Value),
+}
+
+/// `tokenizer.json` decides, as in transformers; a `tokenizer.model` beside it is read if it has the same pieces.
+fn source<'a>(files: &'a Files, warnings: &mut Vec<String>) -> Result<Source<'a>> {
+    let file = files.checkpoint.bytes(files::MODEL)?;
+    let ignored = |why: &str| {
+        format!("{} is ignored, as transformers ignores it: {} {why}", files::MODEL, files::TOKENIZER)
+    };
+    match (&files.tokenizer, file) {
+        (None, None) => Err(missing(files.checkpoint)),
+        (None, Some(model)) => Ok(Source::SentencePiece(spm::read(files, model.bytes())?)),
+        (Some(json), Some(model)) if fallback::is_byte_fallback(json) => {
+            let model = spm::read(files, model.bytes())?;
+            if bpe::vocab(files, json)? == spm::vocab(&model) {
+                return Ok(Source::SentencePiece(model));
+            }
+            warnings.push(ignored("has other tokens"));
+            Ok(Source::Fallback(json))
+        }
+        (Some(json), Some(model)) if !bpe::is_byte_level(json) => {
+            Ok(Source::SentencePiece(spm::read(files, model.bytes())?))
+        }
+        (Some(json), model) => {
+            bpe::check(files, json)?;
+            if model.is_some() {
+                warnings.push(ignored("is byte-level BPE"));
+            }
+            Ok(if fallback::is_byte_fallback(json) { Source::Fallback(json) } else { Source::Bytes(json) })
+        }
+    }
+}
+
+/// Writes the tokens, and reads the special tokens that fit them.
 fn table(
     files: &Files,
     config: &Value,
@@ -94,33 +143,50 @@ fn table(
     out: &mut Tokenizer,
 ) -> Result<Special> {
     let Tokenizer { metadata, warnings } = out;
-    let spm = match (files.checkpoint.bytes("tokenizer.model")?, &files.tokenizer) {
-        (Some(model), _) => Some(spm::table(files, model.bytes(), size, warnings)?),
-        (None, Some(json)) if fallback::is_byte_fallback(json) => {
+    let source = source(files, warnings)?;
+    if let (Source::SentencePiece(_) | Source::Fallback(_), Some(_)) = (&source, &options.pre) {
+        warnings.push("--pre is ignored: a SentencePiece vocabulary has no pre-tokenizer".into());
+    }
+    match source {
+        Source::SentencePiece(model) => {
+            let json = files.tokenizer.as_ref().filter(|json| fallback::is_byte_fallback(json));
+            let added = layers::read(files, &spm::vocab(&model), warnings)?;
+            let table = spm::table(files, &model, &added, size, warnings)?;
+            if let Some(json) = json {
+                tell::spaces(json, warnings);
+            }
+            Ok(scored(files, config, table, &added, out))
+        }
+        Source::Fallback(json) => {
             if !fallback::prepends_space(json) && metadata.get(SPACE_PREFIX).is_none() {
                 metadata.set(SPACE_PREFIX, false);
             }
-            Some(fallback::table(files, json, size, warnings)?)
+            let vocab = bpe::vocab(files, json)?;
+            let added = layers::read(files, &vocab, warnings)?;
+            let table = fallback::table(files, json, &vocab, &added, size, warnings)?;
+            tell::spaces(json, warnings);
+            Ok(scored(files, config, table, &added, out))
         }
-        _ => None,
-    };
-    if let Some(table) = spm {
-        if options.pre.is_some() {
-            warnings.push("--pre is ignored: a SentencePiece vocabulary has no pre-tokenizer".into());
+        Source::Bytes(json) => {
+            let vocab = bpe::vocab(files, json)?;
+            let added = layers::read(files, &vocab, warnings)?;
+            let pre = match &options.pre {
+                Some(pre) => pre.clone(),
+                None => pre::detect(files, json, &added, warnings)?,
+            };
+            let (table, merges) = bpe::table(files, json, &vocab, &added, size, warnings)?;
+            table.write("gpt2", &pre, metadata);
+            metadata.set("tokenizer.ggml.merges", merges);
+            Ok(Special::read(files, config, &added, None, warnings))
         }
-        let n = table.len();
-        table.write("llama", "default", metadata);
-        return Special::read(files, config, Some(n), warnings);
     }
-    let json = files.tokenizer.as_ref().ok_or_else(|| missing(files.checkpoint))?;
-    let pre = match &options.pre {
-        Some(pre) => pre.clone(),
-        None => pre::detect(files, json, warnings)?,
-    };
-    let (table, merges) = bpe::table(files, json, size, warnings)?;
-    table.write("gpt2", &pre, metadata);
-    metadata.set("tokenizer.ggml.merges", merges);
-    Special::read(files, config, None, warnings)
+}
+
+/// Writes a table with scores, which the runtime's "llama" tokenizer merges by.
+fn scored(files: &Files, config: &Value, table: Table, added: &[Added], out: &mut Tokenizer) -> Special {
+    let n = table.len();
+    table.write("llama", "default", &mut out.metadata);
+    Special::read(files, config, added, Some(n), &mut out.warnings)
 }
 
 fn is_llama(config: &Value) -> bool {
@@ -128,14 +194,18 @@ fn is_llama(config: &Value) -> bool {
     class.is_some_and(|class| LLAMA.contains(&class))
 }
 
-fn quirks(size: Option<usize>, metadata: &mut Metadata) {
-    let size = size.map(|n| n as u64);
-    if size == Some(CODE_LLAMA.0) {
-        metadata.set("tokenizer.ggml.eot_token_id", CODE_LLAMA.1);
+/// What the converter knows by the size of a vocabulary alone; here the tokens and flags are asked first.
+fn quirks(size: Option<usize>, metadata: &mut Metadata) -> Result<()> {
+    let (code_llama, id, text) = CODE_LLAMA;
+    let token = Tokens::of(metadata)?.and_then(|tokens| tokens.tokens.get(id as usize).cloned());
+    let is_end = |token: &[u8]| token.to_str().is_ok_and(|t| t.trim_start_matches(['\u{2581}', ' ']) == text);
+    if size == Some(code_llama) && token.is_some_and(|token| is_end(&token)) {
+        metadata.set("tokenizer.ggml.eot_token_id", id);
     }
-    if size == Some(GRANITE_SMALL) {
-        metadata.set("tokenizer.ggml.add_bos_token", false);
+    if size == Some(GRANITE_SMALL) && metadata.get(ADD_BOS).is_none() {
+        metadata.set(ADD_BOS, false);
     }
+    Ok(())
 }
 
 /// The number of embedding rows that `config.json` declares; `None` if it does not.

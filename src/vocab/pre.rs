@@ -3,10 +3,9 @@
 //! here the chain of splits decides, so that a grown vocabulary keeps its name, and the tokens of a vocabulary
 //! tell names of one chain apart. `shapes` is the table.
 
-use super::added;
+use super::added::Added;
 use super::files::{self, Files};
-use super::shapes::{Facts, NAMES, Row, SHAPES, Shape, Step};
-use super::special;
+use super::shapes::{Facts, NAMES, Row, SHAPES, Shape, Step, WHOLE_WORDS};
 use ggraft_formats::{Error, Result};
 use serde_json::Value;
 
@@ -39,27 +38,35 @@ fn likeness(known: &str, name: &str) -> usize {
 }
 
 /// The name for `json`, or a refusal that says how to give one.
-pub fn detect(files: &Files, json: &Value, warnings: &mut Vec<String>) -> Result<String> {
+pub fn detect(files: &Files, json: &Value, added: &[Added], warnings: &mut Vec<String>) -> Result<String> {
     let found = json.get("pre_tokenizer").unwrap_or(&Value::Null);
     let chain =
         normalizer_is_known(json.get("normalizer").unwrap_or(&Value::Null)).then(|| chain(found)).flatten();
     let Some(shape) = chain.and_then(|chain| SHAPES.iter().find(|shape| fits(shape.chain, &chain))) else {
         return Err(refusal(files, json));
     };
-    Ok(name(shape, &facts(files, json)?, warnings).to_string())
+    let facts = facts(json, added);
+    let name = name(shape, &facts, warnings).to_string();
+    if facts.whole_words != WHOLE_WORDS.contains(&name.as_str()) {
+        let (runtime, trainer) = match facts.whole_words {
+            true => ("merges it from its letters", "takes it whole (ignore_merges)"),
+            false => ("takes it whole", "merges it from its letters"),
+        };
+        warnings.push(format!(
+            "tokenizer.ggml.pre '{name}': of a word that is a token the runtime {runtime}, unlike transformers, which {trainer}"
+        ));
+    }
+    Ok(name)
 }
 
 /// What the tokenizer's files tell.
-fn facts<'a>(files: &Files, json: &'a Value) -> Result<Facts<'a>> {
+fn facts<'a>(json: &'a Value, added: &'a [Added]) -> Facts<'a> {
     let model = json.get("model");
-    let first =
-        |p: &Value| p.get("single").and_then(|s| s.get(0)).is_some_and(|s| s.get("SpecialToken").is_some());
-    Ok(Facts {
+    Facts {
         vocab: model.and_then(|m| m.get("vocab")).and_then(Value::as_object),
-        added: added::of_tokenizer(files, json)?,
-        begins: special::processors(json).into_iter().any(first),
+        added,
         whole_words: model.and_then(|m| m.get("ignore_merges")).and_then(Value::as_bool).unwrap_or(false),
-    })
+    }
 }
 
 /// The name of the first known vocabulary that fits; else the one that stands for the chain.
@@ -188,8 +195,10 @@ mod tests {
     #[test]
     fn the_published_chains_have_their_names() {
         let llama = sequence(&[split(WORDS), bytes(false)]);
-        assert_eq!(named(&llama, &["<|begin_of_text|>"], false), Some("smaug-bpe"), "no BOS is added");
-        assert_eq!(named(&llama, &["[gMASK]", "<sop>"], false), Some("glm4"));
+        let start = ["<|begin_of_text|>"];
+        assert_eq!(named(&llama, &start, true), Some("llama-bpe"), "whatever the post-processor adds");
+        assert_eq!(named(&llama, &start, false), Some("smaug-bpe"), "words are merged from their letters");
+        assert_eq!(named(&llama, &["[gMASK]", "<sop>"], true), Some("glm4"));
         assert_eq!(
             named(&llama, &[], true),
             Some("llama-bpe"),

@@ -26,9 +26,7 @@ pub enum Step {
 #[derive(Default)]
 pub struct Facts<'a> {
     pub vocab: Option<&'a Map<String, Value>>,
-    pub added: Vec<Added>,
-    /// Whether the post-processor puts a special token before a text.
-    pub begins: bool,
+    pub added: &'a [Added],
     /// Whether a word that is a token is never split (`ignore_merges`).
     pub whole_words: bool,
 }
@@ -78,10 +76,11 @@ pub const SHAPES: &[Shape] = &[
             BYTES,
         ],
         known: &[
-            (|v| v.has("[gMASK]"), "glm4"),
-            (|v| v.has("[IMG]") && v.has("[INST]"), "pixtral"),
-            // Llama 3 whose post-processor adds no BOS hashes as Smaug does.
-            (|v| v.has("<|begin_of_text|>") && v.begins, "llama-bpe"),
+            (|v| v.has("[gMASK]") && v.whole_words, "glm4"),
+            (|v| v.has("[gMASK]"), "chatglm-bpe"),
+            (|v| v.has("[IMG]") && v.has("[INST]") && v.whole_words, "pixtral"),
+            // Only the first takes whole words before it merges; whether BOS is added is told by a key of its own.
+            (|v| v.has("<|begin_of_text|>") && v.whole_words, "llama-bpe"),
             (|v| v.has("<|begin_of_text|>"), "smaug-bpe"),
         ],
         stand_ins: &[(|v| v.whole_words, "llama-bpe"), (|_| true, "dbrx")],
@@ -265,6 +264,24 @@ pub const SHAPES: &[Shape] = &[
         known: &[],
         stand_ins: &[(|_| true, "spark2_5")],
     },
+];
+
+/// The names under which the runtime takes a word that is a token whole, before it merges.
+pub const WHOLE_WORDS: [&str; 14] = [
+    "minicpm5",
+    "llama3",
+    "llama-v3",
+    "llama-bpe",
+    "falcon3",
+    "falcon-h1",
+    "pixtral",
+    "midm-2.0",
+    "lfm2",
+    "jina-v5-nano",
+    "youtu",
+    "glm4",
+    "tekken",
+    "granite-embed-multi-97m",
 ];
 
 /// The names that libllama v0.5.0 loads, each tried.

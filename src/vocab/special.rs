@@ -3,9 +3,9 @@
 //! gives the ids that are still missing. Specification: gguf-py `SpecialVocab`, whose results are kept, also
 //! where they are odd: a template that ends with another token than EOS makes EOS the end-of-turn token.
 
-use super::added::{self, Added};
+use super::added::Added;
 use super::files::{self, Files};
-use ggraft_formats::{Metadata, Result};
+use ggraft_formats::Metadata;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -40,19 +40,18 @@ pub struct Special {
 }
 
 impl Special {
-    /// Ids must be below `limit`, if there is one.
+    /// Ids must be below `limit`, if there is one; names are those of `added` tokens.
     pub fn read(
         files: &Files,
         config: &Value,
+        added: &[Added],
         limit: Option<usize>,
         warnings: &mut Vec<String>,
-    ) -> Result<Special> {
+    ) -> Special {
         let mut special = Special::default();
         let mut kinds: Vec<&'static str> = KINDS.to_vec();
-        let mut added = Vec::new();
         let mut names = Names::of(files);
         if let Some(json) = &files.tokenizer {
-            added = added::of_tokenizer(files, json)?;
             names.stand_in();
             for processor in processors(json) {
                 special.process(processor, &mut names, &mut kinds, warnings);
@@ -62,7 +61,7 @@ impl Special {
         if names.declared {
             for &kind in &kinds {
                 special.flag(kind, files, warnings);
-                if let Some(id) = names.id(kind, &added) {
+                if let Some(id) = names.id(kind, added) {
                     special.id(kind, &id.into(), limit, warnings);
                 }
             }
@@ -74,7 +73,7 @@ impl Special {
                 special.id(kind, id, limit, warnings);
             }
         }
-        Ok(special)
+        special
     }
 
     /// Writes ids and flags.
@@ -124,12 +123,22 @@ impl Special {
         }
     }
 
-    /// `add_{kind}_token` of `tokenizer_config.json`, unless the post-processor has decided.
+    /// `add_{kind}_token` of `tokenizer_config.json`. Where there is a `tokenizer.json`, transformers 5 asks its
+    /// post-processor alone.
     fn flag(&mut self, kind: &'static str, files: &Files, warnings: &mut Vec<String>) {
         let Some(wanted) = files.config(&format!("add_{kind}_token")).and_then(Value::as_bool) else {
             return;
         };
+        let ends = ["bos", "eos"].contains(&kind);
         match self.add.iter().find(|(k, _)| *k == kind) {
+            None if wanted && ends && files.tokenizer.is_some() => {
+                self.add.push((kind, false));
+                warnings.push(format!(
+                    "add_{kind}_token is true in {}, but the post_processor of {} adds none, as transformers 5 has it (convert_hf_to_gguf writes true): false is written",
+                    files::CONFIG,
+                    files::TOKENIZER
+                ));
+            }
             None => self.add.push((kind, wanted)),
             Some((_, decided)) if *decided != wanted => warnings.push(format!(
                 "add_{kind}_token is {wanted} in {}, but {decided} by the post_processor of {}, which is written",

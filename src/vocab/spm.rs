@@ -1,11 +1,13 @@
 //! SentencePiece's `tokenizer.model` -> the table of a "llama" vocabulary. Serves the door, and tests that
 //! write a model. Specification: `sentencepiece_model.proto` (proto2; only the fields used here are declared),
-//! convert_hf_to_gguf `_create_vocab_sentencepiece`, whose odd choice to type user-defined pieces as normal
-//! ones is kept: the files that name added tokens decide.
+//! convert_hf_to_gguf `_create_vocab_sentencepiece`, but that user-defined pieces are matched whole unless a
+//! tokenizer.json, which names such tokens, does not name them.
 
-use super::added;
-use super::files::Files;
+use super::added::{Added, respelled};
+use super::bpe::Vocab;
+use super::files::{self, Files};
 use super::table::{self, Table};
+use super::tell;
 use bstr::BString;
 use ggraft_formats::{Error, Result};
 use prost::Message;
@@ -70,9 +72,9 @@ pub struct NormalizerSpec {
 
 const BPE: i32 = 2;
 
-/// The table of `model` (the bytes of `tokenizer.model`), padded or cut to `size` ids, with added tokens laid over it.
-pub fn table(files: &Files, model: &[u8], size: Option<usize>, warnings: &mut Vec<String>) -> Result<Table> {
-    let path = files.path("tokenizer.model");
+/// The model that the bytes of `tokenizer.model` hold.
+pub fn read(files: &Files, model: &[u8]) -> Result<ModelProto> {
+    let path = files.path(files::MODEL);
     let broken = |what: String| {
         Error::invalid(what)
             .file(&path)
@@ -84,28 +86,66 @@ pub fn table(files: &Files, model: &[u8], size: Option<usize>, warnings: &mut Ve
     if model.pieces.is_empty() {
         return Err(broken("the model has no pieces".into()));
     }
-    say_what_the_runtime_ignores(&model, files.config("add_prefix_space").is_some(), warnings);
+    for (id, piece) in model.pieces.iter().enumerate() {
+        if text(piece).is_none_or(str::is_empty) {
+            return Err(Error::invalid(format!("piece {id} is empty or not UTF-8"))
+                .file(&path)
+                .found(BString::from(piece.piece.as_deref().unwrap_or_default()))
+                .mend("take the file from the model's repository again"));
+        }
+    }
+    Ok(model)
+}
 
-    let n = size.unwrap_or(model.pieces.len());
+/// The ids of the pieces by their texts; of two pieces with one text the later.
+pub fn vocab(model: &ModelProto) -> Vocab<'_> {
+    let pieces = model.pieces.iter().enumerate();
+    pieces.filter_map(|(id, piece)| Some((text(piece)?, u32::try_from(id).ok()?))).collect()
+}
+
+/// The table of `model`, padded or cut to `size` ids, with the `added` tokens laid over it.
+pub fn table(
+    files: &Files,
+    model: &ModelProto,
+    added: &[Added],
+    size: Option<usize>,
+    warnings: &mut Vec<String>,
+) -> Result<Table> {
+    say_what_the_runtime_ignores(model, files.config("add_prefix_space").is_some(), warnings);
+    let highest = added.iter().map(|t| t.id as usize + 1).max().unwrap_or(0);
+    let n = size.unwrap_or(model.pieces.len().max(highest));
     if let Some(more) = model.pieces.len().checked_sub(n).filter(|more| *more > 0) {
         warnings.push(format!("tokenizer.model: its last {more} pieces are dropped: vocab_size is {n}"));
     }
     let mut table = Table::holes(n, true);
+    let mut whole = Vec::new();
     for (id, piece) in model.pieces.iter().take(n).enumerate() {
-        let text = piece.piece.as_deref().unwrap_or_default();
-        if text.is_empty() || std::str::from_utf8(text).is_err() {
-            return Err(Error::invalid(format!("piece {id} is empty or not UTF-8"))
-                .file(&path)
-                .found(BString::from(text))
-                .mend("take the file from the model's repository again"));
+        let (text, score) = (text(piece).unwrap_or_default(), piece.score.unwrap_or_default());
+        // Where a tokenizer.json is, it says which pieces are matched whole.
+        if piece.r#type == Some(table::USER_DEFINED) && files.tokenizer.is_none() {
+            whole.push(text);
+            table.set(id, text.replace('\u{2581}', " "), table::USER_DEFINED, score);
+        } else {
+            table.set(id, text, kind(piece), score);
         }
-        table.set(id, text, kind(piece), piece.score.unwrap_or_default());
     }
-    for token in added::of_legacy(files)?.iter().chain(&added::of_config(files)?) {
+    for token in added {
+        whole.retain(|text| *text != token.content);
         table.overlay(token, warnings);
     }
-    table.warn_duplicates(warnings);
+    tell::respelled(&respelled(added), warnings);
+    if let Some(first) = whole.first() {
+        warnings.push(format!(
+            "tokenizer.model: {} user-defined pieces are matched whole, as SentencePiece matches them (convert_hf_to_gguf makes them ordinary ones); the first is '{first}'",
+            whole.len()
+        ));
+    }
+    table.finish(&files.path(files::MODEL))?;
     Ok(table)
+}
+
+fn text(piece: &Piece) -> Option<&str> {
+    std::str::from_utf8(piece.piece.as_deref()?).ok()
 }
 
 fn kind(piece: &Piece) -> i32 {

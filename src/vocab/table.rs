@@ -3,8 +3,9 @@
 
 use super::added::{Added, Origin};
 use bstr::{BString, ByteSlice};
-use ggraft_formats::Metadata;
+use ggraft_formats::{Error, Metadata, Result};
 use std::collections::HashMap;
+use std::path::Path;
 
 /// Far above every vocabulary there is (the largest have about 300,000 tokens).
 pub const MAX_TOKENS: usize = 1 << 22;
@@ -21,6 +22,26 @@ pub const BYTE: i32 = 6;
 const HOLE: f32 = -10000.0;
 const ADDED: f32 = -1000.0;
 
+/// The text of an id without a piece, as the converter writes it, unless that is `taken`.
+pub fn filler(id: usize, taken: impl Fn(&BString) -> bool) -> BString {
+    let mut text = BString::from(format!("[PAD{id}]"));
+    for n in 1.. {
+        if !taken(&text) {
+            break;
+        }
+        text = format!("[PAD{id}{}]", "_".repeat(n)).into();
+    }
+    text
+}
+
+/// The error of a text that stands under two ids.
+pub fn twice(text: &BString, first: usize, second: usize) -> Error {
+    Error::invalid("two tokens have one text, and the runtime loads no such vocabulary")
+        .expected("every text once")
+        .found(format!("'{text}' with the ids {first} and {second}"))
+        .mend("use tokenizer files of one repository, or give one of the two another text")
+}
+
 /// One row an id, from 0. Only SentencePiece vocabularies have scores.
 pub struct Table {
     tokens: Vec<BString>,
@@ -32,7 +53,7 @@ impl Table {
     /// `n` ids without a piece: `[PAD{id}]`, unused.
     pub fn holes(n: usize, scores: bool) -> Table {
         Table {
-            tokens: (0..n).map(|id| format!("[PAD{id}]").into()).collect(),
+            tokens: (0..n).map(|id| filler(id, |_| false)).collect(),
             types: vec![UNUSED; n],
             scores: scores.then(|| vec![HOLE; n]),
         }
@@ -70,17 +91,30 @@ impl Table {
         self.set(id, text, kind, ADDED);
     }
 
-    /// Says once if a text stands under two ids: the runtime finds one of them only.
-    pub fn warn_duplicates(&self, warnings: &mut Vec<String>) {
-        let mut seen = HashMap::with_capacity(self.len());
-        let twice = |(id, text)| seen.insert(text, id).map(|first| (first, id, text));
-        let twice: Vec<(usize, usize, &BString)> = self.tokens.iter().enumerate().filter_map(twice).collect();
-        if let Some((first, second, text)) = twice.first() {
-            let n = twice.len();
-            warnings.push(format!(
-                "{n} tokens repeat the text of another id, the first is '{text}' ({first} and {second}); the runtime finds one id of a text"
-            ));
+    /// Refuses a text under two ids, which the runtime does not load. A filler that has the text of a token gets
+    /// another one.
+    pub fn finish(&mut self, file: &Path) -> Result<()> {
+        let filled = |id: &usize| self.types[*id] == UNUSED && self.tokens[*id] == filler(*id, |_| false);
+        let fillers: Vec<usize> = (0..self.len()).filter(filled).collect();
+        let mut seen: HashMap<&BString, usize> = HashMap::with_capacity(self.len());
+        let mut rest = fillers.iter().peekable();
+        for (id, text) in self.tokens.iter().enumerate() {
+            if rest.next_if(|filler| **filler == id).is_some() {
+                continue;
+            }
+            if let Some(first) = seen.insert(text, id) {
+                return Err(twice(text, first, id).file(file));
+            }
         }
+        let renamed: Vec<(usize, BString)> = fillers
+            .iter()
+            .filter(|id| seen.contains_key(&self.tokens[**id]))
+            .map(|id| (*id, filler(*id, |text| seen.contains_key(text))))
+            .collect();
+        for (id, text) in renamed {
+            self.tokens[id] = text;
+        }
+        Ok(())
     }
 
     /// Writes model, pre, tokens, scores and types in the converter's order.

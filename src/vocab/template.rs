@@ -1,12 +1,13 @@
 //! Chat templates, from every place in which Hugging Face keeps them. They are data: nothing here runs them.
-//! Serves the door. Unlike convert_hf_to_gguf, files are read even without `tokenizer_config.json`, and the
-//! names of several templates keep the order of the file, so that the output never varies.
-//! Specification: gguf-py `SpecialVocab`, `add_chat_template`.
+//! Serves the door. As in transformers `chat_template.jinja` and `additional_chat_templates/` take the place of what
+//! `tokenizer_config.json` says (convert_hf_to_gguf has it the other way round); what is left out is told. Names of
+//! several templates keep the order of the file, so that the output never varies.
+//! Specification: `_from_pretrained` of transformers 5; gguf-py `SpecialVocab`, `add_chat_template`.
 
 use super::Tokenizer;
 use super::files::{self, Files};
 use bstr::BString;
-use ggraft_formats::{Error, Result};
+use ggraft_formats::{Array, Error, Result};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -17,16 +18,28 @@ const MORE: &str = "additional_chat_templates";
 /// A name and a text; the one named `default` is the template of the model.
 type Named = (String, String);
 
-/// Writes `tokenizer.chat_template` and, for a list, its companions. `tokenizer_config.json` wins over
-/// `chat_template.jinja` over `chat_template.json`.
+/// Writes `tokenizer.chat_template` and, for a list, its companions.
 pub fn write(files: &Files, out: &mut Tokenizer) -> Result<()> {
-    let templates = match of_config(files, &mut out.warnings)? {
-        Some(found) => found,
-        None => match of_jinja(files)? {
-            Some(found) => found,
-            None => of_json(files, &mut out.warnings)?.unwrap_or_default(),
-        },
-    };
+    let config = of_config(files, &mut out.warnings)?;
+    let sources =
+        [(JINJA, of_jinja(files)?), (files::CONFIG, config), (JSON, of_json(files, &mut out.warnings)?)];
+    let mut found = sources.into_iter().filter_map(|(file, templates)| Some((file, templates?)));
+    let Some((file, templates)) = found.next() else { return Ok(()) };
+    for (other, left) in found {
+        let lost: Vec<&str> =
+            left.iter().filter(|t| !templates.contains(t)).map(|(name, _)| name.as_str()).collect();
+        if !lost.is_empty() {
+            out.warnings.push(format!(
+                "{other}: its chat_template is left out ({}): transformers takes {file}",
+                lost.join(", ")
+            ));
+        }
+    }
+    put(templates, out);
+    Ok(())
+}
+
+fn put(templates: Vec<Named>, out: &mut Tokenizer) {
     let mut names: Vec<BString> = Vec::new();
     let mut default = None;
     for (name, text) in templates {
@@ -46,10 +59,20 @@ pub fn write(files: &Files, out: &mut Tokenizer) -> Result<()> {
     if !names.is_empty() {
         out.metadata.set("tokenizer.chat_templates", names);
     }
-    if let Some(text) = default.filter(|text| !text.is_empty()) {
-        out.metadata.set("tokenizer.chat_template", text);
+    match default.filter(|text| !text.is_empty()) {
+        Some(text) => out.metadata.set("tokenizer.chat_template", text),
+        None => {
+            if let Some(Array::Str(names)) =
+                out.metadata.get("tokenizer.chat_templates").and_then(|v| v.as_array())
+            {
+                let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                out.warnings.push(format!(
+                    "no chat template is named 'default', so the runtime takes none by itself; there are {}",
+                    names.join(", ")
+                ));
+            }
+        }
     }
-    Ok(())
 }
 
 fn of_config(files: &Files, warnings: &mut Vec<String>) -> Result<Option<Vec<Named>>> {
@@ -90,8 +113,8 @@ fn of_value(files: &Files, file: &str, value: &Value, warnings: &mut Vec<String>
 }
 
 fn of_jinja(files: &Files) -> Result<Option<Vec<Named>>> {
-    let Some(text) = files.checkpoint.text(JINJA)? else { return Ok(None) };
-    let mut templates = vec![("default".to_string(), newlines(text))];
+    let mut templates = Vec::new();
+    templates.extend(files.checkpoint.text(JINJA)?.map(|text| ("default".to_string(), newlines(text))));
     for path in more(files)? {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let name = format!("{MORE}/{}", path.file_name().unwrap_or_default().to_string_lossy());
@@ -99,7 +122,7 @@ fn of_jinja(files: &Files) -> Result<Option<Vec<Named>>> {
             templates.push((stem, newlines(text)));
         }
     }
-    Ok(Some(templates))
+    Ok(Some(templates).filter(|templates| !templates.is_empty()))
 }
 
 /// The further templates, sorted by file name.

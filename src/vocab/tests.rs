@@ -28,8 +28,7 @@ impl Dir {
     }
 
     fn read(&self, config: Value, pre: Option<&str>) -> Result<Tokenizer> {
-        let checkpoint =
-            Checkpoint { dir: self.0.path().into(), containers: Vec::new(), tensors: Vec::new() };
+        let checkpoint = Checkpoint { dir: self.0.path().into(), ..Checkpoint::default() };
         tokenizer(&checkpoint, &config, &Options { pre: pre.map(String::from) })
     }
 
@@ -118,8 +117,7 @@ fn sentencepiece_keeps_scores_and_types_and_fills_holes() {
     let dir = Dir::new()
         .with("tokenizer.model", spm_model(&PIECES))
         .json("tokenizer_config.json", &decoder_of(&SPECIAL));
-    let dir = dir.json("added_tokens.json", &json!({"<extra>": 12, "<over>": 13}));
-    let found = dir.llama(13);
+    let found = dir.llama(12);
     assert_eq!(
         keys(&found),
         [
@@ -128,19 +126,72 @@ fn sentencepiece_keeps_scores_and_types_and_fills_holes() {
             "ggml.tokens",
             "ggml.scores",
             "ggml.token_type",
+            "ggml.bos_token_id",
+            "ggml.eos_token_id",
             "ggml.add_bos_token",
             "ggml.add_eos_token"
         ]
     );
-    assert_eq!(texts(&found, "tokenizer.ggml.tokens")[10..], ["b", "[PAD11]", "<extra>"]);
-    assert_eq!(types(&found), [3, 3, 3, 6, 6, 1, 1, 1, 1, 1, 1, 5, 4]);
-    let scores =
-        vec![-1000.0, -1000.0, -1000.0, 0.0, 0.0, -0.0, -1.0, -2.0, -3.0, -4.0, -5.0, -10000.0, -1000.0f32];
+    assert_eq!(texts(&found, "tokenizer.ggml.tokens")[10..], ["b", "[PAD11]"]);
+    assert_eq!(types(&found), [3, 3, 3, 6, 6, 1, 1, 1, 1, 1, 1, 5]);
+    let scores = vec![-1000.0, -1000.0, -1000.0, 0.0, 0.0, -0.0, -1.0, -2.0, -3.0, -4.0, -5.0, -10000.0f32];
     assert_eq!(found.metadata.get("tokenizer.ggml.scores"), Some(&scores.into()));
+    assert!(found.warnings.is_empty(), "{:?}", found.warnings);
+}
+
+#[test]
+fn added_tokens_json_counts_on_from_the_pieces_and_is_not_read_beside_a_decoder() {
+    let legacy = json!({"<extra>": 12, "<eos>": 13, "<over>": 14});
+    let base = || Dir::new().with("tokenizer.model", spm_model(&PIECES)).json("added_tokens.json", &legacy);
+    let found = base().json("tokenizer_config.json", &json!({"eos_token": "<eos>"})).llama(13);
+    assert_eq!(texts(&found, "tokenizer.ggml.tokens")[10..], ["b", "<extra>", "<eos>"]);
+    assert_eq!(types(&found)[11..], [4, 3], "what is named as special is no user-defined token");
     assert_eq!(
         found.warnings,
-        ["added_tokens.json: token '<over>' is ignored: its id 13 is not below vocab_size 13"]
+        [
+            "3 added tokens get the ids that transformers gives them, not those that the files state; the first is '<extra>', 11 and not 12",
+            "added_tokens.json: token '<over>' is ignored: its id 13 is not below vocab_size 13",
+        ]
     );
+    let found = base().json("tokenizer_config.json", &decoder_of(&SPECIAL)).llama(13);
+    assert_eq!(texts(&found, "tokenizer.ggml.tokens")[11], "[PAD11]");
+    assert!(
+        found.warnings[0].starts_with("added_tokens.json: 3 tokens are left out"),
+        "{:?}",
+        found.warnings
+    );
+}
+
+#[test]
+fn tokens_added_in_tokenizer_json_alone_count_beside_a_tokenizer_model() {
+    let mut json = byte_fallback();
+    let list = json["added_tokens"].as_array_mut().unwrap();
+    list.extend([added(12, "<think>", false, false), added(14, "<|end|>", true, false)]);
+    let pieces = [&PIECES[..], &[("c", 1)]].concat();
+    let dir = Dir::new().json("tokenizer.json", &json).with("tokenizer.model", spm_model(&pieces));
+    let found = dir.llama(15);
+    assert_eq!(texts(&found, "tokenizer.ggml.tokens")[12..], ["<think>", "<|end|>", "[PAD14]"]);
+    assert_eq!(types(&found)[12..], [4, 3, 5]);
+    assert!(found.warnings[0].contains("'<|end|>', 13 and not 14"), "{:?}", found.warnings);
+    // A model of other pieces is not that of the tokenizer.
+    let other =
+        Dir::new().json("tokenizer.json", &json).with("tokenizer.model", spm_model(&PIECES)).llama(15);
+    assert_eq!(texts(&other, "tokenizer.ggml.tokens"), texts(&found, "tokenizer.ggml.tokens"));
+    assert!(other.warnings[0].starts_with("tokenizer.model is ignored"), "{:?}", other.warnings);
+}
+
+#[test]
+fn a_text_is_never_twice_in_a_vocabulary() {
+    let pieces = [&PIECES[..], &[("bc", 1)]].concat();
+    let error = Dir::new().with("tokenizer.model", spm_model(&pieces)).error(12);
+    assert!(
+        error.contains("two tokens have one text") && error.contains("'bc' with the ids 6 and 11"),
+        "{error}"
+    );
+    // A filler makes way for a token of its name.
+    let pieces = [&PIECES[..], &[("[PAD12]", 1)]].concat();
+    let found = Dir::new().with("tokenizer.model", spm_model(&pieces)).llama(13);
+    assert_eq!(texts(&found, "tokenizer.ggml.tokens")[11..], ["[PAD12]", "[PAD12_]"]);
 }
 
 #[test]
@@ -151,14 +202,16 @@ fn pieces_beyond_the_embeddings_are_dropped_aloud() {
 }
 
 #[test]
-fn a_user_defined_piece_is_normal_until_a_file_names_it() {
+fn a_user_defined_piece_is_matched_whole() {
     let pieces = [("<unk>", 2), ("<x>", 4), ("<y>", 4), ("▁z", 4)];
     let added =
         json!({"added_tokens_decoder": {"2": {"content": "<y>", "special": false}, "3": {"content": "▁z"}}});
     let found =
         Dir::new().with("tokenizer.model", spm_model(&pieces)).json("tokenizer_config.json", &added).llama(4);
-    assert_eq!(types(&found), [2, 1, 4, 4]);
+    assert_eq!(types(&found), [2, 4, 4, 4]);
     assert_eq!(texts(&found, "tokenizer.ggml.tokens")[3], " z");
+    let told = |w: &String| w.contains("1 user-defined pieces are matched whole") && w.ends_with("'<x>'");
+    assert!(found.warnings.iter().any(told), "{:?}", found.warnings);
 }
 
 #[test]
@@ -202,6 +255,40 @@ fn unions_that_the_runtime_would_invent_are_told() {
     json["model"]["vocab"]["ab"] = json!(12);
     let warnings = Dir::new().json("tokenizer.json", &json).llama(13).warnings;
     assert!(warnings[0].contains("joins 1 pairs") && warnings[0].contains("'a' and 'b'"), "{warnings:?}");
+}
+
+#[test]
+fn what_the_runtime_finds_otherwise_is_told() {
+    let told = |token: Value, said: &str| {
+        let mut json = byte_fallback();
+        json["added_tokens"].as_array_mut().unwrap().push(token);
+        let warnings = Dir::new().json("tokenizer.json", &json).llama(14).warnings;
+        assert!(
+            warnings.iter().any(|w| w.contains(said) && w.contains("unlike transformers")),
+            "{warnings:?}"
+        );
+    };
+    told(json!({"id": 12, "content": "<x>", "lstrip": true}), "take no spaces beside them along");
+    told(added(12, "<x>", false, true), "not as the normalizer leaves it");
+    told(added(12, "\u{2581}x", false, false), "are found as the decoder prints them");
+    let mut json = byte_fallback();
+    json["normalizer"] = Value::Null;
+    json["pre_tokenizer"] = json!({"type": "Metaspace", "prepend_scheme": "first"});
+    let warnings = Dir::new().json("tokenizer.json", &json).llama(13).warnings;
+    assert!(warnings.iter().any(|w| w.contains("(prepend_scheme first)")), "{warnings:?}");
+}
+
+#[test]
+fn a_post_processor_alone_says_what_is_added_to_a_text() {
+    let mut json = byte_fallback();
+    json["post_processor"] =
+        json!({"type": "TemplateProcessing", "single": [special("<s>"), text("A")], "pair": []});
+    let mut config = decoder_of(&SPECIAL);
+    config["add_eos_token"] = json!(true);
+    let found = Dir::new().json("tokenizer.json", &json).json("tokenizer_config.json", &config).llama(13);
+    let add = |kind: &str| found.metadata.get(&format!("tokenizer.ggml.add_{kind}_token")).cloned();
+    assert_eq!((add("bos"), add("eos")), (Some(true.into()), Some(false.into())));
+    assert!(found.warnings.iter().any(|w| w.starts_with("add_eos_token is true")), "{:?}", found.warnings);
 }
 
 /// Byte-level BPE in GPT-2's chain: `merges` in either form.
@@ -328,7 +415,8 @@ fn the_post_processor_corrects_eos_and_makes_the_old_one_end_of_turn() {
     let id = |kind: &str| found.metadata.u64(&format!("tokenizer.ggml.{kind}_token_id"));
     assert_eq!((id("bos"), id("eos"), id("eot")), (Some(3), Some(4), Some(3)));
     assert_eq!(found.metadata.get("tokenizer.ggml.add_eos_token"), Some(&true.into()));
-    assert!(found.warnings[0].contains("add_eos_token is false"), "{:?}", found.warnings);
+    let told = |w: &String| w.contains("add_eos_token is false");
+    assert!(found.warnings.iter().any(told), "{:?}", found.warnings);
 }
 
 #[test]
@@ -363,25 +451,51 @@ fn only_the_llama_family_has_its_quirks() {
     let dir = Dir::new().with("tokenizer.model", spm_model(&PIECES));
     let dir = dir.json("tokenizer_config.json", &json!({"add_prefix_space": false, "add_bos_token": true}));
     assert_eq!(keys(&dir.llama(11))[0], "ggml.add_space_prefix");
-    assert_eq!(dir.llama(32016).metadata.u64("tokenizer.ggml.eot_token_id"), Some(32010));
-    assert_eq!(dir.llama(49152).metadata.get("tokenizer.ggml.add_bos_token"), Some(&false.into()));
+    assert_eq!(dir.llama(32016).metadata.u64("tokenizer.ggml.eot_token_id"), None, "32010 is no end of turn");
+    let many: Vec<String> =
+        (11..32010).map(|i| format!("piece{i}")).chain(["\u{2581}<EOT>".into()]).collect();
+    let code: Vec<(&str, i32)> = PIECES.into_iter().chain(many.iter().map(|t| (t.as_str(), 1))).collect();
+    let code = Dir::new().with("tokenizer.model", spm_model(&code)).llama(32016);
+    assert_eq!(code.metadata.u64("tokenizer.ggml.eot_token_id"), Some(32010));
+    let add_bos = |found: &Tokenizer| found.metadata.get("tokenizer.ggml.add_bos_token").cloned();
+    assert_eq!(add_bos(&dir.llama(49152)), Some(true.into()), "the tokenizer says so");
+    let silent = Dir::new().with("tokenizer.model", spm_model(&PIECES));
+    assert_eq!(add_bos(&silent.llama(49152)), Some(false.into()));
     let qwen = dir.read(json!({"architectures": ["Qwen2ForCausalLM"], "vocab_size": 49152}), None).unwrap();
     assert_eq!(keys(&qwen)[0], "ggml.model");
     assert_eq!(qwen.metadata.get("tokenizer.ggml.add_bos_token"), Some(&true.into()));
 }
 
 #[test]
-fn chat_templates_come_from_every_place_and_the_config_wins() {
+fn chat_templates_come_from_every_place_as_transformers_takes_them() {
     let base = || Dir::new().with("tokenizer.model", spm_model(&PIECES));
     let template = |dir: &Dir| dir.llama(11).metadata.str("tokenizer.chat_template").map(str::to_string);
     let dir = base().json("chat_template.json", &json!({"chat_template": "from json"}));
     assert_eq!(template(&dir).as_deref(), Some("from json"));
-    let dir = dir.with("chat_template.jinja", "from\r\njinja\r");
-    assert_eq!(template(&dir).as_deref(), Some("from\njinja\n"), "line ends as Python reads them");
     let dir = dir.json("tokenizer_config.json", &json!({"chat_template": "from config"}));
     assert_eq!(template(&dir).as_deref(), Some("from config"));
+    assert_eq!(
+        dir.llama(11).warnings,
+        [
+            "chat_template.json: its chat_template is left out (default): transformers takes tokenizer_config.json"
+        ]
+    );
+    let dir = dir.with("chat_template.jinja", "from\r\njinja\r");
+    assert_eq!(template(&dir).as_deref(), Some("from\njinja\n"), "line ends as Python reads them");
+    assert_eq!(dir.llama(11).warnings.len(), 2, "both others are left out");
     let dir = base().json("tokenizer_config.json", &json!({"chat_template": {"a": "b"}}));
     assert!(template(&dir).is_none() && dir.llama(11).warnings[0].contains("`chat_template` is ignored"));
+}
+
+#[test]
+fn templates_of_the_directory_alone_take_the_place_of_the_configs() {
+    let dir = Dir::new().with("tokenizer.model", spm_model(&PIECES));
+    let dir = dir.json("tokenizer_config.json", &json!({"chat_template": "old"}));
+    let found = dir.with("additional_chat_templates/rag.jinja", "R").llama(11);
+    assert!(found.metadata.str("tokenizer.chat_template").is_none());
+    assert_eq!(found.metadata.str("tokenizer.chat_template.rag"), Some("R"));
+    assert!(found.warnings[0].starts_with("tokenizer_config.json: its chat_template is left out (default)"));
+    assert!(found.warnings[1].starts_with("no chat template is named 'default'"), "{:?}", found.warnings);
 }
 
 #[test]

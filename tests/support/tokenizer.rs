@@ -133,6 +133,16 @@ fn sentencepiece(vocabulary: &Vocabulary) -> Vec<u8> {
     model.encode_to_vec()
 }
 
+/// `tokenizer.json` of a vocabulary without added tokens.
+pub fn byte_level_bpe_of(vocabulary: &Vocabulary) -> Value {
+    byte_level_bpe(vocabulary, &[])
+}
+
+/// `tokenizer.model` of a vocabulary, every piece in it.
+pub fn sentencepiece_of(vocabulary: &Vocabulary) -> Vec<u8> {
+    sentencepiece(vocabulary)
+}
+
 fn byte_level_bpe(vocabulary: &Vocabulary, added: &[Value]) -> Value {
     let ordinary = |(id, _): &(usize, &String)| ![CONTROL, USER_DEFINED].contains(&vocabulary.types[*id]);
     let tokens = vocabulary.tokens.iter().enumerate().filter(ordinary);
@@ -146,7 +156,7 @@ fn byte_level_bpe(vocabulary: &Vocabulary, added: &[Value]) -> Value {
         "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
         "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
                   "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
-                  "vocab": vocab, "merges": vocabulary.merges},
+                  "ignore_merges": vocabulary.name == "llama-bpe", "vocab": vocab, "merges": vocabulary.merges},
     })
 }
 

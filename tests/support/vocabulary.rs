@@ -11,6 +11,7 @@ pub const NORMAL: i32 = 1;
 pub const UNKNOWN: i32 = 2;
 pub const CONTROL: i32 = 3;
 pub const USER_DEFINED: i32 = 4;
+pub const BYTE: i32 = 6;
 
 /// The tokens of a model, in the order of their ids, and how they merge.
 pub struct Vocabulary {
@@ -48,6 +49,14 @@ impl Vocabulary {
         }
     }
 
+    /// Only the first tokens, for models that are to be small: of SentencePiece the bytes come first.
+    pub fn first(mut self, count: usize) -> Vocabulary {
+        self.tokens.truncate(count);
+        self.types.truncate(count);
+        self.scores.truncate(count);
+        self
+    }
+
     /// With `more` tokens appended, as a model for another language has them: an end of turn, then words of two
     /// Korean syllables.
     pub fn grown(mut self, more: usize) -> Vocabulary {
@@ -59,14 +68,6 @@ impl Vocabulary {
             self.tokens.push(token);
             self.types.push(kind);
         }
-        self
-    }
-
-    /// Only the first `n` tokens.
-    pub fn first(mut self, n: usize) -> Vocabulary {
-        self.tokens.truncate(n);
-        self.types.truncate(n);
-        self.scores.truncate(n);
         self
     }
 

@@ -248,7 +248,9 @@ impl Size {
     /// `7B`, or `8x7B` of eight experts.
     pub fn label(&self) -> String {
         match self.experts.0.checked_div(self.experts.1) {
-            Some(count) if count > 0 => format!("{count}x{}", size_label(self.shared.saturating_add(self.expert))),
+            Some(count) if count > 0 => {
+                format!("{count}x{}", size_label(self.shared.saturating_add(self.expert)))
+            }
             _ => size_label(self.total),
         }
     }

@@ -28,9 +28,11 @@ const RULES: &[Rule] = &[
     rule(&["layers.{l}.self_attn.o_proj.weight"], &["blk.{l}.attn_output.weight"], "n (h d)")
         .bias(Need::If("attention_bias")),
     rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n"),
-    rule(&["layers.{l}.mlp.gate_proj.weight"], &["blk.{l}.ffn_gate.weight"], "ff n").bias(Need::If("mlp_bias")),
+    rule(&["layers.{l}.mlp.gate_proj.weight"], &["blk.{l}.ffn_gate.weight"], "ff n")
+        .bias(Need::If("mlp_bias")),
     rule(&["layers.{l}.mlp.up_proj.weight"], &["blk.{l}.ffn_up.weight"], "ff n").bias(Need::If("mlp_bias")),
-    rule(&["layers.{l}.mlp.down_proj.weight"], &["blk.{l}.ffn_down.weight"], "n ff").bias(Need::If("mlp_bias")),
+    rule(&["layers.{l}.mlp.down_proj.weight"], &["blk.{l}.ffn_down.weight"], "n ff")
+        .bias(Need::If("mlp_bias")),
     rule(&["^lm_head.weight", "^language_model.lm_head.weight"], &["output.weight"], "vocab n")
         .need(Need::Unless("tie_word_embeddings")),
 ];

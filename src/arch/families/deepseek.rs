@@ -101,12 +101,20 @@ const RULES: &[Rule] = &[
     rule(&["layers.{l}.mlp.gate.e_score_correction_bias"], &["blk.{l}.exp_probs_b.bias"], "e")
         .may()
         .layers(SPARSE),
-    rule(&["layers.{l}.mlp.experts.{e}.gate_proj.weight"], &["blk.{l}.ffn_gate_exps.weight"], "eff n -> e eff n")
-        .layers(SPARSE),
+    rule(
+        &["layers.{l}.mlp.experts.{e}.gate_proj.weight"],
+        &["blk.{l}.ffn_gate_exps.weight"],
+        "eff n -> e eff n",
+    )
+    .layers(SPARSE),
     rule(&["layers.{l}.mlp.experts.{e}.up_proj.weight"], &["blk.{l}.ffn_up_exps.weight"], "eff n -> e eff n")
         .layers(SPARSE),
-    rule(&["layers.{l}.mlp.experts.{e}.down_proj.weight"], &["blk.{l}.ffn_down_exps.weight"], "n eff -> e n eff")
-        .layers(SPARSE),
+    rule(
+        &["layers.{l}.mlp.experts.{e}.down_proj.weight"],
+        &["blk.{l}.ffn_down_exps.weight"],
+        "n eff -> e n eff",
+    )
+    .layers(SPARSE),
     rule(
         &["layers.{l}.mlp.experts.gate_up_proj"],
         &["blk.{l}.ffn_{gate|up}_exps.weight"],
@@ -114,12 +122,20 @@ const RULES: &[Rule] = &[
     )
     .layers(SPARSE),
     rule(&["layers.{l}.mlp.experts.down_proj"], &["blk.{l}.ffn_down_exps.weight"], "e n eff").layers(SPARSE),
-    rule(&["layers.{l}.mlp.shared_experts.gate_proj.weight"], &["blk.{l}.ffn_gate_shexp.weight"], "(shared eff) n")
-        .need(Need::IfSet("n_shared_experts"))
-        .layers(SPARSE),
-    rule(&["layers.{l}.mlp.shared_experts.up_proj.weight"], &["blk.{l}.ffn_up_shexp.weight"], "(shared eff) n")
-        .need(Need::IfSet("n_shared_experts"))
-        .layers(SPARSE),
+    rule(
+        &["layers.{l}.mlp.shared_experts.gate_proj.weight"],
+        &["blk.{l}.ffn_gate_shexp.weight"],
+        "(shared eff) n",
+    )
+    .need(Need::IfSet("n_shared_experts"))
+    .layers(SPARSE),
+    rule(
+        &["layers.{l}.mlp.shared_experts.up_proj.weight"],
+        &["blk.{l}.ffn_up_shexp.weight"],
+        "(shared eff) n",
+    )
+    .need(Need::IfSet("n_shared_experts"))
+    .layers(SPARSE),
     rule(
         &["layers.{l}.mlp.shared_experts.down_proj.weight"],
         &["blk.{l}.ffn_down_shexp.weight"],

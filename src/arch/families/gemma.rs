@@ -44,8 +44,10 @@ const RULES: &[Rule] = &[
     rule(&["embed_tokens.weight"], &["token_embd.weight"], "vocab n").cut(),
     rule(&["norm.weight"], &["output_norm.weight"], "n").value(Value::Plus(1.0)),
     rule(&["layers.{l}.input_layernorm.weight"], &["blk.{l}.attn_norm.weight"], "n").value(Value::Plus(1.0)),
-    rule(&["layers.{l}.self_attn.q_norm.weight"], &["blk.{l}.attn_q_norm.weight"], "d").value(Value::Plus(1.0)),
-    rule(&["layers.{l}.self_attn.k_norm.weight"], &["blk.{l}.attn_k_norm.weight"], "d").value(Value::Plus(1.0)),
+    rule(&["layers.{l}.self_attn.q_norm.weight"], &["blk.{l}.attn_q_norm.weight"], "d")
+        .value(Value::Plus(1.0)),
+    rule(&["layers.{l}.self_attn.k_norm.weight"], &["blk.{l}.attn_k_norm.weight"], "d")
+        .value(Value::Plus(1.0)),
     rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.post_attention_norm.weight"], "n")
         .value(Value::Plus(1.0)),
     rule(&["layers.{l}.pre_feedforward_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n")

@@ -24,8 +24,13 @@ pub const LLAMA: Arch = Arch {
 };
 
 /// The model alone, whose tensors have no common prefix.
-pub const HEADLESS: Arch =
-    Arch { classes: &["LlamaModel"], base: Some(&LLAMA), prefixes: &[""], without: &["output.weight"], ..LLAMA_SIBLING };
+pub const HEADLESS: Arch = Arch {
+    classes: &["LlamaModel"],
+    base: Some(&LLAMA),
+    prefixes: &[""],
+    without: &["output.weight"],
+    ..LLAMA_SIBLING
+};
 
 const LLAMA_SIBLING: Arch = Arch { gguf: "llama", ..NONE };
 

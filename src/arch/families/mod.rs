@@ -153,7 +153,9 @@ impl Family {
             if new.is_empty() {
                 all.push(old);
             }
-            all.extend(new.into_iter().filter(|i| !std::mem::replace(&mut placed[*i], true)).map(|i| &rules[i]));
+            all.extend(
+                new.into_iter().filter(|i| !std::mem::replace(&mut placed[*i], true)).map(|i| &rules[i]),
+            );
         }
         all.extend(rules.iter().zip(placed).filter(|(_, placed)| !placed).map(|(rule, _)| rule));
         self.rules = all;

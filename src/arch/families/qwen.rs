@@ -10,15 +10,27 @@ pub const QWEN2: Arch =
     Arch { classes: &["Qwen2ForCausalLM"], gguf: "qwen2", base: Some(&DECODER), rules: BIASED, ..NONE };
 
 /// The model alone.
-pub const QWEN2_MODEL: Arch =
-    Arch { classes: &["Qwen2Model"], gguf: "qwen2", base: Some(&QWEN2), prefixes: &[""], without: HEAD, ..NONE };
+pub const QWEN2_MODEL: Arch = Arch {
+    classes: &["Qwen2Model"],
+    gguf: "qwen2",
+    base: Some(&QWEN2),
+    prefixes: &[""],
+    without: HEAD,
+    ..NONE
+};
 
 pub const QWEN3: Arch =
     Arch { classes: &["Qwen3ForCausalLM"], gguf: "qwen3", base: Some(&DECODER), rules: NORMED, ..NONE };
 
 /// The model alone.
-pub const QWEN3_MODEL: Arch =
-    Arch { classes: &["Qwen3Model"], gguf: "qwen3", base: Some(&QWEN3), prefixes: &[""], without: HEAD, ..NONE };
+pub const QWEN3_MODEL: Arch = Arch {
+    classes: &["Qwen3Model"],
+    gguf: "qwen3",
+    base: Some(&QWEN3),
+    prefixes: &[""],
+    without: HEAD,
+    ..NONE
+};
 
 const HEAD: &[&str] = &["output.weight"];
 

@@ -17,10 +17,14 @@ pub(crate) const BREADCRUMBS: Method = Method {
     ..TASK_ARITHMETIC
 };
 
-/// The largest and the smallest magnitude that are kept; at least one element is.
+/// The largest and the smallest magnitude that are kept. Where the share is less than an element none is: then the
+/// largest that may be is 0, and the smallest the largest there is.
 fn ranks(params: &Params, elements: u64) -> [u64; 2] {
     let share = |of: f64| (of * elements as f64) as u64;
-    let kept = share(params.density).max(1);
+    let kept = share(params.density);
+    if kept == 0 {
+        return [u64::MAX, 0];
+    }
     let dropped = share(params.gamma).min(elements.saturating_sub(kept));
     [dropped, dropped + kept - 1]
 }

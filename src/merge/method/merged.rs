@@ -4,6 +4,7 @@
 use super::survey;
 use super::{Pair, Place, Sources, Term};
 use ggraft_formats::simd::vectorized;
+use ggraft_formats::write::Identity;
 use ggraft_formats::{Error, Result, Rows};
 use std::ops::Range;
 use std::sync::Arc;
@@ -56,8 +57,24 @@ impl Rows for Merged {
         if finite { Ok(()) } else { Err(self.overflow(rows.start, &values)) }
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        self.sources.expect(&rows);
+    }
+
     fn release(&self, rows: Range<usize>) {
         self.sources.release(&rows);
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        let sources = &self.sources;
+        into.add(sources.method.name.as_bytes());
+        sources.params.identify(into);
+        into.numbers(self.weights.iter().chain([&self.factor]).map(|w| w.to_bits()));
+        sources.onto.identify(into);
+        for (chat, base) in &sources.pairs {
+            chat.identify(into);
+            base.identify(into);
+        }
     }
 }
 

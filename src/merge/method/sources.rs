@@ -112,6 +112,15 @@ impl Sources {
         })
     }
 
+    /// Tells that these rows are needed soon.
+    pub fn expect(&self, rows: &Range<usize>) {
+        self.onto.expect(rows.clone());
+        for (chat, base) in &self.pairs {
+            chat.expect(rows.clone());
+            base.expect(rows.clone());
+        }
+    }
+
     /// Gives back what was mapped of these rows.
     pub fn release(&self, rows: &Range<usize>) {
         self.onto.release(rows.clone());

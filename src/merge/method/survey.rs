@@ -209,7 +209,8 @@ mod tests {
             for threads in [1, 2, 7] {
                 for portion in [1, 65, 640, 100_000] {
                     let found = survey(&sources, threads, portion).unwrap();
-                    let bits = |facts: &[Vec<f64>]| facts.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
+                    let bits =
+                        |facts: &[Vec<f64>]| facts.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
                     assert_eq!(
                         bits(&found),
                         bits(&expected),

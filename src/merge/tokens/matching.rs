@@ -172,8 +172,8 @@ pub struct Matching {
 }
 
 impl Matching {
-    /// Matches the tokens of three models. `added` rows at the end of CP are those that chat brought.
-    pub fn of(cp: &Table, chat: &Table, base: &Table, added: usize) -> Matching {
+    /// Matches the tokens of three models. The rows `added` of CP are those that chat brought.
+    pub fn of(cp: &Table, chat: &Table, base: &Table, added: &BTreeSet<usize>) -> Matching {
         // Types are compared only where every model keeps them.
         let typed = [cp, chat, base].iter().all(|t| !t.tokens.types.is_empty());
         let fold = |kind: Kind| if typed { kind } else { Kind::Normal };
@@ -201,7 +201,7 @@ impl Matching {
                 m.retyped.push(text.to_string());
             }
             let class = match (c, b) {
-                _ if id >= cp.rows - added => Class::Added,
+                _ if added.contains(&id) => Class::Added,
                 (Some(c), Some(b)) if c == id && b == id => Class::Shared,
                 (Some(_), Some(_)) => Class::Moved,
                 (Some(_), None) => Class::Baseless,

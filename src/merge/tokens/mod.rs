@@ -17,5 +17,5 @@ pub use template::TemplateChoice;
 pub use vocabulary::VocabularyChoices;
 
 pub(super) use tables::TableRows;
-pub(super) use token_rows::{Overlay, overlaid};
+pub(super) use token_rows::Overlay;
 pub(super) use vocabulary::prepare;

@@ -3,10 +3,16 @@
 use super::matching::Table;
 use super::token_rows::Overlay;
 use crate::merge::Verdict;
-pub(crate) use crate::roles::{HEAD, TABLES};
+use crate::roles;
+pub(crate) use crate::roles::{HEAD, TABLES, TOKEN_BIAS};
 use crate::vocab::Tokens;
 use ggraft_formats::{Error, Model, Result, Tensor};
 use std::sync::Arc;
+
+/// Whether the tensor has a row for each of so many tokens.
+pub(crate) fn has_rows_of_tokens(tensor: &Tensor, tokens: u64) -> bool {
+    roles::has_rows_of_tokens(&tensor.name) && tensor.shape().rows() == tokens
+}
 
 /// How a table of the output comes about.
 pub(crate) struct TableRows {

@@ -1,8 +1,9 @@
 //! Rows that follow the tokens of CP's vocabulary: `gathered` puts another model's rows in CP's order, `Overlaid`
-//! lays chat's rows over a table, `stacked` appends rows to one. Nothing is held in memory but the ids.
+//! lays chat's rows over a table, `grown` puts rows into one and behind it. Nothing is held in memory but the ids.
 //! Serves the vocabulary plan of a merge.
 
 use super::matching::ABSENT;
+use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Rows, Shape, Tensor};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -88,30 +89,81 @@ impl Rows for Gathered {
             }
         }
     }
+
+    fn identify(&self, into: &mut Identity) {
+        into.numbers(self.map.iter().map(|id| u64::from(*id)));
+        self.source.identify(into);
+        self.onto.identify(into);
+    }
 }
 
-/// Rows that take the place of others: for each row, the tensor and its row.
+/// A row of chat that may take the place of another.
+#[derive(Clone)]
+pub(crate) struct Copy {
+    /// Whose chat it is.
+    pub vector: usize,
+    /// Whether a user has named the token: then it is copied with weight 0 too.
+    pub asked: bool,
+    pub table: Tensor,
+    pub row: usize,
+}
+
+/// Rows that take the place of others, by the rows of the output.
 #[derive(Default)]
 pub(crate) struct Overlay {
-    pub rows: BTreeMap<usize, (Tensor, usize)>,
+    pub rows: BTreeMap<usize, Vec<Copy>>,
+}
+
+impl Overlay {
+    /// `under` with the rows that these weights take; `None` if they take none.
+    pub fn over(&self, under: &Tensor, weights: &[f64]) -> Result<Option<Tensor>> {
+        let taken = |copy: &&Copy| copy.asked || weights.get(copy.vector).is_some_and(|w| *w != 0.0);
+        let mut rows = BTreeMap::new();
+        for (row, copies) in &self.rows {
+            let mut copies = copies.iter().filter(taken);
+            let Some(first) = copies.next() else { continue };
+            copies.try_for_each(|other| first.agrees(other, under, *row))?;
+            rows.insert(*row, (first.table.clone(), first.row));
+        }
+        if rows.is_empty() { Ok(None) } else { overlaid(under, rows).map(Some) }
+    }
+}
+
+impl Copy {
+    /// Two chat models may give one row only if they agree on it.
+    pub fn agrees(&self, other: &Copy, onto: &Tensor, row: usize) -> Result<()> {
+        let read = |copy: &Copy| -> Result<Vec<f64>> {
+            let mut values = vec![0.0; copy.table.row_elements()?];
+            copy.table.decode_rows_f64(copy.row..copy.row + 1, &mut values)?;
+            Ok(values)
+        };
+        if read(self)? == read(other)? {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "two chat models have different rows for the token {row} that is to be copied"
+        ))
+        .tensor(&onto.name)
+        .mend("give --no-auto-copy and --baseless-tokens keep, or merge one vector at a time"))
+    }
 }
 
 /// `under` as F32 with some rows replaced, exactly as they are in their tensors.
-pub(crate) fn overlaid(under: &Tensor, overlay: &Arc<Overlay>) -> Result<Tensor> {
-    let rows = Overlaid { under: under.clone(), overlay: Arc::clone(overlay) };
+fn overlaid(under: &Tensor, rows: BTreeMap<usize, (Tensor, usize)>) -> Result<Tensor> {
+    let rows = Overlaid { under: under.clone(), rows };
     Tensor::new(&under.name, *under.shape(), DType::F32, Arc::new(rows))
 }
 
 struct Overlaid {
     under: Tensor,
-    overlay: Arc<Overlay>,
+    rows: BTreeMap<usize, (Tensor, usize)>,
 }
 
 impl Rows for Overlaid {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         let row_bytes = out.len() / rows.len().max(1);
         read_as(&self.under, DType::F32, rows.clone(), out)?;
-        for (row, (source, from)) in self.overlay.rows.range(rows.clone()) {
+        for (row, (source, from)) in self.rows.range(rows.clone()) {
             let at = (row - rows.start) * row_bytes;
             read_as(source, DType::F32, *from..from + 1, &mut out[at..at + row_bytes])?;
         }
@@ -121,45 +173,61 @@ impl Rows for Overlaid {
     fn release(&self, rows: Range<usize>) {
         self.under.release(rows);
     }
+
+    fn identify(&self, into: &mut Identity) {
+        self.under.identify(into);
+        for (row, (source, from)) in &self.rows {
+            into.numbers([*row as u64, *from as u64]);
+            source.identify(into);
+        }
+    }
 }
 
-/// `onto` with rows of other tensors appended, each given with its row.
-pub(crate) fn stacked(onto: &Tensor, more: Vec<(Tensor, usize)>) -> Result<Tensor> {
-    let dtype = more.iter().fold(onto.dtype(), |dtype, (t, _)| common(dtype, t.dtype()));
-    let count = onto.shape().rows().saturating_add(more.len() as u64);
-    let shape = Shape::new(&[onto.shape().row(), count]).ok_or_else(|| {
+/// `onto` with rows of other tensors in the places of its own and behind them, each given with its row; behind them
+/// none is left out.
+pub(crate) fn grown(onto: &Tensor, more: BTreeMap<usize, (Tensor, usize)>) -> Result<Tensor> {
+    let dtype = more.values().fold(onto.dtype(), |dtype, (t, _)| common(dtype, t.dtype()));
+    let own = usize::try_from(onto.shape().rows())
+        .map_err(|_| Error::invalid("the table has more rows than memory").tensor(&onto.name))?;
+    let count = own + more.keys().filter(|row| **row >= own).count();
+    let shape = Shape::new(&[onto.shape().row(), count as u64]).ok_or_else(|| {
         Error::invalid("the table is larger than any file can be").tensor(&onto.name).found(count)
     })?;
-    let first = usize::try_from(onto.shape().rows())
-        .map_err(|_| Error::invalid("the table has more rows than memory").tensor(&onto.name))?;
-    Tensor::new(&onto.name, shape, dtype, Arc::new(Stacked { onto: onto.clone(), first, more, dtype }))
+    Tensor::new(&onto.name, shape, dtype, Arc::new(Grown { onto: onto.clone(), own, more, dtype }))
 }
 
-struct Stacked {
+struct Grown {
     onto: Tensor,
-    /// The first appended row.
-    first: usize,
-    more: Vec<(Tensor, usize)>,
+    /// Rows of `onto`.
+    own: usize,
+    more: BTreeMap<usize, (Tensor, usize)>,
     dtype: DType,
 }
 
-impl Rows for Stacked {
+impl Rows for Grown {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         let row_bytes = out.len() / rows.len().max(1);
-        let old = rows.start.min(self.first)..rows.end.min(self.first);
-        let (head, tail) = out.split_at_mut(old.len() * row_bytes);
+        let old = rows.start.min(self.own)..rows.end.min(self.own);
         if !old.is_empty() {
-            read_as(&self.onto, self.dtype, old, head)?;
+            read_as(&self.onto, self.dtype, old.clone(), &mut out[..old.len() * row_bytes])?;
         }
-        let new = rows.start.max(self.first) - self.first..rows.end.max(self.first) - self.first;
-        for ((source, row), out) in self.more[new].iter().zip(tail.chunks_exact_mut(row_bytes.max(1))) {
-            read_as(source, self.dtype, *row..row + 1, out)?;
+        for (row, (source, from)) in self.more.range(rows.clone()) {
+            let at = (row - rows.start) * row_bytes;
+            read_as(source, self.dtype, *from..from + 1, &mut out[at..at + row_bytes])?;
         }
         Ok(())
     }
 
     fn release(&self, rows: Range<usize>) {
-        self.onto.release(rows.start.min(self.first)..rows.end.min(self.first));
+        self.onto.release(rows.start.min(self.own)..rows.end.min(self.own));
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        self.onto.identify(into);
+        for (row, (source, from)) in &self.more {
+            into.numbers([*row as u64, *from as u64]);
+            source.identify(into);
+        }
     }
 }
 
@@ -199,14 +267,19 @@ mod tests {
     }
 
     #[test]
-    fn overlaid_and_stacked_rows() {
+    fn overlaid_and_grown_rows() {
         let (onto, chat) = (table(100.0, 3, DType::BF16), table(0.0, 4, DType::Q8_0));
-        let rows = BTreeMap::from([(1, (chat.clone(), 2))]);
-        let laid = overlaid(&onto, &Arc::new(Overlay { rows })).unwrap();
-        let longer = stacked(&onto, vec![(chat.clone(), 3), (chat, 1)]).unwrap();
+        let laid = overlaid(&onto, BTreeMap::from([(1, (chat.clone(), 2))])).unwrap();
+        let more = BTreeMap::from([(3, (chat.clone(), 3)), (4, (chat.clone(), 1))]);
+        let longer = grown(&onto, more).unwrap();
+        let filled = grown(&onto, BTreeMap::from([(2, (chat.clone(), 3)), (3, (chat, 1))])).unwrap();
+        assert_eq!(filled.shape().rows(), 4);
         for step in 1..6 {
             assert_eq!(firsts(&laid, step)[0], 100.0);
             assert!((firsts(&laid, step)[1] - 2.0).abs() < 0.01);
+            let read = firsts(&filled, step);
+            assert_eq!(read[..2], [100., 101.]);
+            assert!((read[2] - 3.0).abs() < 0.02 && (read[3] - 1.0).abs() < 0.01, "{read:?}");
             let read = firsts(&longer, step);
             assert_eq!(read[..3], [100., 101., 102.]);
             assert!((read[3] - 3.0).abs() < 0.02 && (read[4] - 1.0).abs() < 0.01, "{read:?}");

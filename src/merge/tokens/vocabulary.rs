@@ -5,14 +5,17 @@
 use super::growth;
 use super::matching::{self, ABSENT, Baseless, Class, Embeddings, Matching, Row};
 use super::summary::{Copied, Summary, VectorSummary};
-use super::tables::{HEAD, TABLES, TableRows, table_of, tokens_of};
+use super::tables::{HEAD, TABLES, TableRows, has_rows_of_tokens, table_of, tokens_of};
 use super::template::{self, TemplateChoice};
-use super::token_rows::{Overlay, gathered};
+use super::token_rows::{Copy, Overlay, gathered};
 use super::untrained::Yardstick;
 use crate::merge::{Fate, Vector, Verdict};
 use ggraft_formats::{Error, Model, Result, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Why a row is copied that a user has named.
+const ASKED: &str = "--copy-token";
 
 /// What a user may decide about vocabulary and template.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +36,7 @@ pub struct VocabularyChoices {
 #[derive(Default)]
 pub(crate) struct Prepared {
     /// The tables that do not simply follow their ids.
-    pub tables: BTreeMap<&'static str, TableRows>,
+    pub tables: BTreeMap<String, TableRows>,
     pub notes: Vec<String>,
     pub summary: Summary,
 }
@@ -44,14 +47,16 @@ pub(crate) fn prepare(onto: &mut Model, vectors: &[Vector], choices: &Vocabulary
     let mut prepared = Prepared { notes: chosen.notes.clone(), ..Prepared::default() };
     prepared.summary.template = chosen.whose();
     prepared.summary.markers = chosen.dialogue.markers.clone();
-    if let Some(mut matchings) = matched(onto, vectors, 0, &mut prepared.notes)? {
+    if let Some(mut matchings) = matched(onto, vectors, &BTreeSet::new(), &mut prepared.notes)? {
         let mut needed = template::ends(&chosen, vectors)?;
         needed.extend(chosen.dialogue.markers.iter().cloned());
         let notes = &mut prepared.notes;
         let added =
             growth::grow(onto, vectors, &matchings, &needed, &chosen, choices.add_chat_tokens, notes)?;
+        let rows: BTreeSet<usize> = added.keys().copied().collect();
+        let added: Vec<String> = added.into_values().collect();
         if !added.is_empty() {
-            matchings = matched(onto, vectors, added.len(), &mut Vec::new())?.unwrap_or_default();
+            matchings = matched(onto, vectors, &rows, &mut Vec::new())?.unwrap_or_default();
             prepared.notes.push(format!("CP's vocabulary grows by chat's rows of {}", growth::brief(&added)));
         }
         prepared.summary.added = added;
@@ -70,7 +75,7 @@ pub(crate) fn prepare(onto: &mut Model, vectors: &[Vector], choices: &Vocabulary
 fn matched(
     onto: &Model,
     vectors: &[Vector],
-    added: usize,
+    added: &BTreeSet<usize>,
     notes: &mut Vec<String>,
 ) -> Result<Option<Vec<Matching>>> {
     let embedded = |m: &Model| table_of(m, TABLES[0]).is_some();
@@ -114,6 +119,7 @@ impl Planner<'_> {
         let markers = self.marker_rows()?;
         // For each table the fates of its rows, one list a vector.
         let mut fates: [Vec<Vec<Row>>; 2] = Default::default();
+        let mut asked_rows = Vec::new();
         for (i, matching) in self.matchings.iter().enumerate() {
             let (policy, why) = self.policy(matching, !markers.is_empty())?;
             let copies = self.copies(i, policy, &markers, &mut out.notes)?;
@@ -122,25 +128,41 @@ impl Planner<'_> {
                     copies.iter().filter(|c| [c.embedding, c.head][table]).map(|c| c.id).collect();
                 fates.push(matching.rows(policy, self.choices.baseless, &markers, &rows));
             }
-            let counts = matching::count(&matching.classes, &fates[0][i]);
-            let head = self.onto.tensors.iter().any(|t| t.name == HEAD);
-            let other = (head && fates[0][i] != fates[1][i]).then(|| &fates[1][i]);
-            out.summary.vectors.push(VectorSummary {
-                policy,
-                why,
-                counts,
-                head_counts: other.map(|rows| matching::count(&matching.classes, rows)),
-                chat_only: matching.chat_only.len(),
-                copied: copies,
-            });
+            let summary = |copied: Vec<Copied>, [embedding, other]: [&[Row]; 2]| {
+                let head = self.onto.tensors.iter().any(|t| t.name == HEAD) && embedding != other;
+                VectorSummary {
+                    policy,
+                    why: why.clone(),
+                    counts: matching::count(&matching.classes, embedding),
+                    head_counts: head.then(|| matching::count(&matching.classes, other)),
+                    chat_only: matching.chat_only.len(),
+                    copied,
+                }
+            };
+            // With weight 0 only what was asked for by name is copied.
+            let asked: Vec<Copied> = copies.iter().filter(|c| c.why == ASKED).cloned().collect();
+            let named: BTreeSet<usize> = asked.iter().map(|c| c.id).collect();
+            let idle = fates.each_ref().map(|all| without(&all[i], &named));
+            out.summary.idle.push(summary(asked, [&idle[0], &idle[1]]));
+            out.summary.vectors.push(summary(copies, [&fates[0][i], &fates[1][i]]));
+            asked_rows.push(named);
         }
         for (name, fates) in TABLES.into_iter().zip(&fates) {
             if let Some(table) = self.onto.tensors.iter().find(|t| t.name == name) {
-                if let Some(rows) = self.table(name, table, fates)? {
-                    out.tables.insert(name, rows);
+                if let Some(rows) = self.table(table, fates, &asked_rows)? {
+                    out.tables.insert(name.to_string(), rows);
                 }
             } else {
                 self.tied(fates, &mut out.tables)?;
+            }
+        }
+        // Whatever else has a row for each token fares as the embedding.
+        let rows = self.row_counts()[0];
+        for table in self.onto.tensors.iter().filter(|t| has_rows_of_tokens(t, rows)) {
+            if !TABLES.contains(&table.name.as_str())
+                && let Some(rows) = self.table(table, &fates[0], &asked_rows)?
+            {
+                out.tables.insert(table.name.clone(), rows);
             }
         }
         Ok(())
@@ -220,7 +242,7 @@ impl Planner<'_> {
                     id,
                     embedding: true,
                     head: true,
-                    why: String::from("--copy-token"),
+                    why: String::from(ASKED),
                 }),
             }
         }
@@ -292,7 +314,13 @@ impl Planner<'_> {
     }
 
     /// How one table of CP comes about; `None` if its rows simply follow their ids.
-    fn table(&self, name: &'static str, onto: &Tensor, fates: &[Vec<Row>]) -> Result<Option<TableRows>> {
+    fn table(
+        &self,
+        onto: &Tensor,
+        fates: &[Vec<Row>],
+        asked: &[BTreeSet<usize>],
+    ) -> Result<Option<TableRows>> {
+        let name = onto.name.as_str();
         let all = |row: Row| fates.iter().flatten().all(|r| *r == row);
         if all(Row::Add) && self.matchings.iter().all(|m| m.identical) && self.has_own(name) {
             return Ok(None);
@@ -303,14 +331,17 @@ impl Planner<'_> {
         }
         let mut pairs = Vec::with_capacity(self.vectors.len());
         let mut overlay = Overlay::default();
-        for ((v, m), rows) in self.vectors.iter().zip(self.matchings).zip(fates) {
+        for (vector, ((v, m), rows)) in self.vectors.iter().zip(self.matchings).zip(fates).enumerate() {
             let chat = same_width(table_of(&v.chat, name), onto, &v.chat)?;
             let base = same_width(table_of(&v.base, name), onto, &v.base)?;
             for (row, _) in rows.iter().enumerate().filter(|(_, fate)| **fate == Row::Copy) {
-                let origin = (chat.clone(), m.chat[row] as usize);
-                if let Some(other) = overlay.rows.insert(row, origin.clone()) {
-                    same_row(&other, &origin, onto, row)?;
+                let asked = asked[vector].contains(&row);
+                let copy = Copy { vector, asked, table: chat.clone(), row: m.chat[row] as usize };
+                let copies = overlay.rows.entry(row).or_default();
+                if let Some(other) = copies.iter().find(|other| other.asked && asked) {
+                    other.agrees(&copy, onto, row)?;
                 }
+                copies.push(copy);
             }
             let map = |ids: &[u32], wanted: &[Row]| -> Arc<[u32]> {
                 let one = |(id, fate): (&u32, &Row)| if wanted.contains(fate) { *id } else { ABSENT };
@@ -336,13 +367,13 @@ impl Planner<'_> {
     }
 
     /// CP's head is its embedding: one row cannot take the different vectors of two tables.
-    fn tied(&self, fates: &[Vec<Row>], tables: &mut BTreeMap<&'static str, TableRows>) -> Result<()> {
+    fn tied(&self, fates: &[Vec<Row>], tables: &mut BTreeMap<String, TableRows>) -> Result<()> {
         let untied = |m: &&Model| m.tensors.iter().any(|t| t.name == HEAD);
         let other = self.vectors.iter().flat_map(|v| [&v.chat, &v.base]).find(untied);
         let Some(other) = other else { return Ok(()) };
         if fates.iter().flatten().all(|r| *r == Row::Keep) {
             let verdict = Verdict { fate: Fate::Kept, reason: "CP's head is its embedding" };
-            tables.insert(HEAD, TableRows { verdict, pairs: Vec::new(), overlay: None });
+            tables.insert(HEAD.to_string(), TableRows { verdict, pairs: Vec::new(), overlay: None });
             return Ok(());
         }
         let e = Error::invalid("CP's head is its embedding, but a model of the vector has a head of its own: one row cannot get two vectors")
@@ -372,19 +403,11 @@ fn same_width<'a>(table: Option<&'a Tensor>, onto: &Tensor, model: &Model) -> Re
     })
 }
 
-/// Two chat models may give one row only if they agree on it.
-fn same_row(a: &(Tensor, usize), b: &(Tensor, usize), onto: &Tensor, row: usize) -> Result<()> {
-    let read = |(t, row): &(Tensor, usize)| -> Result<Vec<f64>> {
-        let mut values = vec![0.0; t.row_elements()?];
-        t.decode_rows_f64(*row..*row + 1, &mut values)?;
-        Ok(values)
+/// These fates where nothing is copied but the rows `named`.
+fn without(fates: &[Row], named: &BTreeSet<usize>) -> Vec<Row> {
+    let one = |(row, fate): (usize, &Row)| match fate {
+        Row::Copy if !named.contains(&row) => Row::Keep,
+        fate => *fate,
     };
-    if read(a)? == read(b)? {
-        return Ok(());
-    }
-    Err(Error::invalid(format!(
-        "two chat models have different rows for the token {row} that is to be copied"
-    ))
-    .tensor(&onto.name)
-    .mend("give --no-auto-copy and --baseless-tokens keep, or merge one vector at a time"))
+    fates.iter().enumerate().map(one).collect()
 }

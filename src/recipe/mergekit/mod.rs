@@ -13,7 +13,7 @@ use super::{Allow, Choice, Mixture, Recipe, Splitting, Vocabulary, Word};
 use crate::merge::tokens::matching::{Baseless, Embeddings};
 use crate::merge::{METHODS, Method};
 use crate::output::target::Type;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use terms::{Source, Terms};
 
 /// Whether the file is one of mergekit's.
@@ -43,8 +43,11 @@ pub(crate) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
     let (sources, layers) = sources(&root)?;
     let onto = onto(&root, method, &sources)?;
     let onto_path = model(&onto)?;
-    let vocabulary = Vocabulary { chat_template: chat_template(&root)?, ..tokenizer(&root, onto_path)? };
     let Terms { vectors, weights, parameters, mut notes } = terms::read(method, &onto, &sources)?;
+    let base_is_onto = method.reads_base && vectors.iter().any(|v| v.base == Path::new(onto_path));
+    let pairs = vectors.iter().any(|v| v.base.as_os_str() != onto_path);
+    let rows = tokenizer(&root, onto_path, pairs, &mut notes)?;
+    let vocabulary = Vocabulary { chat_template: chat_template(&root, &mut notes)?, ..rows };
     let recipe = Recipe {
         onto: PathBuf::from(onto_path),
         vectors,
@@ -54,10 +57,11 @@ pub(crate) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
         weight_presets: Vec::new(),
         types: dtype(&root, &mut notes)?,
         output: None,
+        name: None,
         pre: None,
         layers,
         vocabulary,
-        allow: Allow::default(),
+        allow: Allow { base_is_onto, ..Allow::default() },
         mixture: Mixture::default(),
         splitting: Splitting::default(),
     };
@@ -96,8 +100,9 @@ fn model<'a>(at: &At<'a>) -> Result<&'a str, Fault> {
 }
 
 /// The output's tokens are those of the base model, and none other. With a tokenizer named, mergekit merges rows by
-/// token, and takes CP's row for a token that a model lacks; without one, by id.
-fn tokenizer(root: &At<'_>, onto: &str) -> Result<Vocabulary, Fault> {
+/// token, and takes CP's row for a token that a model lacks; without one, by id. `pairs` says whether differences are
+/// from another model than CP.
+fn tokenizer(root: &At<'_>, onto: &str, pairs: bool, notes: &mut Vec<String>) -> Result<Vocabulary, Fault> {
     let rows = |embeddings| Vocabulary {
         embeddings: Choice(embeddings),
         baseless_tokens: Choice(Baseless::Lerp),
@@ -113,10 +118,27 @@ fn tokenizer(root: &At<'_>, onto: &str) -> Result<Vocabulary, Fault> {
             tokenizer.only(&["source"])?;
             tokenizer.need("source")?
         }
-        (None, None) => return Ok(rows(Embeddings::All)),
+        (None, None) => {
+            notes.push(format!(
+                "line {}: tokenizer_source is not given: rows beyond the tokens stay those of base_model; mergekit merges them by id",
+                root.line
+            ));
+            return Ok(rows(Embeddings::All));
+        }
     };
     let found = source.text()?;
     if found == "base" || found == onto {
+        let key = if source.path.is_empty() { "tokenizer_source" } else { source.path.as_str() };
+        notes.push(format!(
+            "line {}: {key}: rows beyond the tokens stay as they are in base_model; mergekit cuts them off",
+            source.line
+        ));
+        if pairs {
+            notes.push(format!(
+                "line {}: {key}: a token that one model of a pair with opposite weights lacks keeps base_model's row; mergekit adds the other's difference from that row",
+                source.line
+            ));
+        }
         return Ok(rows(Embeddings::Shared));
     }
     let fault = Fault::unsupported("the output has the tokens of the base model");
@@ -126,12 +148,27 @@ fn tokenizer(root: &At<'_>, onto: &str) -> Result<Vocabulary, Fault> {
 /// The templates that both programs have under one name.
 const TEMPLATES: &[&str] = &["alpaca", "chatml", "llama3", "mistral"];
 
+/// Where mergekit's template of that name renders otherwise, and how.
+const OTHERWISE: &[(&str, &str)] = &[
+    ("alpaca", "writes neither BOS nor EOS"),
+    ("llama3", "writes a newline after each <|eot_id|>"),
+    ("mistral", "puts spaces around [INST] and writes a system message as a turn of its own"),
+];
+
 /// Without one, mergekit leaves the base model's; here that of the chat model stands in where there is none.
-fn chat_template(root: &At<'_>) -> Result<Option<PathBuf>, Fault> {
+fn chat_template(root: &At<'_>, notes: &mut Vec<String>) -> Result<Option<PathBuf>, Fault> {
     let Some(at) = root.get("chat_template") else { return Ok(None) };
     match at.text()? {
         "auto" => Ok(None),
-        name if TEMPLATES.contains(&name) => Ok(Some(name.into())),
+        name if TEMPLATES.contains(&name) => {
+            if let Some((_, differs)) = OTHERWISE.iter().find(|(other, _)| *other == name) {
+                notes.push(format!(
+                    "line {}: chat_template: '{name}' is ggraft's template of this format, not mergekit's, which {differs}",
+                    at.line
+                ));
+            }
+            Ok(Some(name.into()))
+        }
         other => {
             let found = other.lines().next().unwrap_or_default();
             let fault = Fault::unsupported("this chat template is not supported");

@@ -100,8 +100,17 @@ fn case(at: &At<'_>) -> Result<Case, Fault> {
 
 fn values(at: &At<'_>) -> Result<Vec<f64>, Fault> {
     if !matches!(at.node.value, Value::List(_)) {
-        return Ok(vec![at.number()?]);
+        return Ok(vec![number(at)?]);
     }
-    let values: Vec<f64> = at.items()?.iter().map(At::number).collect::<Result<_, _>>()?;
+    let values: Vec<f64> = at.items()?.iter().map(number).collect::<Result<_, _>>()?;
     if values.is_empty() { Err(at.fault(Fault::new("the list must not be empty"))) } else { Ok(values) }
+}
+
+/// A number, which mergekit takes as a text too.
+fn number(at: &At<'_>) -> Result<f64, Fault> {
+    let spelled = match &at.node.value {
+        Value::Text(text) => text.trim().parse().ok().filter(|x: &f64| x.is_finite()),
+        _ => None,
+    };
+    spelled.map_or_else(|| at.number(), Ok)
 }
