@@ -281,8 +281,9 @@ impl Moved {
         }
     }
 
-    /// Gives back the source's rows of `rows`; if they lie scattered all over it, with the last of them.
-    fn release_of(&self, piece: &Copy, rows: &Range<usize>) {
+    /// Calls `f` with the rows of sources that `rows` come from; if they lie scattered all over one, with all of it when
+    /// the last of them is reached.
+    fn of(&self, piece: &Copy, rows: &Range<usize>, f: &dyn Fn(&Tensor, Range<usize>)) {
         let places = || rows.clone().filter_map(|row| piece.place(row));
         let Some(first) = places().next() else { return };
         let total = piece.row + piece.rows.first().map_or(1, |walk| walk.size * walk.to);
@@ -295,14 +296,14 @@ impl Moved {
                 if place.source == hull.0 {
                     hull.1 = hull.1.start.min(row.start)..hull.1.end.max(row.end);
                 } else {
-                    self.sources[hull.0].release(hull.1);
+                    f(&self.sources[hull.0], hull.1);
                     hull = (place.source, row);
                 }
             }
-            self.sources[hull.0].release(hull.1);
+            f(&self.sources[hull.0], hull.1);
         } else if rows.end >= total {
             let all = usize::try_from(self.sources[first.source].shape().rows()).unwrap_or(0);
-            self.sources[first.source].release(0..all);
+            f(&self.sources[first.source], 0..all);
         }
     }
 }

@@ -143,6 +143,10 @@ impl Rows for Changed {
         self.forth.then(|| self.source.clone())
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        self.source.expect(rows);
+    }
+
     fn release(&self, rows: Range<usize>) {
         self.source.release(rows);
     }

@@ -7,4 +7,5 @@ mod id;
 mod merged;
 
 pub(super) use general::metadata;
+pub(super) use id::Size;
 pub(crate) use merged::{mark, rename};
