@@ -52,4 +52,5 @@ pub mod pipeline;
 pub mod recipe;
 pub mod report;
 pub mod roles;
+pub mod unpack;
 pub mod vocab;

@@ -14,6 +14,7 @@ mod families;
 mod keys;
 mod moved;
 mod names;
+mod rerank;
 mod rope;
 mod rule;
 mod values;
@@ -22,9 +23,9 @@ pub use crate::vocab::Options;
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, faults};
 
-use crate::vocab;
+use crate::{unpack, vocab};
 use config::Config;
-use families::Family;
+use families::{Family, Uses};
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor};
 use keys::Params;
@@ -77,17 +78,9 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let mut tensors = made(&family, &params)?;
     let adopted = names::adopt(&family, &params, checkpoint)?;
 
-    let shapes = tensors.iter().chain(adopted.iter().map(|a| &a.tensor));
-    let parameters = shapes.map(|t| t.shape().elements()).fold(0, u64::saturating_add);
     let mut warnings = params.told();
-    let mut metadata = Metadata::new();
-    metadata.set("general.architecture", arch.gguf);
-    metadata.extend(about::metadata(checkpoint, &config, parameters, &mut warnings)?);
-    metadata.extend(hparams);
     let tokenizer = vocab::tokenizer(checkpoint, config.raw(), options)?;
-    metadata.extend(tokenizer.metadata);
-    warnings.extend(tokenizer.warnings);
-    let tokens = metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
+    let tokens = tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
     for names::Adopted { tensor, value, rows } in adopted {
         let tensor = value.applied(tensor)?;
         tensors.push(match tokens.filter(|_| rows == RowCount::Tokens) {
@@ -95,6 +88,22 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
             None => tensor,
         });
     }
+    let judges = arch.uses == Uses::Judging && rerank::judges(checkpoint, &config)?;
+    if judges {
+        rerank::add_head(&mut tensors, config.flag("tie_word_embeddings")?, &tokenizer.metadata)?;
+    }
+    let mut metadata = Metadata::new();
+    metadata.set("general.architecture", arch.gguf);
+    metadata.extend(about::metadata(checkpoint, &config, &about::Weights::of(&tensors), &mut warnings)?);
+    metadata.extend(hparams);
+    if let Some(pooling) = (arch.uses != Uses::Text).then(|| about::pooling(checkpoint)).transpose()?.flatten() {
+        metadata.set(&format!("{}.pooling_type", arch.gguf), pooling);
+    }
+    if judges {
+        rerank::describe(arch.gguf, &mut metadata);
+    }
+    metadata.extend(tokenizer.metadata);
+    warnings.extend(tokenizer.warnings);
     let model = Model { metadata, tensors, containers: checkpoint.containers.clone() };
     Ok(Adopted { model, warnings })
 }
@@ -170,6 +179,9 @@ fn refuse_quantized(config: &Config, checkpoint: &Checkpoint) -> Result<()> {
         }
         None => return Ok(()),
     };
+    if unpack::METHODS.contains(&method.as_str()) {
+        return Ok(());
+    }
     Err(Error::unsupported(format!("the checkpoint is quantized with {method}"))
         .file(&checkpoint.dir.join(file))
         .expected("weights in f32, f16 or bf16")

@@ -367,7 +367,9 @@ impl Instance<'_> {
                 .expected(self.shape(i, params))
                 .found(format!("{found:?}")));
         }
-        if !matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
+        // Blocks of MXFP4 cannot be taken apart, but may stay as they are.
+        let stays = tensor.dtype() == DType::MXFP4 && self.axes.is_same();
+        if !stays && !matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
             return Err(Error::unsupported("the weights are not plain floats")
                 .tensor(&tensor.name)
                 .expected("f64, f32, f16 or bf16")

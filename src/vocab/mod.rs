@@ -7,6 +7,7 @@ mod added;
 mod bpe;
 mod fallback;
 mod files;
+mod gemma;
 mod pre;
 mod shapes;
 mod special;
@@ -40,7 +41,7 @@ pub struct Tokenizer {
 }
 
 /// The model classes that the converter treats as llama; these read `add_prefix_space` and know two quirks.
-const LLAMA: [&str; 9] = [
+const LLAMA: [&str; 10] = [
     "LLaMAForCausalLM",
     "LlamaForCausalLM",
     "LlamaModel",
@@ -50,6 +51,7 @@ const LLAMA: [&str; 9] = [
     "LlavaForConditionalGeneration",
     "VoxtralForConditionalGeneration",
     "IQuestCoderForCausalLM",
+    "SmolLM3ForCausalLM",
 ];
 
 /// Code Llama's vocabulary, and the end-of-turn token that only it has.
@@ -80,6 +82,7 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
     if llama {
         quirks(size, &mut out.metadata);
     }
+    gemma::finish(class(config).unwrap_or_default(), &mut out.metadata)?;
     Ok(out)
 }
 
@@ -123,9 +126,12 @@ fn table(
     Special::read(files, config, None, warnings)
 }
 
+fn class(config: &Value) -> Option<&str> {
+    config.get("architectures")?.get(0)?.as_str()
+}
+
 fn is_llama(config: &Value) -> bool {
-    let class = config.get("architectures").and_then(|a| a.get(0)).and_then(Value::as_str);
-    class.is_some_and(|class| LLAMA.contains(&class))
+    class(config).is_some_and(|class| LLAMA.contains(&class))
 }
 
 fn quirks(size: Option<usize>, metadata: &mut Metadata) {

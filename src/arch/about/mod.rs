@@ -3,5 +3,9 @@
 mod card;
 mod general;
 mod id;
+mod pooling;
+mod weights;
 
 pub(super) use general::metadata;
+pub(super) use pooling::pooling;
+pub(super) use weights::Weights;
