@@ -6,7 +6,7 @@
 
 use super::config::Config;
 use super::keys::Params;
-use ggraft_formats::{Array, Metadata, Result, Value};
+use ggraft_formats::{Array, Error, Metadata, Result, Value};
 use std::f64::consts::PI;
 
 /// The types of scaling that every graph with rotary embedding can do.
@@ -39,20 +39,25 @@ pub struct Rope<'a> {
     sliding: Option<Config>,
     /// Whether full and sliding attention are told apart.
     parted: bool,
+    /// What the class takes them for where the file tells neither.
+    class: Option<Config>,
 }
 
 impl<'a> Rope<'a> {
     pub fn read(config: &'a Config) -> Result<Rope<'a>> {
-        let all = match config.section("rope_scaling")? {
-            Some(section) => Some(section),
-            None => config.section("rope_parameters")?,
+        let parameters = config.section("rope_parameters")?;
+        let parts = |all: &Config| Ok::<_, Error>((all.section("full_attention")?, all.section("sliding_attention")?));
+        let class = match &parameters {
+            Some(all) if !config.tells("rope_parameters") && parts(all)?.0.is_some() => parameters.clone(),
+            _ => None,
         };
-        let Some(all) = all else { return Ok(Rope { config, full: None, sliding: None, parted: false }) };
-        let (full, sliding) = (all.section("full_attention")?, all.section("sliding_attention")?);
+        let told = config.section("rope_scaling")?.or(parameters.filter(|_| class.is_none()));
+        let Some(all) = told else { return Ok(Rope { config, full: None, sliding: None, parted: false, class }) };
+        let (full, sliding) = parts(&all)?;
         if full.is_none() && sliding.is_none() {
-            return Ok(Rope { config, full: Some(all), sliding: None, parted: false });
+            return Ok(Rope { config, full: Some(all), sliding: None, parted: false, class });
         }
-        Ok(Rope { config, full, sliding, parted: true })
+        Ok(Rope { config, full, sliding, parted: true, class: None })
     }
 
     /// The base of the frequencies.
@@ -63,7 +68,16 @@ impl<'a> Rope<'a> {
         if self.parted {
             return Ok(None);
         }
-        self.config.first(THETA).map(|key| self.config.number(key)).transpose()
+        match self.config.first(THETA) {
+            Some(key) => self.config.number(key).map(Some),
+            None => self.of_class("full_attention"),
+        }
+    }
+
+    /// The base that the class has for one kind of attention.
+    fn of_class(&self, part: &str) -> Result<Option<f64>> {
+        let section = self.class.as_ref().map(|class| class.section(part)).transpose()?.flatten();
+        section.map_or(Ok(None), |section| section.optional_number("rope_theta"))
     }
 
     /// The base for layers with a sliding window, if that is another.
@@ -71,7 +85,10 @@ impl<'a> Rope<'a> {
         match &self.sliding {
             Some(section) => section.get("rope_theta").map(|_| section.number("rope_theta")).transpose(),
             None if self.parted => Ok(None),
-            None => self.config.first(LOCAL_THETA).map(|key| self.config.number(key)).transpose(),
+            None => match self.config.first(LOCAL_THETA) {
+                Some(key) => self.config.number(key).map(Some),
+                None => self.of_class("sliding_attention"),
+            },
         }
     }
 

@@ -22,8 +22,9 @@ impl Weights {
         for tensor in tensors {
             let size = tensor.shape().elements();
             weights.total = weights.total.saturating_add(size);
-            if tensor.name.contains("_exps.") {
-                let count = tensor.shape().dim(if tensor.name.contains(".bias") { 1 } else { 2 });
+            // Biases count as shared, though each expert has its own.
+            if tensor.name.contains("_exps.") && tensor.shape().ne().len() > 2 {
+                let count = tensor.shape().dim(2);
                 weights.expert = weights.expert.saturating_add(size / count.max(1));
                 experts = experts.saturating_add(count);
                 stacks += 1;

@@ -39,7 +39,10 @@ pub(crate) fn quantized(
     let unused = TensorType::unused(&target.options.tensor_types, names);
     let notes = [input.notes, target.prune.note().into_iter().collect(), unused, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
-    let tensors = std::mem::take(&mut model.tensors).into_iter().map(Tensor::trimmed);
+    // The converter keeps dimensions of one that come last, llama-quantize does not.
+    let converts = matches!(ftype.default, DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0);
+    let trimmed = |t: Tensor| if converts && !is_gguf { t } else { t.trimmed() };
+    let tensors = std::mem::take(&mut model.tensors).into_iter().map(trimmed);
     for (i, ((tensor, given), importance)) in tensors.zip(assignments).zip(weights).enumerate() {
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
