@@ -13,7 +13,6 @@ pub const TEXT: &[&[&str]] =
     &[&["lfm"], &["language_config"], &["thinker_config", "text_config"], &["lm_config"], &["llm_config"], &["text_config"]];
 
 /// `config.json`, or an object in it.
-#[derive(Clone)]
 pub struct Config {
     file: PathBuf,
     /// The keys that lead here, such as `rope_scaling.`; empty at the top.
@@ -62,12 +61,6 @@ impl Config {
                 .expected("a list of names, such as [\"LlamaForCausalLM\"]")
                 .found(classes.map_or(String::from("nothing"), brief))
         })
-    }
-
-    /// Whether the file itself holds `key`, of the text model or of the whole; it is no default then.
-    pub fn tells(&self, key: &str) -> bool {
-        let held = |object: Option<&Map<String, Value>>| object.and_then(|o| o.get(key)).is_some_and(|v| !v.is_null());
-        held(text_section(self.raw.as_object())) || held(self.raw.as_object())
     }
 
     /// The value of `key`; null is as good as absent.

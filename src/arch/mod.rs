@@ -21,7 +21,8 @@ mod values;
 
 pub use crate::vocab::Options;
 pub use draft::Draft;
-pub use families::{ARCHS, Arch, faults};
+pub use families::{ARCHS, Arch, Values, faults};
+pub use values::Value;
 
 use crate::{unpack, vocab};
 use config::Config;
@@ -94,7 +95,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     }
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", arch.gguf);
-    metadata.extend(about::metadata(checkpoint, &config, &about::Weights::of(&tensors), &mut warnings)?);
+    metadata.extend(about::metadata(checkpoint, &config, &about::Size::of(tensors.iter()), &mut warnings)?);
     metadata.extend(hparams);
     if let Some(pooling) = (arch.uses != Uses::Text).then(|| about::pooling(checkpoint)).transpose()?.flatten() {
         metadata.set(&format!("{}.pooling_type", arch.gguf), pooling);
@@ -104,6 +105,10 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     }
     metadata.extend(tokenizer.metadata);
     warnings.extend(tokenizer.warnings);
+    let sentencepiece = metadata.str("tokenizer.ggml.model") == Some("llama");
+    for told in arch.tokenizer.iter().filter(|told| sentencepiece || !told.sentencepiece) {
+        metadata.set(told.key, ggraft_formats::Value::from(told.value));
+    }
     let model = Model { metadata, tensors, containers: checkpoint.containers.clone() };
     Ok(Adopted { model, warnings })
 }
@@ -148,6 +153,7 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
         // A merge may have grown it.
         params = params.with("vocab", table.shape().rows());
     }
+    rerank::check_release(model, config.flag("tie_word_embeddings")?)?;
     let mut left = Vec::new();
     let tensors = names::release(&family, &params, checkpoint, model, &mut left)?;
     left.extend(names::ignored(&family, &params, checkpoint)?);

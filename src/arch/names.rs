@@ -5,6 +5,7 @@ use super::axes::{Axes, Stacks};
 use super::families::Family;
 use super::keys::Params;
 use super::moved::moved;
+use super::rerank;
 use super::rule::{Need, Rule, RowCount, biased, spelled};
 use super::values::Value;
 use ggraft_formats::safetensors::Named;
@@ -266,7 +267,7 @@ pub fn release(
     let (mut tensors, mut problems) = (Vec::with_capacity(model.tensors.len()), Vec::new());
     for tensor in &model.tensors {
         let Some(i) = index.get(tensor.name.as_str()).copied() else {
-            match family.made.iter().any(|made| made.name == tensor.name) {
+            match tensor.name == rerank::HEAD || family.made.iter().any(|made| made.name == tensor.name) {
                 true => left.push(tensor.name.clone()),
                 false => problems.push(unknown(family, tensor)),
             }
@@ -325,7 +326,7 @@ impl Instance<'_> {
             let tensor = held.get(name.as_str()).ok_or_else(|| {
                 Error::invalid("the model lacks a tensor that the checkpoint keeps together with others").tensor(name)
             })?;
-            sources.push((*tensor).clone());
+            sources.push(self.rule.value.trained((*tensor).clone())?);
         }
         if let ([one], [name], true) = (sources.as_slice(), self.from.as_slice(), self.axes.is_same()) {
             return Ok(vec![Named { name: name.clone(), tensor: one.clone() }]);

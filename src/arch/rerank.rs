@@ -5,11 +5,11 @@
 use super::axes::{Piece, Step};
 use super::config::Config;
 use super::moved::moved;
-use ggraft_formats::{Array, Checkpoint, Error, Metadata, Result, Tensor, Value};
+use ggraft_formats::{Array, Checkpoint, Error, Metadata, Model, Result, Tensor, Value};
 
 /// The two answers, the one that counts first.
 const ANSWERS: [&str; 2] = ["yes", "no"];
-const HEAD: &str = "cls.output.weight";
+pub const HEAD: &str = "cls.output.weight";
 /// `LLAMA_POOLING_TYPE_RANK`.
 const RANK: u32 = 4;
 
@@ -29,6 +29,16 @@ pub fn judges(checkpoint: &Checkpoint, config: &Config) -> Result<bool> {
     let told = ["_name_or_path", "model_type"].map(|key| config.get(key).and_then(|v| v.as_str()).map(String::from));
     let names = dir.into_iter().chain(told.into_iter().flatten()).map(|name| name.to_lowercase());
     Ok(names.into_iter().any(|name| SIGNS.iter().any(|sign| name.contains(sign))))
+}
+
+/// Refuses to give back a head of which only the rows of the answers are left.
+pub fn check_release(model: &Model, tied: bool) -> Result<()> {
+    if tied || model.tensors.iter().all(|t| t.name != HEAD) {
+        return Ok(());
+    }
+    Err(Error::unsupported("a model that judges keeps only two rows of its head, which no checkpoint can be made of")
+        .tensor(HEAD)
+        .mend("choose a GGUF --type"))
 }
 
 /// Writes what a runtime needs to ask.

@@ -12,6 +12,9 @@ use std::sync::Arc;
 const CODES: usize = 16;
 const ELEMENTS: u64 = 32;
 
+/// What the names of unpacked tensors end with.
+pub const SUFFIX: &str = ".mxfp4";
+
 /// `tensors` with each pair of blocks and scales as one tensor of MXFP4, named `X.mxfp4`.
 pub fn unpacked(tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
     let scales: HashMap<String, Tensor> = tensors
@@ -33,10 +36,10 @@ pub fn unpacked(tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
         };
         match stem.strip_suffix("gate_up_proj") {
             Some(place) => {
-                all.push(joined(&format!("{place}gate_proj.mxfp4"), &tensor, scales, Every { first: 0, step: 2 })?);
-                all.push(joined(&format!("{place}up_proj.mxfp4"), &tensor, scales, Every { first: 1, step: 2 })?);
+                all.push(joined(&format!("{place}gate_proj{SUFFIX}"), &tensor, scales, Every { first: 0, step: 2 })?);
+                all.push(joined(&format!("{place}up_proj{SUFFIX}"), &tensor, scales, Every { first: 1, step: 2 })?);
             }
-            None => all.push(joined(&format!("{stem}.mxfp4"), &tensor, scales, Every { first: 0, step: 1 })?),
+            None => all.push(joined(&format!("{stem}{SUFFIX}"), &tensor, scales, Every { first: 0, step: 1 })?),
         }
     }
     Ok(all)

@@ -7,7 +7,6 @@ mod added;
 mod bpe;
 mod fallback;
 mod files;
-mod gemma;
 mod pre;
 mod shapes;
 mod special;
@@ -82,7 +81,6 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
     if llama {
         quirks(size, &mut out.metadata);
     }
-    gemma::finish(class(config).unwrap_or_default(), &mut out.metadata)?;
     Ok(out)
 }
 

@@ -4,8 +4,7 @@ mod card;
 mod general;
 mod id;
 mod pooling;
-mod weights;
 
 pub(super) use general::metadata;
+pub(super) use id::Size;
 pub(super) use pooling::pooling;
-pub(super) use weights::Weights;

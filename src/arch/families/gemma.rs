@@ -3,8 +3,8 @@
 //! Specification: `GemmaModel`, `Gemma2Model` of llama.cpp's converter.
 
 use super::decoder::NAMES;
-use super::{Arch, NONE};
-use crate::arch::keys::{Key, count, number, positive, size};
+use super::{Arch, NONE, TokenizerKey};
+use crate::arch::keys::{Fixed, Key, count, number, positive, size};
 use crate::arch::rule::{Rule, rule};
 use crate::arch::values::Value;
 
@@ -16,6 +16,7 @@ pub const GEMMA: Arch = Arch {
     rules: NORMS,
     without: &["output.weight"],
     ignored: &["lm_head.weight"],
+    tokenizer: &[END_OF_TURN, NO_SPACE],
     ..NONE
 };
 
@@ -29,8 +30,17 @@ pub const GEMMA2: Arch = Arch {
         count("attention.sliding_window", &["sliding_window"]).must(),
     ],
     rules: FOUR_NORMS,
+    tokenizer: &[NO_SPACE],
     ..NONE
 };
+
+/// `<end_of_turn>`, which the files of Gemma 1 do not name.
+const END_OF_TURN: TokenizerKey =
+    TokenizerKey { key: "tokenizer.ggml.eot_token_id", value: Fixed::Count(107), sentencepiece: false };
+
+/// No space is put before the text.
+pub const NO_SPACE: TokenizerKey =
+    TokenizerKey { key: "tokenizer.ggml.add_space_prefix", value: Fixed::Flag(false), sentencepiece: true };
 
 const KEYS: &[Key] = &[
     count("context_length", &["max_position_embeddings"]).must(),
@@ -50,7 +60,7 @@ const NORMS: &[Rule] = &[
     rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n").value(Value::Plus(1.0)),
 ];
 
-pub const FOUR_NORMS: &[Rule] = &[
+const FOUR_NORMS: &[Rule] = &[
     rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.post_attention_norm.weight"], "n")
         .value(Value::Plus(1.0)),
     rule(&["layers.{l}.pre_feedforward_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n")

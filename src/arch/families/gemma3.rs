@@ -3,6 +3,7 @@
 //! Specification: `Gemma3Model`, `EmbeddingGemma` of llama.cpp's converter.
 
 use super::decoder::DECODER;
+use super::gemma::NO_SPACE;
 use super::{Arch, NONE, Uses};
 use crate::arch::keys::{Fixed, Key, Params, count, make, number, positive};
 use crate::arch::rope::Rope;
@@ -18,6 +19,7 @@ pub const GEMMA3: Arch = Arch {
     rules: RULES,
     without: &["output.weight"],
     ignored: &["*lm_head.weight", "*vision_tower.*", "*multi_modal_projector.*"],
+    tokenizer: &[NO_SPACE],
     ..NONE
 };
 
@@ -28,6 +30,7 @@ pub const EMBEDDING_GEMMA: Arch = Arch {
     prefixes: &["", "model."],
     keys: &[make("attention.sliding_window", |params| params.config.count("sliding_window").map(|n| Some(n.into())))],
     uses: Uses::Pooled,
+    tokenizer: &[NO_SPACE],
     ..NONE
 };
 

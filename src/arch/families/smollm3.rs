@@ -3,15 +3,13 @@
 
 use super::llama::LLAMA;
 use super::{Arch, NONE};
-use crate::arch::keys::{Key, Params, count, make};
+use crate::arch::keys::{Key, Params, make};
 use ggraft_formats::{Result, Value};
 
 pub const SMOLLM3: Arch =
     Arch { classes: &["SmolLM3ForCausalLM"], gguf: "smollm3", base: Some(&LLAMA), keys: KEYS, ..NONE };
 
 const KEYS: &[Key] = &[
-    count("attention.key_length", &["head_dim"]),
-    count("attention.value_length", &["head_dim"]),
     make("no_rope_layers", unlike_the_runtime),
 ];
 
