@@ -56,4 +56,5 @@ pub mod report;
 pub mod roles;
 pub mod stages;
 pub mod text;
+pub mod unpack;
 pub mod vocab;

@@ -2,6 +2,7 @@
 //! weights move once, in the writer, through the wrappers that were put around them on the way.
 
 use crate::arch;
+use crate::unpack;
 use crate::checkpoint::{Card, Source};
 use crate::merge::{self, Graft, Origin, Vector};
 use crate::output::plan::in_company;
@@ -23,6 +24,7 @@ pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
             (model, Vec::new(), None)
         }
         Input::Checkpoint(checkpoint) => {
+            let checkpoint = unpack::unpacked(checkpoint)?;
             let adopted = arch::adopt(&checkpoint, options)?;
             let metadata = adopted.model.metadata.clone();
             (adopted.model, adopted.warnings, Some(Arc::new(Source { checkpoint, metadata })))

@@ -16,6 +16,7 @@ mod keys;
 mod moved;
 mod names;
 pub(crate) mod refuse;
+mod rerank;
 mod rope;
 mod rule;
 mod values;
@@ -25,9 +26,9 @@ pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
 pub use values::Value;
 
-use crate::vocab;
+use crate::{unpack, vocab};
 use config::Config;
-use families::Family;
+use families::{Family, Uses};
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor};
 use keys::Params;
@@ -86,28 +87,36 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let adopted = names::adopt(&family, &params, checkpoint);
     let adopted = refuse::disagreements(checkpoint, adopted, |name| !family.ignores(name, layers))?;
 
-    let shapes = tensors.iter().chain(adopted.iter().map(|a| &a.tensor));
-    let size = about::Size::of(shapes);
     warnings.extend(params.told());
-    let mut metadata = Metadata::new();
-    metadata.set("general.architecture", arch.gguf);
-    metadata.extend(about::metadata(checkpoint, &config, &size, &mut warnings)?);
-    metadata.extend(hparams);
-    metadata.extend(told);
     let tokenizer = vocab::tokenizer(checkpoint, config.raw(), options)?;
-    metadata.extend(tokenizer.metadata);
-    warnings.extend(tokenizer.warnings);
-    let sentencepiece = metadata.str("tokenizer.ggml.model") == Some("llama");
-    for told in arch.tokenizer.iter().filter(|told| sentencepiece || !told.sentencepiece) {
-        metadata.set(told.key, ggraft_formats::Value::from(told.value));
-    }
-    let tokens = metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
+    let tokens = tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
     for names::Adopted { tensor, value, rows } in adopted {
         let tensor = value.applied(tensor)?;
         tensors.push(match tokens.filter(|_| rows == RowCount::Tokens) {
             Some(tokens) => cut(tensor, tokens, &mut warnings)?,
             None => tensor,
         });
+    }
+    let judges = arch.uses == Uses::Judging && rerank::judges(checkpoint, &config)?;
+    if judges {
+        rerank::add_head(&mut tensors, config.flag("tie_word_embeddings")?, &tokenizer.metadata)?;
+    }
+    let mut metadata = Metadata::new();
+    metadata.set("general.architecture", arch.gguf);
+    metadata.extend(about::metadata(checkpoint, &config, &about::Size::of(tensors.iter()), &mut warnings)?);
+    metadata.extend(hparams);
+    metadata.extend(told);
+    if let Some(pooling) = (arch.uses != Uses::Text).then(|| about::pooling(checkpoint)).transpose()?.flatten() {
+        metadata.set(&format!("{}.pooling_type", arch.gguf), pooling);
+    }
+    if judges {
+        rerank::describe(arch.gguf, &mut metadata);
+    }
+    metadata.extend(tokenizer.metadata);
+    warnings.extend(tokenizer.warnings);
+    let sentencepiece = metadata.str("tokenizer.ggml.model") == Some("llama");
+    for told in arch.tokenizer.iter().filter(|told| sentencepiece || !told.sentencepiece) {
+        metadata.set(told.key, ggraft_formats::Value::from(told.value));
     }
     let (containers, reads) = (checkpoint.containers.clone(), checkpoint.reads.clone());
     let model = Model { metadata, tensors, containers, reads };
@@ -158,6 +167,7 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
         // A merge may have grown it.
         params = params.with("vocab", table.shape().rows());
     }
+    rerank::check_release(model, config.flag("tie_word_embeddings")?)?;
     let mut left = Vec::new();
     let tensors = names::release(&family, &params, checkpoint, model, &mut left)?;
     left.extend(names::ignored(&family, &params, checkpoint)?);

@@ -5,6 +5,7 @@ use super::axes::{Axes, Stacks};
 use super::families::Family;
 use super::keys::Params;
 use super::moved::moved;
+use super::rerank;
 use super::rule::{Need, RowCount, Rule, biased, spelled};
 use super::values::Value;
 use ggraft_formats::safetensors::Named;
@@ -280,7 +281,7 @@ pub fn release(
     let (mut tensors, mut problems) = (Vec::with_capacity(model.tensors.len()), Vec::new());
     for tensor in &model.tensors {
         let Some(i) = index.get(tensor.name.as_str()).copied() else {
-            match family.made.iter().any(|made| made.name == tensor.name) {
+            match tensor.name == rerank::HEAD || family.made.iter().any(|made| made.name == tensor.name) {
                 true => left.push(tensor.name.clone()),
                 false => problems.push(unknown(family, tensor)),
             }
@@ -377,13 +378,17 @@ impl Instance<'_> {
     fn check(&self, i: usize, tensor: &Tensor, params: &Params<'_>) -> Result<()> {
         let shape = self.expected(i, params)?;
         let found: Vec<u64> = tensor.shape().ne().iter().rev().copied().collect();
-        if found != shape {
+        // Rows beyond the last token are going to be cut.
+        let longer = self.rule.rows == RowCount::Tokens && found[..1] > shape[..1] && found[1..] == shape[1..];
+        if found != shape && !longer {
             return Err(Error::invalid("the shape is not the one that config.json says")
                 .tensor(&tensor.name)
                 .expected(self.shape(i, params))
                 .found(format!("{found:?}")));
         }
-        if !matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
+        // Blocks of MXFP4 cannot be taken apart, but may stay as they are.
+        let stays = tensor.dtype() == DType::MXFP4 && self.axes.is_same();
+        if !stays && !matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
             return Err(Error::unsupported("the weights are not plain floats")
                 .tensor(&tensor.name)
                 .expected("f64, f32, f16 or bf16")

@@ -2,6 +2,7 @@
 //! their prefix, what a quantization left behind, an index of other shards. One cause has one message.
 
 use super::config::Config;
+use crate::unpack;
 use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
 
 const ADAPTER_CONFIG: &str = "adapter_config.json";
@@ -68,6 +69,9 @@ pub fn quantized(config: &Config, checkpoint: &Checkpoint) -> Result<Option<Stri
         None => return Ok(None),
     };
     let is_plain = |t: &Tensor| matches!(t.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16);
+    if unpack::METHODS.contains(&method.as_str()) {
+        return Ok(None);
+    }
     if method != "bitnet" && checkpoint.tensors.iter().all(is_plain) {
         return Ok(Some(format!(
             "{file} says that the weights are quantized with {method}, but all are plain floats: {key} is taken for a leftover"

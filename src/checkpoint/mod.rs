@@ -11,6 +11,7 @@ mod tokenizer;
 pub use card::{Card, File};
 
 use crate::arch::{self, Released};
+use crate::unpack;
 use ggraft_formats::error::Result;
 use ggraft_formats::safetensors::{Directory, Named};
 use ggraft_formats::{Checkpoint, DType, Error, Metadata, Model, Tensor};
@@ -27,6 +28,7 @@ pub struct Source {
 impl Source {
     /// The tensors of `model` as this checkpoint would hold them.
     pub fn release(&self, model: &Model) -> Result<Released> {
+        unpack::check_release(&self.checkpoint)?;
         arch::release(model, &self.checkpoint)
     }
 

@@ -50,7 +50,7 @@ pub struct Tokenizer {
 }
 
 /// The model classes that the converter treats as llama; these read `add_prefix_space` and know two quirks.
-const LLAMA: [&str; 9] = [
+const LLAMA: [&str; 10] = [
     "LLaMAForCausalLM",
     "LlamaForCausalLM",
     "LlamaModel",
@@ -60,6 +60,7 @@ const LLAMA: [&str; 9] = [
     "LlavaForConditionalGeneration",
     "VoxtralForConditionalGeneration",
     "IQuestCoderForCausalLM",
+    "SmolLM3ForCausalLM",
 ];
 
 /// Code Llama's vocabulary, and the end-of-turn token that only it has.
@@ -191,9 +192,12 @@ fn scored(files: &Files, config: &Value, table: Table, added: &[Added], out: &mu
     Special::read(files, config, added, Some(n), true, &mut out.warnings)
 }
 
+fn class(config: &Value) -> Option<&str> {
+    config.get("architectures")?.get(0)?.as_str()
+}
+
 fn is_llama(config: &Value) -> bool {
-    let class = config.get("architectures").and_then(|a| a.get(0)).and_then(Value::as_str);
-    class.is_some_and(|class| LLAMA.contains(&class))
+    class(config).is_some_and(|class| LLAMA.contains(&class))
 }
 
 /// What the converter knows by the size of a vocabulary alone; here the tokens and flags are asked first.

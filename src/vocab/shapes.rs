@@ -90,6 +90,7 @@ pub const SHAPES: &[Shape] = &[
         chain: &[QWEN2, BYTES],
         known: &[
             (|v| v.has("<｜begin▁of▁sentence｜>"), "deepseek-r1-qwen"),
+            (|v| v.has("<|reg0|>"), "stablelm2"),
             (|v| v.has("<|endoftext|>") && v.has("<|im_start|>"), "qwen2"),
         ],
         stand_ins: &[(|_| true, "qwen2")],

@@ -10,11 +10,12 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 use std::path::Path;
 
+mod decoders;
 mod first;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
-    first::all()
+    [first::all(), decoders::all()].concat()
 }
 
 /// The checkpoint of that name.

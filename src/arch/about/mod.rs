@@ -5,7 +5,9 @@ mod card;
 mod general;
 mod id;
 mod merged;
+mod pooling;
 
 pub(super) use general::metadata;
 pub(super) use id::Size;
 pub(crate) use merged::{mark, rename};
+pub(super) use pooling::pooling;

@@ -1,53 +1,66 @@
-//! Gemma 3: norms multiply with 1 + w, so a GGUF holds w + 1; two norms more in each layer; the head is the table of
-//! tokens, whose rows beyond the tokenizer are left out.
-//! Specification: `Gemma3Model` of llama.cpp's converter.
+//! Gemma 1 and 2: norms multiply with 1 + w, so a GGUF holds w + 1; the head is the table of tokens. Gemma 2 has two norms
+//! more in each layer, and caps its scores.
+//! Specification: `GemmaModel`, `Gemma2Model` of llama.cpp's converter.
 
-use super::qwen::QWEN3;
+use super::decoder::NAMES;
 use super::{Arch, NONE, TokenizerKey};
-use crate::arch::keys::{Fixed, Key, count, make, number, positive};
+use crate::arch::keys::{Fixed, Key, count, number, positive, size};
 use crate::arch::rule::{Rule, rule};
 use crate::arch::values::Value;
 
-pub const GEMMA3: Arch = Arch {
-    classes: &["Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"],
-    gguf: "gemma3",
-    base: Some(&QWEN3),
+pub const GEMMA: Arch = Arch {
+    classes: &["GemmaForCausalLM"],
+    gguf: "gemma",
+    base: Some(&NAMES),
     keys: KEYS,
-    rules: RULES,
+    rules: NORMS,
     without: &["output.weight"],
-    ignored: &["*lm_head.weight", "*vision_tower.*", "*multi_modal_projector.*"],
-    tokenizer: &[TokenizerKey {
-        key: "tokenizer.ggml.add_space_prefix",
-        value: Fixed::Flag(false),
-        sentencepiece: true,
-    }],
+    ignored: &["lm_head.weight"],
+    tokenizer: &[END_OF_TURN, NO_SPACE],
     ..NONE
 };
 
+pub const GEMMA2: Arch = Arch {
+    classes: &["Gemma2ForCausalLM"],
+    gguf: "gemma2",
+    base: Some(&GEMMA),
+    keys: &[
+        number("attn_logit_softcapping", &["attn_logit_softcapping"]).must(),
+        number("final_logit_softcapping", &["final_logit_softcapping"]).must(),
+        count("attention.sliding_window", &["sliding_window"]).must(),
+    ],
+    rules: FOUR_NORMS,
+    tokenizer: &[NO_SPACE],
+    ..NONE
+};
+
+/// `<end_of_turn>`, which the files of Gemma 1 do not name.
+const END_OF_TURN: TokenizerKey =
+    TokenizerKey { key: "tokenizer.ggml.eot_token_id", value: Fixed::Count(107), sentencepiece: false };
+
+/// No space is put before the text.
+pub const NO_SPACE: TokenizerKey =
+    TokenizerKey { key: "tokenizer.ggml.add_space_prefix", value: Fixed::Flag(false), sentencepiece: true };
+
 const KEYS: &[Key] = &[
-    count("context_length", &["max_position_embeddings"]).or(Fixed::Count(131072)),
-    count("attention.head_count", &["num_attention_heads"]).or(Fixed::Count(8)),
-    positive("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]).or(Fixed::Number(1e-6)),
-    count("attention.key_length", &["head_dim"]).or(Fixed::Count(256)),
-    count("attention.value_length", &["head_dim"]).or(Fixed::Count(256)),
-    number("final_logit_softcapping", &["final_logit_softcapping"]),
-    make("attention.sliding_window", |params| {
-        let pattern = params.config.optional_count("sliding_window_pattern")?;
-        match pattern {
-            Some(1) => Ok(None),
-            _ => params.config.count("sliding_window").map(|n| Some(n.into())),
-        }
-    }),
+    count("context_length", &["max_position_embeddings"]).must(),
+    size("embedding_length", "n"),
+    size("block_count", "l"),
+    size("feed_forward_length", "ff"),
+    size("attention.head_count", "h"),
+    size("attention.head_count_kv", "g"),
+    positive("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]).must(),
+    size("attention.key_length", "d"),
+    size("attention.value_length", "d"),
 ];
 
-const RULES: &[Rule] = &[
-    rule(&["embed_tokens.weight"], &["token_embd.weight"], "vocab n").cut(),
+const NORMS: &[Rule] = &[
     rule(&["norm.weight"], &["output_norm.weight"], "n").value(Value::Plus(1.0)),
     rule(&["layers.{l}.input_layernorm.weight"], &["blk.{l}.attn_norm.weight"], "n").value(Value::Plus(1.0)),
-    rule(&["layers.{l}.self_attn.q_norm.weight"], &["blk.{l}.attn_q_norm.weight"], "d")
-        .value(Value::Plus(1.0)),
-    rule(&["layers.{l}.self_attn.k_norm.weight"], &["blk.{l}.attn_k_norm.weight"], "d")
-        .value(Value::Plus(1.0)),
+    rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n").value(Value::Plus(1.0)),
+];
+
+const FOUR_NORMS: &[Rule] = &[
     rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.post_attention_norm.weight"], "n")
         .value(Value::Plus(1.0)),
     rule(&["layers.{l}.pre_feedforward_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n")

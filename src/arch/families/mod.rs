@@ -4,10 +4,16 @@
 mod decoder;
 mod deepseek;
 mod gemma;
+mod gemma3;
 mod gpt2;
+mod gpt_oss;
 mod llama;
 mod mixtral;
+mod olmo2;
 mod qwen;
+mod qwen_moe;
+mod smollm3;
+mod stablelm;
 
 use super::axes::Side;
 use super::keys::{Axis, Fixed, Key, Params};
@@ -38,6 +44,18 @@ pub struct Arch {
     pub made: &'static [Made],
     /// Keys of the tokenizer that the converter adds for these classes, after all others.
     pub tokenizer: &'static [TokenizerKey],
+    /// What else it may be used for: embeddings, or judging documents.
+    pub uses: Uses,
+}
+
+/// What the models of a class may be used for beside going on with a text. It is decided by files beside the weights.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Uses {
+    Text,
+    /// One vector for a whole text, pooled as `modules.json` says.
+    Pooled,
+    /// That, or a judgement, yes or no.
+    Judging,
 }
 
 /// A key of the tokenizer that is the same for every model of a family.
@@ -67,6 +85,7 @@ pub const NONE: Arch = Arch {
     ignored: &[],
     made: &[],
     tokenizer: &[],
+    uses: Uses::Text,
 };
 
 /// Every architecture.
@@ -78,7 +97,16 @@ pub const ARCHS: &[Arch] = &[
     qwen::QWEN2_MODEL,
     qwen::QWEN3,
     qwen::QWEN3_MODEL,
-    gemma::GEMMA3,
+    qwen_moe::QWEN2_MOE,
+    qwen_moe::QWEN3_MOE,
+    gemma::GEMMA,
+    gemma::GEMMA2,
+    gemma3::GEMMA3,
+    gemma3::EMBEDDING_GEMMA,
+    smollm3::SMOLLM3,
+    olmo2::OLMO2,
+    stablelm::STABLELM,
+    gpt_oss::GPT_OSS,
     gpt2::GPT2,
     deepseek::DEEPSEEK2,
 ];

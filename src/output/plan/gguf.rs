@@ -2,7 +2,7 @@
 //! metadata. Specification: llama-quantize.
 
 use crate::budget::{self, Account};
-use crate::ftype::{self, Assignment, Ftype};
+use crate::ftype::{self, Assignment, Ftype, Reason};
 use crate::output::plan::memory::Share;
 use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::unheeded::unheeded;
@@ -26,21 +26,25 @@ pub(crate) fn quantized(
     let is_gguf = input.source.is_none();
     if !is_gguf {
         // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
-        model.tensors =
-            model.tensors.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<_>>()?;
+        let plain = |t: Tensor| if t.dtype().is_quantized() { Ok(t) } else { t.encode(DType::F32, None) };
+        model.tensors = model.tensors.into_iter().map(plain).collect::<Result<_>>()?;
     }
     // The hyperparameters are those that the output will have.
     target.overrides.iter().for_each(|(key, value)| model.metadata.set(key, value.clone()));
     let mut facts = ftype::Facts::of(&model)?;
     // The mixtures go by the layers that there were, as in llama-quantize.
     facts.n_layer = facts.n_layer.saturating_add(target.prune.len());
-    let (ftype, assignments, account) = assigned(&model, &facts, is_gguf.then_some(onto), named, target)?;
+    let (ftype, mut assignments, account) = assigned(&model, &facts, is_gguf.then_some(onto), named, target)?;
+    let keeps_blocks = !is_gguf && keep_blocks(&model, &mut assignments);
     let ftype::Weighed { weights, notes } =
         ftype::weigh(&model.tensors, &assignments, target.importance.as_ref())?;
     let unheeded = unheeded(&facts, &assignments, &target.options, ftype);
     let notes = [input.notes, target.prune.note().into_iter().collect(), unheeded, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
-    let tensors = std::mem::take(&mut model.tensors).into_iter().map(Tensor::trimmed);
+    // The converter keeps dimensions of one that come last, llama-quantize does not.
+    let converts = matches!(ftype.default, DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0);
+    let trimmed = |t: Tensor| if converts && !is_gguf { t } else { t.trimmed() };
+    let tensors = std::mem::take(&mut model.tensors).into_iter().map(trimmed);
     for (i, ((tensor, given), importance)) in tensors.zip(assignments).zip(weights).enumerate() {
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
@@ -50,8 +54,24 @@ pub(crate) fn quantized(
         parts.push(stored.step(None, given.fallback));
     }
     let split = divided(&mut parts, is_gguf.then_some(onto), target)?;
-    stamp(&mut model.metadata, Some(ftype), target);
+    // A file of plain floats whose experts are in blocks goes by those.
+    let blocks = ftype::FTYPES.iter().find(|f| f.default == DType::MXFP4).filter(|_| !ftype.default.is_quantized());
+    stamp(&mut model.metadata, blocks.filter(|_| keeps_blocks).or(Some(ftype)), target);
     Ok(Plan { budget: account, ..made(Type::Gguf(ftype), model, parts, split, notes) })
+}
+
+/// Leaves the blocks that a trainer has published as they are wherever another dtype would not be smaller.
+fn keep_blocks(model: &Model, assignments: &mut [Assignment]) -> bool {
+    let mut any = false;
+    for (tensor, given) in model.tensors.iter().zip(assignments).filter(|(t, _)| t.dtype().is_quantized()) {
+        let bytes = |dtype: DType| dtype.row_bytes(tensor.shape().row());
+        if bytes(given.dtype) >= bytes(tensor.dtype()) {
+            let reason = Reason::Kept("published in these blocks");
+            *given = Assignment { dtype: tensor.dtype(), fallback: None, reason, needs_imatrix: false };
+            any = true;
+        }
+    }
+    any
 }
 
 /// A GGUF file with the tensors of another.
