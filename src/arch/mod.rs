@@ -73,7 +73,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let params = Params::new(&config, &family.axes);
     params.check()?;
     // What the config says is checked before the tensors are, and told after what they tell.
-    let hparams = family.hparams(&params)?;
+    let (early, hparams) = (family.early(&params)?, family.hparams(&params)?);
     let mut tensors = made(&family, &params)?;
     let adopted = names::adopt(&family, &params, checkpoint)?;
 
@@ -82,6 +82,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let mut warnings = params.told();
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", arch.gguf);
+    metadata.extend(early);
     metadata.extend(about::metadata(checkpoint, &config, parameters, &mut warnings)?);
     metadata.extend(hparams);
     let tokenizer = vocab::tokenizer(checkpoint, config.raw(), options)?;

@@ -97,6 +97,14 @@ impl<'a> Rope<'a> {
         self.full.as_ref().map_or(Ok(None), |section| section.optional_number(key))
     }
 
+    /// Numbers of the scaling; an empty list is as good as absent.
+    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f32>>> {
+        let Some((section, value)) = self.full.as_ref().and_then(|s| Some((s, s.get(key)?))) else { return Ok(None) };
+        let all = value.as_array().and_then(|all| all.iter().map(|x| x.as_f64().map(|x| x as f32)).collect::<Option<Vec<f32>>>());
+        let wrong = || section.wrong(key, "a list of numbers").found(super::config::brief(value));
+        all.map(|all| Some(all).filter(|all| !all.is_empty())).ok_or_else(wrong)
+    }
+
     /// The length of the context before it was stretched; `AutoConfig` takes the whole where that is not given.
     pub fn original(&self) -> Result<u32> {
         for place in self.full.iter().chain([self.config]) {

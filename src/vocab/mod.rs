@@ -6,6 +6,7 @@
 mod added;
 mod bpe;
 mod fallback;
+mod family;
 mod files;
 mod pre;
 mod shapes;
@@ -40,7 +41,7 @@ pub struct Tokenizer {
 }
 
 /// The model classes that the converter treats as llama; these read `add_prefix_space` and know two quirks.
-const LLAMA: [&str; 9] = [
+const LLAMA: [&str; 15] = [
     "LLaMAForCausalLM",
     "LlamaForCausalLM",
     "LlamaModel",
@@ -50,6 +51,12 @@ const LLAMA: [&str; 9] = [
     "LlavaForConditionalGeneration",
     "VoxtralForConditionalGeneration",
     "IQuestCoderForCausalLM",
+    "Mistral3ForConditionalGeneration",
+    "Ministral3ForCausalLM",
+    "GraniteForCausalLM",
+    "GraniteMoeForCausalLM",
+    "GraniteMoeSharedForCausalLM",
+    "ArceeForCausalLM",
 ];
 
 /// Code Llama's vocabulary, and the end-of-turn token that only it has.
@@ -73,7 +80,9 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
     if let Some(prefix) = files.config("add_prefix_space").and_then(Value::as_bool).filter(|_| llama) {
         out.metadata.set(SPACE_PREFIX, prefix);
     }
-    let special = table(&files, config, options, size, &mut out)?;
+    let mut special = table(&files, config, options, size, &mut out)?;
+    let class = class(config).unwrap_or_default();
+    family::specials(class, &mut special, &out.metadata, &mut out.warnings)?;
     special.write(&mut out.metadata, &mut out.warnings);
     template::write(&files, &mut out)?;
     special.write_normalizer(&mut out.metadata);
@@ -123,9 +132,12 @@ fn table(
     Special::read(files, config, None, warnings)
 }
 
+fn class(config: &Value) -> Option<&str> {
+    config.get("architectures")?.get(0)?.as_str()
+}
+
 fn is_llama(config: &Value) -> bool {
-    let class = config.get("architectures").and_then(|a| a.get(0)).and_then(Value::as_str);
-    class.is_some_and(|class| LLAMA.contains(&class))
+    class(config).is_some_and(|class| LLAMA.contains(&class))
 }
 
 fn quirks(size: Option<usize>, metadata: &mut Metadata) {

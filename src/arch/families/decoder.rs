@@ -15,6 +15,9 @@ pub const DECODER: Arch = Arch {
     ..NONE
 };
 
+/// The same, for families whose keys the converter writes in an order of their own.
+pub const NAMES: Arch = Arch { keys: &[], ..DECODER };
+
 const RULES: &[Rule] = &[
     rule(&["embed_tokens.weight"], &["token_embd.weight"], "vocab n"),
     rule(&["norm.weight"], &["output_norm.weight"], "n"),

@@ -1,13 +1,21 @@
 //! Every family of models, a page each. To add one: write its file with one `Arch` constant (a sibling states its
 //! differences, `..NONE` for the rest), and add its line to `ARCHS`.
 
+mod cohere;
 mod decoder;
 mod deepseek;
 mod gemma;
+mod glm4;
 mod gpt2;
+mod granite;
 mod llama;
+mod mistral3;
 mod mixtral;
+mod partial;
+mod phi2;
+mod phi3;
 mod qwen;
+mod starcoder2;
 
 use super::axes::Side;
 use super::keys::{Axis, Key, Params};
@@ -26,6 +34,8 @@ pub struct Arch {
     pub prefixes: &'static [&'static str],
     /// In the converter's order; one that the base has too takes its place.
     pub keys: &'static [Key],
+    /// Keys that the converter writes together with made tensors, before all others.
+    pub early: &'static [Key],
     pub axes: &'static [Axis],
     /// Several of one page with the same target are alternatives; those of the base that have it go.
     pub rules: &'static [Rule],
@@ -50,6 +60,7 @@ pub const NONE: Arch = Arch {
     base: None,
     prefixes: &[],
     keys: &[],
+    early: &[],
     axes: &[],
     rules: &[],
     without: &[],
@@ -61,6 +72,9 @@ pub const NONE: Arch = Arch {
 pub const ARCHS: &[Arch] = &[
     llama::LLAMA,
     llama::HEADLESS,
+    mistral3::MISTRAL3,
+    granite::GRANITE,
+    granite::GRANITE_MOE,
     mixtral::MIXTRAL,
     qwen::QWEN2,
     qwen::QWEN2_MODEL,
@@ -69,6 +83,12 @@ pub const ARCHS: &[Arch] = &[
     gemma::GEMMA3,
     gpt2::GPT2,
     deepseek::DEEPSEEK2,
+    phi2::PHI2,
+    phi3::PHI3,
+    starcoder2::STARCODER2,
+    glm4::GLM4,
+    cohere::COMMAND_R,
+    cohere::COHERE2,
 ];
 
 /// A key in its place. One that takes the place of the base's is written there if the base would have written it, else
@@ -151,7 +171,7 @@ impl Family {
     pub fn hparams(&self, params: &Params<'_>) -> Result<Metadata> {
         let mut metadata = Metadata::new();
         for line in &self.keys {
-            let name = format!("{}.{}", self.arch.gguf, line.key.gguf);
+            let name = line.key.name(self.arch.gguf);
             let here = match line.place_of {
                 Some(old) => old.is_there(params),
                 None => metadata.get(&name).is_none(),
@@ -160,6 +180,13 @@ impl Family {
                 line.key.write(self.arch.gguf, params, &mut metadata)?;
             }
         }
+        Ok(metadata)
+    }
+
+    /// The keys that stand before all others, `general.architecture` aside.
+    pub fn early(&self, params: &Params<'_>) -> Result<Metadata> {
+        let mut metadata = Metadata::new();
+        self.arch.early.iter().try_for_each(|key| key.write(self.arch.gguf, params, &mut metadata))?;
         Ok(metadata)
     }
 
