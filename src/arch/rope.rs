@@ -11,8 +11,6 @@ use std::f64::consts::PI;
 
 /// The types of scaling that every graph with rotary embedding can do.
 pub const PLAIN: &[&str] = &["default", "linear", "yarn", "llama3", "dynamic"];
-/// With the factors of Phi's long context.
-pub const LONG: &[&str] = &["default", "linear", "yarn", "llama3", "dynamic", "longrope", "su"];
 
 /// The config's names of the base, in order of precedence.
 const THETA: &[&str] =
@@ -145,6 +143,8 @@ pub fn describe(params: &Params<'_>, known: &[&str], arch: &str, metadata: &mut 
             }
             "longrope" | "su" => set("scaling.type", "longrope".into()),
             "llama3" => ["factor", "low_freq_factor", "high_freq_factor"].iter().try_for_each(|key| section.number(key).map(drop))?,
+            // Hunyuan's is told by its base.
+            "dynamic" if section.get("alpha").is_some() => {}
             "dynamic" => params.tell(String::from(
                 "rope type 'dynamic' cannot be said in GGUF: beyond max_position_embeddings the model will differ",
             )),

@@ -1,20 +1,31 @@
 //! Every family of models, a page each. To add one: write its file with one `Arch` constant (a sibling states its
 //! differences, `..NONE` for the rest), and add its line to `ARCHS`.
 
+mod arcee;
 mod cohere;
 mod decoder;
 mod deepseek;
+mod ernie;
+mod exaone;
+mod falcon;
 mod gemma;
 mod glm4;
 mod gpt2;
 mod granite;
+mod hunyuan;
 mod llama;
 mod mistral3;
 mod mixtral;
+mod nemotron;
+mod neox;
+mod olmo;
+mod orion;
 mod partial;
 mod phi2;
 mod phi3;
 mod qwen;
+mod seed_oss;
+mod starcoder;
 mod starcoder2;
 
 use super::axes::Side;
@@ -75,6 +86,7 @@ pub const ARCHS: &[Arch] = &[
     mistral3::MISTRAL3,
     granite::GRANITE,
     granite::GRANITE_MOE,
+    arcee::ARCEE,
     mixtral::MIXTRAL,
     qwen::QWEN2,
     qwen::QWEN2_MODEL,
@@ -89,6 +101,19 @@ pub const ARCHS: &[Arch] = &[
     glm4::GLM4,
     cohere::COMMAND_R,
     cohere::COHERE2,
+    seed_oss::SEED_OSS,
+    exaone::EXAONE,
+    olmo::OLMO,
+    olmo::OLMOE,
+    ernie::ERNIE4_5,
+    ernie::ERNIE4_5_MOE,
+    hunyuan::HUNYUAN,
+    nemotron::NEMOTRON,
+    neox::GPT_NEOX,
+    neox::BLOOM,
+    falcon::FALCON,
+    starcoder::STARCODER,
+    orion::ORION,
 ];
 
 /// A key in its place. One that takes the place of the base's is written there if the base would have written it, else
@@ -174,13 +199,18 @@ impl Family {
             let name = line.key.name(self.arch.gguf);
             let here = match line.place_of {
                 Some(old) => old.is_there(params),
-                None => metadata.get(&name).is_none(),
+                None => metadata.get(&name).is_none() || !self.is_placed(line.key),
             };
             if here {
                 line.key.write(self.arch.gguf, params, &mut metadata)?;
             }
         }
         Ok(metadata)
+    }
+
+    /// Whether a key of this name stands in the place of the base's, too.
+    fn is_placed(&self, key: &Key) -> bool {
+        self.keys.iter().any(|line| line.place_of.is_some() && line.key.gguf == key.gguf)
     }
 
     /// The keys that stand before all others, `general.architecture` aside.

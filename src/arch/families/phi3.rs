@@ -27,7 +27,7 @@ pub const PHI3: Arch = Arch {
 
 const KEYS: &[Key] = &[
     count("context_length", &["n_positions", "max_position_embeddings"]).must(),
-    make("rope.scaling.original_context_length", |params| Ok(Some(Rope::read(params.config)?.original()?.into()))),
+    make("rope.scaling.original_context_length", original_context),
     size("embedding_length", "n"),
     size("feed_forward_length", "ff"),
     size("block_count", "l"),
@@ -54,6 +54,17 @@ const RULES: &[Rule] = &[
     rule(&["layers.{l}.self_attn.qkv_proj.weight"], &["blk.{l}.attn_qkv.weight"], "(qkv d) n"),
     rule(&["layers.{l}.mlp.gate_up_proj.weight"], &["blk.{l}.ffn_up.weight"], "(two ff) n"),
 ];
+
+/// The context before it was stretched. Of the ways to stretch it only the two lists of factors can be said.
+fn original_context(params: &Params<'_>) -> Result<Option<Value>> {
+    let rope = Rope::read(params.config)?;
+    if let Some((kind, section, key)) = rope.kind()?.filter(|(kind, _, _)| *kind != "default")
+        && rope.numbers("long_factor")?.is_none()
+    {
+        return Err(section.unsupported(key).expected("longrope, with its lists of factors").found(kind));
+    }
+    Ok(Some(rope.original()?.into()))
+}
 
 /// By how much attention is scaled in a context that was stretched; none in one that was not.
 fn attention_factor(params: &Params<'_>) -> Result<Option<Value>> {
