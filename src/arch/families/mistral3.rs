@@ -6,6 +6,7 @@ use super::llama::LLAMA;
 use super::{Arch, NONE};
 use crate::arch::keys::{Key, Params, make};
 use crate::arch::rope::Rope;
+use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Result, Value};
 
 pub const MISTRAL3: Arch = Arch {
@@ -14,6 +15,7 @@ pub const MISTRAL3: Arch = Arch {
     base: Some(&LLAMA),
     prefixes: &["model.", "model.language_model.", "language_model.model."],
     keys: KEYS,
+    rules: RULES,
     ignored: &["*vision_tower.*", "*multi_modal_projector.*"],
     ..NONE
 };
@@ -41,3 +43,13 @@ fn of_ministral(params: &Params<'_>, key: &str) -> Result<Option<Value>> {
     let missing = || params.config.missing(&format!("rope_parameters.{key}"), "a number");
     rope.number(key)?.map(|x| Some(Value::F32(x as f32))).ok_or_else(missing)
 }
+
+/// The whole model says whether the head is tied, above the text model's own word.
+const UNTIED: Layers = Layers::When(|params, _| {
+    let whole = params.config.raw().get("tie_word_embeddings");
+    Ok(whole.and_then(serde_json::Value::as_bool) != Some(true))
+});
+
+const RULES: &[Rule] = &[rule(&["^lm_head.weight", "^language_model.lm_head.weight"], &["output.weight"], "vocab n")
+    .need(Need::Unless("tie_word_embeddings"))
+    .layers(UNTIED)];
