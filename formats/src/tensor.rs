@@ -21,6 +21,11 @@ pub trait Rows: Send + Sync {
         None
     }
 
+    /// The tensor that these rows were computed from, element by element, if they were.
+    fn origin(&self) -> Option<Tensor> {
+        None
+    }
+
     /// Is told that `rows` are not needed again soon, so that the memory they lie in can be given back.
     fn release(&self, _rows: Range<usize>) {}
 }
@@ -168,6 +173,11 @@ impl Tensor {
     /// The rows themselves, to be wrapped.
     pub fn rows(&self) -> Arc<dyn Rows> {
         Arc::clone(&self.rows)
+    }
+
+    /// The tensor that this one was computed from, element by element, if it was.
+    pub fn origin(&self) -> Option<Tensor> {
+        self.rows.origin()
     }
 
     /// The encoded `rows` where they lie, if they lie somewhere in one piece.
@@ -362,6 +372,10 @@ impl Rows for Checked {
     fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
         // A row that is not finite is not lent, so the caller comes by `read` and gets the error.
         self.source.rows.borrow(rows).filter(|bytes| self.check(bytes).is_ok())
+    }
+
+    fn origin(&self) -> Option<Tensor> {
+        self.source.origin().map(Tensor::checked)
     }
 
     fn release(&self, rows: Range<usize>) {

@@ -20,7 +20,8 @@ mod values;
 
 pub use crate::vocab::Options;
 pub use draft::Draft;
-pub use families::{ARCHS, Arch, faults};
+pub use families::{ARCHS, Arch, Values, faults};
+pub use values::Value;
 
 use crate::vocab;
 use config::Config;

@@ -75,8 +75,21 @@ impl Value {
         self.changed(tensor, false)
     }
 
+    /// Whether nothing changes.
+    pub fn is_same(self) -> bool {
+        matches!(self, Value::Same)
+    }
+
+    /// `tensor`, which a GGUF holds, in the trainer's space: as the checkpoint had it, if it came from one.
+    pub fn trained(self, tensor: Tensor) -> Result<Tensor> {
+        match tensor.origin() {
+            Some(origin) if !self.is_same() => Ok(origin),
+            _ => self.undone(tensor),
+        }
+    }
+
     fn changed(self, tensor: Tensor, forth: bool) -> Result<Tensor> {
-        if matches!(self, Value::Same) {
+        if self.is_same() {
             return Ok(tensor);
         }
         let half = tensor.dtype() == DType::F16 && forth;
@@ -110,6 +123,10 @@ impl Rows for Changed {
             }
         }
         Ok(())
+    }
+
+    fn origin(&self) -> Option<Tensor> {
+        self.forth.then(|| self.source.clone())
     }
 
     fn release(&self, rows: Range<usize>) {

@@ -14,6 +14,7 @@ pub use method::{CHAT_VECTOR, METHODS, Method, Param, Params, Rescale};
 pub use models::{Allowed, Kinship, Origin, Vector};
 pub use tokens::{Copied, Summary, TemplateChoice, VectorSummary, VocabularyChoices};
 
+use crate::arch::Values;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use method::{Merged, Sources};
 use models::Provenance;
@@ -32,8 +33,9 @@ pub struct Options {
 }
 
 impl Options {
-    fn sources(&self, onto: Tensor, pairs: Vec<(Tensor, Tensor)>) -> Arc<Sources> {
-        Arc::new(Sources::new(onto, pairs, self.method, self.params))
+    fn sources(&self, onto: &Tensor, pairs: Vec<(Tensor, Tensor)>, values: &Values) -> Result<Arc<Sources>> {
+        let value = values.get(&onto.name);
+        Ok(Arc::new(Sources::new(onto.clone(), pairs, value, self.method, self.params)?))
     }
 }
 
@@ -112,6 +114,7 @@ impl Graft {
         let names: Vec<&str> = model.tensors.iter().map(|t| t.name.as_str()).collect();
         let factors = options.rules.factors(&names)?;
         notes.extend(weights::summary(&options.rules, &factors));
+        let values = Values::of(model.architecture().unwrap_or_default());
         let (mut sources, mut overlays) = (Vec::new(), Vec::new());
         for ((tensor, verdict), factor) in model.tensors.iter().zip(&mut verdicts).zip(&factors) {
             let table = prepared.tables.remove(tensor.name.as_str());
@@ -122,8 +125,8 @@ impl Graft {
             sources.push(match (table, verdict.fate) {
                 _ if *factor == 0.0 => None,
                 (Some(table), _) if table.pairs.is_empty() => None,
-                (Some(table), _) => Some(options.sources(tensor.clone(), table.pairs)),
-                (None, Fate::Merged) => Some(options.sources(tensor.clone(), matched(tensor, vectors)?)),
+                (Some(table), _) => Some(options.sources(tensor, table.pairs, &values)?),
+                (None, Fate::Merged) => Some(options.sources(tensor, matched(tensor, vectors)?, &values)?),
                 (None, Fate::Kept) => None,
             });
             overlays.push(overlay);

@@ -31,6 +31,7 @@ mod starcoder2;
 use super::axes::Side;
 use super::keys::{Axis, Key, Params};
 use super::rule::Rule;
+use super::values::Value;
 use ggraft_formats::{Metadata, Result};
 
 /// What the house knows of one architecture. All but `classes` and `gguf` adds to that of `base`.
@@ -226,11 +227,32 @@ impl Family {
     }
 }
 
+/// What the values of a GGUF's tensors have become, of the architecture that it calls `gguf`.
+pub struct Values(Vec<(String, Value)>);
+
+impl Values {
+    pub fn of(gguf: &str) -> Values {
+        let mut all = Vec::new();
+        for arch in ARCHS.iter().filter(|arch| arch.gguf == gguf) {
+            for rule in Family::of(arch).rules.iter().filter(|rule| !rule.value.is_same()) {
+                all.extend(rule.targets().into_iter().map(|to| (to, rule.value)));
+            }
+        }
+        Values(all)
+    }
+
+    /// That of the tensor `name`.
+    pub fn get(&self, name: &str) -> Value {
+        self.0.iter().find(|(pattern, _)| fits(pattern, name, 0)).map_or(Value::Same, |(_, value)| *value)
+    }
+}
+
 /// Whether `name` is what `pattern` says.
 fn fits(pattern: &str, name: &str, layers: u64) -> bool {
-    if let Some(rest) = pattern.strip_prefix("{l..}") {
+    if let Some((index, rest)) = pattern.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
         let end = name.find(|c: char| !c.is_ascii_digit()).unwrap_or(name.len());
-        return name[..end].parse().is_ok_and(|n: u64| n >= layers) && fits(rest, &name[end..], layers);
+        let number = name[..end].parse::<u64>();
+        return number.is_ok_and(|n| index != "l.." || n >= layers) && fits(rest, &name[end..], layers);
     }
     match (pattern.chars().next(), name.chars().next()) {
         (None, None) => true,
@@ -282,6 +304,19 @@ mod tests {
     fn both_sides_of_every_rule_hold_the_same_axes_which_all_have_a_size() {
         let found: Vec<String> = ARCHS.iter().flat_map(faults).collect();
         assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+
+    #[test]
+    fn families_of_one_name_change_values_alike() {
+        for arch in ARCHS {
+            let values = Values::of(arch.gguf);
+            for rule in Family::of(arch).rules {
+                for to in rule.targets() {
+                    let found = values.get(&to.replace("{l}", "0"));
+                    assert_eq!(format!("{found:?}"), format!("{:?}", rule.value), "{}: {to}", arch.gguf);
+                }
+            }
+        }
     }
 
     #[test]
