@@ -89,7 +89,7 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
     if llama {
         quirks(size, &mut out.metadata);
     }
-    family::last(class, &files, &mut out.metadata);
+    family::last(class, config, &files, &mut out.metadata)?;
     Ok(out)
 }
 

@@ -42,6 +42,8 @@ const KEYS: &[Key] = &[
 ];
 
 const NORMED: &[Rule] = &[
-    rule(&["layers.{l}.self_attn.q_norm.weight"], &["blk.{l}.attn_q_norm.weight"], "h d").need(Need::If("use_qk_norm")),
-    rule(&["layers.{l}.self_attn.k_norm.weight"], &["blk.{l}.attn_k_norm.weight"], "g d").need(Need::If("use_qk_norm")),
+    rule(&["layers.{l}.self_attn.q_norm.weight"], &["blk.{l}.attn_q_norm.weight"], "h d")
+        .need(Need::If("use_qk_norm")),
+    rule(&["layers.{l}.self_attn.k_norm.weight"], &["blk.{l}.attn_k_norm.weight"], "g d")
+        .need(Need::If("use_qk_norm")),
 ];

@@ -24,7 +24,12 @@ pub const ERNIE4_5_MOE: Arch = Arch {
     keys: KEYS,
     axes: AXES,
     rules: MOE,
-    ignored: &["model.mtp_block.*", "model.mtp_emb_norm.*", "model.mtp_hidden_norm.*", "model.mtp_linear_proj.*"],
+    ignored: &[
+        "model.mtp_block.*",
+        "model.mtp_emb_norm.*",
+        "model.mtp_hidden_norm.*",
+        "model.mtp_linear_proj.*",
+    ],
     ..NONE
 };
 
@@ -40,11 +45,19 @@ const DENSE: &[Rule] = &[
         "[(h d)|(g d)|(g d)] n -> (h d) n ; (g d) n ; (g d) n",
     ),
     rule(&["layers.{l}.self_attn.o_proj.weight"], &["blk.{l}.attn_output.weight"], "n (h d)").bias(BIASED),
-    rule(&["layers.{l}.mlp.gate_proj.weight"], &["blk.{l}.ffn_gate.weight"], "ff n").bias(BIASED).layers(PLAIN),
-    rule(&["layers.{l}.mlp.up_proj.weight"], &["blk.{l}.ffn_up.weight"], "ff n").bias(BIASED).layers(PLAIN),
-    rule(&["layers.{l}.mlp.up_gate_proj.weight"], &["blk.{l}.ffn_{gate|up}.weight"], "[ff|ff] n -> ff n ; ff n")
+    rule(&["layers.{l}.mlp.gate_proj.weight"], &["blk.{l}.ffn_gate.weight"], "ff n")
+        .bias(BIASED)
         .layers(PLAIN),
-    rule(&["layers.{l}.mlp.down_proj.weight"], &["blk.{l}.ffn_down.weight"], "n ff").bias(BIASED).layers(PLAIN),
+    rule(&["layers.{l}.mlp.up_proj.weight"], &["blk.{l}.ffn_up.weight"], "ff n").bias(BIASED).layers(PLAIN),
+    rule(
+        &["layers.{l}.mlp.up_gate_proj.weight"],
+        &["blk.{l}.ffn_{gate|up}.weight"],
+        "[ff|ff] n -> ff n ; ff n",
+    )
+    .layers(PLAIN),
+    rule(&["layers.{l}.mlp.down_proj.weight"], &["blk.{l}.ffn_down.weight"], "n ff")
+        .bias(BIASED)
+        .layers(PLAIN),
 ];
 
 const KEYS: &[Key] = &[
@@ -74,7 +87,8 @@ fn sparse(params: &Params<'_>, layer: u32) -> Result<bool> {
     if config.get("moe_num_experts").is_none() {
         return Ok(false);
     }
-    let whole = |key: &str, absent: u32| Ok::<_, ggraft_formats::Error>(config.whole_at(key, 0)?.unwrap_or(absent));
+    let whole =
+        |key: &str, absent: u32| Ok::<_, ggraft_formats::Error>(config.whole_at(key, 0)?.unwrap_or(absent));
     let (first, every) = (whole("moe_layer_start_index", 0)?, whole("moe_layer_interval", 1)?.max(1));
     // -1 is the last layer of all.
     let last = config.optional_number("moe_layer_end_index")?.filter(|end| *end >= 0.0);
@@ -87,15 +101,39 @@ const PLAIN: Layers = Layers::When(|params, layer| sparse(params, layer).map(|sp
 
 const MOE: &[Rule] = &[
     rule(&["layers.{l}.mlp.gate.weight"], &["blk.{l}.ffn_gate_inp.weight"], "e n").layers(SPARSE),
-    rule(&["layers.{l}.mlp.moe_statics.e_score_correction_bias"], &["blk.{l}.exp_probs_b.bias"], "1 e").layers(SPARSE).may(),
-    rule(&["layers.{l}.mlp.experts.{e}.gate_proj.weight"], &["blk.{l}.ffn_gate_exps.weight"], "eff n -> e eff n")
+    rule(&["layers.{l}.mlp.moe_statics.e_score_correction_bias"], &["blk.{l}.exp_probs_b.bias"], "1 e")
+        .layers(SPARSE)
+        .may(),
+    rule(
+        &["layers.{l}.mlp.experts.{e}.gate_proj.weight"],
+        &["blk.{l}.ffn_gate_exps.weight"],
+        "eff n -> e eff n",
+    )
+    .layers(SPARSE),
+    rule(&["layers.{l}.mlp.experts.{e}.up_proj.weight"], &["blk.{l}.ffn_up_exps.weight"], "eff n -> e eff n")
         .layers(SPARSE),
-    rule(&["layers.{l}.mlp.experts.{e}.up_proj.weight"], &["blk.{l}.ffn_up_exps.weight"], "eff n -> e eff n").layers(SPARSE),
-    rule(&["layers.{l}.mlp.experts.{e}.down_proj.weight"], &["blk.{l}.ffn_down_exps.weight"], "n eff -> e n eff")
-        .layers(SPARSE),
-    rule(&["layers.{l}.mlp.shared_experts.gate_proj.weight"], &["blk.{l}.ffn_gate_shexp.weight"], "(shared eff) n")
-        .layers(SPARSE),
-    rule(&["layers.{l}.mlp.shared_experts.up_proj.weight"], &["blk.{l}.ffn_up_shexp.weight"], "(shared eff) n").layers(SPARSE),
-    rule(&["layers.{l}.mlp.shared_experts.down_proj.weight"], &["blk.{l}.ffn_down_shexp.weight"], "n (shared eff)")
-        .layers(SPARSE),
+    rule(
+        &["layers.{l}.mlp.experts.{e}.down_proj.weight"],
+        &["blk.{l}.ffn_down_exps.weight"],
+        "n eff -> e n eff",
+    )
+    .layers(SPARSE),
+    rule(
+        &["layers.{l}.mlp.shared_experts.gate_proj.weight"],
+        &["blk.{l}.ffn_gate_shexp.weight"],
+        "(shared eff) n",
+    )
+    .layers(SPARSE),
+    rule(
+        &["layers.{l}.mlp.shared_experts.up_proj.weight"],
+        &["blk.{l}.ffn_up_shexp.weight"],
+        "(shared eff) n",
+    )
+    .layers(SPARSE),
+    rule(
+        &["layers.{l}.mlp.shared_experts.down_proj.weight"],
+        &["blk.{l}.ffn_down_shexp.weight"],
+        "n (shared eff)",
+    )
+    .layers(SPARSE),
 ];

@@ -57,14 +57,17 @@ fn groups(params: &Params<'_>, _layer: u32) -> Result<u64> {
 
 const TWO_NORMS: Layers = Layers::When(|params, _| {
     let config = params.config;
-    Ok(config.flag("new_decoder_architecture")? && config.optional_count("num_ln_in_parallel_attn")? != Some(1))
+    Ok(config.flag("new_decoder_architecture")?
+        && config.optional_count("num_ln_in_parallel_attn")? != Some(1))
 });
 const ONE_NORM: Layers = Layers::When(|params, layer| Ok(!TWO_NORMS.hold(params, layer)?));
 
 const RULES: &[Rule] = &[
     rule(&["word_embeddings.weight"], &["token_embd.weight"], "vocab n"),
     rule(&["ln_f.weight"], &["output_norm.weight"], "n").bias(Need::Must),
-    rule(&["h.{l}.input_layernorm.weight"], &["blk.{l}.attn_norm.weight"], "n").bias(Need::Must).layers(ONE_NORM),
+    rule(&["h.{l}.input_layernorm.weight"], &["blk.{l}.attn_norm.weight"], "n")
+        .bias(Need::Must)
+        .layers(ONE_NORM),
     rule(&["h.{l}.ln_mlp.weight"], &["blk.{l}.attn_norm.weight"], "n").bias(Need::Must).layers(TWO_NORMS),
     rule(&["h.{l}.ln_attn.weight"], &["blk.{l}.attn_norm_2.weight"], "n").bias(Need::Must).layers(TWO_NORMS),
     rule(

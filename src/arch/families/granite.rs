@@ -47,7 +47,8 @@ fn multiplier(params: &Params<'_>, key: &str) -> Result<Option<Value>> {
 const MOE_AXES: &[Axis] = &[axis("shared", Size::Of(&["shared_intermediate_size"]))];
 
 /// The layers that have an expert for all tokens: every one or none.
-const SHARED: Layers = Layers::When(|params, _| Ok(params.config.whole_at("shared_intermediate_size", 0)?.unwrap_or(0) > 0));
+const SHARED: Layers =
+    Layers::When(|params, _| Ok(params.config.whole_at("shared_intermediate_size", 0)?.unwrap_or(0) > 0));
 
 const MOE: &[Rule] = &[
     rule(&["layers.{l}.block_sparse_moe.router.layer.weight"], &["blk.{l}.ffn_gate_inp.weight"], "e n"),
@@ -63,5 +64,6 @@ const MOE: &[Rule] = &[
         "[shared|shared] n -> shared n ; shared n",
     )
     .layers(SHARED),
-    rule(&["layers.{l}.shared_mlp.output_linear.weight"], &["blk.{l}.ffn_down_shexp.weight"], "n shared").layers(SHARED),
+    rule(&["layers.{l}.shared_mlp.output_linear.weight"], &["blk.{l}.ffn_down_shexp.weight"], "n shared")
+        .layers(SHARED),
 ];

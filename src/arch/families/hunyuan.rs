@@ -28,7 +28,10 @@ const KEYS: &[Key] = &[
     make("rope.freq_base", |params| Ok(stretched(params)?.map(|base| Value::F32(base as f32)))),
     make("rope.scaling.type", |params| Ok(stretched(params)?.map(|_| Value::from("none")))),
     make("rope.scaling.factor", |params| Ok(stretched(params)?.map(|_| Value::F32(1.0)))),
-    make("rope.scaling.original_context_length", |params| Ok(stretched(params)?.map(|_| Value::U32(CONTEXT)))),
+    make(
+        "rope.scaling.original_context_length",
+        |params| Ok(stretched(params)?.map(|_| Value::U32(CONTEXT))),
+    ),
 ];
 
 /// The base of a model whose rope is `dynamic`: raised by `alpha`, as the share of the head that does not turn grows.

@@ -29,7 +29,13 @@ const KEYS: &[Key] = &[
 fn of_ministral(params: &Params<'_>, key: &str) -> Result<Option<Value>> {
     match params.config.text("model_type")? {
         Some("ministral3") => {}
-        Some("mistral4") => return Err(params.config.unsupported("model_type").expected("mistral or ministral3").found("mistral4")),
+        Some("mistral4") => {
+            return Err(params
+                .config
+                .unsupported("model_type")
+                .expected("mistral or ministral3")
+                .found("mistral4"));
+        }
         _ => return Ok(None),
     }
     let rope = Rope::read(params.config)?;
@@ -50,6 +56,7 @@ const UNTIED: Layers = Layers::When(|params, _| {
     Ok(whole.and_then(serde_json::Value::as_bool) != Some(true))
 });
 
-const RULES: &[Rule] = &[rule(&["^lm_head.weight", "^language_model.lm_head.weight"], &["output.weight"], "vocab n")
-    .need(Need::Unless("tie_word_embeddings"))
-    .layers(UNTIED)];
+const RULES: &[Rule] =
+    &[rule(&["^lm_head.weight", "^language_model.lm_head.weight"], &["output.weight"], "vocab n")
+        .need(Need::Unless("tie_word_embeddings"))
+        .layers(UNTIED)];

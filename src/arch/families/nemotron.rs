@@ -23,7 +23,11 @@ pub const NEMOTRON: Arch = Arch {
 
 const KEYS: &[Key] = &[
     size("vocab_size", "vocab"),
-    positive("attention.layer_norm_epsilon", &["layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"]).must(),
+    positive(
+        "attention.layer_norm_epsilon",
+        &["layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"],
+    )
+    .must(),
     size("rope.dimension_count", "rotating"),
     make("rope.scaling.type", |params| {
         Ok(Some(Told::from(if factor(params)?.is_some() { "linear" } else { "none" })))

@@ -31,7 +31,8 @@ pub const BLOOM: Arch = Arch {
     ..NONE
 };
 
-const SPLIT: &[&str] = &["blk.{l}.attn_q.weight", "blk.{l}.attn_k.weight", "blk.{l}.attn_v.weight", "blk.{l}.ffn_gate.weight"];
+const SPLIT: &[&str] =
+    &["blk.{l}.attn_q.weight", "blk.{l}.attn_k.weight", "blk.{l}.attn_v.weight", "blk.{l}.ffn_gate.weight"];
 
 const NEOX_KEYS: &[Key] = &[
     count("context_length", &["max_position_embeddings"]).must(),
@@ -51,8 +52,12 @@ const NEOX: &[Rule] = &[
     rule(&["final_layer_norm.weight"], &["output_norm.weight"], "n").bias(Need::Must),
     rule(&["^embed_out.weight"], &["output.weight"], "vocab n").need(Need::Unless("tie_word_embeddings")),
     rule(&["layers.{l}.input_layernorm.weight"], &["blk.{l}.attn_norm.weight"], "n").bias(Need::Must),
-    rule(&["layers.{l}.attention.query_key_value.weight"], &["blk.{l}.attn_qkv.weight"], "(h three d) n -> (three h d) n")
-        .bias(BIASED),
+    rule(
+        &["layers.{l}.attention.query_key_value.weight"],
+        &["blk.{l}.attn_qkv.weight"],
+        "(h three d) n -> (three h d) n",
+    )
+    .bias(BIASED),
     rule(&["layers.{l}.attention.dense.weight"], &["blk.{l}.attn_output.weight"], "n (h d)").bias(BIASED),
     rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n").bias(Need::Must),
     rule(&["layers.{l}.mlp.dense_h_to_4h.weight"], &["blk.{l}.ffn_up.weight"], "ff n").bias(Need::Must),
@@ -84,8 +89,12 @@ const BLOOM_RULES: &[Rule] = &[
     rule(&["ln_f.weight"], &["output_norm.weight"], "n").bias(Need::Must),
     rule(&["^lm_head.weight"], &["output.weight"], "vocab n").need(Need::Unless("tie_word_embeddings")),
     rule(&["h.{l}.input_layernorm.weight"], &["blk.{l}.attn_norm.weight"], "n").bias(Need::Must),
-    rule(&["h.{l}.self_attention.query_key_value.weight"], &["blk.{l}.attn_qkv.weight"], "(h three d) n -> (three h d) n")
-        .bias(Need::Must),
+    rule(
+        &["h.{l}.self_attention.query_key_value.weight"],
+        &["blk.{l}.attn_qkv.weight"],
+        "(h three d) n -> (three h d) n",
+    )
+    .bias(Need::Must),
     rule(&["h.{l}.self_attention.dense.weight"], &["blk.{l}.attn_output.weight"], "n (h d)").bias(Need::Must),
     rule(&["h.{l}.post_attention_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n").bias(Need::Must),
     rule(&["h.{l}.mlp.dense_h_to_4h.weight"], &["blk.{l}.ffn_up.weight"], "ff n").bias(Need::Must),

@@ -6,8 +6,14 @@ use super::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, count, is, positive, size};
 use crate::arch::rule::{Need, Rule, rule};
 
-pub const ORION: Arch =
-    Arch { classes: &["OrionForCausalLM"], gguf: "orion", base: Some(&NAMES), keys: KEYS, rules: RULES, ..NONE };
+pub const ORION: Arch = Arch {
+    classes: &["OrionForCausalLM"],
+    gguf: "orion",
+    base: Some(&NAMES),
+    keys: KEYS,
+    rules: RULES,
+    ..NONE
+};
 
 const KEYS: &[Key] = &[
     is("tensor_data_layout", Fixed::Text("Meta AI original pth")),

@@ -25,7 +25,10 @@ const KEYS: &[Key] = &[
     make("feed_forward_length", |params| {
         let (ff, n) = (params.count("ff", 0)?, params.size("n", 0)?);
         if u64::from(ff) != 4 * n {
-            params.tell(format!("feed_forward_length is {ff}, as the tensors are (convert_hf_to_gguf writes {})", 4 * n));
+            params.tell(format!(
+                "feed_forward_length is {ff}, as the tensors are (convert_hf_to_gguf writes {})",
+                4 * n
+            ));
         }
         Ok(Some(Value::U32(ff)))
     }),

@@ -17,7 +17,12 @@ pub const PHI3: Arch = Arch {
     early: &[make("rope.scaling.attn_factor", attention_factor)],
     axes: AXES,
     rules: RULES,
-    without: &["blk.{l}.attn_q.weight", "blk.{l}.attn_k.weight", "blk.{l}.attn_v.weight", "blk.{l}.ffn_gate.weight"],
+    without: &[
+        "blk.{l}.attn_q.weight",
+        "blk.{l}.attn_k.weight",
+        "blk.{l}.attn_v.weight",
+        "blk.{l}.ffn_gate.weight",
+    ],
     made: &[
         Made { name: "rope_factors_long.weight", values: |params| factors(params, "long_factor") },
         Made { name: "rope_factors_short.weight", values: |params| factors(params, "short_factor") },
@@ -77,7 +82,9 @@ fn attention_factor(params: &Params<'_>) -> Result<Option<Value>> {
     let factor = match rope.kind()? {
         Some(("su" | "longrope", _, _)) => (1.0 + stretch.ln() / original.ln()).sqrt(),
         Some(("yarn", _, _)) => 0.1 * stretch.ln() + 1.0,
-        Some((other, section, key)) => return Err(section.unsupported(key).expected("longrope, su or yarn").found(other)),
+        Some((other, section, key)) => {
+            return Err(section.unsupported(key).expected("longrope, su or yarn").found(other));
+        }
         None => return Err(params.config.missing("rope_scaling.rope_type", "longrope, su or yarn")),
     };
     Ok(Some(Value::F32(if stretch > 1.0 { factor as f32 } else { 1.0 })))

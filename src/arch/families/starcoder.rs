@@ -34,13 +34,19 @@ const AXES: &[Axis] = &[
     axis("d", Size::Div("n", "h")).or("n", "a multiple of {h} heads"),
     axis("kv", Size::Mul("two", "d")),
     axis("two", Size::Is(2)),
-    axis("qkv", Size::Make(|params, layer| -> Result<u64> {
-        if params.config.optional_flag("multi_query")? == Some(false) {
-            let error = params.config.unsupported("multi_query").expected("true: one key and value for all queries");
-            return Err(error.found("false"));
-        }
-        Ok(params.size("n", layer)? + params.size("kv", layer)?)
-    })),
+    axis(
+        "qkv",
+        Size::Make(|params, layer| -> Result<u64> {
+            if params.config.optional_flag("multi_query")? == Some(false) {
+                let error = params
+                    .config
+                    .unsupported("multi_query")
+                    .expected("true: one key and value for all queries");
+                return Err(error.found("false"));
+            }
+            Ok(params.size("n", layer)? + params.size("kv", layer)?)
+        }),
+    ),
 ];
 
 const RULES: &[Rule] = &[
