@@ -79,16 +79,20 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let adopted = names::adopt(&family, &params, checkpoint)?;
 
     let shapes = tensors.iter().chain(adopted.iter().map(|a| &a.tensor));
-    let parameters = shapes.map(|t| t.shape().elements()).fold(0, u64::saturating_add);
+    let size = about::Size::of(shapes);
     let mut warnings = params.told();
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", arch.gguf);
     metadata.extend(early);
-    metadata.extend(about::metadata(checkpoint, &config, parameters, &mut warnings)?);
+    metadata.extend(about::metadata(checkpoint, &config, &size, &mut warnings)?);
     metadata.extend(hparams);
     let tokenizer = vocab::tokenizer(checkpoint, config.raw(), options)?;
     metadata.extend(tokenizer.metadata);
     warnings.extend(tokenizer.warnings);
+    let sentencepiece = metadata.str("tokenizer.ggml.model") == Some("llama");
+    for told in arch.tokenizer.iter().filter(|told| sentencepiece || !told.sentencepiece) {
+        metadata.set(told.key, ggraft_formats::Value::from(told.value));
+    }
     let tokens = metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
     for names::Adopted { tensor, value, rows } in adopted {
         let tensor = value.applied(tensor)?;

@@ -325,7 +325,7 @@ impl Instance<'_> {
             let tensor = held.get(name.as_str()).ok_or_else(|| {
                 Error::invalid("the model lacks a tensor that the checkpoint keeps together with others").tensor(name)
             })?;
-            sources.push((*tensor).clone());
+            sources.push(self.rule.value.trained((*tensor).clone())?);
         }
         if let ([one], [name], true) = (sources.as_slice(), self.from.as_slice(), self.axes.is_same()) {
             return Ok(vec![Named { name: name.clone(), tensor: one.clone() }]);

@@ -33,44 +33,44 @@ pub struct Rope<'a> {
     config: &'a Config,
     /// Of all layers, or of those with full attention.
     full: Option<Config>,
-    /// Of layers with a sliding window, if they have one of their own.
-    sliding: Option<Config>,
-    /// Whether full and sliding attention are told apart.
-    parted: bool,
+    /// `full_attention` and `sliding_attention` of the parameters, where they are told apart.
+    parts: [Option<Config>; 2],
 }
 
 impl<'a> Rope<'a> {
     pub fn read(config: &'a Config) -> Result<Rope<'a>> {
-        let all = match config.section("rope_scaling")? {
-            Some(section) => Some(section),
-            None => config.section("rope_parameters")?,
+        let parameters = config.section("rope_parameters")?;
+        let part = |key: &str| parameters.as_ref().map_or(Ok(None), |all| all.section(key));
+        let parts = [part("full_attention")?, part("sliding_attention")?];
+        let full = match config.section("rope_scaling")? {
+            Some(scaling) => Some(scaling),
+            None if parts.iter().all(Option::is_none) => parameters,
+            None => part("full_attention")?,
         };
-        let Some(all) = all else { return Ok(Rope { config, full: None, sliding: None, parted: false }) };
-        let (full, sliding) = (all.section("full_attention")?, all.section("sliding_attention")?);
-        if full.is_none() && sliding.is_none() {
-            return Ok(Rope { config, full: Some(all), sliding: None, parted: false });
-        }
-        Ok(Rope { config, full, sliding, parted: true })
+        Ok(Rope { config, full, parts })
     }
 
-    /// The base of the frequencies.
+    /// The base of the frequencies: of the parameters, of the whole config, or of the part for full attention.
     pub fn theta(&self) -> Result<Option<f64>> {
-        if let Some(section) = self.full.as_ref().filter(|s| s.get("rope_theta").is_some()) {
+        let [full, _] = &self.parts;
+        if let Some(section) = self.full.as_ref().filter(|s| full.is_none() && s.get("rope_theta").is_some()) {
             return section.number("rope_theta").map(Some);
         }
-        if self.parted {
-            return Ok(None);
-        }
-        self.config.first(THETA).map(|key| self.config.number(key)).transpose()
+        Self::base(self.config, THETA, full.as_ref())
     }
 
     /// The base for layers with a sliding window, if that is another.
     fn local_theta(&self) -> Result<Option<f64>> {
-        match &self.sliding {
-            Some(section) => section.get("rope_theta").map(|_| section.number("rope_theta")).transpose(),
-            None if self.parted => Ok(None),
-            None => self.config.first(LOCAL_THETA).map(|key| self.config.number(key)).transpose(),
+        let [_, sliding] = &self.parts;
+        Self::base(self.config, LOCAL_THETA, sliding.as_ref())
+    }
+
+    fn base(config: &Config, keys: &[&str], part: Option<&Config>) -> Result<Option<f64>> {
+        if let Some(key) = config.first(keys) {
+            return config.number(key).map(Some);
         }
+        let part = part.filter(|part| part.get("rope_theta").is_some());
+        part.map(|part| part.number("rope_theta")).transpose()
     }
 
     /// The share of a head that rotates, and where it is told.

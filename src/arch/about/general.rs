@@ -4,7 +4,7 @@
 //! Specification: `gguf.Metadata` of llama.cpp's gguf-py; its order of keys is kept.
 
 use super::card;
-use super::id::{self, ModelId};
+use super::id::{self, ModelId, Size};
 use crate::arch::config::{Config, brief};
 use ggraft_formats::{Checkpoint, Kind, Metadata, Result, Value};
 use serde_json::Map;
@@ -61,13 +61,14 @@ const ORIGIN_KEYS: &[&str] =
 const LISTS: &[(&str, &[&str])] =
     &[("tags", &["tags", "pipeline_tag"]), ("languages", &["languages", "language"])];
 
-/// `general.*` from `type` on, for a model of so many `parameters`.
+/// `general.*` from `type` on, for a model of this size.
 pub fn metadata(
     checkpoint: &Checkpoint,
     config: &Config,
-    parameters: u64,
+    size: &Size,
     warnings: &mut Vec<String>,
 ) -> Result<Metadata> {
+    let parameters = size.total;
     let card = card::read(checkpoint, warnings)?;
     let mut metadata = Metadata::new();
     metadata.set("general.type", "model");
@@ -75,7 +76,7 @@ pub fn metadata(
     let ids = ids(checkpoint, config, parameters);
     for (key, card_keys) in TEXTS {
         let told = card_keys.iter().find_map(|k| card.get(*k).and_then(text));
-        set_text(&mut metadata, &format!("general.{key}"), told.or_else(|| guess(key, &ids, parameters)));
+        set_text(&mut metadata, &format!("general.{key}"), told.or_else(|| guess(key, &ids, size)));
     }
     for (key, card_keys) in ORIGINS {
         if card_keys.iter().any(|k| card.contains_key(*k)) {
@@ -101,7 +102,7 @@ fn ids(checkpoint: &Checkpoint, config: &Config, parameters: u64) -> Vec<ModelId
 }
 
 /// The value of a key that the card does not tell.
-fn guess(key: &str, ids: &[ModelId], parameters: u64) -> Option<String> {
+fn guess(key: &str, ids: &[ModelId], size: &Size) -> Option<String> {
     let mut ids = ids.iter();
     match key {
         "name" => ids.next().map(|id| id::title(&id.name)),
@@ -109,7 +110,7 @@ fn guess(key: &str, ids: &[ModelId], parameters: u64) -> Option<String> {
         "basename" => ids.find_map(|id| id.basename.clone()),
         "finetune" => ids.find_map(|id| id.finetune.clone()),
         "version" => ids.find_map(|id| id.version.clone()),
-        "size_label" => ids.find_map(|id| id.size_label.clone()).or_else(|| Some(id::size_label(parameters))),
+        "size_label" => ids.find_map(|id| id.size_label.clone()).or_else(|| Some(size.label())),
         _ => None,
     }
 }

@@ -2,6 +2,8 @@
 //! a version. Serves `general.*`.
 //! Specification: `Metadata.get_model_id_components`, `Metadata.id_to_title` and `gguf.utility.size_label`.
 
+use ggraft_formats::Tensor;
+
 /// The parts of a model's name; none where the name does not tell.
 #[derive(Debug, Default, PartialEq)]
 pub struct ModelId {
@@ -210,6 +212,46 @@ fn title_word(word: &str) -> String {
         inside = cased;
     }
     title
+}
+
+/// How many weights a model has, in all and beside its experts.
+#[derive(Debug, Default)]
+pub struct Size {
+    pub total: u64,
+    /// Those of one expert of every layer.
+    expert: u64,
+    shared: u64,
+    /// The experts of all stacks, and the stacks.
+    experts: (u64, u64),
+}
+
+impl Size {
+    /// Counted from the tensors of a GGUF.
+    pub fn of<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Size {
+        let mut size = Size::default();
+        for tensor in tensors {
+            let elements = tensor.shape().elements();
+            size.total = size.total.saturating_add(elements);
+            let stacked = tensor.name.contains("_exps.");
+            let place = if tensor.name.contains(".bias") { 1 } else { 2 };
+            match tensor.shape().ne().get(place).copied().filter(|n| stacked && *n > 0) {
+                Some(count) if tensor.shape().ne().len() >= 3 => {
+                    size.expert = size.expert.saturating_add(elements / count);
+                    size.experts = (size.experts.0.saturating_add(count), size.experts.1 + 1);
+                }
+                _ => size.shared = size.shared.saturating_add(elements),
+            }
+        }
+        size
+    }
+
+    /// `7B`, or `8x7B` of eight experts.
+    pub fn label(&self) -> String {
+        match self.experts.0.checked_div(self.experts.1) {
+            Some(count) if count > 0 => format!("{count}x{}", size_label(self.shared.saturating_add(self.expert))),
+            _ => size_label(self.total),
+        }
+    }
 }
 
 /// A number of weights in at least two digits: `3.0M`, `8B`, `70B`.

@@ -5,3 +5,4 @@ mod general;
 mod id;
 
 pub(super) use general::metadata;
+pub(super) use id::Size;

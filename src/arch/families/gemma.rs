@@ -3,7 +3,7 @@
 //! Specification: `Gemma3Model` of llama.cpp's converter.
 
 use super::qwen::QWEN3;
-use super::{Arch, NONE};
+use super::{Arch, NONE, TokenizerKey};
 use crate::arch::keys::{Fixed, Key, count, make, number, positive};
 use crate::arch::rule::{Rule, rule};
 use crate::arch::values::Value;
@@ -16,6 +16,11 @@ pub const GEMMA3: Arch = Arch {
     rules: RULES,
     without: &["output.weight"],
     ignored: &["*lm_head.weight", "*vision_tower.*", "*multi_modal_projector.*"],
+    tokenizer: &[TokenizerKey {
+        key: "tokenizer.ggml.add_space_prefix",
+        value: Fixed::Flag(false),
+        sentencepiece: true,
+    }],
     ..NONE
 };
 

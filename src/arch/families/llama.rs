@@ -35,8 +35,6 @@ const KEYS: &[Key] = &[
     size("attention.head_count_kv", "g"),
     Key { gguf: "rope", from: From::Rope(rope::PLAIN), absent: Absent::Refuse },
     positive("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]).must(),
-    size("attention.key_length", "d"),
-    size("attention.value_length", "d"),
     size("vocab_size", "vocab"),
     make("rope.dimension_count", whole_heads),
     make("attention.sliding_window", lost_window),

@@ -29,7 +29,7 @@ mod starcoder;
 mod starcoder2;
 
 use super::axes::Side;
-use super::keys::{Axis, Key, Params};
+use super::keys::{Axis, Fixed, Key, Params};
 use super::rule::Rule;
 use super::values::Value;
 use ggraft_formats::{Metadata, Result};
@@ -57,6 +57,16 @@ pub struct Arch {
     pub ignored: &'static [&'static str],
     /// Tensors that no checkpoint holds; they come first.
     pub made: &'static [Made],
+    /// Keys of the tokenizer that the converter adds for these classes, after all others.
+    pub tokenizer: &'static [TokenizerKey],
+}
+
+/// A key of the tokenizer that is the same for every model of a family.
+pub struct TokenizerKey {
+    pub key: &'static str,
+    pub value: Fixed,
+    /// Whether it is only for tokenizers of SentencePiece.
+    pub sentencepiece: bool,
 }
 
 /// A tensor that follows from the configuration.
@@ -78,6 +88,7 @@ pub const NONE: Arch = Arch {
     without: &[],
     ignored: &[],
     made: &[],
+    tokenizer: &[],
 };
 
 /// Every architecture.
