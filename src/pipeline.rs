@@ -2,13 +2,13 @@
 //! weights move once, in the writer, through the wrappers that were put around them on the way.
 
 use crate::arch;
-use crate::unpack;
 use crate::checkpoint::{Card, Source};
 use crate::merge::{self, Graft, Origin, Vector};
 use crate::output::plan::in_company;
 pub use crate::output::plan::{Loaded, Plan, Step};
 pub use crate::output::target::{Target, Type};
 use crate::placed::placed;
+use crate::unpack;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::write::{self, Job, Layout, Watch};
 pub use ggraft_formats::write::{Beside, Resume};

@@ -48,7 +48,7 @@ impl Axis {
     }
 }
 
-/// A key of the GGUF, without the architecture in front.
+/// A key of the GGUF, without the architecture in front; `^` is a whole one.
 pub struct Key {
     pub gguf: &'static str,
     pub from: From,
@@ -138,6 +138,11 @@ impl Key {
         must || matches!(self.value(params), Ok(Some(_)))
     }
 
+    /// The whole key.
+    pub fn name(&self, arch: &str) -> String {
+        self.gguf.strip_prefix('^').map_or_else(|| format!("{arch}.{}", self.gguf), String::from)
+    }
+
     /// Adds it, under `arch`, to `metadata`.
     pub fn write(&self, arch: &str, params: &Params<'_>, metadata: &mut Metadata) -> Result<()> {
         if let From::Rope(types) = self.from {
@@ -154,7 +159,7 @@ impl Key {
             (None, Absent::Omit) => return Ok(()),
             (None, Absent::Refuse) => return Err(self.missing(params)),
         };
-        metadata.set(&format!("{arch}.{}", self.gguf), value);
+        metadata.set(&self.name(arch), value);
         Ok(())
     }
 

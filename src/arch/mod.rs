@@ -81,7 +81,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let params = Params::new(&config, &family.axes);
     params.check()?;
     // What the config says is checked before the tensors are, and told after what they tell.
-    let hparams = family.hparams(&params)?;
+    let (early, hparams) = (family.early(&params)?, family.hparams(&params)?);
     let mut tensors = made(&family, &params)?;
     let layers = params.size("l", 0)?;
     let adopted = names::adopt(&family, &params, checkpoint);
@@ -89,7 +89,8 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
 
     warnings.extend(params.told());
     let tokenizer = vocab::tokenizer(checkpoint, config.raw(), options)?;
-    let tokens = tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
+    let tokens =
+        tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
     for names::Adopted { tensor, value, rows } in adopted {
         let tensor = value.applied(tensor)?;
         tensors.push(match tokens.filter(|_| rows == RowCount::Tokens) {
@@ -103,10 +104,13 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     }
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", arch.gguf);
+    metadata.extend(early);
     metadata.extend(about::metadata(checkpoint, &config, &about::Size::of(tensors.iter()), &mut warnings)?);
     metadata.extend(hparams);
     metadata.extend(told);
-    if let Some(pooling) = (arch.uses != Uses::Text).then(|| about::pooling(checkpoint)).transpose()?.flatten() {
+    if let Some(pooling) =
+        (arch.uses != Uses::Text).then(|| about::pooling(checkpoint)).transpose()?.flatten()
+    {
         metadata.set(&format!("{}.pooling_type", arch.gguf), pooling);
     }
     if judges {

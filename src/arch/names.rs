@@ -379,7 +379,8 @@ impl Instance<'_> {
         let shape = self.expected(i, params)?;
         let found: Vec<u64> = tensor.shape().ne().iter().rev().copied().collect();
         // Rows beyond the last token are going to be cut.
-        let longer = self.rule.rows == RowCount::Tokens && found[..1] > shape[..1] && found[1..] == shape[1..];
+        let longer =
+            self.rule.rows == RowCount::Tokens && found[..1] > shape[..1] && found[1..] == shape[1..];
         if found != shape && !longer {
             return Err(Error::invalid("the shape is not the one that config.json says")
                 .tensor(&tensor.name)

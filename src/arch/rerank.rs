@@ -26,7 +26,8 @@ pub fn judges(checkpoint: &Checkpoint, config: &Config) -> Result<bool> {
         return Ok(true);
     }
     let dir = checkpoint.dir.file_name().map(|name| name.to_string_lossy().into_owned());
-    let told = ["_name_or_path", "model_type"].map(|key| config.get(key).and_then(|v| v.as_str()).map(String::from));
+    let told =
+        ["_name_or_path", "model_type"].map(|key| config.get(key).and_then(|v| v.as_str()).map(String::from));
     let names = dir.into_iter().chain(told.into_iter().flatten()).map(|name| name.to_lowercase());
     Ok(names.into_iter().any(|name| SIGNS.iter().any(|sign| name.contains(sign))))
 }
@@ -36,9 +37,11 @@ pub fn check_release(model: &Model, tied: bool) -> Result<()> {
     if tied || model.tensors.iter().all(|t| t.name != HEAD) {
         return Ok(());
     }
-    Err(Error::unsupported("a model that judges keeps only two rows of its head, which no checkpoint can be made of")
-        .tensor(HEAD)
-        .mend("choose a GGUF --type"))
+    Err(Error::unsupported(
+        "a model that judges keeps only two rows of its head, which no checkpoint can be made of",
+    )
+    .tensor(HEAD)
+    .mend("choose a GGUF --type"))
 }
 
 /// Writes what a runtime needs to ask.
@@ -63,7 +66,9 @@ pub fn add_head(tensors: &mut Vec<Tensor>, tied: bool, tokens: &Metadata) -> Res
             _ => None,
         };
         let id = id.filter(|id| *id < rows).ok_or_else(|| {
-            Error::invalid("a model that judges needs a token for each answer").tensor(source).expected(format!("a token '{word}'"))
+            Error::invalid("a model that judges needs a token for each answer")
+                .tensor(source)
+                .expected(format!("a token '{word}'"))
         })?;
         let step = Step { size: row, from: 1, to: 1, tensor: 0 };
         pieces.push(Piece { source: 0, from: id * row, to: i * row, steps: vec![step] });

@@ -11,8 +11,6 @@ use std::f64::consts::PI;
 
 /// The types of scaling that every graph with rotary embedding can do.
 pub const PLAIN: &[&str] = &["default", "linear", "yarn", "llama3", "dynamic"];
-/// With the factors of Phi's long context.
-pub const LONG: &[&str] = &["default", "linear", "yarn", "llama3", "dynamic", "longrope", "su"];
 
 /// The config's names of the base, in order of precedence.
 const THETA: &[&str] =
@@ -100,6 +98,18 @@ impl<'a> Rope<'a> {
         self.full.as_ref().map_or(Ok(None), |section| section.optional_number(key))
     }
 
+    /// Numbers of the scaling; an empty list is as good as absent.
+    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f32>>> {
+        let Some((section, value)) = self.full.as_ref().and_then(|s| Some((s, s.get(key)?))) else {
+            return Ok(None);
+        };
+        let all = value
+            .as_array()
+            .and_then(|all| all.iter().map(|x| x.as_f64().map(|x| x as f32)).collect::<Option<Vec<f32>>>());
+        let wrong = || section.wrong(key, "a list of numbers").found(super::config::brief(value));
+        all.map(|all| Some(all).filter(|all| !all.is_empty())).ok_or_else(wrong)
+    }
+
     /// The length of the context before it was stretched; `AutoConfig` takes the whole where that is not given.
     pub fn original(&self) -> Result<u32> {
         for place in self.full.iter().chain([self.config]) {
@@ -140,6 +150,8 @@ pub fn describe(params: &Params<'_>, known: &[&str], arch: &str, metadata: &mut 
             }
             "longrope" | "su" => set("scaling.type", "longrope".into()),
             "llama3" => ["factor", "low_freq_factor", "high_freq_factor"].iter().try_for_each(|key| section.number(key).map(drop))?,
+            // Hunyuan's is told by its base.
+            "dynamic" if section.get("alpha").is_some() => {}
             "dynamic" => params.tell(String::from(
                 "rope type 'dynamic' cannot be said in GGUF: beyond max_position_embeddings the model will differ",
             )),

@@ -10,10 +10,14 @@ pub const METHODS: &[&str] = &["mxfp4"];
 
 /// Refuses to write `checkpoint`, which was unpacked, as a directory again: its names are not those of the trainer.
 pub fn check_release(checkpoint: &Checkpoint) -> Result<()> {
-    let Some(tensor) = checkpoint.tensors.iter().find(|t| t.name.ends_with(mxfp4::SUFFIX)) else { return Ok(()) };
-    Err(Error::unsupported("a checkpoint whose experts are in blocks of MXFP4 cannot be written as one again")
-        .tensor(&tensor.name)
-        .mend("choose a GGUF --type"))
+    let Some(tensor) = checkpoint.tensors.iter().find(|t| t.name.ends_with(mxfp4::SUFFIX)) else {
+        return Ok(());
+    };
+    Err(Error::unsupported(
+        "a checkpoint whose experts are in blocks of MXFP4 cannot be written as one again",
+    )
+    .tensor(&tensor.name)
+    .mend("choose a GGUF --type"))
 }
 
 /// `checkpoint` with its packed tensors undone; one that holds none as it is.

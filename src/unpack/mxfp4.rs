@@ -36,10 +36,22 @@ pub fn unpacked(tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
         };
         match stem.strip_suffix("gate_up_proj") {
             Some(place) => {
-                all.push(joined(&format!("{place}gate_proj{SUFFIX}"), &tensor, scales, Every { first: 0, step: 2 })?);
-                all.push(joined(&format!("{place}up_proj{SUFFIX}"), &tensor, scales, Every { first: 1, step: 2 })?);
+                all.push(joined(
+                    &format!("{place}gate_proj{SUFFIX}"),
+                    &tensor,
+                    scales,
+                    Every { first: 0, step: 2 },
+                )?);
+                all.push(joined(
+                    &format!("{place}up_proj{SUFFIX}"),
+                    &tensor,
+                    scales,
+                    Every { first: 1, step: 2 },
+                )?);
             }
-            None => all.push(joined(&format!("{stem}{SUFFIX}"), &tensor, scales, Every { first: 0, step: 1 })?),
+            None => {
+                all.push(joined(&format!("{stem}{SUFFIX}"), &tensor, scales, Every { first: 0, step: 1 })?)
+            }
         }
     }
     Ok(all)
@@ -56,7 +68,10 @@ struct Every {
 fn joined(name: &str, blocks: &Tensor, scales: &Tensor, every: Every) -> Result<Tensor> {
     let wrong = |t: &Tensor, expected: &str| {
         let torch: Vec<u64> = t.shape().ne().iter().rev().copied().collect();
-        Error::invalid("these are no blocks of MXFP4").tensor(&t.name).expected(expected).found(format!("{} {torch:?}", t.dtype()))
+        Error::invalid("these are no blocks of MXFP4")
+            .tensor(&t.name)
+            .expected(expected)
+            .found(format!("{} {torch:?}", t.dtype()))
     };
     let [16, columns, rows, experts] = *blocks.shape().ne() else {
         return Err(wrong(blocks, "U8 [experts, rows, columns / 32, 16]"));
@@ -109,7 +124,8 @@ impl Rows for Joined {
             self.scales.with_rows(place..place + 1, |scales| {
                 self.blocks.with_rows(place * self.each..(place + 1) * self.each, |codes| {
                     let blocks = scales.iter().zip(codes.as_chunks::<CODES>().0);
-                    for (out, (scale, codes)) in out.as_chunks_mut::<{ 1 + CODES }>().0.iter_mut().zip(blocks) {
+                    for (out, (scale, codes)) in out.as_chunks_mut::<{ 1 + CODES }>().0.iter_mut().zip(blocks)
+                    {
                         *out = rearranged(*scale, codes);
                     }
                     Ok(())
@@ -183,19 +199,24 @@ mod tests {
     fn every_element_keeps_its_value_and_gates_alternate_with_ups() {
         let (e, rows, k) = (2u64, 4u64, 3u64);
         let (code, scale) = (|i: usize| (i * 37 + 11) as u8, |i: usize| 120 + (i % 9) as u8);
-        for (stem, names) in [("x.gate_up_proj", vec!["x.gate_proj.mxfp4", "x.up_proj.mxfp4"]),
-                              ("x.down_proj", vec!["x.down_proj.mxfp4"])] {
+        for (stem, names) in [
+            ("x.gate_up_proj", vec!["x.gate_proj.mxfp4", "x.up_proj.mxfp4"]),
+            ("x.down_proj", vec!["x.down_proj.mxfp4"]),
+        ] {
             let made = unpacked(vec![
                 tensor(&format!("{stem}_blocks"), &[16, k, rows, e], code),
                 tensor(&format!("{stem}_bias"), &[rows, e], code),
                 tensor(&format!("{stem}_scales"), &[k, rows, e], scale),
-            ]).unwrap();
-            let named: Vec<&str> = made.iter().map(|t| t.name.as_str()).filter(|n| !n.ends_with("_bias")).collect();
+            ])
+            .unwrap();
+            let named: Vec<&str> =
+                made.iter().map(|t| t.name.as_str()).filter(|n| !n.ends_with("_bias")).collect();
             assert_eq!(named, names);
             let step = names.len();
             for (first, t) in made.iter().filter(|t| t.dtype() == DType::MXFP4).enumerate() {
                 let width = (k * 32) as usize;
-                let expected: Vec<f32> = (first..(e * rows) as usize).step_by(step)
+                let expected: Vec<f32> = (first..(e * rows) as usize)
+                    .step_by(step)
                     .flat_map(|row| (0..width).map(move |j| element(&code, &scale, row * width + j)))
                     .collect();
                 assert_eq!(values(t), expected, "{}", t.name);

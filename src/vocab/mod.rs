@@ -7,6 +7,7 @@ mod added;
 mod bpe;
 pub mod check;
 mod fallback;
+mod family;
 mod files;
 mod layers;
 mod pre;
@@ -50,7 +51,7 @@ pub struct Tokenizer {
 }
 
 /// The model classes that the converter treats as llama; these read `add_prefix_space` and know two quirks.
-const LLAMA: [&str; 10] = [
+const LLAMA: [&str; 16] = [
     "LLaMAForCausalLM",
     "LlamaForCausalLM",
     "LlamaModel",
@@ -61,6 +62,12 @@ const LLAMA: [&str; 10] = [
     "VoxtralForConditionalGeneration",
     "IQuestCoderForCausalLM",
     "SmolLM3ForCausalLM",
+    "Mistral3ForConditionalGeneration",
+    "Ministral3ForCausalLM",
+    "GraniteForCausalLM",
+    "GraniteMoeForCausalLM",
+    "GraniteMoeSharedForCausalLM",
+    "ArceeForCausalLM",
 ];
 
 /// Code Llama's vocabulary, and the end-of-turn token that only it has.
@@ -84,13 +91,16 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
     if let Some(prefix) = files.config("add_prefix_space").and_then(Value::as_bool).filter(|_| llama) {
         out.metadata.set(SPACE_PREFIX, prefix);
     }
-    let special = table(&files, config, options, size, &mut out)?;
+    let mut special = table(&files, config, options, size, &mut out)?;
+    let class = class(config).unwrap_or_default();
+    family::specials(class, &mut special, &out.metadata, &mut out.warnings)?;
     special.write(&mut out.metadata, &mut out.warnings);
     template::write(&files, &mut out)?;
     special.write_normalizer(&mut out.metadata);
     if llama {
         quirks(size, &mut out.metadata)?;
     }
+    family::last(class, config, &files, &mut out.metadata)?;
     Ok(out)
 }
 
@@ -190,6 +200,10 @@ fn scored(files: &Files, config: &Value, table: Table, added: &[Added], out: &mu
     let n = table.len();
     table.write("llama", "default", &mut out.metadata);
     Special::read(files, config, added, Some(n), true, &mut out.warnings)
+}
+
+fn class(config: &Value) -> Option<&str> {
+    config.get("architectures")?.get(0)?.as_str()
 }
 
 fn class(config: &Value) -> Option<&str> {

@@ -107,7 +107,7 @@ impl Special {
     }
 
     /// The first id of a kind stands. A list of ids (several EOS) is not one.
-    fn id(&mut self, kind: &'static str, id: &Value, limit: Option<usize>, warnings: &mut Vec<String>) {
+    pub fn id(&mut self, kind: &'static str, id: &Value, limit: Option<usize>, warnings: &mut Vec<String>) {
         if !id.is_i64() && !id.is_u64() {
             return;
         }

@@ -29,7 +29,10 @@ pub fn pooling(checkpoint: &Checkpoint) -> Result<Option<u32>> {
     let config = checkpoint.required_json(name.trim_start_matches('/'))?;
     let is_set = |flag: &str| config.get(flag).and_then(Value::as_bool).unwrap_or(false);
     let word = config.get("pooling_mode").and_then(Value::as_str);
-    let mode = MODES.iter().find(|(flag, ..)| is_set(flag)).or(MODES.iter().find(|(_, mode, _)| word == Some(*mode)));
+    let mode = MODES
+        .iter()
+        .find(|(flag, ..)| is_set(flag))
+        .or(MODES.iter().find(|(_, mode, _)| word == Some(*mode)));
     mode.map(|(.., number)| Some(*number)).ok_or_else(|| {
         Error::unsupported("this way of pooling is not covered")
             .file(&checkpoint.dir.join(&name))

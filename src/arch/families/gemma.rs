@@ -57,7 +57,8 @@ const KEYS: &[Key] = &[
 const NORMS: &[Rule] = &[
     rule(&["norm.weight"], &["output_norm.weight"], "n").value(Value::Plus(1.0)),
     rule(&["layers.{l}.input_layernorm.weight"], &["blk.{l}.attn_norm.weight"], "n").value(Value::Plus(1.0)),
-    rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n").value(Value::Plus(1.0)),
+    rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n")
+        .value(Value::Plus(1.0)),
 ];
 
 const FOUR_NORMS: &[Rule] = &[

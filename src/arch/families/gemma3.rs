@@ -28,7 +28,9 @@ pub const EMBEDDING_GEMMA: Arch = Arch {
     gguf: "gemma-embedding",
     base: Some(&GEMMA3),
     prefixes: &["", "model."],
-    keys: &[make("attention.sliding_window", |params| params.config.count("sliding_window").map(|n| Some(n.into())))],
+    keys: &[make("attention.sliding_window", |params| {
+        params.config.count("sliding_window").map(|n| Some(n.into()))
+    })],
     uses: Uses::Pooled,
     tokenizer: &[NO_SPACE],
     ..NONE
@@ -64,7 +66,9 @@ const RULES: &[Rule] = &[
     rule(&["layers.{l}.input_layernorm.weight"], &["blk.{l}.attn_norm.weight"], "n").value(ONE),
     rule(&["layers.{l}.self_attn.q_norm.weight"], &["blk.{l}.attn_q_norm.weight"], "d").value(ONE),
     rule(&["layers.{l}.self_attn.k_norm.weight"], &["blk.{l}.attn_k_norm.weight"], "d").value(ONE),
-    rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.post_attention_norm.weight"], "n").value(ONE),
+    rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.post_attention_norm.weight"], "n")
+        .value(ONE),
     rule(&["layers.{l}.pre_feedforward_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n").value(ONE),
-    rule(&["layers.{l}.post_feedforward_layernorm.weight"], &["blk.{l}.post_ffw_norm.weight"], "n").value(ONE),
+    rule(&["layers.{l}.post_feedforward_layernorm.weight"], &["blk.{l}.post_ffw_norm.weight"], "n")
+        .value(ONE),
 ];

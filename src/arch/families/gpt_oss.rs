@@ -13,7 +13,12 @@ pub const GPT_OSS: Arch = Arch {
     base: Some(&DECODER),
     keys: KEYS,
     rules: RULES,
-    without: &["blk.{l}.ffn_norm.weight", "blk.{l}.ffn_gate.weight", "blk.{l}.ffn_up.weight", "blk.{l}.ffn_down.weight"],
+    without: &[
+        "blk.{l}.ffn_norm.weight",
+        "blk.{l}.ffn_gate.weight",
+        "blk.{l}.ffn_up.weight",
+        "blk.{l}.ffn_down.weight",
+    ],
     ..NONE
 };
 

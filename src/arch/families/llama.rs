@@ -45,10 +45,11 @@ const KEYS: &[Key] = &[
     make("attention.sliding_window", lost_window),
 ];
 
-const AXES: &[Axis] =
+pub const AXES: &[Axis] =
     &[axis("pair", Size::Div("d", "two")).or("d", "heads of an even size, because they rotate in pairs")];
 
-const RULES: &[Rule] = &[
+/// The halves of a head that rotates alternate.
+pub const RULES: &[Rule] = &[
     rule(
         &["layers.{l}.self_attn.q_proj.weight"],
         &["blk.{l}.attn_q.weight"],

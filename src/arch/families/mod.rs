@@ -1,19 +1,38 @@
 //! Every family of models, a page each. To add one: write its file with one `Arch` constant (a sibling states its
 //! differences, `..NONE` for the rest), and add its line to `ARCHS`.
 
+mod arcee;
+mod cohere;
 mod decoder;
 mod deepseek;
+mod ernie;
+mod exaone;
+mod falcon;
 mod gemma;
 mod gemma3;
+mod glm4;
 mod gpt2;
 mod gpt_oss;
+mod granite;
+mod hunyuan;
 mod llama;
+mod mistral3;
 mod mixtral;
+mod nemotron;
+mod neox;
+mod olmo;
 mod olmo2;
+mod orion;
+mod partial;
+mod phi2;
+mod phi3;
 mod qwen;
 mod qwen_moe;
+mod seed_oss;
 mod smollm3;
 mod stablelm;
+mod starcoder;
+mod starcoder2;
 
 use super::axes::Side;
 use super::keys::{Axis, Fixed, Key, Params};
@@ -33,6 +52,8 @@ pub struct Arch {
     pub prefixes: &'static [&'static str],
     /// In the converter's order; one that the base has too takes its place.
     pub keys: &'static [Key],
+    /// Keys that the converter writes together with made tensors, before all others.
+    pub early: &'static [Key],
     pub axes: &'static [Axis],
     /// Several of one page with the same target are alternatives; those of the base that have it go.
     pub rules: &'static [Rule],
@@ -79,6 +100,7 @@ pub const NONE: Arch = Arch {
     base: None,
     prefixes: &[],
     keys: &[],
+    early: &[],
     axes: &[],
     rules: &[],
     without: &[],
@@ -92,6 +114,10 @@ pub const NONE: Arch = Arch {
 pub const ARCHS: &[Arch] = &[
     llama::LLAMA,
     llama::HEADLESS,
+    mistral3::MISTRAL3,
+    granite::GRANITE,
+    granite::GRANITE_MOE,
+    arcee::ARCEE,
     mixtral::MIXTRAL,
     qwen::QWEN2,
     qwen::QWEN2_MODEL,
@@ -109,6 +135,25 @@ pub const ARCHS: &[Arch] = &[
     gpt_oss::GPT_OSS,
     gpt2::GPT2,
     deepseek::DEEPSEEK2,
+    phi2::PHI2,
+    phi3::PHI3,
+    starcoder2::STARCODER2,
+    glm4::GLM4,
+    cohere::COMMAND_R,
+    cohere::COHERE2,
+    seed_oss::SEED_OSS,
+    exaone::EXAONE,
+    olmo::OLMO,
+    olmo::OLMOE,
+    ernie::ERNIE4_5,
+    ernie::ERNIE4_5_MOE,
+    hunyuan::HUNYUAN,
+    nemotron::NEMOTRON,
+    neox::GPT_NEOX,
+    neox::BLOOM,
+    falcon::FALCON,
+    starcoder::STARCODER,
+    orion::ORION,
 ];
 
 /// A key in its place. One that takes the place of the base's is written there if the base would have written it, else
@@ -193,15 +238,27 @@ impl Family {
     pub fn hparams(&self, params: &Params<'_>) -> Result<Metadata> {
         let mut metadata = Metadata::new();
         for line in &self.keys {
-            let name = format!("{}.{}", self.arch.gguf, line.key.gguf);
+            let name = line.key.name(self.arch.gguf);
             let here = match line.place_of {
                 Some(old) => old.is_there(params),
-                None => metadata.get(&name).is_none(),
+                None => metadata.get(&name).is_none() || !self.is_placed(line.key),
             };
             if here {
                 line.key.write(self.arch.gguf, params, &mut metadata)?;
             }
         }
+        Ok(metadata)
+    }
+
+    /// Whether a key of this name stands in the place of the base's, too.
+    fn is_placed(&self, key: &Key) -> bool {
+        self.keys.iter().any(|line| line.place_of.is_some() && line.key.gguf == key.gguf)
+    }
+
+    /// The keys that stand before all others, `general.architecture` aside.
+    pub fn early(&self, params: &Params<'_>) -> Result<Metadata> {
+        let mut metadata = Metadata::new();
+        self.arch.early.iter().try_for_each(|key| key.write(self.arch.gguf, params, &mut metadata))?;
         Ok(metadata)
     }
 

@@ -6,19 +6,45 @@ use super::decoder::DECODER;
 use super::{Arch, NONE, Uses};
 use crate::arch::rule::{Need, Rule, rule};
 
-pub const QWEN2: Arch =
-    Arch { classes: &["Qwen2ForCausalLM"], gguf: "qwen2", base: Some(&DECODER), rules: BIASED, uses: Uses::Pooled, ..NONE };
+pub const QWEN2: Arch = Arch {
+    classes: &["Qwen2ForCausalLM"],
+    gguf: "qwen2",
+    base: Some(&DECODER),
+    rules: BIASED,
+    uses: Uses::Pooled,
+    ..NONE
+};
 
 /// The model alone.
-pub const QWEN2_MODEL: Arch =
-    Arch { classes: &["Qwen2Model"], gguf: "qwen2", base: Some(&QWEN2), prefixes: &[""], without: HEAD, uses: Uses::Pooled, ..NONE };
+pub const QWEN2_MODEL: Arch = Arch {
+    classes: &["Qwen2Model"],
+    gguf: "qwen2",
+    base: Some(&QWEN2),
+    prefixes: &[""],
+    without: HEAD,
+    uses: Uses::Pooled,
+    ..NONE
+};
 
-pub const QWEN3: Arch =
-    Arch { classes: &["Qwen3ForCausalLM"], gguf: "qwen3", base: Some(&DECODER), rules: NORMED, uses: Uses::Judging, ..NONE };
+pub const QWEN3: Arch = Arch {
+    classes: &["Qwen3ForCausalLM"],
+    gguf: "qwen3",
+    base: Some(&DECODER),
+    rules: NORMED,
+    uses: Uses::Judging,
+    ..NONE
+};
 
 /// The model alone.
-pub const QWEN3_MODEL: Arch =
-    Arch { classes: &["Qwen3Model"], gguf: "qwen3", base: Some(&QWEN3), prefixes: &[""], without: HEAD, uses: Uses::Judging, ..NONE };
+pub const QWEN3_MODEL: Arch = Arch {
+    classes: &["Qwen3Model"],
+    gguf: "qwen3",
+    base: Some(&QWEN3),
+    prefixes: &[""],
+    without: HEAD,
+    uses: Uses::Judging,
+    ..NONE
+};
 
 const HEAD: &[&str] = &["output.weight"];
 

@@ -45,12 +45,20 @@ const RULES: &[Rule] = &[
     rule(&["layers.{l}.mlp.up_proj.weight"], &["blk.{l}.ffn_up.weight"], "ff n").layers(DENSE),
     rule(&["layers.{l}.mlp.down_proj.weight"], &["blk.{l}.ffn_down.weight"], "n ff").layers(DENSE),
     rule(&["layers.{l}.mlp.gate.weight"], &["blk.{l}.ffn_gate_inp.weight"], "e n").layers(SPARSE),
-    rule(&["layers.{l}.mlp.experts.{e}.gate_proj.weight"], &["blk.{l}.ffn_gate_exps.weight"], "eff n -> e eff n")
-        .layers(SPARSE),
+    rule(
+        &["layers.{l}.mlp.experts.{e}.gate_proj.weight"],
+        &["blk.{l}.ffn_gate_exps.weight"],
+        "eff n -> e eff n",
+    )
+    .layers(SPARSE),
     rule(&["layers.{l}.mlp.experts.{e}.up_proj.weight"], &["blk.{l}.ffn_up_exps.weight"], "eff n -> e eff n")
         .layers(SPARSE),
-    rule(&["layers.{l}.mlp.experts.{e}.down_proj.weight"], &["blk.{l}.ffn_down_exps.weight"], "n eff -> e n eff")
-        .layers(SPARSE),
+    rule(
+        &["layers.{l}.mlp.experts.{e}.down_proj.weight"],
+        &["blk.{l}.ffn_down_exps.weight"],
+        "n eff -> e n eff",
+    )
+    .layers(SPARSE),
     rule(
         &["layers.{l}.mlp.experts.gate_up_proj"],
         &["blk.{l}.ffn_{gate|up}_exps.weight"],
@@ -62,13 +70,18 @@ const RULES: &[Rule] = &[
 
 /// The expert that all tokens go to, and biases of the attention.
 const SHARED: &[Rule] = &[
-    rule(&["layers.{l}.self_attn.q_proj.weight"], &["blk.{l}.attn_q.weight"], "(h d) n").bias(Need::If("qkv_bias")),
-    rule(&["layers.{l}.self_attn.k_proj.weight"], &["blk.{l}.attn_k.weight"], "(g d) n").bias(Need::If("qkv_bias")),
-    rule(&["layers.{l}.self_attn.v_proj.weight"], &["blk.{l}.attn_v.weight"], "(g d) n").bias(Need::If("qkv_bias")),
-    rule(&["layers.{l}.mlp.shared_expert_gate.weight"], &["blk.{l}.ffn_gate_inp_shexp.weight"], "1 n").layers(SPARSE),
+    rule(&["layers.{l}.self_attn.q_proj.weight"], &["blk.{l}.attn_q.weight"], "(h d) n")
+        .bias(Need::If("qkv_bias")),
+    rule(&["layers.{l}.self_attn.k_proj.weight"], &["blk.{l}.attn_k.weight"], "(g d) n")
+        .bias(Need::If("qkv_bias")),
+    rule(&["layers.{l}.self_attn.v_proj.weight"], &["blk.{l}.attn_v.weight"], "(g d) n")
+        .bias(Need::If("qkv_bias")),
+    rule(&["layers.{l}.mlp.shared_expert_gate.weight"], &["blk.{l}.ffn_gate_inp_shexp.weight"], "1 n")
+        .layers(SPARSE),
     rule(&["layers.{l}.mlp.shared_expert.gate_proj.weight"], &["blk.{l}.ffn_gate_shexp.weight"], "shared n")
         .layers(SPARSE),
-    rule(&["layers.{l}.mlp.shared_expert.up_proj.weight"], &["blk.{l}.ffn_up_shexp.weight"], "shared n").layers(SPARSE),
+    rule(&["layers.{l}.mlp.shared_expert.up_proj.weight"], &["blk.{l}.ffn_up_shexp.weight"], "shared n")
+        .layers(SPARSE),
     rule(&["layers.{l}.mlp.shared_expert.down_proj.weight"], &["blk.{l}.ffn_down_shexp.weight"], "n shared")
         .layers(SPARSE),
 ];

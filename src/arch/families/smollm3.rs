@@ -9,9 +9,7 @@ use ggraft_formats::{Result, Value};
 pub const SMOLLM3: Arch =
     Arch { classes: &["SmolLM3ForCausalLM"], gguf: "smollm3", base: Some(&LLAMA), keys: KEYS, ..NONE };
 
-const KEYS: &[Key] = &[
-    make("no_rope_layers", unlike_the_runtime),
-];
+const KEYS: &[Key] = &[make("no_rope_layers", unlike_the_runtime)];
 
 /// Tells if the layers without rotary embedding are others than the runtime's; GGUF cannot say it.
 fn unlike_the_runtime(params: &Params<'_>) -> Result<Option<Value>> {

@@ -55,7 +55,8 @@ pub(crate) fn quantized(
     }
     let split = divided(&mut parts, is_gguf.then_some(onto), target)?;
     // A file of plain floats whose experts are in blocks goes by those.
-    let blocks = ftype::FTYPES.iter().find(|f| f.default == DType::MXFP4).filter(|_| !ftype.default.is_quantized());
+    let blocks =
+        ftype::FTYPES.iter().find(|f| f.default == DType::MXFP4).filter(|_| !ftype.default.is_quantized());
     stamp(&mut model.metadata, blocks.filter(|_| keeps_blocks).or(Some(ftype)), target);
     Ok(Plan { budget: account, ..made(Type::Gguf(ftype), model, parts, split, notes) })
 }

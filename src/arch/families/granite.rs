@@ -1,0 +1,69 @@
+//! Granite 3: llama with four multipliers; with experts, gate and up of which are kept in one; with an expert for all
+//! tokens beside them. Heads are always `hidden_size / num_attention_heads` wide.
+//! Specification: `GraniteModel`, `GraniteMoeModel` of llama.cpp's converter.
+
+use super::llama::LLAMA;
+use super::{Arch, NONE};
+use crate::arch::keys::{Axis, Key, Params, Size, axis, make};
+use crate::arch::rule::{Layers, Rule, rule};
+use ggraft_formats::{Result, Value};
+
+pub const GRANITE: Arch = Arch {
+    classes: &["GraniteForCausalLM"],
+    gguf: "granite",
+    base: Some(&LLAMA),
+    keys: KEYS,
+    axes: &[axis("d", Size::Div("n", "h")).or("n", "a multiple of {h} heads")],
+    without: &["attention.key_length", "attention.value_length"],
+    ..NONE
+};
+
+pub const GRANITE_MOE: Arch = Arch {
+    classes: &["GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"],
+    gguf: "granitemoe",
+    base: Some(&GRANITE),
+    keys: &[make("expert_shared_feed_forward_length", |params| {
+        let shared = params.config.whole_at("shared_intermediate_size", 0)?;
+        Ok(shared.filter(|n| *n > 0).map(Value::U32))
+    })],
+    axes: MOE_AXES,
+    rules: MOE,
+    without: &["blk.{l}.ffn_gate.weight", "blk.{l}.ffn_up.weight", "blk.{l}.ffn_down.weight"],
+    ..NONE
+};
+
+const KEYS: &[Key] = &[
+    make("attention.scale", |params| multiplier(params, "attention_multiplier")),
+    make("embedding_scale", |params| multiplier(params, "embedding_multiplier")),
+    make("residual_scale", |params| multiplier(params, "residual_multiplier")),
+    make("logit_scale", |params| multiplier(params, "logits_scaling")),
+];
+
+/// A multiplier; zero is as good as absent.
+fn multiplier(params: &Params<'_>, key: &str) -> Result<Option<Value>> {
+    Ok(params.config.optional_number(key)?.filter(|x| *x != 0.0).map(|x| Value::F32(x as f32)))
+}
+
+const MOE_AXES: &[Axis] = &[axis("shared", Size::Of(&["shared_intermediate_size"]))];
+
+/// The layers that have an expert for all tokens: every one or none.
+const SHARED: Layers =
+    Layers::When(|params, _| Ok(params.config.whole_at("shared_intermediate_size", 0)?.unwrap_or(0) > 0));
+
+const MOE: &[Rule] = &[
+    rule(&["layers.{l}.block_sparse_moe.router.layer.weight"], &["blk.{l}.ffn_gate_inp.weight"], "e n"),
+    rule(
+        &["layers.{l}.block_sparse_moe.input_linear.weight"],
+        &["blk.{l}.ffn_{gate|up}_exps.weight"],
+        "e [ff|ff] n -> e ff n ; e ff n",
+    ),
+    rule(&["layers.{l}.block_sparse_moe.output_linear.weight"], &["blk.{l}.ffn_down_exps.weight"], "e n ff"),
+    rule(
+        &["layers.{l}.shared_mlp.input_linear.weight"],
+        &["blk.{l}.ffn_{gate|up}_shexp.weight"],
+        "[shared|shared] n -> shared n ; shared n",
+    )
+    .layers(SHARED),
+    rule(&["layers.{l}.shared_mlp.output_linear.weight"], &["blk.{l}.ffn_down_shexp.weight"], "n shared")
+        .layers(SHARED),
+];
