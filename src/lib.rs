@@ -5,8 +5,9 @@
 //! tokenizers, `chat` chat templates, `checkpoint` turns all back into a Hugging Face directory, `merge` says what becomes
 //! of each tensor, `ftype` which dtype it gets (`budget`: by what it costs), `output` what may be asked for and what comes
 //! out, `recipe` all that decides a merge. `measure` tells how near weights are to others, `hash` tells weights from others,
-//! `meta` edits what is said of them, `roles` knows what a tensor's name means. `report` is what people look at, `cli` the words they type, and `nearest` helps with
-//! those they mistype.
+//! `meta` edits what is said of them, `roles` knows what a tensor's name means, `stages` hears how the planning goes on.
+//! `report` is what people look at, `cli` the words they type, `nearest` helps with those they mistype, and `text` makes
+//! safe what comes from files.
 //! Containers, dtypes and codecs live in the crate `ggraft_formats`, which is `formats` here.
 //!
 //! A merge in a few lines; no weight is read before the last of them, and the plan tells all that is going to be:
@@ -49,7 +50,10 @@ pub mod meta;
 pub mod nearest;
 pub mod output;
 pub mod pipeline;
+mod placed;
 pub mod recipe;
 pub mod report;
 pub mod roles;
+pub mod stages;
+pub mod text;
 pub mod vocab;

@@ -1,14 +1,18 @@
 //! Parse, run, print the error, exit with its code.
 
-use ggraft::cli::{self, Cli};
-use ggraft_formats::Kind;
+use ggraft::cli;
+use ggraft_formats::{Kind, Result};
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match cli::run(<Cli as clap::Parser>::parse()) {
+    let run = || -> Result<()> { cli::parse()?.map_or(Ok(()), cli::run) };
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
+        Err(e) if e.kind() == Kind::Closed => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {e}");
+            // A closed stderr must not change the exit code.
+            _ = writeln!(std::io::stderr(), "error: {e}");
             match (e.kind(), cli::signals::came()) {
                 (Kind::Interrupted, Some(signal)) => ExitCode::from(128 + signal),
                 (kind, _) => ExitCode::from(kind.exit_code()),

@@ -3,22 +3,25 @@
 
 use crate::arch;
 use crate::checkpoint::{Card, Source};
-use crate::hash::hexadecimal;
 use crate::merge::{self, Graft, Origin, Vector};
+use crate::output::plan::in_company;
 pub use crate::output::plan::{Loaded, Plan, Step};
 pub use crate::output::target::{Target, Type};
-use ggraft_formats::stamp::Stamp;
-pub use ggraft_formats::write::Resume;
-use ggraft_formats::write::{self, Job, Watch};
-use ggraft_formats::{Error, Input, Kind, Model, Result};
-use sha2::{Digest, Sha256};
+use crate::placed::placed;
+use ggraft_formats::stamp::Reads;
+use ggraft_formats::write::{self, Job, Layout, Watch};
+pub use ggraft_formats::write::{Beside, Resume};
+use ggraft_formats::{Error, Input, Model, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Opens `path`; a checkpoint is adopted into GGUF's names and metadata.
 pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
     let (model, notes, source) = match ggraft_formats::open(path)? {
-        Input::Model(model) => (model, Vec::new(), None),
+        Input::Model(model) => {
+            arch::refuse::gguf(&model)?;
+            (model, Vec::new(), None)
+        }
         Input::Checkpoint(checkpoint) => {
             let adopted = arch::adopt(&checkpoint, options)?;
             let metadata = adopted.model.metadata.clone();
@@ -26,7 +29,7 @@ pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
         }
     };
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
-    Ok(Loaded { model: Model { tensors, ..model }, notes, source })
+    Ok(Loaded { model: placed(Model { tensors, ..model })?, notes, source })
 }
 
 /// Plans a conversion or quantization of one model.
@@ -39,6 +42,8 @@ pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
 
 /// Matches `vectors` with `onto`; from the result every output is planned.
 pub fn graft(onto: Loaded, vectors: &[Vector], how: impl Into<merge::Options>) -> Result<Grafted> {
+    let models = vectors.iter().flat_map(|v| [&v.chat, &v.base]);
+    models.flat_map(|m| m.reads.all()).for_each(|stamp| onto.model.reads.add(stamp));
     let mut graft = Graft::new(onto.model, vectors, how)?;
     graft.notes.splice(0..0, onto.notes);
     Ok(Grafted { graft, source: onto.source, command: String::from("ggraft merge") })
@@ -71,6 +76,7 @@ impl Grafted {
                 plans.push(plan);
             }
         }
+        in_company(&mut plans);
         Ok(plans)
     }
 
@@ -97,101 +103,46 @@ impl Grafted {
 /// What a write is told beside the plans.
 #[derive(Default)]
 pub struct Work<'a> {
-    /// The files and directories that are read, as they were when they were opened.
-    pub inputs: &'a [Stamp],
-    /// The options, in words: an unfinished output is gone on with if they, and the inputs, are the same.
+    /// The options, in words: an unfinished output is resumed if they, and the inputs, are the same.
     pub options: &'a str,
     pub resume: Resume,
     /// Whether an output may be replaced.
     pub force: bool,
+    /// What is written beside the outputs once they are whole.
+    pub beside: Vec<Beside>,
 }
 
 impl Work<'_> {
     fn job(&self, plans: &[(Plan, PathBuf)]) -> Job {
-        let types: Vec<&str> = plans.iter().map(|(plan, _)| plan.kind.name()).collect();
-        let mut steps = Sha256::new();
-        for (plan, _) in plans {
-            // What is measured decides no byte.
-            plan.steps.iter().for_each(|s| steps.update(format!("{:?}", Step { meter: None, ..s.clone() })));
-        }
-        let work = [
-            ("version", env!("CARGO_PKG_VERSION").to_string()),
-            ("options", self.options.to_string()),
-            ("types", types.join(", ")),
-            ("plan", hexadecimal(&steps.finalize())),
-        ];
+        let work = [("version", env!("CARGO_PKG_VERSION")), ("options", self.options)];
+        let inputs = Reads::default();
+        plans.iter().flat_map(|(plan, _)| plan.reads.all()).for_each(|stamp| inputs.add(stamp));
         Job {
-            work: work.map(|(name, value)| (name.to_string(), value)).to_vec(),
-            // What else lies in a directory may change, the output may even be written there.
-            inputs: self.inputs.iter().filter(|stamp| stamp.is_file()).cloned().collect(),
+            work: work.map(|(name, value)| (name.to_string(), value.to_string())).to_vec(),
+            inputs: inputs.all(),
             resume: self.resume,
+            force: self.force,
+            beside: self.beside.clone(),
         }
     }
 }
 
-/// Writes each plan to its path, whose directory is made if it is missing; the inputs are read once for all.
-pub fn write(plans: &[(Plan, PathBuf)], work: &Work<'_>, watch: &dyn Watch) -> Result<()> {
-    let job = work.job(plans);
-    let inputs: Vec<&Path> = work.inputs.iter().map(Stamp::path).collect();
-    for (plan, path) in plans {
-        check_output(plan, path, &inputs, work.force)?;
-        if let Some(dir) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            std::fs::create_dir_all(dir).map_err(|e| Error::io(&e, dir))?;
-        }
-    }
-    let mut layouts = Vec::with_capacity(plans.len());
-    for (plan, path) in plans {
-        layouts.push(plan.layout(path)?);
-    }
-    write::carry_out(&layouts, &job, watch)
+fn layouts(plans: &[(Plan, PathBuf)]) -> Result<Vec<Layout<'_>>> {
+    plans.iter().map(|(plan, path)| plan.layout(path)).collect()
 }
 
-/// Refuses an output that is an input, is a directory but should be a file, or exists without `force`; so each part of
-/// a split one.
-pub fn check_output(plan: &Plan, path: &Path, inputs: &[&Path], force: bool) -> Result<()> {
-    match plan.is_directory() {
-        true => check_path(plan, path, inputs, force),
-        false => plan.layout(path)?.paths().iter().try_for_each(|file| check_path(plan, file, inputs, force)),
-    }
+/// Looks at every path that writing the plans would touch, and touches none: see `write::look`.
+pub fn look(plans: &[(Plan, PathBuf)], work: &Work<'_>) -> Result<Vec<Error>> {
+    write::look(&layouts(plans)?, &work.job(plans))
 }
 
-fn check_path(plan: &Plan, path: &Path, inputs: &[&Path], force: bool) -> Result<()> {
-    let refused = |what: &str| Error::new(Kind::Failure, what).file(path);
-    let Ok(out) = path.canonicalize() else { return Ok(()) };
-    // A directory is replaced with all that it holds.
-    let is_input = |input: &&Path| {
-        input
-            .canonicalize()
-            .is_ok_and(|i| i == out || same_file(&i, &out) || i.starts_with(&out) && plan.is_directory())
-    };
-    if inputs.iter().any(is_input) {
-        return Err(refused("the output is one of the inputs").mend("choose another output with -o"));
-    }
-    match (path.is_dir(), plan.is_directory()) {
-        (true, false) => {
-            return Err(refused("the output is a directory").mend("give the name of a file with -o"));
-        }
-        (false, true) => {
-            return Err(refused("the output is a file").mend("give the name of a directory with -o"));
-        }
-        _ => {}
-    }
-    let is_empty = path.is_dir() && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-    if !force && !is_empty {
-        return Err(refused("the output exists").mend("give --force to replace it, or another name with -o"));
-    }
-    Ok(())
-}
-
-/// Whether two names lead to one file, by a hard link.
-#[cfg(unix)]
-fn same_file(a: &Path, b: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let id = |p: &Path| std::fs::metadata(p).map(|m| (m.dev(), m.ino()));
-    matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
-}
-
-#[cfg(not(unix))]
-fn same_file(_a: &Path, _b: &Path) -> bool {
-    false
+/// Writes each plan to its path, whose directory is made if it is missing; the inputs are read once for all. `beside`
+/// is told where the files of each plan lie when they are whole, and gives the contents of what stands beside them.
+pub fn write(
+    plans: &[(Plan, PathBuf)],
+    work: &Work<'_>,
+    watch: &dyn Watch,
+    beside: impl FnOnce(&[Vec<PathBuf>]) -> Result<Vec<Vec<u8>>>,
+) -> Result<()> {
+    write::carry_out(&layouts(plans)?, &work.job(plans), watch, beside)
 }

@@ -161,6 +161,16 @@ pub fn is_norm(name: &str) -> bool {
     words.next().is_some_and(|word| word.split('_').any(|part| part == "norm"))
 }
 
+/// The rows of one expert in a stack of them, which is a tensor of its own to a trainer; `ne` has the row length first.
+pub fn expert_rows(name: &str, ne: &[u64]) -> Option<u64> {
+    match ne {
+        _ if !name.contains("_exps.") => None,
+        [_, rows, _] => Some(*rows),
+        [_, _] if name.ends_with(".bias") => Some(1),
+        _ => None,
+    }
+}
+
 /// Whether the tensor follows from the configuration and is not learned.
 pub fn is_generated(name: &str) -> bool {
     GENERATED.contains(&name)
@@ -195,6 +205,14 @@ mod tests {
         for name in ["blk.0.attn_q.weight", "output.weight", "normal.weight", ""] {
             assert!(!is_norm(name), "{name}");
         }
+    }
+
+    #[test]
+    fn experts_are_matrices_of_a_stack() {
+        assert_eq!(expert_rows("blk.0.ffn_up_exps.weight", &[8, 24, 4]), Some(24));
+        assert_eq!(expert_rows("blk.0.ffn_up_exps.bias", &[24, 4]), Some(1));
+        assert_eq!(expert_rows("blk.0.ffn_up_shexp.weight", &[8, 24]), None);
+        assert_eq!(expert_rows("blk.0.attn_k_b.weight", &[8, 24, 4]), None);
     }
 
     #[test]

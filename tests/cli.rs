@@ -148,7 +148,7 @@ fn nan_weight() {
     assert_eq!(code, 3);
     assert_eq!(
         error,
-        "error: out.gguf: tensor 'blk.1.ffn_up.weight': the weights must be finite: \
+        "error: cp/model.safetensors: tensor 'blk.1.ffn_up.weight': the weights must be finite: \
          found NaN at row 3, column 7; 1 of 196608 weights are not finite; \
          the checkpoint is damaged or its training diverged: use another one"
     );

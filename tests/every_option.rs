@@ -52,6 +52,7 @@ const ROWS: &[Row] = &[
     row("--tensor-type-file", "@types", Changes),
     row("--prune-layers", "0,2", Changes),
     row("--override-kv", "a.key=int:-3", Changes),
+    row("--name", "Another", Changes),
     row("--imatrix", "@m.imatrix", Changes),
     Row { with: MATRIX, ..row("--include-weights", "attn_", Changes) },
     Row { with: MATRIX, ..row("--exclude-weights", "attn_", Changes) },
@@ -193,8 +194,12 @@ fn an_unknown_word_is_told_the_nearest() {
 #[test]
 fn an_output_may_begin_with_a_digit() {
     let bench = Bench::new();
-    for (name, word) in [("7b-q4.gguf", "Q4_0"), ("15.GGUF", "q8_0"), ("2-parts", "F16")] {
-        let ran = bench.ggraft(&["quantize", "@in.gguf", &format!("@{name}"), word]).ok();
+    for (typed, word, name) in [
+        ("7b-q4.gguf", "Q4_0", "7b-q4.gguf"),
+        ("15.GGUF", "q8_0", "15.GGUF"),
+        ("2-parts", "F16", "2-parts.gguf"),
+    ] {
+        let ran = bench.ggraft(&["quantize", "@in.gguf", &format!("@{typed}"), word]).ok();
         assert!(ran.out.trim_end().ends_with(name) && bench.dir.path().join(name).is_file());
     }
 }

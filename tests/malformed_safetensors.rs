@@ -21,8 +21,13 @@ impl Dir {
         self
     }
 
+    /// A checkpoint whose index must agree with its shards.
     fn open(&self) -> Result<Input> {
-        open(self.0.path())
+        let input = open(self.0.path())?;
+        if let Input::Checkpoint(checkpoint) = &input {
+            checkpoint.agrees()?;
+        }
+        Ok(input)
     }
 
     /// The errors, one a line, with file names alone instead of paths.
@@ -113,13 +118,13 @@ fn dtype_that_is_not_covered() {
 }
 
 #[test]
-fn five_dimensions() {
-    let header = json!({ "a": entry("F32", &[1, 1, 1, 1, 4], 0, 16) });
+fn nine_dimensions() {
+    let header = json!({ "a": entry("F32", &[1, 1, 1, 1, 1, 1, 1, 1, 4], 0, 16) });
     let dir = Dir::new().with("model.safetensors", &container(&header.to_string(), 16));
     assert_eq!(
         dir.error(),
         "model.safetensors: tensor 'a': the tensor has too many dimensions or elements: \
-         expected at most 4 dimensions, found [1, 1, 1, 1, 4]"
+         expected at most 8 dimensions, found [1, 1, 1, 1, 1, 1, 1, 1, 4]"
     );
 }
 

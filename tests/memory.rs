@@ -3,8 +3,12 @@
 //! three of 70 B. The inputs are sparse files, so the tests need room for their outputs only.
 #![cfg(target_os = "linux")]
 
+#[path = "support/raw_gguf.rs"]
+mod raw_gguf;
 mod support;
 
+use serde_json::Value as Json;
+use std::io::{Read, Seek};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,12 +20,12 @@ fn a_merge_of_three_large_checkpoints() {
     let used = Used::by(dir.path(), &["merge", "--type", "Q8_0"]);
     println!("{used:?}");
     used.check();
-    let bytes = std::fs::metadata(dir.path().join("out.gguf")).unwrap().len();
+    let bytes = std::fs::metadata(dir.path().join("out-Q8_0.gguf")).unwrap().len();
     assert!(bytes > 1_100_000_000, "{bytes}");
     assert!(used.written <= bytes + (1 << 20), "{} bytes written for a file of {bytes}", used.written);
     let mut names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["base", "chat", "cp", "out.gguf"]);
+    assert_eq!(names, ["base", "chat", "cp", "out-Q8_0.gguf"]);
 }
 
 /// Three times 138 GB take no more memory: all layers planned, and one of them merged with the token tables.
@@ -37,6 +41,43 @@ fn models_of_70b_take_no_more() {
     layer.check();
 }
 
+/// The memory of the plan is what is taken, within a factor of 1.5: of outputs of several types, of many threads, of a
+/// large vocabulary.
+#[test]
+fn the_plan_tells_the_memory_that_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    trio(dir.path(), support::specs::write_sparse_1b);
+    let pruned: Vec<String> = (2..22).map(|layer| layer.to_string()).collect();
+    let prune = format!("--prune-layers={}", pruned.join(","));
+    for more in [
+        &["merge", "--type", "Q4_K_M", &prune, "-t", "2"][..],
+        &["merge", "--type", "Q4_K_M", &prune, "-t", "8"],
+        &["merge", "--type", "Q4_K_M,Q8_0,F16,Q6_K", &prune, "-t", "2"],
+    ] {
+        let used = Used::by(dir.path(), more);
+        let planned = used.planned.unwrap() as f64;
+        let ratio = planned / used.anonymous as f64;
+        println!("{more:?}: {planned} planned, {} taken: {ratio:.2}", used.anonymous);
+        assert!((1.0 / 1.5..1.5).contains(&ratio), "{more:?}: {planned} planned, {} taken", used.anonymous);
+    }
+}
+
+/// A small file that would make another reader take a hundred times its size, and one of many keys.
+#[test]
+fn verifying_eight_megabytes_takes_less_than_a_hundred() {
+    let dir = tempfile::tempdir().unwrap();
+    let array = [&0u32.to_le_bytes()[..], &(8u64 << 20).to_le_bytes(), &vec![7; 8 << 20]].concat();
+    let large = raw_gguf::file(3, &[raw_gguf::pair("a.b", 9, &array)], &[], 0);
+    let keys: Vec<Vec<u8>> = (0..450_000).map(|i| raw_gguf::pair(&format!("{i:x}"), 0, &[1])).collect();
+    let many = raw_gguf::file(3, &keys, &[], 0);
+    for (name, bytes) in [("large.gguf", large), ("many.gguf", many)] {
+        std::fs::write(dir.path().join(name), &bytes).unwrap();
+        let used = Used::of(dir.path(), &["verify", name]);
+        println!("{name}: {} bytes, {used:?}", bytes.len());
+        assert!(used.resident < 100 << 20, "{name}: {used:?}");
+    }
+}
+
 /// Writes base/, chat/ and cp/.
 fn trio(dir: &Path, write: fn(&Path)) {
     ["base", "chat", "cp"].iter().for_each(|name| write(&dir.join(name)));
@@ -48,16 +89,37 @@ struct Used {
     anonymous: u64,
     resident: u64,
     written: u64,
+    /// What its plan tells, if it is printed as JSON.
+    planned: Option<u64>,
 }
 
 impl Used {
     /// Runs ggraft on the trio in `dir`.
     fn by(dir: &Path, arguments: &[&str]) -> Used {
+        let models = [
+            "--base",
+            "base",
+            "--chat",
+            "chat",
+            "--onto",
+            "cp",
+            "-q",
+            "--json",
+            "-o",
+            "out-{type}.gguf",
+            "-f",
+        ];
+        Used::of(dir, &[arguments, &models].concat())
+    }
+
+    /// Runs ggraft in `dir`.
+    fn of(dir: &Path, arguments: &[&str]) -> Used {
+        // A pipe would be full before the program ends.
+        let mut out = tempfile::tempfile().unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_ggraft"))
             .args(arguments)
-            .args(["--base", "base", "--chat", "chat", "--onto", "cp", "-q", "-o", "out.gguf"])
             .current_dir(dir)
-            .stdout(Stdio::null())
+            .stdout(Stdio::from(out.try_clone().unwrap()))
             .spawn()
             .unwrap();
         let mut used = Used::default();
@@ -72,6 +134,11 @@ impl Used {
             std::thread::sleep(Duration::from_millis(2));
         };
         assert!(status.success(), "{arguments:?}");
+        let mut text = String::new();
+        out.rewind().unwrap();
+        out.read_to_string(&mut text).unwrap();
+        let plan = text.lines().next().and_then(|line| serde_json::from_str::<Json>(line).ok());
+        used.planned = plan.and_then(|plan| plan["memory"].as_u64());
         used
     }
 

@@ -35,7 +35,7 @@ fn model(values: &[f32], dtype: DType) -> Model {
         let shape = Shape::new(&[256, 32]).unwrap();
         Tensor::in_memory(name, shape, values).unwrap().encode(dtype, None).unwrap()
     };
-    Model { metadata, tensors: NAMES.map(tensor).to_vec(), containers: Vec::new() }
+    Model { metadata, tensors: NAMES.map(tensor).to_vec(), ..Model::default() }
 }
 
 fn graft(cp: Model, chat: Model, base: Model) -> Result<Graft> {

@@ -42,7 +42,7 @@ fn the_file_types() {
 
 #[test]
 fn the_architectures() {
-    let rows: Vec<String> = ARCHS.iter().map(|a| format!("{} | {}", a.gguf, a.names.join(", "))).collect();
+    let rows: Vec<String> = ARCHS.iter().map(|a| format!("{} | {}", a.gguf, a.classes.join(", "))).collect();
     assert_eq!(table("architecture"), rows);
 }
 

@@ -129,17 +129,21 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     let methods: Vec<_> = METHODS.iter().map(Choice).collect();
     let types: Vec<_> =
         FTYPES.iter().map(|ftype| Choice(ggraft::output::target::Type::Gguf(ftype))).collect();
-    let outputs = (vec(proptest::sample::select(types), 0..4), option::of(path()), option::of(text()));
+    let outputs = (
+        vec(proptest::sample::select(types), 0..4),
+        option::of(path()),
+        [option::of(text()), option::of(text())],
+    );
     let models = (path(), vectors(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
     let rules = ["*=0", "blk.{0-1,-2--1}.*=0.3", "blk.*=[0.2,1.0,0.2]", "{a,b}?=-1e-3"];
     let rule = proptest::sample::select(rules.to_vec()).prop_map(|rule| rule.parse().unwrap());
     let preset = proptest::sample::select(PRESETS.iter().map(Choice).collect::<Vec<_>>());
     let weights = (vec(rule, 0..3), vec(preset, 0..3));
     let exceptions = (mixture(), splitting());
-    (models, outputs, any::<[bool; 3]>(), exceptions, vocabulary(), weights).prop_map(
+    (models, outputs, any::<[bool; 5]>(), exceptions, vocabulary(), weights).prop_map(
         |(
             (onto, vectors, method, layers),
-            (types, output, pre),
+            (types, output, [pre, name]),
             allow,
             (mixture, splitting),
             vocabulary,
@@ -153,10 +157,17 @@ fn recipe() -> impl Strategy<Value = Recipe> {
             weight_presets,
             types,
             output,
+            name,
             pre,
             layers,
             vocabulary,
-            allow: Allow { mismatch: allow[0], unrelated: allow[1], quantized_vector: allow[2] },
+            allow: Allow {
+                mismatch: allow[0],
+                unrelated: allow[1],
+                quantized_vector: allow[2],
+                swapped: allow[3],
+                base_is_onto: allow[4],
+            },
             mixture,
             splitting,
         },

@@ -77,7 +77,7 @@ fn metadata_and_tensors_come_back() {
         if let Some(n) = alignment {
             metadata.set("general.alignment", n);
         }
-        let model = Model { metadata, tensors: tensors(), containers: Vec::new() };
+        let model = Model { metadata, tensors: tensors(), ..Model::default() };
         let path = dir.path().join("x.gguf");
         let back = written(&model, &path);
         assert_eq!(back.metadata, model.metadata);
@@ -101,7 +101,7 @@ fn metadata_and_tensors_come_back() {
 #[test]
 fn the_bytes_do_not_depend_on_the_threads() {
     let dir = tempfile::tempdir().unwrap();
-    let model = Model { metadata: every_type(), tensors: tensors(), containers: Vec::new() };
+    let model = Model { metadata: every_type(), tensors: tensors(), ..Model::default() };
     let written = |threads: usize| {
         let path = dir.path().join(format!("{threads}.gguf"));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -116,7 +116,7 @@ fn the_bytes_do_not_depend_on_the_threads() {
 fn the_second_reader_notices_a_difference() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.gguf");
-    written(&Model { metadata: every_type(), tensors: tensors(), containers: Vec::new() }, &path);
+    written(&Model { metadata: every_type(), tensors: tensors(), ..Model::default() }, &path);
     let file = Mapping::open(&path).unwrap();
     let mut header = Header::parse(file.bytes(), &path).unwrap();
     header.metadata.set("u32", 1u32);
@@ -134,7 +134,7 @@ fn a_failed_write_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let values = [1.0, f32::NAN, 2.0, 3.0];
     let bad = Tensor::in_memory("bad.weight", Shape::new(&[2, 2]).unwrap(), &values).unwrap().checked();
-    let model = Model { metadata: Metadata::new(), tensors: vec![bad], containers: Vec::new() };
+    let model = Model { metadata: Metadata::new(), tensors: vec![bad], ..Model::default() };
     let e = write(&model, &dir.path().join("x.gguf")).unwrap_err().to_string();
     assert!(
         e.contains("tensor 'bad.weight': the weights must be finite: found NaN at row 0, column 1; 1 of 4"),
@@ -153,7 +153,7 @@ fn split_files_are_read_by_their_first_part() {
         metadata.set("split.count", 2u16);
         metadata.set("split.tensors.count", 4i32);
         let path = dir.path().join(format!("m-{:05}-of-00002.gguf", no + 1));
-        let model = Model { metadata, tensors: tensors.to_vec(), containers: Vec::new() };
+        let model = Model { metadata, tensors: tensors.to_vec(), ..Model::default() };
         write(&model, &path).unwrap();
         path
     };

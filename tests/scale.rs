@@ -129,6 +129,24 @@ fn a_tokenizer_of_three_hundred_thousand_tokens() {
     assert!(ran.err.contains("token_embd") || ran.err.contains("embed_tokens"), "{}", ran.err);
 }
 
+/// Keys that are removed, one by one, would take a minute.
+#[test]
+fn eighty_thousand_keys() {
+    const N: u32 = 80_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut pairs = vec![pair("general.architecture", 8, &string(b"llama"))];
+    pairs.extend((0..N).map(|i| u32_pair(&format!("split.x{i}"), i)));
+    std::fs::write(dir.path().join("x.gguf"), file(3, &pairs, &[], 0)).unwrap();
+    let start = Instant::now();
+    let mut metadata = model(&dir.path().join("x.gguf")).metadata;
+    ggraft_formats::gguf::unsplit(&mut metadata);
+    println!("opened and unsplit: {:.2?}", start.elapsed());
+    assert!(metadata.len() == 1 && start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    timed(dir.path(), "inspect x.gguf");
+    timed(dir.path(), "verify x.gguf");
+    timed(dir.path(), "split x.gguf y");
+}
+
 #[test]
 #[cfg(unix)]
 fn a_thousand_splits_with_256_open_files() {

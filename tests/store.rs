@@ -254,7 +254,7 @@ fn the_origins_are_told() {
     for (i, (role, name)) in [("CP", "cp"), ("chat", "chat"), ("base", "base")].into_iter().enumerate() {
         assert_eq!(m.str(&format!("ggraft.source.{i}.role")), Some(role));
         assert_eq!(m.str(&format!("ggraft.source.{i}.name")), Some(name));
-        assert_eq!(m.str(&format!("ggraft.source.{i}.sha256")).map(str::len), Some(64));
+        assert_eq!(m.str(&format!("ggraft.source.{i}.header_sha256")).map(str::len), Some(64));
         assert!(m.str(&format!("general.base_model.{i}.name")).is_some());
     }
     let recipe: Json = serde_json::from_str(m.str("ggraft.recipe").unwrap()).unwrap();

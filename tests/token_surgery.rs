@@ -178,7 +178,7 @@ fn small(tokens: &[(&str, i32)], rows: usize, of: f32) -> Model {
         tensor("output.weight", &[4, n]),
         tensor("output.bias", &[n]),
     ];
-    Model { metadata: m, tensors, containers: Vec::new() }
+    Model { metadata: m, tensors, ..Model::default() }
 }
 
 fn grown(cp: Model, chat: Model, base: Model) -> Result<Model> {

@@ -111,7 +111,7 @@ impl Spec {
         if !self.tied {
             tensors.push(self.table(HEAD));
         }
-        Model { metadata: m, tensors, containers: Vec::new() }
+        Model { metadata: m, tensors, ..Model::default() }
     }
 }
 

@@ -2,8 +2,9 @@
 //! time, by the importance of their columns if that is known. `Tensor::encode` makes them.
 
 use crate::error::{Error, Result};
-use crate::quant::{DType, Encode};
-use crate::tensor::{Rows, Shape, Tensor};
+use crate::quant::{DType, Vanished};
+use crate::tensor::{Rows, Tensor};
+use crate::write::Identity;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,81 +14,114 @@ pub(crate) struct Encoded {
     pub dtype: DType,
     /// One a column of each matrix.
     pub weights: Option<Arc<[f32]>>,
+    /// Where it is counted what is stored as zeros.
+    pub vanished: Option<Arc<Vanished>>,
 }
 
 impl Rows for Encoded {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         let mut values = vec![0f32; rows.len() * self.source.row_elements()?];
         self.source.decode_rows(rows.clone(), &mut values)?;
-        self.source.encode_values(&values, rows, self.dtype, self.weights.as_deref(), out)
+        let how =
+            How { dtype: self.dtype, weights: self.weights.as_deref(), vanished: self.vanished.as_deref() };
+        self.source.encode_values(&values, rows, &how, out)
+    }
+
+    fn expect(&self, rows: Range<usize>) {
+        self.source.expect(rows);
     }
 
     fn release(&self, rows: Range<usize>) {
         self.source.release(rows);
     }
+
+    fn identify(&self, into: &mut Identity) {
+        into.add(self.dtype.to_string().as_bytes());
+        into.importance(self.weights.as_deref());
+        self.source.identify(into);
+    }
+}
+
+/// How values are encoded.
+pub struct How<'a> {
+    pub dtype: DType,
+    /// Importance weights, one a column of each matrix.
+    pub weights: Option<&'a [f32]>,
+    /// Where it is counted what is stored as zeros.
+    pub vanished: Option<&'a Vanished>,
 }
 
 impl Tensor {
-    /// Encodes `values`, which are the `rows` of this tensor, as `dtype` into `out`; `weights` are importance weights,
-    /// one a column of each matrix.
+    /// Encodes `values`, which are the `rows` of this tensor, into `out`.
+    ///
+    /// # Errors
+    /// There is no such encoder, or a weight is too large for it.
     pub fn encode_values(
         &self,
         values: &[f32],
         rows: Range<usize>,
-        dtype: DType,
-        weights: Option<&[f32]>,
+        how: &How<'_>,
         out: &mut [u8],
     ) -> Result<()> {
         // What is finite as f64 need not be so as f32; all other dtypes decode to finite weights.
-        if self.dtype() == DType::F64 && !values.iter().all(|x| x.is_finite()) {
-            return Err(self.too_large(values, &rows, DType::F32));
+        if self.dtype() == DType::F64
+            && let Some(at) = values.iter().position(|x| !x.is_finite())
+        {
+            return Err(self.too_large(values, &rows, DType::F32, at));
         }
-        let encode = dtype.traits().encode.ok_or_else(|| self.opaque())?;
-        match weights {
-            None => encode(values, self.row_elements()?, None, out),
-            Some(weights) => encode_weighted(encode, self.shape(), rows.clone(), values, weights, out),
+        let (row, rows_bytes) = (self.row_elements()?, out.len() / rows.len().max(1));
+        let mut done = 0;
+        while done < rows.len() {
+            let (next, weights) = self.matrix(&rows, done, how.weights);
+            let (values, out) =
+                (&values[done * row..next * row], &mut out[done * rows_bytes..next * rows_bytes]);
+            how.dtype.encode(values, row, weights, out).map_err(|e| e.tensor(&self.name))?;
+            if let Some(vanished) = how.vanished {
+                vanished.count(values, row, how.dtype, weights, out);
+            }
+            done = next;
         }
-        self.encoded(values, rows, dtype, out)
+        match unfit(values, how.dtype, out) {
+            None => Ok(()),
+            Some(at) => Err(self.too_large(values, &rows, how.dtype, at)),
+        }
     }
 
-    /// Refuses what encoding has made infinite.
-    fn encoded(&self, values: &[f32], rows: Range<usize>, dtype: DType, out: &[u8]) -> Result<()> {
-        if (dtype.traits().finite)(out) {
-            return Ok(());
-        }
-        Err(self.too_large(values, &rows, dtype))
+    /// The end of those of `rows` that lie in one matrix with row `done` of them, and its weights; all if none has any.
+    fn matrix<'a>(
+        &self,
+        rows: &Range<usize>,
+        done: usize,
+        weights: Option<&'a [f32]>,
+    ) -> (usize, Option<&'a [f32]>) {
+        let Some(weights) = weights else { return (rows.len(), None) };
+        let shape = self.shape();
+        let (per_matrix, matrices) = (shape.dim(1).max(1) as usize, shape.dim(2).max(1) as usize);
+        let (row, at) = (weights.len() / matrices, rows.start + done);
+        let first = at / per_matrix % matrices * row;
+        ((done + per_matrix - at % per_matrix).min(rows.len()), Some(&weights[first..first + row]))
     }
 
-    fn too_large(&self, values: &[f32], rows: &Range<usize>, dtype: DType) -> Error {
-        let largest = values.iter().fold(0f32, |m, x| m.max(x.abs()));
+    fn too_large(&self, values: &[f32], rows: &Range<usize>, dtype: DType, at: usize) -> Error {
+        let row = usize::try_from(self.shape().row()).unwrap_or(usize::MAX).max(1);
         Error::invalid(format!("a weight is too large for {dtype}"))
             .tensor(&self.name)
-            .found(format!("magnitude {largest} in rows {} to {}", rows.start, rows.end.saturating_sub(1)))
-            .mend("choose a dtype with a larger range, such as bf16")
+            .found(format!("{} at row {}, column {}", values[at], rows.start + at / row, at % row))
+            .mend("the checkpoint may be damaged; else choose a dtype with a larger range, such as bf16")
     }
 }
 
-/// Encodes matrix by matrix, each with its own weights.
-fn encode_weighted(
-    encode: Encode,
-    shape: &Shape,
-    rows: Range<usize>,
-    values: &[f32],
-    weights: &[f32],
-    out: &mut [u8],
-) {
-    let (row, row_bytes) = (weights.len() / shape.dim(2).max(1) as usize, out.len() / rows.len().max(1));
-    let (per_matrix, mut done) = (shape.dim(1) as usize, 0);
-    while done < rows.len() {
-        let at = rows.start + done;
-        let next = (done + per_matrix - at % per_matrix).min(rows.len());
-        let first = at / per_matrix % shape.dim(2) as usize * row;
-        encode(
-            &values[done * row..next * row],
-            row,
-            Some(&weights[first..first + row]),
-            &mut out[done * row_bytes..next * row_bytes],
-        );
-        done = next;
+/// Where the first of `values` lies that `dtype` cannot hold: it is too large, or its block is not finite as `out`.
+fn unfit(values: &[f32], dtype: DType, out: &[u8]) -> Option<usize> {
+    let traits = dtype.traits();
+    if let Some(at) = dtype.is_quantized().then(|| dtype.too_large(values)).flatten() {
+        return Some(at);
     }
+    if (traits.finite)(out) {
+        return None;
+    }
+    let block = out.chunks_exact(traits.bytes).position(|block| !(traits.finite)(block))?;
+    let values = &values[block * traits.block..(block + 1) * traits.block];
+    let largest = (0..values.len()).max_by(|a, b| values[*a].abs().total_cmp(&values[*b].abs()));
+    Some(block * traits.block + largest.unwrap_or(0))
 }

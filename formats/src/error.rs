@@ -1,6 +1,7 @@
 //! The one error of both crates: what went wrong, where (file, tensor, byte offset), what was expected,
 //! what was found, and how to mend it. `Kind` decides the exit code of the program.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -27,12 +28,15 @@ pub enum Kind {
     Verification,
     /// Stopped by a signal.
     Interrupted,
+    /// Nobody reads what is printed any more: an end, and no failure.
+    Closed,
 }
 
 impl Kind {
     /// The exit code of the program.
     pub fn exit_code(self) -> u8 {
         match self {
+            Kind::Closed => 0,
             Kind::Failure => 1,
             Kind::Usage => 2,
             Kind::Invalid => 3,
@@ -104,12 +108,14 @@ impl Error {
     }
 
     /// All of `errors` as one, so that a user mends everything at once. `None` if there are none.
-    pub fn all(mut errors: Vec<Error>) -> Option<Error> {
-        if errors.is_empty() {
-            return None;
-        }
-        let mut first = errors.remove(0);
-        first.0.others.extend(errors);
+    pub fn all(errors: Vec<Error>) -> Option<Error> {
+        let each = |mut e: Error| {
+            let others = std::mem::take(&mut e.0.others);
+            std::iter::once(e).chain(others)
+        };
+        let mut all = errors.into_iter().flat_map(each);
+        let mut first = all.next()?;
+        first.0.others.extend(all);
         Some(first)
     }
 
@@ -160,8 +166,18 @@ impl Error {
         self.0.kind
     }
 
-    fn write_one(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let e = &self.0;
+    /// Every failure of it in words, all of a kind too.
+    pub fn each(&self) -> Vec<String> {
+        std::iter::once(self).chain(&self.0.others).map(|e| One(e).to_string()).collect()
+    }
+}
+
+/// One failure, without those beside it.
+struct One<'a>(&'a Error);
+
+impl fmt::Display for One<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let e = &self.0.0;
         if let Some(file) = &e.file {
             write!(f, "{}: ", Printable(&file.to_string_lossy()))?;
         }
@@ -185,12 +201,24 @@ impl Error {
     }
 }
 
+/// So many failures of one kind are told one by one, the others counted: one cause has one message.
+const MOST_OF_A_KIND: usize = 8;
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_one(f)?;
-        for other in &self.0.others {
-            f.write_str("\n")?;
-            other.write_one(f)?;
+        let all = || std::iter::once(self).chain(&self.0.others);
+        let mut kinds: HashMap<&str, (usize, usize)> = HashMap::new();
+        all().for_each(|e| kinds.entry(&e.0.what).or_default().1 += 1);
+        for e in all() {
+            let (told, count) = kinds.entry(&e.0.what).or_default();
+            *told += 1;
+            let line = if std::ptr::eq(e, self) { "" } else { "\n" };
+            // One that is left over is told as it is.
+            if *told <= MOST_OF_A_KIND || *count == MOST_OF_A_KIND + 1 {
+                write!(f, "{line}{}", One(e))?;
+            } else if *told == MOST_OF_A_KIND + 1 {
+                write!(f, "{line}and {} more of the kind: {}", *count - MOST_OF_A_KIND, Lines(&e.0.what))?;
+            }
         }
         Ok(())
     }
@@ -200,7 +228,8 @@ impl std::error::Error for Error {}
 
 /// Whether a terminal acts on a character instead of showing it: controls, and what is invisible or turns text around.
 pub fn is_obeyed(c: char) -> bool {
-    let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{61c}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
     c.is_control() || hidden
 }
 

@@ -19,10 +19,11 @@ pub mod stamp;
 pub mod tensor;
 pub mod write;
 
+pub use encoded::How;
 pub use error::{Error, Kind, Result};
 pub use imatrix::Imatrix;
 pub use metadata::{Array, Metadata, Value};
-pub use model::{Checkpoint, Input, Model};
+pub use model::{Checkpoint, Disagreement, Input, Model};
 pub use quant::DType;
 pub use tensor::{Rows, Shape, Tensor};
 pub use write::{Layout, Watch};
@@ -87,6 +88,12 @@ pub fn header(file: &mmap::Mapping) -> Result<u64> {
         return Ok(gguf::Header::parse(file.bytes(), file.path())?.data_offset);
     }
     safetensors::header(file)
+}
+
+/// The first name that stands there twice.
+pub(crate) fn twice<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut seen = std::collections::HashSet::new();
+    names.into_iter().find(|name| !seen.insert(*name))
 }
 
 fn is_gguf(path: &Path) -> bool {

@@ -3,6 +3,7 @@
 //! Specification: ggml `docs/gguf.md`, `gguf_type`.
 
 use bstr::{BString, ByteSlice};
+use std::sync::Arc;
 
 /// One typed value.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,86 +40,82 @@ pub enum Array {
     F64(Vec<f64>),
 }
 
+/// Does the same with the elements of an array, of whatever type they are: `of_any!(array, elements => elements.len())`.
+macro_rules! of_any {
+    ($array:expr, $elements:ident => $result:expr) => {
+        match $array {
+            $crate::metadata::Array::U8($elements) => $result,
+            $crate::metadata::Array::I8($elements) => $result,
+            $crate::metadata::Array::U16($elements) => $result,
+            $crate::metadata::Array::I16($elements) => $result,
+            $crate::metadata::Array::U32($elements) => $result,
+            $crate::metadata::Array::I32($elements) => $result,
+            $crate::metadata::Array::F32($elements) => $result,
+            $crate::metadata::Array::Bool($elements) => $result,
+            $crate::metadata::Array::Str($elements) => $result,
+            $crate::metadata::Array::U64($elements) => $result,
+            $crate::metadata::Array::I64($elements) => $result,
+            $crate::metadata::Array::F64($elements) => $result,
+        }
+    };
+}
+pub(crate) use of_any;
+
 impl Array {
     /// The name of its elements' type in brackets: `[u32]`.
     pub fn type_name(&self) -> &'static str {
-        match self {
-            Array::U8(_) => "[u8]",
-            Array::I8(_) => "[i8]",
-            Array::U16(_) => "[u16]",
-            Array::I16(_) => "[i16]",
-            Array::U32(_) => "[u32]",
-            Array::I32(_) => "[i32]",
-            Array::F32(_) => "[f32]",
-            Array::Bool(_) => "[bool]",
-            Array::Str(_) => "[str]",
-            Array::U64(_) => "[u64]",
-            Array::I64(_) => "[i64]",
-            Array::F64(_) => "[f64]",
+        fn of<T: Scalar>(_: &[T]) -> &'static str {
+            T::BRACKETED
         }
+        of_any!(self, a => of(a))
     }
 
     pub fn len(&self) -> usize {
-        match self {
-            Array::U8(a) => a.len(),
-            Array::I8(a) => a.len(),
-            Array::U16(a) => a.len(),
-            Array::I16(a) => a.len(),
-            Array::U32(a) => a.len(),
-            Array::I32(a) => a.len(),
-            Array::F32(a) => a.len(),
-            Array::Bool(a) => a.len(),
-            Array::Str(a) => a.len(),
-            Array::U64(a) => a.len(),
-            Array::I64(a) => a.len(),
-            Array::F64(a) => a.len(),
-        }
+        of_any!(self, a => a.len())
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// The elements, each as a value of its own.
+    pub fn iter(&self) -> Box<dyn ExactSizeIterator<Item = Value> + '_> {
+        of_any!(self, a => Box::new(a.iter().map(|x| x.clone().into())))
+    }
+
     /// The elements whose index `keep` holds of.
     pub fn select(&self, keep: impl Fn(usize) -> bool) -> Array {
-        fn some<T: Clone>(all: &[T], keep: impl Fn(usize) -> bool) -> Vec<T> {
-            all.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, x)| x.clone()).collect()
+        fn some<T: Scalar>(all: &[T], keep: impl Fn(usize) -> bool) -> Array {
+            T::array(all.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, x)| x.clone()).collect())
         }
-        match self {
-            Array::U8(a) => Array::U8(some(a, keep)),
-            Array::I8(a) => Array::I8(some(a, keep)),
-            Array::U16(a) => Array::U16(some(a, keep)),
-            Array::I16(a) => Array::I16(some(a, keep)),
-            Array::U32(a) => Array::U32(some(a, keep)),
-            Array::I32(a) => Array::I32(some(a, keep)),
-            Array::F32(a) => Array::F32(some(a, keep)),
-            Array::Bool(a) => Array::Bool(some(a, keep)),
-            Array::Str(a) => Array::Str(some(a, keep)),
-            Array::U64(a) => Array::U64(some(a, keep)),
-            Array::I64(a) => Array::I64(some(a, keep)),
-            Array::F64(a) => Array::F64(some(a, keep)),
-        }
+        of_any!(self, a => some(a, keep))
     }
 
     /// Element `i`, if there is one and it is an integer that is not negative.
     pub fn u64(&self, i: usize) -> Option<u64> {
-        match self {
-            Array::U8(a) => a.get(i).map(|x| u64::from(*x)),
-            Array::U16(a) => a.get(i).map(|x| u64::from(*x)),
-            Array::U32(a) => a.get(i).map(|x| u64::from(*x)),
-            Array::U64(a) => a.get(i).copied(),
-            Array::I8(a) => a.get(i).and_then(|x| u64::try_from(*x).ok()),
-            Array::I16(a) => a.get(i).and_then(|x| u64::try_from(*x).ok()),
-            Array::I32(a) => a.get(i).and_then(|x| u64::try_from(*x).ok()),
-            Array::I64(a) => a.get(i).and_then(|x| u64::try_from(*x).ok()),
-            _ => None,
-        }
+        of_any!(self, a => Value::from(a.get(i)?.clone()).as_u64())
     }
+}
+
+/// A type that a value, or an element of an array, may have.
+pub(crate) trait Scalar: Clone + Into<Value> {
+    const NAME: &'static str;
+    /// The name of an array's type.
+    const BRACKETED: &'static str;
+    fn array(elements: Vec<Self>) -> Array;
 }
 
 /// Shapes a Rust value into the metadata value of its own type.
 macro_rules! from {
-    ($($rust:ty => $kind:ident),*) => {$(
+    ($($rust:ty => $kind:ident $name:literal),*) => {$(
+        impl Scalar for $rust {
+            const NAME: &'static str = $name;
+            const BRACKETED: &'static str = concat!("[", $name, "]");
+
+            fn array(elements: Vec<$rust>) -> Array {
+                Array::$kind(elements)
+            }
+        }
         impl From<$rust> for Value {
             fn from(x: $rust) -> Value {
                 Value::$kind(x)
@@ -132,8 +129,8 @@ macro_rules! from {
     )*};
 }
 
-from!(u8 => U8, i8 => I8, u16 => U16, i16 => I16, u32 => U32, i32 => I32, f32 => F32, bool => Bool,
-      BString => Str, u64 => U64, i64 => I64, f64 => F64);
+from!(u8 => U8 "u8", i8 => I8 "i8", u16 => U16 "u16", i16 => I16 "i16", u32 => U32 "u32", i32 => I32 "i32",
+      f32 => F32 "f32", bool => Bool "bool", BString => Str "str", u64 => U64 "u64", i64 => I64 "i64", f64 => F64 "f64");
 
 impl From<&str> for Value {
     fn from(x: &str) -> Value {
@@ -156,19 +153,22 @@ impl From<Vec<String>> for Value {
 impl Value {
     /// The name of its type, of an array in brackets: `u32`, `[str]`.
     pub fn type_name(&self) -> &'static str {
+        fn of<T: Scalar>(_: &T) -> &'static str {
+            T::NAME
+        }
         match self {
-            Value::U8(_) => "u8",
-            Value::I8(_) => "i8",
-            Value::U16(_) => "u16",
-            Value::I16(_) => "i16",
-            Value::U32(_) => "u32",
-            Value::I32(_) => "i32",
-            Value::F32(_) => "f32",
-            Value::Bool(_) => "bool",
-            Value::Str(_) => "str",
-            Value::U64(_) => "u64",
-            Value::I64(_) => "i64",
-            Value::F64(_) => "f64",
+            Value::U8(x) => of(x),
+            Value::I8(x) => of(x),
+            Value::U16(x) => of(x),
+            Value::I16(x) => of(x),
+            Value::U32(x) => of(x),
+            Value::I32(x) => of(x),
+            Value::F32(x) => of(x),
+            Value::Bool(x) => of(x),
+            Value::Str(x) => of(x),
+            Value::U64(x) => of(x),
+            Value::I64(x) => of(x),
+            Value::F64(x) => of(x),
             Value::Array(array) => array.type_name(),
         }
     }
@@ -213,10 +213,11 @@ impl Value {
     }
 }
 
-/// Keys and values in the order in which they are written. Keys are unique.
+/// Keys and values in the order in which they are written. Keys are unique. Copies share the values: a vocabulary takes
+/// tens of megabytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
-    entries: Vec<(String, Value)>,
+    entries: Vec<(String, Arc<Value>)>,
 }
 
 impl Metadata {
@@ -226,7 +227,7 @@ impl Metadata {
 
     /// Puts `value` under `key`: where the key stands already, else at the end.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) {
-        let value = value.into();
+        let value = Arc::new(value.into());
         match self.entries.iter_mut().find(|(k, _)| k == key) {
             Some(entry) => entry.1 = value,
             None => self.entries.push((key.to_string(), value)),
@@ -236,21 +237,26 @@ impl Metadata {
     /// Puts `value` under `key` at the end, removing an earlier one (ggml's `gguf_set_val_*`).
     pub fn set_last(&mut self, key: &str, value: impl Into<Value>) {
         self.remove(key);
-        self.entries.push((key.to_string(), value.into()));
+        self.entries.push((key.to_string(), Arc::new(value.into())));
     }
 
     /// Appends a key that is known to be new; readers check for duplicates themselves, in one pass.
     pub(crate) fn push(&mut self, key: String, value: Value) {
-        self.entries.push((key, value));
+        self.entries.push((key, Arc::new(value)));
+    }
+
+    /// Removes every key that `keep` does not hold of, in one pass.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.entries.retain(|(key, _)| keep(key));
     }
 
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let i = self.entries.iter().position(|(k, _)| k == key)?;
-        Some(self.entries.remove(i).1)
+        Some(Arc::unwrap_or_clone(self.entries.remove(i).1))
     }
 
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+        self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| &**v)
     }
 
     /// A string value.
@@ -263,8 +269,24 @@ impl Metadata {
         self.get(key)?.as_u64()
     }
 
+    /// The memory that the values take, in bytes, nearly: an allocation is larger than what it holds.
+    pub fn memory(&self) -> u64 {
+        const ALLOCATION: usize = 16;
+        let of = |value: &Value| match value {
+            Value::Str(text) => text.len(),
+            Value::Array(Array::Str(texts)) => {
+                let one =
+                    |text: &BString| size_of::<BString>() + (text.len() + ALLOCATION).max(2 * ALLOCATION);
+                texts.iter().map(one).sum()
+            }
+            Value::Array(array) => of_any!(array, elements => size_of_val(elements.as_slice())),
+            _ => 0,
+        };
+        self.entries.iter().map(|(key, value)| (key.len() + size_of::<Value>() + of(value)) as u64).sum()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.entries.iter().map(|(k, v)| (k.as_str(), v))
+        self.entries.iter().map(|(k, v)| (k.as_str(), &**v))
     }
 
     pub fn len(&self) -> usize {
@@ -278,7 +300,7 @@ impl Metadata {
     /// Appends all of `other`; a key that stands already takes the new value in its old place.
     pub fn extend(&mut self, other: Metadata) {
         for (key, value) in other.entries {
-            self.set(&key, value);
+            self.set(&key, Arc::unwrap_or_clone(value));
         }
     }
 }

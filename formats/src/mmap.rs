@@ -1,17 +1,23 @@
 //! The only file mapping of the house, and so one of the two rooms that may hold `unsafe`.
 
 use crate::error::{Error, Result};
-use memmap2::{Mmap, UncheckedAdvice};
+use crate::stamp::Stamp;
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// What stands in place of a large file that Git LFS has not fetched: few lines, of which this is the first.
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+const LONGEST_POINTER: usize = 1024;
 
 /// A whole regular file, mapped read-only. Cloning shares the mapping.
 #[derive(Clone, Debug)]
 pub struct Mapping {
     map: Arc<Mmap>,
     path: Arc<PathBuf>,
+    stamp: Arc<Stamp>,
 }
 
 impl Mapping {
@@ -23,13 +29,19 @@ impl Mapping {
             return Err(irregular());
         }
         let file = File::open(path).map_err(|e| Error::io(&e, path))?;
-        if !file.metadata().map_err(|e| Error::io(&e, path))?.is_file() {
+        let stamp = Stamp::of_file(&file, path)?;
+        if !stamp.is_file() {
             return Err(irregular());
         }
         // SAFETY: the mapping is read-only and private to this process. If another process truncates the
         // file while it is mapped, access faults; inputs are opened for reading only and never by our writers.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(&e, path))?;
-        Ok(Mapping { map: Arc::new(map), path: Arc::new(path.to_path_buf()) })
+        if map.len() < LONGEST_POINTER && map.starts_with(POINTER) {
+            return Err(Error::invalid("this is a pointer of Git LFS, not the file that it stands for")
+                .file(path)
+                .mend("get the file itself: run `git lfs pull` in its folder, or download it again"));
+        }
+        Ok(Mapping { map: Arc::new(map), path: Arc::new(path.to_path_buf()), stamp: Arc::new(stamp) })
     }
 
     /// All bytes of the file.
@@ -49,6 +61,13 @@ impl Mapping {
         })
     }
 
+    /// Asks the system to fetch `range`, which is read soon, and nothing around it.
+    pub fn expect(&self, range: Range<usize>) {
+        let length = range.end.min(self.map.len()).saturating_sub(range.start);
+        // An advice that is refused costs time and nothing else.
+        _ = self.map.advise_range(Advice::WillNeed, range.start, length);
+    }
+
     /// Gives the pages of `range` back to the system: they stay in its cache, but no longer count as this
     /// process's memory, and are fetched again if they are read again.
     pub fn release(&self, range: Range<usize>) {
@@ -59,6 +78,11 @@ impl Mapping {
             unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, length) };
         // An advice that is refused costs memory and nothing else.
         _ = dropped;
+    }
+
+    /// The state of the file when it was opened.
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
     }
 
     /// Where the file lies.

@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::mmap::Mapping;
+use crate::stamp::Reads;
 use crate::tensor::Tensor;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -16,23 +17,58 @@ pub enum Input {
 }
 
 /// Tensors under the trainer's names, in the order of the containers, and the files that lie beside them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
     /// The directory, where `config.json` and the tokenizer's files are.
     pub dir: PathBuf,
     /// The files that hold tensors, in order.
     pub containers: Vec<PathBuf>,
     pub tensors: Vec<Tensor>,
+    /// Where the index says otherwise than the shards.
+    pub disagreements: Vec<Disagreement>,
+    /// Every file that was read: the containers, and those of the directory that were asked for.
+    pub reads: Reads,
+}
+
+/// A tensor that is in one place by the index of a checkpoint, and not there, or there against it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disagreement {
+    pub tensor: String,
+    pub shard: PathBuf,
+    /// Whether the shard holds it, and the index does not say so.
+    pub is_held: bool,
+}
+
+impl Disagreement {
+    /// The error, if the tensor matters.
+    pub fn error(&self) -> Error {
+        let what = match self.is_held {
+            true => "the shard holds this tensor, but the index does not put it here",
+            false => "the index puts this tensor here, but the shard does not hold it",
+        };
+        let e = Error::invalid(what).file(&self.shard).tensor(&self.tensor);
+        e.mend("index and shards are of different versions: download both again")
+    }
 }
 
 impl Checkpoint {
+    /// Refuses a checkpoint whose index says otherwise than its shards.
+    pub fn agrees(&self) -> Result<()> {
+        let errors = self.disagreements.iter().map(Disagreement::error).collect();
+        Error::all(errors).map_or(Ok(()), Err)
+    }
+
     /// A file of the directory as bytes, `None` if there is none.
     pub fn bytes(&self, name: &str) -> Result<Option<Mapping>> {
         let path = self.dir.join(name);
         match std::fs::metadata(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(&e, &path)),
-            Ok(_) => Mapping::open(&path).map(Some),
+            Ok(_) => {
+                let file = Mapping::open(&path)?;
+                self.reads.add(file.stamp().clone());
+                Ok(Some(file))
+            }
         }
     }
 
@@ -76,6 +112,8 @@ pub struct Model {
     pub tensors: Vec<Tensor>,
     /// The files that it was read from, in order; none for a model made here.
     pub containers: Vec<PathBuf>,
+    /// Every file that was read for it.
+    pub reads: Reads,
 }
 
 impl Model {

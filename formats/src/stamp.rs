@@ -3,7 +3,9 @@
 
 use crate::error::{Error, Kind, Result};
 use std::fmt;
+use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The state of a file: where it is, which it is, how long, and when it was changed last.
@@ -14,21 +16,41 @@ pub struct Stamp {
     id: Option<(u64, u64)>,
     is_file: bool,
     bytes: u64,
+    /// When the content was changed last, as the writer of the file says.
     modified: Option<SystemTime>,
+    /// When anything of it was changed last, in seconds and nanoseconds: what no tool sets back.
+    changed: Option<(i64, i64)>,
 }
 
 impl Stamp {
     /// The state of the file at `path` now.
     pub fn of(path: &Path) -> Result<Stamp> {
         let meta = std::fs::metadata(path).map_err(|e| Error::io(&e, path))?;
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        let (is_file, bytes) = (meta.is_file(), meta.len());
-        Ok(Stamp { path, id: id(&meta), is_file, bytes, modified: meta.modified().ok() })
+        Ok(Stamp::new(&meta, path))
+    }
+
+    /// The state of the file that was opened at `path`, whatever lies there now.
+    pub fn of_file(file: &File, path: &Path) -> Result<Stamp> {
+        let meta = file.metadata().map_err(|e| Error::io(&e, path))?;
+        Ok(Stamp::new(&meta, path))
+    }
+
+    fn new(meta: &Metadata, path: &Path) -> Stamp {
+        Stamp {
+            path: path.canonicalize().unwrap_or_else(|_| path.to_path_buf()),
+            id: id(meta),
+            is_file: meta.is_file(),
+            bytes: meta.len(),
+            modified: meta.modified().ok(),
+            changed: changed(meta),
+        }
     }
 
     /// Refuses the file if it is no longer what it was.
     pub fn check(&self) -> Result<()> {
-        let now = Stamp::of(&self.path)?;
+        let now = Stamp::of(&self.path).map_err(|e| {
+            e.mend("put the input back where it was and give the same command again; what is written stays")
+        })?;
         if now == *self {
             return Ok(());
         }
@@ -37,6 +59,11 @@ impl Stamp {
             .expected(self)
             .found(now)
             .mend("wait until nothing writes to it, and start again"))
+    }
+
+    /// Whether another file is there now, or other content; not whether it is gone.
+    pub fn is_changed(&self) -> bool {
+        Stamp::of(&self.path).is_ok_and(|now| now != *self)
     }
 
     /// Whether this is a file, and not a directory.
@@ -48,6 +75,37 @@ impl Stamp {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Whether `path` leads to this file, by whatever name.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let Ok(meta) = std::fs::metadata(path) else { return false };
+        (self.id.is_some() && self.id == id(&meta)) || path.canonicalize().is_ok_and(|at| at == self.path)
+    }
+
+    /// Whether the file lies in the directory `dir`, at any depth.
+    pub fn is_inside(&self, dir: &Path) -> bool {
+        dir.canonicalize().is_ok_and(|dir| dir != self.path && self.path.starts_with(dir))
+    }
+}
+
+/// The files that were read for a model, each as it was when it was opened. Clones share one list, so what is read later
+/// for the same model is in it too.
+#[derive(Clone, Debug, Default)]
+pub struct Reads(Arc<Mutex<Vec<Stamp>>>);
+
+impl Reads {
+    /// Takes note of a file that was opened.
+    pub fn add(&self, stamp: Stamp) {
+        let mut list = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !list.contains(&stamp) {
+            list.push(stamp);
+        }
+    }
+
+    /// The files so far, in the order in which they were opened.
+    pub fn all(&self) -> Vec<Stamp> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
 }
 
 impl fmt::Display for Stamp {
@@ -55,6 +113,9 @@ impl fmt::Display for Stamp {
         write!(f, "{} bytes", self.bytes)?;
         if let Some(since) = self.modified.and_then(|t| t.duration_since(UNIX_EPOCH).ok()) {
             write!(f, ", changed at {}.{:09}", since.as_secs(), since.subsec_nanos())?;
+        }
+        if let Some((seconds, nanoseconds)) = self.changed {
+            write!(f, ", by the system's clock at {seconds}.{nanoseconds:09}")?;
         }
         match self.id {
             Some((device, number)) => write!(f, ", file {number} of device {device}"),
@@ -64,12 +125,23 @@ impl fmt::Display for Stamp {
 }
 
 #[cfg(unix)]
-fn id(meta: &std::fs::Metadata) -> Option<(u64, u64)> {
+fn changed(meta: &Metadata) -> Option<(i64, i64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((meta.ctime(), meta.ctime_nsec()))
+}
+
+#[cfg(not(unix))]
+fn changed(_meta: &Metadata) -> Option<(i64, i64)> {
+    None
+}
+
+#[cfg(unix)]
+fn id(meta: &Metadata) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     Some((meta.dev(), meta.ino()))
 }
 
 #[cfg(not(unix))]
-fn id(_meta: &std::fs::Metadata) -> Option<(u64, u64)> {
+fn id(_meta: &Metadata) -> Option<(u64, u64)> {
     None
 }

@@ -5,8 +5,9 @@
 use crate::encoded::Encoded;
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
-use crate::quant::DType;
+use crate::quant::{DType, Vanished};
 use crate::simd::vectorized;
+use crate::write::Identity;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,28 +22,40 @@ pub trait Rows: Send + Sync {
         None
     }
 
+    /// Is told that `rows` are needed soon, so that they can be fetched meanwhile.
+    fn expect(&self, _rows: Range<usize>) {}
+    /// The tensor that these rows were computed from, element by element, if they were.
+    fn origin(&self) -> Option<Tensor> {
+        None
+    }
+
     /// Is told that `rows` are not needed again soon, so that the memory they lie in can be given back.
     fn release(&self, _rows: Range<usize>) {}
+
+    /// Adds what decides the rows and stands in no file that is read: values in memory, importance, an order, weights.
+    /// A stopped run is resumed only where it is the same.
+    fn identify(&self, _into: &mut Identity) {}
 }
 
-/// Up to four dimensions in ggml's order: `ne[0]` is the row length.
+/// Up to eight dimensions in ggml's order: `ne[0]` is the row length. GGUF knows four (`gguf::MAX_DIMS`), checkpoints
+/// of models that see have five.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
-    ne: [u64; 4],
+    ne: [u64; Self::MAX_DIMS],
     dims: usize,
 }
 
 impl Shape {
-    /// The most dimensions that ggml knows.
-    pub const MAX_DIMS: usize = 4;
+    /// The most dimensions of any tensor here.
+    pub const MAX_DIMS: usize = 8;
 
-    /// `ne` with the row length first; a scalar is one row of one element. `None` if there are more than four
+    /// `ne` with the row length first; a scalar is one row of one element. `None` if there are more than eight
     /// dimensions, or the number of elements exceeds `i64::MAX` or that of rows `u64::MAX`.
     pub fn new(ne: &[u64]) -> Option<Shape> {
         if ne.len() > Self::MAX_DIMS {
             return None;
         }
-        let mut all = [1; 4];
+        let mut all = [1; Self::MAX_DIMS];
         all[..ne.len()].copy_from_slice(ne);
         let mut product: u64 = 1;
         for n in all {
@@ -70,7 +83,7 @@ impl Shape {
 
     /// The number of rows.
     pub fn rows(&self) -> u64 {
-        self.ne[1] * self.ne[2] * self.ne[3]
+        self.ne[1..].iter().product()
     }
 
     /// The number of elements.
@@ -165,14 +178,36 @@ impl Tensor {
         self.row_bytes as u64 * self.shape.rows()
     }
 
+    /// Adds what decides the tensor and stands in no file: see `Rows::identify`.
+    pub fn identify(&self, into: &mut Identity) {
+        into.numbers(self.shape.ne().iter().copied());
+        into.add(self.dtype.to_string().as_bytes());
+        self.rows.identify(into);
+    }
+
     /// The rows themselves, to be wrapped.
     pub fn rows(&self) -> Arc<dyn Rows> {
         Arc::clone(&self.rows)
     }
 
+    /// The tensor that this one was computed from, element by element, if it was.
+    pub fn origin(&self) -> Option<Tensor> {
+        self.rows.origin()
+    }
+
+    /// The encoded `rows` where they lie, if they lie somewhere in one piece.
+    pub fn lent(&self, rows: Range<usize>) -> Option<&[u8]> {
+        self.rows.borrow(rows)
+    }
+
     /// Writes the encoded `rows` into `out`.
     pub fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         self.rows.read(rows, out)
+    }
+
+    /// Tells that `rows` are needed soon.
+    pub fn expect(&self, rows: Range<usize>) {
+        self.rows.expect(rows);
     }
 
     /// Tells that `rows` are not needed again soon.
@@ -192,11 +227,8 @@ impl Tensor {
 
     /// Decodes `rows` to f32; f64 is rounded once. `out` holds `rows.len() * shape.row()` values.
     pub fn decode_rows(&self, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
-        let decode = self.dtype.traits().decode.ok_or_else(|| self.opaque())?;
-        self.with_rows(rows, |bytes| {
-            decode(bytes, out);
-            Ok(())
-        })
+        self.decodable()?;
+        self.with_rows(rows, |bytes| self.dtype.decode(bytes, out))
     }
 
     /// Decodes `rows` to f64 without any rounding.
@@ -209,14 +241,14 @@ impl Tensor {
                 Ok(())
             });
         }
-        let decode = self.dtype.traits().decode.ok_or_else(|| self.opaque())?;
+        self.decodable()?;
         // Whole blocks of every dtype, in the nearest cache.
         let mut single = [0f32; 1024];
         let step = single.len() / self.dtype.block() * self.dtype.traits().bytes;
         self.with_rows(rows, |bytes| {
             for (out, bytes) in out.chunks_mut(single.len()).zip(bytes.chunks(step)) {
                 let single = &mut single[..out.len()];
-                decode(bytes, single);
+                self.dtype.decode(bytes, single)?;
                 vectorized(
                     #[inline(always)]
                     || out.iter_mut().zip(single).for_each(|(x, s)| *x = f64::from(*s)),
@@ -247,12 +279,20 @@ impl Tensor {
     /// The same weights as rows of `dtype`. `weights` are importance weights, one a column of each matrix
     /// (`ne0 * ne2`): the experts of a stacked tensor have their own.
     pub fn encode(self, dtype: DType, weights: Option<Arc<[f32]>>) -> Result<Tensor> {
+        self.encode_counting(dtype, weights, None)
+    }
+
+    /// `encode`, which counts in `vanished` what is stored as zeros, when the rows are read.
+    pub fn encode_counting(
+        self,
+        dtype: DType,
+        weights: Option<Arc<[f32]>>,
+        vanished: Option<Arc<Vanished>>,
+    ) -> Result<Tensor> {
         if dtype == self.dtype {
             return Ok(self);
         }
-        if self.dtype.traits().decode.is_none() {
-            return Err(self.opaque());
-        }
+        self.decodable()?;
         if dtype.traits().encode.is_none() {
             return Err(Error::unsupported(format!("there is no encoder for {dtype}")).tensor(&self.name));
         }
@@ -266,7 +306,12 @@ impl Tensor {
                 .mend("give the importance matrix of this model, or of one of the same shape"));
         }
         let (name, shape) = (self.name.clone(), self.shape);
-        Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, dtype, weights }))
+        Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, dtype, weights, vanished }))
+    }
+
+    /// Refuses a dtype that cannot be decoded.
+    fn decodable(&self) -> Result<()> {
+        if self.dtype.traits().decode.is_some() { Ok(()) } else { Err(self.opaque()) }
     }
 
     /// The error for a dtype that cannot be decoded.
@@ -315,8 +360,18 @@ impl Rows for Mapped {
         self.file.bytes().get(self.place(&rows))
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        self.file.expect(self.place(&rows));
+    }
+
     fn release(&self, rows: Range<usize>) {
         self.file.release(self.place(&rows));
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        // Which file it is, and in what state, tell the stamps of the inputs.
+        into.add(b"mapped");
+        into.numbers([self.start as u64, self.row_bytes as u64]);
     }
 }
 
@@ -335,6 +390,10 @@ impl Rows for InMemory {
     fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
         self.bytes.get(rows.start * self.row_bytes..rows.end * self.row_bytes)
     }
+
+    fn identify(&self, into: &mut Identity) {
+        into.add(&self.bytes);
+    }
 }
 
 /// Rows that must be finite.
@@ -343,24 +402,36 @@ struct Checked {
 }
 
 impl Checked {
-    fn check(&self, bytes: &[u8]) -> Result<()> {
-        if (self.source.dtype.traits().finite)(bytes) { Ok(()) } else { Err(not_finite(&self.source)) }
+    fn is_finite(&self, bytes: &[u8]) -> bool {
+        (self.source.dtype.traits().finite)(bytes)
     }
 }
 
 impl Rows for Checked {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         self.source.read(rows, out)?;
-        self.check(out)
+        if self.is_finite(out) { Ok(()) } else { Err(not_finite(&self.source)) }
     }
 
     fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
         // A row that is not finite is not lent, so the caller comes by `read` and gets the error.
-        self.source.rows.borrow(rows).filter(|bytes| self.check(bytes).is_ok())
+        self.source.rows.borrow(rows).filter(|bytes| self.is_finite(bytes))
+    }
+
+    fn expect(&self, rows: Range<usize>) {
+        self.source.expect(rows);
+    }
+
+    fn origin(&self) -> Option<Tensor> {
+        self.source.origin().map(Tensor::checked)
     }
 
     fn release(&self, rows: Range<usize>) {
         self.source.release(rows);
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        self.source.identify(into);
     }
 }
 

@@ -26,7 +26,7 @@ pub fn tokenizer_model(data: &[u8]) {
 
 fn tokenizer(files: &[(&str, &[u8])]) {
     with_only(files, |dir| {
-        let checkpoint = Checkpoint { dir: dir.to_path_buf(), containers: Vec::new(), tensors: Vec::new() };
+        let checkpoint = Checkpoint { dir: dir.to_path_buf(), ..Checkpoint::default() };
         let config = json!({ "architectures": ["LlamaForCausalLM"], "vocab_size": 64 });
         match vocab::tokenizer(&checkpoint, &config, &vocab::Options::default()) {
             Ok(tokenizer) => tokenizer.warnings.iter().for_each(|w| printable_once_escaped(w)),
@@ -63,7 +63,7 @@ pub fn checkpoint(data: &[u8]) {
     files[usize::from(*which) % FILES.len()].1 = text;
     with_only(&files, |dir| {
         let tensors = tensors().expect("the tensors of a small checkpoint");
-        let checkpoint = Checkpoint { dir: dir.to_path_buf(), containers: Vec::new(), tensors };
+        let checkpoint = Checkpoint { dir: dir.to_path_buf(), tensors, ..Checkpoint::default() };
         match arch::adopt(&checkpoint, &arch::Options::default()) {
             Ok(adopted) => adopted.warnings.iter().for_each(|w| printable_once_escaped(w)),
             Err(e) => printable(&e.to_string()),

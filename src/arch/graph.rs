@@ -2,7 +2,7 @@
 //! for granted, and what to say of any other. Called once, from `adopt`.
 //! Specification: `LlamaConfig` and `MistralConfig` of transformers 5; `models/llama.cpp` of llama.cpp v0.5.0.
 
-use super::hparams::{Config, brief};
+use super::config::{Config, brief};
 use ggraft_formats::{Error, Metadata, Result};
 use serde_json::{Value, json};
 
@@ -278,6 +278,7 @@ mod tests {
             dir: dir.path().into(),
             containers: Vec::new(),
             tensors: Vec::new(),
+            ..ggraft_formats::Checkpoint::default()
         };
         let mut warnings = Vec::new();
         let metadata = check(&Config::open(&checkpoint)?, "llama", &mut warnings)?;

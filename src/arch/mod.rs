@@ -2,49 +2,62 @@
 //! `convert_hf_to_gguf.py` would write it, but lazily: `adopt` touches headers only, and the weights keep their
 //! dtype. `general.file_type` and `general.quantization_version` are the writer's to add.
 //!
-//! To add a family: write its file with one `Arch` constant (a sibling states its differences, `..LLAMA`), then
-//! add its line in `ARCHS`.
+//! A family is a page of rules (`families`): `names` carries them out, `axes` and `moved` move elements, `values`
+//! changes them, `keys` writes the hyperparameters, `rope` those of rotary embedding, `config` and `defaults` tell them.
 
-mod about;
+pub(crate) mod about;
+mod axes;
+mod config;
+mod defaults;
+mod draft;
+mod families;
 mod graph;
-mod hparams;
-mod llama;
+mod keys;
+mod moved;
 mod names;
+pub(crate) mod refuse;
 mod rope;
-mod rows;
+mod rule;
+mod values;
 
 pub use crate::vocab::Options;
+pub use draft::Draft;
+pub use families::{ARCHS, Arch, Values, faults};
+pub use values::Value;
 
 use crate::vocab;
+use config::Config;
+use families::Family;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor};
-use hparams::{Config, Defaults, Hparams};
-use names::Map;
+use keys::Params;
+use rule::{RowCount, Rule};
 
-/// What the house knows of one architecture.
-pub struct Arch {
-    /// What `architectures` in `config.json` calls it.
-    pub names: &'static [&'static str],
-    /// `general.architecture` of the GGUF.
-    pub gguf: &'static str,
-    defaults: &'static [Defaults],
-    hparams: fn(&Config, &mut Vec<String>) -> Result<Hparams>,
-    /// Adds the keys that follow those of all transformers.
-    describe: fn(&Hparams, &mut Metadata),
-    /// Its tensors, in tables under a common prefix.
-    tensors: &'static [(&'static str, &'static [Map])],
-    /// Tensors that no checkpoint holds; they come first.
-    extra: fn(&Hparams) -> Result<Vec<Tensor>>,
+/// The checkpoint's and GGUF's name of every kind of tensor that some architecture has; `{}` is the layer.
+pub fn tensor_names() -> impl Iterator<Item = (String, String)> {
+    ARCHS.iter().flat_map(|arch| {
+        let family = Family::of(arch);
+        let prefix = family.prefixes.first().copied().unwrap_or("");
+        family.rules.into_iter().flat_map(move |rule| pairs(rule, prefix)).collect::<Vec<_>>()
+    })
 }
 
-/// Every architecture.
-pub const ARCHS: &[Arch] = &[llama::LLAMA, llama::HEADLESS];
-
-/// The checkpoint's and GGUF's name of every kind of tensor that some architecture has, without `.weight` or `.bias`;
-/// `{}` is the layer.
-pub fn tensor_names() -> impl Iterator<Item = (String, &'static str)> {
-    let tables = ARCHS.iter().flat_map(|arch| arch.tensors);
-    tables.flat_map(|(prefix, maps)| maps.iter().map(move |map| (format!("{prefix}{}", map.from), map.to)))
+/// Every name that a rule gives a tensor, with every one that it comes from.
+fn pairs(rule: &'static Rule, prefix: &str) -> Vec<(String, String)> {
+    let whole = |name: &str| match name.strip_prefix('^') {
+        Some(outside) => outside.to_string(),
+        None => format!("{prefix}{name}"),
+    };
+    let mut all = Vec::new();
+    for bias in [false, true].into_iter().filter(|bias| !bias || rule.bias.is_some()) {
+        let plain =
+            |name: &str| if bias { rule::biased(name) } else { name.to_string() }.replace("{l}", "{}");
+        for to in rule.to.iter().flat_map(|name| rule::spelled(name)) {
+            let from = rule.from.iter().flat_map(|name| rule::spelled(name));
+            all.extend(from.map(|from| (plain(&whole(&from)), plain(&to))));
+        }
+    }
+    all
 }
 
 /// A model in GGUF's dialect, and what its adoption loses or had to assume.
@@ -57,28 +70,70 @@ pub struct Adopted {
 /// Renames, re-orders and describes `checkpoint` as GGUF. All missing, unknown and misshapen tensors are told in
 /// one error.
 pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
+    let mut warnings = Vec::from_iter(refuse::adapter(checkpoint)?);
     let config = Config::open(checkpoint)?;
-    let arch = arch(&config, checkpoint)?;
-    refuse_quantized(&config, checkpoint)?;
-    let config = config.with_defaults(arch.defaults)?;
-    let mut warnings = Vec::new();
+    let arch = arch(&config)?;
+    warnings.extend(refuse::quantized(&config, checkpoint)?);
+    refuse::bare_names(config.class()?, checkpoint)?;
     let told = graph::check(&config, arch.gguf, &mut warnings)?;
-    let hparams = (arch.hparams)(&config, &mut warnings)?;
-    let mut tensors = (arch.extra)(&hparams)?;
-    tensors.extend(names::adopt(arch, &hparams, checkpoint, &mut warnings)?);
+    let family = Family::of(arch);
+    let params = Params::new(&config, &family.axes);
+    params.check()?;
+    // What the config says is checked before the tensors are, and told after what they tell.
+    let hparams = family.hparams(&params)?;
+    let mut tensors = made(&family, &params)?;
+    let layers = params.size("l", 0)?;
+    let adopted = names::adopt(&family, &params, checkpoint);
+    let adopted = refuse::disagreements(checkpoint, adopted, |name| !family.ignores(name, layers))?;
 
-    let parameters = tensors.iter().map(|t| t.shape().elements()).fold(0, u64::saturating_add);
+    let shapes = tensors.iter().chain(adopted.iter().map(|a| &a.tensor));
+    let parameters = shapes.map(|t| t.shape().elements()).fold(0, u64::saturating_add);
+    warnings.extend(params.told());
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", arch.gguf);
     metadata.extend(about::metadata(checkpoint, &config, parameters, &mut warnings)?);
-    metadata.extend(hparams.metadata(arch.gguf));
-    (arch.describe)(&hparams, &mut metadata);
+    metadata.extend(hparams);
     metadata.extend(told);
-    let tokenizer = vocab::tokenizer(checkpoint, config.json(), options)?;
+    let tokenizer = vocab::tokenizer(checkpoint, config.raw(), options)?;
     metadata.extend(tokenizer.metadata);
     warnings.extend(tokenizer.warnings);
-    let model = Model { metadata, tensors, containers: checkpoint.containers.clone() };
+    let tokens = metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
+    for names::Adopted { tensor, value, rows } in adopted {
+        let tensor = value.applied(tensor)?;
+        tensors.push(match tokens.filter(|_| rows == RowCount::Tokens) {
+            Some(tokens) => cut(tensor, tokens, &mut warnings)?,
+            None => tensor,
+        });
+    }
+    let (containers, reads) = (checkpoint.containers.clone(), checkpoint.reads.clone());
+    let model = Model { metadata, tensors, containers, reads };
     Ok(Adopted { model, warnings })
+}
+
+/// The tensors that follow from the configuration.
+fn made(family: &Family, params: &Params<'_>) -> Result<Vec<Tensor>> {
+    let mut tensors = Vec::new();
+    for made in &family.made {
+        if let Some(values) = (made.values)(params)? {
+            let shape = moved::shape(made.name, &[values.len() as u64])?;
+            tensors.push(Tensor::in_memory(made.name, shape, &values)?);
+        }
+    }
+    Ok(tensors)
+}
+
+/// A table without the rows beyond the last token.
+fn cut(table: Tensor, tokens: u64, warnings: &mut Vec<String>) -> Result<Tensor> {
+    let [row, rows] = *table.shape().ne() else { return Ok(table) };
+    if rows <= tokens {
+        return Ok(table);
+    }
+    warnings.push(format!(
+        "{}: the last {} of {rows} rows are left out, for they are no tokens",
+        table.name,
+        rows - tokens
+    ));
+    Tensor::new(&table.name, moved::shape(&table.name, &[tokens, row])?, table.dtype(), table.rows())
 }
 
 /// A model in the trainer's dialect again.
@@ -93,49 +148,27 @@ pub struct Released {
 /// Gives `model` the names and the order of rows of `checkpoint`, from which it was adopted: the inverse of `adopt`.
 pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     let config = Config::open(checkpoint)?;
-    let arch = arch(&config, checkpoint)?;
-    let config = config.with_defaults(arch.defaults)?;
-    let hparams = (arch.hparams)(&config, &mut Vec::new())?;
+    let family = Family::of(arch(&config)?);
+    let mut params = Params::new(&config, &family.axes);
+    if let Some(table) = model.tensors.iter().find(|t| t.name == "token_embd.weight") {
+        // A merge may have grown it.
+        params = params.with("vocab", table.shape().rows());
+    }
     let mut left = Vec::new();
-    let tensors = names::release(arch, &hparams, model, &mut left)?;
-    left.extend(names::skipped(checkpoint));
+    let tensors = names::release(&family, &params, checkpoint, model, &mut left)?;
+    left.extend(names::ignored(&family, &params, checkpoint)?);
     Ok(Released { tensors, left })
 }
 
 /// The architecture whose class `config.json` names first.
-fn arch(config: &Config, checkpoint: &Checkpoint) -> Result<&'static Arch> {
-    let file = checkpoint.dir.join("config.json");
-    let class =
-        config.get("architectures").and_then(|classes| classes.get(0)?.as_str()).ok_or_else(|| {
-            Error::invalid("'architectures' does not name the model's class")
-                .file(&file)
-                .expected("a list of names, such as [\"LlamaForCausalLM\"]")
-                .found(config.get("architectures").map_or(String::from("nothing"), hparams::brief))
-        })?;
-    ARCHS.iter().find(|arch| arch.names.contains(&class)).ok_or_else(|| {
-        let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.names).copied().collect();
+fn arch(config: &Config) -> Result<&'static Arch> {
+    let class = config.class()?;
+    ARCHS.iter().find(|arch| arch.classes.contains(&class)).ok_or_else(|| {
+        let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.classes).copied().collect();
         Error::unsupported("this architecture is not covered")
-            .file(&file)
+            .file(config.file())
             .expected(format!("'architectures' to be one of {}", known.join(", ")))
             .found(class)
             .mend("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
     })
-}
-
-/// Weights that a trainer's tool has quantized are not weights that can be merged or quantized again.
-fn refuse_quantized(config: &Config, checkpoint: &Checkpoint) -> Result<()> {
-    let (file, method) = match config.section("quantization_config")? {
-        Some(section) => {
-            let method = section.text("quant_method")?.or(section.text("quant_algo")?);
-            ("config.json", method.unwrap_or("an unnamed method").to_string())
-        }
-        None if checkpoint.dir.join("hf_quant_config.json").is_file() => {
-            ("hf_quant_config.json", String::from("modelopt"))
-        }
-        None => return Ok(()),
-    };
-    Err(Error::unsupported(format!("the checkpoint is quantized with {method}"))
-        .file(&checkpoint.dir.join(file))
-        .expected("weights in f32, f16 or bf16")
-        .mend("take the checkpoint it was made from, or dequantize it with the tool that quantized it"))
 }

@@ -1,108 +1,244 @@
-//! From the trainer's tensors to GGUF's and back: a table says for each kind of tensor both names, its shape in terms of
-//! the hyperparameters, and what becomes of its rows. All that is missing, unknown or of the wrong shape is
-//! found before a weight is read, and told at once.
+//! From the trainer's tensors to GGUF's and back, as the rules of a family say. All that is missing, unknown or of the
+//! wrong shape is found before a weight is read, and told at once.
 
-use super::Arch;
-use super::hparams::Hparams;
-use super::rows;
+use super::axes::{Axes, Stacks};
+use super::families::Family;
+use super::keys::Params;
+use super::moved::moved;
+use super::rule::{Need, RowCount, Rule, biased, spelled};
+use super::values::Value;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
 use std::collections::HashMap;
 
-/// One kind of tensor, in a checkpoint and in a GGUF.
-pub struct Map {
-    /// The checkpoint's name without `.weight`; `{}` is the layer.
-    pub from: &'static str,
-    /// GGUF's name without `.weight`; `{}` is the layer.
-    pub to: &'static str,
-    /// The weight's dimensions, row length first; the last one is the length of a bias.
-    pub shape: &'static [Dim],
-    /// Whether the checkpoint must hold the weight.
-    pub needed: fn(&Hparams) -> bool,
-    /// Whether the checkpoint must hold a bias; none if it may not.
-    pub bias: Option<fn(&Hparams) -> bool>,
-    /// The number of rotary heads whose halves alternate in GGUF; none if rows stay where they are.
-    pub heads: Option<fn(&Hparams) -> u32>,
+/// A tensor of GGUF's, still with the trainer's values.
+pub struct Adopted {
+    pub tensor: Tensor,
+    pub value: Value,
+    pub rows: RowCount,
 }
 
-/// A dimension in terms of the hyperparameters.
-#[derive(Clone, Copy)]
-pub enum Dim {
-    Vocab,
-    Hidden,
-    Ffn,
-    Heads,
-    KvHeads,
-}
-
-impl Dim {
-    fn size(self, h: &Hparams) -> u64 {
-        match self {
-            Dim::Vocab => h.vocab_size.into(),
-            Dim::Hidden => h.embedding_length.into(),
-            Dim::Ffn => h.feed_forward_length.into(),
-            Dim::Heads => u64::from(h.head_count) * u64::from(h.head_dim),
-            Dim::KvHeads => u64::from(h.head_count_kv) * u64::from(h.head_dim),
-        }
-    }
-
-    /// The keys of `config.json` that decide it.
-    fn key(self) -> &'static str {
-        match self {
-            Dim::Vocab => "vocab_size",
-            Dim::Hidden => "hidden_size",
-            Dim::Ffn => "intermediate_size",
-            Dim::Heads => "num_attention_heads * head_dim",
-            Dim::KvHeads => "num_key_value_heads * head_dim",
-        }
-    }
-}
-
-/// Buffers that old trainers saved; GGUF has no use for them.
-const SKIPPED: &[&str] = &[".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq"];
-
-/// A tensor that the checkpoint may or must hold.
-struct Expected<'a> {
-    map: &'a Map,
-    from: String,
-    to: String,
+/// A rule in one layer: the tensors that become others together.
+struct Instance<'a> {
+    rule: &'a Rule,
     bias: bool,
+    layer: u32,
+    axes: Axes,
+    /// The checkpoint's names; of stacked ones each tensor, the last index fastest.
+    from: Vec<String>,
+    to: Vec<String>,
     needed: bool,
     found: bool,
 }
 
-/// The tensors of `checkpoint` under GGUF's names, in its order and its dtypes.
-pub fn adopt(
-    arch: &Arch,
-    h: &Hparams,
-    checkpoint: &Checkpoint,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Tensor>> {
-    let held = checkpoint.tensors.len();
-    if h.block_count as usize > held {
-        return Err(Error::invalid("the checkpoint cannot hold so many layers")
-            .file(&checkpoint.dir.join("config.json"))
-            .expected(format!("num_hidden_layers of at most {held}, the number of tensors"))
-            .found(h.block_count));
+/// What a checkpoint holds, by name.
+struct Held<'a> {
+    tensors: HashMap<&'a str, (usize, &'a Tensor)>,
+    prefix: &'static str,
+}
+
+impl<'a> Held<'a> {
+    fn new(family: &Family, params: &Params<'_>, checkpoint: &'a Checkpoint) -> Result<Held<'a>> {
+        let tensors: HashMap<&str, (usize, &Tensor)> =
+            checkpoint.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), (i, t))).collect();
+        let first = family.prefixes.first().copied().unwrap_or("");
+        let mut held = Held { tensors, prefix: first };
+        for prefix in family.prefixes {
+            held.prefix = prefix;
+            for rule in &family.rules {
+                let names = rule.from.iter().filter(|name| !name.starts_with('^'));
+                let first = names.flat_map(|name| spelled(name)).map(|name| held.full(&name, &|_| 0));
+                if first.into_iter().any(|name| held.tensors.contains_key(name.as_str()))
+                    && rule.layers.hold(params, 0).is_ok()
+                {
+                    return Ok(held);
+                }
+            }
+        }
+        held.prefix = first;
+        Ok(held)
     }
-    let mut expected = expected(arch, h);
-    let index: HashMap<String, usize> =
-        expected.iter().enumerate().map(|(i, e)| (e.from.clone(), i)).collect();
-    let (mut tensors, mut problems) = (Vec::with_capacity(held), Vec::new());
-    for tensor in &checkpoint.tensors {
-        if is_skipped(&tensor.name) {
+
+    /// `name` with the prefix, and with numbers for its indices.
+    fn full(&self, name: &str, index: &dyn Fn(&str) -> u64) -> String {
+        let plain = numbered(name, index);
+        match plain.strip_prefix('^') {
+            Some(outside) => outside.to_string(),
+            None => format!("{}{plain}", self.prefix),
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+}
+
+/// `name` with numbers for its indices.
+pub fn numbered(name: &str, index: &dyn Fn(&str) -> u64) -> String {
+    let mut parts = name.split('{');
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let (inner, rest) = part.split_once('}').unwrap_or((part, ""));
+        out.push_str(&index(inner).to_string());
+        out.push_str(rest);
+    }
+    out
+}
+
+/// Refuses a config that says more layers, or experts, than the checkpoint holds tensors.
+fn refuse_more(params: &Params<'_>, checkpoint: &Checkpoint, axis: &str, what: &str) -> Result<()> {
+    let held = checkpoint.tensors.len() as u64;
+    let size = params.size(axis, 0)?;
+    if size <= held {
+        return Ok(());
+    }
+    let keys = params.keys(&super::axes::Term::Axis(if axis == "l" { "l" } else { "e" }));
+    Err(Error::invalid(format!("the checkpoint cannot hold so many {what}"))
+        .file(&checkpoint.dir.join("config.json"))
+        .expected(format!("{keys} of at most {held}, the number of tensors"))
+        .found(size))
+}
+
+/// Every rule in every layer that has it, those of the whole model first. Which spelling, and which of several
+/// alternatives, the names in the checkpoint decide.
+fn instances<'a>(
+    family: &'a Family,
+    params: &Params<'_>,
+    checkpoint: &Checkpoint,
+) -> Result<Vec<Instance<'a>>> {
+    refuse_more(params, checkpoint, "l", "layers")?;
+    let held = Held::new(family, params, checkpoint)?;
+    let mut all = Vec::new();
+    let (layered, whole): (Vec<&Rule>, Vec<&Rule>) =
+        family.rules.iter().partition(|rule| !rule.indices().is_empty());
+    for rule in whole {
+        add(&mut all, rule, 0, params, &held)?;
+    }
+    let layers = layered
+        .iter()
+        .flat_map(|rule| rule.indices())
+        .try_fold(0, |most, index| Ok::<_, Error>(params.size(index, 0)?.max(most)))?;
+    for layer in 0..u32::try_from(layers).unwrap_or(u32::MAX) {
+        for rule in &layered {
+            let mut within = true;
+            for index in rule.indices() {
+                within &= u64::from(layer) < params.size(index, 0)?;
+            }
+            if within {
+                add(&mut all, rule, layer, params, &held)?;
+            }
+        }
+    }
+    Ok(alternatives(all))
+}
+
+/// Adds the weight, and the bias, of `rule` in `layer`.
+fn add<'a>(
+    all: &mut Vec<Instance<'a>>,
+    rule: &'a Rule,
+    layer: u32,
+    params: &Params<'_>,
+    held: &Held<'_>,
+) -> Result<()> {
+    let holds = rule.layers.hold(params, layer)?;
+    let needs = [(false, Some(rule.need)), (true, rule.bias)];
+    for (bias, need) in needs.into_iter().filter_map(|(bias, need)| Some((bias, need?))) {
+        let axes = rule.axes(bias).map_err(|what| broken(rule, &what))?;
+        let name = |name: &str| if bias { biased(name) } else { name.to_string() };
+        let at = |_: &str| u64::from(layer);
+        let to = rule.to.iter().flat_map(|to| spelled(to)).map(|to| numbered(&name(&to), &at)).collect();
+        let stacked = rule.stacked();
+        let sources = |spelling: &'static str, first_only: bool| -> Result<Vec<String>> {
+            let mut names = Vec::new();
+            for from in spelled(spelling) {
+                let from = name(&from);
+                let mut sizes = Vec::new();
+                for axis in &stacked {
+                    sizes.push(if first_only { 1 } else { params.size(axis, layer)? });
+                }
+                if sizes.iter().product::<u64>() > held.tensors.len() as u64 {
+                    return Err(broken(rule, "there are fewer tensors than experts"));
+                }
+                for i in 0..sizes.iter().product() {
+                    let index = |index: &str| match stacked.iter().position(|s| *s == index) {
+                        Some(at) => i / sizes[at + 1..].iter().product::<u64>() % sizes[at],
+                        None => u64::from(layer),
+                    };
+                    names.push(held.full(&from, &index));
+                }
+            }
+            Ok(names)
+        };
+        let there = |spelling: &&&'static str| {
+            sources(spelling, true).is_ok_and(|names| names.iter().any(|name| held.has(name)))
+        };
+        let spelling = rule.from.iter().find(|s| there(&s));
+        let needed = holds && need.is_met(params)?;
+        let found = spelling.is_some();
+        if !found && !holds {
             continue;
         }
-        let result = match index.get(&tensor.name).and_then(|i| expected.get_mut(*i)) {
-            Some(expected) => expected.adopt(tensor, h),
-            None => Err(unknown(arch, tensor)),
-        };
-        match result {
-            Ok(tensor) => tensors.push(tensor),
-            Err(e) => problems.push(e),
+        let Some(spelling) = spelling.or(rule.from.first()) else { continue };
+        let from = sources(spelling, !found)?;
+        all.push(Instance { rule, bias, layer, axes, from, to, needed, found });
+    }
+    Ok(())
+}
+
+fn broken(rule: &Rule, what: &str) -> Error {
+    Error::invalid(format!("the rule for {} cannot be applied: {what}", rule.to.join(", ")))
+}
+
+/// Of several rules for one target those that the checkpoint follows, else the first.
+fn alternatives(all: Vec<Instance<'_>>) -> Vec<Instance<'_>> {
+    let mut chosen: HashMap<String, usize> = HashMap::new();
+    for (i, instance) in all.iter().enumerate().filter(|(_, instance)| instance.found) {
+        for to in &instance.to {
+            chosen.entry(to.clone()).or_insert(i);
         }
     }
-    problems.extend(expected.iter().filter(|e| e.needed && !e.found).map(|e| e.missing(h)));
+    for (i, instance) in all.iter().enumerate().filter(|(_, instance)| !instance.found) {
+        if instance.to.iter().all(|to| !chosen.contains_key(to)) {
+            for to in &instance.to {
+                chosen.insert(to.clone(), i);
+            }
+        }
+    }
+    let keep: Vec<bool> =
+        all.iter().enumerate().map(|(i, x)| x.to.iter().any(|to| chosen.get(to) == Some(&i))).collect();
+    all.into_iter().zip(keep).filter_map(|(instance, keep)| keep.then_some(instance)).collect()
+}
+
+/// The tensors of `checkpoint` under GGUF's names, in its order and its dtypes.
+pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Vec<Adopted>> {
+    let all = instances(family, params, checkpoint)?;
+    let index: HashMap<&str, usize> = all
+        .iter()
+        .enumerate()
+        .flat_map(|(i, instance)| instance.from.iter().map(move |name| (name.as_str(), i)))
+        .collect();
+    let held: HashMap<&str, &Tensor> = checkpoint.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
+    let layers = params.size("l", 0)?;
+    let mut done = vec![false; all.len()];
+    let (mut adopted, mut problems) = (Vec::with_capacity(held.len()), Vec::new());
+    for tensor in &checkpoint.tensors {
+        if family.ignores(&tensor.name, layers) {
+            continue;
+        }
+        let Some(i) = index.get(tensor.name.as_str()).copied() else {
+            problems.push(unknown(family, tensor));
+            continue;
+        };
+        if !std::mem::replace(&mut done[i], true) {
+            match all[i].adopt(&held, params) {
+                Ok(tensors) => adopted.extend(tensors),
+                Err(found) => problems.extend(found),
+            }
+        }
+    }
+    for instance in all.iter().filter(|instance| instance.needed && !instance.found) {
+        problems.extend(instance.from.first().map(|name| instance.missing(0, name, params)));
+    }
     // With several shards it is not known which one a tensor came from, or should have been in.
     let place = match checkpoint.containers.as_slice() {
         [file] => file,
@@ -111,79 +247,141 @@ pub fn adopt(
     if let Some(e) = Error::all(problems.into_iter().map(|e| e.file(place)).collect()) {
         return Err(e);
     }
-    warnings.extend(unannounced(&expected));
-    Ok(tensors)
+    if let Some(sentence) = unannounced(&all) {
+        params.tell(sentence);
+    }
+    Ok(adopted)
 }
 
-fn is_skipped(name: &str) -> bool {
-    SKIPPED.iter().any(|ending| name.ends_with(ending))
+/// The tensors that `adopt` leaves out.
+pub fn ignored(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Vec<String>> {
+    let layers = params.size("l", 0)?;
+    let names = checkpoint.tensors.iter().map(|t| t.name.clone());
+    Ok(names.filter(|name| family.ignores(name, layers)).collect())
 }
 
-/// The buffers that `adopt` skips.
-pub fn skipped(checkpoint: &Checkpoint) -> impl Iterator<Item = String> {
-    checkpoint.tensors.iter().map(|t| t.name.clone()).filter(|name| is_skipped(name))
-}
-
-/// The tensors of `model` under the trainer's names and with its order of rows: the inverse of `adopt`. What the
-/// checkpoint of such a model does not hold is named in `left`.
-pub fn release(arch: &Arch, h: &Hparams, model: &Model, left: &mut Vec<String>) -> Result<Vec<Named>> {
-    let expected = expected(arch, h);
-    let index: HashMap<&str, &Expected> = expected.iter().map(|e| (e.to.as_str(), e)).collect();
-    let generated: Vec<String> = (arch.extra)(h)?.into_iter().map(|t| t.name).collect();
+/// The tensors of `model` as `checkpoint`, from which it was adopted, holds them: the inverse of `adopt`. Tensors that
+/// follow from the configuration are named in `left`.
+pub fn release(
+    family: &Family,
+    params: &Params<'_>,
+    checkpoint: &Checkpoint,
+    model: &Model,
+    left: &mut Vec<String>,
+) -> Result<Vec<Named>> {
+    let all = instances(family, params, checkpoint)?;
+    let index: HashMap<&str, usize> = all
+        .iter()
+        .enumerate()
+        .flat_map(|(i, instance)| instance.to.iter().map(move |name| (name.as_str(), i)))
+        .collect();
+    let held: HashMap<&str, &Tensor> = model.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
+    let mut done = vec![false; all.len()];
     let (mut tensors, mut problems) = (Vec::with_capacity(model.tensors.len()), Vec::new());
     for tensor in &model.tensors {
-        let Some(expected) = index.get(tensor.name.as_str()) else {
-            match generated.contains(&tensor.name) {
+        let Some(i) = index.get(tensor.name.as_str()).copied() else {
+            match family.made.iter().any(|made| made.name == tensor.name) {
                 true => left.push(tensor.name.clone()),
-                false => problems.push(unknown(arch, tensor)),
+                false => problems.push(unknown(family, tensor)),
             }
             continue;
         };
-        let tensor = match expected.map.heads {
-            Some(heads) => rows::unpermuted(tensor.clone(), heads(h))?,
-            None => tensor.clone(),
-        };
-        tensors.push(Named { name: expected.from.clone(), tensor });
+        if !std::mem::replace(&mut done[i], true) {
+            match all[i].release(&held, params) {
+                Ok(named) => tensors.extend(named),
+                Err(e) => problems.push(e),
+            }
+        }
     }
     Error::all(problems).map_or(Ok(tensors), Err)
 }
 
-/// Every tensor that a model of `h` may hold: those of the whole, then layer by layer.
-fn expected<'a>(arch: &'a Arch, h: &Hparams) -> Vec<Expected<'a>> {
-    let mut all = Vec::new();
-    let mut add = |map: &'a Map, prefix: &str, layer: &str| {
-        let (from, to) = (format!("{prefix}{}", map.from.replace("{}", layer)), map.to.replace("{}", layer));
-        let one = |suffix: &str, bias: bool, needed: bool| {
-            let (from, to) = (format!("{from}{suffix}"), format!("{to}{suffix}"));
-            Expected { map, from, to, bias, needed, found: false }
+impl Instance<'_> {
+    /// The tensors of GGUF's that the checkpoint's become, if all are there and fit.
+    fn adopt(&self, held: &HashMap<&str, &Tensor>, params: &Params<'_>) -> Result<Vec<Adopted>, Vec<Error>> {
+        let (mut sources, mut problems) = (Vec::with_capacity(self.from.len()), Vec::new());
+        for (i, name) in self.from.iter().enumerate() {
+            match held.get(name.as_str()) {
+                None => problems.push(self.missing(i, name, params)),
+                Some(tensor) => match self.check(i, tensor, params) {
+                    Ok(()) => sources.push((*tensor).clone()),
+                    Err(e) => problems.push(e),
+                },
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let of = |target: usize| -> Result<Adopted> {
+            let name = self.to.get(target).map_or("", String::as_str);
+            let tensor = match sources.as_slice() {
+                [one] if self.axes.is_same() => one.clone().renamed(name),
+                _ => self.moved(name, target, sources.clone(), params)?,
+            };
+            Ok(Adopted { tensor, value: self.rule.value, rows: self.rule.rows })
         };
-        all.push(one(".weight", false, (map.needed)(h)));
-        all.extend(map.bias.map(|needed| one(".bias", true, needed(h))));
-    };
-    let maps = || arch.tensors.iter().flat_map(|(prefix, maps)| maps.iter().map(move |map| (*prefix, map)));
-    for (prefix, map) in maps().filter(|(_, map)| !map.from.contains("{}")) {
-        add(map, prefix, "");
+        (0..self.to.len()).map(of).collect::<Result<_>>().map_err(|e| vec![e])
     }
-    for layer in 0..h.block_count {
-        for (prefix, map) in maps().filter(|(_, map)| map.from.contains("{}")) {
-            add(map, prefix, &layer.to_string());
-        }
-    }
-    all
-}
 
-impl Expected<'_> {
-    /// `tensor` as this one, if it fits.
-    fn adopt(&mut self, tensor: &Tensor, h: &Hparams) -> Result<Tensor> {
-        if std::mem::replace(&mut self.found, true) {
-            return Err(Error::invalid("the checkpoint holds this tensor twice").tensor(&tensor.name));
+    fn moved(&self, name: &str, target: usize, sources: Vec<Tensor>, params: &Params<'_>) -> Result<Tensor> {
+        let (sizes, stacked) = (self.sizes(params)?, self.rule.stacked());
+        let wrong = |what: String| broken(self.rule, &what);
+        let side = self.axes.to.get(target).ok_or_else(|| wrong(String::from("it has too few sides")))?;
+        let shape = side.shape(&sizes).map_err(wrong)?;
+        let pieces = self.axes.forth(&sizes, Stacks { from: &stacked, to: &[] }, target).map_err(wrong)?;
+        moved(name, &shape, sources, &pieces)
+    }
+
+    /// The checkpoint's tensors that GGUF's have been made of.
+    fn release(&self, held: &HashMap<&str, &Tensor>, params: &Params<'_>) -> Result<Vec<Named>> {
+        let mut sources = Vec::with_capacity(self.to.len());
+        for name in &self.to {
+            let tensor = held.get(name.as_str()).ok_or_else(|| {
+                Error::invalid("the model lacks a tensor that the checkpoint keeps together with others")
+                    .tensor(name)
+            })?;
+            sources.push((*tensor).clone());
         }
-        let shape: Vec<u64> = self.dims().iter().map(|d| d.size(h)).collect();
-        if tensor.shape().ne() != shape {
+        if let ([one], [name], true) = (sources.as_slice(), self.from.as_slice(), self.axes.is_same()) {
+            return Ok(vec![Named { name: name.clone(), tensor: one.clone() }]);
+        }
+        let (sizes, stacked) = (self.sizes(params)?, self.rule.stacked());
+        let stack: Vec<u64> = stacked.iter().map(|name| sizes.get(name).copied().unwrap_or(1)).collect();
+        let each = stack.iter().product::<u64>().max(1) as usize;
+        let wrong = |what: String| broken(self.rule, &what);
+        let first = self.to.first().map_or("", String::as_str);
+        let of = |(i, name): (usize, &String)| -> Result<Named> {
+            let mut at = vec![0; stack.len()];
+            let mut rest = (i % each) as u64;
+            for (index, size) in at.iter_mut().zip(&stack).rev() {
+                *index = rest % size;
+                rest /= size;
+            }
+            let side =
+                self.axes.from.get(i / each).ok_or_else(|| wrong(String::from("it has too few sides")))?;
+            let shape = side.shape(&sizes).map_err(wrong)?;
+            let stacks = Stacks { from: &stacked, to: &[] };
+            let pieces = self.axes.back(&sizes, stacks, i / each, &at).map_err(wrong)?;
+            Ok(Named { name: name.clone(), tensor: moved(first, &shape, sources.clone(), &pieces)? })
+        };
+        self.from.iter().enumerate().map(of).collect()
+    }
+
+    fn sizes(&self, params: &Params<'_>) -> Result<super::axes::Sizes> {
+        let mut names = self.axes.names();
+        names.extend(self.rule.stacked());
+        params.sizes(&names, self.layer)
+    }
+
+    /// Refuses a tensor that is not source `i`.
+    fn check(&self, i: usize, tensor: &Tensor, params: &Params<'_>) -> Result<()> {
+        let shape = self.expected(i, params)?;
+        let found: Vec<u64> = tensor.shape().ne().iter().rev().copied().collect();
+        if found != shape {
             return Err(Error::invalid("the shape is not the one that config.json says")
                 .tensor(&tensor.name)
-                .expected(self.shape(h))
-                .found(torch(tensor.shape().ne())));
+                .expected(self.shape(i, params))
+                .found(format!("{found:?}")));
         }
         if !matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
             return Err(Error::unsupported("the weights are not plain floats")
@@ -192,51 +390,47 @@ impl Expected<'_> {
                 .found(tensor.dtype())
                 .mend("take the checkpoint that was not quantized"));
         }
-        let renamed = tensor.clone().renamed(&self.to);
-        match self.map.heads {
-            Some(heads) => rows::permuted(renamed, heads(h)),
-            None => Ok(renamed),
-        }
+        Ok(())
     }
 
-    fn dims(&self) -> &[Dim] {
-        match self.map.shape {
-            [.., last] if self.bias => std::slice::from_ref(last),
-            all => all,
-        }
+    /// The dimensions of source `i`, the outermost first.
+    fn expected(&self, i: usize, params: &Params<'_>) -> Result<Vec<u64>> {
+        let each = self.from.len() / self.axes.from.len().max(1);
+        let side = self.axes.from.get(i / each.max(1)).or(self.axes.from.first());
+        let sizes = self.sizes(params)?;
+        side.map_or(Ok(Vec::new()), |side| side.shape(&sizes)).map_err(|what| broken(self.rule, &what))
     }
 
     /// The expected shape as trainers print it, with the keys that decide it.
-    fn shape(&self, h: &Hparams) -> String {
-        let sizes: Vec<u64> = self.dims().iter().map(|d| d.size(h)).collect();
-        let keys: Vec<&str> = self.dims().iter().rev().map(|d| d.key()).collect();
-        format!("{} ({})", torch(&sizes), keys.join(", "))
+    fn shape(&self, i: usize, params: &Params<'_>) -> String {
+        let each = (self.from.len() / self.axes.from.len().max(1)).max(1);
+        let sizes = self.expected(i, params).map_or_else(|e| e.to_string(), |shape| format!("{shape:?}"));
+        let side = self.axes.from.get(i / each).or(self.axes.from.first());
+        let keys: Vec<String> = side.iter().flat_map(|side| &side.0).map(|term| params.keys(term)).collect();
+        format!("{sizes} ({})", keys.join(", "))
     }
 
-    fn missing(&self, h: &Hparams) -> Error {
+    fn missing(&self, i: usize, name: &str, params: &Params<'_>) -> Error {
         Error::invalid("the checkpoint lacks this tensor")
-            .tensor(&self.from)
-            .expected(self.shape(h))
+            .tensor(name)
+            .expected(self.shape(i, params))
             .mend("the download is incomplete, or config.json is of another model")
     }
 }
 
-/// A shape as trainers print it: the row length last.
-fn torch(ne: &[u64]) -> String {
-    let reversed: Vec<u64> = ne.iter().rev().copied().collect();
-    format!("{reversed:?}")
-}
-
-fn unknown(arch: &Arch, tensor: &Tensor) -> Error {
-    Error::unsupported(format!("the architecture {} knows no such tensor", arch.gguf))
+fn unknown(family: &Family, tensor: &Tensor) -> Error {
+    let shape: Vec<u64> = tensor.shape().ne().iter().rev().copied().collect();
+    Error::unsupported(format!("the architecture {} knows no such tensor", family.arch.gguf))
         .tensor(&tensor.name)
-        .found(format!("{} {}", tensor.dtype(), torch(tensor.shape().ne())))
+        .found(format!("{} {shape:?}", tensor.dtype()))
         .mend("config.json is of another model, or the model is not a plain one of this architecture")
 }
 
 /// What the checkpoint holds though `config.json` does not announce it. It is kept, as the converter keeps it.
-fn unannounced(expected: &[Expected]) -> Option<String> {
-    let mut names = expected.iter().filter(|e| e.found && !e.needed).map(|e| e.from.as_str());
+fn unannounced(all: &[Instance<'_>]) -> Option<String> {
+    let need = |x: &Instance<'_>| if x.bias { x.rule.bias.unwrap_or(Need::May) } else { x.rule.need };
+    let told = all.iter().filter(|x| x.found && !x.needed && !matches!(need(x), Need::May));
+    let mut names = told.flat_map(|x| x.from.first()).map(String::as_str);
     let first = names.next()?;
     let others = names.count();
     Some(format!(

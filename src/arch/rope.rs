@@ -1,24 +1,26 @@
 //! Rotary position embedding: its base, and how it is stretched over a longer context. Older configs say it as
-//! `rope_theta` and `rope_scaling`, newer ones (transformers 5) in one `rope_parameters`.
-//! Specification: `TextModel.set_gguf_parameters` and `LlamaModel.generate_extra_tensors` of llama.cpp's
-//! converter; `RotaryEmbeddingConfigMixin` of transformers 5.
+//! `rope_theta` and `rope_scaling`, newer ones (transformers 5) in one `rope_parameters`, some with one for full and one
+//! for sliding attention.
+//! Specification: `TextModel.__init__`, `TextModel.set_gguf_parameters` and `LlamaModel.generate_extra_tensors` of
+//! llama.cpp's converter; `RotaryEmbeddingConfigMixin` of transformers 5.
 
-use super::hparams::Config;
-use ggraft_formats::{Metadata, Result, Shape, Tensor};
+use super::config::Config;
+use super::keys::Params;
+use ggraft_formats::{Array, Metadata, Result, Value};
 use std::f64::consts::PI;
 
-/// The base of the frequencies and how they are stretched.
-pub struct Rope {
-    theta: f64,
-    scaling: Scaling,
-}
+/// The types of scaling that every graph with rotary embedding can do.
+pub const PLAIN: &[&str] = &["default", "linear", "yarn", "llama3", "dynamic"];
+/// With the factors of Phi's long context.
+pub const LONG: &[&str] = &["default", "linear", "yarn", "llama3", "dynamic", "longrope", "su"];
 
-enum Scaling {
-    None,
-    Linear { factor: f64 },
-    Yarn { factor: f64, original: u32, tuning: Vec<(&'static str, f64)> },
-    Llama3 { factor: f64, low: f64, high: f64, original: u32 },
-}
+/// The config's names of the base, in order of precedence.
+const THETA: &[&str] =
+    &["global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base"];
+/// The same for layers with a sliding window.
+const LOCAL_THETA: &[&str] =
+    &["local_rope_theta", "rope_local_theta", "rope_theta_local", "swa_rope_theta", "rope_local_base_freq"];
+const ORIGINAL: &str = "original_max_position_embeddings";
 
 /// YaRN's optional keys: in GGUF, and in the config in order of precedence.
 const YARN_TUNING: &[(&str, &[&str])] = &[
@@ -28,113 +30,151 @@ const YARN_TUNING: &[(&str, &[&str])] = &[
     ("yarn_beta_slow", &["beta_slow"]),
 ];
 
-impl Rope {
-    /// Reads it from the model's `config`. What GGUF cannot say is refused, or told in `warnings`.
-    pub fn read(config: &Config, warnings: &mut Vec<String>) -> Result<Rope> {
-        let section = match config.section("rope_scaling")? {
+/// What the config says of rotary embedding, wherever it says it.
+pub struct Rope<'a> {
+    config: &'a Config,
+    /// Of all layers, or of those with full attention.
+    full: Option<Config>,
+    /// Of layers with a sliding window, if they have one of their own.
+    sliding: Option<Config>,
+    /// Whether full and sliding attention are told apart.
+    parted: bool,
+}
+
+impl<'a> Rope<'a> {
+    pub fn read(config: &'a Config) -> Result<Rope<'a>> {
+        let all = match config.section("rope_scaling")? {
             Some(section) => Some(section),
             None => config.section("rope_parameters")?,
         };
-        let holder = section.as_ref().filter(|s| s.get("rope_theta").is_some()).unwrap_or(config);
-        let theta = holder.number("rope_theta")?;
-        for place in [Some(config), section.as_ref()].into_iter().flatten() {
-            if place.optional_number("partial_rotary_factor")?.is_some_and(|x| x != 1.0) {
-                let error = place.unsupported("partial_rotary_factor").expected("heads that rotate whole");
-                return Err(error.found(place.number("partial_rotary_factor")?));
-            }
+        let Some(all) = all else { return Ok(Rope { config, full: None, sliding: None, parted: false }) };
+        let (full, sliding) = (all.section("full_attention")?, all.section("sliding_attention")?);
+        if full.is_none() && sliding.is_none() {
+            return Ok(Rope { config, full: Some(all), sliding: None, parted: false });
         }
-        let scaling = match &section {
-            Some(section) => Scaling::read(section, config, warnings)?,
-            None => Scaling::None,
-        };
-        Ok(Rope { theta, scaling })
+        Ok(Rope { config, full, sliding, parted: true })
     }
 
-    /// Adds the keys `{arch}.rope.*` but the dimension count.
-    pub fn describe(&self, arch: &str, metadata: &mut Metadata) {
-        let mut scaling = |key: &str, value: ggraft_formats::Value| {
-            metadata.set(&format!("{arch}.rope.scaling.{key}"), value);
-        };
-        match &self.scaling {
-            Scaling::None | Scaling::Llama3 { .. } => {}
-            Scaling::Linear { factor } => {
-                scaling("type", "linear".into());
-                scaling("factor", (*factor as f32).into());
+    /// The base of the frequencies.
+    pub fn theta(&self) -> Result<Option<f64>> {
+        if let Some(section) = self.full.as_ref().filter(|s| s.get("rope_theta").is_some()) {
+            return section.number("rope_theta").map(Some);
+        }
+        if self.parted {
+            return Ok(None);
+        }
+        self.config.first(THETA).map(|key| self.config.number(key)).transpose()
+    }
+
+    /// The base for layers with a sliding window, if that is another.
+    fn local_theta(&self) -> Result<Option<f64>> {
+        match &self.sliding {
+            Some(section) => section.get("rope_theta").map(|_| section.number("rope_theta")).transpose(),
+            None if self.parted => Ok(None),
+            None => self.config.first(LOCAL_THETA).map(|key| self.config.number(key)).transpose(),
+        }
+    }
+
+    /// The share of a head that rotates, and where it is told.
+    pub fn partial(&self) -> Result<Option<(f64, &Config, &'static str)>> {
+        for place in self.full.iter().chain([self.config]) {
+            if let Some(key) =
+                place.first(&["partial_rotary_factor", "rope_pct", "rope_percent", "rotary_pct"])
+            {
+                return Ok(Some((place.number(key)?, place, key)));
             }
-            Scaling::Yarn { factor, original, tuning } => {
-                scaling("type", "yarn".into());
-                scaling("factor", (*factor as f32).into());
-                scaling("original_context_length", (*original).into());
-                for (key, value) in tuning {
-                    scaling(key, (*value as f32).into());
+        }
+        Ok(None)
+    }
+
+    /// The type of scaling, where it is told, and by which key.
+    pub fn kind(&self) -> Result<Option<(&str, &Config, &'static str)>> {
+        let Some(section) = &self.full else { return Ok(None) };
+        let key = if section.get("rope_type").is_some() { "rope_type" } else { "type" };
+        Ok(section.text(key)?.map(|kind| (kind, section, key)))
+    }
+
+    /// A number of the scaling.
+    pub fn number(&self, key: &str) -> Result<Option<f64>> {
+        self.full.as_ref().map_or(Ok(None), |section| section.optional_number(key))
+    }
+
+    /// The length of the context before it was stretched; `AutoConfig` takes the whole where that is not given.
+    pub fn original(&self) -> Result<u32> {
+        for place in self.full.iter().chain([self.config]) {
+            if let Some(n) = place.optional_count(ORIGINAL)? {
+                return Ok(n);
+            }
+        }
+        self.config.count("max_position_embeddings")
+    }
+}
+
+/// Adds the keys `{arch}.rope.*` but the dimension count. Of the types of scaling those that are `known` to the
+/// runtime's graph are written; `dynamic`, which GGUF cannot say, is told.
+pub fn describe(params: &Params<'_>, known: &[&str], arch: &str, metadata: &mut Metadata) -> Result<()> {
+    let rope = Rope::read(params.config)?;
+    let mut set = |key: &str, value: Value| metadata.set(&format!("{arch}.rope.{key}"), value);
+    if let Some((kind, section, key)) = rope.kind()? {
+        if !known.contains(&kind) {
+            let shown = known.iter().filter(|kind| **kind != "su").copied().collect::<Vec<_>>().join(", ");
+            let error = section.unsupported(key).expected(format!("one of {shown}"));
+            return Err(error.found(kind).mend("llama.cpp cannot run it in this family"));
+        }
+        match kind {
+            "linear" => {
+                set("scaling.type", "linear".into());
+                set("scaling.factor", (section.number("factor")? as f32).into());
+            }
+            "yarn" => {
+                set("scaling.type", "yarn".into());
+                set("scaling.factor", (section.number("factor")? as f32).into());
+                set("scaling.original_context_length", rope.original()?.into());
+                for (key, names) in YARN_TUNING {
+                    let name = section.first(names);
+                    if let Some(value) = name.map(|name| section.optional_number(name)).transpose()?.flatten() {
+                        set(&format!("scaling.{key}"), (value as f32).into());
+                    }
                 }
             }
+            "longrope" | "su" => set("scaling.type", "longrope".into()),
+            "llama3" => ["factor", "low_freq_factor", "high_freq_factor"].iter().try_for_each(|key| section.number(key).map(drop))?,
+            "dynamic" => params.tell(String::from(
+                "rope type 'dynamic' cannot be said in GGUF: beyond max_position_embeddings the model will differ",
+            )),
+            _ => {}
         }
-        metadata.set(&format!("{arch}.rope.freq_base"), self.theta as f32);
     }
-
-    /// `rope_freqs.weight`, the factors by which Llama 3.1 stretches each wavelength; none for other models.
-    pub fn factors(&self, head_dim: u32) -> Result<Option<Tensor>> {
-        let Scaling::Llama3 { factor, low, high, original } = self.scaling else { return Ok(None) };
-        let factors: Vec<f32> = frequencies(self.theta, head_dim)
-            .map(|frequency| llama3_factor(frequency, factor, low, high, original.into()))
-            .collect();
-        let shape = Shape::new(&[factors.len() as u64]);
-        shape.map(|shape| Tensor::in_memory("rope_freqs.weight", shape, &factors)).transpose()
+    if let Some(sections) = rope.full.as_ref().and_then(|s| s.get("mrope_section")).and_then(|v| v.as_array())
+    {
+        let mut sections: Vec<i32> = sections.iter().filter_map(|n| n.as_i64()?.try_into().ok()).collect();
+        sections.resize(4, 0);
+        set("dimension_sections", Value::Array(Array::I32(sections)));
     }
+    if let Some(theta) = rope.theta()? {
+        set("freq_base", (theta as f32).into());
+    }
+    if let Some(theta) = rope.local_theta()? {
+        set("freq_base_swa", (theta as f32).into());
+    }
+    Ok(())
 }
 
-impl Scaling {
-    fn read(section: &Config, config: &Config, warnings: &mut Vec<String>) -> Result<Scaling> {
-        let key = if section.get("rope_type").is_some() { "rope_type" } else { "type" };
-        // AutoConfig takes the context length for the original one where that is not given.
-        let original = || match section.optional_count("original_max_position_embeddings")? {
-            Some(n) => Ok(n),
-            None => config.count("max_position_embeddings"),
-        };
-        match section.text(key)?.unwrap_or("default") {
-            "default" => Ok(Scaling::None),
-            "linear" => Ok(Scaling::Linear { factor: section.number("factor")? }),
-            "yarn" => Ok(Scaling::Yarn {
-                factor: section.number("factor")?,
-                original: original()?,
-                tuning: tuning(section)?,
-            }),
-            "llama3" => Ok(Scaling::Llama3 {
-                factor: section.number("factor")?,
-                low: section.number("low_freq_factor")?,
-                high: section.number("high_freq_factor")?,
-                original: original()?,
-            }),
-            "dynamic" => {
-                warnings.push(String::from(
-                    "rope type 'dynamic' cannot be said in GGUF: beyond max_position_embeddings the model will differ",
-                ));
-                Ok(Scaling::None)
-            }
-            other => Err(section
-                .unsupported(key)
-                .expected("one of default, linear, yarn, llama3, dynamic")
-                .found(other)
-                .mend("llama.cpp cannot run it in this family")),
-        }
-    }
-}
-
-fn tuning(section: &Config) -> Result<Vec<(&'static str, f64)>> {
-    let mut found = Vec::new();
-    for (gguf, keys) in YARN_TUNING {
-        let key = keys.iter().find(|key| section.get(key).is_some());
-        if let Some(value) = key.map(|key| section.optional_number(key)).transpose()?.flatten() {
-            found.push((*gguf, value));
-        }
-    }
-    Ok(found)
+/// The values of `rope_freqs.weight`, by which Llama 3.1 stretches each wavelength; none for other models.
+pub fn llama3_factors(params: &Params<'_>) -> Result<Option<Vec<f32>>> {
+    let rope = Rope::read(params.config)?;
+    let Some(("llama3", section, _)) = rope.kind()? else { return Ok(None) };
+    let factor = section.number("factor")?;
+    let (low, high) = (section.number("low_freq_factor")?, section.number("high_freq_factor")?);
+    let original = f64::from(rope.original()?);
+    let theta = rope.theta()?.unwrap_or(10000.0);
+    let stretched = frequencies(theta, params.count("d", 0)?);
+    Ok(Some(stretched.map(|frequency| llama3_factor(frequency, factor, low, high, original)).collect()))
 }
 
 /// The rotary frequencies of a head, one a pair of elements. The power is rounded once from f64: PyTorch's own
 /// is off by one unit in the last place now and then, and not the same on every CPU.
-fn frequencies(theta: f64, head_dim: u32) -> impl Iterator<Item = f32> {
+pub fn frequencies(theta: f64, head_dim: u32) -> impl Iterator<Item = f32> {
     let base = f64::from(theta as f32);
     (0..head_dim).step_by(2).map(move |i| {
         let exponent = i as f32 / head_dim as f32;

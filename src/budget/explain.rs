@@ -30,7 +30,8 @@ pub struct Account {
 pub struct Fixed {
     pub name: &'static str,
     pub bytes: u64,
-    pub error: f64,
+    /// None if there is no encoder for one of its dtypes, so that it cannot be measured.
+    pub error: Option<f64>,
 }
 
 /// The dtype of one tensor.
@@ -88,14 +89,14 @@ pub(super) fn account(
     fixed: &[Assignment],
     totals: Totals,
 ) -> Account {
-    let (mut spent, mut error, mut fixed_error) = (totals.overhead, 0.0, 0.0);
+    let (mut spent, mut error, mut fixed_error) = (totals.overhead, 0.0, Some(0.0));
     let mut choices = Vec::new();
     for (i, pick) in picks.iter().enumerate() {
         let (prices, name) = (&books.prices[i], books.facts.tensors[i].name);
         spent += prices[*pick].bytes;
         error += prices[*pick].cost;
         let of_fixed = books.menus[i].iter().position(|dtype| *dtype == fixed[i].dtype);
-        fixed_error += of_fixed.map_or(f64::NAN, |at| prices[at].cost);
+        fixed_error = fixed_error.zip(of_fixed).map(|(sum, at)| sum + prices[at].cost);
         if given[i].reason == Reason::Budget {
             choices.push(Chosen {
                 name: name.to_string(),
@@ -146,6 +147,11 @@ impl Account {
     /// The lines of a plan for people: the sum, then for each role its dtypes and the layers that have them.
     pub fn lines(&self) -> Vec<String> {
         let what = if self.is_weights { "bytes of weights" } else { "bytes" };
+        let Fixed { name, bytes, error } = &self.fixed;
+        let fixed = match error {
+            Some(error) => format!("the fixed mixture {name} has {error:.5} in {bytes} {what}"),
+            None => format!("the fixed mixture {name} takes {bytes} {what}, and cannot be written"),
+        };
         let mut lines = vec![
             format!(
                 "budget: {} of {} {what} spent ({:.2} %)",
@@ -154,8 +160,8 @@ impl Account {
                 self.spent as f64 * 100.0 / self.limit.max(1) as f64
             ),
             format!(
-                "expected error (sum of sensitivity x relative squared error): {:.5}; the fixed mixture {} has {:.5} in {} {what}",
-                self.error, self.fixed.name, self.fixed.error, self.fixed.bytes
+                "expected error (sum of sensitivity x relative squared error): {:.5}; {fixed}",
+                self.error
             ),
         ];
         let mut roles: Vec<(Role, BTreeMap<DType, Vec<&Chosen>>)> = Vec::new();

@@ -6,7 +6,7 @@
 use crate::ftype::{Facts, TensorFact};
 use crate::roles::{self, Part, Role, block, layer};
 use ggraft_formats::{Model, Result, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Of the variance of gate x up that the activation lets through: E[silu(z)^2] of a normal z.
 const ACTIVATION: f64 = 0.36;
@@ -27,7 +27,7 @@ pub(super) struct Field {
 
 impl Field {
     /// `energies` are the mean sums of squares of the tensors' rows, in the order of the facts.
-    pub fn new(facts: &Facts, energies: &[f64], model: &Model) -> Result<Field> {
+    pub fn new(facts: &Facts, energies: &[f64], model: &Named<'_>) -> Result<Field> {
         let mut blocks: BTreeMap<(u64, Part), Flow> = BTreeMap::new();
         let mut stream = Mean::default();
         for (tensor, energy) in facts.tensors.iter().zip(energies) {
@@ -121,22 +121,28 @@ impl Flow {
     }
 }
 
-fn find<'a>(model: &'a Model, name: &str) -> Option<&'a Tensor> {
-    model.tensors.iter().find(|t| t.name == name && t.dtype().traits().decode.is_some())
-}
+/// The tensors of a model that have numbers, by their names.
+pub(super) struct Named<'a>(HashMap<&'a str, &'a Tensor>);
 
-/// A gain for each of `columns`, if there is such a norm.
-fn norm(model: &Model, name: &str, columns: u64) -> Result<Option<Vec<f32>>> {
-    let Some(tensor) = find(model, name).filter(|t| t.shape().elements() == columns) else {
-        return Ok(None);
-    };
-    let mut gains = vec![0f32; tensor.shape().elements() as usize];
-    tensor.decode_rows(0..tensor.shape().rows() as usize, &mut gains)?;
-    Ok(Some(gains))
+impl<'a> Named<'a> {
+    pub fn of(model: &'a Model) -> Named<'a> {
+        let numbers = model.tensors.iter().filter(|t| t.dtype().traits().decode.is_some());
+        Named(numbers.map(|t| (t.name.as_str(), t)).collect())
+    }
+
+    /// A gain for each of `columns`, if there is such a norm.
+    fn norm(&self, name: &str, columns: u64) -> Result<Option<Vec<f32>>> {
+        let Some(tensor) = self.0.get(name).filter(|t| t.shape().elements() == columns) else {
+            return Ok(None);
+        };
+        let mut gains = vec![0f32; tensor.shape().elements() as usize];
+        tensor.decode_rows(0..tensor.shape().rows() as usize, &mut gains)?;
+        Ok(Some(gains))
+    }
 }
 
 /// The gain of the norm that a tensor's input comes from.
-pub(super) fn gains(model: &Model, tensor: &Tensor, role: Role) -> Result<Option<Vec<f32>>> {
+pub(super) fn gains(model: &Named<'_>, tensor: &Tensor, role: Role) -> Result<Option<Vec<f32>>> {
     let of_layer = |names: &[&str]| match layer(&tensor.name) {
         None => Vec::new(),
         Some(n) => names.iter().map(|name| format!("blk.{n}.{name}.weight")).collect(),
@@ -149,7 +155,7 @@ pub(super) fn gains(model: &Model, tensor: &Tensor, role: Role) -> Result<Option
         _ => Vec::new(),
     };
     for name in names {
-        if let Some(gains) = norm(model, &name, tensor.shape().row())? {
+        if let Some(gains) = model.norm(&name, tensor.shape().row())? {
             return Ok(Some(gains));
         }
     }
@@ -157,11 +163,11 @@ pub(super) fn gains(model: &Model, tensor: &Tensor, role: Role) -> Result<Option
 }
 
 /// The energy behind a block that ends in a norm. Models with such norms have one behind each block.
-fn post_norm(model: &Model, (layer, part): (u64, Part)) -> Result<Option<f64>> {
+fn post_norm(model: &Named<'_>, (layer, part): (u64, Part)) -> Result<Option<f64>> {
     let name = |which: &str| format!("blk.{layer}.{which}.weight");
     let (attn, ffn) = (name("post_attention_norm"), name("post_ffw_norm"));
-    let Some(columns) = find(model, &ffn).map(|t| t.shape().elements()) else { return Ok(None) };
-    let gains = norm(model, if part == Part::Ffn { &ffn } else { &attn }, columns)?;
+    let Some(columns) = model.0.get(ffn.as_str()).map(|t| t.shape().elements()) else { return Ok(None) };
+    let gains = model.norm(if part == Part::Ffn { &ffn } else { &attn }, columns)?;
     Ok(gains.map(|g| g.iter().map(|g| f64::from(*g) * f64::from(*g)).sum()))
 }
 
@@ -200,7 +206,8 @@ mod tests {
         ]);
         // The stream is 3, the attention adds 0.25 * 4 * 4 = 4, the rest 0.36 * 2 * 5 * 0.5 * 4 = 7.2.
         let field =
-            Field::new(&facts, &[3.0, 1.0, 1.0, 0.25, 4.0, 2.0, 5.0, 0.5], &Model::default()).unwrap();
+            Field::new(&facts, &[3.0, 1.0, 1.0, 0.25, 4.0, 2.0, 5.0, 0.5], &Named::of(&Model::default()))
+                .unwrap();
         let of = |name: &str| field.sensitivity(name);
         assert_eq!(of("blk.0.attn_v.weight"), 4.0 / 7.0);
         assert_eq!(of("blk.0.attn_q.weight"), 0.4 * (4.0 / 7.0));
@@ -210,7 +217,9 @@ mod tests {
 
     #[test]
     fn a_tied_embedding_is_an_output_too() {
-        let field = Field::new(&facts(&[("token_embd.weight", [4, 9])]), &[1.0], &Model::default()).unwrap();
+        let field =
+            Field::new(&facts(&[("token_embd.weight", [4, 9])]), &[1.0], &Named::of(&Model::default()))
+                .unwrap();
         assert_eq!(field.sensitivity("token_embd.weight"), 1.5);
     }
 
@@ -222,7 +231,7 @@ mod tests {
             ("blk.1.attn_output.weight", [4, 4]),
         ];
         let of = |energies: &[f64]| {
-            let field = Field::new(&facts(&names), energies, &Model::default()).unwrap();
+            let field = Field::new(&facts(&names), energies, &Named::of(&Model::default())).unwrap();
             (field.sensitivity(names[0].0), field.sensitivity(names[1].0))
         };
         assert_eq!(of(&[1.0, 1e30, 1e30]), (0.5, 1.0));
@@ -239,7 +248,7 @@ mod tests {
         let model = Model { tensors, ..Model::default() };
         let names =
             [("token_embd.weight", [4, 9]), ("blk.0.attn_v.weight", [4, 4]), ("blk.0.ffn_up.weight", [4, 4])];
-        let field = Field::new(&facts(&names), &[1.0, 7.0, 7.0], &model).unwrap();
+        let field = Field::new(&facts(&names), &[1.0, 7.0, 7.0], &Named::of(&model)).unwrap();
         assert_eq!(field.sensitivity("blk.0.attn_v.weight"), 0.5);
         assert!((field.sensitivity("blk.0.ffn_up.weight") - 4.0 / 6.0).abs() < 1e-12);
     }

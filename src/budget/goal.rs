@@ -44,15 +44,7 @@ impl Budget {
         if !text.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
             return Ftype::parse(text).map(Budget::Like).map_err(|_| wrong());
         }
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let unit = text[end..].trim().to_ascii_lowercase();
-        let scale =
-            UNITS.iter().find(|(name, _)| *name == unit).map(|(_, bytes)| *bytes).ok_or_else(wrong)?;
-        let bytes = match text[..end].parse::<u64>() {
-            Ok(n) => n.checked_mul(scale),
-            Err(_) => text[..end].parse::<f64>().ok().map(|n| (n * scale as f64) as u64),
-        };
-        bytes.filter(|n| (1..=i64::MAX as u64).contains(n)).map(Budget::Bytes).ok_or_else(wrong)
+        bytes(text).map(Budget::Bytes).ok_or_else(wrong)
     }
 
     /// The budget of `--target-bpw`.
@@ -64,11 +56,24 @@ impl Budget {
     }
 }
 
+/// The bytes of a size as it is typed, such as 5.5GiB, 500M or 4096; none if it is no size, or 0.
+pub fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let unit = text[end..].trim().to_ascii_lowercase();
+    let scale = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, bytes)| *bytes)?;
+    let bytes = match text[..end].parse::<u64>() {
+        Ok(n) => n.checked_mul(scale),
+        Err(_) => text[..end].parse::<f64>().ok().map(|n| (n * scale as f64) as u64),
+    };
+    bytes.filter(|n| (1..=i64::MAX as u64).contains(n))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn bytes(text: &str) -> u64 {
+    fn of(text: &str) -> u64 {
         match Budget::size(text) {
             Ok(Budget::Bytes(n)) => n,
             other => panic!("{text}: {:?}", other.err()),
@@ -77,11 +82,11 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
-        assert_eq!(bytes("5.5GiB"), 11 << 29);
-        assert_eq!(bytes("5500MB"), 5_500_000_000);
-        assert_eq!(bytes("4g"), 4_000_000_000);
-        assert_eq!(bytes("123456789"), 123_456_789);
-        assert_eq!(bytes("1.5 KiB"), 1536);
+        assert_eq!(of("5.5GiB"), 11 << 29);
+        assert_eq!(of("5500MB"), 5_500_000_000);
+        assert_eq!(of("4g"), 4_000_000_000);
+        assert_eq!(of("123456789"), 123_456_789);
+        assert_eq!(of("1.5 KiB"), 1536);
         assert!(matches!(Budget::size("q4_k_m"), Ok(Budget::Like(f)) if f.name == "Q4_K_M"));
     }
 

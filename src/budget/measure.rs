@@ -5,8 +5,13 @@
 use ggraft_formats::write::BLOCK;
 use ggraft_formats::{DType, Result, Tensor};
 
-/// The most weights of a tensor that are looked at; they are whole rows, at least one.
+/// The most weights of a tensor that are looked at, and the fewest of a model of many tensors; they are whole rows, at
+/// least one.
 const SAMPLE: usize = 1 << 20;
+const LEAST: usize = 1 << 16;
+/// The most weights of a model: each is encoded as every dtype that its tensor may get, which takes a minute for 2^30.
+/// The more tensors there are, the less the error of one of them counts.
+const ALL: usize = 1 << 27;
 
 /// What is known of a tensor's input.
 pub(super) struct Columns<'a> {
@@ -27,15 +32,25 @@ pub(super) struct Measured {
     pub rows: usize,
 }
 
-/// Measures `tensor` as each of `dtypes`.
-pub(super) fn measure(tensor: &Tensor, dtypes: &[DType], columns: &Columns) -> Result<Measured> {
-    sampled(tensor, dtypes, columns, SAMPLE)
+/// Measures `tensor`, one of so many of a model, as each of `dtypes`.
+pub(super) fn measure(
+    tensor: &Tensor,
+    dtypes: &[DType],
+    columns: &Columns,
+    tensors: usize,
+) -> Result<Measured> {
+    let found = sampled(tensor, dtypes, columns, (ALL / tensors.max(1)).clamp(LEAST, SAMPLE));
+    // Around each row more was mapped than was asked for.
+    tensor.release(0..usize::try_from(tensor.shape().rows()).unwrap_or(0));
+    found
 }
 
 fn sampled(tensor: &Tensor, dtypes: &[DType], columns: &Columns, most: usize) -> Result<Measured> {
     let row = tensor.row_elements()?;
     let mut sums = Sums { energy: 0.0, signal: 0.0, errors: vec![0.0; dtypes.len()] };
     let rows = sample(tensor.shape().rows(), (most / row.max(1)).max(1));
+    // All are asked for before the first is needed: the disk reads many at a time.
+    rows.iter().for_each(|row| tensor.expect(*row..*row + 1));
     // A tensor of one dtype needs no choice, and one that cannot be decoded has none.
     if tensor.dtype().traits().decode.is_some() {
         let matrix = |r: &usize| *r as u64 / tensor.shape().dim(1).max(1) % tensor.shape().dim(2).max(1);
@@ -106,17 +121,16 @@ impl Sums {
         let mut decoded = zeros;
         for (dtype, error) in dtypes.iter().zip(&mut self.errors) {
             let traits = dtype.traits();
-            let (Some(encode), Some(decode)) = (traits.encode, traits.decode) else { continue };
-            if *dtype == tensor.dtype() {
+            if *dtype == tensor.dtype() || traits.encode.is_none() || traits.decode.is_none() {
                 continue;
             }
             let mut encoded = vec![0u8; values.len() / traits.block * traits.bytes];
-            encode(&values, row, importance, &mut encoded);
-            if !(traits.finite)(&encoded) {
+            dtype.encode(&values, row, importance, &mut encoded)?;
+            if !dtype.holds(&values, &encoded) {
                 *error = f64::INFINITY;
                 continue;
             }
-            decode(&encoded, &mut decoded);
+            dtype.decode(&encoded, &mut decoded)?;
             *error += distance(&values, &decoded, row, weights.as_deref());
         }
         Ok(())
@@ -171,7 +185,7 @@ mod tests {
     fn more_bits_lose_less_and_the_own_dtype_nothing() {
         let wave = tensor(64, |i| ((i * i) as f32 * 0.37).sin());
         let dtypes = [DType::Q2K, DType::Q3K, DType::Q4K, DType::Q5K, DType::Q6K, DType::Q8_0, DType::F32];
-        let found = measure(&wave, &dtypes, &NOTHING).unwrap();
+        let found = measure(&wave, &dtypes, &NOTHING, 1).unwrap();
         assert!(found.errors.is_sorted_by(|a, b| a > b), "{:?}", found.errors);
         assert_eq!(found.errors[6], 0.0);
         assert_eq!(found.rows, 64);
@@ -191,10 +205,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_held_is_never_chosen_and_zeros_lose_nothing() {
-        let large = measure(&tensor(1, |_| 1e6), &[DType::F16, DType::BF16], &NOTHING).unwrap();
+        let large = measure(&tensor(1, |_| 1e6), &[DType::F16, DType::BF16], &NOTHING, 1).unwrap();
         assert!(large.errors[0].is_infinite() && large.errors[1].is_finite());
         assert_eq!(
-            measure(&tensor(2, |_| 0.0), &[DType::Q4K, DType::F32], &NOTHING).unwrap().errors,
+            measure(&tensor(2, |_| 0.0), &[DType::Q4K, DType::F32], &NOTHING, 1).unwrap().errors,
             [0.0, 0.0]
         );
     }
@@ -205,8 +219,8 @@ mod tests {
         let noisy = tensor(8, |i| if i % 256 < 128 { 1.0 } else { ((i * i) as f32).sin() });
         let gains: Vec<f32> = (0..256).map(|i| if i < 128 { 1.0 } else { 0.0 }).collect();
         let dtypes = [DType::Q4_0, DType::F32];
-        let deaf = measure(&noisy, &dtypes, &Columns { gains: Some(gains), importance: None }).unwrap();
-        let plain = measure(&noisy, &dtypes, &NOTHING).unwrap();
+        let deaf = measure(&noisy, &dtypes, &Columns { gains: Some(gains), importance: None }, 1).unwrap();
+        let plain = measure(&noisy, &dtypes, &NOTHING, 1).unwrap();
         assert!(deaf.errors[0] < plain.errors[0] / 10.0, "{} {}", deaf.errors[0], plain.errors[0]);
         assert_eq!(deaf.energy, 128.0);
     }

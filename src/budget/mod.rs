@@ -13,11 +13,12 @@ mod measure;
 mod solve;
 
 pub use explain::{Account, Chosen, Fixed, Step};
-pub use goal::Budget;
+pub use goal::{Budget, bytes};
 
 use crate::ftype::{self, Assignment, Facts, Ftype, Importance, Options, Reason};
 use crate::roles::Role;
-use field::Field;
+use crate::stages::Stages;
+use field::{Field, Named};
 use ggraft_formats::{DType, Error, Model, Result, Tensor, gguf};
 use measure::{Columns, Measured};
 use rayon::prelude::*;
@@ -32,6 +33,22 @@ pub struct Terms<'a> {
     pub ftype: Option<&'static Ftype>,
     /// Bytes of the file beside its tensors.
     pub overhead: u64,
+    /// Is told how the measuring goes on.
+    pub stages: &'a dyn Stages,
+}
+
+impl Terms<'_> {
+    /// The dtypes that a fixed mixture gives. What may only be copied keeps its own there as well.
+    fn assign(&self, facts: &Facts, ftype: &'static Ftype) -> Result<Vec<Assignment>> {
+        let mut assignments = ftype::assign(facts, ftype, self.options)?;
+        for (tensor, given) in facts.tensors.iter().zip(&mut assignments) {
+            if candidates::of(tensor, given, self.allow_requantize) == [tensor.dtype] {
+                given.dtype = tensor.dtype;
+                given.fallback = None;
+            }
+        }
+        Ok(assignments)
+    }
 }
 
 /// The dtypes that a budget buys.
@@ -58,13 +75,16 @@ pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> R
     let (ftype, fixed) = yardstick(facts, budget, terms, &sizes)?;
     let limit = match budget {
         Budget::Bytes(bytes) => *bytes,
-        Budget::Like(ftype) => sizes.of(facts, &ftype::assign(facts, ftype, terms.options)?)?,
+        Budget::Like(ftype) => sizes.of(facts, &terms.assign(facts, ftype)?)?,
         Budget::Bits(bits) => weights_limit(facts, *bits),
     };
     let menus = menus(facts, &fixed, terms)?;
-    check(facts, &menus, &sizes, limit)?;
-    let measured = measured(model, facts, &menus, terms.importance)?;
-    let field = Field::new(facts, &measured.iter().map(|m| m.energy).collect::<Vec<_>>(), model)?;
+    if smallest(facts, &menus, &sizes)? > limit {
+        return Err(too_small(facts, terms, &sizes, limit)?);
+    }
+    let named = Named::of(model);
+    let measured = measured(model, facts, &menus, &named, terms)?;
+    let field = Field::new(facts, &measured.iter().map(|m| m.energy).collect::<Vec<_>>(), &named)?;
     let mut prices = Vec::with_capacity(menus.len());
     for ((tensor, menu), found) in facts.tensors.iter().zip(&menus).zip(&measured) {
         let sensitivity = field.sensitivity(tensor.name);
@@ -75,7 +95,7 @@ pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> R
         prices.push(of_one);
     }
     let Some(picks) = solve::solve(&prices, limit.saturating_sub(sizes.fixed())) else {
-        return Err(too_small(facts, &menus, &sizes, limit)?);
+        return Err(too_small(facts, terms, &sizes, limit)?);
     };
     let assignments: Vec<Assignment> = fixed
         .iter()
@@ -168,7 +188,7 @@ fn yardstick(
         _ => None,
     };
     if let Some(ftype) = terms.ftype.or(like) {
-        return Ok((ftype, ftype::assign(facts, ftype, terms.options)?));
+        return Ok((ftype, terms.assign(facts, ftype)?));
     }
     let limit = match budget {
         Budget::Bytes(bytes) => *bytes,
@@ -178,7 +198,7 @@ fn yardstick(
     let mut nearest: Option<(u64, &'static Ftype, Vec<Assignment>)> = None;
     for name in YARDSTICKS {
         let ftype = Ftype::parse(name)?;
-        let assignments = ftype::assign(facts, ftype, terms.options)?;
+        let assignments = terms.assign(facts, ftype)?;
         let distance = sizes.of(facts, &assignments)?.abs_diff(limit);
         if nearest.as_ref().is_none_or(|(least, ..)| distance < *least) {
             nearest = Some((distance, ftype, assignments));
@@ -203,11 +223,6 @@ fn menus(facts: &Facts, fixed: &[Assignment], terms: &Terms) -> Result<Vec<Vec<D
     }
 }
 
-/// Refuses a limit that nothing can keep, before any weight is read.
-fn check(facts: &Facts, menus: &[Vec<DType>], sizes: &Sizes, limit: u64) -> Result<()> {
-    if smallest(facts, menus, sizes)? <= limit { Ok(()) } else { Err(too_small(facts, menus, sizes, limit)?) }
-}
-
 /// The fewest bytes that can be.
 fn smallest(facts: &Facts, menus: &[Vec<DType>], sizes: &Sizes) -> Result<u64> {
     let mut sum = sizes.fixed();
@@ -221,23 +236,40 @@ fn smallest(facts: &Facts, menus: &[Vec<DType>], sizes: &Sizes) -> Result<u64> {
     Ok(sum)
 }
 
-fn too_small(facts: &Facts, menus: &[Vec<DType>], sizes: &Sizes, limit: u64) -> Result<Error> {
-    let least = smallest(facts, menus, sizes)?;
+/// The error for a limit that is too small. The least that is told is one that works: what a tensor may get depends on
+/// the mixture that is nearest, and so on the limit.
+fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<Error> {
     let elements: u64 = facts.tensors.iter().map(|t| t.shape.elements()).sum();
-    let bits = |bytes: u64| bytes as f64 * 8.0 / elements.max(1) as f64;
     let error = Error::usage("no choice of dtypes is as small as the budget");
-    Ok(if sizes.is_weights() {
-        // Rounded up, so that it suffices.
-        let enough = (bits(least) * 1e4).ceil() / 1e4;
-        error
+    let mut given = *sizes.budget;
+    for _ in 0..=YARDSTICKS.len() {
+        let tried = Sizes { budget: &given, ..*sizes };
+        let (_, fixed) = yardstick(facts, &given, terms, &tried)?;
+        let least = smallest(facts, &menus(facts, &fixed, terms)?, &tried)?;
+        let (next, enough) = match given {
+            Budget::Bits(bits) => {
+                // Rounded up, so that it suffices.
+                let next = (least as f64 * 8.0 / elements.max(1) as f64 * 1e4).ceil() / 1e4;
+                (Budget::Bits(next), next <= bits)
+            }
+            Budget::Bytes(bytes) => (Budget::Bytes(least), least <= bytes),
+            Budget::Like(_) => (Budget::Bytes(least), false),
+        };
+        if enough {
+            break;
+        }
+        given = next;
+    }
+    Ok(match given {
+        Budget::Bits(enough) => error
             .expected(format!("at least {enough:.4} bits a weight"))
-            .found(format!("{:.4}", bits(limit)))
-            .mend(format!("give --target-bpw {enough:.4} or more, or free pinned tensors"))
-    } else {
-        error
+            .found(format!("{:.4}", limit as f64 * 8.0 / elements.max(1) as f64))
+            .mend(format!("give --target-bpw {enough:.4} or more, or free pinned tensors")),
+        Budget::Bytes(least) => error
             .expected(format!("at least {least} bytes"))
             .found(limit)
-            .mend(format!("give --target-size {least} or more, or free pinned tensors"))
+            .mend(format!("give --target-size {least} or more, or free pinned tensors")),
+        Budget::Like(_) => error,
     })
 }
 
@@ -246,14 +278,20 @@ fn measured(
     model: &Model,
     facts: &Facts,
     menus: &[Vec<DType>],
-    importance: Option<&Importance>,
+    named: &Named,
+    terms: &Terms,
 ) -> Result<Vec<Measured>> {
     let one = |(tensor, menu): (&Tensor, &Vec<DType>)| {
         let role = Role::of(&tensor.name);
-        let gains = field::gains(model, tensor, role)?;
-        let importance = importance.and_then(|i| i.weights(tensor));
-        measure::measure(tensor, menu, &Columns { gains, importance })
+        let gains = field::gains(named, tensor, role)?;
+        let importance = terms.importance.and_then(|i| i.weights(tensor));
+        let found = measure::measure(tensor, menu, &Columns { gains, importance }, menus.len());
+        terms.stages.step();
+        found
     };
     debug_assert_eq!(model.tensors.len(), facts.tensors.len());
-    model.tensors.par_iter().zip(menus).map(one).collect()
+    terms.stages.begin("measuring what each dtype loses", menus.len());
+    let found = model.tensors.par_iter().zip(menus).map(one).collect();
+    terms.stages.end();
+    found
 }

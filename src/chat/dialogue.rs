@@ -58,7 +58,7 @@ pub fn read(template: &str, words: Words) -> Option<Dialogue> {
             Dialogue { markers: markers(&plain, words), turn_end, failure: None }
         }
         Err(failure) => {
-            let text = template.get(..LONGEST).unwrap_or(template);
+            let text = &template[..template.floor_char_boundary(LONGEST)];
             Dialogue { markers: markers(text, words), turn_end: None, failure: Some(failure) }
         }
     })

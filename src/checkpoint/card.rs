@@ -3,8 +3,9 @@
 //! Specification: Hugging Face's model card metadata (`base_model`, `base_model_relation`, `license`, `tags`).
 
 use crate::merge::Origin;
-use ggraft_formats::error::{Printable, is_obeyed};
+use crate::text::{Printable, is_obeyed, shell_path};
 use std::fmt::Write;
+use std::path::Path;
 
 /// What a card tells.
 pub struct Card {
@@ -47,14 +48,11 @@ impl Card {
         }
         line(&mut out, format_args!("```sh\n{}\n```\n", self.command));
         self.files(&mut out);
-        line(&mut out, format_args!("| role | model | weight | sha256 of the header |\n|---|---|---|---|"));
+        line(&mut out, format_args!("| role | model | weight |\n|---|---|---|"));
         for origin in &self.origins {
             let weights: Vec<String> = origin.weights.iter().map(f64::to_string).collect();
             let (role, name) = (origin.role, plain(&origin.name));
-            line(
-                &mut out,
-                format_args!("| {role} | {name} | {} | `{}` |", weights.join(", "), origin.sha256),
-            );
+            line(&mut out, format_args!("| {role} | {name} | {} |", weights.join(", ")));
         }
         if !self.notes.is_empty() {
             line(&mut out, format_args!(""));
@@ -91,7 +89,7 @@ impl Card {
             let (name, kind, bits) = (plain(&f.name), &f.kind, f.bits_per_weight);
             line(out, format_args!("| {name} | {kind} | {bits:.2} | {} | `{}` |", f.size, f.sha256));
         }
-        let name = Printable(&first.name);
+        let name = shell_path(Path::new(&first.name));
         line(out, format_args!("\nIn llama.cpp:\n\n```sh\nllama-cli -m {name}\n```\n"));
     }
 }

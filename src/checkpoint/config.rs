@@ -34,6 +34,10 @@ pub fn config(
     let old = source.checkpoint.required_json(CONFIG)?;
     let mut new = old.clone();
     without_paths(&mut new);
+    // What is written is plain floats; a key that says otherwise would be obeyed.
+    if let Some(object) = new.as_object_mut() {
+        object.shift_remove("quantization_config");
+    }
     if let Some(rows) = rows {
         set(&mut new, "vocab_size", json!(rows));
     }

@@ -1,11 +1,10 @@
 //! What is written beside GGUF outputs on request, a Modelfile and a model card, and the closing lines that say how to
 //! start one.
 
-use super::command::quoted;
 use crate::pipeline::Plan;
 use crate::report::{self, Finished, Output, file_name};
-use ggraft_formats::error::Printable;
-use ggraft_formats::write::write_whole;
+use crate::text::{Printable, shell, shell_path};
+use ggraft_formats::write::Beside as File;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -26,21 +25,11 @@ const CARD: &str = "README.md";
 const MARK: &str = " by ggraft ";
 
 impl Beside {
-    /// Whether there is anything to do once the outputs are written.
-    pub fn is_asked(&self) -> bool {
-        self.modelfile || self.card
-    }
-
-    /// Refuses what cannot be written, before the work. The Modelfiles, and where they go.
-    pub fn prepare(
-        &self,
-        plans: &[(Plan, PathBuf)],
-        inputs: &[&Path],
-        force: bool,
-    ) -> Result<Vec<(PathBuf, String)>> {
-        let mut modelfiles = Vec::new();
+    /// The files that are asked for, each with its text if it is known before the work. Refuses what cannot be written.
+    pub fn files(&self, plans: &[(Plan, PathBuf)]) -> Result<Vec<(File, Option<String>)>> {
+        let mut files: Vec<(File, Option<String>)> = Vec::new();
         let ggufs: Vec<&(Plan, PathBuf)> = plans.iter().filter(|(plan, _)| !plan.is_directory()).collect();
-        if self.is_asked() && ggufs.is_empty() {
+        if (self.modelfile || self.card) && ggufs.is_empty() {
             return Err(Error::usage("--modelfile and --card belong to GGUF outputs")
                 .mend("leave them out: a Hugging Face directory has its card, and Ollama reads GGUF"));
         }
@@ -50,13 +39,11 @@ impl Beside {
                     .file(path)
                     .mend("leave out --modelfile, or write one file"));
             }
-            let target = modelfile(plans, path);
-            report::check_beside(&target, "the Modelfile", inputs, force)?;
-            modelfiles.push((target, report::modelfile(&file_name(path), plan.metadata())?));
+            let text = report::modelfile(&file_name(&plan.first(path)?), plan.metadata())?;
+            files.push((File { path: modelfile(plans, path), what: "the Modelfile" }, Some(text)));
         }
         for (_, path) in ggufs.iter().filter(|_| self.card) {
             let card = path.with_file_name(CARD);
-            report::check_beside(&card, "the model card", inputs, force)?;
             if card.exists() && !std::fs::read_to_string(&card).is_ok_and(|text| text.contains(MARK)) {
                 return Err(Error::new(
                     Kind::Failure,
@@ -65,55 +52,40 @@ impl Beside {
                 .file(&card)
                 .mend("choose another folder with -o, or move the file"));
             }
-        }
-        Ok(modelfiles)
-    }
-
-    /// Writes the files; `formula` is what a merge has computed. Their paths, in order.
-    pub fn write(
-        &self,
-        modelfiles: &[(PathBuf, String)],
-        finished: &Finished<'_>,
-        formula: Option<&'static str>,
-    ) -> Result<Vec<PathBuf>> {
-        let mut written: Vec<PathBuf> = Vec::new();
-        let ggufs: Vec<&Output<'_>> = finished.outputs.iter().filter(|o| !o.plan.is_directory()).collect();
-        for (path, text) in modelfiles {
-            write_whole(path, text.as_bytes())?;
-            written.push(path.clone());
-        }
-        for output in ggufs.iter().filter(|_| self.card) {
-            let path = output.path.with_file_name(CARD);
-            let beside: Vec<&Output<'_>> =
-                ggufs.iter().copied().filter(|o| o.path.with_file_name(CARD) == path).collect();
-            if let Some(card) =
-                report::card(&beside, finished.command, formula).filter(|_| !written.contains(&path))
-            {
-                write_whole(&path, card.markdown().as_bytes())?;
-                written.push(path);
+            if !files.iter().any(|(file, _)| file.path == card) {
+                files.push((File { path: card, what: "the model card" }, None));
             }
         }
-        Ok(written)
+        Ok(files)
+    }
+
+    /// The model card for `path`; `formula` is what a merge has computed.
+    pub fn card(path: &Path, finished: &Finished<'_>, formula: Option<&'static str>) -> String {
+        let beside = |o: &&Output<'_>| !o.plan.is_directory() && o.path.with_file_name(CARD) == path;
+        let outputs: Vec<&Output<'_>> = finished.outputs.iter().filter(beside).collect();
+        report::card(&outputs, finished.command, formula).map(|card| card.markdown()).unwrap_or_default()
     }
 
     /// Prints how to start the first GGUF.
     pub fn print_start(&self, plans: &[(Plan, PathBuf)]) -> Result<()> {
         let Some((plan, path)) = plans.iter().find(|(plan, _)| !plan.is_directory()) else { return Ok(()) };
         let first = plan.first(path)?;
-        let mut lines =
-            vec![format!("start it in llama.cpp: llama-cli -m {}", quoted(&first.to_string_lossy()))];
+        let start = shell_path(&first);
+        let mut lines = vec![format!("start it in llama.cpp: llama-cli -m {start}")];
         let name = ollama_name(path);
-        lines.push(match (plan.layout(path)?.paths().len() > 1, self.modelfile) {
-            (true, _) => format!("Ollama reads one file: ggraft join {} {name}.gguf", quoted(&first.to_string_lossy())),
-            (false, true) => {
-                let file = modelfile(plans, path);
-                format!("in Ollama: ollama create {name} -f {} && ollama run {name}", quoted(&file.to_string_lossy()))
-            }
-            (false, false) => {
-                let from = quoted(&format!("FROM {}", path.to_string_lossy()));
-                format!("in Ollama: echo {from} > Modelfile && ollama create {name} && ollama run {name}; or give --modelfile")
-            }
-        });
+        if plan.layout(path)?.paths().len() > 1 {
+            lines.push(format!("Ollama reads one file: ggraft join {start} {name}.gguf"));
+        } else if self.modelfile {
+            let file = shell_path(&modelfile(plans, path));
+            lines.push(format!("in Ollama: ollama create {name} -f {file} && ollama run {name}"));
+        } else {
+            let from = format!("FROM {}", first.to_string_lossy());
+            // The shell of Windows would write the quotes, too.
+            let from = if cfg!(windows) { format!("echo {from}") } else { format!("echo {}", shell(&from)) };
+            lines.push(format!(
+                "in Ollama: {from} > Modelfile && ollama create {name} && ollama run {name}; or give --modelfile"
+            ));
+        }
         // A closed stderr must not stop the work.
         lines.iter().for_each(|line| _ = writeln!(std::io::stderr(), "{}", Printable(line)));
         Ok(())

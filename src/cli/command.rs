@@ -2,7 +2,8 @@
 //! do not change the output, and of every path only the last part, so that the card is the same anywhere.
 
 use super::Cli;
-use clap::CommandFactory;
+use crate::text::shell;
+use clap::{CommandFactory, ValueHint};
 
 /// Options that say how the work is done, or where the results go.
 const SILENT: [&str; 12] = [
@@ -42,8 +43,13 @@ pub(super) fn typed(verb: &str, but: &[&str]) -> String {
             continue;
         }
         for value in matches.get_raw(id).into_iter().flatten() {
+            let value = value.to_string_lossy();
             words.extend(option.clone());
-            words.push(quoted(&without_paths(&value.to_string_lossy())));
+            words.push(shell(&match arg.get_value_hint() {
+                ValueHint::AnyPath => last_part(&value),
+                ValueHint::Other => parts(&value),
+                _ => value.into_owned(),
+            }));
         }
     }
     words.join(" ")
@@ -57,20 +63,16 @@ pub(super) fn is_typed(verb: &str, id: &str) -> bool {
     source == Some(clap::parser::ValueSource::CommandLine)
 }
 
-/// Paths reduced to their last parts, also in lists such as CHAT:BASE:W.
-fn without_paths(value: &str) -> String {
-    let last =
-        |path: &str| path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or("").to_string();
-    value.split(':').map(last).collect::<Vec<_>>().join(":")
+/// The last part of a path. A word that is no path, such as a type, is its own.
+fn last_part(path: &str) -> String {
+    path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default().to_string()
 }
 
-/// A word that a shell reads as it is.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_.,:=+@%/".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_string();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
+/// `CHAT:BASE:W` with the last parts of its paths.
+fn parts(value: &str) -> String {
+    let mut parts: Vec<String> = value.rsplitn(3, ':').map(last_part).collect();
+    parts.reverse();
+    parts.join(":")
 }
 
 #[cfg(test)]
@@ -78,11 +80,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_reduced_and_words_quoted() {
-        assert_eq!(without_paths("/a/b/chat:../base/:0.5"), "chat:base:0.5");
-        assert_eq!(without_paths(r"C:\models\cp"), "C:cp");
-        assert_eq!(quoted("blk.*=0.3"), "'blk.*=0.3'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted("cp"), "cp");
+    fn paths_are_reduced_to_their_last_parts() {
+        assert_eq!(parts("/a/b/chat:../base/:0.5"), "chat:base:0.5");
+        assert_eq!(parts(r"C:\models\chat:base:1"), "chat:base:1");
+        assert_eq!(last_part("a/b/cp/"), "cp");
+        assert_eq!(last_part("chatml"), "chatml");
     }
 }

@@ -1,12 +1,12 @@
 //! `ggraft completions SHELL` and `ggraft man [DIR]`: what shells and `man` are told of the command line, made from
 //! the same definitions as the help.
 
-use super::Cli;
+use super::{Cli, stdout};
+use crate::text::shown;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use ggraft_formats::{Error, Result};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -24,13 +24,13 @@ pub(super) struct ManArgs {
 pub(super) fn run(args: &Args) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "ggraft", &mut script);
-    print(&script)
+    stdout::print(&script)
 }
 
 pub(super) fn man(args: &ManArgs) -> Result<()> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
-    let Some(dir) = &args.dir else { return print(&page(&command)?) };
+    let Some(dir) = &args.dir else { return stdout::print(&page(&command)?) };
     std::fs::create_dir_all(dir).map_err(|e| Error::io(&e, dir))?;
     pages(&command, dir)
 }
@@ -40,7 +40,7 @@ fn pages(command: &clap::Command, dir: &Path) -> Result<()> {
     let name = command.get_display_name().unwrap_or(command.get_name());
     let path = dir.join(format!("{name}.1"));
     std::fs::write(&path, page(command)?).map_err(|e| Error::io(&e, &path))?;
-    println!("{}", path.display());
+    stdout::told(&shown(&path).to_string())?;
     command.get_subcommands().try_for_each(|verb| pages(verb, dir))
 }
 
@@ -50,8 +50,4 @@ fn page(command: &clap::Command) -> Result<Vec<u8>> {
     let man = Man::new(command.clone()).date("").manual("ggraft");
     man.render(&mut page).map_err(|e| Error::io(&e, Path::new("the manual page")))?;
     Ok(page)
-}
-
-fn print(bytes: &[u8]) -> Result<()> {
-    std::io::stdout().write_all(bytes).map_err(|e| Error::io(&e, Path::new("stdout")))
 }

@@ -1,9 +1,12 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
 use super::command;
+use super::naming;
 use super::options::{self, Order, Output};
 use crate::output::target::{Target, Type};
 use crate::recipe::{Choice, Mixture, Splitting};
+use crate::report::Stage;
+use crate::stages::Stages;
 use crate::{arch, pipeline};
 use ggraft_formats::Result;
 use std::path::PathBuf;
@@ -27,18 +30,27 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
+    if args.mixture.has_budget() {
+        options::early(args.output.output.as_deref(), &args.output.run)?;
+    }
+    let stages = Stage::new(args.output.run.show.how());
+    stages.begin("opening the model", 1);
     let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
-    let mut inputs = input.inputs(&args.input)?;
-    inputs.extend(args.mixture.inputs()?);
-    let kind = args.kind.map_or(Type::Auto, |kind| kind.0);
+    let kind = match args.kind.map_or(Type::Auto, |kind| kind.0) {
+        Type::Auto if !args.mixture.has_budget() => Type::of_weights(&input.model),
+        kind => kind,
+    };
     let measure = args.output.run.report.is_some();
-    let target = Target { division: args.splitting.division(), measure, ..args.mixture.target(kind)? };
+    let name = args.output.name;
+    let division = args.splitting.division();
+    let target = Target { division, measure, name, stages: stages.clone(), ..args.mixture.target(kind)? };
     let plan =
         options::thread_pool(args.output.run.threads)?.install(|| pipeline::convert(input, &target))?;
-    let output = args.output.output.unwrap_or_else(|| plan.file_name(None));
-    let words = format!("{:?}", args.mixture);
+    stages.end();
+    let typed = naming::named(args.output.output, &plan, None)?;
+    let output = options::destination(typed, plan.file_name(None), plan.is_directory());
+    let words = args.mixture.words()?;
     let order = Order {
-        inputs: &inputs,
         words: &words,
         command: &command::typed("convert", &[]),
         formula: None,

@@ -1,6 +1,6 @@
 //! `ggraft diff A B`: how far two models lie apart, tensor by tensor, and in which metadata they differ.
 
-use super::options;
+use super::{options, stdout};
 use crate::measure::compare::{Compare, Compared, Datum, Difference, Key};
 use crate::measure::figures::Figures;
 use crate::report;
@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(long)]
     exit_code: bool,
     /// Worker threads; by default one for each core
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = options::threads)]
     threads: Option<usize>,
 }
 
@@ -36,8 +36,9 @@ pub(super) fn run(args: Args) -> Result<()> {
     let pool = options::thread_pool(args.threads)?;
     let difference = pool.install(|| Difference::of(&args.a, &args.b))?;
     match args.json {
-        true => println!("{}", report::printable(&format!("{:#}", difference_json(&difference)))),
-        false => print!("{}", text(&difference)),
+        // What was found decides the exit code, also where nobody reads it.
+        true => stdout::told(&report::printable(&format!("{:#}", difference_json(&difference))))?,
+        false => stdout::told(text(&difference).trim_end())?,
     }
     match args.exit_code && !difference.is_none() {
         true => Err(Error::new(Kind::Failure, "the models differ")),

@@ -1,12 +1,11 @@
 //! `ggraft hash`: the hashes of a model's weights, in the lines of llama-gguf-hash, and the comparison with such lines.
 
-use super::options;
+use super::{options, stdout};
 use crate::hash::{self, ALGORITHMS, Algorithm, Hash, Manifest, Verdict};
 use crate::report;
 use ggraft_formats::error::Printable;
 use ggraft_formats::{Error, Input, Kind, Result, Tensor};
 use serde_json::{Value as Json, json};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -34,7 +33,7 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "MANIFEST")]
     check: Option<PathBuf>,
     /// Worker threads; by default one for each core
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = options::threads)]
     threads: Option<usize>,
     /// Print JSON instead of lines
     #[arg(long)]
@@ -71,7 +70,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     pool.install(|| {
         hash::hash(&tensors, &algorithms, !args.no_layer, |hash| {
             told.push(hash_json(&hash, None));
-            if args.json { Ok(()) } else { print(&line(&hash, &args.file)) }
+            if args.json { Ok(()) } else { stdout::line(&line(&hash, &args.file)) }
         })
     })?;
     if args.json {
@@ -91,7 +90,7 @@ fn hash_json(hash: &Hash, verdict: Option<Verdict>) -> Json {
 }
 
 fn print_json(json: Json) -> Result<()> {
-    print(&report::printable(&format!("{json:#}")))
+    stdout::line(&report::printable(&format!("{json:#}")))
 }
 
 /// A line of a manifest.
@@ -101,17 +100,12 @@ fn line(hash: &Hash, file: &Path) -> String {
     format!("{:<8}  {}  {}{tensor}", hash.algorithm.name, hash.digest, Printable(&file))
 }
 
-/// stdout may be a pipe that is closed early.
-fn print(line: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{line}").map_err(|e| Error::io(&e, Path::new("stdout")))
-}
-
 fn check(args: &Args, tensors: &[Tensor], path: &Path, asked: Vec<&'static Algorithm>) -> Result<()> {
     let mut manifest = Manifest::read(path, &args.file)?;
     let known = manifest.algorithms();
     let names: Vec<&str> = known.iter().map(|a| a.name).collect();
     let shown = path.to_string_lossy();
-    let say = |line: &str| if args.json { Ok(()) } else { print(line) };
+    let say = |line: &str| if args.json { Ok(()) } else { stdout::told(line) };
     say(&format!("manifest  {}  {}", Printable(&shown), names.join("  ")))?;
     let algorithms = if asked.is_empty() { known.into_iter().take(1).collect() } else { asked };
     let (mut wrong, mut told) = (0, Vec::new());

@@ -1,5 +1,6 @@
 //! `ggraft inspect`: what a GGUF file or a checkpoint holds, from its headers.
 
+use super::stdout;
 use crate::report;
 use ggraft_formats::error::Printable;
 use ggraft_formats::gguf::{self, Header};
@@ -33,15 +34,15 @@ pub(super) fn run(args: Args) -> Result<()> {
         Input::Model(model) if args.cross_check => cross_check(&model.containers)?,
         _ => Vec::new(),
     };
-    match (&input, args.json) {
-        (Input::Model(model), false) => print_model(model, args.tensors),
-        (Input::Checkpoint(checkpoint), false) => print_checkpoint(checkpoint, args.tensors)?,
-        (Input::Model(model), true) => print_json(&model_json(model, args.tensors)),
-        (Input::Checkpoint(checkpoint), true) => print_json(&checkpoint_json(checkpoint, args.tensors)?),
-    }
-    for line in checks {
-        eprintln!("{line}");
-    }
+    let pretty = |json: &Json| report::printable(&format!("{json:#}\n"));
+    let text = match (&input, args.json) {
+        (Input::Model(model), false) => model_text(model, args.tensors),
+        (Input::Checkpoint(checkpoint), false) => checkpoint_text(checkpoint, args.tensors)?,
+        (Input::Model(model), true) => pretty(&model_json(model, args.tensors)),
+        (Input::Checkpoint(checkpoint), true) => pretty(&checkpoint_json(checkpoint, args.tensors)?),
+    };
+    stdout::print(text.as_bytes())?;
+    report::print_notes(&checks, false);
     Ok(())
 }
 
@@ -59,45 +60,35 @@ pub(super) fn cross_check(containers: &[PathBuf]) -> Result<Vec<String>> {
     containers.iter().map(check).collect()
 }
 
-fn print_json(json: &Json) {
-    println!("{}", report::printable(&format!("{json:#}")));
-}
-
-fn print_model(model: &Model, list: bool) {
-    print_containers("GGUF", &model.containers);
+fn model_text(model: &Model, list: bool) -> String {
+    let mut out = containers_text("GGUF", &model.containers);
     for (key, value) in model.metadata.iter() {
-        println!(
-            "{} = {}",
-            Printable(key),
-            Printable(&report::metadata_value(value, MOST_ITEMS).to_string())
-        );
+        let value = report::metadata_value(value, MOST_ITEMS).to_string();
+        out += &format!("{} = {}\n", Printable(key), Printable(&value));
     }
-    print_tensors(&model.tensors, list);
+    out + &tensors_text(&model.tensors, list)
 }
 
-fn print_checkpoint(checkpoint: &Checkpoint, list: bool) -> Result<()> {
-    print_containers("safetensors", &checkpoint.containers);
+fn checkpoint_text(checkpoint: &Checkpoint, list: bool) -> Result<String> {
+    let mut out = containers_text("safetensors", &checkpoint.containers);
     if let Some(config) = checkpoint.json("config.json")? {
         for key in ["architectures", "model_type", "num_hidden_layers", "hidden_size", "vocab_size"] {
             if let Some(value) = config.get(key) {
-                println!("{key} = {}", Printable(&value.to_string()));
+                out += &format!("{key} = {}\n", Printable(&value.to_string()));
             }
         }
     }
-    print_tensors(&checkpoint.tensors, list);
-    Ok(())
+    Ok(out + &tensors_text(&checkpoint.tensors, list))
 }
 
-fn print_containers(format: &str, containers: &[PathBuf]) {
-    for path in containers {
-        println!("{format}: {}", Printable(&path.to_string_lossy()));
-    }
+fn containers_text(format: &str, containers: &[PathBuf]) -> String {
+    containers.iter().map(|path| format!("{format}: {}\n", Printable(&path.to_string_lossy()))).collect()
 }
 
-fn print_tensors(tensors: &[Tensor], list: bool) {
+fn tensors_text(tensors: &[Tensor], list: bool) -> String {
     let bytes = tensors.iter().map(Tensor::bytes).sum();
     let elements: u64 = tensors.iter().map(|t| t.shape().elements()).sum();
-    println!("{} tensors, {elements} weights, {}", tensors.len(), report::size(bytes));
+    let mut out = format!("{} tensors, {elements} weights, {}\n", tensors.len(), report::size(bytes));
     let mut dtypes: BTreeMap<String, (usize, u64)> = BTreeMap::new();
     for t in tensors {
         let entry = dtypes.entry(t.dtype().to_string()).or_default();
@@ -105,11 +96,12 @@ fn print_tensors(tensors: &[Tensor], list: bool) {
         entry.1 += t.bytes();
     }
     for (dtype, (count, bytes)) in dtypes {
-        println!("  {count:>5} {dtype:<8} {:>10}", report::size(bytes));
+        out += &format!("  {count:>5} {dtype:<8} {:>10}\n", report::size(bytes));
     }
     for t in tensors.iter().filter(|_| list) {
-        println!("{:<48} {:>20} {}", Printable(&t.name).to_string(), t.shape(), t.dtype());
+        out += &format!("{:<48} {:>20} {}\n", Printable(&t.name).to_string(), t.shape(), t.dtype());
     }
+    out
 }
 
 fn model_json(model: &Model, list: bool) -> Json {

@@ -1,9 +1,9 @@
 //! `ggraft join FIRST-PART OUT.gguf`: the parts of a split GGUF in, the one file that they were out.
 
-use super::options::Run;
+use super::options::{self, Run};
 use super::split::{carry_out, model};
 use ggraft_formats::{Error, Result, gguf};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -35,5 +35,14 @@ pub(super) fn run(args: Args) -> Result<()> {
             .file(&args.first)
             .mend("give the first part, whose name ends in -00001-of-…"));
     }
-    carry_out("join", model, None, args.output, &args.run)
+    let output = options::destination(Some(args.output), joined(&args.first), false);
+    carry_out("join", model, None, output, &args.run)
+}
+
+/// What the parts were called before they were parts.
+fn joined(first: &Path) -> PathBuf {
+    let stem = first.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name =
+        stem.rsplit_once("-of-").and_then(|(name, _)| name.rsplit_once('-')).map_or(&*stem, |(name, _)| name);
+    PathBuf::from(format!("{name}.gguf"))
 }

@@ -1,18 +1,24 @@
 //! `ggraft merge`: the main job. What is typed, or what a file says, becomes a recipe, and the recipe is run.
 
 use super::beside::Beside;
-use super::command;
+use super::naming;
 use super::options::{self, Order, Output};
 use super::weights::Weights;
+use super::{command, stdout};
 use crate::arch;
 use crate::merge::Vector;
 use crate::output::target::{Target, Type};
 use crate::pipeline::{self, Plan};
 use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Splitting, Vocabulary};
-use ggraft_formats::{Error, Kind, Result};
-use std::io::Write;
+use crate::report::Stage;
+use crate::stages::Stages;
+use crate::text::shown;
+use ggraft_formats::stamp::Stamp;
+use ggraft_formats::write::write_whole;
+use ggraft_formats::{Error, Result};
 use std::mem::take;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -59,7 +65,7 @@ struct Models {
     #[arg(short, long, value_name = "W", default_value = "1.0", allow_hyphen_values = true, value_delimiter = ',', value_parser = weight)]
     weight: Vec<f64>,
     /// A vector with a weight of its own; may be given several times, instead of --chat, --base and --weight
-    #[arg(long, value_name = "CHAT:BASE:W", conflicts_with_all = ["base", "chat", "weight"], value_parser = vector)]
+    #[arg(long, value_name = "CHAT:BASE:W", conflicts_with_all = ["base", "chat", "weight"], value_parser = vector, value_hint = clap::ValueHint::Other)]
     vector: Vec<recipe::Vector>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
@@ -73,6 +79,18 @@ fn weight(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What to say of two weights that may have been meant as one.
+fn decimal_comma(weights: &[f64]) -> Vec<String> {
+    match weights {
+        [whole, part] if [whole, part].iter().all(|w| w.fract() == 0.0) && whole != part => {
+            vec![format!(
+                "the weights {whole} and {part}: an output each; for one of {whole}.{part} give -w {whole}.{part}"
+            )]
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn vector(text: &str) -> Result<recipe::Vector, String> {
     let parts: Vec<&str> = text.rsplitn(3, ':').collect();
     let [w, base, chat] = parts[..] else { return Err(String::from("expected CHAT:BASE:W")) };
@@ -80,13 +98,17 @@ fn vector(text: &str) -> Result<recipe::Vector, String> {
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {
+    let stamp = args.recipe.as_deref().map(Stamp::of).transpose()?;
     let (recipe, notes) = match args.recipe.take() {
         Some(file) => read(&file, &mut args)?,
-        None => (typed(&mut args)?, Vec::new()),
+        None => {
+            let notes = decimal_comma(&args.models.weight);
+            (typed(&mut args)?, notes)
+        }
     };
     match args.emit_recipe {
         Some(file) => write(&recipe, &file, args.output.run.force),
-        None => carry_out(&recipe, notes, &args.output.beside, &args.output.run),
+        None => carry_out(&recipe, stamp, notes, &args.output.beside, &args.output.run),
     }
 }
 
@@ -97,6 +119,7 @@ fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
         recipe.types = take(&mut args.types);
     }
     recipe.output = args.output.output.take().or(recipe.output);
+    recipe.name = args.output.name.take().or(recipe.name);
     recipe.allow.extend(&args.allow);
     recipe.vocabulary.lay(take(&mut args.vocabulary), |id| command::is_typed("merge", id));
     if recipe.types.is_empty() && !recipe.mixture.has_budget() {
@@ -135,6 +158,7 @@ fn typed(args: &mut Args) -> Result<Recipe> {
         weight_presets: take(&mut weights.presets),
         types: take(&mut args.types),
         output: args.output.output.take(),
+        name: args.output.name.take(),
         pre: models.pre.take(),
         layers: None,
         vocabulary: take(&mut args.vocabulary),
@@ -148,29 +172,41 @@ fn typed(args: &mut Args) -> Result<Recipe> {
 fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
     if file == Path::new("-") {
         let yaml = recipe.to_yaml(None)?;
-        return std::io::stdout().write_all(yaml.as_bytes()).map_err(|e| Error::io(&e, Path::new("stdout")));
-    }
-    if !force && file.exists() {
-        return Err(Error::new(Kind::Failure, "the file exists")
-            .file(file)
-            .mend("give --force to replace it"));
+        return stdout::print(yaml.as_bytes());
     }
     let yaml = recipe.to_yaml(file.parent())?;
-    std::fs::write(file, yaml).map_err(|e| Error::io(&e, file))?;
-    println!("{}", file.display());
-    Ok(())
+    write_whole(file, yaml.as_bytes(), force)?;
+    stdout::told(&shown(file).to_string())
 }
 
-fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &options::Run) -> Result<()> {
+fn carry_out(
+    recipe: &Recipe,
+    file: Option<Stamp>,
+    mut notes: Vec<String>,
+    beside: &Beside,
+    run: &options::Run,
+) -> Result<()> {
+    if recipe.mixture.has_budget() {
+        options::early(recipe.output.as_deref(), run)?;
+    }
     let options = arch::Options { pre: recipe.pre.clone() };
+    let stages = Stage::new(run.show.how());
+    stages.begin("opening the models", 1 + 2 * recipe.vectors.len());
     let types = if recipe.types.is_empty() { &[Choice(Type::Auto)] } else { recipe.types.as_slice() };
     let targets = types
         .iter()
-        .map(|kind| Ok(Target { measure: run.report.is_some(), ..recipe.target(kind.0)? }))
+        .map(|kind| {
+            let (measure, stages) = (run.report.is_some(), Arc::clone(&stages) as Arc<dyn Stages>);
+            Ok(Target { measure, stages, ..recipe.target(kind.0)? })
+        })
         .collect::<Result<Vec<_>>>()?;
-    let load = |path: &Path| match targets.first() {
-        Some(target) => pipeline::load(path, &options)?.pruned(&target.prune),
-        None => pipeline::load(path, &options),
+    let load = |path: &Path| {
+        let loaded = pipeline::load(path, &options)?;
+        stages.step();
+        match targets.first() {
+            Some(target) => loaded.pruned(&target.prune),
+            None => Ok(loaded),
+        }
     };
     let mut onto = load(&recipe.onto)?;
     onto.notes.append(&mut notes);
@@ -182,48 +218,44 @@ fn carry_out(recipe: &Recipe, mut notes: Vec<String>, beside: &Beside, run: &opt
             .expected(layers)
             .found(found));
     }
-    let mut inputs = onto.inputs(&recipe.onto)?;
-    inputs.extend(recipe.mixture.inputs()?);
+    file.into_iter().chain(recipe.template()?).for_each(|stamp| onto.model.reads.add(stamp));
     let mut vectors = Vec::with_capacity(recipe.vectors.len());
     for v in &recipe.vectors {
         let (chat, base) = (load(&v.chat)?, load(&v.base)?);
-        inputs.extend([chat.inputs(&v.chat)?, base.inputs(&v.base)?].concat());
         vectors.push(Vector { chat: chat.model, base: base.model });
     }
     let weights = recipe.weight_sets();
     let mut grafted = pipeline::graft(onto, &vectors, recipe.options()?)?;
     grafted.command = command::typed("merge", &["weight", "types", "emit_recipe"]);
+    grafted.graft.stages = stages.clone();
     let plans = options::thread_pool(run.threads)?.install(|| grafted.plans(&weights, &targets))?;
+    stages.end();
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
-        let path = output(recipe, &plan, &weights[i / targets.len()]);
-        (plan, path)
+        let path = output(recipe, &plan, &weights[i / targets.len()])?;
+        Ok((plan, path))
     });
-    let words = recipe.to_yaml(None)?;
+    let words = recipe.words()?;
     let order = Order {
-        inputs: &inputs,
         words: &words,
         command: &command::typed("merge", &["emit_recipe"]),
         formula: Some(grafted.graft.method().formula),
         beside,
         run,
     };
-    options::carry_out(&named.collect::<Vec<_>>(), &order, || {
+    options::carry_out(&named.collect::<Result<Vec<_>>>()?, &order, || {
         grafted.graft.check_kinship(recipe.allow.allowed())
     })
 }
 
-/// Where an output goes: the recipe's name with `{type}` and `{weight}` filled in, or by convention, with the weight
-/// if there are several.
-fn output(recipe: &Recipe, plan: &Plan, weights: &[f64]) -> PathBuf {
+/// Where an output goes: the recipe's name, filled in, or by convention, with the weight if there are several.
+fn output(recipe: &Recipe, plan: &Plan, weights: &[f64]) -> Result<PathBuf> {
     let several = recipe.vectors.iter().any(|v| v.weight.len() > 1);
     let weights: Vec<String> = weights.iter().map(f64::to_string).collect();
     let weight = weights.join("+");
-    match &recipe.output {
-        Some(path) => {
-            let text = path.to_string_lossy();
-            PathBuf::from(text.replace("{type}", &plan.encoding()).replace("{weight}", &weight))
-        }
-        None if several => plan.file_name(Some(&format!("w{weight}"))),
-        None => plan.file_name(None),
-    }
+    let mark = several.then(|| format!("w{weight}"));
+    let typed = naming::named(recipe.output.clone(), plan, Some(&weight))?;
+    // A directory among several outputs goes into the folder that all share, too.
+    let shared = recipe.outputs() > 1 && recipe.output == typed;
+    let default = plan.file_name(mark.as_deref());
+    Ok(options::destination(typed, default, plan.is_directory() && !shared))
 }

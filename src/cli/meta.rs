@@ -1,14 +1,15 @@
 //! `ggraft meta get|set|unset`: the metadata of a GGUF file, read and edited where it is.
 
-use super::signals;
+use super::{signals, stdout};
 use crate::chat;
 use crate::meta::{self, CHAT_TEMPLATE, Change, Edit, Override, Spelled};
 use crate::report::{self, Progress};
+use crate::text::shown;
 use ggraft_formats::error::Printable;
 use ggraft_formats::gguf::{self, Header};
 use ggraft_formats::mmap::Mapping;
 use ggraft_formats::write::{Rewrite, Way};
-use ggraft_formats::{Error, Kind, Metadata, Result, Value};
+use ggraft_formats::{Error, Metadata, Result, Value};
 use serde_json::{Value as Json, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -139,16 +140,13 @@ fn get(args: &Get) -> Result<()> {
         let one = |(key, value): &(String, Value)| json!({ "key": key, "type": value.type_name(), "value": report::metadata_value(value, most) });
         let keys: Vec<Json> = chosen.iter().map(one).collect();
         let json = json!({ "file": args.file.to_string_lossy(), "metadata": keys });
-        println!("{}", report::printable(&format!("{json:#}")));
-        return Ok(());
+        return stdout::line(&report::printable(&format!("{json:#}")));
     }
-    for (key, value) in &chosen {
-        match args.keys.is_empty() {
-            true => println!("{}", line(key, value)),
-            false => println!("{}", Printable(&Spelled(value).to_string())),
-        }
-    }
-    Ok(())
+    let lines = chosen.iter().map(|(key, value)| match args.keys.is_empty() {
+        true => line(key, value) + "\n",
+        false => format!("{}\n", Printable(&Spelled(value).to_string())),
+    });
+    stdout::print(lines.collect::<String>().as_bytes())
 }
 
 /// A key as it is set, on one line; a long array is only counted.
@@ -173,7 +171,7 @@ fn print_raw(chosen: &[(String, Value)], file: &Path) -> Result<()> {
             },
         ));
     };
-    std::io::stdout().write_all(text).map_err(|e| Error::io(&e, Path::new("stdout")))
+    stdout::print(text)
 }
 
 /// The text of a file as the chat template.
@@ -183,9 +181,6 @@ fn template(path: &Path) -> Result<Override> {
 
 fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     check_file(file)?;
-    if let Some(output) = &how.output {
-        check_output(output, file, how.force)?;
-    }
     let mut changes = Vec::new();
     let change = |metadata: &Metadata| -> Result<Metadata> {
         let (edited, told) = meta::apply(metadata, edits, how.force)?;
@@ -193,11 +188,20 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
         Ok(edited)
     };
     let rewrite = gguf::edit(file, change)?;
-    let output = how.output.as_deref();
+    let name = PathBuf::from(file.file_name().unwrap_or_default());
+    let output = how.output.clone().map(|path| super::options::destination(Some(path), name, false));
+    let output = output.as_deref();
+    if let Err(e) = rewrite.look(output, how.force) {
+        // A dry run says what would stand in the way of a run.
+        match how.dry_run {
+            true => report::print_notes(&[e.to_string().replace("\n  ", "; ")], how.show.quiet),
+            false => return Err(e),
+        }
+    }
     let target = output.unwrap_or(file);
     if how.json {
         let json = edit_json(&rewrite, file, output, &changes);
-        println!("{}", report::printable(&format!("{json:#}")));
+        stdout::told(&report::printable(&format!("{json:#}")))?;
     }
     if !how.show.quiet {
         changes.iter().for_each(print_change);
@@ -210,32 +214,20 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     let name = target.to_string_lossy();
     let stop = || signals::came().is_some();
     let progress = Progress::parts([(&*name, rewrite.work(output))], how.show.how_of_reading(), stop);
-    let done = rewrite.carry_out(output, &progress);
+    let done = rewrite.carry_out(output, how.force, &progress);
     progress.finish();
     done?;
     if !how.json {
-        println!("{}", target.display());
-    }
-    Ok(())
-}
-
-fn check_output(output: &Path, file: &Path, force: bool) -> Result<()> {
-    let refused = |what: &str| Error::new(Kind::Failure, what).file(output);
-    if output.canonicalize().is_ok_and(|out| file.canonicalize().is_ok_and(|file| file == out)) {
-        return Err(refused("the output is the input").mend("leave -o out to edit the file itself"));
-    }
-    if output.is_dir() {
-        return Err(refused("the output is a directory").mend("give the name of a file with -o"));
-    }
-    if output.exists() && !force {
-        return Err(refused("the output exists").mend("give --force to replace it, or another name with -o"));
+        stdout::told(&shown(target).to_string())?;
     }
     Ok(())
 }
 
 fn print_change(change: &Change) {
     let told = |value: &Option<Value>| value.as_ref().map_or(String::from("nothing"), brief);
-    eprintln!("{}: {} -> {}", Printable(&change.key), told(&change.from), told(&change.to));
+    let line = format!("{}: {} -> {}", Printable(&change.key), told(&change.from), told(&change.to));
+    // A closed stderr must not stop the work.
+    _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// How the work is done, in words.

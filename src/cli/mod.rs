@@ -11,10 +11,12 @@ mod inspect;
 mod join;
 mod merge;
 mod meta;
+mod naming;
 mod options;
 mod quantize;
 pub mod signals;
 mod split;
+mod stdout;
 mod verify;
 mod weights;
 
@@ -77,6 +79,20 @@ pub fn verbs() -> Vec<String> {
         false => vec![verb.get_name().to_string()],
     };
     command.get_subcommands().flat_map(of).collect()
+}
+
+/// Reads what was typed. Help and the version are printed here, and then there is nothing to run.
+///
+/// # Errors
+/// What is printed is not taken. Wrong words end the program.
+pub fn parse() -> Result<Option<Cli>> {
+    let e = match Cli::try_parse() {
+        Ok(cli) => return Ok(Some(cli)),
+        Err(e) if e.use_stderr() => e.exit(),
+        Err(e) => e,
+    };
+    e.print().map_err(|e| stdout::refused(&e))?;
+    stdout::print(b"").map(|()| None)
 }
 
 /// Runs what was typed.

@@ -1,10 +1,11 @@
 //! Options that several verbs share, and the carrying out of a plan under them.
 
 use super::beside::Beside;
-use super::signals;
+use super::{signals, stdout};
 use crate::pipeline::{self, Plan, Resume, Work};
 use crate::report::{self, Finished};
-use ggraft_formats::stamp::Stamp;
+use crate::text::shown;
+use ggraft_formats::write::Beside as File;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -13,9 +14,12 @@ use std::time::Instant;
 /// Where the output goes and what is shown.
 #[derive(clap::Args)]
 pub(super) struct Output {
-    /// Output file; by default named by GGUF's naming convention, in the current directory
+    /// Output file; in a folder, or by default in the current one, named by GGUF's naming convention
     #[arg(short, long = "output", visible_alias = "outfile", value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// What the model is called, in its metadata and in the default name of the file
+    #[arg(long, alias = "model-name", value_name = "TEXT", value_parser = super::naming::name)]
+    pub name: Option<String>,
     #[command(flatten)]
     pub beside: Beside,
     #[command(flatten)]
@@ -26,7 +30,7 @@ pub(super) struct Output {
 #[derive(clap::Args)]
 pub(super) struct Run {
     /// Worker threads; by default one for each core
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Replace an existing output
     #[arg(short, long)]
@@ -41,7 +45,7 @@ pub(super) struct Run {
     /// inputs and outputs with their hashes
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Begin anew, also where an earlier run of the same command was stopped; else it is gone on with
+    /// Start over instead of resuming an interrupted run
     #[arg(long)]
     pub no_resume: bool,
     /// Tell more: what becomes of every tensor
@@ -77,8 +81,6 @@ impl Show {
 
 /// What is carried out, beside the plans.
 pub(super) struct Order<'a> {
-    /// What is read, as it was when it was opened.
-    pub inputs: &'a [Stamp],
     /// The options that decide the bytes.
     pub words: &'a str,
     /// What was typed.
@@ -98,89 +100,129 @@ pub(super) fn carry_out(
     check: impl FnOnce() -> Result<Vec<String>> + Send,
 ) -> Result<()> {
     let run = order.run;
-    let paths: Vec<&Path> = order.inputs.iter().map(Stamp::path).collect();
-    let inputs = paths.as_slice();
     let pool = thread_pool(run.threads)?;
-    let threads = pool.current_num_threads();
-    distinct(plans)?;
-    if let Some(report) = &run.report {
-        report::check_report(report, inputs, run.force)?;
-    }
-    let modelfiles = order.beside.prepare(plans, inputs, run.force)?;
-    if !run.show.quiet {
-        plans.iter().for_each(|(plan, path)| report::print_plan(plan, path, threads));
-        plans.iter().filter(|_| run.verbose).for_each(|(plan, _)| report::print_tensors(plan));
-    }
-    if run.json {
-        plans.iter().for_each(|(plan, path)| {
-            println!("{}", report::printable(&report::plan_json(plan, path, threads).to_string()))
-        });
-    }
+    let files = files(plans, order)?;
+    let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
+    let beside = files.iter().map(|(file, _)| file.clone()).collect();
+    let work = Work { options: order.words, resume, force: run.force, beside };
+    // What costs nothing comes first; that something exists does not keep a plan from being shown.
+    let exists = pipeline::look(plans, &work)?;
     if run.dry_run {
-        return plans
-            .iter()
-            .try_for_each(|(plan, path)| pipeline::check_output(plan, path, inputs, run.force));
+        let told: Vec<String> = exists.iter().map(|e| e.to_string().replace("\n  ", "; ")).collect();
+        report::print_notes(&told, run.show.quiet);
+    } else if let Some(e) = Error::all(exists) {
+        return Err(e);
     }
+    show(plans, run, pool.current_num_threads())?;
     let start = Instant::now();
     let notes = pool.install(check)?;
     report::print_notes(&notes, run.show.quiet);
+    if run.dry_run {
+        return Ok(());
+    }
     let progress = report::Progress::new(plans.iter().map(|(plan, _)| plan), run.show.how(), || {
         signals::came().is_some()
     });
-    let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
-    let work = Work { inputs: order.inputs, options: order.words, resume, force: run.force };
     let requests = signals::listen()?;
-    let done = pool.install(|| pipeline::write(plans, &work, &progress));
+    let done = pool.install(|| {
+        pipeline::write(plans, &work, &progress, |places| contents(plans, places, order, &notes, &files))
+    });
     drop(requests);
     progress.finish();
     done?;
-    let beside = pool.install(|| write_beside(plans, order, &notes, &modelfiles))?;
     for (plan, path) in plans {
         if !run.show.quiet {
             report::print_summary(plan, path, start.elapsed());
         }
         if !run.json {
             // Of several files the first, by which the others are found.
-            println!("{}", plan.first(path)?.display());
+            stdout::told(&shown(&plan.first(path)?).to_string())?;
         }
     }
     if !run.show.quiet {
-        let names: Vec<String> = beside.iter().map(|path| format!("wrote {}", path.display())).collect();
+        let names: Vec<String> = files.iter().map(|(f, _)| format!("wrote {}", shown(&f.path))).collect();
         report::print_notes(&names, false);
         order.beside.print_start(plans)?;
     }
     Ok(())
 }
 
-/// Writes the report and what else was asked for beside the outputs; the paths of these files.
-fn write_beside(
-    plans: &[(Plan, PathBuf)],
-    order: &Order<'_>,
-    notes: &[String],
-    modelfiles: &[(PathBuf, String)],
-) -> Result<Vec<PathBuf>> {
-    if order.run.report.is_none() && !order.beside.is_asked() {
-        return Ok(Vec::new());
+/// Shows the plans.
+fn show(plans: &[(Plan, PathBuf)], run: &Run, threads: usize) -> Result<()> {
+    if !run.show.quiet {
+        plans.iter().for_each(|(plan, path)| report::print_plan(plan, path, threads));
+        plans.iter().filter(|_| run.verbose).for_each(|(plan, _)| report::print_tensors(plan));
     }
-    let finished = Finished::new(plans, order.command, notes)?;
-    let mut written = order.beside.write(modelfiles, &finished, order.formula)?;
-    if let Some(report) = &order.run.report {
-        plans.iter().try_for_each(|(plan, _)| plan.measure_rest())?;
-        report::write_report(&finished, report)?;
-        written.push(report.clone());
+    if run.json {
+        plans.iter().try_for_each(|(plan, path)| {
+            stdout::told(&report::printable(&report::plan_json(plan, path, threads).to_string()))
+        })?;
     }
-    Ok(written)
+    Ok(())
 }
 
-/// Several outputs need several names.
-fn distinct(plans: &[(Plan, PathBuf)]) -> Result<()> {
-    let mut seen = std::collections::HashSet::new();
-    match plans.iter().find(|(_, path)| !seen.insert(path)) {
-        None => Ok(()),
-        Some((_, path)) => Err(Error::usage("several outputs would have this name")
-            .file(path)
-            .mend("put {type} and {weight} into the name that you give with -o")),
+/// What is written beside the outputs: the Modelfiles and cards, and the report last.
+fn files(plans: &[(Plan, PathBuf)], order: &Order<'_>) -> Result<Vec<(File, Option<String>)>> {
+    let mut files = order.beside.files(plans)?;
+    if let Some(report) = &order.run.report {
+        report::check_report(report)?;
+        files.push((File { path: report.clone(), what: "the report" }, None));
     }
+    Ok(files)
+}
+
+/// The contents of those files, of outputs that are whole and lie at `places`.
+fn contents(
+    plans: &[(Plan, PathBuf)],
+    places: &[Vec<PathBuf>],
+    order: &Order<'_>,
+    notes: &[String],
+    files: &[(File, Option<String>)],
+) -> Result<Vec<Vec<u8>>> {
+    if files.iter().all(|(_, text)| text.is_some()) {
+        return Ok(files.iter().flat_map(|(_, text)| text).map(|text| text.clone().into_bytes()).collect());
+    }
+    if order.run.report.is_some() {
+        plans.iter().try_for_each(|(plan, _)| plan.measure_rest(signals::check))?;
+    }
+    let finished = Finished::new(plans, places, order.command, notes)?;
+    let content = |(file, text): &(File, Option<String>)| match text {
+        Some(text) => Ok(text.clone()),
+        None if order.run.report.as_ref() == Some(&file.path) => report::report(&finished, &file.path),
+        None => Ok(Beside::card(&file.path, &finished, order.formula)),
+    };
+    files.iter().map(|file| content(file).map(String::into_bytes)).collect()
+}
+
+/// Where an output goes: as it was typed; into the folder that was, under the name that it has by default.
+pub(super) fn destination(typed: Option<PathBuf>, default: PathBuf, is_directory: bool) -> PathBuf {
+    match typed {
+        None => default,
+        Some(path) if !is_directory && is_folder(&path) => path.join(default.file_name().unwrap_or_default()),
+        Some(path) => path,
+    }
+}
+
+/// Whether a path is meant as a folder: it is one, or ends as one.
+fn is_folder(path: &Path) -> bool {
+    path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator)
+}
+
+/// Refuses at once an output that was typed, exists, and may not be replaced: before models are sampled for a budget.
+pub(super) fn early(typed: Option<&Path>, run: &Run) -> Result<()> {
+    let Some(path) = typed.filter(|path| path.is_file() && !run.force && !run.dry_run) else { return Ok(()) };
+    match ggraft_formats::write::is_under_way(path) {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Failure, "the output exists")
+            .file(path)
+            .mend("give --force to replace it, or another name with -o")),
+    }
+}
+
+/// The number of `-t`, which elsewhere stands for a type.
+pub(super) fn threads(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| String::from("expected a number of threads, such as 8; the type is given with --type"))
 }
 
 /// A pool of `threads`, by default one for each core.

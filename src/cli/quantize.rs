@@ -2,9 +2,12 @@
 
 use super::beside::Beside;
 use super::command;
+use super::naming;
 use super::options::{self, Order, Run};
 use crate::output::target::{Target, Type};
 use crate::recipe::{Mixture, Splitting};
+use crate::report::Stage;
+use crate::stages::Stages;
 use crate::{arch, pipeline};
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -16,12 +19,15 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     /// The model, then the output if it is not to be ggml-model-TYPE.gguf beside it, the type, and the threads
     // Their number is judged by `request`: clap would count anew after every option between them.
-    #[arg(required = true, value_name = "ARG")]
+    #[arg(required = true, value_name = "ARG", value_hint = clap::ValueHint::AnyPath)]
     words: Vec<String>,
     #[command(flatten)]
     mixture: Mixture,
     #[command(flatten)]
     splitting: Splitting,
+    /// What the model is called in its metadata
+    #[arg(long, alias = "model-name", value_name = "TEXT", value_parser = naming::name)]
+    name: Option<String>,
     #[command(flatten)]
     beside: Beside,
     #[command(flatten)]
@@ -76,6 +82,11 @@ fn beside(input: &Path, kind: &str) -> PathBuf {
 
 pub(super) fn run(mut args: Args) -> Result<()> {
     let request = request(&args.words, args.mixture.has_budget())?;
+    if args.mixture.has_budget() {
+        options::early(request.output.as_deref(), &args.run)?;
+    }
+    let stages = Stage::new(args.run.show.how());
+    stages.begin("opening the model", 1);
     let loaded = pipeline::load(&request.input, &arch::Options::default())?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
@@ -83,16 +94,17 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
-    let mut inputs = loaded.inputs(&request.input)?;
-    inputs.extend(args.mixture.inputs()?);
     let measure = args.run.report.is_some();
+    let name = args.name;
+    let division = args.splitting.division();
     let target =
-        Target { division: args.splitting.division(), measure, ..args.mixture.target(request.kind)? };
+        Target { division, measure, name, stages: stages.clone(), ..args.mixture.target(request.kind)? };
     let plan = options::thread_pool(args.run.threads)?.install(|| pipeline::convert(loaded, &target))?;
-    let output = request.output.unwrap_or_else(|| beside(&request.input, &plan.encoding()));
-    let words = format!("{:?}", args.mixture);
+    stages.end();
+    let typed = naming::named(request.output, &plan, None)?;
+    let output = options::destination(typed, beside(&request.input, &plan.encoding()), false);
+    let words = args.mixture.words()?;
     let order = Order {
-        inputs: &inputs,
         words: &words,
         command: &command::typed("quantize", &[]),
         formula: None,

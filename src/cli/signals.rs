@@ -40,6 +40,15 @@ pub(super) fn listen() -> Result<Requests> {
     Ok(Requests { over })
 }
 
+/// Stops work that is not asked by the writer.
+pub(super) fn check() -> Result<()> {
+    match came() {
+        None => Ok(()),
+        Some(_) => Err(Error::new(Kind::Interrupted, "stopped by a signal before the report was made")
+            .mend("give the same command again to resume")),
+    }
+}
+
 /// The signal that came, if one did.
 pub fn came() -> Option<u8> {
     let signal = CAME.get()?.load(Ordering::Relaxed);

@@ -6,7 +6,6 @@ use super::options::{self, Order, Run};
 use crate::pipeline::Plan;
 use crate::recipe::Size;
 use ggraft_formats::gguf::{Limits, Split};
-use ggraft_formats::stamp::Stamp;
 use ggraft_formats::{Error, Input, Model, Result};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -21,7 +20,7 @@ pub(super) struct Args {
     /// What the parts are called before -00001-of-00009.gguf
     #[arg(value_name = "OUT-PREFIX")]
     prefix: PathBuf,
-    /// The most bytes of tensors in a part: N, NK, NM or NG, in powers of 1000
+    /// The most bytes of tensors in a part, such as 50G, 500MB or 1.5GiB; bare letters are powers of 1000
     #[arg(long, alias = "split-max-size", value_name = "SIZE")]
     max_size: Option<Size>,
     /// The most tensors in a part; 128 if no size is given either
@@ -58,7 +57,9 @@ pub(super) fn run(args: Args) -> Result<()> {
         tensors: args.max_tensors.map(NonZeroU64::get).or(args.max_size.is_none().then_some(TENSORS)),
         bare_first: args.no_tensor_first,
     };
-    carry_out("split", model, Some(Split::Always(limits)), args.prefix, &args.run)
+    let name = PathBuf::from(args.input.file_stem().unwrap_or_default());
+    let prefix = options::destination(Some(args.prefix), name, false);
+    carry_out("split", model, Some(Split::Always(limits)), prefix, &args.run)
 }
 
 /// The GGUF at `path`, whose weights are not looked at: a copy need not judge them.
@@ -79,10 +80,8 @@ pub(super) fn carry_out(
     output: PathBuf,
     run: &Run,
 ) -> Result<()> {
-    let inputs = model.containers.iter().map(|path| Stamp::of(path)).collect::<Result<Vec<_>>>()?;
     let plan = Plan::rearranged(model, split)?;
     let order = Order {
-        inputs: &inputs,
         words: "",
         command: &command::typed(verb, &[]),
         formula: None,

@@ -1,7 +1,7 @@
 //! `ggraft verify`: a model is sound when the strict reader accepts it, every float in its blocks is finite, llama.cpp
 //! takes its vocabulary, its weights are those of a manifest, if one is given, and gguf-rs sees the same GGUF file.
 
-use super::{inspect, options};
+use super::{inspect, options, stdout};
 use crate::hash::{self, Manifest, Verdict};
 use crate::report::{self, Progress};
 use crate::vocab;
@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
     /// Worker threads; by default one for each core
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = options::threads)]
     threads: Option<usize>,
     /// Print JSON: what was checked, and all problems
     #[arg(long)]
@@ -46,18 +46,18 @@ pub(super) fn run(args: Args) -> Result<()> {
     let result = verify(&args);
     let file = args.file.to_string_lossy();
     if args.json {
-        println!("{}", report::printable(&format!("{:#}", verdict(&file, &result))));
+        // What was found decides the exit code, also where nobody reads it.
+        stdout::told(&report::printable(&format!("{:#}", verdict(&file, &result))))?;
         return result.map(|_| ());
     }
     let sound = result?;
     report::print_notes(&sound.checks, args.show.quiet);
     let keys = sound.keys.map(|n| format!(", {n} keys")).unwrap_or_default();
-    println!("ok: {} ({} tensors{keys})", Printable(&file), sound.tensors);
-    Ok(())
+    stdout::line(&format!("ok: {} ({} tensors{keys})", Printable(&file), sound.tensors))
 }
 
 fn verdict(file: &str, result: &Result<Sound>) -> Json {
-    let problems = result.as_ref().err().map(Error::to_string).unwrap_or_default();
+    let problems = result.as_ref().err().map(Error::each).unwrap_or_default();
     let sound = result.as_ref().ok();
     json!({
         "file": file,
@@ -65,7 +65,7 @@ fn verdict(file: &str, result: &Result<Sound>) -> Json {
         "tensors": sound.map(|s| s.tensors),
         "keys": sound.and_then(|s| s.keys),
         "checks": sound.map_or(&[][..], |s| &s.checks),
-        "problems": problems.lines().collect::<Vec<_>>(),
+        "problems": problems,
     })
 }
 
@@ -76,7 +76,10 @@ fn verify(args: &Args) -> Result<Sound> {
             vocabulary = vocab::check::problems(&model.metadata, &model.tensors);
             (model.tensors, model.containers, Some(model.metadata.len()))
         }
-        Input::Checkpoint(checkpoint) => (checkpoint.tensors, Vec::new(), None),
+        Input::Checkpoint(checkpoint) => {
+            checkpoint.agrees()?;
+            (checkpoint.tensors, Vec::new(), None)
+        }
     };
     let pool = options::thread_pool(args.threads)?;
     let parts = tensors.iter().map(|t| (t.name.as_str(), t.bytes()));

@@ -69,16 +69,6 @@ impl Assignment {
     pub fn is_quantized(&self) -> bool {
         !matches!(self.reason, Reason::Kept(_))
     }
-
-    /// What to say about a dtype that stands in for another, `None` if the tensor got the one that was wanted.
-    pub fn fallback_note(&self, tensor: &TensorFact) -> Option<String> {
-        let wanted = self.fallback?;
-        let (name, columns, block) = (tensor.name, tensor.shape.row(), wanted.block());
-        Some(format!(
-            "{name}: {columns} columns do not fill whole blocks of {wanted} ({block}), so it is {}",
-            self.dtype
-        ))
-    }
 }
 
 /// The dtype of every tensor, in the order of `facts.tensors`, on whose order the choices do not depend.

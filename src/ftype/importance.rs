@@ -103,6 +103,7 @@ pub fn weigh(
 ) -> Result<Weighed> {
     let mut weights = vec![None; tensors.len()];
     let (mut bare, mut missing, mut notes, mut errors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut dead = Vec::new();
     for (i, (tensor, given)) in tensors.iter().zip(assignments).enumerate() {
         // What is copied needs no weights, and what cannot be encoded is refused for that.
         let encoded = given.dtype.is_quantized() && given.dtype.traits().encode.is_some();
@@ -113,7 +114,13 @@ pub fn weigh(
             None if given.needs_imatrix => bare.push((tensor, given.dtype)),
             None => missing.push(tensor.name.as_str()),
             Some(found) => match fitting(tensor, found) {
-                Ok(()) => weights[i] = Some(Arc::clone(found)),
+                Ok(()) => {
+                    weights[i] = Some(Arc::clone(found));
+                    match dead_columns(tensor, given.dtype, found) {
+                        Ok(note) => dead.extend(note),
+                        Err(e) => errors.push(e),
+                    }
+                }
                 // Embeddings are looked up, not multiplied: a matrix has no good measure of them.
                 Err(e) if tensor.name == "token_embd.weight" => notes.push(format!("not used: {e}")),
                 Err(e) => errors.push(e),
@@ -123,6 +130,12 @@ pub fn weigh(
     errors.extend(bare_tensors(&bare, importance));
     if let Some(e) = Error::all(errors) {
         return Err(e);
+    }
+    if !dead.is_empty() {
+        notes.push(format!(
+            "warning: stored as zeros, for the importance matrix gives them 0 and llama.cpp's encoders drop such columns: {}",
+            dead.join(", ")
+        ));
     }
     if let Some(importance) = importance {
         let all = &importance.matrix.ignored;
@@ -140,6 +153,25 @@ pub fn weigh(
         }
     }
     Ok(Weighed { weights, notes })
+}
+
+/// What to say of columns that become zeros because nothing in them is said to matter.
+///
+/// # Errors
+/// These are all columns: nothing would be left of the tensor.
+fn dead_columns(tensor: &Tensor, dtype: DType, weights: &[f32]) -> Result<Option<String>> {
+    let mut dead = 0;
+    for of_matrix in weights.chunks_exact(tensor.row_elements()?.max(1)) {
+        dead += dtype.dead_columns(of_matrix)?;
+    }
+    if dead > 0 && dead == weights.len() {
+        return Err(Error::invalid("the importance matrix gives every column 0, so nothing would be left")
+            .tensor(&tensor.name)
+            .expected("some column that matters")
+            .found(format!("{dead} columns, all 0"))
+            .mend("measure it again, or leave the entry out with --exclude-weights"));
+    }
+    Ok((dead > 0).then(|| format!("{} ({dead} of {} columns as {dtype})", tensor.name, weights.len())))
 }
 
 fn fitting(tensor: &Tensor, weights: &[f32]) -> Result<()> {

@@ -11,8 +11,38 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default)]
 pub struct Prune(BTreeSet<u64>);
 
-/// Arrays under the architecture's name that do not hold a value a layer, whatever their length.
-const NOT_BY_LAYER: &str = "rope.dimension_sections";
+/// Hyperparameters that may be an array of a value a layer. No other array is one, whatever its length.
+const BY_LAYER: [&str; 15] = [
+    "activation_sparsity_scale",
+    "attention.compress_ratios",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.indexer.types",
+    "attention.recurrent_layers",
+    "attention.sliding_window_pattern",
+    "deepstack_mapping",
+    "feed_forward_length",
+    "swiglu_clamp_exp",
+    "swiglu_clamp_shexp",
+    "xielu.alpha_n",
+    "xielu.alpha_p",
+    "xielu.beta",
+    "xielu.eps",
+];
+/// Numbers that count the first layers.
+const FIRST: [&str; 3] = ["hash_layer_count", "leading_dense_block_count", "n_deepstack_layers"];
+/// Numbers that count the last layers.
+const LAST: [&str; 2] = ["attention.shared_kv_layers", "nextn_predict_layers"];
+/// Numbers by which every so many layers are of another kind.
+const EVERY: [&str; 5] = [
+    "attention.sliding_window_pattern",
+    "full_attention_interval",
+    "interleave_moe_layer_step",
+    "moe_every_n_layers",
+    "rescale_every_n_layers",
+];
+/// Arrays whose length may be that of the layers by chance.
+const BY_CHANCE: [&str; 2] = ["classifier.output_labels", "rope.dimension_sections"];
 
 impl Prune {
     pub fn new(layers: impl IntoIterator<Item = u64>) -> Prune {
@@ -50,13 +80,13 @@ impl Prune {
         self.0.range(..layer).count() as u64
     }
 
-    /// Takes the layers out of `model`.
+    /// Takes the layers out of `model`. Also gives what is to be said about its hyperparameters.
     ///
     /// # Errors
-    /// The model has no such layer, or no other.
-    pub fn apply(&self, mut model: Model) -> Result<Model> {
+    /// The model has no such layer, or no other; or layers would become of another kind.
+    pub fn apply(&self, mut model: Model) -> Result<(Model, Vec<String>)> {
         if self.is_empty() {
-            return Ok(model);
+            return Ok((model, Vec::new()));
         }
         let n_layer = Facts::of(&model)?.n_layer;
         let left = n_layer.saturating_sub(self.len());
@@ -71,32 +101,58 @@ impl Prune {
             .filter_map(|t| self.rename(&t.name).map(|name| t.renamed(&name)))
             .collect();
         let prefix = format!("{}.", model.architecture().unwrap_or_default());
-        let changed: Vec<(String, Value)> = model
-            .metadata
-            .iter()
-            .filter_map(|(key, value)| {
-                let hparam = key.strip_prefix(&prefix)?;
-                Some((key.to_string(), self.hparam(hparam, value, n_layer)?))
-            })
-            .collect();
+        let (mut changed, mut notes) = (Vec::new(), Vec::new());
+        for (key, value) in model.metadata.iter() {
+            let Some(hparam) = key.strip_prefix(&prefix) else { continue };
+            self.keeps_kinds(key, hparam, value, n_layer)?;
+            notes.extend(doubt(key, hparam, value, n_layer));
+            changed.extend(self.hparam(hparam, value, n_layer).map(|value| (key.to_string(), value)));
+        }
         for (key, value) in changed {
             model.metadata.set(&key, value);
         }
-        Ok(model)
+        Ok((model, notes))
+    }
+
+    /// Refuses to renumber layers whose kind follows from their number.
+    fn keeps_kinds(&self, key: &str, hparam: &str, value: &Value, n_layer: u64) -> Result<()> {
+        let period = value.as_u64().filter(|n| *n > 1 && EVERY.contains(&hparam));
+        let mut kept = (0..n_layer).filter(|old| !self.0.contains(old));
+        let Some((period, old)) =
+            period.and_then(|n| kept.find(|old| self.below(*old) % n != 0).map(|old| (n, old)))
+        else {
+            return Ok(());
+        };
+        Err(Error::unsupported("--prune-layers would make layers of another kind of some")
+            .expected(format!("layers left out by {period}, as {key} counts them"))
+            .found(format!("layer {old}, which would become layer {}", old - self.below(old)))
+            .mend(format!("leave out {period} layers that follow each other, or several times so many")))
     }
 
     /// The new value of a hyperparameter that depends on the layers.
     fn hparam(&self, key: &str, value: &Value, n_layer: u64) -> Option<Value> {
         let number = |n: u64| u32::try_from(n).ok().map(Value::U32);
         match value {
-            Value::Array(all) if all.len() as u64 == n_layer && key != NOT_BY_LAYER => {
+            Value::Array(all) if all.len() as u64 == n_layer && BY_LAYER.contains(&key) => {
                 Some(Value::Array(all.select(|i| !self.0.contains(&(i as u64)))))
             }
             _ if key == "block_count" => number(n_layer - self.below(n_layer)),
-            _ if key == "leading_dense_block_count" => value.as_u64().and_then(|n| number(n - self.below(n))),
+            _ if FIRST.contains(&key) => value.as_u64().and_then(|n| number(n - self.below(n))),
+            _ if LAST.contains(&key) => {
+                let first = n_layer.saturating_sub(value.as_u64()?);
+                number(value.as_u64()?.saturating_sub(self.below(n_layer) - self.below(first)))
+            }
             _ => None,
         }
     }
+}
+
+/// What to say of an array that may or may not hold a value a layer.
+fn doubt(key: &str, hparam: &str, value: &Value, n_layer: u64) -> Option<String> {
+    let long = value.as_array().is_some_and(|all| all.len() as u64 == n_layer);
+    (long && !BY_LAYER.contains(&hparam) && !BY_CHANCE.contains(&hparam)).then(|| {
+        format!("warning: {key} has as many values as the model had layers; it is not known to go by layer, so all stay")
+    })
 }
 
 #[cfg(test)]
@@ -120,15 +176,45 @@ mod tests {
 
     #[test]
     fn layers_go_and_the_rest_is_renumbered() {
-        let pruned = Prune::new([1, 2]).apply(model()).unwrap();
+        let (pruned, notes) = Prune::new([1, 2]).apply(model()).unwrap();
         let names: Vec<&str> = pruned.tensors.iter().map(|t| t.name.as_str()).collect();
         assert_eq!(names, ["output.weight", "blk.0.a", "blk.1.a", "blk.1.b"]);
+        assert_eq!(notes, [""; 0]);
         let m = &pruned.metadata;
         assert_eq!(m.get("deci.block_count"), Some(&Value::U32(2)));
         assert_eq!(m.get("deci.attention.head_count"), Some(&vec![1i32, 4].into()));
         assert_eq!(m.get("deci.rope.dimension_sections"), Some(&vec![5i32, 5, 5, 5].into()));
         assert_eq!(m.get("deci.leading_dense_block_count"), Some(&Value::U32(1)));
         assert_eq!(m.get("tokenizer.four"), Some(&vec![1i32, 2, 3, 4].into()));
+    }
+
+    #[test]
+    fn arrays_are_cut_by_their_key_and_not_by_their_length() {
+        let mut with = model();
+        with.metadata.set("deci.classifier.output_labels", ["a", "b", "c", "d"].map(String::from).to_vec());
+        with.metadata.set("deci.unheard_of", vec![1.0f32; 4]);
+        with.metadata.set("deci.nextn_predict_layers", 1u32);
+        with.metadata.set("deci.attention.shared_kv_layers", 2u32);
+        let (pruned, notes) = Prune::new([1, 2]).apply(with.clone()).unwrap();
+        let same = |key: &str| assert_eq!(pruned.metadata.get(key), with.metadata.get(key), "{key}");
+        for key in ["deci.classifier.output_labels", "deci.unheard_of", "deci.nextn_predict_layers"] {
+            same(key);
+        }
+        assert_eq!(pruned.metadata.u64("deci.attention.shared_kv_layers"), Some(1));
+        assert!(notes.len() == 1 && notes[0].contains("deci.unheard_of has as many values"), "{notes:?}");
+        let (pruned, _) = Prune::new([3]).apply(with).unwrap();
+        assert_eq!(pruned.metadata.u64("deci.nextn_predict_layers"), Some(0));
+    }
+
+    #[test]
+    fn no_layer_becomes_one_of_another_kind() {
+        let mut with = model();
+        with.metadata.set("deci.full_attention_interval", 2u32);
+        let said = Prune::new([1]).apply(with.clone()).unwrap_err();
+        assert_eq!(said.kind().exit_code(), 4);
+        assert!(said.to_string().contains("layer 2, which would become layer 1"), "{said}");
+        assert!(Prune::new([1, 2]).apply(with.clone()).is_ok());
+        assert!(Prune::new([3]).apply(with).is_ok());
     }
 
     #[test]

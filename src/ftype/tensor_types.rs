@@ -53,12 +53,6 @@ impl TensorType {
     pub(super) fn of(name: &str, all: &[TensorType]) -> Option<DType> {
         all.iter().find(|t| t.pattern.is_match(name)).map(|t| t.dtype)
     }
-
-    /// What to say about patterns that no tensor has.
-    pub fn unused<'a>(all: &[TensorType], names: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
-        let idle = all.iter().filter(|t| !names.clone().any(|name| t.pattern.is_match(name)));
-        idle.map(|t| format!("--tensor-type '{}' matches no tensor", t.pattern)).collect()
-    }
 }
 
 #[cfg(test)]
@@ -92,7 +86,5 @@ mod tests {
         let all = ["attn_V=f16", "attn_v=q8_0", "attn=q4_0"].map(|t| TensorType::parse(t).unwrap());
         assert_eq!(TensorType::of("blk.0.attn_v.weight", &all), Some(DType::Q8_0));
         assert_eq!(TensorType::of("blk.0.ffn_up.weight", &all), None);
-        let names = ["blk.0.attn_v.weight"];
-        assert_eq!(TensorType::unused(&all, names.into_iter()), ["--tensor-type 'attn_V' matches no tensor"]);
     }
 }

@@ -3,8 +3,10 @@
 //! the rows, so they do not depend on the threads. Serves `plan`, which wraps the tensors, and `report`.
 
 use super::figures::Figures;
+use ggraft_formats::quant::Vanished;
+use ggraft_formats::write::Identity;
 use ggraft_formats::write::{BLOCK, CHUNK};
-use ggraft_formats::{DType, Result, Rows, Tensor};
+use ggraft_formats::{DType, How, Result, Rows, Tensor};
 use std::collections::BTreeMap;
 use std::ops::{Add, Range};
 use std::sync::{Arc, Mutex};
@@ -116,18 +118,19 @@ impl Meter {
 }
 
 /// `source` as rows of `dtype`, weighed by `importance`, which tell their figures to the meter when they are read. `onto`
-/// is the tensor before a merge, of the same shape.
+/// is the tensor before a merge, of the same shape; `vanished` counts what is stored as zeros.
 pub fn metered(
     source: Tensor,
     onto: Option<Tensor>,
     dtype: DType,
     importance: Option<Arc<[f32]>>,
+    vanished: Arc<Vanished>,
 ) -> Result<(Tensor, Arc<Meter>)> {
     let meter = Arc::new(Meter::default());
     let (name, shape) = (source.name.clone(), *source.shape());
     // Refuses what cannot be encoded.
     source.clone().encode(dtype, importance.clone())?;
-    let rows = Metered { source, onto, dtype, importance, meter: Arc::clone(&meter) };
+    let rows = Metered { source, onto, dtype, importance, vanished, meter: Arc::clone(&meter) };
     Ok((Tensor::new(&name, shape, dtype, Arc::new(rows))?, meter))
 }
 
@@ -136,6 +139,7 @@ struct Metered {
     onto: Option<Tensor>,
     dtype: DType,
     importance: Option<Arc<[f32]>>,
+    vanished: Arc<Vanished>,
     meter: Arc<Meter>,
 }
 
@@ -149,7 +153,8 @@ impl Metered {
             return Ok((figures, 0));
         }
         let mut unchanged = vec![0; out.len()];
-        self.source.encode_values(&before, rows.clone(), self.dtype, None, &mut unchanged)?;
+        let how = How { dtype: self.dtype, weights: None, vanished: None };
+        self.source.encode_values(&before, rows.clone(), &how, &mut unchanged)?;
         let stored = out.as_chunks::<2>().0.iter().zip(unchanged.as_chunks::<2>().0);
         let pairs = before.iter().zip(exact).zip(stored);
         let traceless = pairs.filter(|((before, exact), (new, old))| before != exact && new == old).count();
@@ -159,19 +164,19 @@ impl Metered {
 
 impl Rows for Metered {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
-        let decode = self.dtype.traits().decode.ok_or_else(|| self.source.opaque())?;
         let mut exact = vec![0f32; rows.len() * self.source.row_elements()?];
         let mut measured = Measured::default();
         if self.source.dtype() == self.dtype {
             self.source.read(rows.clone(), out)?;
-            decode(out, &mut exact);
+            self.dtype.decode(out, &mut exact)?;
             measured.stored = Figures::of(&exact, &exact);
         } else {
             self.source.decode_rows(rows.clone(), &mut exact)?;
-            let importance = self.importance.as_deref();
-            self.source.encode_values(&exact, rows.clone(), self.dtype, importance, out)?;
+            let (weights, vanished) = (self.importance.as_deref(), Some(&*self.vanished));
+            let how = How { dtype: self.dtype, weights, vanished };
+            self.source.encode_values(&exact, rows.clone(), &how, out)?;
             let mut stored = vec![0f32; exact.len()];
-            decode(out, &mut stored);
+            self.dtype.decode(out, &mut stored)?;
             measured.stored = Figures::of(&exact, &stored);
         }
         if let Some(onto) = &self.onto {
@@ -185,6 +190,17 @@ impl Rows for Metered {
         self.source.release(rows.clone());
         if let Some(onto) = &self.onto {
             onto.release(rows);
+        }
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        // What is measured decides no byte: so this is what the same rows add where they are not measured.
+        if self.source.dtype() != self.dtype {
+            into.add(self.dtype.to_string().as_bytes());
+            into.importance(self.importance.as_deref());
+            self.source.identify(into);
+        } else {
+            self.source.rows().identify(into);
         }
     }
 }
@@ -203,7 +219,7 @@ mod tests {
     fn a_change_below_half_a_step_leaves_no_trace() {
         let onto = tensor(&[4], &[1.0; 4]);
         let merged = tensor(&[4], &[1.0, 1.0 + 1.0 / 512.0, 1.0 + 3.0 / 512.0, 1.0 + 1.0 / 128.0]);
-        let (stored, meter) = metered(merged, Some(onto), DType::BF16, None).unwrap();
+        let (stored, meter) = metered(merged, Some(onto), DType::BF16, None, Arc::default()).unwrap();
         let mut values = [0.0; 4];
         stored.decode_rows(0..1, &mut values).unwrap();
         assert_eq!(values, [1.0, 1.0, 1.0 + 1.0 / 128.0, 1.0 + 1.0 / 128.0]);
@@ -224,7 +240,8 @@ mod tests {
     #[test]
     fn the_order_of_the_rows_and_a_break_change_nothing() {
         let values: Vec<f32> = (0..96 * 6000u64).map(|i| ((i * 7919) % 1013) as f32 / 97.0 - 5.0).collect();
-        let whole = || metered(tensor(&[96, 6000], &values), None, DType::Q8_0, None).unwrap();
+        let whole =
+            || metered(tensor(&[96, 6000], &values), None, DType::Q8_0, None, Arc::default()).unwrap();
         let (stored, meter) = whole();
         meter.fill(&stored).unwrap();
         let expected = meter.total();
@@ -251,7 +268,7 @@ mod tests {
             let importance = (dtype == DType::Q4K).then(|| importance.clone());
             let source = tensor(&[256, 2], &values);
             let plain = source.clone().encode(dtype, importance.clone()).unwrap();
-            let (stored, _) = metered(source, None, dtype, importance).unwrap();
+            let (stored, _) = metered(source, None, dtype, importance, Arc::default()).unwrap();
             let [mut a, mut b] = [(); 2].map(|()| vec![0; 2 * plain.row_bytes()]);
             plain.read(0..2, &mut a).unwrap();
             stored.read(0..2, &mut b).unwrap();

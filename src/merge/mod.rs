@@ -14,9 +14,12 @@ pub use method::{CHAT_VECTOR, METHODS, Method, Param, Params, Rescale};
 pub use models::{Allowed, Kinship, Origin, Vector};
 pub use tokens::{Copied, Summary, TemplateChoice, VectorSummary, VocabularyChoices};
 
+use crate::arch::Values;
+use crate::stages::Stages;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use method::{Merged, Sources};
-use models::Provenance;
+use models::{Places, Provenance};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokens::Overlay;
 use weights::Rules;
@@ -32,8 +35,9 @@ pub struct Options {
 }
 
 impl Options {
-    fn sources(&self, onto: Tensor, pairs: Vec<(Tensor, Tensor)>) -> Arc<Sources> {
-        Arc::new(Sources::new(onto, pairs, self.method, self.params))
+    fn sources(&self, onto: &Tensor, pairs: Vec<(Tensor, Tensor)>, values: &Values) -> Result<Arc<Sources>> {
+        let value = values.get(&onto.name);
+        Ok(Arc::new(Sources::new(onto.clone(), pairs, value, self.method, self.params)?))
     }
 }
 
@@ -90,10 +94,14 @@ pub struct Graft {
     factors: Vec<f64>,
     options: Options,
     provenance: Provenance,
+    /// Where the models of each vector stand.
+    places: Vec<Places>,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
     /// What becomes of the tokens.
     pub vocabulary: Arc<Summary>,
+    /// Is told how looking at the weights goes on.
+    pub stages: Arc<dyn Stages>,
 }
 
 impl Graft {
@@ -105,6 +113,7 @@ impl Graft {
         notes.extend(models::congruent(&onto, vectors, options.allow_mismatch)?);
         let provenance = Provenance::of(&onto, vectors)?;
         notes.extend(provenance.note());
+        let places = Places::of(&onto, vectors, options.method);
         let mut model = onto;
         let mut prepared = tokens::prepare(&mut model, vectors, &options.vocabulary)?;
         notes.append(&mut prepared.notes);
@@ -113,6 +122,8 @@ impl Graft {
         let factors = options.rules.factors(&names)?;
         notes.extend(weights::summary(&options.rules, &factors));
         notes.extend(options.rules.without_effect(&names));
+        let by_name: Vec<_> = vectors.iter().map(|v| (named(&v.chat), named(&v.base))).collect();
+        let values = Values::of(model.architecture().unwrap_or_default());
         let (mut sources, mut overlays) = (Vec::new(), Vec::new());
         for ((tensor, verdict), factor) in model.tensors.iter().zip(&mut verdicts).zip(&factors) {
             let table = prepared.tables.remove(tensor.name.as_str());
@@ -123,14 +134,27 @@ impl Graft {
             sources.push(match (table, verdict.fate) {
                 _ if *factor == 0.0 => None,
                 (Some(table), _) if table.pairs.is_empty() => None,
-                (Some(table), _) => Some(options.sources(tensor.clone(), table.pairs)),
-                (None, Fate::Merged) => Some(options.sources(tensor.clone(), matched(tensor, vectors)?)),
+                (Some(table), _) => Some(options.sources(tensor, table.pairs, &values)?),
+                (None, Fate::Merged) => Some(options.sources(tensor, matched(tensor, &by_name)?, &values)?),
                 (None, Fate::Kept) => None,
             });
             overlays.push(overlay);
         }
         let vocabulary = Arc::new(prepared.summary);
-        Ok(Graft { model, verdicts, sources, overlays, factors, options, provenance, notes, vocabulary })
+        let stages = Arc::new(());
+        Ok(Graft {
+            model,
+            verdicts,
+            sources,
+            overlays,
+            factors,
+            options,
+            provenance,
+            places,
+            notes,
+            vocabulary,
+            stages,
+        })
     }
 
     /// CP, with the metadata of the output.
@@ -146,9 +170,13 @@ impl Graft {
     /// Looks at some weights of every tensor: how the models are related, for each vector. Tells what was found, or
     /// stops if they are not, unless that is `allowed`.
     pub fn check_kinship(&self, allowed: Allowed) -> Result<Vec<String>> {
+        let sources: Vec<Arc<Sources>> = self.sources.iter().flatten().cloned().collect();
         let mut notes = Vec::new();
-        for figures in self.kinship()? {
-            notes.extend(models::judge(&figures, allowed)?);
+        for (v, (figures, places)) in
+            models::measure(&sources, &*self.stages)?.iter().zip(&self.places).enumerate()
+        {
+            let place = places.judge(figures, &sources, v, allowed.base_is_onto)?;
+            notes.extend(models::judge(figures, place, allowed)?);
         }
         Ok(notes)
     }
@@ -156,7 +184,7 @@ impl Graft {
     /// The figures of `check_kinship`: those of every merged tensor, for each vector.
     pub fn kinship(&self) -> Result<Vec<Vec<Kinship>>> {
         let sources: Vec<Arc<Sources>> = self.sources.iter().flatten().cloned().collect();
-        models::measure(&sources)
+        models::measure(&sources, &*self.stages)
     }
 
     /// The merged model with these weights, one a vector; its rows are computed when they are read. Models of
@@ -215,12 +243,17 @@ impl Graft {
 }
 
 /// Chat and base of each vector.
-fn matched(onto: &Tensor, vectors: &[Vector]) -> Result<Vec<(Tensor, Tensor)>> {
-    let pair = |v: &Vector| Ok((find(&v.chat, &onto.name)?.clone(), find(&v.base, &onto.name)?.clone()));
-    vectors.iter().map(pair).collect()
+fn matched(onto: &Tensor, vectors: &[(Named<'_>, Named<'_>)]) -> Result<Vec<(Tensor, Tensor)>> {
+    let find = |model: &Named<'_>| {
+        let found = model.get(onto.name.as_str()).map(|t| Tensor::clone(t));
+        found.ok_or_else(|| Error::invalid("the model does not hold this tensor").tensor(&onto.name))
+    };
+    vectors.iter().map(|(chat, base)| Ok((find(chat)?, find(base)?))).collect()
 }
 
-fn find<'a>(model: &'a Model, name: &str) -> Result<&'a Tensor> {
-    let found = model.tensors.iter().find(|t| t.name == name);
-    found.ok_or_else(|| Error::invalid("the model does not hold this tensor").tensor(name))
+/// The tensors of a model by their names.
+type Named<'a> = HashMap<&'a str, &'a Tensor>;
+
+fn named(model: &Model) -> Named<'_> {
+    model.tensors.iter().map(|t| (t.name.as_str(), t)).collect()
 }

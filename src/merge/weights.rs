@@ -20,7 +20,7 @@ pub const PRESETS: &[Preset] = &[
     Preset { name: "no-norms", help: "norms stay CP's", rule: "*_norm.{weight,bias}=0" },
     Preset {
         name: "skip-embed",
-        help: "embeddings and the output head stay CP's",
+        help: "embeddings and the output head stay CP's but for rows that are copied",
         rule: "{token_embd,position_embd,output}.{weight,bias}=0",
     },
     Preset {

@@ -49,9 +49,6 @@ pub struct Spelled<'a>(pub &'a Value);
 impl fmt::Display for Spelled<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Debug prints the shortest text that is read as the same float, with an exponent where that is shorter.
-        fn joined<T: fmt::Debug>(items: &[T]) -> String {
-            items.iter().map(|x| format!("{x:?}")).collect::<Vec<_>>().join(",")
-        }
         let text = match self.0 {
             Value::U8(x) => x.to_string(),
             Value::I8(x) => x.to_string(),
@@ -65,20 +62,10 @@ impl fmt::Display for Spelled<'_> {
             Value::F64(x) => format!("{x:?}"),
             Value::Bool(x) => x.to_string(),
             Value::Str(x) => x.to_string(),
-            Value::Array(Array::U8(a)) => joined(a),
-            Value::Array(Array::I8(a)) => joined(a),
-            Value::Array(Array::U16(a)) => joined(a),
-            Value::Array(Array::I16(a)) => joined(a),
-            Value::Array(Array::U32(a)) => joined(a),
-            Value::Array(Array::I32(a)) => joined(a),
-            Value::Array(Array::U64(a)) => joined(a),
-            Value::Array(Array::I64(a)) => joined(a),
-            Value::Array(Array::F32(a)) => joined(a),
-            Value::Array(Array::F64(a)) => joined(a),
-            Value::Array(Array::Bool(a)) => joined(a),
             Value::Array(Array::Str(a)) => {
                 Json::from(a.iter().map(BString::to_string).collect::<Vec<_>>()).to_string()
             }
+            Value::Array(a) => a.iter().map(|x| Spelled(&x).to_string()).collect::<Vec<_>>().join(","),
         };
         f.write_str(&text)
     }

@@ -4,7 +4,10 @@
 use super::split::Division;
 use crate::budget::Budget;
 use crate::ftype::{self, FTYPES, Ftype, Importance, Prune};
-use ggraft_formats::{DType, Result, Value, safetensors};
+use crate::stages::Stages;
+use ggraft_formats::stamp::Reads;
+use ggraft_formats::{DType, Model, Result, Tensor, Value, safetensors};
+use std::sync::Arc;
 
 /// The container of an output, and its dtypes.
 #[derive(Clone, Copy)]
@@ -56,6 +59,13 @@ impl Type {
         written.chain([Type::Copy]).chain(SAFETENSORS.iter().map(|(_, dtype)| Type::Safetensors(*dtype)))
     }
 
+    /// The 16-bit type that loses least of these weights, as the converter's `auto`: that of the first tensor.
+    pub fn of_weights(model: &Model) -> Type {
+        let first = model.tensors.iter().find(|t| t.shape().ne().len() > 1).map(Tensor::dtype);
+        let name = if first == Some(DType::F16) { "F16" } else { "BF16" };
+        Ftype::find(name).map_or(Type::Auto, Type::Gguf)
+    }
+
     /// As users type it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -72,6 +82,8 @@ impl Type {
 /// What an output is to be.
 pub struct Target {
     pub kind: Type,
+    /// What the model is to be called, instead of what it says itself.
+    pub name: Option<String>,
     /// What the dtypes are chosen for, instead of a mixture's.
     pub budget: Option<Budget>,
     pub options: ftype::Options,
@@ -88,6 +100,10 @@ pub struct Target {
     pub division: Division,
     /// Whether to measure, on the way into the file, how near every tensor stays to what it was.
     pub measure: bool,
+    /// Is told how the planning goes on.
+    pub stages: Arc<dyn Stages>,
+    /// The files that it was read from, as they were before they were opened.
+    pub reads: Reads,
 }
 
 impl Target {
@@ -95,6 +111,7 @@ impl Target {
     pub fn new(kind: Type) -> Target {
         Target {
             kind,
+            name: None,
             budget: None,
             options: ftype::Options::default(),
             importance: None,
@@ -104,6 +121,8 @@ impl Target {
             shard: safetensors::SHARD,
             division: Division::Whole,
             measure: false,
+            stages: Arc::new(()),
+            reads: Reads::default(),
         }
     }
 

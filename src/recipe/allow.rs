@@ -16,6 +16,14 @@ pub struct Allow {
     #[arg(long = "allow-unrelated")]
     #[serde(skip_serializing_if = "is_default")]
     pub unrelated: bool,
+    /// Merge models that seem to be in each other's places, or one that is given twice
+    #[arg(long = "allow-swapped")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub swapped: bool,
+    /// CP is the base, because a recipe of mergekit's adds differences from its base model to that model.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub base_is_onto: bool,
     /// Take the vector from models that are quantized more coarsely than Q8_0
     #[arg(long = "allow-quantized-vector")]
     #[serde(skip_serializing_if = "is_default")]
@@ -32,6 +40,11 @@ impl Allow {
 
     /// What the weights may be like.
     pub fn allowed(&self) -> Allowed {
-        Allowed { unrelated: self.unrelated, quantized_vector: self.quantized_vector }
+        Allowed {
+            unrelated: self.unrelated,
+            swapped: self.swapped,
+            base_is_onto: self.base_is_onto,
+            quantized_vector: self.quantized_vector,
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::budget::Budget;
 use crate::ftype::{self, Importance, Prune, TensorType};
 use crate::meta::Override;
 use crate::output::target::{Target, Type};
-use ggraft_formats::stamp::Stamp;
+use ggraft_formats::stamp::{Reads, Stamp};
 use ggraft_formats::{DType, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub struct Mixture {
     #[serde(skip_serializing_if = "is_default")]
     pub tensor_type_file: Option<PathBuf>,
     /// Leave out these layers and renumber the others
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = layer)]
     #[serde(skip_serializing_if = "is_default")]
     pub prune_layers: Vec<u64>,
     /// Set a key of the metadata: int float bool str, any GGUF type such as i64, or an array such as [u32]:1,2
@@ -74,14 +74,18 @@ pub struct Mixture {
     pub target_bpw: Option<f64>,
 }
 
-impl Mixture {
-    /// The files that are read, as they are now.
-    pub fn inputs(&self) -> Result<Vec<Stamp>> {
-        [&self.imatrix, &self.tensor_type_file].into_iter().flatten().map(|path| Stamp::of(path)).collect()
-    }
+fn layer(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| String::from("expected the numbers of layers with commas between them, such as 0,1"))
+}
 
+impl Mixture {
     /// What a file of this type is to be; reads the importance matrix.
     pub fn target(&self, kind: Type) -> Result<Target> {
+        let reads = Reads::default();
+        for path in [&self.imatrix, &self.tensor_type_file].into_iter().flatten() {
+            reads.add(Stamp::of(path)?);
+        }
         let prune = Prune::new(self.prune_layers.iter().copied());
         let importance = self.importance()?.map(|importance| importance.pruned(&prune));
         let mut tensor_types =
@@ -108,8 +112,16 @@ impl Mixture {
             prune,
             overrides,
             allow_requantize: self.allow_requantize,
+            reads,
             ..Target::new(kind)
         })
+    }
+
+    /// The options in words, which change only if one of them does.
+    pub fn words(&self) -> Result<String> {
+        let json = serde_json::to_value(self);
+        let json = json.map_err(|e| Error::invalid(format!("the options cannot be told: {e}")))?;
+        Ok(super::yaml::write(&json))
     }
 
     /// Whether dtypes are to be chosen by a budget.
@@ -131,9 +143,9 @@ impl Mixture {
                 .mend("leave out --pure"));
         }
         if budget.is_none() && matches!(kind, Type::Auto) {
-            return Err(
-                Error::usage("the type auto needs a budget").mend("give --target-size or --target-bpw")
-            );
+            return Err(Error::usage("the type auto needs a budget").mend(
+                "give --target-size or --target-bpw, or the type that the weights have: BF16, or F16",
+            ));
         }
         Ok(budget)
     }

@@ -23,6 +23,7 @@ pub use word::{Choice, Rule, Scalar, Word};
 use crate::merge::weights::{Preset, Rules};
 use crate::merge::{self, CHAT_VECTOR, Method, Params};
 use crate::output::target::{Target, Type};
+use ggraft_formats::stamp::Stamp;
 use ggraft_formats::{Error, Result};
 use read::Fault;
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,10 @@ pub struct Recipe {
     /// The types of the outputs; each gives a file for each set of weights.
     #[serde(default, with = "many", skip_serializing_if = "is_default")]
     pub types: Vec<Choice<Type>>,
-    /// The name of the outputs, with `{type}` and `{weight}`; by default it follows GGUF's convention.
+    /// What the outputs are called in their metadata, instead of CP's name with the method's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub name: Option<String>,
+    /// The file name of the outputs, with `{type}`, `{name}` and `{weight}`; by default it follows GGUF's convention.
     #[serde(default, skip_serializing_if = "is_default")]
     pub output: Option<PathBuf>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer.
@@ -158,6 +162,22 @@ impl Recipe {
         Ok(yaml::write(&json))
     }
 
+    /// How many outputs it asks for.
+    pub fn outputs(&self) -> usize {
+        self.types.len().max(1) * self.weight_sets().len()
+    }
+
+    /// The options in words, which change only if one of them does: what decides the bytes of an output, whichever other
+    /// types are asked for beside it, and wherever it goes.
+    pub fn words(&self) -> Result<String> {
+        Recipe { types: Vec::new(), output: None, ..self.clone() }.to_yaml(None)
+    }
+
+    /// The file that it names beside models and those of the mixture, as it is now.
+    pub fn template(&self) -> Result<Option<Stamp>> {
+        self.clone().vocabulary.template_file().map(|path| Stamp::of(path)).transpose()
+    }
+
     /// Every path, to be made relative to another directory.
     fn paths(&mut self) -> Vec<&mut PathBuf> {
         let vectors = self.vectors.iter_mut().flat_map(|v| [&mut v.chat, &mut v.base]);
@@ -171,7 +191,8 @@ impl Recipe {
 
     /// What an output of this type is to be.
     pub fn target(&self, kind: Type) -> Result<Target> {
-        Ok(Target { division: self.splitting.division(), ..self.mixture.target(kind)? })
+        let name = self.name.clone();
+        Ok(Target { division: self.splitting.division(), name, ..self.mixture.target(kind)? })
     }
 
     /// How it is computed.

@@ -2,6 +2,7 @@
 //! verb that writes, and a section of a recipe.
 
 use super::{Scalar, is_default};
+use crate::budget;
 use crate::output::split::Division;
 use ggraft_formats::gguf::Limits;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -13,7 +14,7 @@ use std::str::FromStr;
 #[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Splitting {
-    /// Split the output so that no part has more bytes of tensors: N, NK, NM or NG, in powers of 1000
+    /// Split the output so that no part has more bytes of tensors: such as 50G, 500MB or 1.5GiB; bare letters are powers of 1000
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "is_default")]
     pub split_max_size: Option<Size>,
@@ -51,29 +52,15 @@ impl Splitting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);
 
+/// The units in which a size is written down.
 const UNITS: [(char, u64); 3] = [('G', 1_000_000_000), ('M', 1_000_000), ('K', 1_000)];
 
 impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Size, String> {
-        let (number, unit) = match text.char_indices().last() {
-            Some((at, last)) if !last.is_ascii_digit() => (&text[..at], last.to_ascii_uppercase()),
-            _ => (text, ' '),
-        };
-        let factor = match UNITS.iter().find(|(name, _)| *name == unit) {
-            Some((_, factor)) => Some(*factor),
-            None => (unit == ' ').then_some(1),
-        };
-        let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        let bytes =
-            number.parse::<u64>().ok().filter(|_| plain).zip(factor).and_then(|(n, f)| n.checked_mul(f));
-        match bytes {
-            Some(bytes) if bytes > 0 => Ok(Size(bytes)),
-            _ => {
-                Err(String::from("expected a whole number of bytes above 0, such as 50G, 500M, 64K or 4096"))
-            }
-        }
+        let wrong = || format!("expected a size above 0, such as 50G, 500MB, 1.5GiB or 4096, found '{text}'");
+        budget::bytes(text).map(Size).ok_or_else(wrong)
     }
 }
 
@@ -110,25 +97,14 @@ mod tests {
             ("300m", 300_000_000, "300M"),
             ("1000K", 1_000_000, "1M"),
             ("4096", 4096, "4096"),
+            ("100MB", 100_000_000, "100M"),
+            ("1.5G", 1_500_000_000, "1500M"),
+            ("2 GiB", 2 << 30, "2147483648"),
         ] {
             let size: Size = text.parse().unwrap();
             assert_eq!((size.0, size.to_string().as_str()), (bytes, again));
         }
-        for text in [
-            "",
-            "0",
-            "0G",
-            "G",
-            "-1",
-            "+5",
-            "1.5G",
-            "50GB",
-            "50GiB",
-            "5 G",
-            "99999999999999999999",
-            "20000000000G",
-            "é",
-        ] {
+        for text in ["", "0", "0G", "G", "-1", "+5", "99999999999999999999", "20000000000G", "é"] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
     }

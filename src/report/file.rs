@@ -7,7 +7,6 @@ use super::html;
 use super::json::{figures_json, loss_json, plan_json};
 use crate::measure::figures::Figures;
 use crate::output::plan::Step;
-use ggraft_formats::write::write_whole;
 use ggraft_formats::{Error, Result};
 use serde_json::{Value as Json, json};
 use std::path::Path;
@@ -31,19 +30,17 @@ fn form(path: &Path) -> Result<Form> {
     }
 }
 
-/// Refuses a name that is not one of a report, or where none may be written.
-pub fn check_report(path: &Path, inputs: &[&Path], force: bool) -> Result<()> {
-    form(path)?;
-    super::finished::check_beside(path, "the report", inputs, force)
+/// Refuses a name that is not one of a report.
+pub fn check_report(path: &Path) -> Result<()> {
+    form(path).map(|_| ())
 }
 
-/// Writes the report to `path`, which appears when it is whole.
-pub fn write_report(finished: &Finished<'_>, path: &Path) -> Result<()> {
-    let text = match form(path)? {
+/// The report that is to be written to `path`.
+pub fn report(finished: &Finished<'_>, path: &Path) -> Result<String> {
+    Ok(match form(path)? {
         Form::Json => format!("{:#}\n", report_json(finished)),
         Form::Html => html::page(finished),
-    };
-    write_whole(path, text.as_bytes())
+    })
 }
 
 fn report_json(finished: &Finished<'_>) -> Json {

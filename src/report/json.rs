@@ -7,7 +7,7 @@ use crate::merge::Origin;
 use crate::output::plan::{Plan, Step};
 use ggraft_formats::error::is_obeyed;
 use ggraft_formats::write::Part;
-use ggraft_formats::{Array, Layout, Value};
+use ggraft_formats::{Layout, Value};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -52,17 +52,17 @@ fn files(layout: &Layout<'_>) -> Vec<Json> {
 }
 
 fn origin_json(origin: &Origin) -> Json {
-    json!({ "role": origin.role, "name": origin.name, "sha256": origin.sha256, "weights": origin.weights })
+    json!({ "role": origin.role, "name": origin.name, "header_sha256": origin.header_sha256, "weights": origin.weights })
 }
 
 /// How many tensors have each fate.
 fn classes(plan: &Plan) -> Json {
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for step in &plan.steps {
-        *counts.entry(step.fate()).or_default() += 1;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for ((fate, ..), (count, _)) in plan.classes() {
+        *counts.entry(fate).or_default() += count;
     }
     if !plan.dropped.is_empty() {
-        counts.insert("dropped", plan.dropped.len() as u64);
+        counts.insert("dropped", plan.dropped.len());
     }
     json!(counts)
 }
@@ -151,26 +151,6 @@ pub fn metadata_value(value: &Value, most: usize) -> Json {
         Value::Bool(x) => json!(x),
         Value::Str(x) => json!(x.to_string()),
         Value::Array(a) if a.len() > most => json!({ "length": a.len() }),
-        Value::Array(a) => Json::Array(items(a).iter().map(|v| metadata_value(v, most)).collect()),
-    }
-}
-
-fn items(array: &Array) -> Vec<Value> {
-    fn all<T: Clone + Into<Value>>(items: &[T]) -> Vec<Value> {
-        items.iter().cloned().map(Into::into).collect()
-    }
-    match array {
-        Array::U8(a) => all(a),
-        Array::I8(a) => all(a),
-        Array::U16(a) => all(a),
-        Array::I16(a) => all(a),
-        Array::U32(a) => all(a),
-        Array::I32(a) => all(a),
-        Array::F32(a) => all(a),
-        Array::Bool(a) => all(a),
-        Array::Str(a) => all(a),
-        Array::U64(a) => all(a),
-        Array::I64(a) => all(a),
-        Array::F64(a) => all(a),
+        Value::Array(a) => Json::Array(a.iter().map(|v| metadata_value(&v, most)).collect()),
     }
 }

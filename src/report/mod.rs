@@ -9,13 +9,15 @@ mod json;
 mod modelfile;
 mod plan;
 mod progress;
+mod stage;
 mod vocabulary;
 
 pub use card::card;
-pub use file::{check_report, write_report};
-pub use finished::{Finished, Hashed, Output, check_beside, file_name};
+pub use file::{check_report, report};
+pub use finished::{Finished, Hashed, Output, file_name};
 pub use json::{figures_json, metadata_value, plan_json, printable};
 pub use modelfile::modelfile;
 pub use plan::{print_notes, print_plan, print_summary, print_tensors, size};
 pub use progress::{Progress, Show};
+pub use stage::Stage;
 pub use vocabulary::vocabulary_json;

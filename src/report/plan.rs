@@ -2,6 +2,7 @@
 
 use super::vocabulary::write_vocabulary;
 use crate::output::plan::{Plan, Step};
+use ggraft_formats::DType;
 use ggraft_formats::error::Printable;
 use ggraft_formats::write::Part;
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) 
         write_vocabulary(out, vocabulary)?;
     }
     writeln!(out, "{} tensors, {} weights:", plan.steps.len(), plan.elements())?;
-    for ((fate, from, to), (count, bytes)) in classes(plan) {
+    for ((fate, from, to), (count, bytes)) in plan.classes() {
         writeln!(out, "  {count:>5} {fate:<9} {from:>7} -> {to:<7} {:>10}", size(bytes))?;
     }
     for (reason, names) in kept(plan) {
@@ -40,17 +41,9 @@ fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) 
     for (name, reason) in &plan.dropped {
         writeln!(out, "dropped ({reason}): {}", Printable(name))?;
     }
-    let fallbacks: Vec<&Step> = plan.steps.iter().filter(|s| s.fallback.is_some()).collect();
-    for step in &fallbacks {
-        let wanted = step.fallback.unwrap_or(step.to);
-        writeln!(
-            out,
-            "fallback: {}: rows of {} do not fill whole {wanted} blocks of {} -> {}",
-            Printable(&step.name),
-            step.shape.row(),
-            wanted.block(),
-            step.to
-        )?;
+    let fallbacks: Vec<String> = plan.steps.iter().filter_map(Step::fallback_note).collect();
+    for note in &fallbacks {
+        writeln!(out, "fallback: {}", Printable(note))?;
     }
     if !fallbacks.is_empty() {
         writeln!(
@@ -107,17 +100,6 @@ fn parts(plan: &Plan, output: &Path) -> Vec<Part> {
     if parts.len() > 1 { parts } else { Vec::new() }
 }
 
-/// Tensors and bytes by what becomes of them.
-fn classes(plan: &Plan) -> BTreeMap<(&'static str, String, String), (usize, u64)> {
-    let mut classes = BTreeMap::new();
-    for s in &plan.steps {
-        let entry = classes.entry((s.fate(), s.from.to_string(), s.to.to_string())).or_insert((0, 0));
-        entry.0 += 1;
-        entry.1 += s.bytes;
-    }
-    classes
-}
-
 /// The tensors that a merge leaves as they are, by reason.
 fn kept(plan: &Plan) -> BTreeMap<&'static str, Vec<String>> {
     let mut kept: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -140,6 +122,9 @@ pub fn print_summary(plan: &Plan, output: &Path, elapsed: Duration) {
         Printable(&name),
         size(plan.total)
     );
+    for line in vanished(plan) {
+        _ = writeln!(std::io::stderr(), "{}", Printable(&line));
+    }
     if let Some(loss) = plan.loss() {
         _ = writeln!(
             std::io::stderr(),
@@ -148,6 +133,24 @@ pub fn print_summary(plan: &Plan, output: &Path, elapsed: Duration) {
             loss.traceless_share() * 100.0
         );
     }
+}
+
+/// What was stored as zeros because it is too small for the scales of its dtype, a line for each dtype.
+fn vanished(plan: &Plan) -> Vec<String> {
+    let mut by_dtype: BTreeMap<DType, Vec<String>> = BTreeMap::new();
+    for step in &plan.steps {
+        if let Some((count, largest)) = step.vanished.found() {
+            let what = if step.to.is_quantized() { "blocks" } else { "rows" };
+            by_dtype
+                .entry(step.to)
+                .or_default()
+                .push(format!("{} ({count} {what}, up to {largest:e})", step.name));
+        }
+    }
+    let line = |(dtype, tensors): (DType, Vec<String>)| {
+        format!("warning: too small for {dtype}, so stored as zeros: {}", tensors.join(", "))
+    };
+    by_dtype.into_iter().map(line).collect()
 }
 
 /// Bytes for people, in binary units.

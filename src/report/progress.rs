@@ -9,6 +9,7 @@ use ggraft_formats::error::Printable;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value as Json, json};
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -27,12 +28,14 @@ pub enum Show {
 }
 
 /// How often the bytes are told as JSON.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
 /// Shows how work goes on.
 pub struct Progress<'a> {
     /// What each output is made of.
     items: Vec<Vec<Item<'a>>>,
+    /// How many items there are, and their bytes.
+    total: (usize, u64),
     sink: Sink,
     /// Whether the work is to be stopped.
     stop: fn() -> bool,
@@ -79,14 +82,15 @@ impl<'a> Progress<'a> {
     }
 
     fn of(items: Vec<Vec<Item<'a>>>, show: Show, stop: fn() -> bool) -> Progress<'a> {
-        let bytes = items.iter().flatten().map(|item| item.bytes).sum();
+        let all = items.iter().flatten();
+        let total = (all.clone().count(), all.map(|item| item.bytes).sum());
         let sink = match show {
             Show::None => Sink::Silent,
             Show::Json => Sink::Objects(Mutex::new(Told { items: 0, bytes: 0, last: Instant::now() })),
-            Show::Auto if has_screen() => Sink::Bar(bar(bytes)),
+            Show::Auto if has_screen() => Sink::Bar(bar(total.1)),
             Show::Auto | Show::Plain => Sink::Lines(Mutex::new(0)),
         };
-        Progress { items, sink, stop }
+        Progress { items, total, sink, stop }
     }
 
     /// Takes the bar off the screen.
@@ -96,15 +100,9 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// How many items there are, and their bytes.
-    fn total(&self) -> (usize, u64) {
-        let all = self.items.iter().flatten();
-        (all.clone().count(), all.map(|item| item.bytes).sum())
-    }
-
     fn object(&self, item: &Item<'_>, told: &mut Told, bytes: u64, finished: bool) {
         told.bytes += bytes;
-        let (items, total) = self.total();
+        let (items, total) = self.total;
         if finished {
             told.items += 1;
             print(&json!({
@@ -119,12 +117,12 @@ impl<'a> Progress<'a> {
 }
 
 /// Whether stderr is a terminal that can move its cursor.
-fn has_screen() -> bool {
+pub(super) fn has_screen() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Writes an object on a line of its own.
-fn print(object: &Json) {
+pub(super) fn print(object: &Json) {
     _ = writeln!(std::io::stderr(), "{}", printable(&object.to_string()));
 }
 
@@ -159,6 +157,17 @@ impl Watch for Progress<'_> {
         }
     }
 
+    fn unlocked(&self, target: &Path) {
+        let name = Printable(&target.to_string_lossy()).to_string();
+        let text =
+            format!("note: {name}: this file system has no locks; see that no other run writes this output");
+        match &self.sink {
+            Sink::Bar(bar) => bar.suspend(|| _ = writeln!(std::io::stderr(), "{text}")),
+            Sink::Lines(_) => _ = writeln!(std::io::stderr(), "{text}"),
+            Sink::Objects(_) | Sink::Silent => {}
+        }
+    }
+
     fn cancelled(&self) -> bool {
         (self.stop)()
     }
@@ -179,7 +188,7 @@ impl Watch for Progress<'_> {
             Sink::Lines(told) if finished => {
                 let Ok(mut told) = told.lock() else { return };
                 *told += 1;
-                _ = writeln!(std::io::stderr(), "{}", line(item, *told, self.total().0));
+                _ = writeln!(std::io::stderr(), "{}", line(item, *told, self.total.0));
             }
             Sink::Lines(_) => {}
         }

@@ -66,7 +66,12 @@ pub(super) fn write_vocabulary(out: &mut impl Write, summary: &Summary) -> std::
     }
     if !summary.markers.is_empty() {
         let markers = summary.markers.join(" ");
-        writeln!(out, "chat template: {}; its markers: {}", summary.template, Printable(&markers))?;
+        writeln!(
+            out,
+            "chat template: {}; its markers: {}",
+            Printable(&summary.template),
+            Printable(&markers)
+        )?;
     }
     Ok(())
 }

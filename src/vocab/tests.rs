@@ -28,8 +28,7 @@ impl Dir {
     }
 
     fn read(&self, config: Value, pre: Option<&str>) -> Result<Tokenizer> {
-        let checkpoint =
-            Checkpoint { dir: self.0.path().into(), containers: Vec::new(), tensors: Vec::new() };
+        let checkpoint = Checkpoint { dir: self.0.path().into(), ..Checkpoint::default() };
         tokenizer(&checkpoint, &config, &Options { pre: pre.map(String::from) })
     }
 

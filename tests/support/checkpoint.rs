@@ -40,6 +40,8 @@ pub enum Tokens {
     Grown(&'static str, usize),
     /// One of them, with so many Chinese words appended.
     Widened(&'static str, usize),
+    /// The first so many of one of them, of SentencePiece.
+    First(&'static str, usize),
     /// So many tokens, and no tokenizer files.
     Plain(usize),
 }
@@ -111,6 +113,7 @@ impl Spec {
         let (vocab_size, bos, eos) = match self.tokens {
             Tokens::Plain(n) => (n, Some(1), Some(2)),
             Tokens::Real(name) => self.write_tokenizer(&Vocabulary::load(name), dir),
+            Tokens::First(name, count) => self.write_tokenizer(&Vocabulary::load(name).first(count), dir),
             Tokens::Grown(name, more) => self.write_tokenizer(&Vocabulary::load(name).grown(more), dir),
             Tokens::Widened(name, more) => self.write_tokenizer(&Vocabulary::load(name).widened(more), dir),
         };

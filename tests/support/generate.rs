@@ -6,16 +6,18 @@ mod support;
 
 use std::path::Path;
 use std::process::ExitCode;
+use support::families;
 use support::gguf::TOYS;
 use support::{random_tokenizers, specs};
 
 const USAGE: &str = "\
 trio-1b DIR            base/, chat/ and cp/ of TinyLlama's shape, 2.2 GB each
 trio-eeve DIR          narrow ones with the vocabularies of SOLAR and EEVE
+trio NAME DIR          small ones: eeve, solar, alike
 checkpoint NAME DIR    a Hugging Face directory
 gguf NAME FILE         a toy llama
 tokenizers DIR         300 random tokenizers, each in a directory of its number
-checkpoints, ggufs     the names of each";
+checkpoints, families, ggufs    the names of each";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -23,9 +25,11 @@ fn main() -> ExitCode {
     match arguments[..] {
         [] => println!("{USAGE}"),
         ["checkpoints"] => specs::checkpoints().iter().for_each(|(name, _)| println!("{name}")),
+        ["families"] => families::all().iter().for_each(|tiny| println!("{}", tiny.name)),
         ["ggufs"] => TOYS.iter().for_each(|toy| println!("{}", toy.name)),
         ["trio-1b", dir] => specs::write_trio_1b(Path::new(dir)),
         ["trio-eeve", dir] => specs::write_trio_eeve(Path::new(dir)),
+        ["trio", name, dir] if specs::TRIOS.contains(&name) => specs::write_named_trio(name, Path::new(dir)),
         ["tokenizers", dir] => {
             let sources = random_tokenizers::Sources::load();
             for i in 0..random_tokenizers::COUNT {
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
             }
         }
         ["checkpoint", name, dir] if let Some(spec) = specs::checkpoint(name) => spec.write(Path::new(dir)),
+        ["checkpoint", name, dir] if let Some(tiny) = families::family(name) => tiny.write(Path::new(dir)),
         ["gguf", name, file] if let Some(toy) = TOYS.iter().find(|toy| toy.name == name) => {
             toy.write(Path::new(file));
         }

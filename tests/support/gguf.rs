@@ -51,7 +51,7 @@ impl Toy {
     /// The model, in memory.
     pub fn model(&self) -> Model {
         let tensors = self.shapes().iter().map(|(name, ne)| self.tensor(name, ne)).collect();
-        Model { metadata: self.metadata(), tensors, containers: Vec::new() }
+        Model { metadata: self.metadata(), tensors, ..Model::default() }
     }
 
     /// Writes the model as a GGUF file.

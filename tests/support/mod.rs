@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "every test file uses another part")]
 
 pub mod checkpoint;
+pub mod families;
 pub mod gguf;
+pub mod golden;
 pub mod imatrix;
 pub mod random_tokenizers;
 pub mod rng;

@@ -32,7 +32,7 @@ pub fn model(tensor: Tensor) -> Model {
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", "llama");
     metadata.set("tokenizer.chat_template", "t");
-    Model { metadata, tensors: vec![tensor], containers: Vec::new() }
+    Model { metadata, tensors: vec![tensor], ..Model::default() }
 }
 
 /// All values of a tensor.

@@ -3,6 +3,7 @@
 //! makes `general.name` and its parts of them.
 
 use super::checkpoint::{Arch, Layer, Rope, Spec, Tokens, Weight, write_sparse_weights, write_weights};
+use ggraft::chat::templates::TEMPLATES;
 use safetensors::Dtype;
 use std::path::Path;
 
@@ -130,20 +131,56 @@ pub fn write_trio_eeve(dir: &Path) {
     write_trio(&spec, &cp, dir);
 }
 
+/// Turns that end in EOS, which every vocabulary has.
+const TURNS: &str = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + eos_token }}{% endfor %}\
+    {% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}";
+
+/// The smallest model with a tokenizer: 300 kB.
+pub fn tiny() -> Spec {
+    Spec { tokens: Tokens::First("llama-spm", 300), chat_template: Some(TURNS), ..Spec::default() }
+}
+
+/// Writes base/, chat/ and cp/ so small that a merge takes a moment.
+pub fn write_trio_tiny(dir: &Path) {
+    write_trio(&tiny(), &tiny(), dir);
+}
+
 /// Writes base/, chat/ and cp/: chat and cp are the base plus noise of their own, a twentieth as strong; rows that
 /// only cp has are new.
 fn write_trio(spec: &Spec, cp: &Spec, dir: &Path) {
-    for (name, spec, seed) in [("base", spec, None), ("chat", spec, Some(11)), ("cp", cp, Some(13))] {
+    write_moved([(spec, 0.0), (spec, 0.001), (cp, 0.001)], dir);
+}
+
+/// Writes base/, chat/ and cp/, each the base plus noise of its own of this deviation; the base's own is 0.02.
+fn write_moved(models: [(&Spec, f32); 3], dir: &Path) {
+    for ((name, seed), (spec, deviation)) in [("base", 0), ("chat", 11), ("cp", 13)].into_iter().zip(models) {
         let moved = |mut weight: Weight| {
-            if let Some(seed) = seed {
+            if deviation > 0.0 {
                 let seed = super::rng::named(seed, &weight.name);
-                weight.layers.push(Layer { seed, deviation: 0.001 });
+                weight.layers.push(Layer { seed, deviation });
             }
             weight
         };
         let dir = dir.join(name);
         let vocab_size = spec.write_files(&dir);
         write_weights(spec.weights(vocab_size).into_iter().map(moved).collect(), spec.shards, &dir);
+    }
+}
+
+/// Trios by what tells their models apart: the vocabulary alone; the template of chat, and the distances; the distances
+/// alone, for all three have a template.
+pub const TRIOS: [&str; 3] = ["eeve", "solar", "alike"];
+
+/// Writes base/, chat/ and cp/ of this name.
+pub fn write_named_trio(name: &str, dir: &Path) {
+    let bare = Spec { tokens: Tokens::Real("llama-spm"), hidden: 32, ..Spec::default() };
+    let template = TEMPLATES.iter().find(|t| t.name == "solar").map(|t| t.text);
+    let chat = Spec { chat_template: template, ..bare.clone() };
+    match name {
+        "eeve" => write_trio_eeve(dir),
+        "solar" => write_moved([(&bare, 0.0), (&chat, 0.0006), (&bare, 0.004)], dir),
+        "alike" => write_moved([(&chat, 0.0), (&chat, 0.0006), (&chat, 0.004)], dir),
+        other => panic!("there is no trio {other}"),
     }
 }
 

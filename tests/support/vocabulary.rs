@@ -49,6 +49,14 @@ impl Vocabulary {
         }
     }
 
+    /// Only the first tokens, for models that are to be small: of SentencePiece the bytes come first.
+    pub fn first(mut self, count: usize) -> Vocabulary {
+        self.tokens.truncate(count);
+        self.types.truncate(count);
+        self.scores.truncate(count);
+        self
+    }
+
     /// With `more` tokens appended, as a model for another language has them: an end of turn, then words of two
     /// Korean syllables.
     pub fn grown(mut self, more: usize) -> Vocabulary {

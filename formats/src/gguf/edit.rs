@@ -2,11 +2,10 @@
 //! part is edited, which holds the metadata of all.
 
 use super::read::Header;
-use super::{ALIGNMENT_KEY, pad, split, write};
+use super::{ALIGNMENT_KEY, alignment, pad, split, write};
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::mmap::Mapping;
-use crate::stamp::Stamp;
 use crate::write::Rewrite;
 use std::path::Path;
 
@@ -15,21 +14,20 @@ use std::path::Path;
 /// # Errors
 /// What `change` refuses, a file that cannot be read, and another alignment, which would move each tensor.
 pub fn edit(path: &Path, change: impl FnOnce(&Metadata) -> Result<Metadata>) -> Result<Rewrite> {
-    let stamp = Stamp::of(path)?;
-    let (header, tensors) = split::read(path)?;
+    let (header, tensors, stamp) = split::read(path)?;
     let metadata = change(&header.metadata).map_err(|e| e.file(path))?;
-    let alignment = write::alignment(&metadata).map_err(|e| e.file(path))?;
-    if alignment != header.alignment {
+    let due = alignment(&metadata).map_err(|e| e.file(path))?;
+    if due != header.alignment {
         return Err(Error::unsupported(format!("{ALIGNMENT_KEY} places every tensor and is not edited"))
             .file(path)
             .expected(header.alignment)
-            .found(alignment)
+            .found(due)
             .mend(format!(
-                "write the model anew: ggraft quantize IN.gguf OUT.gguf COPY --override-kv {ALIGNMENT_KEY}=u32:{alignment}"
+                "write the model anew: ggraft quantize IN.gguf OUT.gguf COPY --override-kv {ALIGNMENT_KEY}=u32:{due}"
             )));
     }
-    let mut head = write::head(&metadata, &tensors, alignment).map_err(|e| e.file(path))?;
-    let start = pad(head.len() as u64, alignment).and_then(|n| usize::try_from(n).ok());
+    let mut head = write::head(&metadata, &tensors, due).map_err(|e| e.file(path))?;
+    let start = pad(head.len() as u64, due).and_then(|n| usize::try_from(n).ok());
     head.resize(start.ok_or_else(|| Error::invalid("the header is too long").file(path))?, 0);
     let check = |file: &Mapping| Header::parse(file.bytes(), file.path()).map(|_| ());
     Ok(Rewrite::new(&Mapping::open(path)?, stamp, head, header.data_offset, check))

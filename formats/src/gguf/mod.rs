@@ -15,7 +15,11 @@ pub use parts::{Limits, Split, keep};
 pub use read::{Entry, Header};
 pub use second::cross_check;
 pub use split::{is_split, open, unsplit};
-pub use write::{alignment, plan, plan_split};
+pub(crate) use write::brief;
+pub use write::{plan, plan_split};
+
+use crate::error::{Error, Result};
+use crate::metadata::{Metadata, Value};
 
 /// The first four bytes of every file.
 pub const MAGIC: [u8; 4] = *b"GGUF";
@@ -29,6 +33,8 @@ pub const MAX_ALIGNMENT: u64 = 1 << 16;
 pub const ALIGNMENT_KEY: &str = "general.alignment";
 /// A tensor name is shorter than this (`GGML_MAX_NAME`).
 pub const MAX_NAME: usize = 64;
+/// The most dimensions of a tensor (`GGML_MAX_DIMS`).
+pub const MAX_DIMS: usize = 4;
 /// The longest string or array that is believed.
 pub const MAX_LENGTH: u64 = 1 << 30;
 
@@ -47,6 +53,23 @@ mod kind {
     pub const U64: u32 = 10;
     pub const I64: u32 = 11;
     pub const F64: u32 = 12;
+}
+
+/// Where a model's tensors begin and end in its file: at multiples of this.
+///
+/// # Errors
+/// The metadata tells an alignment that cannot be.
+pub fn alignment(metadata: &Metadata) -> Result<u64> {
+    match metadata.get(ALIGNMENT_KEY) {
+        None => Ok(DEFAULT_ALIGNMENT),
+        Some(Value::U32(n)) if n.is_power_of_two() && u64::from(*n) <= MAX_ALIGNMENT => Ok(u64::from(*n)),
+        Some(other) => Err(Error::invalid(format!("{ALIGNMENT_KEY} must be a power of two"))
+            .expected(format!("a u32 from 1 to {MAX_ALIGNMENT}"))
+            .found(match other {
+                Value::U32(n) => n.to_string(),
+                other => format!("a value of type {}", other.type_name()),
+            })),
+    }
 }
 
 /// `n` rounded up to a multiple of `alignment`, a power of two; `None` on overflow.

@@ -1,7 +1,7 @@
 //! Reads the header of a GGUF file. Parsing is validation: every count and length is held against the bytes
 //! that remain before anything is allocated, and tensors must lie exactly where the padded running sum puts them.
 
-use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_LENGTH, MAX_NAME, kind, pad};
+use super::{MAGIC, MAX_DIMS, MAX_LENGTH, MAX_NAME, alignment, kind, pad};
 use crate::error::{Error, Result};
 use crate::metadata::{Array, Metadata, Value};
 use crate::quant::DType;
@@ -9,6 +9,7 @@ use crate::tensor::Shape;
 use bstr::BString;
 use byteorder::{ByteOrder, LE};
 use std::collections::HashSet;
+use std::fmt;
 use std::path::Path;
 
 /// The fewest bytes that a key-value pair can take: key length, one byte of key, type, one byte of value.
@@ -54,7 +55,8 @@ fn parse(c: &mut Cursor<'_>) -> Result<Header> {
     // Both counts were held against the same bytes; together they must fit as well.
     if (tensor_count * LEAST_TENSOR).saturating_add(pair_count * LEAST_PAIR) > c.remaining() {
         return Err(Error::invalid("the header promises more entries than the file has room for")
-            .found(format!("{tensor_count} tensors and {pair_count} key-value pairs")));
+            .found(format!("{tensor_count} tensors and {pair_count} key-value pairs"))
+            .mend("the file is truncated or damaged: copy or download it again"));
     }
     let metadata = metadata(c, pair_count)?;
     let alignment = alignment(&metadata)?;
@@ -62,8 +64,8 @@ fn parse(c: &mut Cursor<'_>) -> Result<Header> {
     let mut names = HashSet::new();
     let mut end = 0;
     for _ in 0..tensor_count {
-        let entry = tensor(c, end)?;
-        if !names.insert(entry.name.clone()) {
+        let (name, entry) = tensor(c, end)?;
+        if !names.insert(name) {
             return Err(Error::invalid("two tensors have this name").tensor(&entry.name));
         }
         end = entry.offset.checked_add(entry.bytes).and_then(|n| pad(n, alignment)).ok_or_else(|| {
@@ -104,18 +106,17 @@ fn metadata(c: &mut Cursor<'_>, count: u64) -> Result<Metadata> {
     let mut keys = HashSet::new();
     for _ in 0..count {
         let at = c.at as u64;
-        let key = c.string("a key")?;
-        let key = String::from_utf8(key.into())
+        let key = std::str::from_utf8(c.string("a key")?)
             .map_err(|_| Error::invalid("a metadata key is not UTF-8").offset(at))?;
         if key.is_empty() {
             return Err(Error::invalid("a metadata key is empty").offset(at));
         }
-        if !keys.insert(key.clone()) {
+        if !keys.insert(key) {
             return Err(Error::invalid(format!("the metadata key '{key}' stands there twice")).offset(at));
         }
         let kind = c.u32("a value type")?;
-        let value = value(c, kind, &key)?;
-        metadata.push(key, value);
+        let value = value(c, kind, key)?;
+        metadata.push(key.to_string(), value);
     }
     Ok(metadata)
 }
@@ -131,7 +132,7 @@ fn value(c: &mut Cursor<'_>, kind: u32, key: &str) -> Result<Value> {
         kind::I32 => Value::I32(LE::read_i32(c.take(4, what)?)),
         kind::F32 => Value::F32(LE::read_f32(c.take(4, what)?)),
         kind::BOOL => Value::Bool(boolean(c.take(1, what)?[0], key)?),
-        kind::STR => Value::Str(c.string(what)?),
+        kind::STR => Value::Str(c.string(what)?.into()),
         kind::U64 => Value::U64(LE::read_u64(c.take(8, what)?)),
         kind::I64 => Value::I64(LE::read_i64(c.take(8, what)?)),
         kind::F64 => Value::F64(LE::read_f64(c.take(8, what)?)),
@@ -165,11 +166,12 @@ fn array(c: &mut Cursor<'_>, key: &str) -> Result<Array> {
                 .found(other));
         }
     };
-    let n = c.count(&format!("the length of the array '{key}'"), least)?;
+    let n = c.count(format_args!("the length of the array '{key}'"), least)?;
     if kind == kind::STR {
-        let mut strings = Vec::new();
+        // Each takes eight bytes of the file at least, so this is at most three times what the file takes.
+        let mut strings = Vec::with_capacity(usize::try_from(n).unwrap_or(0));
         for _ in 0..n {
-            strings.push(c.string("an array's string")?);
+            strings.push(BString::from(c.string("an array's string")?));
         }
         return Ok(Array::Str(strings));
     }
@@ -201,46 +203,31 @@ fn boolean(byte: u8, key: &str) -> Result<bool> {
     }
 }
 
-fn alignment(metadata: &Metadata) -> Result<u64> {
-    let wrong = |found: String| {
-        Error::invalid("general.alignment must be a power of two")
-            .expected(format!("a u32 from 1 to {MAX_ALIGNMENT}"))
-            .found(found)
-    };
-    match metadata.get(ALIGNMENT_KEY) {
-        None => Ok(DEFAULT_ALIGNMENT),
-        Some(Value::U32(n)) if n.is_power_of_two() && u64::from(*n) <= MAX_ALIGNMENT => Ok(u64::from(*n)),
-        Some(Value::U32(n)) => Err(wrong(n.to_string())),
-        Some(other) => Err(wrong(format!("{other:?}"))),
-    }
-}
-
 /// Reads one tensor description, whose data must start at `due`.
-fn tensor(c: &mut Cursor<'_>, due: u64) -> Result<Entry> {
+fn tensor<'a>(c: &mut Cursor<'a>, due: u64) -> Result<(&'a str, Entry)> {
     let at = c.at as u64;
-    let name = c.string("a tensor name")?;
-    let name = String::from_utf8(name.into())
+    let name = std::str::from_utf8(c.string("a tensor name")?)
         .map_err(|_| Error::invalid("a tensor name is not UTF-8").offset(at))?;
     if name.is_empty() || name.len() >= MAX_NAME {
         return Err(Error::invalid("a tensor name has a wrong length")
-            .tensor(&name)
+            .tensor(name)
             .offset(at)
             .expected(format!("1 to {} bytes", MAX_NAME - 1))
             .found(format!("{} bytes", name.len())));
     }
-    describe(c, &name, due).map_err(|e| e.tensor(&name))
+    Ok((name, describe(c, name, due).map_err(|e| e.tensor(name))?))
 }
 
 fn describe(c: &mut Cursor<'_>, name: &str, due: u64) -> Result<Entry> {
     let at = c.at as u64;
     let dims = c.u32("the number of dimensions")?;
-    if dims as usize > Shape::MAX_DIMS {
+    if dims as usize > MAX_DIMS {
         return Err(Error::invalid("the tensor has too many dimensions")
             .offset(at)
-            .expected("at most 4")
+            .expected(format!("at most {MAX_DIMS}"))
             .found(dims));
     }
-    let mut ne = [1u64; Shape::MAX_DIMS];
+    let mut ne = [1u64; MAX_DIMS];
     for n in ne.iter_mut().take(dims as usize) {
         *n = c.u64("a dimension")?;
         if i64::try_from(*n).is_err() {
@@ -287,6 +274,15 @@ fn data_inside_file(t: &Entry, data_offset: u64, len: u64) -> Result<()> {
     }
 }
 
+/// The length of what is called so, put into words only where it is wrong.
+struct LengthOf<'a>(&'a str);
+
+impl fmt::Display for LengthOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the length of {}", self.0)
+    }
+}
+
 /// A place in the file; every read is held against what remains.
 struct Cursor<'a> {
     file: &'a [u8],
@@ -298,7 +294,7 @@ impl<'a> Cursor<'a> {
         (self.file.len() - self.at) as u64
     }
 
-    fn take(&mut self, n: u64, what: &str) -> Result<&'a [u8]> {
+    fn take(&mut self, n: u64, what: impl fmt::Display) -> Result<&'a [u8]> {
         let end = usize::try_from(n).ok().and_then(|n| self.at.checked_add(n));
         match end.and_then(|end| self.file.get(self.at..end)) {
             Some(bytes) => {
@@ -322,20 +318,21 @@ impl<'a> Cursor<'a> {
     }
 
     /// A number of things that each take at least `least` bytes of what remains.
-    fn count(&mut self, what: &str, least: u64) -> Result<u64> {
+    fn count(&mut self, what: impl fmt::Display, least: u64) -> Result<u64> {
         let at = self.at as u64;
-        let n = self.u64(what)?;
+        let n = self.take(8, &what).map(LE::read_u64)?;
         if n > MAX_LENGTH || n.checked_mul(least).is_none_or(|bytes| bytes > self.remaining()) {
             return Err(Error::invalid(format!("{what} is more than the file has room for"))
                 .offset(at)
                 .expected(format!("at most {}", MAX_LENGTH.min(self.remaining() / least)))
-                .found(n));
+                .found(n)
+                .mend("the file is truncated or damaged: copy or download it again"));
         }
         Ok(n)
     }
 
-    fn string(&mut self, what: &str) -> Result<BString> {
-        let n = self.count(&format!("the length of {what}"), 1)?;
-        self.take(n, what).map(BString::from)
+    fn string(&mut self, what: &str) -> Result<&'a [u8]> {
+        let n = self.count(LengthOf(what), 1)?;
+        self.take(n, what)
     }
 }

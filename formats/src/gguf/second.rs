@@ -16,13 +16,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const FIRST_UNKNOWN_DTYPE: u32 = 40;
 /// gguf-rs believes only multiples of this alignment.
 const LEAST_ALIGNMENT: u64 = 8;
-/// gguf-rs takes some 70 bytes of memory for an array element.
-const MOST_ELEMENTS: usize = 1 << 26;
+/// Bytes that gguf-rs takes for an element of an array, which it holds as JSON, while the array grows.
+const ELEMENT: u64 = 112;
+/// The same for a key or a tensor.
+const ENTRY: u64 = 192;
+/// The memory that it may take for the arrays of a small file; of a larger one, as many bytes as the file has. The
+/// largest vocabularies take a third of that.
+const LEAST_ROOM: u64 = 64 << 20;
 
 /// Holds `header`, as our reader understood `file`, against what gguf-rs reads from it. `Ok(Some(reason))`
 /// when gguf-rs cannot read a file of this kind.
 pub fn cross_check(file: &Mapping, header: &Header) -> Result<Option<String>> {
-    if let Some(reason) = out_of_reach(header) {
+    if let Some(reason) = out_of_reach(header, file.bytes().len() as u64) {
         return Ok(Some(reason));
     }
     let mut reader = Cursor::new(file.clone());
@@ -46,7 +51,7 @@ fn disagree(what: String) -> Error {
     Error::new(Kind::Verification, format!("the two readers disagree: {what}"))
 }
 
-fn out_of_reach(header: &Header) -> Option<String> {
+fn out_of_reach(header: &Header, length: u64) -> Option<String> {
     if !header.alignment.is_multiple_of(LEAST_ALIGNMENT) {
         return Some(format!("gguf-rs takes the alignment {} for 32", header.alignment));
     }
@@ -55,8 +60,13 @@ fn out_of_reach(header: &Header) -> Option<String> {
     if let Some(t) = newer {
         return Some(format!("gguf-rs does not know the dtype {} of '{}'", t.dtype, t.name));
     }
-    let long = header.metadata.iter().find(|(_, v)| v.as_array().is_some_and(|a| a.len() > MOST_ELEMENTS));
-    long.map(|(key, _)| format!("the array '{key}' is too long for gguf-rs"))
+    let elements =
+        header.metadata.iter().filter_map(|(_, v)| v.as_array()).map(|a| a.len() as u64).sum::<u64>();
+    let entries = header.metadata.len() as u64 + header.tensors.len() as u64;
+    let needed = elements.saturating_mul(ELEMENT).saturating_add(entries.saturating_mul(ENTRY));
+    (needed > length.max(LEAST_ROOM)).then(|| {
+        format!("gguf-rs would take too much memory for {entries} entries and {elements} elements of arrays")
+    })
 }
 
 fn compare(header: &Header, model: &GGUFModel) -> Vec<String> {
@@ -127,21 +137,10 @@ fn text_agrees(ours: &[u8], theirs: &Json) -> bool {
 }
 
 fn array_agrees(ours: &Array, theirs: &[Json]) -> bool {
-    fn all<T: Clone + Into<Value>>(ours: &[T], theirs: &[Json]) -> bool {
-        ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(x, y)| agrees(&x.clone().into(), y))
-    }
+    let same_length = ours.len() == theirs.len();
     match ours {
-        Array::U8(a) => all(a, theirs),
-        Array::I8(a) => all(a, theirs),
-        Array::U16(a) => all(a, theirs),
-        Array::I16(a) => all(a, theirs),
-        Array::U32(a) => all(a, theirs),
-        Array::I32(a) => all(a, theirs),
-        Array::F32(a) => all(a, theirs),
-        Array::Bool(a) => all(a, theirs),
-        Array::Str(a) => a.len() == theirs.len() && a.iter().zip(theirs).all(|(x, y)| text_agrees(x, y)),
-        Array::U64(a) => all(a, theirs),
-        Array::I64(a) => all(a, theirs),
-        Array::F64(a) => all(a, theirs),
+        // Without a copy of each.
+        Array::Str(a) => same_length && a.iter().zip(theirs).all(|(x, y)| text_agrees(x, y)),
+        _ => same_length && ours.iter().zip(theirs).all(|(x, y)| agrees(&x, y)),
     }
 }

@@ -8,8 +8,9 @@ use crate::error::{Error, Kind, Result};
 use crate::metadata::Metadata;
 use crate::mmap::Mapping;
 use crate::model::Model;
+use crate::stamp::{Reads, Stamp};
 use crate::tensor::Tensor;
-use std::collections::HashSet;
+use crate::twice;
 use std::path::{Path, PathBuf};
 
 /// The number of a part, from 0.
@@ -21,15 +22,7 @@ pub(super) const TENSORS: &str = "split.tensors.count";
 
 /// Removes what the parts of a split model tell of themselves.
 pub fn unsplit(metadata: &mut Metadata) {
-    let keys: Vec<String> = metadata
-        .iter()
-        .map(|(key, _)| key)
-        .filter(|key| key.starts_with("split."))
-        .map(String::from)
-        .collect();
-    for key in keys {
-        metadata.remove(&key);
-    }
+    metadata.retain(|key| !key.starts_with("split."));
 }
 
 /// Whether the model was read from a file that says that it is part of a split one.
@@ -65,15 +58,22 @@ pub(super) fn names(file: &Path) -> Result<Vec<String>> {
 
 /// Opens `path` and, if it is the first part of a split model, its other parts.
 pub fn open(path: &Path) -> Result<Model> {
-    let (first, tensors) = read(path)?;
+    let (first, tensors, stamp) = read(path)?;
     let count = first.metadata.u64(COUNT).unwrap_or(0);
-    let mut model = Model { metadata: first.metadata, tensors, containers: vec![path.to_path_buf()] };
+    let mut model = Model {
+        metadata: first.metadata,
+        tensors,
+        containers: vec![path.to_path_buf()],
+        reads: Reads::default(),
+    };
+    model.reads.add(stamp);
     if count > 1 {
         check_key(&model, path, NO, 0)?;
         for no in 1..count {
             let part = sibling(path, no, count)?;
-            let (header, tensors) = read(&part).map_err(|e| missing(e, &part))?;
-            let part_model = Model { metadata: header.metadata, tensors, containers: vec![part.clone()] };
+            let (header, tensors, stamp) = read(&part).map_err(|e| missing(e, &part))?;
+            model.reads.add(stamp);
+            let part_model = Model { metadata: header.metadata, tensors, ..Model::default() };
             check_key(&part_model, &part, NO, no)?;
             check_key(&part_model, &part, COUNT, count)?;
             model.tensors.extend(part_model.tensors);
@@ -85,8 +85,8 @@ pub fn open(path: &Path) -> Result<Model> {
     Ok(model)
 }
 
-/// The header of one file and its tensors.
-pub(super) fn read(path: &Path) -> Result<(Header, Vec<Tensor>)> {
+/// The header of one file, its tensors, and its state when it was opened.
+pub(super) fn read(path: &Path) -> Result<(Header, Vec<Tensor>, Stamp)> {
     let file = Mapping::open(path)?;
     let header = Header::parse(file.bytes(), path)?;
     let tensors = header
@@ -97,7 +97,7 @@ pub(super) fn read(path: &Path) -> Result<(Header, Vec<Tensor>)> {
                 .map_err(|e| e.file(path))
         })
         .collect::<Result<_>>()?;
-    Ok((header, tensors))
+    Ok((header, tensors, file.stamp().clone()))
 }
 
 fn missing(e: Error, part: &Path) -> Error {
@@ -134,11 +134,8 @@ fn sibling(first: &Path, no: u64, count: u64) -> Result<PathBuf> {
 }
 
 fn check_tensors(model: &Model, path: &Path) -> Result<()> {
-    let mut names = HashSet::new();
-    if let Some(t) = model.tensors.iter().find(|t| !names.insert(&t.name)) {
-        return Err(Error::invalid("two parts of the split model hold this tensor")
-            .file(path)
-            .tensor(&t.name));
+    if let Some(name) = twice(model.tensors.iter().map(|t| t.name.as_str())) {
+        return Err(Error::invalid("two parts of the split model hold this tensor").file(path).tensor(name));
     }
     match model.metadata.u64(TENSORS) {
         Some(due) if due != model.tensors.len() as u64 => {

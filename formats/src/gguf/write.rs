@@ -3,14 +3,15 @@
 
 use super::parts::Split;
 use super::read::Header;
-use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_NAME, VERSION, kind, pad, split};
+use super::{MAGIC, MAX_DIMS, MAX_NAME, VERSION, alignment, kind, pad, split};
 use crate::error::{Error, Result};
-use crate::metadata::{Array, Metadata, Value};
+use crate::metadata::{Metadata, Scalar, Value, of_any};
 use crate::mmap::Mapping;
 use crate::model::Model;
 use crate::tensor::Tensor;
+use crate::twice;
 use crate::write::{Held, Layout, Placed, Planned};
-use std::collections::HashSet;
+use bstr::BString;
 use std::path::Path;
 
 /// Plans `model` as the file `path`; touches no weight.
@@ -18,7 +19,14 @@ pub fn plan<'a>(model: &'a Model, path: &Path) -> Result<Layout<'a>> {
     let alignment = alignment(&model.metadata)?;
     unique(&model.tensors)?;
     let (file, tensors) = file(String::new(), &model.metadata, &model.tensors, 0, alignment)?;
-    Ok(Layout { target: path.to_path_buf(), is_directory: false, files: vec![file], tensors })
+    Ok(Layout {
+        target: path.to_path_buf(),
+        is_directory: false,
+        files: vec![file],
+        tensors,
+        metadata: Some(&model.metadata),
+        told: Vec::new(),
+    })
 }
 
 /// Plans `model` as parts whose names are made of `path`, or as `path` if it needs no split; touches no weight.
@@ -38,14 +46,20 @@ pub fn plan_split<'a>(model: &'a Model, path: &Path, split: &Split) -> Result<La
         tensors.extend(placed);
         rest = others;
     }
-    Ok(Layout { target: path.to_path_buf(), is_directory: false, files, tensors })
+    Ok(Layout {
+        target: path.to_path_buf(),
+        is_directory: false,
+        files,
+        tensors,
+        metadata: Some(&model.metadata),
+        told: Vec::new(),
+    })
 }
 
 fn unique(tensors: &[Tensor]) -> Result<()> {
-    let mut names = HashSet::new();
-    match tensors.iter().find(|t| !names.insert(t.name.as_str())) {
+    match twice(tensors.iter().map(|t| t.name.as_str())) {
         None => Ok(()),
-        Some(t) => Err(Error::invalid("two tensors have this name").tensor(&t.name)),
+        Some(name) => Err(Error::invalid("two tensors have this name").tensor(name)),
     }
 }
 
@@ -98,23 +112,19 @@ fn held(file: &Mapping) -> Result<Vec<Held>> {
     Ok(header.tensors.iter().map(held).collect())
 }
 
-/// Where a model's tensors begin and end in its file: at multiples of this.
-pub fn alignment(metadata: &Metadata) -> Result<u64> {
-    match metadata.get(ALIGNMENT_KEY) {
-        None => Ok(DEFAULT_ALIGNMENT),
-        Some(Value::U32(n)) if n.is_power_of_two() && u64::from(*n) <= MAX_ALIGNMENT => Ok(u64::from(*n)),
-        Some(other) => Err(Error::invalid("general.alignment must be a power of two")
-            .expected(format!("a u32 from 1 to {MAX_ALIGNMENT}"))
-            .found(format!("{other:?}"))),
-    }
-}
-
 fn put_tensor(out: &mut Vec<u8>, t: &Tensor, offset: u64) -> Result<()> {
     if t.name.is_empty() || t.name.len() >= MAX_NAME {
         return Err(Error::invalid("a tensor name has a wrong length for GGUF")
             .tensor(&t.name)
             .expected(format!("1 to {} bytes", MAX_NAME - 1))
             .found(format!("{} bytes", t.name.len())));
+    }
+    if t.shape().ne().len() > MAX_DIMS {
+        return Err(Error::unsupported("the tensor has too many dimensions for GGUF")
+            .tensor(&t.name)
+            .expected(format!("at most {MAX_DIMS}"))
+            .found(t.shape())
+            .mend("leave the tensor out, or write a safetensors type, which has no such limit"));
     }
     let id = t.dtype().traits().id.ok_or_else(|| {
         Error::unsupported(format!("GGUF has no dtype {}", t.dtype()))
@@ -135,56 +145,80 @@ fn put_str(out: &mut Vec<u8>, text: &[u8]) {
     out.extend(text);
 }
 
+/// A type as GGUF stores it.
+trait Stored: Scalar {
+    const KIND: u32;
+    fn put(&self, out: &mut Vec<u8>);
+}
+
+macro_rules! stored {
+    ($($rust:ty => $kind:ident),*) => {$(
+        impl Stored for $rust {
+            const KIND: u32 = kind::$kind;
+
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend(self.to_le_bytes());
+            }
+        }
+    )*};
+}
+
+stored!(u8 => U8, i8 => I8, u16 => U16, i16 => I16, u32 => U32, i32 => I32, f32 => F32, u64 => U64, i64 => I64, f64 => F64);
+
+impl Stored for bool {
+    const KIND: u32 = kind::BOOL;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+}
+
+impl Stored for BString {
+    const KIND: u32 = kind::STR;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        put_str(out, self);
+    }
+}
+
+/// What tells a value from others: a short one as it is, and the hash of its encoding.
+pub(crate) fn brief(value: &Value) -> String {
+    let mut encoded = Vec::new();
+    put_value(&mut encoded, value);
+    let hash = xxhash_rust::xxh3::xxh3_64(&encoded);
+    let short = value.as_str().filter(|text| text.len() <= 64).map(String::from);
+    let text = short.or_else(|| value.as_u64().map(|n| n.to_string()));
+    let text = text.or_else(|| value.as_f64().map(|x| x.to_string()));
+    format!("{} ({}, hash {hash:016x})", text.as_deref().unwrap_or("…"), value.type_name())
+}
+
 fn put_value(out: &mut Vec<u8>, value: &Value) {
-    fn put(out: &mut Vec<u8>, kind: u32, bytes: &[u8]) {
-        out.extend(kind.to_le_bytes());
-        out.extend(bytes);
+    fn put<T: Stored>(out: &mut Vec<u8>, x: &T) {
+        out.extend(T::KIND.to_le_bytes());
+        x.put(out);
     }
     match value {
-        Value::U8(x) => put(out, kind::U8, &x.to_le_bytes()),
-        Value::I8(x) => put(out, kind::I8, &x.to_le_bytes()),
-        Value::U16(x) => put(out, kind::U16, &x.to_le_bytes()),
-        Value::I16(x) => put(out, kind::I16, &x.to_le_bytes()),
-        Value::U32(x) => put(out, kind::U32, &x.to_le_bytes()),
-        Value::I32(x) => put(out, kind::I32, &x.to_le_bytes()),
-        Value::F32(x) => put(out, kind::F32, &x.to_le_bytes()),
-        Value::Bool(x) => put(out, kind::BOOL, &[u8::from(*x)]),
-        Value::U64(x) => put(out, kind::U64, &x.to_le_bytes()),
-        Value::I64(x) => put(out, kind::I64, &x.to_le_bytes()),
-        Value::F64(x) => put(out, kind::F64, &x.to_le_bytes()),
-        Value::Str(x) => {
-            out.extend(kind::STR.to_le_bytes());
-            put_str(out, x);
-        }
+        Value::U8(x) => put(out, x),
+        Value::I8(x) => put(out, x),
+        Value::U16(x) => put(out, x),
+        Value::I16(x) => put(out, x),
+        Value::U32(x) => put(out, x),
+        Value::I32(x) => put(out, x),
+        Value::F32(x) => put(out, x),
+        Value::Bool(x) => put(out, x),
+        Value::U64(x) => put(out, x),
+        Value::I64(x) => put(out, x),
+        Value::F64(x) => put(out, x),
+        Value::Str(x) => put(out, x),
         Value::Array(a) => {
             out.extend(kind::ARRAY.to_le_bytes());
-            put_array(out, a);
+            of_any!(a, elements => put_array(out, elements));
         }
     }
 }
 
-fn put_array(out: &mut Vec<u8>, array: &Array) {
-    fn put<T: Copy, const N: usize>(out: &mut Vec<u8>, kind: u32, items: &[T], bytes: impl Fn(T) -> [u8; N]) {
-        out.extend(kind.to_le_bytes());
-        out.extend((items.len() as u64).to_le_bytes());
-        items.iter().for_each(|x| out.extend(bytes(*x)));
-    }
-    match array {
-        Array::U8(a) => put(out, kind::U8, a, u8::to_le_bytes),
-        Array::I8(a) => put(out, kind::I8, a, i8::to_le_bytes),
-        Array::U16(a) => put(out, kind::U16, a, u16::to_le_bytes),
-        Array::I16(a) => put(out, kind::I16, a, i16::to_le_bytes),
-        Array::U32(a) => put(out, kind::U32, a, u32::to_le_bytes),
-        Array::I32(a) => put(out, kind::I32, a, i32::to_le_bytes),
-        Array::F32(a) => put(out, kind::F32, a, f32::to_le_bytes),
-        Array::Bool(a) => put(out, kind::BOOL, a, |x| [u8::from(x)]),
-        Array::U64(a) => put(out, kind::U64, a, u64::to_le_bytes),
-        Array::I64(a) => put(out, kind::I64, a, i64::to_le_bytes),
-        Array::F64(a) => put(out, kind::F64, a, f64::to_le_bytes),
-        Array::Str(a) => {
-            out.extend(kind::STR.to_le_bytes());
-            out.extend((a.len() as u64).to_le_bytes());
-            a.iter().for_each(|text| put_str(out, text));
-        }
-    }
+fn put_array<T: Stored>(out: &mut Vec<u8>, elements: &[T]) {
+    out.extend(T::KIND.to_le_bytes());
+    out.extend((elements.len() as u64).to_le_bytes());
+    elements.iter().for_each(|x| x.put(out));
 }

@@ -1,7 +1,9 @@
 //! Q1_0 and Q2_0: elements of one or two bits in their own order under one scale.
 //! Specification: ggml `quantize_row_q1_0_ref`, `dequantize_row_q1_0` and their q2_0 kin, measured at the library.
 
-use super::block::{Block, half, inverse, is_finite, magnitude, single, traits, truncate};
+use super::block::{
+    Block, MOST_HALF, half, inverse, is_finite, is_zero, magnitude, single, traits, truncate,
+};
 use super::{DType, Traits};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -22,6 +24,8 @@ struct BlockQ1_0 {
 const _: () = assert!(size_of::<BlockQ1_0>() == 18);
 
 impl Block<128> for BlockQ1_0 {
+    const MOST: f32 = MOST_HALF;
+
     fn decode(&self, out: &mut [f32; 128]) {
         let d = single(self.d);
         for (out, bits) in out.as_chunks_mut::<8>().0.iter_mut().zip(self.qs) {
@@ -40,6 +44,10 @@ impl Block<128> for BlockQ1_0 {
     fn is_finite(&self) -> bool {
         is_finite(self.d)
     }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
+    }
 }
 
 /// ```text
@@ -55,6 +63,8 @@ struct BlockQ2_0 {
 const _: () = assert!(size_of::<BlockQ2_0>() == 18);
 
 impl Block<64> for BlockQ2_0 {
+    const MOST: f32 = MOST_HALF;
+
     fn decode(&self, out: &mut [f32; 64]) {
         let d = single(self.d);
         for (out, codes) in out.as_chunks_mut::<4>().0.iter_mut().zip(self.qs) {
@@ -75,5 +85,9 @@ impl Block<64> for BlockQ2_0 {
 
     fn is_finite(&self) -> bool {
         is_finite(self.d)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
     }
 }

@@ -12,6 +12,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub(super) trait Block<const N: usize>:
     Sized + FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned
 {
+    /// The largest magnitude of an element.
+    const MOST: f32;
+
     /// Whether importance weights are damped by the mean square of the whole row.
     const BY_ROW: bool = false;
 
@@ -40,6 +43,9 @@ pub(super) trait Block<const N: usize>:
 
     /// Whether the scales are finite.
     fn is_finite(&self) -> bool;
+
+    /// Whether the scales leave nothing but zeros.
+    fn is_empty(&self) -> bool;
 }
 
 /// How much each element of a block matters.
@@ -97,6 +103,8 @@ pub(super) const fn traits<B: Block<N>, const N: usize>(dtype: DType, name: &'st
         decode: Some(decode::<B, N>),
         encode: Some(encode::<B, N>),
         finite: finite::<B, N>,
+        empty: empty::<B, N>,
+        most: B::MOST,
     }
 }
 
@@ -107,6 +115,7 @@ fn decode<B: Block<N>, const N: usize>(src: &[u8], dst: &mut [f32]) {
 }
 
 fn encode<B: Block<N>, const N: usize>(src: &[f32], row: usize, weights: Option<&[f32]>, dst: &mut [u8]) {
+    debug_assert!(dst.len().is_multiple_of(size_of::<B>()));
     let blocks = <[B]>::mut_from_bytes(dst).unwrap_or_default();
     let level = simd::level();
     let Some(weights) = weights else {
@@ -185,8 +194,13 @@ fn finite<B: Block<N>, const N: usize>(src: &[u8]) -> bool {
     blocks::<B>(src).iter().all(B::is_finite)
 }
 
-/// `src` as blocks; none if it does not hold whole ones, which the callers' contract excludes.
+fn empty<B: Block<N>, const N: usize>(src: &[u8]) -> bool {
+    blocks::<B>(src).iter().any(B::is_empty)
+}
+
+/// `src` as blocks; none if it does not hold whole ones, which `DType::decode` and its kin refuse before.
 pub(super) fn blocks<B: FromBytes + Immutable + KnownLayout + Unaligned>(src: &[u8]) -> &[B] {
+    debug_assert!(src.len().is_multiple_of(size_of::<B>()));
     <[B]>::ref_from_bytes(src).unwrap_or_default()
 }
 
@@ -237,6 +251,14 @@ pub(super) fn half(x: f32) -> U16 {
 /// A scale from f16 bits.
 pub(super) fn single(bits: U16) -> f32 {
     super::float::f32_of_f16(bits.get())
+}
+
+/// The largest scale.
+pub(super) const MOST_HALF: f32 = 65504.0;
+
+/// Whether f16 bits are a zero, of either sign.
+pub(super) fn is_zero(bits: U16) -> bool {
+    bits.get() & 0x7fff == 0
 }
 
 /// Whether f16 bits are neither infinite nor NaN.

@@ -29,6 +29,8 @@ pub(super) const fn decoded<B: Decoded<N>, const N: usize>(
         decode: Some(decode::<B, N>),
         encode: None,
         finite: finite::<B, N>,
+        empty: |_| false,
+        most: f32::MAX,
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) const F32: Traits = Traits {
     decode: Some(decode_f32),
     encode: Some(encode_f32),
     finite: |src| all(src, |b| f32::from_le_bytes(b).is_finite()),
+    empty: |_| false,
+    most: f32::MAX,
 };
 
 pub(super) const F16: Traits = Traits {
@@ -23,6 +25,8 @@ pub(super) const F16: Traits = Traits {
     decode: Some(decode_f16),
     encode: Some(encode_f16),
     finite: |src| all(src, |b| u16::from_le_bytes(b) & 0x7c00 != 0x7c00),
+    empty: is_zero,
+    most: 65504.0,
     ..F32
 };
 
@@ -34,6 +38,9 @@ pub(super) const BF16: Traits = Traits {
     decode: Some(decode_bf16),
     encode: Some(encode_bf16),
     finite: |src| all(src, |b| u16::from_le_bytes(b) & 0x7f80 != 0x7f80),
+    empty: is_zero,
+    // 255 / 128 times the largest power of two.
+    most: 3.3895314e38,
     ..F32
 };
 
@@ -81,6 +88,11 @@ fn all<const N: usize>(src: &[u8], good: impl Fn([u8; N]) -> bool) -> bool {
         #[inline(always)]
         || src.as_chunks().0.chunks(1024).all(|part| part.iter().fold(true, |all, b| all & good(*b))),
     )
+}
+
+/// Whether all floats of 16 bits are zeros, of either sign.
+fn is_zero(src: &[u8]) -> bool {
+    src.as_chunks().0.iter().all(|b| u16::from_le_bytes(*b) & 0x7fff == 0)
 }
 
 /// Decodes elements of `N` bytes, in vectors.

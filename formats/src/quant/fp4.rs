@@ -29,6 +29,8 @@ struct BlockMXFP4 {
 const _: () = assert!(size_of::<BlockMXFP4>() == 17);
 
 impl Block<32> for BlockMXFP4 {
+    const MOST: f32 = f32::MAX;
+
     fn decode(&self, out: &mut [f32; 32]) {
         let mut codes = [0; 32];
         unpack_nibbles::<16>(&self.qs, &mut codes);
@@ -54,6 +56,10 @@ impl Block<32> for BlockMXFP4 {
         let mut out = [0.0; 32];
         self.decode(&mut out);
         out.iter().all(|x| x.is_finite())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.qs == [0; 16]
     }
 }
 

@@ -3,7 +3,8 @@
 //! Specification: ggml `quantize_row_iq4_nl_impl`, `dequantize_row_iq4_nl`, `dequantize_row_iq4_xs`.
 
 use super::block::{
-    Block, Importance, Row, encode_groups, extreme, half, inverse, is_finite, single, sum_of_squares, traits,
+    Block, Importance, MOST_HALF, Row, encode_groups, extreme, half, inverse, is_finite, is_zero, single,
+    sum_of_squares, traits,
 };
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{EPS, nearest_int};
@@ -55,6 +56,8 @@ impl BlockIQ4NL {
 }
 
 impl Block<32> for BlockIQ4NL {
+    const MOST: f32 = 127.0 * MOST_HALF;
+
     fn decode(&self, out: &mut [f32; 32]) {
         let mut codes = [0; 32];
         unpack_nibbles::<16>(&self.qs, &mut codes);
@@ -84,6 +87,10 @@ impl Block<32> for BlockIQ4NL {
 
     fn is_finite(&self) -> bool {
         is_finite(self.d)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
     }
 }
 
@@ -154,6 +161,8 @@ impl BlockIQ4XS {
 }
 
 impl Block<256> for BlockIQ4XS {
+    const MOST: f32 = 127.0 * 32.0 * MOST_HALF;
+
     fn decode(&self, out: &mut [f32; 256]) {
         let mut codes = [0; 256];
         unpack_nibbles::<16>(&self.qs, &mut codes);
@@ -189,6 +198,10 @@ impl Block<256> for BlockIQ4XS {
 
     fn is_finite(&self) -> bool {
         is_finite(self.d)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
     }
 }
 

@@ -26,8 +26,11 @@ mod q6_k;
 mod q8;
 mod search;
 mod ternary;
+mod vanishing;
 
+use crate::error::{Error, Result};
 use std::fmt;
+pub use vanishing::Vanished;
 
 /// How the elements of a tensor are stored. Spelled as ggml prints it: `q4_K`, `f16`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,15 +81,19 @@ pub enum DType {
     Q2_0,
 }
 
-/// Decodes whole blocks: `src` holds `dst.len() / block` blocks.
+/// Decodes whole blocks: `src` holds `dst.len() / block` blocks. `DType::decode` sees to that.
 pub type Decode = fn(src: &[u8], dst: &mut [f32]);
 
 /// Encodes whole rows of `row` elements each: `src.len()` is a multiple of `row`, `row` of the block, and
-/// `weights`, if given, holds `row` importance weights, one a column (ggml's `quant_weights`).
+/// `weights`, if given, holds `row` importance weights, one a column (ggml's `quant_weights`). `DType::encode` sees to
+/// that.
 pub type Encode = fn(src: &[f32], row: usize, weights: Option<&[f32]>, dst: &mut [u8]);
 
 /// Tells whether every float in the blocks, scales included, is finite.
 pub type Finite = fn(src: &[u8]) -> bool;
+
+/// Tells whether some block holds nothing but zeros; of plain floats, whether all of them are zeros.
+pub type Empty = fn(src: &[u8]) -> bool;
 
 /// What the house knows of one dtype.
 pub struct Traits {
@@ -102,6 +109,9 @@ pub struct Traits {
     pub decode: Option<Decode>,
     pub encode: Option<Encode>,
     pub finite: Finite,
+    pub empty: Empty,
+    /// The largest magnitude of an element.
+    pub most: f32,
 }
 
 /// Every dtype, in the order of the enum.
@@ -184,6 +194,49 @@ impl DType {
             return None;
         }
         (elements / t.block as u64).checked_mul(t.bytes as u64)
+    }
+
+    /// Decodes whole blocks: `src` holds those of `dst`.
+    ///
+    /// # Errors
+    /// There is no decoder, or the lengths do not belong together.
+    pub fn decode(self, src: &[u8], dst: &mut [f32]) -> Result<()> {
+        let decode = self.traits().decode.ok_or_else(|| self.lacks("decoder"))?;
+        self.fill(dst.len(), src.len())?;
+        decode(src, dst);
+        Ok(())
+    }
+
+    /// Encodes whole rows of `row` elements; `weights`, if given, are importance weights, one a column.
+    ///
+    /// # Errors
+    /// There is no encoder, or the lengths do not belong together.
+    pub fn encode(self, src: &[f32], row: usize, weights: Option<&[f32]>, dst: &mut [u8]) -> Result<()> {
+        let encode = self.traits().encode.ok_or_else(|| self.lacks("encoder"))?;
+        self.fill(src.len(), dst.len())?;
+        let whole = src.is_empty() || (row > 0 && src.len().is_multiple_of(row));
+        if !whole || !row.is_multiple_of(self.block()) || weights.is_some_and(|w| w.len() != row) {
+            return Err(Error::invalid(format!("the values are no whole rows of {self}"))
+                .expected(format!("rows of {row} values and as many importance weights"))
+                .found(format!("{} values, {:?} weights", src.len(), weights.map(<[f32]>::len))));
+        }
+        encode(src, row, weights, dst);
+        Ok(())
+    }
+
+    fn lacks(self, what: &str) -> Error {
+        Error::unsupported(format!("there is no {what} for {self}"))
+    }
+
+    /// Refuses numbers of values and bytes that do not belong together: what follows believes them.
+    fn fill(self, values: usize, bytes: usize) -> Result<()> {
+        let due = self.row_bytes(values as u64);
+        if due == Some(bytes as u64) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("the bytes do not hold the values in whole blocks of {self}"))
+            .expected(due.map_or(format!("a multiple of {} values", self.block()), |n| format!("{n} bytes")))
+            .found(format!("{values} values in {bytes} bytes")))
     }
 
     /// Whether a block holds several elements under common scales.

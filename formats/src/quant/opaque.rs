@@ -6,7 +6,18 @@ use super::{DType, Traits};
 
 /// An opaque dtype; integers have blocks of one element.
 const fn opaque(dtype: DType, name: &'static str, id: Option<u32>, block: usize, bytes: usize) -> Traits {
-    Traits { dtype, name, id, block, bytes, decode: None, encode: None, finite: |_| true }
+    Traits {
+        dtype,
+        name,
+        id,
+        block,
+        bytes,
+        decode: None,
+        encode: None,
+        finite: |_| true,
+        empty: |_| false,
+        most: f32::MAX,
+    }
 }
 
 pub(super) const BOOL: Traits = opaque(DType::Bool, "bool", None, 1, 1);

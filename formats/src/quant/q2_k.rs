@@ -2,7 +2,8 @@
 //! Specification: ggml `quantize_row_q2_K_ref`, `quantize_row_q2_K_impl`, `dequantize_row_q2_K`.
 
 use super::block::{
-    Block, Importance, Row, encode_groups, half, is_finite, largest, single, sum, sum_of_squares, traits,
+    Block, Importance, MOST_HALF, Row, encode_groups, half, is_finite, is_zero, largest, single, sum,
+    sum_of_squares, traits,
 };
 use super::planes::{pack_crumbs, unpack_crumbs};
 use super::search::{
@@ -97,6 +98,8 @@ impl BlockQ2K {
 }
 
 impl Block<256> for BlockQ2K {
+    const MOST: f32 = 3.0 * 15.0 * MOST_HALF;
+
     fn decode(&self, out: &mut [f32; 256]) {
         let mut codes = [0; 256];
         unpack_crumbs::<0>(&self.qs, &mut codes);
@@ -143,6 +146,10 @@ impl Block<256> for BlockQ2K {
 
     fn is_finite(&self) -> bool {
         is_finite(self.d) && is_finite(self.dmin)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d) && is_zero(self.dmin)
     }
 }
 

@@ -2,7 +2,8 @@
 //! Specification: ggml `quantize_row_q3_K_ref`, `quantize_row_q3_K_impl`, `dequantize_row_q3_K`.
 
 use super::block::{
-    Block, Importance, Row, encode_groups, extreme, half, is_finite, single, sum, sum_of_squares, traits,
+    Block, Importance, MOST_HALF, Row, encode_groups, extreme, half, is_finite, is_zero, single, sum,
+    sum_of_squares, traits,
 };
 use super::planes::{pack_bits, pack_crumbs, unpack_bits, unpack_crumbs};
 use super::search::{Symmetric, make_q3_quants, make_qx_quants, nearest_int};
@@ -79,6 +80,8 @@ impl BlockQ3K {
 }
 
 impl Block<256> for BlockQ3K {
+    const MOST: f32 = 4.0 * 32.0 * MOST_HALF;
+
     fn decode(&self, out: &mut [f32; 256]) {
         let mut codes = [0; 256];
         unpack_crumbs::<0>(&self.qs, &mut codes);
@@ -131,6 +134,10 @@ impl Block<256> for BlockQ3K {
 
     fn is_finite(&self) -> bool {
         is_finite(self.d)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
     }
 }
 

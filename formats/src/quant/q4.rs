@@ -3,8 +3,8 @@
 //! Specification: ggml `quantize_row_q4_0_ref`, `quantize_row_q4_0_impl`, `dequantize_row_q4_0` and their q4_1 kin.
 
 use super::block::{
-    Block, Importance, Row, encode_groups, encode_sixteens, extreme, half, inverse, is_finite, single,
-    traits, truncate,
+    Block, Importance, MOST_HALF, Row, encode_groups, encode_sixteens, extreme, half, inverse, is_finite,
+    is_zero, single, traits, truncate,
 };
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{Affine, Symmetric, WEIGHTED, bounds, make_qkx3_quants, make_qx_quants};
@@ -37,6 +37,7 @@ impl BlockQ4_0 {
 }
 
 impl Block<32> for BlockQ4_0 {
+    const MOST: f32 = 8.0 * MOST_HALF;
     const BY_ROW: bool = true;
 
     fn decode(&self, out: &mut [f32; 32]) {
@@ -80,6 +81,10 @@ impl Block<32> for BlockQ4_0 {
     fn is_finite(&self) -> bool {
         is_finite(self.d)
     }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
+    }
 }
 
 /// ```text
@@ -104,6 +109,7 @@ impl BlockQ4_1 {
 }
 
 impl Block<32> for BlockQ4_1 {
+    const MOST: f32 = 16.0 * MOST_HALF;
     const BY_ROW: bool = true;
 
     fn decode(&self, out: &mut [f32; 32]) {
@@ -152,5 +158,9 @@ impl Block<32> for BlockQ4_1 {
 
     fn is_finite(&self) -> bool {
         is_finite(self.d) && is_finite(self.m)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d) && is_zero(self.m)
     }
 }

@@ -3,7 +3,8 @@
 //! Specification: ggml `quantize_row_q4_K_ref`, `quantize_row_q4_K_impl`, `dequantize_row_q4_K`, `get_scale_min_k4`.
 
 use super::block::{
-    Block, Importance, Row, encode_groups, half, is_finite, largest, single, sum, sum_of_squares, traits,
+    Block, Importance, MOST_HALF, Row, encode_groups, half, is_finite, is_zero, largest, single, sum,
+    sum_of_squares, traits,
 };
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{
@@ -54,6 +55,8 @@ pub(super) struct Scales {
 pub(super) type Codes = [[u8; 32]; 8];
 
 impl Block<256> for BlockQ4K {
+    const MOST: f32 = 15.0 * 63.0 * MOST_HALF;
+
     fn decode(&self, out: &mut [f32; 256]) {
         let mut codes = [0; 256];
         unpack_nibbles::<32>(&self.qs, &mut codes);
@@ -83,6 +86,10 @@ impl Block<256> for BlockQ4K {
 
     fn is_finite(&self) -> bool {
         self.scales.is_finite()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.scales.is_empty()
     }
 }
 
@@ -229,6 +236,10 @@ impl Scales {
 
     pub fn is_finite(&self) -> bool {
         is_finite(self.d) && is_finite(self.dmin)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        is_zero(self.d) && is_zero(self.dmin)
     }
 }
 

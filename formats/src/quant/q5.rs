@@ -2,8 +2,8 @@
 //! Specification: ggml `quantize_row_q5_0_ref`, `quantize_row_q5_0_impl`, `dequantize_row_q5_0` and their q5_1 kin.
 
 use super::block::{
-    Block, Importance, Row, encode_groups, encode_sixteens, extreme, half, inverse, is_finite, single,
-    traits, truncate,
+    Block, Importance, MOST_HALF, Row, encode_groups, encode_sixteens, extreme, half, inverse, is_finite,
+    is_zero, single, traits, truncate,
 };
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{Affine, Symmetric, WEIGHTED, bounds, make_qkx3_quants, make_qx_quants};
@@ -36,6 +36,7 @@ impl BlockQ5_0 {
 }
 
 impl Block<32> for BlockQ5_0 {
+    const MOST: f32 = 16.0 * MOST_HALF;
     const BY_ROW: bool = true;
 
     fn decode(&self, out: &mut [f32; 32]) {
@@ -81,6 +82,10 @@ impl Block<32> for BlockQ5_0 {
     fn is_finite(&self) -> bool {
         is_finite(self.d)
     }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
+    }
 }
 
 /// ```text
@@ -105,6 +110,7 @@ impl BlockQ5_1 {
 }
 
 impl Block<32> for BlockQ5_1 {
+    const MOST: f32 = 32.0 * MOST_HALF;
     const BY_ROW: bool = true;
 
     fn decode(&self, out: &mut [f32; 32]) {
@@ -152,6 +158,10 @@ impl Block<32> for BlockQ5_1 {
 
     fn is_finite(&self) -> bool {
         is_finite(self.d) && is_finite(self.m)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d) && is_zero(self.m)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Q5_K: a super-block of 256 elements of 5 bits with the scales of Q4_K; the fifth bits have a plane of their own.
 //! Specification: ggml `quantize_row_q5_K_ref`, `quantize_row_q5_K_impl`, `dequantize_row_q5_K`.
 
-use super::block::{Block, Importance, Row, encode_groups, traits};
+use super::block::{Block, Importance, MOST_HALF, Row, encode_groups, traits};
 use super::planes::{pack_bits, pack_nibbles, unpack_bits, unpack_nibbles};
 use super::q4_k::{Codes, Scales};
 use super::search::{Candidates, Loss};
@@ -30,6 +30,8 @@ struct BlockQ5K {
 const _: () = assert!(size_of::<BlockQ5K>() == 176);
 
 impl Block<256> for BlockQ5K {
+    const MOST: f32 = 31.0 * 63.0 * MOST_HALF;
+
     fn decode(&self, out: &mut [f32; 256]) {
         let mut codes = [0; 256];
         unpack_nibbles::<32>(&self.qs, &mut codes);
@@ -60,6 +62,10 @@ impl Block<256> for BlockQ5K {
 
     fn is_finite(&self) -> bool {
         self.scales.is_finite()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.scales.is_empty()
     }
 }
 

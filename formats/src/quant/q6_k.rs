@@ -1,7 +1,9 @@
 //! Q6_K: a super-block of 256 elements of 6 bits; each 16 of them have a signed scale of 8 bits.
 //! Specification: ggml `quantize_row_q6_K_ref`, `quantize_row_q6_K_impl`, `dequantize_row_q6_K`.
 
-use super::block::{Block, Importance, Row, encode_groups, extreme, half, is_finite, single, traits};
+use super::block::{
+    Block, Importance, MOST_HALF, Row, encode_groups, extreme, half, is_finite, is_zero, single, traits,
+};
 use super::planes::{pack_crumbs, pack_nibbles, unpack_crumbs, unpack_nibbles};
 use super::search::{EPS, Symmetric, make_qx_quants, nearest_int};
 use super::{DType, Traits};
@@ -80,6 +82,8 @@ impl BlockQ6K {
 }
 
 impl Block<256> for BlockQ6K {
+    const MOST: f32 = 32.0 * 128.0 * MOST_HALF;
+
     fn decode(&self, out: &mut [f32; 256]) {
         let mut codes = [0; 256];
         unpack_nibbles::<64>(&self.ql, &mut codes);
@@ -114,5 +118,9 @@ impl Block<256> for BlockQ6K {
 
     fn is_finite(&self) -> bool {
         is_finite(self.d)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
     }
 }

@@ -2,7 +2,8 @@
 //! Specification: ggml `quantize_row_q8_0_ref`, `dequantize_row_q8_0`; importance weights are ignored.
 
 use super::block::{
-    Block, Row, encode_sixteens, extreme, half, inverse, is_finite, single, traits, truncate,
+    Block, MOST_HALF, Row, encode_sixteens, extreme, half, inverse, is_finite, is_zero, single, traits,
+    truncate,
 };
 use super::{DType, Traits};
 use crate::simd::{self, Level};
@@ -24,6 +25,8 @@ struct BlockQ8_0 {
 const _: () = assert!(size_of::<BlockQ8_0>() == 34);
 
 impl Block<32> for BlockQ8_0 {
+    const MOST: f32 = 127.0 * MOST_HALF;
+
     fn decode(&self, out: &mut [f32; 32]) {
         let d = single(self.d);
         *out = self.qs.map(|q| f32::from(q) * d);
@@ -51,5 +54,9 @@ impl Block<32> for BlockQ8_0 {
 
     fn is_finite(&self) -> bool {
         is_finite(self.d)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
     }
 }

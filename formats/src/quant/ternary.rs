@@ -1,7 +1,7 @@
 //! TQ1_0 and TQ2_0: a super-block of 256 elements that are -1, 0 or 1 times a scale, for models trained to be so.
 //! Specification: ggml `quantize_row_tq1_0_ref`, `dequantize_row_tq1_0` and their tq2_0 kin.
 
-use super::block::{Block, half, inverse, is_finite, magnitude, single, traits};
+use super::block::{Block, MOST_HALF, half, inverse, is_finite, is_zero, magnitude, single, traits};
 use super::planes::{pack_crumbs, unpack_crumbs};
 use super::{DType, Traits};
 use zerocopy::little_endian::U16;
@@ -42,6 +42,8 @@ fn each_byte(mut f: impl FnMut(usize, [Option<usize>; 5])) {
 }
 
 impl Block<256> for BlockTQ1_0 {
+    const MOST: f32 = MOST_HALF;
+
     fn decode(&self, out: &mut [f32; 256]) {
         let d = single(self.d);
         each_byte(|byte, elements| {
@@ -70,6 +72,10 @@ impl Block<256> for BlockTQ1_0 {
     fn is_finite(&self) -> bool {
         is_finite(self.d)
     }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
+    }
 }
 
 /// ```text
@@ -88,6 +94,8 @@ struct BlockTQ2_0 {
 const _: () = assert!(size_of::<BlockTQ2_0>() == 66);
 
 impl Block<256> for BlockTQ2_0 {
+    const MOST: f32 = MOST_HALF;
+
     fn decode(&self, out: &mut [f32; 256]) {
         let mut codes = [0; 256];
         unpack_crumbs::<0>(&self.qs, &mut codes);
@@ -103,6 +111,10 @@ impl Block<256> for BlockTQ2_0 {
 
     fn is_finite(&self) -> bool {
         is_finite(self.d)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
     }
 }
 

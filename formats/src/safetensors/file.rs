@@ -4,10 +4,11 @@
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::quant::DType;
+use crate::stamp::Reads;
 use crate::tensor::{Shape, Tensor};
+use crate::twice;
 use safetensors::{Dtype, SafeTensors};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use std::collections::HashSet;
 use std::path::Path;
 
 /// The dtypes of both worlds.
@@ -30,9 +31,10 @@ pub(super) const DTYPES: &[(Dtype, DType)] = &[
     (Dtype::U64, DType::U64),
 ];
 
-/// Reads the tensors of `path`, in the order of their data.
-pub(super) fn read(path: &Path) -> Result<Vec<Tensor>> {
+/// Reads the tensors of `path`, in the order of their data; `reads` takes note of the file.
+pub(super) fn read(path: &Path, reads: &Reads) -> Result<Vec<Tensor>> {
     let file = Mapping::open(path)?;
+    reads.add(file.stamp().clone());
     let parts = parts(&file)?;
     let build = |p: Part| {
         let tensor = Tensor::mapped(&p.name, p.shape, p.dtype, &file, p.offset);
@@ -57,8 +59,7 @@ pub(super) fn parts(file: &Mapping) -> Result<Vec<Part>> {
     let header = file.slice(8..8 + length as u64)?;
     let keys: Keys = serde_json::from_slice(header)
         .map_err(|e| Error::invalid(format!("the safetensors header is not valid JSON: {e}")).file(path))?;
-    let mut seen = HashSet::new();
-    if let Some(name) = keys.0.iter().find(|name| !seen.insert(name.as_str())) {
+    if let Some(name) = twice(keys.0.iter().map(String::as_str)) {
         return Err(Error::invalid("the safetensors header names this tensor twice").file(path).tensor(name));
     }
     let start = 8 + length as u64;
@@ -96,7 +97,7 @@ fn shape_and_dtype(dtype: Dtype, shape: &[usize]) -> Result<(Shape, DType)> {
     let ne: Vec<u64> = shape.iter().rev().map(|n| *n as u64).collect();
     let shape = Shape::new(&ne).ok_or_else(|| {
         Error::unsupported("the tensor has too many dimensions or elements")
-            .expected("at most 4 dimensions")
+            .expected(format!("at most {} dimensions", Shape::MAX_DIMS))
             .found(format!("{shape:?}"))
     })?;
     Ok((shape, dtype))

@@ -1,17 +1,23 @@
 //! The index of a sharded checkpoint, `{"metadata": …, "weight_map": {tensor: file}}`. Its paths may not leave
-//! the directory, and it must agree with the shards: every mapped tensor is there, and no other.
+//! the directory. Where it and the shards disagree is kept: it matters only for tensors that are used.
 
 use super::file;
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
-use crate::model::{Checkpoint, parse_json};
+use crate::model::{Checkpoint, Disagreement, parse_json};
+use crate::stamp::Reads;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 /// Opens the checkpoint in `dir` whose index is `path`.
 pub(super) fn open(path: &Path, dir: PathBuf) -> Result<Checkpoint> {
-    let index = parse_json(Mapping::open(path)?.bytes(), path)?;
+    let reads = Reads::default();
+    let index = {
+        let file = Mapping::open(path)?;
+        reads.add(file.stamp().clone());
+        parse_json(file.bytes(), path)?
+    };
     let shards = weight_map(&index, path)?;
     let missing: Vec<Error> = shards
         .keys()
@@ -26,14 +32,14 @@ pub(super) fn open(path: &Path, dir: PathBuf) -> Result<Checkpoint> {
     if let Some(e) = Error::all(missing) {
         return Err(e);
     }
-    let mut checkpoint = Checkpoint { dir, containers: Vec::new(), tensors: Vec::new() };
+    let mut checkpoint = Checkpoint { dir, reads, ..Checkpoint::default() };
     let mut problems = Vec::new();
     for (name, mapped) in &shards {
         let shard = checkpoint.dir.join(name);
-        match file::read(&shard) {
+        match file::read(&shard, &checkpoint.reads) {
             Ok(tensors) => {
                 let held: BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
-                problems.extend(disagreements(&shard, mapped, &held));
+                checkpoint.disagreements.extend(disagreements(&shard, mapped, &held));
                 checkpoint.tensors.extend(tensors);
                 checkpoint.containers.push(shard);
             }
@@ -74,18 +80,9 @@ fn stays_inside(path: &str) -> bool {
     !path.is_empty() && !path.contains(['\\', ':', '\0']) && Path::new(path).components().all(plain)
 }
 
-fn disagreements(shard: &Path, mapped: &BTreeSet<String>, held: &BTreeSet<&str>) -> Vec<Error> {
-    let absent = mapped.iter().filter(|name| !held.contains(name.as_str())).map(|name| {
-        Error::invalid("the index puts this tensor here, but the shard does not hold it")
-            .file(shard)
-            .tensor(name)
-            .mend("index and shards are of different versions: download both again")
-    });
-    let extra = held.iter().filter(|name| !mapped.contains(**name)).map(|name| {
-        Error::invalid("the shard holds this tensor, but the index does not put it here")
-            .file(shard)
-            .tensor(name)
-            .mend("index and shards are of different versions: download both again")
-    });
+fn disagreements(shard: &Path, mapped: &BTreeSet<String>, held: &BTreeSet<&str>) -> Vec<Disagreement> {
+    let one = |name: &str, is_held| Disagreement { tensor: name.into(), shard: shard.into(), is_held };
+    let absent = mapped.iter().filter(|name| !held.contains(name.as_str())).map(|name| one(name, false));
+    let extra = held.iter().filter(|name| !mapped.contains(**name)).map(|name| one(name, true));
     absent.chain(extra).collect()
 }

@@ -11,6 +11,7 @@ pub use write::{Directory, Named, SHARD, plan};
 
 use crate::error::{Error, Result};
 use crate::model::Checkpoint;
+use crate::stamp::Reads;
 use std::path::{Path, PathBuf};
 
 const SINGLE: &str = "model.safetensors";
@@ -25,7 +26,7 @@ pub fn open(path: &Path) -> Result<Checkpoint> {
     if path.extension().is_some_and(|e| e == "json") {
         return index::open(path, dir);
     }
-    Ok(Checkpoint { dir, tensors: file::read(path)?, containers: vec![path.to_path_buf()] })
+    single(dir, path.to_path_buf())
 }
 
 fn open_directory(dir: &Path) -> Result<Checkpoint> {
@@ -37,7 +38,19 @@ fn open_directory(dir: &Path) -> Result<Checkpoint> {
         path if path.is_file() => path,
         _ => only_container(dir)?,
     };
-    Ok(Checkpoint { dir: dir.to_path_buf(), tensors: file::read(&path)?, containers: vec![path] })
+    single(dir.to_path_buf(), path)
+}
+
+/// A checkpoint of one file.
+fn single(dir: PathBuf, path: PathBuf) -> Result<Checkpoint> {
+    let reads = Reads::default();
+    Ok(Checkpoint {
+        dir,
+        tensors: file::read(&path, &reads)?,
+        containers: vec![path],
+        reads,
+        ..Checkpoint::default()
+    })
 }
 
 /// The one `.safetensors` file of a directory that has neither the usual file nor an index.
@@ -48,6 +61,11 @@ fn only_container(dir: &Path) -> Result<PathBuf> {
     let has = |ending: &str| names.iter().filter(|p| p.extension().is_some_and(|e| e == ending)).count();
     let none = Error::invalid("this directory holds no checkpoint").file(dir);
     match has("safetensors") {
+        0 if dir.join("adapter_config.json").is_file() => {
+            Err(none.expected(format!("{SINGLE} or {INDEX}")).found("an adapter (adapter_config.json)").mend(
+                "merge the adapter into its base model first (in PEFT: merge_and_unload, save_pretrained)",
+            ))
+        }
         1 => Ok(names
             .into_iter()
             .find(|p| p.extension().is_some_and(|e| e == "safetensors"))

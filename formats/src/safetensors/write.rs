@@ -7,9 +7,10 @@ use super::{INDEX, SINGLE};
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::tensor::Tensor;
+use crate::twice;
 use crate::write::{Held, Layout, Placed, Planned};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The most bytes of weights in one file, as Hugging Face's hub advises; a larger tensor has a file of its own.
@@ -37,9 +38,8 @@ pub struct Directory {
 
 /// Plans `directory` as `path`; touches no weight.
 pub fn plan<'a>(directory: &'a Directory, path: &Path) -> Result<Layout<'a>> {
-    let mut names = HashSet::new();
-    if let Some(twice) = directory.tensors.iter().find(|t| !names.insert(t.name.as_str())) {
-        return Err(Error::invalid("two tensors have this name").tensor(&twice.name));
+    if let Some(name) = twice(directory.tensors.iter().map(|t| t.name.as_str())) {
+        return Err(Error::invalid("two tensors have this name").tensor(name));
     }
     let shards = shards(&directory.tensors, directory.shard)?;
     let shard_name = |i: usize| match shards.len() {
@@ -64,7 +64,14 @@ pub fn plan<'a>(directory: &'a Directory, path: &Path) -> Result<Layout<'a>> {
         files.push(beside(INDEX, format!("{index:#}\n").into_bytes()));
     }
     files.extend(directory.files.iter().map(|(name, content)| beside(name, content.clone())));
-    Ok(Layout { target: path.to_path_buf(), is_directory: true, files, tensors })
+    Ok(Layout {
+        target: path.to_path_buf(),
+        is_directory: true,
+        files,
+        tensors,
+        metadata: None,
+        told: Vec::new(),
+    })
 }
 
 /// A file without tensors.

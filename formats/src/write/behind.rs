@@ -32,12 +32,33 @@ pub fn during<T>(files: &[&File], written: &AtomicU64, work: impl FnOnce() -> T)
     thread::scope(|scope| {
         // Without the thread all is synced in the end.
         let syncing = thread::Builder::new().name("write-behind".into()).spawn_scoped(scope, sync).ok();
+        let over = Over(&done);
         let result = work();
-        done.store(true, Ordering::Relaxed);
+        drop(over);
         let synced = syncing.map_or(Ok(Ok(())), |thread| {
             thread.thread().unpark();
             thread.join()
         });
         (result, synced.unwrap_or_else(|_| Err(io::Error::other("the syncing thread failed"))))
     })
+}
+
+/// Tells the syncing thread that the work is over, also where it panics: the scope waits for the thread.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_does_not_hang() {
+        let panics = || during(&[], &AtomicU64::new(0), || std::panic::resume_unwind(Box::new("as asked")));
+        assert!(std::panic::catch_unwind(panics).is_err());
+    }
 }

@@ -4,25 +4,23 @@
 //! whole, synced and read back by the strict reader.
 
 mod behind;
-mod growing;
-mod journal;
+mod durable;
 mod limit;
-mod partial;
 mod rewrite;
 mod rows;
 
 use crate::error::{Error, Kind, Result};
+use crate::metadata::Metadata;
 use crate::mmap::Mapping;
 use crate::quant::DType;
 use crate::stamp::Stamp;
 use crate::tensor::{Shape, Tensor};
-use growing::Growing;
-pub use journal::Resume;
-pub use partial::write_whole;
+pub use durable::{Beside, Identity, Resume, write_whole};
+use durable::{Growing, Small, growing_small};
 pub use rewrite::{Rewrite, Way};
 use rows::write_rows;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
 /// Weights that a thread writes at a time, unless a single row is longer.
@@ -40,13 +38,16 @@ pub trait Watch: Sync {
     /// Is told, before all else, that so many pieces were found that an earlier run has written.
     fn resumes(&self, _pieces: usize) {}
 
+    /// Is told that the file system of this output locks nothing: whoever writes it at the same time is not kept off.
+    fn unlocked(&self, _target: &Path) {}
+
     /// Whether to stop; asked between chunks.
     fn cancelled(&self) -> bool {
         false
     }
 }
 
-/// Nobody.
+/// A watcher that hears nothing.
 impl Watch for () {
     fn advance(&self, _output: usize, _index: usize, _bytes: u64, _finished: bool) {}
 }
@@ -59,6 +60,10 @@ pub struct Layout<'a> {
     pub(crate) is_directory: bool,
     pub(crate) files: Vec<Planned>,
     pub(crate) tensors: Vec<Placed<'a>>,
+    /// What the heads of the files tell of the model, where they tell it in keys and values.
+    pub(crate) metadata: Option<&'a Metadata>,
+    /// What the maker tells of it, for people who ask where two outputs differ.
+    pub(crate) told: Vec<(String, String)>,
 }
 
 /// One file of a container.
@@ -109,9 +114,29 @@ impl Layout<'_> {
         self.files.iter().map(|f| f.total).fold(0, u64::saturating_add)
     }
 
+    /// The layout, of which this is told too where two outputs differ.
+    pub fn telling(mut self, name: &str, value: &str) -> Self {
+        self.told.push((name.to_string(), value.to_string()));
+        self
+    }
+
     /// The files as they will be called, in order.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.files.iter().map(|f| self.path(f)).collect()
+    }
+
+    /// What stands in the files beside the weights, a fact each, so that people see where two outputs differ.
+    fn facts(&self) -> Vec<(String, String)> {
+        let metadata = self.metadata.into_iter().flat_map(Metadata::iter);
+        let mut facts: Vec<(String, String)> = Vec::new();
+        facts.extend(metadata.map(|(key, value)| (key.to_string(), crate::gguf::brief(value))));
+        let files = self.files.iter().filter(|file| file.read.is_none());
+        facts.extend(files.map(|file| {
+            let mut hash = Identity::default();
+            hash.add(&file.head);
+            (file.name.clone(), format!("{} bytes, hash {}", file.total, hash.hash()))
+        }));
+        facts
     }
 
     fn path(&self, file: &Planned) -> PathBuf {
@@ -144,52 +169,151 @@ pub struct Part {
 #[derive(Debug, Default)]
 pub struct Job {
     /// What decides every byte beside the layouts, as names and values: the options. An unfinished output of the same
-    /// work is gone on with.
+    /// work is resumed.
     pub work: Vec<(String, String)>,
-    /// The files that are read, as they were when reading them began.
+    /// The files that are read, as they were when they were opened, and the directories that were named.
     pub inputs: Vec<Stamp>,
     pub resume: Resume,
+    /// Whether what has the names of the outputs may be replaced.
+    pub force: bool,
+    /// What is written beside the outputs once they are whole.
+    pub beside: Vec<Beside>,
 }
 
-/// Writes `layouts` without more ado: see `carry_out`.
+/// Writes `layouts`, over what has their names, with no job and so with nothing to resume: see `carry_out`.
 pub fn write(layouts: &[Layout<'_>], watch: &dyn Watch) -> Result<()> {
-    carry_out(layouts, &Job::default(), watch)
+    let job = Job { force: true, resume: Resume::Never, ..Job::default() };
+    carry_out(layouts, &job, watch, |_| Ok(Vec::new()))
+}
+
+/// Whether a run that wrote `target` was stopped and can be resumed, as far as its journal shows.
+pub fn is_under_way(target: &Path) -> bool {
+    durable::journal_of(target).is_file()
+}
+
+/// Looks at every path that writing `layouts` would touch, and touches none. The outputs that exist and may not be
+/// replaced; a run would be refused because of them.
+///
+/// # Errors
+/// What no option could allow: an output that is an input, by whatever name; something in the way that is not ours; an
+/// unfinished output of other work; a folder that takes no files.
+pub fn look(layouts: &[Layout<'_>], job: &Job) -> Result<Vec<Error>> {
+    durable::look(layouts, job)
 }
 
 /// Writes all `layouts` at once, tensor by tensor, so that rows which they share are read once. Nothing takes its
-/// name before all are whole. What is written when a run is stopped stays, for the same job to go on with. Runs on
-/// the current rayon pool.
-pub fn carry_out(layouts: &[Layout<'_>], job: &Job, watch: &dyn Watch) -> Result<()> {
+/// name before all are whole. What is written when a run is stopped stays, for the same job to resume. `beside` is told
+/// where the files of each layout lie when they are whole, and gives the content of what stands beside them. Runs on the
+/// current rayon pool.
+pub fn carry_out(
+    layouts: &[Layout<'_>],
+    job: &Job,
+    watch: &dyn Watch,
+    beside: impl FnOnce(&[Vec<PathBuf>]) -> Result<Vec<Vec<u8>>>,
+) -> Result<()> {
+    if let Some(e) = Error::all(durable::look(layouts, job)?) {
+        return Err(e);
+    }
     limit::allow(layouts.iter().map(|l| l.files.len()).sum())?;
-    let mut outputs = Vec::with_capacity(layouts.len());
-    for layout in layouts {
-        outputs.push(Growing::create(layout, job)?);
+    let mut run = Run { job, outputs: Vec::with_capacity(layouts.len()), smalls: Vec::new() };
+    let done = run.begin(layouts, watch).and_then(|over| match over {
+        true => Ok(()),
+        false => run.carry_out(watch, beside),
+    });
+    match done {
+        Ok(()) => run.clear(),
+        Err(e) => {
+            run.leave(&e);
+            Err(e)
+        }
     }
-    let earlier = outputs.iter().map(Growing::earlier).sum();
-    if earlier > 0 {
-        watch.resumes(earlier);
-    }
-    let whole = fill(&outputs, job, watch);
-    if let Err(e) = &whole
-        && matches!(e.kind(), Kind::Interrupted | Kind::Io | Kind::NoSpace)
-        // Else there would be nothing to go on with: the work is another now.
-        && job.inputs.iter().all(|stamp| stamp.check().is_ok())
-    {
-        outputs.iter_mut().for_each(Growing::keep);
-    }
-    whole?;
-    outputs.into_iter().try_for_each(Growing::publish)
 }
 
-/// Writes the rows, and holds the finished files and the inputs against what they should be.
-fn fill(outputs: &[Growing<'_>], job: &Job, watch: &dyn Watch) -> Result<()> {
-    let files: Vec<&File> = outputs.iter().flat_map(Growing::files).collect();
-    let written = AtomicU64::new(0);
-    let (rows, synced) = behind::during(&files, &written, || write_rows(outputs, &written, watch));
-    rows?;
-    if let (Err(e), Some(first)) = (synced, outputs.first()) {
-        return Err(Error::io(&e, &first.layout.target));
+/// The outputs of one run.
+struct Run<'a> {
+    job: &'a Job,
+    outputs: Vec<Growing<'a>>,
+    smalls: Vec<Small>,
+}
+
+impl<'a> Run<'a> {
+    /// Makes or takes over what grows. Whether an earlier run had all its work done but for clearing up.
+    fn begin(&mut self, layouts: &'a [Layout<'a>], watch: &dyn Watch) -> Result<bool> {
+        let mut over = false;
+        for layout in layouts {
+            // Of work that is all done the first journal goes last; what is left of the others goes with it.
+            if over && !is_under_way(&layout.target) {
+                continue;
+            }
+            let output = Growing::create(layout, self.job)?;
+            if !output.journal.is_locked {
+                watch.unlocked(&layout.target);
+            }
+            over = over || (self.outputs.is_empty() && output.journal.earlier.is_done());
+            self.outputs.push(output);
+        }
+        if over {
+            return Ok(true);
+        }
+        if let Some(first) = self.outputs.first() {
+            for beside in &self.job.beside {
+                let growing = growing_small(&beside.path, layouts);
+                self.smalls.push(Small::claim(beside, growing, &first.journal)?);
+            }
+        }
+        let earlier = self.outputs.iter().map(Growing::earlier).sum();
+        if earlier > 0 {
+            watch.resumes(earlier);
+        }
+        Ok(false)
     }
-    job.inputs.iter().try_for_each(Stamp::check)?;
-    outputs.iter().try_for_each(Growing::finish)
+
+    fn carry_out(
+        &self,
+        watch: &dyn Watch,
+        beside: impl FnOnce(&[Vec<PathBuf>]) -> Result<Vec<Vec<u8>>>,
+    ) -> Result<()> {
+        let files: Vec<&File> = self.outputs.iter().flat_map(Growing::files).collect();
+        let written = AtomicU64::new(0);
+        let (rows, synced) = behind::during(&files, &written, || write_rows(&self.outputs, &written, watch));
+        rows?;
+        if let (Err(e), Some(first)) = (synced, self.outputs.first()) {
+            return Err(Error::io(&e, &first.layout.target));
+        }
+        self.job.inputs.iter().filter(|stamp| stamp.is_file()).try_for_each(Stamp::check)?;
+        self.outputs.iter().try_for_each(Growing::finish)?;
+        let Some(first) = self.outputs.first() else { return Ok(()) };
+        let places: Vec<Vec<PathBuf>> = self.outputs.iter().map(Growing::paths).collect();
+        for (small, content) in self.smalls.iter().zip(beside(&places)?) {
+            small.write(&content, &first.journal)?;
+        }
+        self.outputs.iter().try_for_each(|output| output.publish(self.job.force))?;
+        self.smalls.iter().try_for_each(|small| small.publish(self.job.force))?;
+        let mut done = Vec::new();
+        for output in &self.outputs {
+            done.extend(output.done()?);
+        }
+        first.journal.done(&done)
+    }
+
+    /// Clears up after all has its name. The first journal, which tells of it, goes last.
+    fn clear(self) -> Result<()> {
+        self.outputs.iter().try_for_each(Growing::clear)?;
+        self.outputs.into_iter().rev().for_each(|output| output.journal.discard());
+        Ok(())
+    }
+
+    /// After a failure: what a later run can go on with stays, the rest goes.
+    fn leave(self, e: &Error) {
+        // The same inputs would be refused again; other ones are other work. Inputs that are gone may come back.
+        let hopeless = matches!(e.kind(), Kind::Invalid | Kind::Unsupported | Kind::Usage);
+        let changed = self.job.inputs.iter().filter(|s| s.is_file()).any(Stamp::is_changed);
+        self.smalls.iter().for_each(Small::discard);
+        for output in self.outputs {
+            let fresh = output.earlier() == 0;
+            if !output.journal.is_begun() || (fresh && (hopeless || changed)) {
+                output.discard();
+            }
+        }
+    }
 }

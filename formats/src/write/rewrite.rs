@@ -5,8 +5,7 @@
 
 use super::Watch;
 use super::behind;
-use super::journal::{Journal, Resume};
-use super::partial::{self, Partial, write_all_at};
+use super::durable::{self, Journal, Partial, Planned, write_all_at};
 use crate::error::{Error, Kind, Result};
 use crate::mmap::Mapping;
 use crate::stamp::Stamp;
@@ -106,23 +105,68 @@ impl Rewrite {
         (self.bytes - self.replaced).saturating_add(self.head.len() as u64)
     }
 
-    /// Gives the file its head, or writes a new one to `output`, which may exist.
-    pub fn carry_out(&self, output: Option<&Path>, watch: &dyn Watch) -> Result<()> {
+    /// Refuses what an edit must not touch, and touches nothing: an output that is the input by another name, or exists
+    /// without `force`; and what something else has left under the names of unfinished files.
+    pub fn look(&self, output: Option<&Path>, force: bool) -> Result<()> {
+        let target = output.unwrap_or(&self.source);
+        if let Some(output) = output {
+            let refused = |what: &str| Error::new(Kind::Failure, what).file(output);
+            if self.stamp.is_at(output) {
+                return Err(refused("the output is the input").mend("leave -o out to edit the file itself"));
+            }
+            if output.is_dir() {
+                return Err(refused("the output is a directory").mend("give the name of a file with -o"));
+            }
+            if !force && output.symlink_metadata().is_ok() && !self.is_finished(output) {
+                return Err(
+                    refused("the output exists").mend("give --force to replace it, or another name with -o")
+                );
+            }
+        }
+        for path in [durable::beside(target), durable::journal_of(target)] {
+            if self.stamp.is_at(&path) {
+                return Err(Error::new(Kind::Failure, "the unfinished output would be the input")
+                    .file(&path)
+                    .mend("choose another output with -o, or rename the input"));
+            }
+        }
+        durable::look_beside(target)
+    }
+
+    /// Gives the file its head, or writes a new one to `output`, which may exist with `force`.
+    pub fn carry_out(&self, output: Option<&Path>, force: bool, watch: &dyn Watch) -> Result<()> {
         let target = output.unwrap_or(&self.source);
         let way = self.way(output);
+        self.look(output, force)?;
         if way == Way::Nothing {
-            return Ok(());
+            // What a run that was killed after its last step has left.
+            return durable::clear_edit(target);
+        }
+        if let Some(output) = output.filter(|output| !force && self.is_finished(output)) {
+            self.verify(output)?;
+            return durable::clear_edit(output);
         }
         self.refuse_read_only(target)?;
-        let lock = self.lock(target)?;
+        let journal = self.lock(target)?;
         // Whoever held the lock before may have edited the file.
-        self.stamp.check()?;
-        match (way, &self.differing) {
-            (Way::InPlace, Some(part)) => self.write_over(part)?,
-            _ => self.write_anew(target, watch)?,
-        }
-        drop(lock);
-        Ok(())
+        let done = self.stamp.check().and_then(|()| match (way, &self.differing) {
+            (Way::InPlace, Some(part)) => self.write_over(part),
+            _ => self.write_anew(target, output.is_none() || force, &journal, watch),
+        });
+        journal.discard();
+        done
+    }
+
+    /// What tells this edit from others.
+    fn identity(&self) -> Vec<(String, String)> {
+        let mut head = durable::Identity::default();
+        head.add(&self.head);
+        vec![(String::from("edit of"), self.stamp.to_string()), (String::from("header"), head.hash())]
+    }
+
+    /// Whether the output is what this very edit has made, in a run that was killed before it could clear up.
+    fn is_finished(&self, output: &Path) -> bool {
+        durable::edited(output, &self.identity())
     }
 
     fn refuse_read_only(&self, target: &Path) -> Result<()> {
@@ -138,9 +182,7 @@ impl Rewrite {
 
     /// Nobody else writes this file meanwhile, and what a stopped run has left of it is not destroyed.
     fn lock(&self, target: &Path) -> Result<Journal> {
-        let work = [(String::from("edit of"), self.stamp.to_string())];
-        let partial = partial::beside(target);
-        Journal::open(partial::journal(target), &work, Resume::IfSame, || partial.exists()).map_err(|e| {
+        Journal::open(durable::journal_of(target), &self.identity(), false).map_err(|e| {
             e.mend("finish that work first, or remove what ends in .partial and .partial.journal")
         })
     }
@@ -155,13 +197,19 @@ impl Rewrite {
         self.verify(path)
     }
 
-    fn write_anew(&self, target: &Path, watch: &dyn Watch) -> Result<()> {
+    fn write_anew(&self, target: &Path, force: bool, journal: &Journal, watch: &dyn Watch) -> Result<()> {
         let moves = self.differing.is_none();
         // Blocks that are shared need no room.
         let room = if moves { self.total() } else { 0 };
-        let new = Partial::create(partial::beside(target), room, false)?;
+        let planned = Planned { head: &[], total: room };
+        let new = Partial::claim(durable::beside(target), journal, &planned)?;
+        let done = self.grow(&new, watch).and_then(|()| durable::publish_file(&new.path, target, force));
+        done.inspect_err(|_| new.discard())
+    }
+
+    fn grow(&self, new: &Partial, watch: &dyn Watch) -> Result<()> {
         let written = AtomicU64::new(0);
-        let (copied, synced) = behind::during(&[&new.file], &written, || self.copy(&new, &written, watch));
+        let (copied, synced) = behind::during(&[&new.file], &written, || self.copy(new, &written, watch));
         copied?;
         let io = |e: io::Error| Error::io(&e, &new.path);
         synced.map_err(io)?;
@@ -171,8 +219,7 @@ impl Rewrite {
         permissions.and_then(|p| new.file.set_permissions(p)).map_err(io)?;
         new.file.sync_all().map_err(io)?;
         self.verify(&new.path)?;
-        self.stamp.check()?;
-        partial::publish(vec![(new, target.to_path_buf())])
+        self.stamp.check()
     }
 
     /// Copies the data, and where it stays at its offset the old head before it: so whole blocks are shared.

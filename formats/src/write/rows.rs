@@ -1,7 +1,6 @@
 //! The rows of all outputs, pulled in pieces by all threads and written where they belong. Serves the writer.
 
-use super::growing::Growing;
-use super::partial::{read_all_at, write_all_at};
+use super::durable::{Growing, read_all_at, write_all_at};
 use super::{BLOCK, CHUNK, Placed, Watch};
 use crate::error::{Error, Kind, Result};
 use crate::tensor::Tensor;
@@ -115,7 +114,7 @@ fn pieces(outputs: &[Growing<'_>]) -> Result<(Vec<Group>, Vec<Piece>)> {
             }
             let rows = usize::try_from(t.shape().rows())
                 .map_err(|_| Error::invalid("the tensor has too many rows").tensor(&t.name))?;
-            let step = (CHUNK / t.row_elements()?.max(1)).max(1);
+            let step = step(t)?;
             let (group, count) = (groups.len(), rows.div_ceil(step));
             let range = |i: usize| i * step..rows.min((i + 1).saturating_mul(step));
             pieces.extend((0..count).map(|i| Piece { group, rows: range(i) }));
@@ -124,6 +123,11 @@ fn pieces(outputs: &[Growing<'_>]) -> Result<(Vec<Group>, Vec<Piece>)> {
         }
     }
     Ok((groups, pieces))
+}
+
+/// How many rows of a tensor make a piece.
+pub(super) fn step(tensor: &Tensor) -> Result<usize> {
+    Ok((CHUNK / tensor.row_elements()?.max(1)).max(1))
 }
 
 /// Some rows of a tensor in one of the outputs that hold it.
@@ -163,6 +167,7 @@ impl<'a> Share<'a> {
     }
 
     fn write(&self) -> Result<()> {
+        self.growing.check_open(self.placed.file)?;
         write_all_at(self.growing.file(self.placed.file), self.bytes, self.place())
             .map_err(|e| Error::io(&e, &self.growing.layout.target))?;
         self.growing.journal.add(self.index, self.first, self.bytes)

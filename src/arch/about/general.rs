@@ -5,7 +5,7 @@
 
 use super::card;
 use super::id::{self, ModelId};
-use crate::arch::hparams::{Config, brief};
+use crate::arch::config::{Config, brief};
 use ggraft_formats::{Checkpoint, Kind, Metadata, Result, Value};
 use serde_json::Map;
 use serde_json::Value as Json;

@@ -2,8 +2,9 @@
 //! to f32.
 
 use super::survey;
-use super::{Place, Sources, Term};
+use super::{Pair, Place, Sources, Term};
 use ggraft_formats::simd::vectorized;
+use ggraft_formats::write::Identity;
 use ggraft_formats::{Error, Result, Rows};
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,19 +21,26 @@ pub(crate) struct Merged {
 impl Rows for Merged {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         let sources = &self.sources;
-        let place = Place {
-            tensor: sources.name(),
-            first: rows.start as u64 * sources.row()? as u64,
-            params: &sources.params,
-            facts: self.facts()?,
-        };
+        let (row, facts) = (sources.row()?, self.facts()?);
         let values = sources.with(&rows, |decoded| {
             let mut values = decoded.onto.clone();
-            let pairs = decoded.pairs.iter().zip(&self.weights);
-            let terms: Vec<Term<'_>> = pairs
-                .map(|((chat, base), w)| Term { chat, base, weight: w * self.factor, share: *w })
-                .collect();
-            (sources.method.combine)(&mut values, &terms, &place);
+            for (unit, part) in parts(&rows, sources.unit) {
+                let at = (part.start - rows.start) * row..(part.end - rows.start) * row;
+                let place = Place {
+                    tensor: sources.name(),
+                    first: part.start as u64 * row as u64,
+                    params: &sources.params,
+                    facts: facts.get(unit).map_or(&[], Vec::as_slice),
+                };
+                let pairs = decoded.pairs_at(at.clone()).into_iter().zip(&self.weights);
+                let terms: Vec<Term<'_>> = pairs
+                    .map(|(Pair { chat, base }, w)| Term { chat, base, weight: w * self.factor, share: *w })
+                    .collect();
+                (sources.method.combine)(values.get_mut(at).unwrap_or_default(), &terms, &place);
+            }
+            if !sources.value.is_same() {
+                self.change(&mut values, &decoded.onto, &rows)?;
+            }
             Ok(values)
         })?;
         let finite = vectorized(
@@ -49,14 +57,37 @@ impl Rows for Merged {
         if finite { Ok(()) } else { Err(self.overflow(rows.start, &values)) }
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        self.sources.expect(&rows);
+    }
+
     fn release(&self, rows: Range<usize>) {
         self.sources.release(&rows);
     }
+
+    fn identify(&self, into: &mut Identity) {
+        let sources = &self.sources;
+        into.add(sources.method.name.as_bytes());
+        sources.params.identify(into);
+        into.numbers(self.weights.iter().chain([&self.factor]).map(|w| w.to_bits()));
+        sources.onto.identify(into);
+        for (chat, base) in &sources.pairs {
+            chat.identify(into);
+            base.identify(into);
+        }
+    }
+}
+
+/// The units that these rows are of, and the rows of each.
+fn parts(rows: &Range<usize>, unit: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let Range { start, end } = *rows;
+    let units = if start < end { start / unit..end.div_ceil(unit) } else { 0..0 };
+    units.map(move |u| (u, start.max(u * unit)..end.min((u + 1).saturating_mul(unit))))
 }
 
 impl Merged {
-    /// What the method must know of the whole tensor; it is read for that when this is first asked.
-    fn facts(&self) -> Result<&[f64]> {
+    /// What the method must know of each unit; the tensor is read for that when this is first asked.
+    fn facts(&self) -> Result<&[Vec<f64>]> {
         let sources = &*self.sources;
         if sources.facts.get().is_none()
             && let Some(found) = survey::in_turn(sources, || sources.facts.get().is_some())?
@@ -64,6 +95,17 @@ impl Merged {
             return Ok(sources.facts.get_or_init(|| found));
         }
         Ok(sources.facts.get().map_or(&[], Vec::as_slice))
+    }
+
+    /// Brings merged `values` from the trainer's space to GGUF's. What the merge has not moved stays CP's, bit for bit.
+    fn change(&self, values: &mut [f64], onto: &[f64], rows: &Range<usize>) -> Result<()> {
+        let mut kept = vec![0f32; values.len()];
+        self.sources.kept.decode_rows(rows.clone(), &mut kept)?;
+        for ((x, before), kept) in values.iter_mut().zip(onto).zip(kept) {
+            let same = x.to_bits() == before.to_bits();
+            *x = f64::from(if same { kept } else { self.sources.value.forth(*x as f32) });
+        }
+        Ok(())
     }
 
     /// The error for `values`, from this row on, some of which are not finite in f32.

@@ -100,6 +100,13 @@ pub struct Method {
     pub(crate) combine: fn(values: &mut [f64], terms: &[Term<'_>], place: &Place<'_>),
 }
 
+impl Method {
+    /// What names say of a model that is merged so.
+    pub fn mark(&self) -> String {
+        if self.reads_base { String::from("chat-vector") } else { format!("{}-merge", self.name) }
+    }
+}
+
 /// What a method adds to; a zero leaves it bit for bit, a negative zero too.
 #[inline(always)]
 pub(crate) fn add(x: f64, delta: f64) -> f64 {

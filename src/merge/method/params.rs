@@ -3,6 +3,7 @@
 
 use crate::merge::Method;
 use crate::nearest::nearest;
+use ggraft_formats::write::Identity;
 use ggraft_formats::{Error, Result};
 
 /// How the elements that DARE keeps make up for those that it drops.
@@ -51,6 +52,19 @@ impl Params {
         tell("seed", self.seed != default.seed, self.seed.to_string());
         tell("cp_weight", self.cp_weight.is_some(), self.cp_weight.unwrap_or_default().to_string());
         told
+    }
+
+    /// Adds all of them to what a run is known by.
+    pub(crate) fn identify(&self, into: &mut Identity) {
+        let rescale = match self.rescale {
+            Rescale::Norm => 0,
+            Rescale::Density => 1,
+            Rescale::Nothing => 2,
+        };
+        let optional = |x: Option<f64>| [u64::from(x.is_some()), x.unwrap_or_default().to_bits()];
+        into.numbers([self.density, self.gamma, self.lambda].map(f64::to_bits));
+        into.numbers(optional(self.cp_weight));
+        into.numbers([self.normalize.map_or(2, u64::from), rescale, self.seed]);
     }
 }
 

@@ -2,6 +2,8 @@
 //! ask for them. Nothing is stored in between.
 
 use super::{Method, Pair, Params};
+use crate::arch::Value;
+use crate::roles;
 use ggraft_formats::{Error, Result, Tensor};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -11,13 +13,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The tensors that are merged into one, and how.
 pub(crate) struct Sources {
     id: u64,
+    /// CP's, in the trainer's space, as are those of the vectors.
     pub onto: Tensor,
     /// Chat and base of each vector.
     pub pairs: Vec<(Tensor, Tensor)>,
+    /// CP's as the GGUF has it, and what has become of its values there.
+    pub kept: Tensor,
+    pub value: Value,
+    /// Rows that are a tensor of their own to a method: an expert of a stack, else all.
+    pub unit: usize,
     pub method: &'static Method,
     pub params: Params,
-    /// What the method must know of the whole tensor, once it was asked for.
-    pub facts: OnceLock<Vec<f64>>,
+    /// What the method must know of each unit, once it was asked for.
+    pub facts: OnceLock<Vec<Vec<f64>>>,
 }
 
 /// Some rows of all sources, decoded.
@@ -48,15 +56,26 @@ thread_local! {
 }
 
 impl Sources {
+    /// Tensors as a GGUF has them, whose values are brought back to the trainer's space.
+    ///
+    /// # Errors
+    /// A value can only be changed that can be decoded.
     pub fn new(
-        onto: Tensor,
+        kept: Tensor,
         pairs: Vec<(Tensor, Tensor)>,
+        value: Value,
         method: &'static Method,
         params: Params,
-    ) -> Sources {
+    ) -> Result<Sources> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Sources { id, onto, pairs, method, params, facts: OnceLock::new() }
+        let onto = value.trained(kept.clone())?;
+        let trained = |(chat, base)| Ok((value.trained(chat)?, value.trained(base)?));
+        let pairs = pairs.into_iter().map(trained).collect::<Result<_>>()?;
+        let all = kept.shape().rows();
+        let rows = roles::expert_rows(&kept.name, kept.shape().ne()).filter(|rows| *rows > 0).unwrap_or(all);
+        let unit = usize::try_from(rows.max(1)).unwrap_or(usize::MAX);
+        Ok(Sources { id, onto, pairs, kept, value, unit, method, params, facts: OnceLock::new() })
     }
 
     pub fn name(&self) -> &str {
@@ -67,8 +86,10 @@ impl Sources {
         self.pairs.len()
     }
 
-    pub fn elements(&self) -> u64 {
-        self.onto.shape().elements()
+    /// The rows of each unit.
+    pub fn units(&self) -> Result<impl Iterator<Item = Range<usize>>> {
+        let (rows, unit) = (self.rows()?, self.unit);
+        Ok((0..rows).step_by(unit).map(move |first| first..rows.min(first.saturating_add(unit))))
     }
 
     /// The row length.
@@ -91,9 +112,19 @@ impl Sources {
         })
     }
 
+    /// Tells that these rows are needed soon.
+    pub fn expect(&self, rows: &Range<usize>) {
+        self.onto.expect(rows.clone());
+        for (chat, base) in &self.pairs {
+            chat.expect(rows.clone());
+            base.expect(rows.clone());
+        }
+    }
+
     /// Gives back what was mapped of these rows.
     pub fn release(&self, rows: &Range<usize>) {
         self.onto.release(rows.clone());
+        self.kept.release(rows.clone());
         for (chat, base) in &self.pairs {
             chat.release(rows.clone());
             base.release(rows.clone());

@@ -5,6 +5,7 @@
 use super::sources::{Decoded, Sources};
 use super::{Place, Survey};
 use ggraft_formats::{Error, Kind, Result};
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -16,18 +17,39 @@ const PORTION: usize = 1 << 16;
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Surveys the tensor, unless `known` says that another thread did.
-pub(crate) fn in_turn(sources: &Sources, known: impl Fn() -> bool) -> Result<Option<Vec<f64>>> {
+pub(crate) fn in_turn(sources: &Sources, known: impl Fn() -> bool) -> Result<Option<Vec<Vec<f64>>>> {
     let _turn = TURN.lock().map_err(|_| failed())?;
     if known() { Ok(None) } else { survey(sources, rayon::current_num_threads(), PORTION).map(Some) }
 }
 
-/// The facts of a tensor, by `threads` threads that take `portion` elements at a time.
-fn survey(sources: &Sources, threads: usize, portion: usize) -> Result<Vec<f64>> {
+/// The facts of each unit of a tensor, by `threads` threads that take `portion` elements at a time.
+fn survey(sources: &Sources, threads: usize, portion: usize) -> Result<Vec<Vec<f64>>> {
+    if matches!((sources.method.survey)(&sources.params), Survey::Nothing) {
+        return Ok(Vec::new());
+    }
+    sources.units()?.map(|unit| of_unit(&Part { sources, rows: unit }, threads, portion)).collect()
+}
+
+/// Rows of a tensor that a method takes for a tensor of their own.
+struct Part<'a> {
+    sources: &'a Sources,
+    rows: Range<usize>,
+}
+
+impl Part<'_> {
+    fn elements(&self) -> Result<u64> {
+        Ok(self.rows.len() as u64 * self.sources.row()? as u64)
+    }
+}
+
+/// The facts of one unit.
+fn of_unit(part: &Part<'_>, threads: usize, portion: usize) -> Result<Vec<f64>> {
+    let sources = part.sources;
     match (sources.method.survey)(&sources.params) {
         Survey::Nothing => Ok(Vec::new()),
         Survey::Rows { of, join } => {
             let row = sources.row()?.max(1);
-            let found = gather(sources, threads, portion, Vec::new, |found: &mut Vec<_>, first, decoded| {
+            let found = gather(part, threads, portion, Vec::new, |found: &mut Vec<_>, first, decoded| {
                 for (i, onto) in decoded.onto.chunks_exact(row).enumerate() {
                     let place = Place {
                         tensor: sources.name(),
@@ -47,9 +69,9 @@ fn survey(sources: &Sources, threads: usize, portion: usize) -> Result<Vec<f64>>
             Ok(rows.into_iter().map(|(_, row)| row).reduce(join_all).unwrap_or_default())
         }
         Survey::Magnitudes(ranks) => {
-            let ranks = ranks(&sources.params, sources.elements());
-            let upper = upper_halves(sources, threads, portion, ranks)?;
-            lower_halves(sources, threads, portion, &upper)
+            let ranks = ranks(&sources.params, part.elements()?);
+            let upper = upper_halves(part, threads, portion, ranks)?;
+            lower_halves(part, threads, portion, &upper)
         }
     }
 }
@@ -61,17 +83,17 @@ type Half = (usize, u64);
 const BINS: usize = 1 << 16;
 
 /// Finds the upper halves of the magnitudes at `ranks`, two a vector.
-fn upper_halves(sources: &Sources, threads: usize, portion: usize, ranks: [u64; 2]) -> Result<Vec<Half>> {
-    let vectors = sources.vectors();
-    let counts = count(sources, threads, portion, vectors, |counts, v, bits| {
+fn upper_halves(part: &Part<'_>, threads: usize, portion: usize, ranks: [u64; 2]) -> Result<Vec<Half>> {
+    let vectors = part.sources.vectors();
+    let counts = count(part, threads, portion, vectors, |counts, v, bits| {
         counts[v * BINS + (bits >> 16) as usize] += 1;
     })?;
     Ok(counts.chunks_exact(BINS).flat_map(|counts| ranks.map(|rank| bin(counts, rank))).collect())
 }
 
 /// Finds the lower halves, and with them the magnitudes themselves.
-fn lower_halves(sources: &Sources, threads: usize, portion: usize, upper: &[Half]) -> Result<Vec<f64>> {
-    let counts = count(sources, threads, portion, upper.len(), |counts, v, bits| {
+fn lower_halves(part: &Part<'_>, threads: usize, portion: usize, upper: &[Half]) -> Result<Vec<f64>> {
+    let counts = count(part, threads, portion, upper.len(), |counts, v, bits| {
         for k in [2 * v, 2 * v + 1] {
             if upper[k].0 == (bits >> 16) as usize {
                 counts[k * BINS + (bits & 0xffff) as usize] += 1;
@@ -98,14 +120,14 @@ fn bin(counts: &[u64], mut rank: u64) -> Half {
 
 /// Counts the magnitudes of all vectors in so many histograms; `add` is told the vector and the bits of each as f32.
 fn count(
-    sources: &Sources,
+    part: &Part<'_>,
     threads: usize,
     portion: usize,
     histograms: usize,
     add: impl Fn(&mut [u64], usize, u32) + Sync,
 ) -> Result<Vec<u64>> {
     let start = || vec![0u64; histograms * BINS];
-    let counts = gather(sources, threads, portion, start, |counts, _, decoded| {
+    let counts = gather(part, threads, portion, start, |counts, _, decoded| {
         for (v, (chat, base)) in decoded.pairs.iter().enumerate() {
             for (c, b) in chat.iter().zip(base) {
                 add(counts, v, ((c - b).abs() as f32).to_bits());
@@ -122,13 +144,14 @@ fn count(
 /// One pass: each thread starts with a value of its own and adds the portions that it takes; `add` is told the first
 /// row. The threads are not rayon's, whose worker could, while it waits, begin work that waits for this survey.
 fn gather<T: Send>(
-    sources: &Sources,
+    part: &Part<'_>,
     threads: usize,
     portion: usize,
     start: impl Fn() -> T + Sync,
     add: impl Fn(&mut T, usize, &Decoded) + Sync,
 ) -> Result<Vec<T>> {
-    let (rows, row) = (sources.rows()?, sources.row()?);
+    let (sources, row) = (part.sources, part.sources.row()?);
+    let (start_row, rows) = (part.rows.start, part.rows.len());
     let step = (portion / row.max(1)).max(1);
     let portions = rows.div_ceil(step);
     let next = AtomicUsize::new(0);
@@ -139,8 +162,8 @@ fn gather<T: Send>(
             if i >= portions {
                 return Ok(own);
             }
-            let first = i * step;
-            let portion = first..rows.min(first + step);
+            let first = start_row + i * step;
+            let portion = first..part.rows.end.min(first + step);
             add(&mut own, first, &sources.decode(&portion)?);
             sources.release(&portion);
         }
@@ -164,6 +187,7 @@ fn failed() -> Error {
 mod tests {
     use super::super::{METHODS, Params};
     use super::*;
+    use crate::arch::Value;
     use ggraft_formats::{Shape, Tensor};
 
     /// Rows of a tensor with many magnitudes alike, none of whose sums are exact.
@@ -179,13 +203,14 @@ mod tests {
         for method in METHODS {
             let params = Params { density: 0.3, ..Params::default() };
             let vectors = (1..=2u32.min(method.vectors as u32)).map(|v| (tensor(v * 977), tensor(v * 3)));
-            let sources = Sources::new(tensor(0), vectors.collect(), method, params);
+            let sources = Sources::new(tensor(0), vectors.collect(), Value::Same, method, params).unwrap();
             let expected = survey(&sources, 1, usize::MAX).unwrap();
             surveyed += usize::from(!expected.is_empty());
             for threads in [1, 2, 7] {
                 for portion in [1, 65, 640, 100_000] {
                     let found = survey(&sources, threads, portion).unwrap();
-                    let bits = |facts: &[f64]| facts.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                    let bits =
+                        |facts: &[Vec<f64>]| facts.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
                     assert_eq!(
                         bits(&found),
                         bits(&expected),

@@ -3,8 +3,10 @@
 //! the base lacks. For quantized vectors it is measured how much of the difference is noise. Serves the check
 //! before a merge and its report; the same rows give the same figures on any number of threads.
 
+use super::swapped::Doubts;
 use crate::merge::method::Sources;
 use crate::roles;
+use crate::stages::Stages;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ const MOST_ROWS: u64 = 64;
 /// Chat models lie within a few percent of their base, seldom at a third of it; unrelated weights at 1.4 times.
 const UNRELATED: f64 = 0.7;
 /// Vectors of independent trainings are nearly at right angles.
-const SAME_WAY: f64 = 0.5;
+pub(super) const SAME_WAY: f64 = 0.5;
 /// A direction in common tells of another parent only if it is more than a trace.
 const TRACE: f64 = 1e-3;
 /// Noise of the weights beyond which a vector is not worth taking: Q8_0 has half a percent, Q6_K 1.5, Q4_K 7.
@@ -32,10 +34,23 @@ pub struct Kinship {
     pub drift: f64,
     /// The cosine of chat − base and CP − base.
     pub cosine: f64,
+    /// Where on the way from base (0) to chat (1) CP lies nearest; 0 if there is no way.
+    pub start: f64,
+    /// Whether CP is chat.
+    pub is_chat: bool,
+    /// Whether all of it is zeros, in every model, so that it tells nothing.
+    pub is_blank: bool,
     /// For quantized inputs, the noise in chat − base relative to |base|, as far as it can be measured.
     pub noise: Option<f64>,
     /// The dtypes of chat and base.
     dtypes: (DType, DType),
+}
+
+impl Kinship {
+    /// Norms and biases hardly move in any training; the matrices tell.
+    pub(super) fn is_matrix(&self) -> bool {
+        !roles::is_norm(&self.tensor)
+    }
 }
 
 /// What a user may allow.
@@ -43,13 +58,25 @@ pub struct Kinship {
 pub struct Allowed {
     /// Merge models whose weights show no kinship.
     pub unrelated: bool,
+    /// Merge models that seem to be in each other's places, or one given twice.
+    pub swapped: bool,
+    /// CP is the base on purpose: what is added to it are differences from itself.
+    pub base_is_onto: bool,
     /// Take a vector from models that are quantized so coarsely that it is mostly noise.
     pub quantized_vector: bool,
 }
 
 /// The figures of every merged tensor, for each vector.
-pub(crate) fn measure(sources: &[Arc<Sources>]) -> Result<Vec<Vec<Kinship>>> {
-    let by_tensor: Vec<Vec<Kinship>> = sources.par_iter().map(|s| of_tensor(s)).collect::<Result<_>>()?;
+pub(crate) fn measure(sources: &[Arc<Sources>], stages: &dyn Stages) -> Result<Vec<Vec<Kinship>>> {
+    stages.begin("looking at how the models are related", sources.len());
+    let one = |s: &Arc<Sources>| {
+        let found = of_tensor(s);
+        stages.step();
+        found
+    };
+    let by_tensor = sources.par_iter().map(one).collect::<Result<Vec<_>>>();
+    stages.end();
+    let by_tensor = by_tensor?;
     let vectors = by_tensor.first().map_or(0, Vec::len);
     let column = |v: usize| by_tensor.iter().filter_map(|t| t.get(v).cloned()).collect();
     Ok((0..vectors).map(column).collect())
@@ -60,22 +87,28 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
     let one = |(chat, base): &(Tensor, Tensor)| -> Result<Kinship> {
         let (c, b) = (sample(chat)?, sample(base)?);
         let (mut delta, mut drift, mut along, mut size) = (0.0, 0.0, 0.0, 0.0);
+        let (mut is_chat, mut is_blank) = (true, true);
         for ((x, c), b) in onto.iter().flatten().zip(c.iter().flatten()).zip(b.iter().flatten()) {
             let (d, p) = (f64::from(c - b), f64::from(x - b));
             delta += d * d;
             drift += p * p;
             along += d * p;
             size += f64::from(*b) * f64::from(*b);
+            is_chat &= x == c;
+            is_blank &= *x == 0.0 && *c == 0.0 && *b == 0.0;
         }
         let relative = |square: f64| if size > 0.0 { (square / size).sqrt() } else { 0.0 };
         let both = (delta * drift).sqrt();
-        let noises = [noise(chat.dtype(), &c), noise(base.dtype(), &b)];
+        let noises = [noise(chat.dtype(), &c)?, noise(base.dtype(), &b)?];
         let quantized = chat.dtype().is_quantized() || base.dtype().is_quantized();
         Ok(Kinship {
             tensor: s.onto.name.clone(),
             delta: relative(delta),
             drift: relative(drift),
             cosine: if both > 0.0 { along / both } else { 0.0 },
+            start: if delta > 0.0 { along / delta } else { 0.0 },
+            is_chat,
+            is_blank,
             noise: quantized.then(|| noises.iter().map(|n| n * n).sum::<f64>().sqrt()),
             dtypes: (chat.dtype(), base.dtype()),
         })
@@ -87,9 +120,11 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
 fn sample(t: &Tensor) -> Result<Vec<Vec<f32>>> {
     let rows = t.shape().rows();
     let count = (SAMPLE / t.shape().row().max(1)).clamp(1, MOST_ROWS).min(rows);
+    let places = (0..count).map(|i| usize::try_from(i * rows / count).unwrap_or(0));
+    // All are asked for before the first is needed: the disk reads many at a time, and nothing around them.
+    places.clone().for_each(|row| t.expect(row..row + 1));
     let mut all = Vec::new();
-    for i in 0..count {
-        let row = usize::try_from(i * rows / count).unwrap_or(0);
+    for row in places {
         let mut values = vec![0.0; t.row_elements()?];
         t.decode_rows(row..row + 1, &mut values)?;
         all.push(values);
@@ -101,31 +136,32 @@ fn sample(t: &Tensor) -> Result<Vec<Vec<f32>>> {
 
 /// The relative error that a dtype makes on weights like these: sums of two neighbouring rows have the same spread
 /// but lie off the grid, so encoding them shows it. Dtypes without an encoder count as all noise.
-fn noise(dtype: DType, rows: &[Vec<f32>]) -> f64 {
+fn noise(dtype: DType, rows: &[Vec<f32>]) -> Result<f64> {
     let traits = dtype.traits();
     if !dtype.is_quantized() {
-        return 0.0;
+        return Ok(0.0);
     }
-    let (Some(encode), Some(decode)) = (traits.encode, traits.decode) else { return 1.0 };
+    if traits.encode.is_none() || traits.decode.is_none() {
+        return Ok(1.0);
+    }
     let (mut error, mut size) = (0.0, 0.0);
     for pair in rows.windows(2) {
         let mixed: Vec<f32> = pair[0].iter().zip(&pair[1]).map(|(x, y)| (x + y) * 0.5f32.sqrt()).collect();
         let mut bytes = vec![0; mixed.len() / traits.block * traits.bytes];
         let mut back = vec![0.0; mixed.len()];
-        encode(&mixed, mixed.len(), None, &mut bytes);
-        decode(&bytes, &mut back);
+        dtype.encode(&mixed, mixed.len(), None, &mut bytes)?;
+        dtype.decode(&bytes, &mut back)?;
         for (x, y) in mixed.iter().zip(&back) {
             error += f64::from(x - y) * f64::from(x - y);
             size += f64::from(*x) * f64::from(*x);
         }
     }
-    if size > 0.0 { (error / size).sqrt() } else { 0.0 }
+    Ok(if size > 0.0 { (error / size).sqrt() } else { 0.0 })
 }
 
-/// Judges the figures of one vector: what to tell, or why to stop.
-pub(crate) fn judge(figures: &[Kinship], allowed: Allowed) -> Result<Vec<String>> {
-    // Norms and biases hardly move in any training; the matrices tell.
-    let matrices: Vec<&Kinship> = figures.iter().filter(|k| !roles::is_norm(&k.tensor)).collect();
+/// Judges the figures of one vector, and what is doubtful of the models' places: what to tell, or why to stop.
+pub(crate) fn judge(figures: &[Kinship], doubts: Doubts, allowed: Allowed) -> Result<Vec<String>> {
+    let matrices: Vec<&Kinship> = figures.iter().filter(|k| k.is_matrix()).collect();
     let middle = |f: fn(&Kinship) -> f64| median(matrices.iter().map(|k| f(k)).collect());
     let (delta, drift, cosine) = (middle(|k| k.delta), middle(|k| k.drift), middle(|k| k.cosine));
     let mut notes = vec![format!(
@@ -134,40 +170,51 @@ pub(crate) fn judge(figures: &[Kinship], allowed: Allowed) -> Result<Vec<String>
         drift * 100.0,
         matrices.len()
     )];
-    let mut problems = Vec::new();
-    if delta > UNRELATED {
-        problems.push(unrelated(
-            "chat does not come from this base",
-            "|chat - base| / |base|",
-            UNRELATED,
-            delta,
-        ));
+    if !figures.is_empty() && figures.iter().all(|k| k.is_blank) {
+        let blank =
+            "the weights that were looked at are zeros: whether the models belong together is not known";
+        notes = vec![String::from(blank)];
     }
-    if drift > UNRELATED {
-        problems.push(unrelated("CP does not come from this base", "|CP - base| / |base|", UNRELATED, drift));
-    }
-    if problems.is_empty() && cosine > SAME_WAY && delta.min(drift) > TRACE {
-        problems.push(unrelated(
-            "chat and CP went the same way from this base: they seem to come from another one",
-            "a cosine between chat - base and CP - base",
-            SAME_WAY,
-            cosine,
-        ));
-    }
-    match (Error::all(problems), allowed.unrelated) {
-        (Some(e), false) => return Err(e),
-        (Some(e), true) => notes.push(format!("allowed: {e}")),
-        (None, _) => {}
-    }
+    refuse(doubts.refused, allowed.swapped, &mut notes)?;
+    refuse(strangers(delta, drift, cosine), allowed.unrelated, &mut notes)?;
+    notes.extend(doubts.warned.iter().map(|e| format!("warning: {e}")));
     notes.extend(judge_noise(&matrices, allowed)?);
     Ok(notes)
 }
 
-fn unrelated(what: &str, figure: &str, most: f64, found: f64) -> Error {
-    Error::invalid(what)
-        .expected(format!("{figure} of at most {most}"))
-        .found(format!("{found:.2}"))
-        .mend("give the model that both were made from, or --allow-unrelated if you know better")
+/// Stops at `problems`, if they are not allowed.
+fn refuse(problems: Vec<Error>, allowed: bool, notes: &mut Vec<String>) -> Result<()> {
+    match (Error::all(problems), allowed) {
+        (Some(e), false) => return Err(e),
+        (Some(e), true) => notes.push(format!("allowed: {e}")),
+        (None, _) => {}
+    }
+    Ok(())
+}
+
+/// Models that do not come from one base.
+fn strangers(delta: f64, drift: f64, cosine: f64) -> Vec<Error> {
+    const MEND: &str = "give the model that both were made from, or --allow-unrelated if you know better";
+    let unrelated = |what: &str, figure: &str, most: f64, found: f64| {
+        let e = Error::invalid(what).expected(format!("{figure} of at most {most}"));
+        e.found(format!("{found:.2}"))
+    };
+    let far = |what, figure, found| {
+        (found > UNRELATED).then(|| unrelated(what, figure, UNRELATED, found).mend(MEND))
+    };
+    let mut problems: Vec<Error> = [
+        far("chat does not come from this base", "|chat - base| / |base|", delta),
+        far("CP does not come from this base", "|CP - base| / |base|", drift),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if problems.is_empty() && cosine > SAME_WAY && delta.min(drift) > TRACE {
+        let what = "chat and CP went the same way from this base: they seem to come from another one";
+        let e = unrelated(what, "a cosine between chat - base and CP - base", SAME_WAY, cosine);
+        problems.push(e.mend(format!("{MEND}; are --base and --onto swapped?")));
+    }
+    problems
 }
 
 /// Judges how much of a quantized vector is noise.
@@ -197,7 +244,7 @@ fn judge_noise(matrices: &[&Kinship], allowed: Allowed) -> Result<Option<String>
         ))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

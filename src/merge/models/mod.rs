@@ -1,9 +1,10 @@
-//! What may be merged, and what is told of it: vectors and their models, whether these have one parent, and where the
-//! output comes from.
+//! What may be merged, and what is told of it: vectors and their models, whether these have one parent and are in
+//! their places, and where the output comes from.
 
 mod kinship;
 mod parents;
 mod provenance;
+mod swapped;
 
 pub use kinship::{Allowed, Kinship};
 pub use provenance::Origin;
@@ -11,6 +12,7 @@ pub use provenance::Origin;
 pub(super) use kinship::{judge, measure};
 pub(super) use parents::{congruent, parents};
 pub(super) use provenance::Provenance;
+pub(super) use swapped::Places;
 
 use ggraft_formats::Model;
 

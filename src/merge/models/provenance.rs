@@ -3,6 +3,7 @@
 //! paths and no times: the same models and options give the same bytes anywhere. What becomes of the weights
 //! later (dtypes, containers) is not told here, so that every route to a type gives the same file.
 
+use crate::arch::about;
 use crate::hash::hexadecimal;
 use crate::merge::{Options, Vector};
 use ggraft_formats::mmap::Mapping;
@@ -19,7 +20,7 @@ pub struct Origin {
     /// The name of the file or directory.
     pub name: String,
     /// Of the headers of its files, one after the other, in hexadecimal digits; empty for a model made in memory.
-    pub sha256: String,
+    pub header_sha256: String,
     /// The weights of the vectors that it is part of.
     pub weights: Vec<f64>,
     /// What `general.*` tells of it: the part of the key, and the text.
@@ -54,7 +55,7 @@ impl Origin {
             hash.update(file.slice(0..header(&file)?)?);
         }
         let digest = hash.finalize();
-        let sha256 = match model.containers.is_empty() {
+        let header_sha256 = match model.containers.is_empty() {
             true => String::new(),
             false => hexadecimal(&digest),
         };
@@ -63,7 +64,7 @@ impl Origin {
         Ok(Origin {
             role,
             name: model.containers.first().map(|c| name(c)).unwrap_or_default(),
-            sha256,
+            header_sha256,
             weights: Vec::new(),
             told: TOLD.iter().filter_map(one).collect(),
             licence: text(LICENCE),
@@ -116,7 +117,7 @@ impl Provenance {
 
     /// The same for vectors of these weights, in an order that does not depend on the one in which they were given.
     fn sorted(&self, weights: &[f64]) -> (Provenance, Vec<f64>) {
-        let key = |o: &Origin| (o.told.clone(), o.name.clone(), o.sha256.clone());
+        let key = |o: &Origin| (o.told.clone(), o.name.clone(), o.header_sha256.clone());
         let mut order: Vec<usize> = (0..self.vectors.len()).collect();
         order.sort_by(|a, b| {
             let keys =
@@ -178,15 +179,12 @@ impl Provenance {
 
     /// Writes it into the metadata of the output with these weights.
     pub fn write(&self, options: &Options, weights: &[f64], metadata: &mut Metadata) {
-        let cp: Vec<String> = metadata.iter().map(|(key, _)| key.to_string()).collect();
-        let told_of_cp = |key: &&String| {
-            key.starts_with(BASE_MODEL)
-                || key.starts_with("ggraft.")
-                || self.note().is_some() && key.starts_with(LICENCE)
-        };
-        for key in cp.iter().filter(told_of_cp) {
-            metadata.remove(key);
-        }
+        let other_licences = self.note().is_some();
+        metadata.retain(|key| {
+            let told_of_cp = key.starts_with(BASE_MODEL) || key.starts_with("ggraft.");
+            !told_of_cp && !(other_licences && key.starts_with(LICENCE))
+        });
+        about::mark(metadata, &options.method.mark());
         let origins = self.origins(weights);
         metadata.set(&format!("{BASE_MODEL}count"), origins.len() as u32);
         for (i, origin) in origins.iter().enumerate() {
@@ -199,7 +197,8 @@ impl Provenance {
         for (i, origin) in origins.iter().enumerate() {
             metadata.set(&format!("ggraft.source.{i}.role"), origin.role);
             metadata.set(&format!("ggraft.source.{i}.name"), origin.name.as_str());
-            metadata.set(&format!("ggraft.source.{i}.sha256"), origin.sha256.as_str());
+            // Of the weights it would have to be known before they are read, for it stands before them.
+            metadata.set(&format!("ggraft.source.{i}.header_sha256"), origin.header_sha256.as_str());
         }
     }
 }
@@ -218,7 +217,7 @@ mod tests {
         metadata.set("general.source.repo_url", format!("{HUB}org/{name}"));
         metadata.set("general.base_model.count", 1u32);
         metadata.set("general.base_model.0.name", "an older one");
-        Model { metadata, tensors: Vec::new(), containers: Vec::new() }
+        Model { metadata, tensors: Vec::new(), ..Model::default() }
     }
 
     fn told(licences: [Option<&str>; 3]) -> (Provenance, Metadata) {

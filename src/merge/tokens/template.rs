@@ -231,10 +231,9 @@ fn take_all(out: &mut Metadata, chat: &Metadata, notes: &mut Vec<String>) -> Res
 
 /// Removes all keys with a prefix; says whether there were any.
 fn clear(out: &mut Metadata, prefix: &str) -> bool {
-    let keys: Vec<String> =
-        out.iter().map(|(k, _)| k.to_string()).filter(|k| k.starts_with(prefix)).collect();
-    keys.iter().for_each(|key| _ = out.remove(key));
-    !keys.is_empty()
+    let before = out.len();
+    out.retain(|key| !key.starts_with(prefix));
+    out.len() < before
 }
 
 /// Gives `key` the id that `token` has in the output.

@@ -3,6 +3,7 @@
 //! Serves the vocabulary plan of a merge.
 
 use super::matching::ABSENT;
+use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Rows, Shape, Tensor};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -88,6 +89,12 @@ impl Rows for Gathered {
             }
         }
     }
+
+    fn identify(&self, into: &mut Identity) {
+        into.numbers(self.map.iter().map(|id| u64::from(*id)));
+        self.source.identify(into);
+        self.onto.identify(into);
+    }
 }
 
 /// A row of chat that may take the place of another.
@@ -166,6 +173,14 @@ impl Rows for Overlaid {
     fn release(&self, rows: Range<usize>) {
         self.under.release(rows);
     }
+
+    fn identify(&self, into: &mut Identity) {
+        self.under.identify(into);
+        for (row, (source, from)) in &self.rows {
+            into.numbers([*row as u64, *from as u64]);
+            source.identify(into);
+        }
+    }
 }
 
 /// `onto` with rows of other tensors in the places of its own and behind them, each given with its row; behind them
@@ -205,6 +220,14 @@ impl Rows for Grown {
 
     fn release(&self, rows: Range<usize>) {
         self.onto.release(rows.start.min(self.own)..rows.end.min(self.own));
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        self.onto.identify(into);
+        for (row, (source, from)) in &self.more {
+            into.numbers([*row as u64, *from as u64]);
+            source.identify(into);
+        }
     }
 }
 

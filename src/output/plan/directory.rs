@@ -2,11 +2,14 @@
 
 use crate::checkpoint::{self, Card};
 use crate::ftype;
+use crate::output::plan::memory::Share;
 use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::{Content, Fates, Loaded, Plan, idle};
 use crate::output::target::Target;
 use ggraft_formats::safetensors::Named;
+use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Model, Result};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// The directory of a merged or converted checkpoint.
@@ -27,7 +30,9 @@ pub(crate) fn released(
         return Err(Error::unsupported("--prune-layers and --override-kv work on GGUF outputs only")
             .mend("leave them out, or choose a GGUF --type"));
     }
-    let fate = |name: &str| fate(&fates, input.model.tensors.iter().position(|t| t.name == name)?);
+    let places: HashMap<&str, usize> =
+        input.model.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
+    let fate = |name: &str| fate(&fates, *places.get(name)?);
     let mut parts = Vec::with_capacity(released.tensors.len());
     for (i, Named { name, tensor }) in released.tensors.into_iter().enumerate() {
         let dtype = dtype.unwrap_or_else(|| source.dtype(&name));
@@ -54,6 +59,8 @@ pub(crate) fn released(
         origins: Vec::new(),
         vocabulary: None,
         budget: None,
+        company: Share::default(),
+        reads: Reads::default(),
         content,
     })
 }

@@ -2,12 +2,15 @@
 //! metadata. Specification: llama-quantize.
 
 use crate::budget::{self, Account};
-use crate::ftype::{self, Assignment, Ftype, TensorType};
+use crate::ftype::{self, Assignment, Ftype};
+use crate::output::plan::memory::Share;
 use crate::output::plan::stored::{How, Stored, fate};
+use crate::output::plan::unheeded::unheeded;
 use crate::output::plan::{Content, Fates, Loaded, Plan, Step, idle};
 use crate::output::split::Division;
 use crate::output::target::{Target, Type};
 use ggraft_formats::gguf::{self, Split};
+use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Tensor};
 use std::path::Path;
 
@@ -34,9 +37,8 @@ pub(crate) fn quantized(
     let (ftype, assignments, account) = assigned(&model, &facts, is_gguf.then_some(onto), named, target)?;
     let ftype::Weighed { weights, notes } =
         ftype::weigh(&model.tensors, &assignments, target.importance.as_ref())?;
-    let names = model.tensors.iter().map(|t| t.name.as_str());
-    let unused = TensorType::unused(&target.options.tensor_types, names);
-    let notes = [input.notes, target.prune.note().into_iter().collect(), unused, notes].concat();
+    let unheeded = unheeded(&facts, &assignments, &target.options, ftype);
+    let notes = [input.notes, target.prune.note().into_iter().collect(), unheeded, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
     let tensors = std::mem::take(&mut model.tensors).into_iter().map(Tensor::trimmed);
     for (i, ((tensor, given), importance)) in tensors.zip(assignments).zip(weights).enumerate() {
@@ -87,7 +89,8 @@ fn made(
     let (tensors, steps) = parts.into_iter().unzip();
     let content = Content::Gguf { model: Model { tensors, ..model }, split };
     let (dropped, origins) = (Vec::new(), Vec::new());
-    Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary: None, budget: None, content }
+    let (vocabulary, budget, reads, company) = (None, None, Reads::default(), Share::default());
+    Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary, budget, company, reads, content }
 }
 
 /// A tensor that is copied.
@@ -123,6 +126,7 @@ fn assigned(
                 allow_requantize: target.allow_requantize,
                 ftype: named,
                 overhead: overhead(model, source, target)?,
+                stages: &*target.stages,
             };
             let bought = budget::choose(model, facts, budget, &terms)?;
             return Ok((bought.ftype, bought.assignments, Some(bought.account)));

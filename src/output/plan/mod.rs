@@ -4,8 +4,11 @@
 
 mod directory;
 mod gguf;
+mod memory;
 mod stored;
+mod unheeded;
 
+use crate::arch::about;
 use crate::budget::Account;
 use crate::checkpoint::{Card, Source};
 use crate::ftype::Prune;
@@ -13,12 +16,17 @@ use crate::measure::figures::Figures;
 use crate::measure::meter::{Measured, Meter};
 use crate::merge::{Fate, Origin, Summary, Verdict};
 use crate::output::target::{Target, Type};
+use crate::text;
 use ggraft_formats::gguf::Split;
+use ggraft_formats::quant::Vanished;
 use ggraft_formats::safetensors::{self, Directory};
-use ggraft_formats::stamp::Stamp;
-use ggraft_formats::write::{BLOCK, CHUNK, Layout};
+use ggraft_formats::stamp::Reads;
+use ggraft_formats::write::Layout;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
+use memory::Share;
+pub use memory::in_company;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,15 +39,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// `path`, which was opened, and every file of weights that is read then, as they are now: to be asked at once.
-    pub fn inputs(&self, path: &Path) -> Result<Vec<Stamp>> {
-        let files = self.model.containers.iter().map(PathBuf::as_path);
-        [path].into_iter().chain(files).map(Stamp::of).collect()
-    }
-
     /// The model without the layers that are left out.
     pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
-        Ok(Loaded { model: prune.apply(self.model)?, ..self })
+        let (model, notes) = prune.apply(self.model)?;
+        Ok(Loaded { model, notes: [self.notes, notes].concat(), ..self })
     }
 }
 
@@ -60,6 +63,8 @@ pub struct Step {
     /// What is measured of it when the weights are written: where the merge is rounded to 16 bits, and all that may change
     /// if the target says so.
     pub meter: Option<Arc<Meter>>,
+    /// What is stored as zeros, although it is something else: counted when the weights are written.
+    pub vanished: Arc<Vanished>,
 }
 
 impl Step {
@@ -72,6 +77,13 @@ impl Step {
     pub fn delta(&self) -> Option<Figures> {
         let moved = self.meter.as_ref()?.total().moved;
         (moved.count > 0).then_some(moved)
+    }
+
+    /// What to say of a dtype that stands in for the one that the mixture wanted.
+    pub fn fallback_note(&self) -> Option<String> {
+        let wanted = self.fallback?;
+        let (name, row, block) = (&self.name, self.shape.row(), wanted.block());
+        Some(format!("{name}: rows of {row} do not fill whole {wanted} blocks of {block} -> {}", self.to))
     }
 
     /// What has been measured, if the merge is rounded to 16 bits here.
@@ -101,6 +113,10 @@ pub struct Plan {
     pub vocabulary: Option<Arc<Summary>>,
     /// What a budget was spent on, if the dtypes were chosen by one.
     pub budget: Option<Account>,
+    /// What the other outputs of the run take beside this one.
+    company: Share,
+    /// Every file that was read for it, as it was when it was opened.
+    pub reads: Reads,
     content: Content,
 }
 
@@ -126,6 +142,12 @@ impl Plan {
                 .found(format!("the type {}", target.kind.name()))
                 .mend("leave out one or the other"));
         }
+        let reads = input.model.reads.clone();
+        target.reads.all().into_iter().for_each(|stamp| reads.add(stamp));
+        let mut input = input;
+        if let Some(name) = &target.name {
+            about::rename(&mut input.model.metadata, name);
+        }
         let mut plan = match target.kind {
             Type::Gguf(ftype) => gguf::quantized(input, onto, fates, Some(ftype), target)?,
             Type::Auto => gguf::quantized(input, onto, fates, None, target)?,
@@ -137,26 +159,29 @@ impl Plan {
         };
         plan.total = plan.layout(Path::new(""))?.total();
         plan.origins = origins;
+        plan.reads = reads;
         plan.budget.as_ref().map_or(Ok(()), |account| account.keeps(plan.total))?;
         Ok(plan)
     }
 
     /// The same model in other files: metadata, tensors and their order stay.
     pub fn rearranged(model: Model, split: Option<Split>) -> Result<Plan> {
-        let mut plan = gguf::rearranged(model, split)?;
+        let reads = model.reads.clone();
+        let mut plan = Plan { reads, ..gguf::rearranged(model, split)? };
         plan.total = plan.layout(Path::new(""))?.total();
         Ok(plan)
     }
 
     /// The output as files at `path`; the names of several are made of it.
     pub fn layout(&self, path: &Path) -> Result<Layout<'_>> {
-        match &self.content {
+        let layout = match &self.content {
             Content::Gguf { model, split: None } => ggraft_formats::gguf::plan(model, path),
             Content::Gguf { model, split: Some(split) } => {
                 ggraft_formats::gguf::plan_split(model, path, split)
             }
             Content::Directory { directory, .. } => safetensors::plan(directory, path),
-        }
+        };
+        Ok(layout?.telling("type", self.kind.name()))
     }
 
     /// What is opened to read the output: the first of its files, or the directory.
@@ -185,15 +210,27 @@ impl Plan {
         Some(losses.sum())
     }
 
-    /// Measures what an earlier run has written, so that the figures are whole. Runs on the current rayon pool.
-    pub fn measure_rest(&self) -> Result<()> {
+    /// Tensors and their bytes by what becomes of them: fate, dtype before and after.
+    pub fn classes(&self) -> BTreeMap<(&'static str, String, String), (usize, u64)> {
+        let mut classes = BTreeMap::new();
+        for s in &self.steps {
+            let entry = classes.entry((s.fate(), s.from.to_string(), s.to.to_string())).or_insert((0, 0));
+            entry.0 += 1;
+            entry.1 += s.bytes;
+        }
+        classes
+    }
+
+    /// Measures what an earlier run has written, so that the figures are whole; between tensors it asks whether to
+    /// `stop`. Runs on the current rayon pool.
+    pub fn measure_rest(&self, stop: fn() -> Result<()>) -> Result<()> {
         let tensors: Vec<&Tensor> = match &self.content {
             Content::Gguf { model, .. } => model.tensors.iter().collect(),
             Content::Directory { directory, .. } => directory.tensors.iter().map(|t| &t.tensor).collect(),
         };
         let meters =
             self.steps.par_iter().zip(tensors).filter_map(|(step, t)| Some((step.meter.as_ref()?, t)));
-        meters.try_for_each(|(meter, tensor)| meter.fill(tensor))
+        meters.try_for_each(|(meter, tensor)| stop().and_then(|()| meter.fill(tensor)))
     }
 
     /// The weights of the output.
@@ -205,19 +242,6 @@ impl Plan {
     pub fn bits_per_weight(&self) -> f64 {
         let bytes: u64 = self.steps.iter().map(|s| s.bytes).sum();
         bytes as f64 * 8.0 / (self.elements().max(1)) as f64
-    }
-
-    /// The memory that the work takes beside the mapped inputs, in bytes, at most: each thread holds a chunk of the
-    /// output, and of every source a block decoded to f64, the same in f32, and its encoding.
-    pub fn memory(&self, threads: usize) -> u64 {
-        let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0);
-        let merges = self.steps.iter().any(|s| s.verdict.is_some_and(|v| v.fate == Fate::Merged));
-        let metered = self.steps.iter().any(|s| s.meter.is_some());
-        let per_weight = if merges { 4 * 8 + 4 * 4 } else { 3 * 4 } + if metered { 5 * 4 } else { 0 };
-        let per_chunk =
-            |s: &Step| s.bytes / s.shape.rows().max(1) * (CHUNK as u64 / s.shape.row().max(1)).max(1);
-        let chunk = self.steps.iter().map(per_chunk).max().unwrap_or(0);
-        (longest.max(BLOCK as u64) * per_weight + chunk) * threads as u64
     }
 
     /// What the file is called for: its type, or its bits a weight if a budget made it, for then it is no file of that
@@ -232,15 +256,20 @@ impl Plan {
     /// The name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`, without the ending
     /// for a directory; `mark` tells outputs apart that differ in something else, and stands before the encoding.
     pub fn file_name(&self, mark: Option<&str>) -> PathBuf {
-        let m = self.metadata();
-        let part =
-            |key: &str| m.str(key).map(|s| s.trim().replace([' ', '/', '\\'], "-")).filter(|s| !s.is_empty());
+        let parts: Vec<String> =
+            [self.stem()].into_iter().chain(mark.map(String::from)).chain([self.encoding()]).collect();
+        PathBuf::from(parts.join("-") + if self.is_directory() { "" } else { ".gguf" })
+    }
+
+    /// What the model is called in file names, without the encoding.
+    pub fn stem(&self) -> String {
+        let part = |key: &str| self.metadata().str(key).and_then(text::file_name);
         let name =
             part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
+        // A name that a user gives may hold the size.
+        let has = |part: &String| name.split('-').any(|word| word.eq_ignore_ascii_case(part));
         let rest = ["general.size_label", "general.finetune", "general.version"].into_iter().filter_map(part);
-        let end = mark.map(String::from).into_iter().chain([self.encoding()]);
-        let parts: Vec<String> = [name].into_iter().chain(rest).chain(end).collect();
-        PathBuf::from(parts.join("-") + if self.is_directory() { "" } else { ".gguf" })
+        [name.clone()].into_iter().chain(rest.filter(|part| !has(part))).collect::<Vec<_>>().join("-")
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::measure::meter::{Meter, metered};
 use crate::merge::{Fate, Verdict};
 use crate::output::plan::{Fates, Step, is_half};
+use ggraft_formats::quant::Vanished;
 use ggraft_formats::{DType, Result, Tensor};
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub(crate) struct Stored {
     from: DType,
     fate: Option<Fated>,
     meter: Option<Arc<Meter>>,
+    vanished: Arc<Vanished>,
 }
 
 /// How a tensor is stored.
@@ -41,14 +43,19 @@ impl Stored {
         let before = onto.filter(|onto| merged && onto.shape() == tensor.shape()).cloned();
         let rounds = is_half(how.dtype) && changes && before.is_some();
         let measure = how.measure && (changes || before.is_some()) && how.dtype.traits().decode.is_some();
+        let vanished = Arc::new(Vanished::default());
         let (tensor, meter) = match rounds || measure {
             true => {
-                let (tensor, meter) = metered(tensor, before, how.dtype, how.importance)?;
+                let counter = Arc::clone(&vanished);
+                let (tensor, meter) = metered(tensor, before, how.dtype, how.importance, counter)?;
                 (tensor, Some(meter))
             }
-            false => (tensor.encode(how.dtype, how.importance)?, None),
+            false => {
+                let counter = Some(Arc::clone(&vanished));
+                (tensor.encode_counting(how.dtype, how.importance, counter)?, None)
+            }
         };
-        Ok(Stored { tensor, from, fate, meter })
+        Ok(Stored { tensor, from, fate, meter, vanished })
     }
 
     /// The tensor and its line in the plan.
@@ -64,6 +71,7 @@ impl Stored {
             weights: weights.unwrap_or_default(),
             fallback,
             meter: self.meter,
+            vanished: self.vanished,
         };
         (self.tensor, step)
     }

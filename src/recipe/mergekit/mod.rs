@@ -13,7 +13,7 @@ use super::{Allow, Choice, Mixture, Recipe, Splitting, Vocabulary, Word};
 use crate::merge::tokens::matching::{Baseless, Embeddings};
 use crate::merge::{METHODS, Method};
 use crate::output::target::Type;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use terms::{Source, Terms};
 
 /// Whether the file is one of mergekit's.
@@ -44,6 +44,7 @@ pub(crate) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
     let onto = onto(&root, method, &sources)?;
     let onto_path = model(&onto)?;
     let Terms { vectors, weights, parameters, mut notes } = terms::read(method, &onto, &sources)?;
+    let base_is_onto = method.reads_base && vectors.iter().any(|v| v.base == Path::new(onto_path));
     let pairs = vectors.iter().any(|v| v.base.as_os_str() != onto_path);
     let rows = tokenizer(&root, onto_path, pairs, &mut notes)?;
     let vocabulary = Vocabulary { chat_template: chat_template(&root, &mut notes)?, ..rows };
@@ -56,10 +57,11 @@ pub(crate) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
         weight_presets: Vec::new(),
         types: dtype(&root, &mut notes)?,
         output: None,
+        name: None,
         pre: None,
         layers,
         vocabulary,
-        allow: Allow::default(),
+        allow: Allow { base_is_onto, ..Allow::default() },
         mixture: Mixture::default(),
         splitting: Splitting::default(),
     };

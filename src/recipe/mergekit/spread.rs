@@ -39,9 +39,10 @@ fn text(values: &[f64]) -> String {
 
 /// The rules of a case for the tensors whose names, in the checkpoint, hold `filter`.
 fn filtered(filter: &str, case: &Case) -> Result<Vec<String>, Fault> {
+    let all: Vec<(String, String)> = arch::tensor_names().collect();
     let holds = |ending: &str| -> BTreeSet<&str> {
-        let named = |(name, _): &(String, &str)| format!("{name}{ending}").contains(filter);
-        arch::tensor_names().filter(named).map(|(_, gguf)| gguf).collect()
+        let named = all.iter().filter(|(name, _)| name.contains(filter));
+        named.filter_map(|(_, gguf)| gguf.strip_suffix(ending)).collect()
     };
     let (weights, biases) = (holds(".weight"), holds(".bias"));
     let mut rules = Vec::new();

@@ -46,7 +46,7 @@ fn section(out: &mut String, output: &Output<'_>) {
     let (warnings, notes): (Vec<String>, Vec<String>) =
         plan.notes.iter().cloned().partition(|note| note.starts_with("warning: "));
     list(out, "Warnings", &warnings);
-    list(out, "Fallbacks", &plan.steps.iter().filter_map(fallback).collect::<Vec<_>>());
+    list(out, "Fallbacks", &plan.steps.iter().filter_map(Step::fallback_note).collect::<Vec<_>>());
     let dropped = plan.dropped.iter().map(|(name, reason)| format!("{name}: {reason}"));
     list(out, "Dropped", &dropped.collect::<Vec<_>>());
     list(out, "Notes", &notes);
@@ -88,21 +88,14 @@ fn origins(out: &mut String, plan: &Plan) {
     block(out, "h3", "Made from");
     let rows = plan.origins.iter().map(|o| {
         let weights: Vec<String> = o.weights.iter().map(f64::to_string).collect();
-        vec![o.role.into(), o.name.clone().into(), number(weights.join(", ")), o.sha256.clone().into()]
+        vec![o.role.into(), o.name.clone().into(), number(weights.join(", ")), o.header_sha256.clone().into()]
     });
     table(out, &["role", "model", "weight", "sha256 of the header"], &rows.collect::<Vec<_>>());
 }
 
 fn classes(out: &mut String, plan: &Plan) {
-    let mut classes: BTreeMap<[String; 3], (usize, u64)> = BTreeMap::new();
-    for s in &plan.steps {
-        let key = [s.fate().to_string(), s.from.to_string(), s.to.to_string()];
-        let (count, bytes) = classes.entry(key).or_default();
-        *count += 1;
-        *bytes += s.bytes;
-    }
     block(out, "h3", "What became of the tensors");
-    let rows = classes.into_iter().map(|([fate, from, to], (count, bytes))| {
+    let rows = plan.classes().into_iter().map(|((fate, from, to), (count, bytes))| {
         vec![fate.into(), from.into(), to.into(), number(count), number(size(bytes))]
     });
     table(out, &["", "from", "to", "tensors", "size"], &rows.collect::<Vec<_>>());
@@ -196,12 +189,6 @@ fn dtypes(out: &mut String, plan: &Plan) {
     rows.sort_by_key(|(_, bytes, _)| std::cmp::Reverse(*bytes));
     block(out, "h3", "Size by dtype");
     out.push_str(&format!("<figure class=\"wide\">\n{}\n</figure>\n", bars("Size by dtype", &rows)));
-}
-
-fn fallback(step: &Step) -> Option<String> {
-    let wanted = step.fallback?;
-    let (name, row, block, to) = (&step.name, step.shape.row(), wanted.block(), step.to);
-    Some(format!("{name}: rows of {row} do not fill whole {wanted} blocks of {block}, so it is {to}"))
 }
 
 fn files(out: &mut String, output: &Output<'_>) {

@@ -89,6 +89,8 @@ fn target(name: &str) -> Result<Target> {
 
 fn written(plan: Plan, arm: &str, ftype: &'static str, dir: &Path) -> Result<Model> {
     let path = dir.join(format!("{arm}-{ftype}.gguf"));
-    pipeline::write(&[(plan, path.clone())], &Work { force: true, ..Work::default() }, &Silent)?;
+    pipeline::write(&[(plan, path.clone())], &Work { force: true, ..Work::default() }, &Silent, |_| {
+        Ok(Vec::new())
+    })?;
     Ok(Model { arm: arm.to_string(), ftype, path })
 }

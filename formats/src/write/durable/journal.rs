@@ -1,0 +1,348 @@
+//! The journal of a growing output: which rows are written, with their hashes, for what work, and which files are ours.
+//! It lies beside the output as `TARGET.partial.journal`, locked, so that two runs do not mix; a run that finds one of
+//! its own work goes on with it. Nothing in it is believed: what is to be kept is read and hashed again.
+//!
+//! A line of JSON tells the work, `{"ggraft":"0.1.0","work":[["input","…"],…]}`; then every run says who it is,
+//! `{"process":17}`, the files that it makes, `{"file":"NAME","id":"…"}`, and what it has written, piece by piece:
+//! `TENSOR ROW HASH`. A line that was cut off counts for nothing.
+
+use super::{folder, in_the_way, partial};
+use crate::error::{Error, Kind, Result};
+use serde_json::{Value as Json, json};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What decides every byte of an output, as names and values: inputs, options, version.
+pub type Work = [(String, String)];
+
+/// Pieces by their tensor and first row, with the hash of their bytes.
+pub type Pieces = HashMap<(usize, usize), u64>;
+
+/// How every journal begins.
+const MARK: &str = "{\"ggraft\":";
+
+/// The longest journal that is read.
+const LONGEST: u64 = 1 << 32;
+
+/// What a journal tells.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub work: Vec<(String, String)>,
+    pub pieces: Pieces,
+    /// The files of the output while they grow, by their names in the journal's folder; with what tells each from others.
+    pub files: HashMap<String, String>,
+    /// What was replaced and is to go, likewise.
+    pub asides: Vec<(String, String)>,
+    /// The files beside the outputs: their path, and the hash of their content.
+    pub smalls: HashMap<String, String>,
+    /// What has its name, once all of the run has: path and stamp.
+    pub done: Vec<(String, String)>,
+}
+
+impl Told {
+    /// What the journal at `path` tells; none if there is none, or one that was only begun.
+    ///
+    /// # Errors
+    /// Something else has that name.
+    pub fn read(path: &Path) -> Result<Option<Told>> {
+        match path.symlink_metadata() {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io(&e, path)),
+            Ok(meta) if !meta.is_file() => Err(in_the_way(path).found("no regular file")),
+            Ok(_) => {
+                let file = partial::existing(path).map_err(|e| Error::io(&e, path))?;
+                Told::parse(&content(&file).map_err(|e| Error::io(&e, path))?, path)
+            }
+        }
+    }
+
+    fn parse(bytes: &[u8], path: &Path) -> Result<Option<Told>> {
+        let text = String::from_utf8_lossy(bytes);
+        // Where the power failed there may be nothing, or zeros.
+        if text.trim_matches('\0').is_empty() {
+            return Ok(None);
+        }
+        if !text.starts_with(MARK) && !MARK.starts_with(&*text) {
+            return Err(in_the_way(path).found("no journal"));
+        }
+        let Some((head, lines)) = text.split_once('\n') else { return Ok(None) };
+        let Ok(head) = serde_json::from_str::<Json>(head) else { return Ok(None) };
+        let whole = lines.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let mut told = Told { work: pairs(&head["work"]), ..Told::default() };
+        whole.lines().for_each(|line| told.line(line));
+        Ok(Some(told))
+    }
+
+    fn line(&mut self, line: &str) {
+        if let Some((place, hash)) = piece(line) {
+            self.pieces.insert(place, hash);
+            return;
+        }
+        let Ok(json) = serde_json::from_str::<Json>(line) else { return };
+        let text = |key: &str| json[key].as_str().map(String::from);
+        match (text("file"), text("aside"), text("beside"), text("id").or_else(|| text("hash"))) {
+            (Some(name), _, _, Some(id)) => _ = self.files.insert(name, id),
+            (_, Some(name), _, Some(id)) => self.asides.push((name, id)),
+            (_, _, Some(name), Some(hash)) => _ = self.smalls.insert(name, hash),
+            _ if json["done"].is_array() => self.done = pairs(&json["done"]),
+            _ => {}
+        }
+    }
+
+    /// Whether what the journal tells of is there: pieces, and a file of them.
+    pub fn has_work(&self, journal: &Path) -> bool {
+        let is_there =
+            |(name, id): (&String, &String)| partial::id_of(&folder(journal).join(name)).as_ref() == Some(id);
+        !self.pieces.is_empty() && self.files.iter().any(is_there)
+    }
+
+    /// Whether all of the run has its name, as it was left.
+    pub fn is_done(&self) -> bool {
+        let same = |(path, stamp): &(String, String)| {
+            crate::stamp::Stamp::of(Path::new(path)).is_ok_and(|now| now.to_string() == *stamp)
+        };
+        !self.done.is_empty() && self.done.iter().all(same)
+    }
+
+    /// Refuses to go on with other work, and says what differs.
+    pub fn refuse_other(&self, journal: &Path, work: &Work) -> Result<()> {
+        let value = |work: &Work, name: &str| work.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+        let names = work.iter().chain(&self.work).map(|(name, _)| name);
+        let differs = |name: &&String| value(work, name) != value(&self.work, name);
+        let Some(name) = names.into_iter().find(differs) else { return Ok(()) };
+        let (now, then) = difference(value(work, name), value(&self.work, name));
+        Err(Error::new(Kind::Failure, "an unfinished output of other work is there")
+            .file(journal)
+            .expected(format!("{name}: {now}"))
+            .found(format!("{name}: {then}"))
+            .mend("give --no-resume to begin anew, or repeat the earlier command to finish its work"))
+    }
+}
+
+/// Of two values the lines in which they differ.
+fn difference(now: Option<String>, then: Option<String>) -> (String, String) {
+    let (now, then) = (now.unwrap_or_default(), then.unwrap_or_default());
+    let only = |a: &str, b: &str| {
+        let lines: Vec<&str> = a.lines().filter(|line| !b.lines().any(|other| other == *line)).collect();
+        if lines.is_empty() { String::from("nothing") } else { lines.join(", ") }
+    };
+    (only(&now, &then), only(&then, &now))
+}
+
+fn pairs(json: &Json) -> Vec<(String, String)> {
+    let pair = |fact: &Json| Some((fact.get(0)?.as_str()?.to_string(), fact.get(1)?.as_str()?.to_string()));
+    json.as_array().into_iter().flatten().filter_map(pair).collect()
+}
+
+/// The journal of one output, for this run alone.
+pub struct Journal {
+    path: PathBuf,
+    /// Locked as long as it is open, where the file system can.
+    file: File,
+    pub is_locked: bool,
+    /// What an earlier run of the same work has left.
+    pub earlier: Told,
+    /// Whether there is anything to go on with.
+    begun: AtomicBool,
+}
+
+impl Journal {
+    /// Opens the journal at `path`. What a run of other work has left is refused if there is work in it, and else
+    /// cleared away; with `anew` always.
+    pub fn open(path: PathBuf, work: &Work, anew: bool) -> Result<Journal> {
+        let (file, is_locked) = locked(&path)?;
+        let bytes = content(&file).map_err(|e| Error::io(&e, &path))?;
+        let told = Told::parse(&bytes, &path)?.unwrap_or_default();
+        let same = !anew && told.work == work;
+        if !same && !anew && told.has_work(&path) {
+            told.refuse_other(&path, work)?;
+        }
+        let (earlier, left) = if same { (told, Told::default()) } else { (Told::default(), told) };
+        let begun = AtomicBool::new(!earlier.pieces.is_empty());
+        let journal = Journal { path, file, is_locked, earlier, begun };
+        for (name, id) in &left.files {
+            partial::remove_if(&journal.folder().join(name), id)?;
+        }
+        journal.begin(work, same, &bytes).map_err(|e| Error::io(&e, &journal.path))?;
+        Ok(journal)
+    }
+
+    /// The folder that the names in the journal belong to.
+    pub fn folder(&self) -> &Path {
+        folder(&self.path)
+    }
+
+    /// Says who writes now; before that, for what work, if nothing is to be gone on with. What is gone on with stays as
+    /// it is, so that it outlasts this run too.
+    fn begin(&self, work: &Work, same: bool, old: &[u8]) -> std::io::Result<()> {
+        let process = json!({ "process": std::process::id() });
+        if same {
+            let end = if old.ends_with(b"\n") { "" } else { "\n" };
+            return (&self.file).write_all(format!("{end}{process}\n").as_bytes());
+        }
+        self.file.set_len(0)?;
+        let head = json!({ "ggraft": env!("CARGO_PKG_VERSION"), "work": work });
+        (&self.file).write_all(format!("{head}\n{process}\n").as_bytes())?;
+        // Whatever grows has a journal that tells whose it is, also where the power fails.
+        self.file.sync_data()
+    }
+
+    /// Tells that `bytes` are written: a piece of this tensor from this row on.
+    pub fn add(&self, tensor: usize, row: usize, bytes: &[u8]) -> Result<()> {
+        let written = self.put(&line(tensor, row, xxh3_64(bytes)));
+        self.begun.store(true, Ordering::Relaxed);
+        written
+    }
+
+    /// Tells that the file of this name in the folder is ours.
+    pub fn makes(&self, name: &str, id: &str) -> Result<()> {
+        self.put(&format!("{}\n", json!({ "file": name, "id": id })))
+    }
+
+    /// Tells, for good, that the file or directory of this name in the folder is what is replaced.
+    pub fn replaces(&self, name: &str, id: &str) -> Result<()> {
+        self.put(&format!("{}\n", json!({ "aside": name, "id": id })))?;
+        self.sync()
+    }
+
+    /// Tells of a file beside the outputs, by its path and the hash of its content.
+    pub fn small(&self, path: &str, hash: &str) -> Result<()> {
+        self.put(&format!("{}\n", json!({ "beside": path, "hash": hash })))
+    }
+
+    /// Tells, for good, that all of the run has its name.
+    pub fn done(&self, files: &Work) -> Result<()> {
+        self.put(&format!("{}\n", json!({ "done": files })))?;
+        self.sync()
+    }
+
+    // One write a line: lines of several threads do not mix.
+    fn put(&self, line: &str) -> Result<()> {
+        (&self.file).write_all(line.as_bytes()).map_err(|e| Error::io(&e, &self.path))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io(&e, &self.path))
+    }
+
+    /// Whether any piece is written, by this run or an earlier one.
+    pub fn is_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether an earlier run has written this piece.
+    pub fn knows(&self, tensor: usize, row: usize) -> bool {
+        self.earlier.pieces.contains_key(&(tensor, row))
+    }
+
+    /// Whether `bytes` are what an earlier run has written as this piece.
+    pub fn holds(&self, tensor: usize, row: usize, bytes: &[u8]) -> bool {
+        self.earlier.pieces.get(&(tensor, row)).is_some_and(|hash| *hash == xxh3_64(bytes))
+    }
+
+    /// Removes it: nothing is left to go on with.
+    pub fn discard(self) {
+        if is_at(&self.file, &self.path) {
+            // A journal without its output is found out by the next run.
+            _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn line(tensor: usize, row: usize, hash: u64) -> String {
+    format!("{tensor} {row} {hash:016x}\n")
+}
+
+fn piece(line: &str) -> Option<((usize, usize), u64)> {
+    let mut words = line.split(' ');
+    let (tensor, row) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let hash = words.next().filter(|hash| hash.len() == 16)?;
+    Some(((tensor, row), u64::from_str_radix(hash, 16).ok()?))
+}
+
+fn content(mut file: &File) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.take(LONGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens `path` for this run alone; and whether it is locked.
+fn locked(path: &Path) -> Result<(File, bool)> {
+    let io = |e: std::io::Error| Error::io(&e, path);
+    loop {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true);
+        let file = match options.clone().create_new(true).open(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                let file = partial::careful(&mut options).open(path);
+                match file.and_then(|f| Ok((f.metadata()?.is_file(), f))) {
+                    Ok((true, file)) => file,
+                    // A finished run has removed it just now.
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                    // Not ours, whatever it is: to read a pipe may take for ever.
+                    _ => return Err(in_the_way(path).found("no regular file that can be written")),
+                }
+            }
+            file => file.map_err(io)?,
+        };
+        let is_locked = lock(&file).map_err(|e| e.file(path).found(holder(&file)))?;
+        // A run that finished just now has removed the file that was opened here.
+        if is_at(&file, path) {
+            return Ok((file, is_locked));
+        }
+    }
+}
+
+/// Locks a file for this run, or says that another has it. The result is false where the file system locks nothing, as
+/// some of networks do.
+pub fn lock(file: &File) -> Result<bool> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::new(Kind::Io, "another run is writing this output")
+            .mend("wait for it, or choose another output with -o")),
+        Ok(()) => Ok(true),
+        Err(TryLockError::Error(_)) => Ok(false),
+    }
+}
+
+/// Who writes the journal at `path` now, if anybody does.
+pub fn busy(path: &Path) -> Result<()> {
+    match partial::existing(path) {
+        Ok(file) => match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => {
+                lock(&file).map(|_| ()).map_err(|e| e.file(path).found(holder(&file)))
+            }
+            _ => Ok(()),
+        },
+        Err(_) => Ok(()),
+    }
+}
+
+/// Who writes the journal.
+fn holder(file: &File) -> String {
+    let process = |line: &str| serde_json::from_str::<Json>(line).ok()?["process"].as_u64();
+    let text = content(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    match text.lines().rev().find_map(process) {
+        Some(id) => format!("process {id}"),
+        None => String::from("a process that has just begun"),
+    }
+}
+
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+/// Where an open file cannot be removed, it is where it was.
+#[cfg(not(unix))]
+fn is_at(_file: &File, _path: &Path) -> bool {
+    true
+}

@@ -1,0 +1,122 @@
+//! No weight vanishes in silence: what a dtype cannot hold is refused by row and column, what it can hold is there, and
+//! what is stored as zeros is counted.
+
+use ggraft_formats::quant::Vanished;
+use ggraft_formats::{DType, Shape, Tensor, simd};
+use std::sync::Arc;
+
+const ROW: usize = 512;
+const ROWS: usize = 3;
+
+fn encoders() -> impl Iterator<Item = DType> {
+    DType::all().filter(|d| d.traits().encode.is_some())
+}
+
+/// Weights as they are in models, `value` in row 1, column 300.
+fn with(value: f32) -> Vec<f32> {
+    let mut values: Vec<f32> = (0..ROWS * ROW).map(|i| ((i * i) as f32 * 0.37).sin() / 50.0).collect();
+    values[ROW + 300] = value;
+    values
+}
+
+fn encoded(
+    values: &[f32],
+    dtype: DType,
+    weights: Option<&[f32]>,
+    vanished: Option<Arc<Vanished>>,
+) -> Result<Vec<f32>, String> {
+    let shape = Shape::new(&[ROW as u64, ROWS as u64]).unwrap();
+    let tensor = Tensor::in_memory("blk.0.t", shape, values).unwrap();
+    let stored = tensor.encode_counting(dtype, weights.map(Arc::from), vanished).unwrap();
+    let mut out = vec![0.0; values.len()];
+    stored.decode_rows(0..ROWS, &mut out).map_err(|e| e.to_string())?;
+    Ok(out)
+}
+
+#[test]
+fn a_weight_is_refused_or_kept_in_every_dtype() {
+    let importances: [Option<Vec<f32>>; 3] =
+        [None, Some(vec![1.0; ROW]), Some((0..ROW).map(|i| 1e4 * (1.1 + (i as f32).sin())).collect())];
+    let mut refused = 0;
+    for level in simd::levels() {
+        for dtype in encoders() {
+            for exponent in 0..=77 {
+                let value = if exponent == 77 { -f32::MAX } else { 10f32.powf(exponent as f32 / 2.0) };
+                for weights in &importances {
+                    let found = simd::at(level, || encoded(&with(value), dtype, weights.as_deref(), None));
+                    match found {
+                        Err(e) => {
+                            refused += 1;
+                            let place = format!("found {value} at row 1, column 300");
+                            assert!(e.contains("tensor 'blk.0.t': a weight is too large for"), "{e}");
+                            assert!(e.contains(&place), "{dtype} {value}: {e}");
+                            assert!(value.abs() > 6e4, "{dtype} {value}: {e}");
+                        }
+                        Ok(stored) => {
+                            let kept = stored[ROW + 300] / value;
+                            // Q1_0 has one magnitude for 128 weights, their mean.
+                            let least = if dtype == DType::Q1_0 { 1.0 / 130.0 } else { 0.5 };
+                            assert!(kept > least && kept < 2.0, "{dtype} {value:e}: {kept} {weights:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused > 1000, "{refused}");
+}
+
+#[test]
+fn what_is_too_small_for_the_scales_is_counted() {
+    for dtype in encoders().filter(|d| !matches!(d, DType::F32 | DType::BF16 | DType::MXFP4)) {
+        let (plain, vanished) = (with(0.0), Arc::new(Vanished::default()));
+        encoded(&plain, dtype, None, Some(Arc::clone(&vanished))).unwrap();
+        assert_eq!(vanished.found(), None, "{dtype}");
+        // The last row: as large as its format can no longer hold.
+        let mut small = plain;
+        small[2 * ROW..].iter_mut().for_each(|x| *x *= 1e-9);
+        let stored = encoded(&small, dtype, None, Some(Arc::clone(&vanished))).unwrap();
+        let (count, largest) = vanished.found().unwrap_or_else(|| panic!("{dtype}"));
+        let unit = if dtype.is_quantized() { dtype.block() } else { ROW };
+        assert_eq!(count as usize, ROW / unit, "{dtype}");
+        assert!(largest > 1e-11 && largest < 3e-11, "{dtype} {largest}");
+        assert!(stored[2 * ROW..].iter().all(|x| *x == 0.0), "{dtype}");
+    }
+}
+
+#[test]
+fn columns_without_importance_are_told_as_the_encoders_drop_them() {
+    let mut told = 0;
+    for dtype in encoders().filter(|d| d.is_quantized()) {
+        assert_eq!(dtype.dead_columns(&[1.0; ROW]).unwrap(), 0, "{dtype}");
+        let mut weights = vec![1.0; ROW];
+        weights[256..].fill(0.0);
+        let dead = dtype.dead_columns(&weights).unwrap();
+        let vanished = Arc::new(Vanished::default());
+        let stored = encoded(&with(0.01), dtype, Some(&weights), Some(Arc::clone(&vanished))).unwrap();
+        let zeros = (256..ROW).all(|column| (0..ROWS).all(|row| stored[row * ROW + column] == 0.0));
+        assert_eq!(dead == 256, zeros, "{dtype}: {dead}");
+        assert!(dead == 0 || zeros, "{dtype}: {dead}");
+        // Told before, so it is not counted too.
+        assert_eq!(vanished.found(), None, "{dtype}");
+        told += usize::from(zeros);
+    }
+    assert!(told >= 8, "{told}");
+}
+
+#[test]
+fn lengths_that_do_not_belong_together_are_an_error() {
+    for dtype in DType::all() {
+        let t = dtype.traits();
+        let mut values = vec![0.0; 2 * t.block];
+        let mut bytes = vec![0; 2 * t.bytes];
+        assert_eq!(dtype.decode(&bytes, &mut values).is_ok(), t.decode.is_some(), "{dtype}");
+        assert!(dtype.decode(&bytes[1..], &mut values).is_err(), "{dtype}");
+        assert!(dtype.decode(&bytes, &mut values[1..]).is_err(), "{dtype}");
+        let row = values.len();
+        assert_eq!(dtype.encode(&values, row, None, &mut bytes).is_ok(), t.encode.is_some(), "{dtype}");
+        assert!(dtype.encode(&values, row, None, &mut bytes[1..]).is_err(), "{dtype}");
+        assert!(dtype.encode(&values, row, Some(&vec![1.0; row - 1]), &mut bytes).is_err(), "{dtype}");
+        assert!(dtype.encode(&values, row + 1, None, &mut bytes).is_err(), "{dtype}");
+    }
+}

@@ -1,0 +1,242 @@
+//! `config.json` read with care: every value typed and checked, every error naming the key, what was expected
+//! and what was found. Keys that are absent have the defaults of their `model_type`, as transformers' `AutoConfig`
+//! fills them in; the text model's section (`text_config` and its other names) is laid over the root.
+//! Specification: `ModelBase.load_hparams`, `TextModel.__init__` of llama.cpp's converter.
+
+use super::defaults;
+use ggraft_formats::{Checkpoint, Error, Result};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+/// Where a multimodal model keeps what it says of its text model, in the order in which the converter looks.
+pub const TEXT: &[&[&str]] = &[
+    &["lfm"],
+    &["language_config"],
+    &["thinker_config", "text_config"],
+    &["lm_config"],
+    &["llm_config"],
+    &["text_config"],
+];
+
+/// `config.json`, or an object in it.
+pub struct Config {
+    file: PathBuf,
+    /// The keys that lead here, such as `rope_scaling.`; empty at the top.
+    path: String,
+    /// With all defaults, sections laid over the root.
+    json: Value,
+    /// As it is in the file.
+    raw: Value,
+}
+
+impl Config {
+    /// The `config.json` of `checkpoint`, which must be there.
+    pub fn open(checkpoint: &Checkpoint) -> Result<Config> {
+        let file = checkpoint.dir.join("config.json");
+        Config::new(file, checkpoint.required_json("config.json")?)
+    }
+
+    /// What `file` holds.
+    pub fn new(file: PathBuf, raw: Value) -> Result<Config> {
+        let Some(root) = raw.as_object() else {
+            let error = Error::invalid("this is no model config").file(&file).expected("a JSON object");
+            return Err(error.found(brief(&raw)));
+        };
+        let json = Value::Object(merged(root));
+        Ok(Config { file, path: String::new(), json, raw })
+    }
+
+    /// Where it lies.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// As it is in the file.
+    pub fn raw(&self) -> &Value {
+        &self.raw
+    }
+
+    /// The model's class: `architectures` of the text model, else of the whole.
+    pub fn class(&self) -> Result<&str> {
+        let section = text_section(self.raw.as_object()).and_then(|s| s.get("architectures"));
+        let classes = section.filter(|v| !v.is_null()).or_else(|| self.raw.get("architectures"));
+        let classes = classes.filter(|v| !v.is_null());
+        classes.and_then(|classes| classes.get(0)?.as_str()).ok_or_else(|| {
+            Error::invalid("'architectures' does not name the model's class")
+                .file(&self.file)
+                .expected("a list of names, such as [\"LlamaForCausalLM\"]")
+                .found(classes.map_or(String::from("nothing"), brief))
+        })
+    }
+
+    /// The value of `key`; null is as good as absent.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.json.get(key).filter(|v| !v.is_null())
+    }
+
+    /// The first of these keys that is there.
+    pub fn first<'a>(&self, keys: &[&'a str]) -> Option<&'a str> {
+        keys.iter().copied().find(|key| self.get(key).is_some())
+    }
+
+    /// A whole number from 1 to `u32::MAX`.
+    pub fn count(&self, key: &str) -> Result<u32> {
+        self.optional_count(key)?.ok_or_else(|| self.missing(key, COUNT))
+    }
+
+    /// A whole number from 1 to `u32::MAX`.
+    pub fn optional_count(&self, key: &str) -> Result<Option<u32>> {
+        self.typed(key, COUNT, |v| count(v).filter(|n| *n > 0))
+    }
+
+    /// A whole number up to `u32::MAX`, zero too: of a list the one of this layer.
+    pub fn whole_at(&self, key: &str, layer: u32) -> Result<Option<u32>> {
+        self.typed(key, "a whole number, or one a layer", |v| match v {
+            Value::Array(all) => all.get(layer as usize).and_then(count),
+            one => count(one),
+        })
+    }
+
+    /// A positive number that f32 can hold.
+    pub fn number(&self, key: &str) -> Result<f64> {
+        let number = |v: &Value| v.as_f64().filter(|x| *x as f32 > 0.0 && (*x as f32).is_finite());
+        self.typed(key, NUMBER, number)?.ok_or_else(|| self.missing(key, NUMBER))
+    }
+
+    /// Any number that f32 can hold.
+    pub fn optional_number(&self, key: &str) -> Result<Option<f64>> {
+        self.typed(key, "a number", |v| v.as_f64().filter(|x| (*x as f32).is_finite()))
+    }
+
+    /// A truth value; absent is false.
+    pub fn flag(&self, key: &str) -> Result<bool> {
+        Ok(self.optional_flag(key)?.unwrap_or(false))
+    }
+
+    pub fn optional_flag(&self, key: &str) -> Result<Option<bool>> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    pub fn text(&self, key: &str) -> Result<Option<&str>> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.wrong(key, "a string").found(brief(other))),
+        }
+    }
+
+    /// A list of texts; of a scalar a list of one.
+    pub fn texts(&self, key: &str) -> Result<Option<Vec<&str>>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let texts: Option<Vec<&str>> = all.iter().map(Value::as_str).collect();
+        texts.map(Some).ok_or_else(|| self.wrong(key, "a list of strings").found(brief(value)))
+    }
+
+    /// The object under `key`; an empty one is as good as absent.
+    pub fn section(&self, key: &str) -> Result<Option<Config>> {
+        let path = format!("{}{key}.", self.path);
+        let object = self.typed(key, "an object", |v| v.is_object().then(|| v.clone()))?;
+        let section = |json: Value| Config { file: self.file.clone(), path, raw: json.clone(), json };
+        Ok(object.filter(|json| json.as_object().is_some_and(|o| !o.is_empty())).map(section))
+    }
+
+    /// An error about `key`.
+    pub fn wrong(&self, key: &str, expected: &str) -> Error {
+        Error::invalid(format!("'{}{key}' is wrong", self.path)).file(&self.file).expected(expected)
+    }
+
+    /// Refuses a value of `key` that is well-formed but not covered.
+    pub fn unsupported(&self, key: &str) -> Error {
+        Error::unsupported(format!("'{}{key}' is not covered", self.path)).file(&self.file)
+    }
+
+    /// The error for a `key` that is not there.
+    pub fn missing(&self, key: &str, expected: &str) -> Error {
+        let error = Error::invalid(format!("'{}{key}' is missing", self.path)).file(&self.file);
+        error.expected(expected).mend("take the config.json that belongs to these weights")
+    }
+
+    fn typed<T>(&self, key: &str, expected: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        read(value).map(Some).ok_or_else(|| self.wrong(key, expected).found(brief(value)))
+    }
+}
+
+pub const COUNT: &str = "a whole number of at least 1";
+pub const NUMBER: &str = "a positive number";
+
+fn count(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|n| u32::try_from(n).ok())
+}
+
+/// A JSON value, short enough for an error.
+pub fn brief(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// What a multimodal model says of its text model. Of several places the last one counts.
+fn text_section(root: Option<&Map<String, Value>>) -> Option<&Map<String, Value>> {
+    let at = |path: &&[&str]| path.iter().try_fold(root?, |object, key| object.get(*key)?.as_object());
+    TEXT.iter().find_map(at)
+}
+
+/// The root with its defaults, and the text model's section with its own laid over it.
+fn merged(root: &Map<String, Value>) -> Map<String, Value> {
+    let mut all = defaults::filled(root);
+    if let Some(section) = text_section(Some(root)) {
+        let section = defaults::filled(section);
+        all.extend(section.into_iter().filter(|(_, value)| !value.is_null()));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn config(json: Value) -> Config {
+        Config::new("config.json".into(), json).unwrap()
+    }
+
+    #[test]
+    fn errors_name_the_key_and_the_value() {
+        let c = config(json!({"heads": 0, "layers": "3", "big": 4294967296u64, "x": -1.5, "o": {"y": true}}));
+        for (error, text) in [
+            (c.count("heads").err(), "'heads' is wrong: expected a whole number of at least 1, found 0"),
+            (
+                c.count("layers").err(),
+                "'layers' is wrong: expected a whole number of at least 1, found \"3\"",
+            ),
+            (c.count("big").err(), "found 4294967296"),
+            (c.count("none").err(), "'none' is missing"),
+            (c.number("x").err(), "expected a positive number, found -1.5"),
+            (c.flag("x").err(), "expected true or false, found -1.5"),
+            (c.section("o").unwrap().unwrap().number("y").err(), "'o.y' is wrong"),
+        ] {
+            let error = error.unwrap().to_string();
+            assert!(error.starts_with("config.json: ") && error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn absent_keys_have_the_default_of_their_model_type() {
+        let layers = |json: Value| config(json).count("num_hidden_layers").ok();
+        assert_eq!(layers(json!({"model_type": "llama"})), Some(32));
+        assert_eq!(layers(json!({"model_type": "llama", "num_hidden_layers": 8})), Some(8));
+        assert_eq!(layers(json!({"model_type": "nobody knows"})), None);
+    }
+
+    #[test]
+    fn the_text_models_section_lies_over_the_root() {
+        let c = config(json!({"architectures": ["Outer"], "vocab_size": 9, "hidden_size": 3,
+            "text_config": {"model_type": "llama", "hidden_size": 5, "architectures": ["Inner"]}}));
+        assert_eq!((c.count("hidden_size").unwrap(), c.count("num_hidden_layers").unwrap()), (5, 32));
+        assert_eq!(c.class().unwrap(), "Inner");
+    }
+}

@@ -1,0 +1,53 @@
+//! GPT-2: its matrices are kept transposed (`Conv1D`), queries, keys and values in one. The buffers of published
+//! checkpoints (`attn.bias`), over which the converter stumbles, are left out.
+//! Specification: `GPT2Model` of llama.cpp's converter.
+
+use super::{Arch, NONE};
+use crate::arch::keys::{Axis, Key, Size, axis, count, positive, size};
+use crate::arch::rule::{Need, Rule, rule};
+
+pub const GPT2: Arch = Arch {
+    classes: &["GPT2LMHeadModel"],
+    gguf: "gpt2",
+    prefixes: &["transformer.", ""],
+    keys: KEYS,
+    axes: AXES,
+    rules: RULES,
+    ignored: &["*.attn.bias", "*.attn.masked_bias"],
+    ..NONE
+};
+
+const KEYS: &[Key] = &[
+    size("block_count", "l"),
+    count("context_length", &["n_ctx", "n_positions"]).must(),
+    size("embedding_length", "n"),
+    size("feed_forward_length", "ff"),
+    size("attention.head_count", "h"),
+    positive("attention.layer_norm_epsilon", &["layer_norm_epsilon"]).must(),
+];
+
+const AXES: &[Axis] = &[
+    axis("l", Size::Of(&["n_layer", "num_hidden_layers"])),
+    axis("n", Size::Of(&["n_embd", "hidden_size"])),
+    axis("m", Size::Same("n")),
+    axis("h", Size::Of(&["n_head", "num_attention_heads"])),
+    axis("vocab", Size::Of(&["vocab_size"])),
+    axis("positions", Size::Of(&["n_positions", "max_position_embeddings"])),
+    axis("three", Size::Is(3)),
+    axis("four", Size::Is(4)),
+    axis("ff", Size::Mul("four", "n")),
+];
+
+const RULES: &[Rule] = &[
+    rule(&["wte.weight"], &["token_embd.weight"], "vocab n"),
+    rule(&["wpe.weight"], &["position_embd.weight"], "positions n"),
+    rule(&["ln_f.weight"], &["output_norm.weight"], "n").bias(Need::Must),
+    rule(&["^lm_head.weight"], &["output.weight"], "vocab n").need(Need::Unless("tie_word_embeddings")),
+    rule(&["h.{l}.ln_1.weight"], &["blk.{l}.attn_norm.weight"], "n").bias(Need::Must),
+    rule(&["h.{l}.attn.c_attn.weight"], &["blk.{l}.attn_qkv.weight"], "n (three m) -> (three m) n")
+        .bias(Need::Must),
+    rule(&["h.{l}.attn.c_proj.weight"], &["blk.{l}.attn_output.weight"], "m n -> n m").bias(Need::Must),
+    rule(&["h.{l}.ln_2.weight"], &["blk.{l}.ffn_norm.weight"], "n").bias(Need::Must),
+    rule(&["h.{l}.mlp.c_fc.weight"], &["blk.{l}.ffn_up.weight"], "n ff -> ff n").bias(Need::Must),
+    rule(&["h.{l}.mlp.c_proj.weight"], &["blk.{l}.ffn_down.weight"], "ff n -> n ff").bias(Need::Must),
+];

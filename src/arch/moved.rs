@@ -1,0 +1,540 @@
+//! Rows whose elements lie elsewhere in other tensors: permuted, transposed, stacked, split, interleaved. Where a row of
+//! the result is a row of a source it is copied, or lent where it lies; elements that are scattered are gathered in
+//! tiles that fit the nearest cache. No tensor is ever in memory.
+
+use super::axes::{Piece, Step};
+use ggraft_formats::write::Identity;
+use ggraft_formats::{Error, Result, Rows, Shape, Tensor};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows, and columns, of a tile that is gathered.
+const TILE: usize = 32;
+
+/// The tensor `name` with the dimensions `torch` (the outermost first), made of `pieces` of `sources`, which all have one
+/// dtype and shape, if they are stacked.
+pub fn moved(name: &str, torch: &[u64], sources: Vec<Tensor>, pieces: &[Piece]) -> Result<Tensor> {
+    let shape = shape(name, torch)?;
+    let [first, ..] = sources.as_slice() else {
+        return Err(Error::invalid("nothing becomes this tensor").tensor(name));
+    };
+    let dtype = first.dtype();
+    if let Some(other) = sources.iter().find(|t| t.dtype() != dtype) {
+        return Err(Error::unsupported("tensors that become one have different dtypes")
+            .tensor(&other.name)
+            .expected(format!("{dtype}, as {} has", first.name))
+            .found(other.dtype()));
+    }
+    let row = usize::try_from(shape.row()).map_err(|_| too_large(name))?;
+    let pieces: Vec<Copy> =
+        pieces.iter().map(|piece| Copy::of(piece, row, &sources)).collect::<Result<_>>()?;
+    if let ([piece], [source]) = (pieces.as_slice(), sources.as_slice())
+        && piece.is_whole(&shape)
+        && source.shape().row() == shape.row()
+    {
+        return Tensor::new(name, shape, dtype, source.rows());
+    }
+    let unit = dtype.traits().bytes;
+    if dtype.block() != 1 {
+        return Err(Error::unsupported(format!("weights in blocks of {dtype} cannot be moved one by one"))
+            .tensor(name));
+    }
+    Tensor::new(name, shape, dtype, Arc::new(Moved { sources, unit, row, pieces }))
+}
+
+/// A shape from the outermost dimension on.
+pub fn shape(name: &str, torch: &[u64]) -> Result<Shape> {
+    let ne: Vec<u64> = torch.iter().rev().copied().collect();
+    Shape::new(&ne).ok_or_else(|| too_large(name))
+}
+
+fn too_large(name: &str) -> Error {
+    Error::invalid("the tensor is larger than any file can be").tensor(name)
+}
+
+/// A step in machine words.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    size: usize,
+    from: usize,
+    to: usize,
+    tensor: usize,
+}
+
+/// A piece, its steps from row to row apart from those along a row.
+struct Copy {
+    source: usize,
+    from: usize,
+    /// The first row, and the first column.
+    row: usize,
+    column: usize,
+    /// The longest first; `to` counts rows.
+    rows: Vec<Walk>,
+    columns: Vec<Walk>,
+}
+
+/// Where a row of the result comes from.
+struct Place {
+    source: usize,
+    from: usize,
+    /// So many rows from this one on follow each other in the result, and lie `step` apart in the source.
+    count: usize,
+    step: usize,
+}
+
+impl Copy {
+    fn of(piece: &Piece, row: usize, sources: &[Tensor]) -> Result<Copy> {
+        let word = |n: u64| usize::try_from(n).map_err(|_| too_large("a moved tensor"));
+        let row = row.max(1);
+        let mut copy = Copy {
+            source: word(piece.source)?,
+            from: word(piece.from)?,
+            row: word(piece.to)? / row,
+            column: word(piece.to)? % row,
+            rows: Vec::new(),
+            columns: Vec::new(),
+        };
+        for Step { size, from, to, tensor } in piece.steps.iter().filter(|step| step.size != 1) {
+            let mut walk =
+                Walk { size: word(*size)?, from: word(*from)?, to: word(*to)?, tensor: word(*tensor)? };
+            if walk.to >= row {
+                walk.to /= row;
+                join(&mut copy.rows, walk);
+            } else {
+                join(&mut copy.columns, walk);
+            }
+        }
+        copy.fits(sources)?;
+        Ok(copy)
+    }
+
+    /// Refuses a piece that reaches beyond its sources.
+    fn fits(&self, sources: &[Tensor]) -> Result<()> {
+        let all = || self.rows.iter().chain(&self.columns);
+        let last = |of: fn(&Walk) -> usize| {
+            all()
+                .map(|walk| (walk.size.saturating_sub(1)).saturating_mul(of(walk)))
+                .fold(0, usize::saturating_add)
+        };
+        let (source, from) =
+            (self.source.saturating_add(last(|w| w.tensor)), self.from.saturating_add(last(|w| w.from)));
+        let empty = all().any(|walk| walk.size == 0);
+        let held = sources.get(source).map_or(0, |t| t.shape().elements());
+        if empty || (from as u64) < held {
+            return Ok(());
+        }
+        let name = sources.get(source).map_or("", |t| t.name.as_str());
+        Err(Error::invalid("the tensor is smaller than what becomes of it")
+            .tensor(name)
+            .found(format!("{held} elements")))
+    }
+
+    /// Whether it is all of the result, in the order of the only source.
+    fn is_whole(&self, shape: &Shape) -> bool {
+        let in_order = |walk: &Walk, to: usize| walk.tensor == 0 && walk.from == to;
+        let row = shape.row() as usize;
+        self.from == 0
+            && self.row == 0
+            && self.column == 0
+            && self.rows.iter().all(|walk| in_order(walk, walk.to * row))
+            && self.columns.iter().all(|walk| in_order(walk, walk.to))
+            && (shape.rows() == 1 || self.rows.iter().map(|w| w.size as u64).product::<u64>() == shape.rows())
+    }
+
+    /// Where row `row` of the result comes from, if it is of this piece.
+    fn place(&self, row: usize) -> Option<Place> {
+        let mut rest = row.checked_sub(self.row)?;
+        let mut place = Place { source: self.source, from: self.from, count: 1, step: 0 };
+        for walk in &self.rows {
+            let i = rest / walk.to;
+            if i >= walk.size {
+                return None;
+            }
+            rest %= walk.to;
+            place.source += i * walk.tensor;
+            place.from += i * walk.from;
+            (place.count, place.step) =
+                if walk.to == 1 && walk.tensor == 0 { (walk.size - i, walk.from) } else { (1, 0) };
+        }
+        (rest == 0).then_some(place)
+    }
+
+    /// Adds where it takes and puts elements.
+    fn identify(&self, into: &mut Identity) {
+        into.numbers([self.row, self.column, self.source, self.from].map(|n| n as u64));
+        for walks in [&self.rows, &self.columns] {
+            into.numbers([walks.len() as u64]);
+            into.numbers(walks.iter().flat_map(|w| [w.size, w.to, w.from, w.tensor]).map(|n| n as u64));
+        }
+    }
+
+    /// Whether a row, or this part of it, is one run of the source.
+    fn run(&self) -> Option<usize> {
+        match self.columns.as_slice() {
+            [] => Some(1),
+            [walk] if walk.from == 1 && walk.to == 1 && walk.tensor == 0 => Some(walk.size),
+            _ => None,
+        }
+    }
+}
+
+/// Adds a step; two that follow each other on both sides are one.
+fn join(walks: &mut Vec<Walk>, walk: Walk) {
+    if let Some(last) = walks.last_mut()
+        && last.to == walk.to * walk.size
+        && last.from == walk.from * walk.size
+        && last.tensor == walk.tensor * walk.size
+    {
+        *last = Walk { size: last.size * walk.size, ..walk };
+    } else {
+        walks.push(walk);
+    }
+}
+
+/// The rows of the result.
+struct Moved {
+    sources: Vec<Tensor>,
+    /// Bytes of an element.
+    unit: usize,
+    /// Elements of a row.
+    row: usize,
+    pieces: Vec<Copy>,
+}
+
+impl Rows for Moved {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        for piece in &self.pieces {
+            let mut row = rows.start;
+            while row < rows.end {
+                let Some(mut place) = piece.place(row) else {
+                    row += 1;
+                    continue;
+                };
+                place.count = place.count.min(rows.end - row);
+                let start = (row - rows.start) * self.row * self.unit;
+                self.copy(piece, &place, &mut out[start..])?;
+                row += place.count;
+            }
+        }
+        Ok(())
+    }
+
+    fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
+        let [piece] = self.pieces.as_slice() else { return None };
+        let place = piece.place(rows.start)?;
+        let in_order = rows.len() == 1 || place.step == self.row && place.count >= rows.len();
+        if !in_order || piece.run() != Some(self.row) {
+            return None;
+        }
+        let start = place.from * self.unit;
+        whole(self.sources.get(place.source)?)?.get(start..start + rows.len() * self.row * self.unit)
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        for piece in &self.pieces {
+            self.release_of(piece, &rows);
+        }
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        for piece in &self.pieces {
+            piece.identify(into);
+        }
+        self.sources.iter().for_each(|source| source.identify(into));
+    }
+}
+
+/// All bytes of a source, if they lie in one piece.
+fn whole(source: &Tensor) -> Option<&[u8]> {
+    source.lent(0..usize::try_from(source.shape().rows()).ok()?)
+}
+
+impl Moved {
+    /// Copies `place.count` rows, or the part of each that is of `piece`, into `out`, which starts with the first of them.
+    fn copy(&self, piece: &Copy, place: &Place, out: &mut [u8]) -> Result<()> {
+        let source = &self.sources[place.source];
+        let out = &mut out[piece.column * self.unit..];
+        if let Some(run) = piece.run() {
+            let bytes = run * self.unit;
+            if run == self.row && place.step == self.row {
+                return copy_run(source, place.from, self.unit, &mut out[..place.count * bytes]);
+            }
+            for i in 0..place.count {
+                let start = i * self.row * self.unit;
+                let from = place.from + i * place.step;
+                copy_run(source, from, self.unit, &mut out[start..start + bytes])?;
+            }
+            return Ok(());
+        }
+        let mut tile = Gather { unit: self.unit, row: self.row, count: place.count, step: place.step };
+        match whole(source) {
+            Some(bytes) => along(&piece.columns, place.from, 0, &mut |from, to, walk| {
+                tile.lent(bytes, from, walk, &mut out[to * self.unit..]);
+                Ok(())
+            }),
+            None => {
+                let mut reader = Reader::new(source)?;
+                along(&piece.columns, place.from, 0, &mut |from, to, walk| {
+                    tile.read(&mut reader, from, walk, &mut out[to * self.unit..])
+                })
+            }
+        }
+    }
+
+    /// Gives back the source's rows of `rows`; if they lie scattered all over it, with the last of them.
+    fn release_of(&self, piece: &Copy, rows: &Range<usize>) {
+        let places = || rows.clone().filter_map(|row| piece.place(row));
+        let Some(first) = places().next() else { return };
+        let total = piece.row + piece.rows.first().map_or(1, |walk| walk.size * walk.to);
+        let row = usize::try_from(self.sources[first.source].shape().row()).unwrap_or(usize::MAX).max(1);
+        if piece.run().is_some_and(|run| run == self.row) {
+            let one = |place: &Place| place.from / row..(place.from + self.row).div_ceil(row);
+            let mut hull = (first.source, one(&first));
+            for place in places() {
+                let row = one(&place);
+                if place.source == hull.0 {
+                    hull.1 = hull.1.start.min(row.start)..hull.1.end.max(row.end);
+                } else {
+                    self.sources[hull.0].release(hull.1);
+                    hull = (place.source, row);
+                }
+            }
+            self.sources[hull.0].release(hull.1);
+        } else if rows.end >= total {
+            let all = usize::try_from(self.sources[first.source].shape().rows()).unwrap_or(0);
+            self.sources[first.source].release(0..all);
+        }
+    }
+}
+
+/// Calls `f` for every run along the innermost of `walks`: where it starts in the source and in the row.
+fn along(
+    walks: &[Walk],
+    from: usize,
+    to: usize,
+    f: &mut dyn FnMut(usize, usize, Walk) -> Result<()>,
+) -> Result<()> {
+    match walks {
+        [] => f(from, to, Walk { size: 1, from: 0, to: 0, tensor: 0 }),
+        [last] => f(from, to, *last),
+        [walk, rest @ ..] => {
+            (0..walk.size).try_for_each(|i| along(rest, from + i * walk.from, to + i * walk.to, f))
+        }
+    }
+}
+
+/// Copies as many elements as fill `out`, from element `from` of `source` on.
+fn copy_run(source: &Tensor, from: usize, unit: usize, out: &mut [u8]) -> Result<()> {
+    if let Some(bytes) = whole(source) {
+        out.copy_from_slice(&bytes[from * unit..from * unit + out.len()]);
+        return Ok(());
+    }
+    let row = source.row_bytes().max(1);
+    let (start, end) = (from * unit, from * unit + out.len());
+    let rows = start / row..end.div_ceil(row);
+    if start.is_multiple_of(row) && end.is_multiple_of(row) {
+        return source.read(rows, out);
+    }
+    let mut bytes = vec![0; rows.len() * row];
+    source.read(rows.clone(), &mut bytes)?;
+    let skipped = start - rows.start * row;
+    out.copy_from_slice(&bytes[skipped..skipped + out.len()]);
+    Ok(())
+}
+
+/// So many rows of scattered elements.
+struct Gather {
+    unit: usize,
+    row: usize,
+    count: usize,
+    /// From the elements of one row to those of the next, in the source.
+    step: usize,
+}
+
+impl Gather {
+    /// The elements along `walk`, of a source that lies in one piece.
+    fn lent(&mut self, bytes: &[u8], from: usize, walk: Walk, out: &mut [u8]) {
+        match self.unit {
+            2 => self.tiles::<2>(bytes, from, walk, out),
+            4 => self.tiles::<4>(bytes, from, walk, out),
+            8 => self.tiles::<8>(bytes, from, walk, out),
+            _ => self.tiles::<1>(bytes, from, walk, out),
+        }
+    }
+
+    fn tiles<const N: usize>(&mut self, bytes: &[u8], from: usize, walk: Walk, out: &mut [u8]) {
+        let (source, _) = bytes.as_chunks::<N>();
+        let (out, _) = out.as_chunks_mut::<N>();
+        for first in (0..self.count).step_by(TILE) {
+            let rows = first..self.count.min(first + TILE);
+            for start in (0..walk.size).step_by(TILE) {
+                for i in rows.clone() {
+                    let columns = start..walk.size.min(start + TILE);
+                    let mut place = from + i * self.step + start * walk.from;
+                    for j in columns {
+                        out[i * self.row + j * walk.to] = source[place];
+                        place += walk.from;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The elements along `walk`, of a source that is read row by row.
+    fn read(&mut self, source: &mut Reader, from: usize, walk: Walk, out: &mut [u8]) -> Result<()> {
+        let unit = self.unit;
+        for j in 0..walk.size {
+            for i in 0..self.count {
+                let place = from + i * self.step + j * walk.from;
+                let to = (i * self.row + j * walk.to) * unit;
+                out[to..to + unit].copy_from_slice(source.element(place)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A source of which one row is at hand.
+struct Reader<'a> {
+    source: &'a Tensor,
+    elements: usize,
+    row: Option<usize>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(source: &'a Tensor) -> Result<Reader<'a>> {
+        let elements = source.row_elements()?.max(1);
+        Ok(Reader { source, elements, row: None, bytes: vec![0; source.row_bytes()] })
+    }
+
+    fn element(&mut self, place: usize) -> Result<&[u8]> {
+        let row = place / self.elements;
+        if self.row != Some(row) {
+            self.row = None;
+            self.source.read(row..row + 1, &mut self.bytes)?;
+            self.row = Some(row);
+        }
+        let unit = self.bytes.len() / self.elements;
+        let start = place % self.elements * unit;
+        Ok(&self.bytes[start..start + unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::axes::{Axes, Sizes, Stacks};
+    use super::*;
+
+    /// Rows that are never lent.
+    struct Shy(Tensor);
+
+    impl Rows for Shy {
+        fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+            self.0.read(rows, out)
+        }
+    }
+
+    fn tensor(torch: &[u64], first: u64) -> Tensor {
+        let shape = shape("x", torch).unwrap();
+        let values: Vec<f32> = (first..first + shape.elements()).map(|i| i as f32).collect();
+        Tensor::in_memory("x", shape, &values).unwrap()
+    }
+
+    fn shy(t: Tensor) -> Tensor {
+        Tensor::new(&t.name.clone(), *t.shape(), t.dtype(), Arc::new(Shy(t))).unwrap()
+    }
+
+    fn values(t: &Tensor) -> Vec<f32> {
+        let mut out = vec![0.0; t.shape().elements() as usize];
+        t.decode_rows(0..t.shape().rows() as usize, &mut out).unwrap();
+        out
+    }
+
+    fn sizes() -> Sizes {
+        [("h", 3), ("two", 2), ("pair", 2), ("n", 37), ("m", 41), ("k", 4), ("v", 2), ("e", 3)].into()
+    }
+
+    fn check(text: &'static str, stack: &'static [&'static str], targets: usize) {
+        let axes = Axes::parse(text).unwrap();
+        let stacks = Stacks { from: stack, to: &[] };
+        let sizes = sizes();
+        let count = stack.iter().map(|name| sizes[name]).product::<u64>();
+        let torch: Vec<Vec<u64>> = axes.from.iter().map(|side| side.shape(&sizes).unwrap()).collect();
+        let each: u64 = torch[0].iter().product();
+        let sources = |hide: fn(Tensor) -> Tensor| -> Vec<Tensor> {
+            (0..count * axes.from.len() as u64)
+                .map(|i| hide(tensor(&torch[(i / count) as usize], i * each)))
+                .collect()
+        };
+        let made = |hide: fn(Tensor) -> Tensor| -> Vec<Tensor> {
+            let one = |target: usize| {
+                let shape = axes.to[target].shape(&sizes).unwrap();
+                moved("y", &shape, sources(hide), &axes.forth(&sizes, stacks, target).unwrap()).unwrap()
+            };
+            (0..targets).map(one).collect()
+        };
+        let (lent, read) = (made(|t| t), made(shy));
+        for (lent, read) in lent.iter().zip(&read) {
+            assert_eq!(values(lent), values(read), "{text}");
+            let all = values(lent);
+            let row = lent.shape().row() as usize;
+            for (start, end) in [(0, 1), (1, 3), (2, lent.shape().rows() as usize)] {
+                if end <= lent.shape().rows() as usize && start < end {
+                    let mut part = vec![0.0; (end - start) * row];
+                    lent.decode_rows(start..end, &mut part).unwrap();
+                    assert_eq!(part, all[start * row..end * row], "{text}: {start}..{end}");
+                }
+            }
+            lent.release(0..lent.shape().rows() as usize);
+        }
+        // Back again, each source from all targets.
+        for (i, source) in sources(|t| t).iter().enumerate() {
+            let at: Vec<u64> = if stack.is_empty() { Vec::new() } else { vec![i as u64 % count] };
+            let side = i / count as usize;
+            let pieces = axes.back(&sizes, stacks, side, &at).unwrap();
+            let back = moved("x", &torch[side], lent.clone(), &pieces).unwrap();
+            assert_eq!(values(&back), values(source), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_move_reads_the_same_lent_read_in_parts_and_comes_back() {
+        for text in [
+            "(h two pair) n -> (h pair two) n",
+            "(h two pair) -> (h pair two)",
+            "n m -> m n",
+            "n 1 k -> n k",
+            "n 1 -> n",
+            "(h k v) n -> (k h v) n",
+            "e n m -> n e m",
+            "n (h k) -> (h k) n",
+            "h n m -> m h n",
+            "(h [k|1|1] v) n -> [(h k v)|(h v)|(h v)] n",
+            "(h [k|1|1] v) -> [(h k v)|(h v)|(h v)]",
+        ] {
+            check(text, &[], 1);
+        }
+        check("(h [k|v]) n -> h n k ; h v n", &[], 2);
+        check("e n (m [1|1]) -> e m n ; e m n", &[], 2);
+        check("n m -> e n m", &["e"], 1);
+        check("n m -> e m n", &["e"], 1);
+        check("(k h) n ; (v h) n ; v n -> [(k h)|(v h)|v] n", &[], 1);
+    }
+
+    #[test]
+    fn rows_that_stay_rows_are_lent_where_they_lie() {
+        let axes = Axes::parse("n m -> e n m").unwrap();
+        let pieces = axes.forth(&sizes(), Stacks { from: &["e"], to: &[] }, 0).unwrap();
+        let stack =
+            moved("y", &[3, 37, 41], (0..3).map(|i| tensor(&[37, 41], i * 2000)).collect(), &pieces).unwrap();
+        assert!(stack.lent(37..74).is_some() && stack.lent(36..38).is_none());
+    }
+
+    #[test]
+    fn a_source_that_is_too_small_is_refused() {
+        let axes = Axes::parse("n m -> m n").unwrap();
+        let pieces = axes.forth(&sizes(), Stacks::default(), 0).unwrap();
+        assert!(moved("y", &[41, 37], vec![tensor(&[30, 41], 0)], &pieces).is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! Options that change nothing: each is told once, with the reason, so that a slip does not pass for a wish.
+
+use crate::ftype::{self, Assignment, Facts, Ftype, Options, Reason, TensorType};
+use crate::roles::{EMBEDDING, HEAD};
+
+/// What to say about the options that gave no tensor its dtype.
+pub(crate) fn unheeded(
+    facts: &Facts,
+    assignments: &[Assignment],
+    options: &Options,
+    ftype: &Ftype,
+) -> Vec<String> {
+    let names: &[&str] = &facts.tensors.iter().map(|t| t.name).collect::<Vec<_>>();
+    let all = &options.tensor_types;
+    let mut notes: Vec<String> = (0..all.len()).filter_map(|i| pattern(i, names, assignments, all)).collect();
+    let has = |reason: Reason| assignments.iter().any(|a| a.reason == reason);
+    let is_missing = |name: &str| names.iter().all(|n| *n != name);
+    let mut idle = |option: &'static str, is_given: bool, is_heeded: bool, name: &str| {
+        if is_given && !is_heeded {
+            let why = match is_missing(name) {
+                true => format!("the model has no {name}"),
+                false => format!("{name} is not quantized"),
+            };
+            notes.push(format!("warning: {option} has no effect: {why}"));
+        }
+    };
+    let kept = has(Reason::Kept("--leave-output-tensor"));
+    idle("--leave-output-tensor", options.leave_output_tensor, kept, HEAD);
+    let requested = |option| has(Reason::Requested(option));
+    let output = "--output-tensor-type";
+    idle(output, options.output_tensor_type.is_some(), requested(output), HEAD);
+    let embedding = "--token-embedding-type";
+    idle(embedding, options.token_embedding_type.is_some(), requested(embedding), EMBEDDING);
+    if options.pure && is_pure_anyway(facts, assignments, options, ftype) {
+        notes.push(format!("warning: --pure has no effect: {ftype} gives the same dtypes without it"));
+    }
+    notes
+}
+
+fn is_pure_anyway(facts: &Facts, assignments: &[Assignment], options: &Options, ftype: &Ftype) -> bool {
+    let mixed = ftype::assign(facts, ftype, &Options { pure: false, ..options.clone() });
+    let dtypes = |all: &[Assignment]| all.iter().map(|a| a.dtype).collect::<Vec<_>>();
+    mixed.is_ok_and(|mixed| dtypes(&mixed) == dtypes(assignments))
+}
+
+/// The same of one pattern for names.
+fn pattern(i: usize, names: &[&str], assignments: &[Assignment], all: &[TensorType]) -> Option<String> {
+    let this = all.get(i)?;
+    let option = format!("--tensor-type '{}'", this.pattern);
+    let matched = || names.iter().zip(assignments).filter(|(name, _)| this.pattern.is_match(name));
+    if matched().next().is_none() {
+        return Some(format!("warning: {option} matches no tensor"));
+    }
+    let earlier = |name: &str| all.iter().take(i).any(|t| t.pattern.is_match(name));
+    let mut decided = matched().filter(|(name, _)| !earlier(name)).peekable();
+    if decided.peek().is_none() {
+        return Some(format!(
+            "warning: {option} has no effect: an earlier one decides for all that it matches"
+        ));
+    }
+    let mut reasons: Vec<String> = Vec::new();
+    for (_, given) in decided {
+        if given.reason == Reason::Requested("--tensor-type") {
+            return None;
+        }
+        let reason = given.reason.to_string();
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    Some(format!("warning: {option} has no effect on what it matches: {}", reasons.join(", ")))
+}

@@ -1,0 +1,41 @@
+//! Rows that know which model they are of: of several models that are read at once an error names the one. Serves the
+//! pipeline, which wraps what it opens.
+
+use ggraft_formats::{Model, Result, Rows, Tensor};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The tensors of `model`, whose errors name its file; of several files it is not known which, so their directory.
+pub fn placed(model: Model) -> Result<Model> {
+    let place: Arc<Path> = match model.containers.as_slice() {
+        [] => return Ok(model),
+        [file] => file.as_path().into(),
+        [first, ..] => first.parent().map(PathBuf::from).unwrap_or_default().into(),
+    };
+    let one = |t: Tensor| {
+        let rows = Placed { source: t.rows(), place: Arc::clone(&place) };
+        Tensor::new(&t.name, *t.shape(), t.dtype(), Arc::new(rows))
+    };
+    let tensors = model.tensors.into_iter().map(one).collect::<Result<_>>()?;
+    Ok(Model { tensors, ..model })
+}
+
+struct Placed {
+    source: Arc<dyn Rows>,
+    place: Arc<Path>,
+}
+
+impl Rows for Placed {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        self.source.read(rows, out).map_err(|e| e.file(&self.place))
+    }
+
+    fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
+        self.source.borrow(rows)
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.source.release(rows);
+    }
+}

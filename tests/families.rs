@@ -1,0 +1,121 @@
+//! Every family: what `ggraft convert` makes of its tiny checkpoints is what llama.cpp's converter made of them
+//! (`fixtures/goldens/families`), and releasing what was adopted gives the checkpoint back.
+
+#[path = "support/run.rs"]
+mod run;
+mod support;
+
+use ggraft_formats::{Checkpoint, Input, Model, Tensor, open};
+use run::ggraft;
+use std::path::Path;
+use support::families::{Tiny, all};
+use support::golden::{Golden, OUTTYPES};
+
+/// Does something with each checkpoint, and tells all that fails.
+fn each(check: impl Fn(&Tiny, &Path) -> Vec<String>) {
+    let wanted = std::env::var("FAMILY").unwrap_or_default();
+    let mut failed = Vec::new();
+    for tiny in all().iter().filter(|tiny| tiny.name.contains(&wanted)) {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join(tiny.name);
+        tiny.write(&dir);
+        failed.extend(check(tiny, &dir).iter().map(|line| format!("{}: {line}", tiny.name)));
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn every_checkpoint_becomes_what_the_converter_makes_of_it() {
+    each(|tiny, dir| {
+        let Some(goldens) = Golden::family(tiny.name) else {
+            return vec![String::from("there is no golden")];
+        };
+        let mut lines = Vec::new();
+        for (golden, outtype) in goldens.iter().zip(OUTTYPES) {
+            golden.check_generator(dir);
+            let out = dir.with_extension(format!("{outtype}.gguf"));
+            let ran = ggraft([
+                "convert",
+                "-q",
+                dir.to_str().unwrap(),
+                "--type",
+                outtype,
+                "-o",
+                out.to_str().unwrap(),
+            ]);
+            if ran.code != 0 {
+                return vec![ran.err];
+            }
+            lines.extend(golden.differences(&model(&out)).iter().map(|line| format!("{outtype}: {line}")));
+        }
+        lines
+    });
+}
+
+#[test]
+fn releasing_what_was_adopted_gives_the_checkpoint_back() {
+    each(|_, dir| {
+        let checkpoint = checkpoint(dir);
+        let adopted = match ggraft::arch::adopt(&checkpoint, &Default::default()) {
+            Ok(adopted) => adopted,
+            Err(e) => return vec![e.to_string()],
+        };
+        let released = match ggraft::arch::release(&adopted.model, &checkpoint) {
+            Ok(released) => released,
+            Err(e) => return vec![e.to_string()],
+        };
+        let mut lines = Vec::new();
+        for before in &checkpoint.tensors {
+            match released.tensors.iter().find(|after| after.name == before.name) {
+                None if released.left.contains(&before.name) => {}
+                None => lines.push(format!("{} is gone", before.name)),
+                Some(after) if after.tensor.shape().ne() != before.shape().ne() => {
+                    lines.push(format!("{}: {} is {}", before.name, before.shape(), after.tensor.shape()));
+                }
+                Some(after) if values(&after.tensor) != values(before) => {
+                    lines.push(format!("{} differs", before.name))
+                }
+                Some(_) => {}
+            }
+        }
+        if released.tensors.len() + released.left.len() < checkpoint.tensors.len() {
+            lines.push(String::from("some tensors are gone"));
+        }
+        lines
+    });
+}
+
+#[test]
+fn every_golden_has_its_checkpoint() {
+    let folder = std::fs::read_dir(support::vocabulary::fixture("goldens/families")).unwrap();
+    for file in folder.map(|entry| entry.unwrap().path()) {
+        let name = file.file_stem().unwrap().to_string_lossy().to_string();
+        assert!(support::families::family(&name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn the_rules_of_every_page_are_sound() {
+    let found: Vec<String> = ggraft::arch::ARCHS.iter().flat_map(ggraft::arch::faults).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+fn checkpoint(dir: &Path) -> Checkpoint {
+    match open(dir).unwrap() {
+        Input::Checkpoint(checkpoint) => checkpoint,
+        Input::Model(_) => panic!("{} is a GGUF", dir.display()),
+    }
+}
+
+fn model(path: &Path) -> Model {
+    match open(path).unwrap() {
+        Input::Model(model) => model,
+        Input::Checkpoint(_) => panic!("{} is no GGUF", path.display()),
+    }
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    let mut out = vec![0.0; tensor.shape().elements() as usize];
+    tensor.decode_rows(0..tensor.shape().rows() as usize, &mut out).unwrap();
+    out
+}

@@ -1,0 +1,109 @@
+//! Tiny checkpoints of every family: a config, from which the family's page tells the tensors, deterministic weights and
+//! a small tokenizer. `fixtures/goldens/families` holds what llama.cpp's converter makes of each.
+
+use super::checkpoint::{Layer, Weight, write_weights};
+use super::rng;
+use super::tokenizer::{self, write_json};
+use super::vocabulary::Vocabulary;
+use ggraft::arch::Draft;
+use safetensors::Dtype;
+use serde_json::{Value, json};
+use std::path::Path;
+
+mod first;
+
+/// Every checkpoint; the name is that of its directory too.
+pub fn all() -> Vec<Tiny> {
+    first::all()
+}
+
+/// The checkpoint of that name.
+pub fn family(name: &str) -> Option<Tiny> {
+    all().into_iter().find(|tiny| tiny.name == name)
+}
+
+/// The tokens of a tiny checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub enum Words {
+    /// The first so many pieces of llama's SentencePiece model.
+    Pieces(usize),
+    /// A whole vocabulary of `fixtures/vocab`.
+    Whole(&'static str),
+}
+
+/// All that decides a checkpoint.
+#[derive(Clone, Debug)]
+pub struct Tiny {
+    pub name: &'static str,
+    /// `config.json`; `vocab_size` and the ids of special tokens are the tokenizer's unless they are told here.
+    pub config: Value,
+    pub words: Words,
+    pub dtype: Dtype,
+    pub draft: Draft,
+    /// The sort of tensors that have a dtype of their own: the end of the name.
+    pub single: &'static [&'static str],
+    pub shards: usize,
+    /// Other files: name and text.
+    pub files: &'static [(&'static str, &'static str)],
+}
+
+impl Tiny {
+    pub fn new(name: &'static str, config: Value) -> Tiny {
+        Tiny {
+            name,
+            config,
+            words: Words::Pieces(288),
+            dtype: Dtype::BF16,
+            draft: Draft::default(),
+            single: &[],
+            shards: 1,
+            files: &[],
+        }
+    }
+
+    /// Writes the checkpoint into `dir`, which is made if it is not there.
+    pub fn write(&self, dir: &Path) {
+        std::fs::create_dir_all(dir).unwrap();
+        let config = self.write_files(dir);
+        write_weights(self.weights(&config), self.shards, dir);
+    }
+
+    /// Writes everything but the weights, and gives the config.
+    pub fn write_files(&self, dir: &Path) -> Value {
+        let vocabulary = match self.words {
+            Words::Pieces(n) => Vocabulary::load("llama-spm").first(n),
+            Words::Whole(name) => Vocabulary::load(name),
+        };
+        tokenizer::write(&vocabulary, dir, None);
+        let mut config = self.config.clone();
+        let ids = [("bos_token_id", vocabulary.bos), ("eos_token_id", vocabulary.eos)];
+        let size = Some(vocabulary.tokens.len() as u32);
+        // Where the text model's keys are.
+        let text = if config["text_config"].is_object() { &mut config["text_config"] } else { &mut config };
+        for (key, value) in ids.into_iter().chain([("vocab_size", size)]) {
+            if let Some(value) = value.filter(|_| text.get(key).is_none()) {
+                text[key] = json!(value);
+            }
+        }
+        write_json(&dir.join("config.json"), &config);
+        for (name, text) in self.files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        config
+    }
+
+    /// The tensors that the family's page tells.
+    pub fn weights(&self, config: &Value) -> Vec<Weight> {
+        let tensors = self.draft.tensors(config).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        tensors.into_iter().map(|(name, shape)| self.weight(name, &shape)).collect()
+    }
+
+    fn weight(&self, name: String, shape: &[u64]) -> Weight {
+        let seed = rng::named(7, &name);
+        let (mean, deviation) = if name.ends_with("norm.weight") { (0.5, 0.25) } else { (0.0, 0.05) };
+        let single = self.single.iter().any(|end| name.ends_with(end));
+        let dtype = if single { Dtype::F32 } else { self.dtype };
+        let shape = shape.iter().map(|n| *n as usize).collect();
+        Weight { name, shape, dtype, mean, layers: vec![Layer { seed, deviation }] }
+    }
+}
