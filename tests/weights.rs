@@ -282,3 +282,13 @@ fn methods_on_the_command_line() {
     let ran = ggraft(["merge", "--chat", &chat, "--onto", &cp, "--type", "f32", "--method", "ties"]);
     assert_eq!((ran.code, ran.err.contains("the method ties needs --base")), (2, true), "{}", ran.err);
 }
+
+/// As in mergekit, whose filter finds no tensor then.
+#[test]
+fn a_rule_for_the_head_of_a_tied_model_has_no_effect() {
+    let names = ["token_embd.weight", "blk.0.attn_q.weight"];
+    assert_eq!(factors(&["output.weight=0.1"], &names), [1.0, 1.0]);
+    assert_eq!(factors(&["{output}.*=0.1"], &["token_embd.weight", "output.weight"]), [1.0, 0.1]);
+    let rules = Rules::parse([], ["blk.*.nothing=0.1"]).unwrap();
+    assert!(rules.factors(&names).unwrap_err().to_string().contains("matches no tensor"));
+}

@@ -39,3 +39,23 @@ fn combine(values: &mut [f64], terms: &[Term<'_>], place: &Place<'_>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_than_one_element_is_none() {
+        let params = |density| Params { density, gamma: 0.1, ..Params::default() };
+        assert_eq!(ranks(&params(0.5), 10), [1, 5]);
+        assert_eq!(ranks(&params(0.05), 10), [u64::MAX, 0]);
+        let (chat, base) = ([3.0, -1.0, 0.5], [0.0; 3]);
+        let term = Term { chat: &chat, base: &base, weight: 1.0, share: 1.0 };
+        // The survey finds no magnitude so far down, and the largest of all.
+        let params = params(0.05);
+        let place = Place { tensor: "t", first: 0, params: &params, facts: &[0.0, 3.0] };
+        let mut values = [1.0, 2.0, 3.0];
+        combine(&mut values, &[term], &place);
+        assert_eq!(values, [1.0, 2.0, 3.0]);
+    }
+}
