@@ -230,9 +230,15 @@ impl Rows for Moved {
         whole(self.sources.get(place.source)?)?.get(start..start + rows.len() * self.row * self.unit)
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        for piece in self.pieces.iter().filter(|piece| piece.run() == Some(self.row)) {
+            self.of(piece, &rows, &|source, rows| source.expect(rows));
+        }
+    }
+
     fn release(&self, rows: Range<usize>) {
         for piece in &self.pieces {
-            self.release_of(piece, &rows);
+            self.of(piece, &rows, &|source, rows| source.release(rows));
         }
     }
 

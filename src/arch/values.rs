@@ -67,7 +67,8 @@ impl Value {
     }
 
     /// Adds what tells it from other changes.
-    fn identify(self, into: &mut Identity) {
+    /// What decides the values, for the identity of a run.
+    pub fn identify(self, into: &mut Identity) {
         let (name, by) = match self {
             Value::Same => ("same", 0.0),
             Value::Plus(a) => ("plus", a),

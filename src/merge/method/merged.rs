@@ -70,6 +70,8 @@ impl Rows for Merged {
         into.add(sources.method.name.as_bytes());
         sources.params.identify(into);
         into.numbers(self.weights.iter().chain([&self.factor]).map(|w| w.to_bits()));
+        sources.value.identify(into);
+        sources.kept.identify(into);
         sources.onto.identify(into);
         for (chat, base) in &sources.pairs {
             chat.identify(into);
