@@ -82,7 +82,7 @@ fn closed() -> Stdio {
 }
 
 fn full() -> Stdio {
-    Stdio::from(File::from(OpenOptions::new().write(true).open(Path::new("/dev/full")).unwrap()))
+    Stdio::from(OpenOptions::new().write(true).open(Path::new("/dev/full")).unwrap())
 }
 
 #[test]

@@ -79,6 +79,7 @@ impl Array {
     }
 
     /// The elements, each as a value of its own.
+    #[allow(clippy::clone_on_copy, reason = "the macro serves strings too, which are cloned")]
     pub fn iter(&self) -> Box<dyn ExactSizeIterator<Item = Value> + '_> {
         of_any!(self, a => Box::new(a.iter().map(|x| x.clone().into())))
     }
@@ -92,6 +93,7 @@ impl Array {
     }
 
     /// Element `i`, if there is one and it is an integer that is not negative.
+    #[allow(clippy::clone_on_copy, reason = "the macro serves strings too, which are cloned")]
     pub fn u64(&self, i: usize) -> Option<u64> {
         of_any!(self, a => Value::from(a.get(i)?.clone()).as_u64())
     }

@@ -26,7 +26,7 @@ pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
 pub use values::Value;
 
-use crate::{unpack, vocab};
+use crate::vocab;
 use config::Config;
 use families::{Family, Uses};
 use ggraft_formats::safetensors::Named;

@@ -173,7 +173,7 @@ fn add<'a>(
         let there = |spelling: &&&'static str| {
             sources(spelling, true).is_ok_and(|names| names.iter().any(|name| held.has(name)))
         };
-        let spelling = rule.from.iter().find(|s| there(&s));
+        let spelling = rule.from.iter().find(|s| there(s));
         let needed = holds && need.is_met(params)?;
         let found = spelling.is_some();
         if !found && !holds {

@@ -69,13 +69,13 @@ pub fn quantized(config: &Config, checkpoint: &Checkpoint) -> Result<Option<Stri
         None => return Ok(None),
     };
     let is_plain = |t: &Tensor| matches!(t.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16);
-    if unpack::METHODS.contains(&method.as_str()) {
-        return Ok(None);
-    }
     if method != "bitnet" && checkpoint.tensors.iter().all(is_plain) {
         return Ok(Some(format!(
             "{file} says that the weights are quantized with {method}, but all are plain floats: {key} is taken for a leftover"
         )));
+    }
+    if unpack::METHODS.contains(&method.as_str()) {
+        return Ok(None);
     }
     Err(Error::unsupported(format!("the checkpoint is quantized with {method}"))
         .file(&checkpoint.dir.join(file))

@@ -119,7 +119,7 @@ impl Prune {
         let period = value.as_u64().filter(|n| *n > 1 && EVERY.contains(&hparam));
         let mut kept = (0..n_layer).filter(|old| !self.0.contains(old));
         let Some((period, old)) =
-            period.and_then(|n| kept.find(|old| self.below(*old) % n != 0).map(|old| (n, old)))
+            period.and_then(|n| kept.find(|old| !self.below(*old).is_multiple_of(n)).map(|old| (n, old)))
         else {
             return Ok(());
         };

@@ -190,7 +190,7 @@ mod tests {
     /// Element `i` as the trainer has it: two neighbours in a byte, under 2^(scale - 127).
     fn element(blocks: &dyn Fn(usize) -> u8, scales: &dyn Fn(usize) -> u8, i: usize) -> f32 {
         let byte = blocks(i / 2);
-        let code = if i % 2 == 0 { byte & 15 } else { byte >> 4 };
+        let code = if i.is_multiple_of(2) { byte & 15 } else { byte >> 4 };
         let sign = if code & 8 != 0 { -1.0 } else { 1.0 };
         sign * E2M1[usize::from(code & 7)] * 2f32.powi(i32::from(scales(i / 32)) - 127)
     }

@@ -206,10 +206,6 @@ fn class(config: &Value) -> Option<&str> {
     config.get("architectures")?.get(0)?.as_str()
 }
 
-fn class(config: &Value) -> Option<&str> {
-    config.get("architectures")?.get(0)?.as_str()
-}
-
 fn is_llama(config: &Value) -> bool {
     class(config).is_some_and(|class| LLAMA.contains(&class))
 }

@@ -182,7 +182,7 @@ impl Provenance {
         let other_licences = self.note().is_some();
         metadata.retain(|key| {
             let told_of_cp = key.starts_with(BASE_MODEL) || key.starts_with("ggraft.");
-            !told_of_cp && !(other_licences && key.starts_with(LICENCE))
+            !(told_of_cp || other_licences && key.starts_with(LICENCE))
         });
         about::mark(metadata, &options.method.mark());
         let origins = self.origins(weights);
