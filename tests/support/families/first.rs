@@ -63,7 +63,7 @@ pub fn all() -> Vec<Tiny> {
             )
         },
         Tiny {
-            words: Words::Whole("deepseek-llm"),
+            words: Words::Whole("gpt-2"),
             single: &["e_score_correction_bias"],
             ..Tiny::new(
                 "DeepSeek-V2-Tiny",
