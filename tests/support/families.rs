@@ -12,10 +12,11 @@ use std::path::Path;
 
 mod decoders;
 mod first;
+mod second;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
-    [first::all(), decoders::all()].concat()
+    [first::all(), decoders::all(), second::all()].concat()
 }
 
 /// The checkpoint of that name.
