@@ -84,7 +84,7 @@ fn surgery(cp: &[(&str, i32)], rows: usize, more: &[&str]) -> (Model, String) {
     let merge = ["merge", "--base", &base, "--chat", &chat, "--onto", &cp, "--type", "F32,safetensors-f32"];
     let args = [&merge[..], &["--add-chat-tokens", "--allow-unrelated", "-o", &out], more].concat();
     let ran = ggraft(args).ok();
-    let gguf = at("out-F32");
+    let gguf = at("out-F32.gguf");
     ggraft(["verify", gguf.to_str().unwrap()]).ok();
     let Input::Model(model) = open(&gguf).unwrap() else { panic!("not a GGUF") };
     let tokens = texts(&model.metadata);

@@ -173,9 +173,12 @@ impl Recipe {
         Recipe { types: Vec::new(), output: None, ..self.clone() }.to_yaml(None)
     }
 
-    /// The file that it names beside models and those of the mixture, as it is now.
+    /// The file that it names beside models and those of the mixture, as it is now; one that is not there is refused
+    /// where it is read.
     pub fn template(&self) -> Result<Option<Stamp>> {
-        self.clone().vocabulary.template_file().map(|path| Stamp::of(path)).transpose()
+        let mut vocabulary = self.vocabulary.clone();
+        let file = vocabulary.template_file().filter(|path| path.exists());
+        file.map(|path| Stamp::of(path)).transpose()
     }
 
     /// Every path, to be made relative to another directory.
