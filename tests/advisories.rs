@@ -729,8 +729,11 @@ fn a_weight_of_f64_that_is_infinite_as_f32_is_refused_by_every_encoder() {
                 let e = tensor.read(0..1, &mut vec![0; tensor.row_bytes()]).unwrap_err().to_string();
                 assert_eq!(
                     e,
-                    "tensor 'a': a weight is too large for f32: found magnitude inf in rows 0 to 0; \
-                     choose a dtype with a larger range, such as bf16"
+                    format!(
+                        "tensor 'a': a weight is too large for f32: found {} at row 0, column 37; the checkpoint may be \
+                         damaged; else choose a dtype with a larger range, such as bf16",
+                        bad as f32
+                    )
                 );
             }
         }

@@ -355,10 +355,6 @@ fn models_that_are_not_covered_are_refused_with_what_is() {
         json!({"architectures": ["MambaForCausalLM"]}),
         &["one of LlamaForCausalLM, MistralForCausalLM", "found MambaForCausalLM"],
     );
-    refused(
-        json!({"quantization_config": {"quant_method": "gptq", "bits": 4}}),
-        &["quantized with gptq", "take the"],
-    );
     refused(json!({"rope_scaling": {"type": "longrope"}}), &["'rope_scaling.type'", "found longrope"]);
     refused(json!({"partial_rotary_factor": 0.5}), &["'partial_rotary_factor'", "found 0.5"]);
 }

@@ -40,14 +40,21 @@ fn text(values: &[f64]) -> String {
 /// The rules of a case for the tensors whose names, in the checkpoint, hold `filter`.
 fn filtered(filter: &str, case: &Case) -> Result<Vec<String>, Fault> {
     let all: Vec<(String, String)> = arch::tensor_names().collect();
-    let holds = |ending: &str| -> BTreeSet<&str> {
-        let named = all.iter().filter(|(name, _)| name.contains(filter));
-        named.filter_map(|(_, gguf)| gguf.strip_suffix(ending)).collect()
+    // A filter that fits a name without its ending fits weight and bias.
+    let holds = |ending: &str, by_ending: bool| -> BTreeSet<&str> {
+        let stems = all.iter().filter_map(|(name, gguf)| Some((name, name.strip_suffix(ending)?, gguf)));
+        let fitting = stems.filter(|(name, stem, _)| match by_ending {
+            true => name.contains(filter) && !stem.contains(filter),
+            false => stem.contains(filter),
+        });
+        fitting.filter_map(|(_, _, gguf)| gguf.strip_suffix(ending)).collect()
     };
-    let (weights, biases) = (holds(".weight"), holds(".bias"));
     let mut rules = Vec::new();
-    let groups =
-        if weights == biases { vec![(weights, "*")] } else { vec![(weights, "weight"), (biases, "bias")] };
+    let groups = [
+        (holds(".weight", false), "*"),
+        (holds(".weight", true), "weight"),
+        (holds(".bias", true), "bias"),
+    ];
     for (names, ending) in groups {
         let (layered, whole): (Vec<&str>, Vec<&str>) =
             names.into_iter().partition(|name| name.starts_with("blk.{}."));
