@@ -219,9 +219,9 @@ fn a_directory_of_notes_is_not_replaced_by_a_model() {
 #[test]
 fn two_things_of_one_run_cannot_have_one_name() {
     let bench = Bench::new();
-    for report in ["o.json", "o.json.partial.json"] {
-        let ran = bench.run(&format!("quantize @in.gguf @o.json Q8_0 --report @{report}"));
-        if report == "o.json" {
+    for report in ["o.html", "o.html.partial.html"] {
+        let ran = bench.run(&format!("quantize @in.gguf @o.html Q8_0 --report @{report}"));
+        if report == "o.html" {
             refused(&ran, 2, &["would be one file"]);
         }
     }
@@ -538,7 +538,7 @@ fn a_folder_as_the_output_means_the_default_name_in_it() {
     // A name that is made for each is its name, also where such a directory is there.
     bench.run(&format!("{words} -o @m-{{type}}")).ok();
     bench.run(&format!("{words} -o @m-{{type}} --force")).ok();
-    assert_eq!(bench.names("m-"), ["m-Q8_0", "m-safetensors-f16"]);
+    assert_eq!(bench.names("m-"), ["m-Q8_0.gguf", "m-safetensors-f16"]);
     // A directory has the name itself.
     bench.run("convert @cp --type safetensors-f16 -o @model/").ok();
     assert!(bench.path("model/config.json").is_file());

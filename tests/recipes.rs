@@ -116,7 +116,7 @@ fn vocabulary() -> impl Strategy<Value = Vocabulary> {
 }
 
 fn splitting() -> impl Strategy<Value = Splitting> {
-    let (size, tensors) = (option::of(1..u64::MAX), option::of(1..i64::MAX as u64));
+    let (size, tensors) = (option::of(1..i64::MAX as u64), option::of(1..i64::MAX as u64));
     (size, tensors, any::<[bool; 2]>()).prop_map(|(size, tensors, flags)| Splitting {
         split_max_size: size.map(Size),
         split_max_tensors: tensors.and_then(NonZeroU64::new),

@@ -138,6 +138,7 @@ fn vectors_in_any_order() {
             "-q",
             "-f",
             "--allow-unrelated",
+            "--allow-swapped",
             "--no-auto-copy",
             "--baseless-tokens",
             "keep",
