@@ -125,7 +125,8 @@ impl Case {
         let weight = self.weight.to_string();
         let typed = ["merge", "--onto", cp, "--chat", chat, "--base", base, "-w", &weight, "--type", "F32"];
         let recipe = self.recipe.to_str().unwrap();
-        let [typed_out, recipe_out, emitted_out] = ["typed.gguf", "recipe.gguf", "emitted.gguf"].map(|name| self.path(name));
+        let [typed_out, recipe_out, emitted_out] =
+            ["typed.gguf", "recipe.gguf", "emitted.gguf"].map(|name| self.path(name));
         ggraft([&typed[..], &SHARED, &["-q", "-o", &typed_out]].concat()).ok();
         ggraft(["merge", recipe, "-q", "-o", &recipe_out]).ok();
         let emitted = self.path("emitted.yml");

@@ -6,7 +6,7 @@
 mod run;
 
 use run::trio_copy;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 

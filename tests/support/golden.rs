@@ -164,6 +164,9 @@ fn shown_array(array: &Array) -> String {
         Array::I32(a) => {
             ("i32", a.iter().map(i32::to_string).collect(), a.iter().flat_map(|x| x.to_le_bytes()).collect())
         }
+        Array::Bool(a) => {
+            ("bool", a.iter().map(bool::to_string).collect(), a.iter().map(|x| u8::from(*x)).collect())
+        }
         other => panic!("the converter writes no such array: {other:?}"),
     };
     if items.len() <= LONGEST {

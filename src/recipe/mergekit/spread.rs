@@ -50,11 +50,8 @@ fn filtered(filter: &str, case: &Case) -> Result<Vec<String>, Fault> {
         fitting.filter_map(|(_, _, gguf)| gguf.strip_suffix(ending)).collect()
     };
     let mut rules = Vec::new();
-    let groups = [
-        (holds(".weight", false), "*"),
-        (holds(".weight", true), "weight"),
-        (holds(".bias", true), "bias"),
-    ];
+    let groups =
+        [(holds(".weight", false), "*"), (holds(".weight", true), "weight"), (holds(".bias", true), "bias")];
     for (names, ending) in groups {
         let (layered, whole): (Vec<&str>, Vec<&str>) =
             names.into_iter().partition(|name| name.starts_with("blk.{}."));
