@@ -77,7 +77,8 @@ fn printed(script: &str, dir: &Path) -> String {
 fn shown(out: &str) -> String {
     let progress = Regex::new(r"^\[ *\d+/ *\d+\] ").unwrap();
     let mut lines = String::new();
-    for line in out.lines() {
+    // How far a look at the weights has come is told by the clock.
+    for line in out.lines().filter(|line| !line.starts_with("looking at how the models are related: ")) {
         let line = if progress.is_match(line) { "…" } else { line };
         if line != "…" || !lines.ends_with("…\n") {
             _ = writeln!(lines, "{line}");
