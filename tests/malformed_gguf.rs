@@ -9,6 +9,7 @@ use std::path::Path;
 
 const F32: u32 = 0;
 const Q4_0: u32 = 2;
+const DAMAGED: &str = "the file is truncated or damaged: copy or download it again";
 
 fn read(bytes: &[u8]) -> Result<Input> {
     let dir = tempfile::tempdir().unwrap();
@@ -81,7 +82,7 @@ fn counts_beyond_the_file() {
                 error(&bytes),
                 format!(
                     "the number of {what} is more than the file has room for (at byte {at}): \
-                     expected at most {most}, found {count}"
+                     expected at most {most}, found {count}; {DAMAGED}"
                 )
             );
         }
@@ -98,7 +99,7 @@ fn string_longer_than_the_file() {
             error(&bytes),
             format!(
                 "the length of a key is more than the file has room for (at byte 24): \
-                 expected at most {most}, found {length}"
+                 expected at most {most}, found {length}; {DAMAGED}"
             )
         );
     }
@@ -109,8 +110,10 @@ fn array_longer_than_the_file() {
     let value = [&10u32.to_le_bytes()[..], &(1u64 << 61).to_le_bytes()].concat();
     assert_eq!(
         error(&file(3, &[pair("a", 9, &value)], &[], 0)),
-        "the length of the array 'a' is more than the file has room for (at byte 41): \
-         expected at most 1, found 2305843009213693952"
+        format!(
+            "the length of the array 'a' is more than the file has room for (at byte 41): \
+             expected at most 1, found 2305843009213693952; {DAMAGED}"
+        )
     );
 }
 
@@ -174,7 +177,7 @@ fn alignment_must_be_a_power_of_two() {
 fn alignment_must_be_a_u32() {
     assert_eq!(
         error(&file(3, &[pair("general.alignment", 5, &32i32.to_le_bytes())], &[], 0)),
-        "general.alignment must be a power of two: expected a u32 from 1 to 65536, found I32(32)"
+        "general.alignment must be a power of two: expected a u32 from 1 to 65536, found a value of type i32"
     );
 }
 

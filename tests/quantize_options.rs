@@ -156,7 +156,7 @@ fn the_choice_of_entries() {
 fn every_route_gives_the_same_bytes_with_an_importance_matrix() {
     let bench = Bench::new();
     let out = |name: &str| bench.path(name).display().to_string();
-    let cp = trio("cp").display().to_string();
+    let [base, chat, cp] = ["base", "chat", "cp"].map(|name| trio(name).display().to_string());
     ggraft(["convert", &cp, "--type", "F32", "-o", &out("f32.gguf")]).ok();
     let shapes = model(&bench.path("f32.gguf")).tensors.into_iter();
     let ne = |t: &ggraft_formats::Tensor| t.shape().ne().iter().map(|n| *n as usize).collect();
@@ -166,7 +166,7 @@ fn every_route_gives_the_same_bytes_with_an_importance_matrix() {
     for ftype in ["Q4_K_M", "IQ4_NL"] {
         ggraft(["convert", &cp, "--type", ftype, "--imatrix", &m, "--force", "-o", &out("a.gguf")]).ok();
         ggraft(["quantize", "--imatrix", &m, "--force", &out("f32.gguf"), &out("b.gguf"), ftype]).ok();
-        let merge = ["merge", "--base", &cp, "--chat", &cp, "--onto", &cp, "--force", "--type"];
+        let merge = ["merge", "--base", &base, "--chat", &chat, "--onto", &cp, "--force", "--type"];
         ggraft(merge.into_iter().chain([ftype, "--imatrix", &m, "-o", &out("c.gguf")])).ok();
         ggraft(merge.into_iter().chain(["F32", "-o", &out("merged.gguf")])).ok();
         ggraft(["quantize", "--imatrix", &m, "--force", &out("merged.gguf"), &out("d.gguf"), ftype]).ok();
