@@ -25,7 +25,7 @@ mod values;
 pub use crate::vocab::Options;
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
-pub use trainer::Trainer;
+pub use trainer::{Trainer, alike};
 pub use values::Value;
 
 use crate::vocab;
@@ -132,6 +132,8 @@ fn cut(table: Tensor, tokens: u64, warnings: &mut Vec<String>) -> Result<Tensor>
 pub struct Released {
     /// In the order of the model.
     pub tensors: Vec<Named>,
+    /// What the checkpoint alone holds, for a GGUF has no use for it: as it is there.
+    pub alone: Vec<Named>,
     /// GGUF's names of tensors that follow from the configuration, which no checkpoint need hold, and the
     /// checkpoint's names of such that it holds.
     pub left: Vec<String>,
@@ -149,8 +151,8 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     rerank::check_release(model, config.flag("tie_word_embeddings")?)?;
     let mut left = Vec::new();
     let tensors = names::release(&family, &params, checkpoint, model, &mut left)?;
-    left.extend(names::ignored(&family, &params, checkpoint)?);
-    Ok(Released { tensors, left })
+    let alone = names::ignored(&family, &params, checkpoint, &mut left)?;
+    Ok(Released { tensors, alone, left })
 }
 
 /// The architecture whose class `config.json` names first.

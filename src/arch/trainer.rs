@@ -63,6 +63,15 @@ impl Trainer {
     }
 }
 
+/// Names of GGUF's for architectures whose models may be parents of each other: their tensors are the same, and lie in
+/// files alike. The text model of a checkpoint that sees may have a name of its own.
+const ALIKE: &[[&str; 2]] = &[["llama", "mistral3"]];
+
+/// Whether the tensors of two architectures, as a GGUF calls them, mean the same.
+pub fn alike(a: &str, b: &str) -> bool {
+    a == b || ALIKE.iter().any(|pair| pair.contains(&a) && pair.contains(&b))
+}
+
 /// Adds what a rule says of weights, or of biases.
 fn add(all: &mut Vec<Kind>, rule: &Rule, bias: bool, prefixes: &[&str]) {
     let name = |name: String| if bias { biased(&name) } else { name };
