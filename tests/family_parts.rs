@@ -8,9 +8,9 @@ mod support;
 
 use ggraft_formats::{Input, Model, open};
 use run::{Ran, ggraft};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
-use support::families::{Tiny, family};
+use support::families::family;
 
 /// The trio of a tiny checkpoint in a folder of its own.
 fn trio(name: &str) -> tempfile::TempDir {
@@ -73,7 +73,9 @@ fn an_expert_is_named_as_the_trainer_does_or_as_a_gguf_would() {
         }
         assert_eq!(differing(&found, &all, "blk.0.ffn_up_exps.weight", 4), [0usize; 0], "{rule}");
     }
-    let told = merge(dir.path(), &["--type", "f32", "--dry-run", "--weights", "hf:*experts.2.*=0"]).ok();
+    let [base, chat, cp] = ["base", "chat", "cp"].map(|name| dir.path().join(name).display().to_string());
+    let models = ["merge", "--base", &base, "--chat", &chat, "--onto", &cp, "--type", "f32", "--dry-run"];
+    let told = ggraft([&models[..], &["--weights", "hf:*experts.2.*=0"]].concat()).ok();
     assert!(told.err.contains("from 0 to 1 for the parts of 6 tensors"), "{}", told.err);
     let nothing = merge(dir.path(), &["--type", "f32", "--dry-run", "--weights", "*experts.9.*=0"]);
     assert!(nothing.err.contains("a rule of the weights matches no tensor"), "{}", nothing.err);
@@ -141,7 +143,7 @@ fn filters_of_mergekit_go_by_the_names_of_the_models_own_family() {
 }
 
 /// Tensors of a vision tower and its projector, of several dtypes and up to five dimensions.
-fn with_vision(dir: &Path, prefix: &str) {
+fn with_vision(dir: &Path) {
     use safetensors::tensor::{SafeTensors, TensorView, serialize_to_file};
     let file = dir.join("model.safetensors");
     let bytes = std::fs::read(&file).unwrap();
@@ -150,48 +152,48 @@ fn with_vision(dir: &Path, prefix: &str) {
     let ids: Vec<u8> = (0..8u64).flat_map(u64::to_le_bytes).collect();
     let names =
         ["vision_tower.patch.weight", "vision_tower.position_ids", "multi_modal_projector.norm.weight"];
-    let names = names.map(|name| format!("{prefix}{name}"));
     let mut all: Vec<(String, TensorView<'_>)> = held.tensors();
     all.push((
-        names[0].clone(),
+        names[0].into(),
         TensorView::new(safetensors::Dtype::BF16, vec![4, 3, 2, 2, 1], &patch).unwrap(),
     ));
-    all.push((names[1].clone(), TensorView::new(safetensors::Dtype::I64, vec![1, 8], &ids).unwrap()));
-    all.push((names[2].clone(), TensorView::new(safetensors::Dtype::BF16, vec![4], &patch[..8]).unwrap()));
+    all.push((names[1].into(), TensorView::new(safetensors::Dtype::I64, vec![1, 8], &ids).unwrap()));
+    all.push((names[2].into(), TensorView::new(safetensors::Dtype::BF16, vec![4], &patch[..8]).unwrap()));
     let new = dir.join("new.safetensors");
     serialize_to_file(all, None, &new).unwrap();
     std::fs::rename(new, file).unwrap();
 }
 
-/// A CP that sees, made from the text model of this checkpoint, with parents of that text model alone.
-fn seeing(name: &str, class: &str, model_type: &str, vision: &str) -> tempfile::TempDir {
+/// A trio whose CP sees: base and chat are the text models of this checkpoint's trio, under the names of such models.
+fn seeing(name: &str, class: &str) -> tempfile::TempDir {
+    use safetensors::tensor::{SafeTensors, serialize_to_file};
     let dir = trio(name);
-    let whole = family(name).unwrap();
-    let mut text = whole.config["text_config"].clone();
-    text["architectures"] = json!([class]);
-    text["model_type"] = json!(model_type);
-    if let Some(tied) = whole.config.get("tie_word_embeddings") {
-        text["tie_word_embeddings"] = tied.clone();
+    for parent in ["base", "chat"].map(|parent| dir.path().join(parent)) {
+        let mut config: Value =
+            serde_json::from_slice(&std::fs::read(parent.join("config.json")).unwrap()).unwrap();
+        let mut text = config["text_config"].take();
+        text["architectures"] = json!([class]);
+        if let Some(tied) = config.get("tie_word_embeddings") {
+            text["tie_word_embeddings"] = tied.clone();
+        }
+        std::fs::write(parent.join("config.json"), text.to_string()).unwrap();
+        let bytes = std::fs::read(parent.join("model.safetensors")).unwrap();
+        let held = SafeTensors::deserialize(&bytes).unwrap();
+        let alone = |name: String| name.replacen("language_model.", "", 1);
+        let all = held.tensors().into_iter().map(|(name, tensor)| (alone(name), tensor));
+        serialize_to_file(all, None, &parent.join("new.safetensors")).unwrap();
+        std::fs::rename(parent.join("new.safetensors"), parent.join("model.safetensors")).unwrap();
     }
-    let parent = Tiny { config: text, draft: Default::default(), ..whole };
-    let parents = tempfile::tempdir().unwrap();
-    parent.write_trio(parents.path());
-    for name in ["base", "chat"] {
-        std::fs::remove_dir_all(dir.path().join(name)).unwrap();
-        std::fs::rename(parents.path().join(name), dir.path().join(name)).unwrap();
-    }
-    with_vision(&dir.path().join("cp"), vision);
+    with_vision(&dir.path().join("cp"));
     dir
 }
 
 #[test]
 fn a_model_that_sees_gets_the_vector_of_models_that_do_not() {
-    for (name, class, model_type) in [
-        ("gemma-3-tiny-it", "Gemma3ForCausalLM", "gemma3_text"),
-        ("Mistral-Small-3.1-Tiny", "MistralForCausalLM", "mistral"),
-    ] {
-        let dir = seeing(name, class, model_type, "");
-        // The weights of chat and base differ from CP's names alone, so nearness tells nothing.
+    for (name, class) in
+        [("gemma-3-tiny-it", "Gemma3ForCausalLM"), ("Mistral-Small-3.1-Tiny", "MistralForCausalLM")]
+    {
+        let dir = seeing(name, class);
         let gguf = merged(dir.path(), &["-w", "0.7"]);
         assert!(!gguf.tensors.iter().any(|t| t.name.contains("vision")), "{name}");
         let cp = merged(dir.path(), &["-w", "0"]);

@@ -538,8 +538,7 @@ fn mergekits_methods_become_ours() {
     let t = "t: [{filter: self_attn, value: [0, 1]}, {filter: mlp, value: [1, 0]}, {value: 0.5}]";
     assert_eq!(
         own("slerp", &[("cp", ""), ("a", "")], t).unwrap(),
-        "- a\nbase: cp\nweight: 1.0\nmethod: slerp\nweights: [\"*=0.5\", \"blk.*.{ffn_down,ffn_gate,ffn_up}.*=[1,0]\", \
-         \"blk.*.{attn_k,attn_output,attn_q,attn_v}.*=[0,1]\"]\n"
+        "- a\nbase: cp\nweight: 1.0\nmethod: slerp\nweights: [\"*=0.5\", \"hf:*mlp*=[1,0]\", \"hf:*self_attn*=[0,1]\"]\n"
     );
     let pair = [("chat", "weight: [0.2, 1]"), ("base", "weight: [-0.2, -1]")];
     assert_eq!(
