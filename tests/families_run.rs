@@ -36,7 +36,7 @@ fn record(peer: &'static peer::Peer, folder: &Path, golden: &Path) {
         for (kind, file) in files.iter().filter(|(_, file)| file.exists()) {
             match goes_on(peer, file) {
                 Ok(found) => tokens[tiny.name][kind] = json!(found),
-                Err(e) => refused[tiny.name] = json!(e.lines().last()),
+                Err(e) => refused[tiny.name] = json!(e.lines().next()),
             }
         }
     }

@@ -571,8 +571,8 @@ fn what_a_method_cannot_do_here_is_refused_by_line_and_key() {
             "line 5: models[0].parameters.weight: it says nothing of the tensors that no filter fits: expected a last value without a filter",
         ),
         (
-            own("task_arithmetic", &[("a", "weight: [{filter: layers.3., value: 1}, {value: 0}]")], ""),
-            "line 5: models[0].parameters.weight: no kind of tensor has this text in its name: found 'layers.3.'; give a gradient",
+            own("task_arithmetic", &[("a", "weight: [{filter: '*.mlp', value: 1}, {value: 0}]")], ""),
+            "line 5: models[0].parameters.weight: no tensor has this text in its name: found '*.mlp'; give a part of a name",
         ),
         (
             own("linear", &[("a", "weight: 1")], ""),
