@@ -14,9 +14,8 @@ use zip::{CompressionMethod, ZipArchive};
 /// What an archive begins with.
 pub const MAGIC: &[u8] = b"PK\x03\x04";
 
-/// The end record of an archive without a comment, and what it begins with.
+/// The end record of an archive without a comment.
 const END: usize = 22;
-const END_MAGIC: &[u8] = b"PK\x05\x06";
 /// The same of archives of 4 GiB and more, and what points to it: both lie before the end record.
 const LARGE_END: usize = 56 + 20;
 const LARGE_END_MAGIC: &[u8] = b"PK\x06\x06";
@@ -37,11 +36,6 @@ impl Archive {
     /// Reads the directory of `file`.
     pub fn open(file: &Mapping) -> Result<Archive> {
         let members = members(file)?;
-        let unsupported = |what: &str| Error::unsupported(what).file(file.path());
-        if members.keys().any(|name| name.ends_with("/constants.pkl")) {
-            return Err(unsupported("this is a program of TorchScript, not a checkpoint")
-                .mend("save the state dict of the model, or use its safetensors files"));
-        }
         let prefixes: Vec<&str> = members.keys().filter_map(|name| name.strip_suffix("/data.pkl")).collect();
         let prefix = match prefixes[..] {
             [prefix] if !prefix.contains('/') => prefix,
@@ -56,7 +50,8 @@ impl Archive {
         if let Some(order) = of("byteorder")
             && file.slice(order.clone())? != b"little"
         {
-            return Err(unsupported("the weights are in another byte order than this program reads")
+            return Err(Error::unsupported("the weights are in another byte order than this program reads")
+                .file(file.path())
                 .expected("the member byteorder to say little")
                 .mend("load it in PyTorch on a machine of little byte order and save it again"));
         }
@@ -67,7 +62,6 @@ impl Archive {
         let storages = members.iter().filter_map(storage).collect();
         Ok(Archive { pickle, storages })
     }
-
 }
 
 /// The members of the archive by name, each with the place of its bytes.
@@ -79,6 +73,11 @@ fn members(file: &Mapping) -> Result<HashMap<String, Range<u64>>> {
     if archive.central_directory_start() != directory.start {
         return Err(malformed("it has two directories", file));
     }
+    if archive.file_names_raw().any(|name| name.ends_with(b"/constants.pkl")) {
+        return Err(Error::unsupported("this is a program of TorchScript, not a checkpoint")
+            .file(file.path())
+            .mend("save the state dict of the model, or use its safetensors files"));
+    }
     let mut names = Vec::with_capacity(archive.len());
     for i in 0..archive.len() {
         let member = archive.by_index_data(i).map_err(|e| refused(&e, file))?;
@@ -87,7 +86,10 @@ fn members(file: &Mapping) -> Result<HashMap<String, Range<u64>>> {
             Error::new(kind, what).file(file.path()).found(format!("the member '{name}'"))
         };
         if !crate::index::stays_inside(&name) || member.is_dir() || member.is_symlink() {
-            return Err(wrong(Kind::Invalid, "a member of the zip archive has a name that no checkpoint needs"));
+            return Err(wrong(
+                Kind::Invalid,
+                "a member of the zip archive has a name that no checkpoint needs",
+            ));
         }
         if member.encrypted() {
             return Err(wrong(Kind::Unsupported, "the zip archive is encrypted"));
@@ -112,29 +114,34 @@ fn members(file: &Mapping) -> Result<HashMap<String, Range<u64>>> {
     Ok(members)
 }
 
-/// The central directory by the record at the very end, which must not be followed by anything; its length is held
+/// The central directory by the record at the very end, which it must touch and nothing may follow; its length is held
 /// against that of the file, because the members are listed in memory.
 fn directory(file: &Mapping) -> Result<Range<u64>> {
     let bytes = file.bytes();
     let cut = || malformed("its directory is not at its end", file);
-    let end = bytes.len().checked_sub(END).map(|at| &bytes[at..]).filter(|end| end.starts_with(END_MAGIC));
-    let [.., s0, s1, s2, s3, o0, o1, o2, o3, 0, 0] = end.ok_or_else(cut)? else { return Err(cut()) };
-    let (mut size, mut start) =
-        (u32::from_le_bytes([*s0, *s1, *s2, *s3]).into(), u32::from_le_bytes([*o0, *o1, *o2, *o3]).into());
-    if start == u64::from(u32::MAX) || size == u64::from(u32::MAX) {
-        let large = bytes.len().checked_sub(END + LARGE_END).map(|at| &bytes[at..]);
-        let large = large.filter(|large| large.starts_with(LARGE_END_MAGIC)).ok_or_else(cut)?;
-        let number = |at: usize| large[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        (size, start) = (number(40), number(48));
+    let at = bytes.len().checked_sub(END).ok_or_else(cut)?;
+    let [0x50, 0x4b, 5, 6, _, _, _, _, _, _, _, _, size @ .., 0, 0] = &bytes[at..] else { return Err(cut()) };
+    let number = |at: usize| size[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    let small = [number(0), number(4)];
+    // PyTorch writes the record of large archives into small ones too; both must say the same.
+    let large = at.checked_sub(LARGE_END).filter(|at| bytes[*at..].starts_with(LARGE_END_MAGIC));
+    let number = |at: usize| bytes[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let [size, start] = large.map_or(small.map(u64::from), |at| [number(at + 40), number(at + 48)]);
+    let same = |small: u32, large: u64| u64::from(small) == large || small == u32::MAX;
+    let is_whole = start.checked_add(size) == Some(large.unwrap_or(at) as u64);
+    if !(is_whole && same(small[0], size) && same(small[1], start)) {
+        return Err(cut());
     }
     let most = MOST_DIRECTORY.max(bytes.len() as u64 / PART);
     if size > most {
-        return Err(Error::unsupported("the zip archive has more members than a checkpoint of this size needs")
-            .file(file.path())
-            .expected(format!("a directory of at most {most} bytes"))
-            .found(size));
+        return Err(Error::unsupported(
+            "the zip archive has more members than a checkpoint of this size needs",
+        )
+        .file(file.path())
+        .expected(format!("a directory of at most {most} bytes"))
+        .found(size));
     }
-    Ok(start..start.saturating_add(size))
+    Ok(start..start + size)
 }
 
 fn refused(e: &ZipError, file: &Mapping) -> Error {

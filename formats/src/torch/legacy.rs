@@ -35,7 +35,8 @@ pub fn open(file: &Mapping) -> Result<Contents> {
     }
     let (machine, bytes) = next(file, &mut at)?;
     let order = machine.heap.dict(machine.root).and_then(|pairs| {
-        let is_order = |key: &Value| matches!(key, Value::Text(span) if bytes_of(bytes, *span) == b"little_endian");
+        let is_order =
+            |key: &Value| matches!(key, Value::Text(span) if bytes_of(bytes, *span) == b"little_endian");
         pairs.iter().find(|(key, _)| is_order(key)).map(|(_, value)| *value)
     });
     if !matches!(order, Some(Value::Bool(true))) {
@@ -61,7 +62,8 @@ pub fn open(file: &Mapping) -> Result<Contents> {
             _ => return Err(error("the key of a storage is no text")),
         };
         let storage = known.remove(key).ok_or_else(|| {
-            error("the file lists a storage that no tensor is of, or twice").found(String::from_utf8_lossy(key))
+            error("the file lists a storage that no tensor is of, or twice")
+                .found(String::from_utf8_lossy(key))
         })?;
         let place = place(file, at, storage)?;
         at = place.end;

@@ -8,15 +8,18 @@ use crate::error::{Error, Printable, Result};
 use crate::mmap::Mapping;
 use crate::tensor::{Shape, Tensor};
 use crate::twice;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// So many dicts deep a state dict may lie.
 const DEPTH: usize = 4;
 
+/// The longest name of a tensor, in bytes.
+const LONGEST_NAME: usize = 1024;
 /// So many names are told.
 const MOST_NAMED: usize = 8;
 /// What is told of a key that is no name.
-const NO_TEXT: &str = "a key that is no text";
+const NO_TEXT: &str = "a key that is no name";
 
 type Pairs<'a> = &'a [(Value, Value)];
 
@@ -24,26 +27,27 @@ type Pairs<'a> = &'a [(Value, Value)];
 pub fn tensors(file: &Mapping, contents: &Contents, notes: &mut Vec<String>) -> Result<Vec<Tensor>> {
     let saved = Saved { file, contents, text: file.slice(contents.pickle.clone())? };
     let pairs = saved.state_dict(notes)?;
-    let mut tensors = Vec::with_capacity(pairs.len());
-    let mut others = Vec::new();
+    let (mut views, mut others) = (Vec::new(), Vec::new());
     for (key, value) in pairs {
         let Some(view) = saved.heap().tensor(*value) else {
-            others.push(saved.string(*key).unwrap_or(NO_TEXT));
+            others.push(*key);
             continue;
         };
         let Some(name) = saved.string(*key) else {
-            return Err(Error::invalid("a tensor has a name that is no text").file(file.path()));
+            return Err(Error::invalid("a tensor has a name that is no text, or too long").file(file.path()));
         };
-        tensors.push(saved.tensor(name, view).map_err(|e| e.tensor(name).file(file.path()))?);
+        views.push((name, view));
+    }
+    if let Some(name) = twice(views.iter().map(|(name, _)| *name)) {
+        return Err(Error::invalid("the pickle names this tensor twice").file(file.path()).tensor(name));
     }
     if !others.is_empty() {
-        let named = others[..others.len().min(MOST_NAMED)].join(", ");
-        notes.push(saved.note(format!("{} entries are no tensors and are left out, such as {named}", others.len())));
+        let (n, named) = (others.len(), saved.named(others.into_iter()));
+        notes.push(saved.note(format!("{n} entries are no tensors and are left out, such as {named}")));
     }
-    match twice(tensors.iter().map(|t: &Tensor| t.name.as_str())) {
-        Some(name) => Err(Error::invalid("the pickle names this tensor twice").file(file.path()).tensor(name)),
-        None => Ok(tensors),
-    }
+    let tensor =
+        |(name, view): (&str, &View)| saved.tensor(name, view).map_err(|e| e.tensor(name).file(file.path()));
+    views.into_iter().map(tensor).collect()
 }
 
 struct Saved<'a> {
@@ -58,46 +62,48 @@ impl<'a> Saved<'a> {
         &self.contents.object.heap
     }
 
+    /// A text that is no longer than a name may be.
     fn string(&self, value: Value) -> Option<&'a str> {
-        match value {
-            Value::Text(span) => {
-                std::str::from_utf8(self.text.get(span.start as usize..span.end as usize)?).ok()
-            }
-            _ => None,
-        }
+        let Value::Text(span) = value else { return None };
+        let bytes = self.text.get(span.start as usize..span.end as usize)?;
+        Some(bytes).filter(|b| b.len() <= LONGEST_NAME).and_then(|b| std::str::from_utf8(b).ok())
     }
 
     /// The dict of tensors that lies least deep.
     fn state_dict(&self, notes: &mut Vec<String>) -> Result<Pairs<'a>> {
-        let error = |e: Error| e.file(self.file.path());
-        let root = self.contents.object.root;
-        let mut level: Vec<(String, Value)> = vec![(String::from("the object itself"), root)];
-        for _ in 0..DEPTH {
-            let holders: Vec<&(String, Value)> = level.iter().filter(|(_, v)| self.holds_tensors(*v)).collect();
+        let mut level = vec![(Value::None, self.contents.object.root)];
+        for depth in 0..DEPTH {
+            let holders: Vec<_> = level.iter().filter(|(_, dict)| self.holds_tensors(*dict)).collect();
             match holders[..] {
-                [] => {}
-                [(name, dict)] => {
-                    if level.len() > 1 || !matches!((*dict, root), (Value::Node(a), Value::Node(b)) if a == b) {
-                        notes.push(self.note(format!("the state dict is taken from '{name}', the rest is left out")));
+                [] => level = self.below(&level),
+                [(key, dict)] => {
+                    if depth > 0 {
+                        let key = self.string(*key).unwrap_or(NO_TEXT);
+                        notes.push(
+                            self.note(format!("the state dict is taken from '{key}', the rest is left out")),
+                        );
                     }
                     return Ok(self.heap().dict(*dict).unwrap_or_default());
                 }
                 _ => {
-                    let names: Vec<&str> = holders.iter().take(MOST_NAMED).map(|(name, _)| name.as_str()).collect();
-                    return Err(error(
-                        Error::unsupported("this file holds several dicts of tensors, and none is said to be the model")
-                            .found(names.join(", "))
-                            .mend("load it in PyTorch and save the one that is wanted alone"),
-                    ));
+                    let what = "this file holds several dicts of tensors, and none is said to be the model";
+                    return Err(Error::unsupported(what)
+                        .file(self.file.path())
+                        .found(self.named(holders.iter().map(|(key, _)| *key)))
+                        .mend("load it in PyTorch and save the one that is wanted alone"));
                 }
             }
-            level = self.below(&level);
         }
-        Err(error(
-            Error::invalid("this file holds no state dict")
-                .expected("a dict of tensors, or one dict of tensors in a dict")
-                .mend("give the file with the weights: pytorch_model.bin of a model's folder"),
-        ))
+        Err(Error::invalid("this file holds no state dict")
+            .file(self.file.path())
+            .expected("a dict of tensors, or one dict of tensors in a dict")
+            .mend("give the file with the weights: pytorch_model.bin of a model's folder"))
+    }
+
+    /// The first of these keys, in words.
+    fn named(&self, keys: impl Iterator<Item = Value>) -> String {
+        let names: Vec<&str> = keys.take(MOST_NAMED).map(|key| self.string(key).unwrap_or(NO_TEXT)).collect();
+        names.join(", ")
     }
 
     /// A sentence about the file, safe to print.
@@ -106,35 +112,34 @@ impl<'a> Saved<'a> {
     }
 
     fn holds_tensors(&self, value: Value) -> bool {
-        self.heap().dict(value).is_some_and(|pairs| pairs.iter().any(|(_, v)| self.heap().tensor(*v).is_some()))
+        self.heap()
+            .dict(value)
+            .is_some_and(|pairs| pairs.iter().any(|(_, v)| self.heap().tensor(*v).is_some()))
     }
 
-    /// The dicts in the dicts of a level, each once.
-    fn below(&self, level: &[(String, Value)]) -> Vec<(String, Value)> {
-        let mut seen = std::collections::HashSet::new();
-        let dicts = level.iter().filter_map(|(_, value)| self.heap().dict(*value)).flatten();
-        let mut below = Vec::new();
-        for (key, value) in dicts {
-            if let Value::Node(node) = value
-                && self.heap().dict(*value).is_some()
-                && seen.insert(*node)
-            {
-                below.push((self.string(*key).unwrap_or(NO_TEXT).to_string(), *value));
-            }
-        }
-        below
+    /// The dicts in the dicts of a level, each once and with its key.
+    fn below(&self, level: &[(Value, Value)]) -> Vec<(Value, Value)> {
+        let mut seen = HashSet::new();
+        let pairs = level.iter().filter_map(|(_, dict)| self.heap().dict(*dict)).flatten();
+        let dicts = pairs.filter(|(_, value)| match value {
+            Value::Node(node) => self.heap().dict(*value).is_some() && seen.insert(*node),
+            _ => false,
+        });
+        dicts.copied().collect()
     }
 
     fn tensor(&self, name: &str, view: &View) -> Result<Tensor> {
         let too_large = || {
-            Error::unsupported("the tensor has too many dimensions or elements").found(format!("{:?}", view.sizes))
+            Error::unsupported("the tensor has too many dimensions or elements")
+                .found(format!("{:?}", view.sizes))
         };
         // PyTorch lists the longest stride first, ggml the row length.
         let ne: Vec<u64> = view.sizes.iter().rev().copied().collect();
         let shape = Shape::new(&ne).ok_or_else(too_large)?;
         let key = self.string(Value::Text(view.storage.key)).unwrap_or_default();
         let storage = self.contents.storages.get(key).ok_or_else(|| {
-            Error::invalid("the elements of this tensor are not in the file").found(format!("no storage '{key}'"))
+            Error::invalid("the elements of this tensor are not in the file")
+                .found(format!("no storage '{key}'"))
         })?;
         let start = view.offset.checked_mul(item(view.dtype)).and_then(|o| o.checked_add(storage.start));
         let start = start.ok_or_else(too_large)?;

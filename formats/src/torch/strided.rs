@@ -72,7 +72,8 @@ impl Rows for Strided {
         for column in 0..self.row() {
             let (from, to) = (column * self.stride() * self.item, column * self.item);
             for (begin, out) in begins.iter().zip(out.chunks_exact_mut(length)) {
-                let element = bytes.get(begin + from..begin + from + self.item).ok_or_else(|| self.short())?;
+                let element =
+                    bytes.get(begin + from..begin + from + self.item).ok_or_else(|| self.short())?;
                 out[to..to + self.item].copy_from_slice(element);
             }
         }

@@ -141,9 +141,12 @@ impl Machine<'_> {
         match globals::find(module, name) {
             Some(global) => self.push(Value::Global(global)),
             None => {
-                let short = |text: &[u8]| String::from_utf8_lossy(&text[..text.len().min(LONGEST_NAME)]).into_owned();
+                let short =
+                    |text: &[u8]| String::from_utf8_lossy(&text[..text.len().min(LONGEST_NAME)]).into_owned();
                 Err(self
-                    .unsupported("the pickle names what no state dict needs; it is refused and nothing of it was run")
+                    .unsupported(
+                        "the pickle names what no state dict needs; it is refused and nothing of it was run",
+                    )
                     .found(format!("{}.{}", short(module), short(name)))
                     .mend(MEND))
             }
@@ -156,7 +159,9 @@ impl Machine<'_> {
         match self.top()? {
             dict if self.heap.dict(dict).is_some() => Ok(()),
             _ => Err(self
-                .unsupported("the pickle gives a state to what is no dict; it is refused and nothing of it was run")
+                .unsupported(
+                    "the pickle gives a state to what is no dict; it is refused and nothing of it was run",
+                )
                 .found("the opcode BUILD")
                 .mend(MEND)),
         }
@@ -256,7 +261,9 @@ impl Machine<'_> {
     fn refused(&self, opcode: u8) -> Error {
         match opcodes::name(opcode) {
             Some(name) => self
-                .unsupported("the pickle does what no state dict needs; it is refused and nothing of it was run")
+                .unsupported(
+                    "the pickle does what no state dict needs; it is refused and nothing of it was run",
+                )
                 .found(format!("the opcode {name}"))
                 .mend(MEND),
             None => self.invalid("this is no opcode of a pickle").found(format!("{opcode:#04x}")),
@@ -368,7 +375,7 @@ impl Machine<'_> {
             + self.marks.len() * size_of::<usize>()
             + self.memo.len() * ENTRY
             + self.heap.bytes()
-            + more.saturating_mul(size_of::<(Value, Value)>());
+            + more.saturating_mul(value::PAIR);
         if held <= self.place.memory {
             return Ok(());
         }

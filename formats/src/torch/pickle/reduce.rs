@@ -94,12 +94,12 @@ impl Machine<'_> {
             .ok_or_else(|| self.invalid("the offset of a tensor is not a number of elements"))?;
         let numbers = |value: Value, what: &str| {
             let items = self.heap.items(value).filter(|items| items.len() <= Shape::MAX_DIMS);
-            items.and_then(|items| items.iter().map(|x| natural(*x)).collect::<Option<Vec<u64>>>()).ok_or_else(
-                || {
+            items
+                .and_then(|items| items.iter().map(|x| natural(*x)).collect::<Option<Vec<u64>>>())
+                .ok_or_else(|| {
                     self.invalid(format!("the {what} of a tensor are not covered"))
                         .expected(format!("at most {} numbers, none negative", Shape::MAX_DIMS))
-                },
-            )
+                })
         };
         let (sizes, strides) = (numbers(*sizes, "sizes")?, numbers(*strides, "strides")?);
         let view = View { storage, dtype, offset, sizes, strides };
@@ -143,7 +143,8 @@ impl Machine<'_> {
     /// The storage that a persistent id names: `("storage", type, key, location, elements[, None])`.
     pub(super) fn storage(&self, id: Value) -> Result<Storage> {
         let wrong = || {
-            self.invalid("a persistent id names no storage").expected("(\"storage\", type, key, place, elements)")
+            self.invalid("a persistent id names no storage")
+                .expected("(\"storage\", type, key, place, elements)")
         };
         let items = self.heap.tuple(id).ok_or_else(wrong)?;
         let (key, dtype, elements) = match items {

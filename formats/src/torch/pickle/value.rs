@@ -66,6 +66,8 @@ pub struct Heap {
 
 /// What an allocation costs beside what it holds.
 const ALLOCATION: usize = 16;
+/// What a pair of a dict costs: it may become a tensor with a name.
+pub const PAIR: usize = 256;
 
 impl Heap {
     /// The memory that is held, nearly.
@@ -77,7 +79,7 @@ impl Heap {
         let more = match &node {
             Node::Tuple(items) => ALLOCATION + size_of_val(&**items),
             Node::List(items) => ALLOCATION + size_of_val(&**items),
-            Node::Dict(pairs) => ALLOCATION + size_of_val(&**pairs),
+            Node::Dict(pairs) => ALLOCATION + PAIR * pairs.len(),
             Node::Storage(_) => 0,
             Node::Tensor(view) => {
                 3 * ALLOCATION + size_of::<View>() + 8 * (view.sizes.len() + view.strides.len())
@@ -148,7 +150,7 @@ impl Heap {
     pub fn insert(&mut self, dict: Value, pairs: impl ExactSizeIterator<Item = (Value, Value)>) -> bool {
         let Value::Node(i) = dict else { return false };
         let Some(Node::Dict(all)) = self.nodes.get_mut(i as usize) else { return false };
-        self.bytes += pairs.len() * size_of::<(Value, Value)>();
+        self.bytes += PAIR * pairs.len();
         all.extend(pairs);
         true
     }
