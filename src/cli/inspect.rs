@@ -15,7 +15,7 @@ const MOST_ITEMS: usize = 16;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A Hugging Face directory, a .safetensors or a .gguf file
+    /// A Hugging Face directory, a .safetensors, PyTorch or .gguf file
     path: PathBuf,
     /// Print JSON
     #[arg(long)]
