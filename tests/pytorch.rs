@@ -146,12 +146,21 @@ fn what_a_file_is_and_what_is_wrong_with_it_is_told() {
     bench.run("verify @cp").ok();
     std::fs::copy(run::trio("cp").join("model.safetensors"), bench.path("cp/model.safetensors")).unwrap();
     let ran = bench.run("convert @cp --type F16 --dry-run").ok();
-    assert_eq!(ran.err.matches("those of safetensors are read, those of PyTorch are not").count(), 1, "{}", ran.err);
+    assert_eq!(
+        ran.err.matches("those of safetensors are read, those of PyTorch are not").count(),
+        1,
+        "{}",
+        ran.err
+    );
     std::fs::remove_file(bench.path("cp/model.safetensors")).unwrap();
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 100]).unwrap();
     let ran = bench.run("convert @cp --type F16 -o @x.gguf");
-    assert!(ran.code == 3 && ran.err.contains("the file is truncated or damaged: copy or download it again"), "{}", ran.err);
+    assert!(
+        ran.code == 3 && ran.err.contains("the file is truncated or damaged: copy or download it again"),
+        "{}",
+        ran.err
+    );
     std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n").unwrap();
     let ran = bench.run("convert @cp --type F16 -o @x.gguf");
     assert!(ran.code == 3 && ran.err.contains("a pointer of Git LFS"), "{}", ran.err);
