@@ -41,6 +41,7 @@ pub mod arch;
 pub mod budget;
 pub mod chat;
 pub mod checkpoint;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod ftype;
 pub mod hash;

@@ -187,6 +187,6 @@ fn arch(config: &Config) -> Result<&'static Arch> {
             .file(config.file())
             .expected(format!("'architectures' to be one of {}", known.join(", ")))
             .found(class)
-            .mend("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
+            .hint("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
     })
 }

@@ -125,7 +125,7 @@ fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
     if recipe.types.is_empty() && !recipe.mixture.has_budget() {
         return Err(Error::usage("the recipe does not say which type to write")
             .file(file)
-            .mend("give --type"));
+            .hint("give --type"));
     }
     Ok((recipe, notes))
 }

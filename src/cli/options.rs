@@ -215,7 +215,7 @@ pub(super) fn early(typed: Option<&Path>, run: &Run) -> Result<()> {
         true => Ok(()),
         false => Err(Error::new(Kind::Failure, "the output exists")
             .file(path)
-            .mend("give --force to replace it, or another name with -o")),
+            .hint("give --force to replace it, or another name with -o")),
     }
 }
 

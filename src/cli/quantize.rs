@@ -91,7 +91,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
             .file(&request.input)
-            .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
+            .hint("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
     let measure = args.run.report.is_some();

@@ -34,7 +34,7 @@ pub(super) fn fitting(tensor: &TensorFact, wanted: DType) -> Result<DType> {
         Q5K => Q5_1,
         Q6K => Q8_0,
         Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4NL | MXFP4 => F16,
-        other => return Err(misfit(tensor, other).mend("choose another ftype for this model")),
+        other => return Err(misfit(tensor, other).hint("choose another ftype for this model")),
     };
     Ok(if fits(finer) { finer } else { F16 })
 }

@@ -114,14 +114,14 @@ impl std::fmt::Display for Ftype {
 pub fn unknown(text: &str, others: &[&'static str]) -> Error {
     let names: Vec<&str> = FTYPES.iter().map(|f| f.name).chain(others.iter().copied()).collect();
     let known = FTYPES.iter().flat_map(|f| f.names()).chain(others.iter().copied());
-    let mend = match nearest(text, known) {
+    let hint = match nearest(text, known) {
         Some(name) => format!("did you mean {name}?"),
         None => String::from("choose one of these"),
     };
     Error::usage("there is no such ftype")
         .expected(format!("one of {}", names.join(", ")))
         .found(format!("'{}'", text.chars().take(40).collect::<String>()))
-        .mend(mend)
+        .hint(hint)
 }
 
 /// The place of a tensor in llama-quantize's output: first what belongs to no layer, then layer by layer, each by

@@ -200,7 +200,7 @@ fn strangers(delta: f64, drift: f64, cosine: f64) -> Vec<Error> {
         e.found(format!("{found:.2}"))
     };
     let far = |what, figure, found| {
-        (found > UNRELATED).then(|| unrelated(what, figure, UNRELATED, found).mend(MEND))
+        (found > UNRELATED).then(|| unrelated(what, figure, UNRELATED, found).hint(MEND))
     };
     let mut problems: Vec<Error> = [
         far("chat does not come from this base", "|chat - base| / |base|", delta),
@@ -212,7 +212,7 @@ fn strangers(delta: f64, drift: f64, cosine: f64) -> Vec<Error> {
     if problems.is_empty() && cosine > SAME_WAY && delta.min(drift) > TRACE {
         let what = "chat and CP went the same way from this base: they seem to come from another one";
         let e = unrelated(what, "a cosine between chat - base and CP - base", SAME_WAY, cosine);
-        problems.push(e.mend(format!("{MEND}; are --base and --onto swapped?")));
+        problems.push(e.hint(format!("{MEND}; are --base and --onto swapped?")));
     }
     problems
 }
@@ -239,7 +239,7 @@ fn judge_noise(matrices: &[&Kinship], allowed: Allowed) -> Result<Option<String>
     Err(Error::invalid("the vector would be mostly noise")
         .expected(format!("noise of at most {} % in chat and base", MOST_NOISE * 100.0))
         .found(figure)
-        .mend(
+        .hint(
             "take chat and base as F16, BF16 or F32 (CP may be quantized), or give --allow-quantized-vector",
         ))
 }

@@ -119,7 +119,7 @@ impl Told {
             .file(journal)
             .expected(format!("{name}: {now}"))
             .found(format!("{name}: {then}"))
-            .mend("give --no-resume to begin anew, or repeat the earlier command to finish its work"))
+            .hint("give --no-resume to begin anew, or repeat the earlier command to finish its work"))
     }
 }
 
@@ -303,7 +303,7 @@ fn locked(path: &Path) -> Result<(File, bool)> {
 pub fn lock(file: &File) -> Result<bool> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(Error::new(Kind::Io, "another run is writing this output")
-            .mend("wait for it, or choose another output with -o")),
+            .hint("wait for it, or choose another output with -o")),
         Ok(()) => Ok(true),
         Err(TryLockError::Error(_)) => Ok(false),
     }

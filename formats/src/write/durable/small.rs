@@ -88,7 +88,7 @@ pub fn write_whole(path: &Path, content: &[u8], force: bool) -> Result<()> {
     if !force && path.symlink_metadata().is_ok() {
         return Err(Error::new(Kind::Failure, "the file exists")
             .file(path)
-            .mend("give --force to replace it"));
+            .hint("give --force to replace it"));
     }
     let file = match std::fs::OpenOptions::new().write(true).create_new(true).open(&growing) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Err(in_the_way(&growing)),
