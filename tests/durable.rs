@@ -67,7 +67,7 @@ impl Bench {
     }
 
     fn plan_of(&self, input: &str, target: &Target) -> Plan {
-        let loaded = pipeline::load(&self.path(input), &Default::default()).unwrap();
+        let loaded = pipeline::open(&self.path(input), &Default::default()).unwrap();
         pipeline::convert(loaded, target).unwrap()
     }
 }
@@ -100,7 +100,7 @@ fn after(pieces: usize, act: &(dyn Fn() + Sync)) -> After<'_> {
 fn write(plans: &[(Plan, PathBuf)], work: &Work<'_>, watch: &dyn Watch) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let contents = |_: &[Vec<PathBuf>]| Ok(work.beside.iter().map(|_| b"text".to_vec()).collect());
-    pool.install(|| pipeline::write(plans, work, watch, contents))
+    pool.install(|| pipeline::write_beside(plans, work, watch, contents))
 }
 
 /// The same, stopped after some pieces.
@@ -112,7 +112,7 @@ fn stopped(plans: &[(Plan, PathBuf)], work: &Work<'_>) {
 /// Stopped when all is whole and nothing has its name.
 fn stopped_before_the_names(plans: &[(Plan, PathBuf)], work: &Work<'_>) {
     let stop = |_: &[Vec<PathBuf>]| Err(Error::new(Kind::Interrupted, "stopped"));
-    assert_eq!(pipeline::write(plans, work, &(), stop).unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(pipeline::write_beside(plans, work, &(), stop).unwrap_err().kind(), Kind::Interrupted);
 }
 
 /// How many pieces an earlier run had written.

@@ -201,7 +201,7 @@ fn carry_out(
         })
         .collect::<Result<Vec<_>>>()?;
     let load = |path: &Path| {
-        let loaded = pipeline::load(path, &options)?;
+        let loaded = pipeline::open(path, &options)?;
         stages.step();
         match targets.first() {
             Some(target) => loaded.pruned(&target.prune),

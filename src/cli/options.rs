@@ -125,7 +125,9 @@ pub(super) fn carry_out(
     });
     let requests = signals::listen()?;
     let done = pool.install(|| {
-        pipeline::write(plans, &work, &progress, |places| contents(plans, places, order, &notes, &files))
+        pipeline::write_beside(plans, &work, &progress, |places| {
+            contents(plans, places, order, &notes, &files)
+        })
     });
     drop(requests);
     progress.finish();

@@ -87,7 +87,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     }
     let stages = Stage::new(args.run.show.how());
     stages.begin("opening the model", 1);
-    let loaded = pipeline::load(&request.input, &arch::Options::default())?;
+    let loaded = pipeline::open(&request.input, &arch::Options::default())?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
             .file(&request.input)
