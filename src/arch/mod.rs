@@ -15,6 +15,7 @@ mod graph;
 mod keys;
 mod moved;
 mod names;
+pub(crate) mod page;
 pub(crate) mod refuse;
 mod rerank;
 mod rope;

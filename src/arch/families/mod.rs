@@ -34,6 +34,8 @@ mod stablelm;
 mod starcoder;
 mod starcoder2;
 
+pub use decoder::DECODER;
+
 use super::axes::Side;
 use super::keys::{Axis, Fixed, Key, Params};
 use super::rule::Rule;
