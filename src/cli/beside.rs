@@ -73,7 +73,8 @@ impl Beside {
         let start = shell_path(&first);
         let mut lines = vec![format!("start it in llama.cpp: llama-cli -m {start}")];
         let name = ollama_name(path);
-        if plan.layout(path)?.paths().len() > 1 {
+        let is_split = plan.layout(path)?.paths().len() > 1;
+        if is_split {
             lines.push(format!("Ollama reads one file: ggraft join {start} {name}.gguf"));
         } else if self.modelfile {
             let file = shell_path(&modelfile(plans, path));
@@ -85,6 +86,9 @@ impl Beside {
             lines.push(format!(
                 "in Ollama: {from} > Modelfile && ollama create {name} && ollama run {name}; or give --modelfile"
             ));
+        }
+        if !is_split {
+            lines.push(format!("in LM Studio: lms import {start}"));
         }
         // A closed stderr must not stop the work.
         lines.iter().for_each(|line| _ = writeln!(std::io::stderr(), "{}", Printable(line)));

@@ -5,7 +5,7 @@ use super::growing::{Resume, finished, place, work};
 use super::journal::{Told, busy};
 use super::partial::{self, name_in};
 use super::publish::{is_empty, only_models};
-use super::small::is_told;
+use super::small::{abandoned, is_told};
 use super::{Beside, beside, folder, in_the_way, journal_of};
 use crate::error::{Error, Kind, Result};
 use crate::write::{Job, Layout};
@@ -145,6 +145,7 @@ impl Claims<'_> {
             && !partial::existing(&growing)
                 .and_then(|f| partial::is_ours(&f, known, &nothing, false))
                 .unwrap_or(false)
+            && abandoned(&growing).is_none()
         {
             return Err(in_the_way(&growing));
         }
