@@ -75,10 +75,12 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let config = Config::open(checkpoint)?;
     let arch = arch(&config)?;
     warnings.extend(refuse::quantized(&config, checkpoint)?);
-    refuse::bare_names(config.class()?, checkpoint)?;
-    let told = graph::check(&config, arch.gguf, &mut warnings)?;
     let family = Family::of(arch);
-    let params = Params::new(&config, &family.axes);
+    if !family.prefixes.contains(&"") {
+        refuse::bare_names(config.class()?, checkpoint)?;
+    }
+    let told = graph::check(&config, arch.gguf, &mut warnings)?;
+    let params = Params::new(&config, &family.axes).beside(checkpoint);
     params.check()?;
     // What the config says is checked before the tensors are, and told after what they tell.
     let (early, hparams) = (family.early(&params)?, family.hparams(&params)?);
@@ -93,9 +95,10 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
         tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
     for names::Adopted { tensor, value, rows } in adopted {
         let tensor = value.applied(tensor)?;
-        tensors.push(match tokens.filter(|_| rows == RowCount::Tokens) {
-            Some(tokens) => cut(tensor, tokens, &mut warnings)?,
-            None => tensor,
+        tensors.push(match (rows, tokens) {
+            (RowCount::Tokens, Some(tokens)) => cut(tensor, tokens, &mut warnings)?,
+            (RowCount::Padded, _) => padded(tensor, params.size("vocab", 0)?)?,
+            _ => tensor,
         });
     }
     let judges = arch.uses == Uses::Judging && rerank::judges(checkpoint, &config)?;
@@ -153,6 +156,16 @@ fn cut(table: Tensor, tokens: u64, warnings: &mut Vec<String>) -> Result<Tensor>
     Tensor::new(&table.name, moved::shape(&table.name, &[tokens, row])?, table.dtype(), table.rows())
 }
 
+/// A table with rows of zeros up to so many.
+fn padded(table: Tensor, rows: u64) -> Result<Tensor> {
+    let [row, held] = *table.shape().ne() else { return Ok(table) };
+    if held >= rows {
+        return Ok(table);
+    }
+    let (shape, dtype) = (moved::shape(&table.name, &[rows, row])?, table.dtype());
+    Tensor::new(&table.name.clone(), shape, dtype, std::sync::Arc::new(moved::Padded(table)))
+}
+
 /// A model in the trainer's dialect again.
 pub struct Released {
     /// In the order of the model.
@@ -166,7 +179,7 @@ pub struct Released {
 pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     let config = Config::open(checkpoint)?;
     let family = Family::of(arch(&config)?);
-    let mut params = Params::new(&config, &family.axes);
+    let mut params = Params::new(&config, &family.axes).beside(checkpoint);
     if let Some(table) = model.tensors.iter().find(|t| t.name == "token_embd.weight") {
         // A merge may have grown it.
         params = params.with("vocab", table.shape().rows());

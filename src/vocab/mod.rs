@@ -51,7 +51,7 @@ pub struct Tokenizer {
 }
 
 /// The model classes that the converter treats as llama; these read `add_prefix_space` and know two quirks.
-const LLAMA: [&str; 16] = [
+const LLAMA: [&str; 20] = [
     "LLaMAForCausalLM",
     "LlamaForCausalLM",
     "LlamaModel",
@@ -68,6 +68,10 @@ const LLAMA: [&str; 16] = [
     "GraniteMoeForCausalLM",
     "GraniteMoeSharedForCausalLM",
     "ArceeForCausalLM",
+    "ApertusForCausalLM",
+    "AfmoeForCausalLM",
+    "GraniteSWAForCausalLM",
+    "LlamaBidirectionalModel",
 ];
 
 /// Code Llama's vocabulary, and the end-of-turn token that only it has.
@@ -86,7 +90,7 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
     }
     let files = Files::open(checkpoint)?;
     let mut out = Tokenizer { metadata: Metadata::new(), warnings: Vec::new() };
-    let size = vocab_size(config, checkpoint)?;
+    let size = vocab_size(config, checkpoint)?.map(|size| family::padded(config, size));
     let llama = is_llama(config);
     if let Some(prefix) = files.config("add_prefix_space").and_then(Value::as_bool).filter(|_| llama) {
         out.metadata.set(SPACE_PREFIX, prefix);
@@ -167,7 +171,18 @@ fn table(
             if let Some(json) = json {
                 tell::spaces(json, warnings);
             }
-            Ok(scored(files, config, table, &added, out))
+            let special = scored(files, config, table, &added, out);
+            family::pieces(class(config).unwrap_or_default(), &model, &mut out.metadata)?;
+            Ok(special)
+        }
+        Source::Fallback(json) if family::keeps_merges(class(config).unwrap_or_default()) => {
+            let vocab = bpe::vocab(files, json)?;
+            let added = layers::read(files, &vocab, warnings)?;
+            let table = fallback::merged(files, &vocab, &added, size)?;
+            table.write_as("gemma4", metadata);
+            let merges = bpe::merges(files, json, &vocab, warnings)?;
+            metadata.set("tokenizer.ggml.merges", merges);
+            Ok(Special::read(files, config, &added, None, true, warnings))
         }
         Source::Fallback(json) => {
             if !fallback::prepends_space(json) && metadata.get(SPACE_PREFIX).is_none() {
@@ -188,7 +203,9 @@ fn table(
             };
             let (table, merges) = bpe::table(files, json, &vocab, &added, size, warnings)?;
             table.write("gpt2", &pre, metadata);
-            metadata.set("tokenizer.ggml.merges", merges);
+            if !merges.is_empty() {
+                metadata.set("tokenizer.ggml.merges", merges);
+            }
             let begins = BEGINS.contains(&pre.as_str());
             Ok(Special::read(files, config, &added, None, begins, warnings))
         }

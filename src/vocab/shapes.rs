@@ -76,8 +76,6 @@ pub const SHAPES: &[Shape] = &[
             BYTES,
         ],
         known: &[
-            (|v| v.has("[gMASK]") && v.whole_words, "glm4"),
-            (|v| v.has("[gMASK]"), "chatglm-bpe"),
             (|v| v.has("[IMG]") && v.has("[INST]") && v.whole_words, "pixtral"),
             // Only the first takes whole words before it merges; whether BOS is added is told by a key of its own.
             (|v| v.has("<|begin_of_text|>") && v.whole_words, "llama-bpe"),
@@ -90,7 +88,6 @@ pub const SHAPES: &[Shape] = &[
         chain: &[QWEN2, BYTES],
         known: &[
             (|v| v.has("<｜begin▁of▁sentence｜>"), "deepseek-r1-qwen"),
-            (|v| v.has("<|reg0|>"), "stablelm2"),
             (|v| v.has("<|endoftext|>") && v.has("<|im_start|>"), "qwen2"),
         ],
         stand_ins: &[(|_| true, "qwen2")],
@@ -265,6 +262,15 @@ pub const SHAPES: &[Shape] = &[
         known: &[],
         stand_ins: &[(|_| true, "spark2_5")],
     },
+];
+
+/// Vocabularies that are known by tokens of their own, however their splits are written.
+pub const VOCABULARIES: &[Row] = &[
+    (|v| v.has("<seed:bos>"), "seed-coder"),
+    (|v| v.has("<|reg0|>"), "stablelm2"),
+    (|v| v.has("<|startoftext|>") && v.has("<|extra_0|>"), "hunyuan"),
+    (|v| v.has("[gMASK]") && v.has("<sop>"), "glm4"),
+    (|v| v.has(">>TITLE<<"), "falcon"),
 ];
 
 /// The names under which the runtime takes a word that is a token whole, before it merges.
