@@ -194,7 +194,13 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
 /// The architecture whose class `config.json` names first.
 fn arch(config: &Config) -> Result<&'static Arch> {
     let class = config.class()?;
-    ARCHS.iter().find(|arch| arch.classes.contains(&class)).ok_or_else(|| {
+    let mut found = None;
+    for arch in ARCHS.iter().filter(|arch| arch.classes.contains(&class)) {
+        if found.is_none() && arch.applies.map_or(Ok(true), |applies| applies(config))? {
+            found = Some(arch);
+        }
+    }
+    found.ok_or_else(|| {
         let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.classes).copied().collect();
         Error::unsupported("this architecture is not covered")
             .file(config.file())

@@ -11,7 +11,7 @@ use super::values::Value;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A tensor of GGUF's, still with the trainer's values.
 pub struct Adopted {
@@ -29,10 +29,14 @@ struct Instance<'a> {
     /// The checkpoint's names; of stacked ones each tensor, the last index fastest.
     from: Vec<String>,
     to: Vec<String>,
+    /// Whether the rule holds in this layer.
+    holds: bool,
     needed: bool,
     found: bool,
     /// Whether the first of the checkpoint's has the shape that it should have.
     fits: bool,
+    /// How many rows the checkpoint's tensor has, if it is padded.
+    rows: Option<u64>,
 }
 
 /// What a checkpoint holds, by name in the family's dialect.
@@ -208,7 +212,9 @@ fn add<'a>(
         let from: Vec<String> = sources(spelling, !found)?;
         let first = from.first().and_then(|name| held.tensors.get(name.as_str()).copied());
         let from = from.into_iter().map(|name| held.own(name)).collect();
-        let mut instance = Instance { rule, bias, layer, axes, from, to, needed, found, fits: false };
+        let mut instance =
+            Instance { rule, bias, layer, axes, from, to, holds, needed, found, fits: false, rows: None };
+        instance.rows = first.filter(|_| rule.rows == RowCount::Padded).map(|tensor| tensor.shape().rows());
         instance.fits = first.is_some_and(|tensor| instance.check(0, tensor, params).is_ok());
         all.push(instance);
     }
@@ -222,6 +228,11 @@ fn broken(rule: &Rule, what: &str) -> Error {
 /// Of several rules for one target the one that the checkpoint follows, by its names and then by its shapes, else the
 /// first.
 fn alternatives(all: Vec<Instance<'_>>) -> Vec<Instance<'_>> {
+    // A tensor that a rule announces is not another rule's that does not.
+    let announced: HashSet<String> =
+        all.iter().filter(|x| x.found && x.holds).flat_map(|x| x.from.iter().cloned()).collect();
+    let mut all = all;
+    all.retain(|x| x.holds || x.from.iter().all(|name| !announced.contains(name)));
     let mut chosen: HashMap<String, usize> = HashMap::new();
     for fits in [true, false] {
         let of = |x: &Instance<'_>| x.found && (x.fits || !fits);
@@ -377,7 +388,7 @@ impl Instance<'_> {
             sources.push(self.rule.value.trained((*tensor).clone())?);
         }
         if let ([one], [name], true) = (sources.as_slice(), self.from.as_slice(), self.axes.is_same()) {
-            return Ok(vec![Named { name: name.clone(), tensor: one.clone() }]);
+            return Ok(vec![Named { name: name.clone(), tensor: self.unpadded(one.clone())? }]);
         }
         let (sizes, stacked) = (self.sizes(params)?, self.rule.stacked());
         let stack: Vec<u64> = stacked.iter().map(|name| sizes.get(name).copied().unwrap_or(1)).collect();
@@ -399,6 +410,17 @@ impl Instance<'_> {
             Ok(Named { name: name.clone(), tensor: moved(first, &shape, sources.clone(), &pieces)? })
         };
         self.from.iter().enumerate().map(of).collect()
+    }
+
+    /// Without the rows that the checkpoint does not have.
+    fn unpadded(&self, table: Tensor) -> Result<Tensor> {
+        match (self.rows, table.shape().ne()) {
+            (Some(rows), [row, held]) if rows < *held => {
+                let shape = super::moved::shape(&table.name, &[rows, *row])?;
+                Tensor::new(&table.name.clone(), shape, table.dtype(), table.rows())
+            }
+            _ => Ok(table),
+        }
     }
 
     fn sizes(&self, params: &Params<'_>) -> Result<super::axes::Sizes> {

@@ -94,7 +94,9 @@ pub fn merged(files: &Files, vocab: &bpe::Vocab, added: &[Added], size: Option<u
     ];
     let n = bpe::table_len(files, vocab, added, size)?;
     let mut table = Table::holes(n, true);
-    let special: HashSet<String> = layers::special(files)?;
+    let mut special: HashSet<String> = layers::special(files)?;
+    // The names that its class has by itself.
+    special.extend(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"].map(String::from));
     let kind = |text: &str, otherwise: i32| match text {
         visible if VISIBLE.contains(&visible) => table::USER_DEFINED,
         byte if is_byte(byte) => table::BYTE,

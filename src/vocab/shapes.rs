@@ -88,6 +88,7 @@ pub const SHAPES: &[Shape] = &[
         chain: &[QWEN2, BYTES],
         known: &[
             (|v| v.has("<｜begin▁of▁sentence｜>"), "deepseek-r1-qwen"),
+            (|v| v.has("[|endofturn|]"), "exaone4"),
             (|v| v.has("<|endoftext|>") && v.has("<|im_start|>"), "qwen2"),
         ],
         stand_ins: &[(|_| true, "qwen2")],
@@ -271,6 +272,7 @@ pub const VOCABULARIES: &[Row] = &[
     (|v| v.has("<|startoftext|>") && v.has("<|extra_0|>"), "hunyuan"),
     (|v| v.has("[gMASK]") && v.has("<sop>"), "glm4"),
     (|v| v.has(">>TITLE<<"), "falcon"),
+    (|v| v.has("<|startoftext|>") && v.has("<|tool_list_start|>"), "lfm2"),
 ];
 
 /// The names under which the runtime takes a word that is a token whole, before it merges.

@@ -51,6 +51,8 @@ pub const COHERE2_MOE: Arch = Arch {
 };
 
 const MOE_KEYS: &[Key] = &[
+    // The class knows the key of leading dense layers, which the converter asks for first, even if it says nothing.
+    count("feed_forward_length", &["prefix_dense_intermediate_size"]),
     count("attention.sliding_window", &["sliding_window"]).must(),
     make("attention.sliding_window_pattern", |params| windows::pattern(params, 4)),
     size("vocab_size", "vocab"),

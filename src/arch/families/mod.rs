@@ -16,6 +16,8 @@ mod experts;
 mod falcon;
 mod gemma;
 mod gemma3;
+mod gemma3n;
+mod gemma4;
 mod glm;
 mod glm4;
 mod glm4moe;
@@ -23,9 +25,14 @@ mod gpt2;
 mod gpt_oss;
 mod granite;
 mod hunyuan;
+mod hybrid;
 mod internlm;
 mod jais2;
+mod jamba;
+mod lfm2;
 mod llama;
+mod llama4;
+mod mamba;
 mod mellum;
 mod minicpm;
 mod minimax;
@@ -34,6 +41,7 @@ mod mixtral;
 mod mpt;
 mod mtp;
 mod nemotron;
+mod nemotron_h;
 mod neox;
 mod olmo;
 mod olmo2;
@@ -53,6 +61,7 @@ mod starcoder2;
 mod windows;
 
 use super::axes::Side;
+use super::config::Config;
 use super::keys::{Axis, Fixed, Key, Params};
 use super::rule::Rule;
 use super::values::Value;
@@ -64,6 +73,8 @@ pub struct Arch {
     pub classes: &'static [&'static str],
     /// `general.architecture` of the GGUF.
     pub gguf: &'static str,
+    /// Which models of the classes it is for, where pages share them: the first that applies, or says nothing.
+    pub applies: Option<fn(&Config) -> Result<bool>>,
     /// The family whose differences these are.
     pub base: Option<&'static Arch>,
     /// What the checkpoint puts in front of its names; the first that fits.
@@ -120,6 +131,7 @@ pub struct Made {
 pub const NONE: Arch = Arch {
     classes: &[],
     gguf: "",
+    applies: None,
     base: None,
     prefixes: &[],
     keys: &[],
@@ -207,6 +219,20 @@ pub const ARCHS: &[Arch] = &[
     minimax::MINIMAX_M2,
     phi3::PHI_MOE,
     cohere::COHERE2_MOE,
+    llama4::LLAMA4,
+    lfm2::LFM2,
+    lfm2::LFM2_MOE,
+    mamba::MAMBA,
+    mamba::MAMBA2,
+    hybrid::GRANITE_HYBRID,
+    hybrid::GRANITE4,
+    hybrid::GRANITE4_MOE,
+    hybrid::BAMBA,
+    nemotron_h::NEMOTRON_H,
+    nemotron_h::NEMOTRON_H_MOE,
+    jamba::JAMBA,
+    gemma3n::GEMMA3N,
+    gemma4::GEMMA4,
 ];
 
 /// A key in its place. One that takes the place of the base's is written there if the base would have written it, else
@@ -418,7 +444,8 @@ mod tests {
 
     #[test]
     fn no_class_is_of_two_families() {
-        let mut classes: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.classes).copied().collect();
+        let sole = ARCHS.iter().filter(|arch| arch.applies.is_none());
+        let mut classes: Vec<&str> = sole.flat_map(|arch| arch.classes).copied().collect();
         let all = classes.len();
         classes.sort_unstable();
         classes.dedup();

@@ -45,7 +45,7 @@ fn is_sparse(params: &Params<'_>, layer: u32) -> Result<bool> {
     Ok(!listed && (layer + 1).is_multiple_of(step))
 }
 
-const SPARSE: Layers = Layers::When(is_sparse);
+pub const SPARSE: Layers = Layers::When(is_sparse);
 const DENSE: Layers = Layers::When(|params, layer| is_sparse(params, layer).map(|sparse| !sparse));
 
 /// The expert that all tokens go to, as far as its gate lets them.

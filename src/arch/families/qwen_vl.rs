@@ -2,8 +2,8 @@
 //! Specification: `Qwen2VLModel`, `Qwen3VLTextModel`, `Qwen3VLMoeTextModel` of llama.cpp's converter.
 
 use super::qwen::{QWEN2, QWEN3};
-use super::qwen_moe::QWEN3_MOE;
-use super::{Arch, NONE, Uses};
+use super::qwen_moe::{self, QWEN3_MOE};
+use super::{Arch, NONE, Uses, experts};
 use crate::arch::keys::{Absent, From, Key, Params, make};
 use crate::arch::rule::{Rule, rule};
 use ggraft_formats::{Result, Value};
@@ -32,13 +32,22 @@ pub const QWEN3_VL_MOE: Arch = Arch {
     gguf: "qwen3vlmoe",
     base: Some(&QWEN3_MOE),
     keys: &[make("n_deepstack_layers", deepstack)],
-    shares: &[TRANSPOSED],
+    shares: &[&experts::routed(qwen_moe::SPARSE), TRANSPOSED],
     ignored: SEEING,
     ..NONE
 };
 
 /// The tensors of the part that sees.
-pub const SEEING: &[&str] = &["model.visual.*", "visual.*", "*vision_tower.*", "*multi_modal_projector.*"];
+pub const SEEING: &[&str] = &[
+    "model.visual.*",
+    "visual.*",
+    "*vision_tower.*",
+    "*vision_model.*",
+    "*multi_modal_projector.*",
+    "*audio_tower.*",
+    "*embed_vision.*",
+    "*embed_audio.*",
+];
 
 /// `mrope` is told by its sections alone.
 const ROPE: Key = Key {
