@@ -276,6 +276,11 @@ impl<'a> Params<'a> {
         Params { checkpoint: Some(checkpoint), ..self }
     }
 
+    /// The checkpoint, if there is one.
+    pub fn checkpoint(&self) -> Option<&'a Checkpoint> {
+        self.checkpoint
+    }
+
     /// Whether the checkpoint holds a tensor of this name, whatever stands before it; unknown without a checkpoint.
     pub fn holds(&self, name: &str) -> Option<bool> {
         let is = |held: &str| {

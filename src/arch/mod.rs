@@ -97,6 +97,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
         let tensor = value.applied(tensor)?;
         tensors.push(match (rows, tokens) {
             (RowCount::Tokens, Some(tokens)) => cut(tensor, tokens, &mut warnings)?,
+            (RowCount::After(axis), _) => after(tensor, params.size(axis, 0)?)?,
             (RowCount::Padded, _) => padded(tensor, params.size("vocab", 0)?)?,
             _ => tensor,
         });
@@ -154,6 +155,18 @@ fn cut(table: Tensor, tokens: u64, warnings: &mut Vec<String>) -> Result<Tensor>
         rows - tokens
     ));
     Tensor::new(&table.name, moved::shape(&table.name, &[tokens, row])?, table.dtype(), table.rows())
+}
+
+/// A table without its first rows.
+fn after(table: Tensor, first: u64) -> Result<Tensor> {
+    let [row, rows] = *table.shape().ne() else { return Ok(table) };
+    let left = rows.saturating_sub(first);
+    let steps = vec![
+        axes::Step { size: left, from: row, to: row, tensor: 0 },
+        axes::Step { size: row, from: 1, to: 1, tensor: 0 },
+    ];
+    let piece = axes::Piece { source: 0, from: first * row, to: 0, steps };
+    moved::moved(&table.name.clone(), &[left, row], vec![table], &[piece])
 }
 
 /// A table with rows of zeros up to so many.

@@ -90,6 +90,12 @@ impl<'a> Held<'a> {
 fn dialect<'a>(family: &Family, params: &Params<'_>, name: &'a str) -> Result<Cow<'a, str>> {
     let mut name = Cow::Borrowed(name);
     for (theirs, ours) in &family.renamed {
+        if let (Some(end), Some(own)) = (theirs.strip_prefix('*'), ours.strip_prefix('*')) {
+            if let Some(stem) = name.strip_suffix(end) {
+                name = Cow::Owned(format!("{stem}{own}"));
+            }
+            continue;
+        }
         let (before, after) = theirs.split_once("{l}").unwrap_or((theirs, ""));
         let Some(rest) = name.strip_prefix(before) else { continue };
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());

@@ -60,6 +60,8 @@ pub enum RowCount {
     Tokens,
     /// As many as the axis says; those that the checkpoint lacks are zeros.
     Padded,
+    /// Those from the one on that this axis says; the ones before stand for no place.
+    After(&'static str),
 }
 
 /// A tensor that moves: `axes` tells from where to where.
@@ -106,6 +108,11 @@ impl Rule {
     /// Rows that the checkpoint lacks are zeros.
     pub const fn pad(self) -> Rule {
         Rule { rows: RowCount::Padded, ..self }
+    }
+
+    /// The first rows are left out.
+    pub const fn after(self, axis: &'static str) -> Rule {
+        Rule { rows: RowCount::After(axis), ..self }
     }
 
     /// The axes, read; of the bias, if that is asked for.

@@ -88,6 +88,18 @@ pub fn keeps_merges(class: &str) -> bool {
     class.starts_with("Gemma4")
 }
 
+/// The number of types of tokens that an encoder with fairseq's ids writes; none of another model.
+pub fn token_types(config: &Value) -> Option<u32> {
+    let class = class(config).unwrap_or_default();
+    let default = match class {
+        _ if class.starts_with("XLMRoberta") => 2,
+        _ if class.starts_with("NomicBert") => 2,
+        _ => return None,
+    };
+    let told = config.get("type_vocab_size").and_then(Value::as_u64);
+    Some(told.and_then(|n| u32::try_from(n).ok()).unwrap_or(default))
+}
+
 /// What InternLM 2 does with SentencePiece's pieces.
 pub fn pieces(class: &str, model: &ModelProto, metadata: &mut Metadata) -> Result<()> {
     if class != "InternLM2ForCausalLM" {
@@ -130,6 +142,11 @@ pub fn last(class: &str, config: &Value, files: &Files, metadata: &mut Metadata)
             if let Some(turn) = ends.filter(|ends| ends.len() > 1).and_then(|ends| id(ends.first())) {
                 metadata.set("tokenizer.ggml.eot_token_id", turn);
             }
+        }
+        "RobertaModel" | "RobertaForSequenceClassification" => {
+            let told = config.get("type_vocab_size").and_then(Value::as_u64);
+            let types = told.and_then(|n| u32::try_from(n).ok()).unwrap_or(2);
+            metadata.set("tokenizer.ggml.token_type_count", types);
         }
         class if keeps_merges(class) => {
             metadata.set(SPACE_PREFIX, false);

@@ -247,6 +247,11 @@ fn say_unread(
     Ok(())
 }
 
+/// The added tokens of `tokenizer.json` with the ids that it states.
+pub fn stated(files: &Files) -> Result<Vec<Added>> {
+    files.tokenizer.as_ref().map_or(Ok(Vec::new()), |json| added::of_tokenizer(files, json))
+}
+
 /// The texts that transformers calls special.
 pub fn special(files: &Files) -> Result<HashSet<String>> {
     let declared = files.config("added_tokens_decoder").is_some();

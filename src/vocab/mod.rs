@@ -18,6 +18,8 @@ mod table;
 mod tell;
 mod template;
 mod tokens;
+mod unigram;
+mod wordpiece;
 
 pub use added::looks_special;
 pub use layers::library_ids;
@@ -118,10 +120,20 @@ enum Source<'a> {
     Fallback(&'a Value),
     /// A `tokenizer.json` of byte-level BPE.
     Bytes(&'a Value),
+    /// A `tokenizer.json` of WordPiece.
+    WordPiece(&'a Value),
+    /// Unigram, in whichever file.
+    Unigram,
 }
 
 /// `tokenizer.json` decides, as in transformers; a `tokenizer.model` beside it is read if it has the same pieces.
 fn source<'a>(files: &'a Files, warnings: &mut Vec<String>) -> Result<Source<'a>> {
+    if files.tokenizer.as_ref().is_some_and(unigram::is_unigram) {
+        return Ok(Source::Unigram);
+    }
+    if let Some(json) = files.tokenizer.as_ref().filter(|json| wordpiece::is_wordpiece(json)) {
+        return Ok(Source::WordPiece(json));
+    }
     let file = files.checkpoint.bytes(files::MODEL)?;
     let ignored = |why: &str| {
         format!("{} is ignored, as transformers ignores it: {} {why}", files::MODEL, files::TOKENIZER)
@@ -193,6 +205,21 @@ fn table(
             let table = fallback::table(files, json, &vocab, &added, size, warnings)?;
             tell::spaces(json, warnings);
             Ok(scored(files, config, table, &added, out))
+        }
+        Source::WordPiece(json) => {
+            let vocab = bpe::vocab(files, json)?;
+            let added = layers::read(files, &vocab, warnings)?;
+            let table = wordpiece::table(files, &vocab, &added, size)?;
+            let n = table.len();
+            let pre = options.pre.as_deref().unwrap_or(wordpiece::PRE);
+            table.write("bert", pre, metadata);
+            Ok(Special::read(files, config, &added, Some(n), false, warnings))
+        }
+        Source::Unigram => {
+            let added = layers::read(files, &bpe::Vocab::new(), warnings)?;
+            let types = family::token_types(config);
+            let n = unigram::write(files, &added, size, types, metadata)?;
+            Ok(Special::read(files, config, &layers::stated(files)?, Some(n), false, warnings))
         }
         Source::Bytes(json) => {
             let vocab = bpe::vocab(files, json)?;

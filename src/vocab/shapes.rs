@@ -111,6 +111,8 @@ pub const SHAPES: &[Shape] = &[
             // Only Phi-2 (CodeGen's vocabulary) adds runs of tabs, only GPT-NeoX's has this padding.
             (|v| v.has("<|endoftext|>") && v.has("\t\t"), "phi-2"),
             (|v| v.has("<|padding|>"), "olmo"),
+            (|v| v.has("[CLS]") && v.has("[MASK]"), "modern-bert"),
+            (|v| v.has("<s>") && v.has("<mask>"), "roberta-bpe"),
             (|v| v.has("<|endoftext|>"), "gpt-2"),
         ],
         stand_ins: &[(|_| true, "gpt-2")],

@@ -19,7 +19,7 @@ pub const UNUSED: i32 = 5;
 pub const BYTE: i32 = 6;
 
 /// The converter's scores of ids without a piece, and of added tokens.
-const HOLE: f32 = -10000.0;
+pub const HOLE: f32 = -10000.0;
 pub const ADDED: f32 = -1000.0;
 
 /// The text of an id without a piece, as the converter writes it, unless that is `taken`.
@@ -71,6 +71,15 @@ impl Table {
             *slot = score;
         }
         true
+    }
+
+    /// Gives the row of `id` another text, if it has no piece.
+    pub fn respell(&mut self, id: usize, text: impl Fn(&str) -> String) {
+        if self.types.get(id) == Some(&UNUSED)
+            && let Some(own) = self.tokens.get_mut(id)
+        {
+            *own = text(&own.to_str_lossy()).into();
+        }
     }
 
     /// Lays an added token over its row, or says that its id lies outside the table.

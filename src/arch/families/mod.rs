@@ -4,6 +4,7 @@
 mod afmoe;
 mod apertus;
 mod arcee;
+mod bert;
 mod cohere;
 mod decoder;
 mod deepseek;
@@ -38,11 +39,13 @@ mod minicpm;
 mod minimax;
 mod mistral3;
 mod mixtral;
+mod modern_bert;
 mod mpt;
 mod mtp;
 mod nemotron;
 mod nemotron_h;
 mod neox;
+mod nomic_bert;
 mod olmo;
 mod olmo2;
 mod orion;
@@ -58,6 +61,7 @@ mod smollm3;
 mod stablelm;
 mod starcoder;
 mod starcoder2;
+mod t5;
 mod windows;
 
 use super::axes::Side;
@@ -88,7 +92,7 @@ pub struct Arch {
     pub rules: &'static [Rule],
     /// Lists of rules that pages have in common; they count as the page's own.
     pub shares: &'static [&'static [Rule]],
-    /// Beginnings of names in the checkpoint, and what the rules have instead; `{l}` is an index, `{main}` and `{l+main}`
+    /// Beginnings of names in the checkpoint (or, after `*`, ends), and what the rules have instead; `{l}` is an index, `{main}` and `{l+main}`
     /// are counted from the end of the layers proper.
     pub renamed: &'static [(&'static str, &'static str)],
     /// Targets and keys of the base that it lacks.
@@ -233,6 +237,15 @@ pub const ARCHS: &[Arch] = &[
     jamba::JAMBA,
     gemma3n::GEMMA3N,
     gemma4::GEMMA4,
+    bert::BERT,
+    bert::ROBERTA,
+    bert::DISTILBERT,
+    modern_bert::MODERN_BERT,
+    modern_bert::EUROBERT,
+    nomic_bert::NOMIC_BERT_MOE,
+    nomic_bert::NOMIC_BERT,
+    t5::T5,
+    t5::T5_ENCODER,
 ];
 
 /// A key in its place. One that takes the place of the base's is written there if the base would have written it, else
