@@ -85,7 +85,8 @@ pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Ass
     let mut assignments: Vec<Option<Assignment>> = vec![None; facts.tensors.len()];
     let mut errors = Vec::new();
     for i in visit {
-        match one(&facts.tensors[i], ftype, options, walk.as_mut()) {
+        let converts = facts.is_trained && ftype.is_converted();
+        match one(&facts.tensors[i], ftype, options, converts, walk.as_mut()) {
             Ok(assignment) => assignments[i] = Some(assignment),
             Err(e) => errors.push(e),
         }
@@ -97,9 +98,16 @@ pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Ass
 }
 
 /// The dtype of the next tensor of the walk; without a walk the default is everyone's.
-fn one(tensor: &TensorFact, ftype: &Ftype, options: &Options, walk: Option<&mut Walk>) -> Result<Assignment> {
+fn one(
+    tensor: &TensorFact,
+    ftype: &Ftype,
+    options: &Options,
+    converts: bool,
+    walk: Option<&mut Walk>,
+) -> Result<Assignment> {
     let leave = options.leave_output_tensor && tensor.name == "output.weight";
-    if let Some(what) = keep::kept(tensor).or(leave.then_some("--leave-output-tensor")) {
+    let kept = keep::kept(tensor).filter(|_| !(converts && crate::roles::rounds(tensor.name)));
+    if let Some(what) = kept.or(leave.then_some("--leave-output-tensor")) {
         let reason = Reason::Kept(what);
         return Ok(Assignment { dtype: tensor.dtype, fallback: None, reason, needs_imatrix: false });
     }

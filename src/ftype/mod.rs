@@ -84,6 +84,11 @@ pub const FTYPES: &[Ftype] = &[
 ];
 
 impl Ftype {
+    /// Whether convert_hf_to_gguf writes it.
+    pub fn is_converted(&self) -> bool {
+        matches!(self.default, DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0)
+    }
+
     /// The ftype of this name, alias or number.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ pub fn table(
     tell::respelled(&respelled, warnings);
     table.finish(&files.path(files::TOKENIZER))?;
     tell::merging(json, warnings);
-    Ok((table, merges(files, json, vocab)?))
+    Ok((table, merges(files, json, vocab, warnings)?))
 }
 
 /// `model.vocab`.
@@ -122,7 +122,12 @@ fn byte_of(c: char) -> Option<u8> {
 }
 
 /// 'a b' each, with U+0120 for a space inside a part.
-fn merges(files: &Files, json: &Value, vocab: &Vocab) -> Result<Vec<BString>> {
+pub fn merges(
+    files: &Files,
+    json: &Value,
+    vocab: &Vocab,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<BString>> {
     let from_text;
     let pairs = match merge_pairs(files, json)? {
         pairs if !pairs.is_empty() => pairs,
@@ -135,6 +140,14 @@ fn merges(files: &Files, json: &Value, vocab: &Vocab) -> Result<Vec<BString>> {
                 .collect()
         }
     };
+    let listed = json.get("model").and_then(|m| m.get("merges")).is_some_and(Value::is_array);
+    if pairs.is_empty() && listed {
+        warnings.push(format!(
+            "{}: `model.merges` is an empty list: each character is a token of its own, and no merges are written",
+            files::TOKENIZER
+        ));
+        return Ok(Vec::new());
+    }
     if pairs.is_empty() {
         return Err(Error::invalid("`model.merges` is missing or empty, and there is no merges.txt")
             .file(&files.path(files::TOKENIZER))

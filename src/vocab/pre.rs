@@ -5,7 +5,7 @@
 
 use super::added::Added;
 use super::files::{self, Files};
-use super::shapes::{Facts, NAMES, Row, SHAPES, Shape, Step, WHOLE_WORDS};
+use super::shapes::{Facts, NAMES, Row, SHAPES, Shape, Step, VOCABULARIES, WHOLE_WORDS};
 use ggraft_formats::{Error, Result};
 use serde_json::Value;
 
@@ -39,14 +39,17 @@ fn likeness(known: &str, name: &str) -> usize {
 
 /// The name for `json`, or a refusal that says how to give one.
 pub fn detect(files: &Files, json: &Value, added: &[Added], warnings: &mut Vec<String>) -> Result<String> {
+    let facts = facts(json, added);
     let found = json.get("pre_tokenizer").unwrap_or(&Value::Null);
     let chain =
         normalizer_is_known(json.get("normalizer").unwrap_or(&Value::Null)).then(|| chain(found)).flatten();
-    let Some(shape) = chain.and_then(|chain| SHAPES.iter().find(|shape| fits(shape.chain, &chain))) else {
-        return Err(refusal(files, json));
+    let shape = chain.and_then(|chain| SHAPES.iter().find(|shape| fits(shape.chain, &chain)));
+    let own = VOCABULARIES.iter().find(|(holds, _)| holds(&facts)).map(|(_, name)| *name);
+    let name = match (own, shape) {
+        (Some(name), _) => name.to_string(),
+        (None, Some(shape)) => name(shape, &facts, warnings).to_string(),
+        (None, None) => return Err(refusal(files, json)),
     };
-    let facts = facts(json, added);
-    let name = name(shape, &facts, warnings).to_string();
     if facts.whole_words != WHOLE_WORDS.contains(&name.as_str()) {
         let (runtime, trainer) = match facts.whole_words {
             true => ("merges it from its letters", "takes it whole (ignore_merges)"),
@@ -198,7 +201,6 @@ mod tests {
         let start = ["<|begin_of_text|>"];
         assert_eq!(named(&llama, &start, true), Some("llama-bpe"), "whatever the post-processor adds");
         assert_eq!(named(&llama, &start, false), Some("smaug-bpe"), "words are merged from their letters");
-        assert_eq!(named(&llama, &["[gMASK]", "<sop>"], true), Some("glm4"));
         assert_eq!(
             named(&llama, &[], true),
             Some("llama-bpe"),
@@ -237,6 +239,19 @@ mod tests {
         let digits = json!({"type": "Digits", "individual_digits": true});
         let coder = sequence(&[&coder[..], &[digits, bytes(false)]].concat());
         assert_eq!(named(&coder, &[], false), Some("deepseek-coder"));
+    }
+
+    #[test]
+    fn a_vocabulary_of_its_own_is_known_whatever_its_splits() {
+        let known = |tokens: &[&str]| {
+            let vocab = tokens.iter().map(|token| (token.to_string(), Value::Null)).collect();
+            let facts = Facts { vocab: Some(&vocab), ..Facts::default() };
+            VOCABULARIES.iter().find(|(holds, _)| holds(&facts)).map(|(_, name)| *name)
+        };
+        assert_eq!(known(&["[gMASK]", "<sop>"]), Some("glm4"));
+        assert_eq!(known(&["<seed:bos>"]), Some("seed-coder"));
+        assert_eq!(known(&["<|begin_of_text|>"]), None);
+        VOCABULARIES.iter().for_each(|(_, name)| check(name).unwrap());
     }
 
     #[test]

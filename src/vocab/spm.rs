@@ -144,11 +144,11 @@ pub fn table(
     Ok(table)
 }
 
-fn text(piece: &Piece) -> Option<&str> {
+pub fn text(piece: &Piece) -> Option<&str> {
     std::str::from_utf8(piece.piece.as_deref()?).ok()
 }
 
-fn kind(piece: &Piece) -> i32 {
+pub fn kind(piece: &Piece) -> i32 {
     match piece.r#type {
         Some(kind @ (table::UNKNOWN | table::CONTROL | table::UNUSED | table::BYTE)) => kind,
         _ => table::NORMAL,

@@ -33,6 +33,7 @@ pub(crate) fn quantized(
     target.overrides.iter().for_each(|(key, value)| model.metadata.set(key, value.clone()));
     let mut facts = ftype::Facts::of(&model)?;
     // The mixtures go by the layers that there were, as in llama-quantize.
+    facts.is_trained = !is_gguf;
     facts.n_layer = facts.n_layer.saturating_add(target.prune.len());
     let (ftype, mut assignments, account) = assigned(&model, &facts, is_gguf.then_some(onto), named, target)?;
     let keeps_blocks = !is_gguf && keep_blocks(&model, &mut assignments);
@@ -42,7 +43,7 @@ pub(crate) fn quantized(
     let notes = [input.notes, target.prune.note().into_iter().collect(), unheeded, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
     // The converter keeps dimensions of one that come last, llama-quantize does not.
-    let converts = matches!(ftype.default, DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0);
+    let converts = ftype.is_converted();
     let trimmed = |t: Tensor| if converts && !is_gguf { t } else { t.trimmed() };
     let tensors = std::mem::take(&mut model.tensors).into_iter().map(trimmed);
     for (i, ((tensor, given), importance)) in tensors.zip(assignments).zip(weights).enumerate() {
