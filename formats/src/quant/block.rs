@@ -15,6 +15,9 @@ pub(super) trait Block<const N: usize>:
     /// The largest magnitude of an element.
     const MOST: f32;
 
+    /// Whether ggml encodes it without importance weights too.
+    const PLAIN: bool = true;
+
     /// Whether importance weights are damped by the mean square of the whole row.
     const BY_ROW: bool = false;
 
@@ -102,6 +105,7 @@ pub(super) const fn traits<B: Block<N>, const N: usize>(dtype: DType, name: &'st
         bytes: size_of::<B>(),
         decode: Some(decode::<B, N>),
         encode: Some(encode::<B, N>),
+        plain: B::PLAIN,
         finite: finite::<B, N>,
         empty: empty::<B, N>,
         most: B::MOST,
@@ -144,7 +148,12 @@ fn encode_each<B: Block<N>, const N: usize>(x: &[[f32; N]], blocks: &mut [B]) {
     }
 }
 
-fn encode_each_weighted<B: Block<N>, const N: usize>(x: &[[f32; N]], row: &Row<N>, blocks: &mut [B]) {
+/// `encode_row` without kernels.
+pub(super) fn encode_each_weighted<B: Block<N>, const N: usize>(
+    x: &[[f32; N]],
+    row: &Row<N>,
+    blocks: &mut [B],
+) {
     for (i, (block, x)) in blocks.iter_mut().zip(x).enumerate() {
         *block = B::encode_weighted(x, &row.importance(i));
     }

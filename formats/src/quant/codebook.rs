@@ -1,0 +1,153 @@
+//! The codebooks of the IQ dtypes as their encoders search them: which entry stands for a group of codes or, if none
+//! does, which entries are near it. Built once from `grids.rs`; an entry's codes are packed into a word, two bits each
+//! for groups of eight elements and three for groups of four, the first in the lowest.
+//! Specification: ggml `iq2xs_init_impl`, `iq3xs_init_impl`, `iq2_find_best_neighbour`, `iq3_find_best_neighbour`,
+//! `iq1_find_best_neighbour2`.
+
+use super::grids;
+use std::sync::LazyLock;
+
+pub(super) static IQ1: LazyLock<Codebook<8>> = LazyLock::new(|| Codebook::new(&grids::IQ1, 3));
+pub(super) static IQ2_XXS: LazyLock<Codebook<8>> = LazyLock::new(|| Codebook::new(&grids::IQ2_XXS, 2));
+pub(super) static IQ2_XS: LazyLock<Codebook<8>> = LazyLock::new(|| Codebook::new(&grids::IQ2_XS, 2));
+pub(super) static IQ2_S: LazyLock<Codebook<8>> = LazyLock::new(|| Codebook::new(&grids::IQ2_S, 1));
+pub(super) static IQ3_XXS: LazyLock<Codebook<4>> = LazyLock::new(|| Codebook::new(&grids::IQ3_XXS, 2));
+pub(super) static IQ3_S: LazyLock<Codebook<4>> = LazyLock::new(|| Codebook::new(&grids::IQ3_S, 3));
+
+/// Code -> value for the 2- and 3-bit dtypes. Two-bit codes have the same value twice, so that what stands above them
+/// in a word need not be cut off.
+pub(super) const fn odd_values<const G: usize>() -> [f32; 8] {
+    if G == 8 {
+        [1.0, 3.0, 5.0, 7.0, 1.0, 3.0, 5.0, 7.0]
+    } else {
+        [1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0]
+    }
+}
+
+/// A codebook of groups of `G` elements.
+pub(super) struct Codebook<const G: usize> {
+    /// The word of each entry.
+    words: Vec<u16>,
+    /// What is known of each word.
+    places: Vec<Place>,
+    /// The lists of near entries, by their words, eights of which the last is filled up with its last one.
+    near: Vec<[u16; 8]>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// The entry, or where the list of near ones begins.
+    at: u16,
+    /// How many eights the list has; none for an entry.
+    eights: u16,
+}
+
+impl<const G: usize> Codebook<G> {
+    pub const BITS: usize = if G == 8 { 2 } else { 3 };
+    /// The largest code.
+    pub const MOST: u8 = if G == 8 { 2 } else { 7 };
+
+    /// With lists of the entries at the `want` least distances, by distance and number.
+    fn new(grid: &[u16], want: usize) -> Codebook<G> {
+        let stride = 16 / G;
+        let codes: Vec<[u8; G]> = grid
+            .iter()
+            .map(|entry| std::array::from_fn(|i| (entry >> (i * stride)) as u8 & ((1 << stride) - 1)))
+            .collect();
+        let words: Vec<u16> = codes.iter().map(Self::word).collect();
+        let mut book = Codebook { words, places: Vec::new(), near: Vec::new() };
+        book.places.resize(usize::from(Self::word(&[Self::MOST; G])) + 1, Place::default());
+        for word in 0..book.places.len() as u16 {
+            let point = Self::codes(word);
+            if point.iter().any(|code| *code > Self::MOST) {
+                continue;
+            }
+            let distances: Vec<u16> = codes.iter().map(|entry| distance(entry, &point)).collect();
+            book.places[usize::from(word)] = book.place(&distances, want);
+        }
+        book
+    }
+
+    /// The place of a word at these distances to the entries.
+    fn place(&mut self, distances: &[u16], want: usize) -> Place {
+        if let Some(entry) = distances.iter().position(|d| *d == 0) {
+            return Place { at: entry as u16, eights: 0 };
+        }
+        let mut list = Vec::new();
+        let mut last = 0;
+        for _ in 0..want {
+            let Some(next) = distances.iter().copied().filter(|d| *d > last).min() else { break };
+            last = next;
+            list.extend(
+                distances.iter().zip(&self.words).filter(|(d, _)| **d == next).map(|(_, word)| *word),
+            );
+        }
+        let at = self.near.len() as u16;
+        for eight in list.chunks(8) {
+            let filled = |i| eight.get(i).or(eight.last()).copied().unwrap_or_default();
+            self.near.push(std::array::from_fn(filled));
+        }
+        Place { at, eights: (self.near.len() - usize::from(at)) as u16 }
+    }
+
+    /// The word of a group of codes.
+    pub fn word(codes: &[u8; G]) -> u16 {
+        codes.iter().rev().fold(0, |word, code| word << Self::BITS | u16::from(*code))
+    }
+
+    /// The codes of a word.
+    pub fn codes(word: u16) -> [u8; G] {
+        std::array::from_fn(|i| (word >> (i * Self::BITS)) as u8 & ((1 << Self::BITS) - 1))
+    }
+
+    /// The word of an entry.
+    pub fn word_of(&self, entry: u16) -> u16 {
+        self.words[usize::from(entry)]
+    }
+
+    /// The entry whose word this is; else the words of those that are near.
+    pub fn find(&self, word: u16) -> Result<u16, &[[u16; 8]]> {
+        let Place { at, eights } = self.places[usize::from(word)];
+        if eights == 0 {
+            return Ok(at);
+        }
+        Err(&self.near[usize::from(at)..][..usize::from(eights)])
+    }
+
+    /// The entry for a word: itself or, of those near it, the one at the least weighted distance from `x`, the first of
+    /// equals. The codes stand for `scale * values`.
+    pub fn nearest(
+        &self,
+        word: u16,
+        x: &[f32; G],
+        weights: &[f32; G],
+        scale: f32,
+        values: &[f32; 8],
+    ) -> (u16, bool) {
+        let near = match self.find(word) {
+            Ok(entry) => return (entry, true),
+            Err(near) => near,
+        };
+        let terms: [[f32; 8]; G] = std::array::from_fn(|i| {
+            values.map(|value| {
+                let difference = scale * value - x[i];
+                weights[i] * difference * difference
+            })
+        });
+        // What is too far for a number to tell is none the worse for the first.
+        let (mut best, mut least) = (near[0][0], f32::MAX);
+        for word in near.as_flattened() {
+            let distance =
+                (0..G).fold(0.0, |sum, i| sum + terms[i][usize::from(word >> (i * Self::BITS)) & 7]);
+            if distance < least {
+                (best, least) = (*word, distance);
+            }
+        }
+        (self.places[usize::from(best)].at, false)
+    }
+}
+
+/// The square of the distance.
+fn distance<const G: usize>(a: &[u8; G], b: &[u8; G]) -> u16 {
+    a.iter().zip(b).map(|(a, b)| u16::from(a.abs_diff(*b))).map(|d| d * d).sum()
+}
