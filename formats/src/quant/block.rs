@@ -18,6 +18,9 @@ pub(super) trait Block<const N: usize>:
     /// Whether ggml encodes it without importance weights too.
     const PLAIN: bool = true;
 
+    /// Whether importance matters, but there are kernels for what is within a block only.
+    const BY_BLOCK: bool = false;
+
     /// Whether importance weights are damped by the mean square of the whole row.
     const BY_ROW: bool = false;
 
@@ -40,8 +43,11 @@ pub(super) trait Block<const N: usize>:
     }
 
     /// `encode_weighted` of the blocks of a row, with the kernels of `simd`; as `encode_all` where weights are ignored.
-    fn encode_row(level: Level, x: &[[f32; N]], _row: &Row<N>, blocks: &mut [Self]) {
-        Self::encode_all(level, x, blocks);
+    fn encode_row(level: Level, x: &[[f32; N]], row: &Row<N>, blocks: &mut [Self]) {
+        match Self::BY_BLOCK {
+            true => encode_each_weighted(x, row, blocks),
+            false => Self::encode_all(level, x, blocks),
+        }
     }
 
     /// Whether the scales are finite.
@@ -148,12 +154,7 @@ fn encode_each<B: Block<N>, const N: usize>(x: &[[f32; N]], blocks: &mut [B]) {
     }
 }
 
-/// `encode_row` without kernels.
-pub(super) fn encode_each_weighted<B: Block<N>, const N: usize>(
-    x: &[[f32; N]],
-    row: &Row<N>,
-    blocks: &mut [B],
-) {
+fn encode_each_weighted<B: Block<N>, const N: usize>(x: &[[f32; N]], row: &Row<N>, blocks: &mut [B]) {
     for (i, (block, x)) in blocks.iter_mut().zip(x).enumerate() {
         *block = B::encode_weighted(x, &row.importance(i));
     }

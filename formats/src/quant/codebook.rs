@@ -5,6 +5,7 @@
 //! `iq1_find_best_neighbour2`.
 
 use super::grids;
+use crate::simd::{self, Grid, Level};
 use std::sync::LazyLock;
 
 pub(super) static IQ1: LazyLock<Codebook<8>> = LazyLock::new(|| Codebook::new(&grids::IQ1, 3));
@@ -28,18 +29,12 @@ pub(super) const fn odd_values<const G: usize>() -> [f32; 8] {
 pub(super) struct Codebook<const G: usize> {
     /// The word of each entry.
     words: Vec<u16>,
-    /// What is known of each word.
-    places: Vec<Place>,
+    /// The odd numbers of each entry's codes.
+    odd: Vec<u8>,
+    /// Of each word the entry and 0, or where the list of near ones begins and how many eights it has.
+    places: Vec<[u16; 2]>,
     /// The lists of near entries, by their words, eights of which the last is filled up with its last one.
     near: Vec<[u16; 8]>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Place {
-    /// The entry, or where the list of near ones begins.
-    at: u16,
-    /// How many eights the list has; none for an entry.
-    eights: u16,
 }
 
 impl<const G: usize> Codebook<G> {
@@ -55,8 +50,9 @@ impl<const G: usize> Codebook<G> {
             .map(|entry| std::array::from_fn(|i| (entry >> (i * stride)) as u8 & ((1 << stride) - 1)))
             .collect();
         let words: Vec<u16> = codes.iter().map(Self::word).collect();
-        let mut book = Codebook { words, places: Vec::new(), near: Vec::new() };
-        book.places.resize(usize::from(Self::word(&[Self::MOST; G])) + 1, Place::default());
+        let odd = codes.as_flattened().iter().map(|code| 2 * code + 1).collect();
+        let mut book = Codebook { words, odd, places: Vec::new(), near: Vec::new() };
+        book.places.resize(usize::from(Self::word(&[Self::MOST; G])) + 1, [0; 2]);
         for word in 0..book.places.len() as u16 {
             let point = Self::codes(word);
             if point.iter().any(|code| *code > Self::MOST) {
@@ -69,9 +65,9 @@ impl<const G: usize> Codebook<G> {
     }
 
     /// The place of a word at these distances to the entries.
-    fn place(&mut self, distances: &[u16], want: usize) -> Place {
+    fn place(&mut self, distances: &[u16], want: usize) -> [u16; 2] {
         if let Some(entry) = distances.iter().position(|d| *d == 0) {
-            return Place { at: entry as u16, eights: 0 };
+            return [entry as u16, 0];
         }
         let mut list = Vec::new();
         let mut last = 0;
@@ -82,12 +78,12 @@ impl<const G: usize> Codebook<G> {
                 distances.iter().zip(&self.words).filter(|(d, _)| **d == next).map(|(_, word)| *word),
             );
         }
-        let at = self.near.len() as u16;
+        let at = self.near.len();
         for eight in list.chunks(8) {
             let filled = |i| eight.get(i).or(eight.last()).copied().unwrap_or_default();
             self.near.push(std::array::from_fn(filled));
         }
-        Place { at, eights: (self.near.len() - usize::from(at)) as u16 }
+        [at as u16, (self.near.len() - at) as u16]
     }
 
     /// The word of a group of codes.
@@ -105,46 +101,56 @@ impl<const G: usize> Codebook<G> {
         self.words[usize::from(entry)]
     }
 
-    /// The entry whose word this is; else the words of those that are near.
-    pub fn find(&self, word: u16) -> Result<u16, &[[u16; 8]]> {
-        let Place { at, eights } = self.places[usize::from(word)];
-        if eights == 0 {
-            return Ok(at);
-        }
-        Err(&self.near[usize::from(at)..][..usize::from(eights)])
+    /// The entry that has this word.
+    pub fn entry_of(&self, word: u16) -> u16 {
+        self.places[usize::from(word)][0]
     }
 
-    /// The entry for a word: itself or, of those near it, the one at the least weighted distance from `x`, the first of
-    /// equals. The codes stand for `scale * values`.
+    /// What the kernels of `simd` search.
+    pub fn grid(&self) -> Grid<'_> {
+        Grid { places: &self.places, near: &self.near, odd: &self.odd }
+    }
+
+    /// The entry for a word, and whether it is its own: else, of those near it, the one at the least weighted distance
+    /// from `x`, the first of equals. The codes stand for `values`.
     pub fn nearest(
         &self,
+        level: Option<Level>,
         word: u16,
         x: &[f32; G],
         weights: &[f32; G],
-        scale: f32,
         values: &[f32; 8],
     ) -> (u16, bool) {
-        let near = match self.find(word) {
-            Ok(entry) => return (entry, true),
-            Err(near) => near,
-        };
-        let terms: [[f32; 8]; G] = std::array::from_fn(|i| {
-            values.map(|value| {
-                let difference = scale * value - x[i];
-                weights[i] * difference * difference
-            })
-        });
-        // What is too far for a number to tell is none the worse for the first.
-        let (mut best, mut least) = (near[0][0], f32::MAX);
-        for word in near.as_flattened() {
-            let distance =
-                (0..G).fold(0.0, |sum, i| sum + terms[i][usize::from(word >> (i * Self::BITS)) & 7]);
-            if distance < least {
-                (best, least) = (*word, distance);
-            }
+        let [at, eights] = self.places[usize::from(word)];
+        if eights == 0 {
+            return (at, true);
         }
-        (self.places[usize::from(best)].at, false)
+        let near = &self.near[usize::from(at)..][..usize::from(eights)];
+        let eights = level.zip(x.first_chunk()).zip(weights.first_chunk());
+        let found =
+            eights.and_then(|((level, x), weights)| simd::nearest_of(level, near, x, weights, values));
+        (self.entry_of(found.unwrap_or_else(|| nearest(near, x, weights, values))), false)
     }
+}
+
+/// The word of those near that is nearest, the first of equals.
+fn nearest<const G: usize>(near: &[[u16; 8]], x: &[f32; G], weights: &[f32; G], values: &[f32; 8]) -> u16 {
+    let terms: [[f32; 8]; G] = std::array::from_fn(|i| {
+        values.map(|value| {
+            let difference = value - x[i];
+            weights[i] * difference * difference
+        })
+    });
+    // What is too far for a number to tell is none the worse for the first.
+    let (mut best, mut least) = (near[0][0], f32::MAX);
+    for word in near.as_flattened() {
+        let distance =
+            (0..G).fold(0.0, |sum, i| sum + terms[i][usize::from(word >> (i * Codebook::<G>::BITS)) & 7]);
+        if distance < least {
+            (best, least) = (*word, distance);
+        }
+    }
+    best
 }
 
 /// The square of the distance.

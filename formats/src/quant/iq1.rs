@@ -3,16 +3,12 @@
 //! Specification: ggml `dequantize_row_iq1_s`, `dequantize_row_iq1_m`, `quantize_row_iq1_s_impl`,
 //! `quantize_row_iq1_m_impl`.
 
-use super::block::{
-    Block, Importance, MOST_HALF, Row, encode_each_weighted, half, is_finite, is_zero, single,
-    sum_of_squares, traits,
-};
+use super::block::{Block, Importance, MOST_HALF, half, is_finite, is_zero, single, sum_of_squares, traits};
 use super::decoded::eight;
 use super::grids;
 use super::lattice::code;
 use super::split::{self, Ternary};
 use super::{DType, Traits};
-use crate::simd::Level;
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -72,6 +68,7 @@ const _: () = assert!(size_of::<BlockIQ1S>() == 50);
 
 impl Block<256> for BlockIQ1S {
     const MOST: f32 = MOST;
+    const BY_BLOCK: bool = true;
     const PLAIN: bool = false;
 
     fn decode(&self, out: &mut [f32; 256]) {
@@ -108,10 +105,6 @@ impl Block<256> for BlockIQ1S {
 
     fn is_empty(&self) -> bool {
         is_zero(self.d)
-    }
-
-    fn encode_row(_level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
-        encode_each_weighted(x, row, blocks);
     }
 
     fn is_finite(&self) -> bool {
@@ -172,6 +165,7 @@ impl BlockIQ1M {
 
 impl Block<256> for BlockIQ1M {
     const MOST: f32 = MOST;
+    const BY_BLOCK: bool = true;
 
     fn decode(&self, out: &mut [f32; 256]) {
         let d = single(self.d());
@@ -193,10 +187,6 @@ impl Block<256> for BlockIQ1M {
 
     fn is_empty(&self) -> bool {
         is_zero(self.d())
-    }
-
-    fn encode_row(_level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
-        encode_each_weighted(x, row, blocks);
     }
 
     fn is_finite(&self) -> bool {

@@ -2,16 +2,12 @@
 //! Specification: ggml `dequantize_row_iq2_xxs`, `dequantize_row_iq2_xs`, `dequantize_row_iq2_s`; how they are
 //! encoded is in `lattice.rs`.
 
-use super::block::{
-    Block, Importance, MOST_HALF, Row, encode_each_weighted, half, is_finite, is_zero, single,
-    sum_of_squares, traits,
-};
+use super::block::{Block, Importance, MOST_HALF, half, is_finite, is_zero, single, sum_of_squares, traits};
 use super::codebook;
 use super::decoded::{eight, even_signs, signed};
 use super::grids;
 use super::lattice::{Again, Lattice};
 use super::{DType, Traits};
-use crate::simd::Level;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -60,6 +56,7 @@ struct Group {
 
 impl Block<256> for BlockIQ2XXS {
     const MOST: f32 = MOST;
+    const BY_BLOCK: bool = true;
     const PLAIN: bool = false;
 
     fn decode(&self, out: &mut [f32; 256]) {
@@ -100,10 +97,6 @@ impl Block<256> for BlockIQ2XXS {
         BlockIQ2XXS { d: half(found.d), groups: std::array::from_fn(group) }
     }
 
-    fn encode_row(_level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
-        encode_each_weighted(x, row, blocks);
-    }
-
     fn is_finite(&self) -> bool {
         is_finite(self.d)
     }
@@ -132,6 +125,7 @@ const _: () = assert!(size_of::<BlockIQ2XS>() == 74);
 
 impl Block<256> for BlockIQ2XS {
     const MOST: f32 = MOST;
+    const BY_BLOCK: bool = true;
     const PLAIN: bool = false;
 
     fn decode(&self, out: &mut [f32; 256]) {
@@ -164,10 +158,6 @@ impl Block<256> for BlockIQ2XS {
         }
         let qs = |i: usize| U16::new(found.entries[i] | u16::from(found.signs[i]) << 9);
         BlockIQ2XS { d: half(found.d), qs: std::array::from_fn(qs), scales: nibbles(&found.scales) }
-    }
-
-    fn encode_row(_level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
-        encode_each_weighted(x, row, blocks);
     }
 
     fn is_finite(&self) -> bool {
@@ -227,6 +217,7 @@ impl BlockIQ2S {
 
 impl Block<256> for BlockIQ2S {
     const MOST: f32 = MOST;
+    const BY_BLOCK: bool = true;
 
     fn decode(&self, out: &mut [f32; 256]) {
         for (i, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
@@ -244,10 +235,6 @@ impl Block<256> for BlockIQ2S {
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
         Self::by_weights(x, &importance.damped(x, 2.0 * sum_of_squares(x) / 256.0))
-    }
-
-    fn encode_row(_level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
-        encode_each_weighted(x, row, blocks);
     }
 
     fn is_finite(&self) -> bool {

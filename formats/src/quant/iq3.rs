@@ -1,16 +1,12 @@
 //! IQ3_XXS and IQ3_S: super-blocks of 256 elements, of which each 4 are an entry of a codebook with signs.
 //! Specification: ggml `dequantize_row_iq3_xxs`, `dequantize_row_iq3_s`; how they are encoded is in `lattice.rs`.
 
-use super::block::{
-    Block, Importance, MOST_HALF, Row, encode_each_weighted, half, is_finite, is_zero, single,
-    sum_of_squares, traits,
-};
+use super::block::{Block, Importance, MOST_HALF, half, is_finite, is_zero, single, sum_of_squares, traits};
 use super::codebook;
 use super::decoded::{even_signs, signed, twice_four};
 use super::grids;
 use super::lattice::{Again, Lattice};
 use super::{DType, Traits};
-use crate::simd::Level;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -67,6 +63,7 @@ impl BlockIQ3XXS {
 
 impl Block<256> for BlockIQ3XXS {
     const MOST: f32 = 62.0 * 15.5 / 2.0 * MOST_HALF;
+    const BY_BLOCK: bool = true;
 
     fn decode(&self, out: &mut [f32; 256]) {
         for (i, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
@@ -84,10 +81,6 @@ impl Block<256> for BlockIQ3XXS {
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
         Self::by_weights(x, &importance.damped(x, 2.0 * sum_of_squares(x) / 256.0))
-    }
-
-    fn encode_row(_level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
-        encode_each_weighted(x, row, blocks);
     }
 
     fn is_finite(&self) -> bool {
@@ -154,6 +147,7 @@ impl BlockIQ3S {
 
 impl Block<256> for BlockIQ3S {
     const MOST: f32 = 15.0 * 31.0 * MOST_HALF;
+    const BY_BLOCK: bool = true;
 
     fn decode(&self, out: &mut [f32; 256]) {
         for (i, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
@@ -172,10 +166,6 @@ impl Block<256> for BlockIQ3S {
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
         Self::by_weights(x, &importance.damped(x, 2.0 * sum_of_squares(x) / 256.0))
-    }
-
-    fn encode_row(_level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
-        encode_each_weighted(x, row, blocks);
     }
 
     fn is_finite(&self) -> bool {

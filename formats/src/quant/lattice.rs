@@ -5,6 +5,7 @@
 
 use super::codebook::{Codebook, odd_values};
 use super::search::{make_qp_quants, nearest_int};
+use crate::simd::{self, Level, Trial};
 
 /// How a dtype searches.
 pub(super) struct Lattice<const G: usize> {
@@ -59,13 +60,14 @@ struct Fit {
 impl<const G: usize> Lattice<G> {
     /// The best scales and entries for sub-blocks of `N` elements.
     pub fn search<const N: usize>(&self, x: &[f32; 256], weights: &[f32; 256]) -> Found {
+        let level = simd::level();
         let mut found =
             Found { d: 0.0, scales: [0; 16], entries: [0; 64], signs: [0; 32], any: false, zeros: 0 };
         let mut scales = [0.0; 16];
         let subs = x.as_chunks::<N>().0.iter().zip(weights.as_chunks::<N>().0);
         for (i, (x, weights)) in subs.enumerate() {
             let (magnitudes, mut signs) = self.signs(x, weights);
-            let Some(fit) = self.fit(&magnitudes, weights) else {
+            let Some(fit) = self.fit(level, &magnitudes, weights) else {
                 found.zeros |= 1 << i;
                 continue;
             };
@@ -117,7 +119,7 @@ impl<const G: usize> Lattice<G> {
     }
 
     /// The best scale of a sub-block and its entries; `None` if it counts as zero.
-    fn fit<const N: usize>(&self, x: &[f32; N], weights: &[f32; N]) -> Option<Fit> {
+    fn fit<const N: usize>(&self, level: Option<Level>, x: &[f32; N], weights: &[f32; N]) -> Option<Fit> {
         let max = x.iter().fold(x[0], |max, x| if *x > max { *x } else { max });
         if max < self.least || max == 0.0 {
             return None;
@@ -137,15 +139,19 @@ impl<const G: usize> Lattice<G> {
         let mut fit = Fit { scale: start, entries: [0; 8] };
         let mut missed = if self.again == Again::Missed { 0 } else { u8::MAX };
         let mut best = 0.0;
-        for step in -self.steps..=self.steps {
-            let inverse = (top + f32::from(step) * self.step) / span;
-            let mut trial = Fit { scale: 1.0 / inverse, entries: [0; 8] };
-            let off = self.place(x, &roots, inverse, u8::MAX, &mut trial);
-            let (sumqx, sumq2) = self.sums(x, weights, &trial.entries);
+        let mut trials = [Trial::default(); 31];
+        let trials = &mut trials[..2 * usize::from(self.steps.unsigned_abs()) + 1];
+        for (trial, step) in trials.iter_mut().zip(-self.steps..) {
+            trial.inverse = (top + f32::from(step) * self.step) / span;
+            trial.scale = 1.0 / trial.inverse;
+        }
+        self.attempt(level, x, weights, &roots, trials);
+        for trial in trials {
+            let Trial { sumqx, sumq2, .. } = *trial;
             if sumq2 > 0.0 && sumqx * sumqx > best * sumq2 {
-                fit = Fit { scale: sumqx / sumq2, ..trial };
+                fit = Fit { scale: sumqx / sumq2, entries: trial.entries };
                 best = fit.scale * sumqx;
-                missed = off;
+                missed = trial.missed;
             }
         }
         let again = match self.again {
@@ -154,34 +160,56 @@ impl<const G: usize> Lattice<G> {
             Again::IfMissed | Again::Missed => missed,
         };
         if again > 0 && fit.scale > 0.0 {
-            self.place(x, &roots, 1.0 / fit.scale, again, &mut fit);
-            let (sumqx, sumq2) = self.sums(x, weights, &fit.entries);
-            if sumq2 > 0.0 {
-                fit.scale = sumqx / sumq2;
-            }
+            self.refine(level, x, weights, &roots, again, &mut fit);
         }
         Some(fit)
     }
 
-    /// Finds the entries of the groups in `which`, at the scale of `fit` and its inverse, and tells which groups were
-    /// none.
-    fn place<const N: usize>(
+    /// Looks the groups in `again` up at the scale that was found, and fits it to what that gives.
+    fn refine<const N: usize>(
         &self,
+        level: Option<Level>,
         x: &[f32; N],
+        weights: &[f32; N],
         roots: &[f32; N],
-        inverse: f32,
-        which: u8,
+        again: u8,
         fit: &mut Fit,
-    ) -> u8 {
-        let mut missed = 0;
-        let groups = x.as_chunks::<G>().0.iter().zip(roots.as_chunks::<G>().0);
-        for (k, (x, roots)) in groups.enumerate().filter(|(k, _)| which >> k & 1 == 1) {
-            let word = Codebook::<G>::word(&x.map(|x| code(inverse, x, Codebook::<G>::MOST)));
-            let (entry, on) = self.book.nearest(word, x, roots, fit.scale, &odd_values::<G>());
-            fit.entries[k] = entry;
-            missed |= u8::from(!on) << k;
+    ) {
+        let mut trial = [Trial { inverse: 1.0 / fit.scale, scale: fit.scale, ..Trial::default() }];
+        self.attempt(level, x, weights, roots, &mut trial);
+        let found = fit.entries.iter_mut().zip(trial[0].entries).enumerate();
+        found.filter(|(k, _)| again >> k & 1 == 1).for_each(|(_, (entry, new))| *entry = new);
+        let (sumqx, sumq2) = self.sums(x, weights, &fit.entries);
+        if sumq2 > 0.0 {
+            fit.scale = sumqx / sumq2;
         }
-        missed
+    }
+
+    /// Finds for each trial the entries at its scale and the sums.
+    fn attempt<const N: usize>(
+        &self,
+        level: Option<Level>,
+        x: &[f32; N],
+        weights: &[f32; N],
+        roots: &[f32; N],
+        trials: &mut [Trial],
+    ) {
+        if level.is_some_and(|level| {
+            simd::try_scales::<N, G>(level, &self.book.grid(), x, weights, roots, trials)
+        }) {
+            return;
+        }
+        for trial in trials {
+            trial.missed = 0;
+            let values = odd_values::<G>().map(|value| trial.scale * value);
+            for (k, (x, roots)) in x.as_chunks::<G>().0.iter().zip(roots.as_chunks::<G>().0).enumerate() {
+                let word = Codebook::<G>::word(&x.map(|x| code(trial.inverse, x, Codebook::<G>::MOST)));
+                let (entry, on) = self.book.nearest(level, word, x, roots, &values);
+                trial.entries[k] = entry;
+                trial.missed |= u8::from(!on) << k;
+            }
+            (trial.sumqx, trial.sumq2) = self.sums(x, weights, &trial.entries);
+        }
     }
 
     /// The sums over all elements, `w * x * q` and `w * q * q`.
