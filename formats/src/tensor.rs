@@ -296,6 +296,9 @@ impl Tensor {
         if dtype.traits().encode.is_none() {
             return Err(Error::unsupported(format!("there is no encoder for {dtype}")).tensor(&self.name));
         }
+        if weights.is_none() {
+            dtype.needs_no_weights().map_err(|e| e.tensor(&self.name))?;
+        }
         if let Some(w) = &weights
             && self.shape.row().checked_mul(self.shape.dim(2)) != Some(w.len() as u64)
         {

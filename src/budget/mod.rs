@@ -42,7 +42,7 @@ impl Terms<'_> {
     fn assign(&self, facts: &Facts, ftype: &'static Ftype) -> Result<Vec<Assignment>> {
         let mut assignments = ftype::assign(facts, ftype, self.options)?;
         for (tensor, given) in facts.tensors.iter().zip(&mut assignments) {
-            if candidates::of(tensor, given, self.allow_requantize) == [tensor.dtype] {
+            if candidates::of(tensor, given, self.allow_requantize, self.options.has_imatrix) == [tensor.dtype] {
                 given.dtype = tensor.dtype;
                 given.fallback = None;
             }
@@ -107,7 +107,7 @@ pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> R
                 dtype: menu[*pick],
                 fallback: None,
                 reason: Reason::Budget,
-                needs_imatrix: false,
+                needs_imatrix: fixed.needs_imatrix && menu[*pick] == fixed.dtype,
             },
         })
         .collect();
@@ -212,7 +212,7 @@ fn yardstick(
 /// What each tensor may be.
 fn menus(facts: &Facts, fixed: &[Assignment], terms: &Terms) -> Result<Vec<Vec<DType>>> {
     let menu = |(tensor, fixed): (&ftype::TensorFact, &Assignment)| {
-        candidates::of(tensor, fixed, terms.allow_requantize)
+        candidates::of(tensor, fixed, terms.allow_requantize, terms.options.has_imatrix)
     };
     let menus: Vec<Vec<DType>> = facts.tensors.iter().zip(fixed).map(menu).collect();
     match menus.iter().position(Vec::is_empty) {

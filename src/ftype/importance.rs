@@ -122,7 +122,7 @@ pub fn weigh(
                     }
                 }
                 // Embeddings are looked up, not multiplied: a matrix has no good measure of them.
-                Err(e) if tensor.name == "token_embd.weight" => notes.push(format!("not used: {e}")),
+                Err(e) if tensor.name == "token_embd.weight" && !given.needs_imatrix => notes.push(format!("not used: {e}")),
                 Err(e) => errors.push(e),
             },
         }
@@ -189,7 +189,10 @@ fn fitting(tensor: &Tensor, weights: &[f32]) -> Result<()> {
 /// The error for tensors that cannot do without importance weights.
 fn bare_tensors(bare: &[(&Tensor, DType)], importance: Option<&Importance>) -> Option<Error> {
     let (first, dtype) = bare.first()?;
-    let what = format!("{dtype} is useless without an importance matrix");
+    let what = match dtype.traits().plain {
+        true => format!("{dtype} is useless without an importance matrix"),
+        false => format!("{dtype} requires an importance matrix"),
+    };
     Some(match importance {
         None => Error::usage(what)
             .tensor(&first.name)

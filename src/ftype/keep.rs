@@ -51,8 +51,9 @@ pub(super) fn misfit(tensor: &TensorFact, dtype: DType) -> Error {
 pub(super) fn needs_imatrix(role: Role, dtype: DType, ftype: &str) -> bool {
     use DType::*;
     match dtype {
+        _ if !dtype.traits().plain => true,
         _ if matches!(role, Role::Output | Role::Embedding) => false,
-        IQ1S | IQ1M | IQ2XXS | IQ2XS | IQ2S | IQ3XXS => true,
+        IQ1M | IQ2S | IQ3XXS => true,
         Q2K => ftype == "Q2_K_S",
         _ => false,
     }

@@ -149,7 +149,8 @@ fn noise(dtype: DType, rows: &[Vec<f32>]) -> Result<f64> {
         let mixed: Vec<f32> = pair[0].iter().zip(&pair[1]).map(|(x, y)| (x + y) * 0.5f32.sqrt()).collect();
         let mut bytes = vec![0; mixed.len() / traits.block * traits.bytes];
         let mut back = vec![0.0; mixed.len()];
-        dtype.encode(&mixed, mixed.len(), None, &mut bytes)?;
+        let alike = (!traits.plain).then(|| vec![1.0; mixed.len()]);
+        dtype.encode(&mixed, mixed.len(), alike.as_deref(), &mut bytes)?;
         dtype.decode(&bytes, &mut back)?;
         for (x, y) in mixed.iter().zip(&back) {
             error += f64::from(x - y) * f64::from(x - y);
