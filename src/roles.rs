@@ -135,6 +135,22 @@ pub fn sensitive(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a matrix is too sensitive to be quantized, but is rounded when a trainer's checkpoint is converted.
+pub fn rounds(name: &str) -> bool {
+    const PARTS: [&str; 9] = [
+        "altup_router.weight",
+        "altup_proj.weight",
+        "altup_unembd_proj.weight",
+        "laurel_l.weight",
+        "laurel_r.weight",
+        "per_layer_model_proj.weight",
+        "attn_rel_b.weight",
+        "indexer.k_proj.weight",
+        "indexer.q_proj.weight",
+    ];
+    PARTS.iter().any(|part| name.ends_with(part))
+}
+
 /// A residual block: attention or what stands for it, then the feed-forward part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {

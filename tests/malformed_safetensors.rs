@@ -133,8 +133,8 @@ fn missing_shards_are_all_named() {
     let map = json!({ "a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-3.safetensors" });
     let dir =
         Dir::new().with("model.safetensors.index.json", &index(map)).with("model-2.safetensors", &one("b"));
-    let mend = "this shard is missing; download it, or delete the index if the model has one file";
-    assert_eq!(dir.error(), format!("model-1.safetensors: {mend}\nmodel-3.safetensors: {mend}"));
+    let hint = "this shard is missing; download it, or delete the index if the model has one file";
+    assert_eq!(dir.error(), format!("model-1.safetensors: {hint}\nmodel-3.safetensors: {hint}"));
 }
 
 #[test]
@@ -144,12 +144,12 @@ fn index_and_shards_disagree() {
     let dir = Dir::new()
         .with("model.safetensors.index.json", &index(map))
         .with("m.safetensors", &container(&header.to_string(), 8));
-    let mend = "; index and shards are of different versions: download both again";
+    let hint = "; index and shards are of different versions: download both again";
     assert_eq!(
         dir.error(),
         format!(
-            "m.safetensors: tensor 'b': the index puts this tensor here, but the shard does not hold it{mend}\n\
-             m.safetensors: tensor 'c': the shard holds this tensor, but the index does not put it here{mend}"
+            "m.safetensors: tensor 'b': the index puts this tensor here, but the shard does not hold it{hint}\n\
+             m.safetensors: tensor 'c': the shard holds this tensor, but the index does not put it here{hint}"
         )
     );
 }

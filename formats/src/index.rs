@@ -29,7 +29,7 @@ pub(crate) fn open(path: &Path, dir: PathBuf, read: Read) -> Result<Checkpoint> 
         .map(|shard| {
             Error::invalid("this shard is missing")
                 .file(&shard)
-                .mend("download it, or delete the index if the model has one file")
+                .hint("download it, or delete the index if the model has one file")
         })
         .collect();
     if let Some(e) = Error::all(missing) {
@@ -58,7 +58,7 @@ pub(crate) fn open(path: &Path, dir: PathBuf, read: Read) -> Result<Checkpoint> 
 /// The shards in the order of their names, each with the tensors that the index puts there.
 fn weight_map(index: &Value, path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let map = index.get("weight_map").and_then(Value::as_object).ok_or_else(|| {
-        Error::invalid("the index has no 'weight_map'").file(path).mend("download the index again")
+        Error::invalid("the index has no 'weight_map'").file(path).hint("download the index again")
     })?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (tensor, shard) in map {

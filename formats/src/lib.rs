@@ -59,7 +59,7 @@ pub const FORMATS: &[Format] = &[
 /// Opens a model: a GGUF file (of a split one the first part), a `.safetensors` file or one of PyTorch, an index, or a
 /// directory.
 pub fn open(path: &Path) -> Result<Input> {
-    std::fs::metadata(path).map_err(|e| Error::io(&e, path).mend("check the path"))?;
+    std::fs::metadata(path).map_err(|e| Error::io(&e, path).hint("check the path"))?;
     match FORMATS.iter().find(|format| (format.recognises)(path)) {
         Some(format) => (format.open)(path),
         None => Err(Error::unsupported("this is not a model that can be read").file(path).expected(

@@ -51,7 +51,7 @@ impl Disagreement {
             false => "the index puts this tensor here, but the shard does not hold it",
         };
         let e = Error::invalid(what).file(&self.shard).tensor(&self.tensor);
-        e.mend("index and shards are of different versions: download both again")
+        e.hint("index and shards are of different versions: download both again")
     }
 }
 
@@ -106,7 +106,7 @@ impl Checkpoint {
         self.json(name)?.ok_or_else(|| {
             Error::invalid("this file is missing")
                 .file(&self.dir.join(name))
-                .mend("copy it from the model's repository")
+                .hint("copy it from the model's repository")
         })
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     let stages = Stage::new(args.output.run.show.how());
     stages.begin("opening the model", 1);
-    let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
+    let input = pipeline::open(&args.input, &arch::Options { pre: args.pre })?;
     let kind = match args.kind.map_or(Type::Auto, |kind| kind.0) {
         Type::Auto if !args.mixture.has_budget() => Type::of_weights(&input.model),
         kind => kind,

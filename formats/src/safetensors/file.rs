@@ -84,7 +84,7 @@ fn refused(e: &safetensors::SafeTensorError, file: &Mapping) -> Error {
     let error = Error::invalid(format!("the safetensors file is malformed: {e}"))
         .file(file.path())
         .found(format!("{} bytes", file.bytes().len()));
-    error.mend("the file is truncated or damaged: copy or download it again")
+    error.hint("the file is truncated or damaged: copy or download it again")
 }
 
 fn shape_and_dtype(dtype: Dtype, shape: &[usize]) -> Result<(Shape, DType)> {

@@ -64,7 +64,7 @@ fn only_container(dir: &Path) -> Result<PathBuf> {
     let none = Error::invalid("this directory holds no checkpoint").file(dir);
     match has("safetensors") {
         0 if dir.join("adapter_config.json").is_file() => {
-            Err(none.expected(format!("{SINGLE} or {INDEX}")).found("an adapter (adapter_config.json)").mend(
+            Err(none.expected(format!("{SINGLE} or {INDEX}")).found("an adapter (adapter_config.json)").hint(
                 "merge the adapter into its base model first (in PEFT: merge_and_unload, save_pretrained)",
             ))
         }
@@ -74,10 +74,10 @@ fn only_container(dir: &Path) -> Result<PathBuf> {
             .unwrap_or_default()),
         0 => Err(none
             .expected(format!("{SINGLE} or {INDEX}"))
-            .mend("give a Hugging Face model directory or a .gguf file")),
+            .hint("give a Hugging Face model directory or a .gguf file")),
         n => Err(none
             .expected(format!("{SINGLE} or {INDEX}"))
             .found(format!("{n} .safetensors files and no index"))
-            .mend("copy the index file from the model's repository as well")),
+            .hint("copy the index file from the model's repository as well")),
     }
 }

@@ -53,7 +53,7 @@ impl Archive {
             return Err(Error::unsupported("the weights are in another byte order than this program reads")
                 .file(file.path())
                 .expected("the member byteorder to say little")
-                .mend("load it in PyTorch on a machine of little byte order and save it again"));
+                .hint("load it in PyTorch on a machine of little byte order and save it again"));
         }
         let pickle = of("data.pkl").cloned().unwrap_or_default();
         let folder = format!("{prefix}/data/");
@@ -76,7 +76,7 @@ fn members(file: &Mapping) -> Result<HashMap<String, Range<u64>>> {
     if archive.file_names_raw().any(|name| name.ends_with(b"/constants.pkl")) {
         return Err(Error::unsupported("this is a program of TorchScript, not a checkpoint")
             .file(file.path())
-            .mend("save the state dict of the model, or use its safetensors files"));
+            .hint("save the state dict of the model, or use its safetensors files"));
     }
     let mut names = Vec::with_capacity(archive.len());
     for i in 0..archive.len() {
@@ -96,7 +96,7 @@ fn members(file: &Mapping) -> Result<HashMap<String, Range<u64>>> {
         }
         if member.compression() != CompressionMethod::Stored {
             return Err(wrong(Kind::Unsupported, "the zip archive is compressed, which PyTorch never does")
-                .mend("load it in PyTorch and save it again"));
+                .hint("load it in PyTorch and save it again"));
         }
         if member.compressed_size() != member.size() {
             return Err(wrong(Kind::Invalid, "a member of the zip archive has two sizes"));
@@ -152,5 +152,5 @@ fn malformed(what: &str, file: &Mapping) -> Error {
     Error::invalid(format!("the zip archive is malformed: {what}"))
         .file(file.path())
         .found(format!("{} bytes", file.bytes().len()))
-        .mend("the file is truncated or damaged: copy or download it again")
+        .hint("the file is truncated or damaged: copy or download it again")
 }

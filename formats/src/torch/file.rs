@@ -85,7 +85,7 @@ fn foreign(file: &Mapping) -> Error {
         .expected("a zip archive or a legacy file, as torch.save writes them");
     // GGML, GGMF, GGJT and GGLA, as the first programs of this kind wrote them; the magic is a number.
     if [b"lmgg", b"fmgg", b"tjgg", b"algg"].iter().any(|magic| file.bytes().starts_with(*magic)) {
-        return error.found("a file of GGML, from before GGUF").mend(
+        return error.found("a file of GGML, from before GGUF").hint(
             "convert the original model instead; or make a GGUF of it with convert_llama_ggml_to_gguf.py of llama.cpp",
         );
     }
@@ -94,5 +94,5 @@ fn foreign(file: &Mapping) -> Error {
         [0x80, ..] => error.found("a bare pickle"),
         _ => error,
     }
-    .mend("the file is truncated or damaged, or is something else: copy or download it again")
+    .hint("the file is truncated or damaged, or is something else: copy or download it again")
 }

@@ -43,7 +43,7 @@ pub fn open(file: &Mapping) -> Result<Contents> {
         return Err(Error::unsupported("the weights are in another byte order than this program reads")
             .file(file.path())
             .expected("little_endian to be true")
-            .mend("load it in PyTorch on a machine of little byte order and save it again"));
+            .hint("load it in PyTorch on a machine of little byte order and save it again"));
     }
     let start = at;
     let (object, bytes) = next(file, &mut at)?;

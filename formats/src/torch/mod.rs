@@ -66,7 +66,7 @@ fn container(dir: &Path) -> Result<PathBuf> {
             .file(dir)
             .expected(format!("{SINGLE} or {INDEX}"))
             .found(format!("{n} files of PyTorch and no index"))
-            .mend("copy the index file from the model's repository as well, or name one of the files")),
+            .hint("copy the index file from the model's repository as well, or name one of the files")),
     }
 }
 

@@ -90,14 +90,14 @@ impl<'a> Saved<'a> {
                     return Err(Error::unsupported(what)
                         .file(self.file.path())
                         .found(self.named(holders.iter().map(|(key, _)| *key)))
-                        .mend("load it in PyTorch and save the one that is wanted alone"));
+                        .hint("load it in PyTorch and save the one that is wanted alone"));
                 }
             }
         }
         Err(Error::invalid("this file holds no state dict")
             .file(self.file.path())
             .expected("a dict of tensors, or one dict of tensors in a dict")
-            .mend("give the file with the weights: pytorch_model.bin of a model's folder"))
+            .hint("give the file with the weights: pytorch_model.bin of a model's folder"))
     }
 
     /// The first of these keys, in words.

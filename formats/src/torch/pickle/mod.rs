@@ -148,7 +148,7 @@ impl Machine<'_> {
                         "the pickle names what no state dict needs; it is refused and nothing of it was run",
                     )
                     .found(format!("{}.{}", short(module), short(name)))
-                    .mend(MEND))
+                    .hint(HINT))
             }
         }
     }
@@ -163,7 +163,7 @@ impl Machine<'_> {
                     "the pickle gives a state to what is no dict; it is refused and nothing of it was run",
                 )
                 .found("the opcode BUILD")
-                .mend(MEND)),
+                .hint(HINT)),
         }
     }
 
@@ -265,7 +265,7 @@ impl Machine<'_> {
                     "the pickle does what no state dict needs; it is refused and nothing of it was run",
                 )
                 .found(format!("the opcode {name}"))
-                .mend(MEND),
+                .hint(HINT),
             None => self.invalid("this is no opcode of a pickle").found(format!("{opcode:#04x}")),
         }
     }
@@ -382,12 +382,12 @@ impl Machine<'_> {
         Err(self
             .unsupported("the pickle makes more values than a state dict of this size needs")
             .expected(format!("at most {} bytes of memory", self.place.memory))
-            .mend(MEND))
+            .hint(HINT))
     }
 
     fn short(&self) -> Error {
         self.invalid("the pickle ends before its end")
-            .mend("the file is truncated or damaged: copy or download it again")
+            .hint("the file is truncated or damaged: copy or download it again")
     }
 
     fn invalid(&self, what: impl Into<String>) -> Error {
@@ -400,5 +400,5 @@ impl Machine<'_> {
 }
 
 /// What can be done about a pickle that is refused.
-const MEND: &str = "use the model's safetensors files; or, if you trust this file, load it in PyTorch and save its state \
+const HINT: &str = "use the model's safetensors files; or, if you trust this file, load it in PyTorch and save its state \
                     dict alone";

@@ -135,7 +135,7 @@ impl Machine<'_> {
                 .unsupported("a tensor that repeats the elements of its storage is not covered")
                 .expected(format!("at most {held} elements"))
                 .found(told())
-                .mend("save it as a tensor of its own (in PyTorch: contiguous())"));
+                .hint("save it as a tensor of its own (in PyTorch: contiguous())"));
         }
         Ok(())
     }
