@@ -57,15 +57,8 @@ fn cases() -> impl Iterator<Item = (DType, Importance)> {
 }
 
 /// Those that look elements up in a codebook. The peer aborts where a distance to the entries is infinite.
-const SEARCHED: [DType; 7] = [
-    DType::IQ1S,
-    DType::IQ1M,
-    DType::IQ2XXS,
-    DType::IQ2XS,
-    DType::IQ2S,
-    DType::IQ3XXS,
-    DType::IQ3S,
-];
+const SEARCHED: [DType; 7] =
+    [DType::IQ1S, DType::IQ1M, DType::IQ2XXS, DType::IQ2XS, DType::IQ2S, DType::IQ3XXS, DType::IQ3S];
 
 fn decodable() -> impl Iterator<Item = DType> {
     DTYPES.into_iter().chain(DECODED)
@@ -168,7 +161,9 @@ fn encode_and_decode(dtype: DType, kind: Kind, importance: Importance, weights: 
     let columns = importance.weights(ROW);
     // Of the rows that are too large only those whose squares are finite.
     let finite: Vec<f32> = match kind {
-        Kind::Enormous if SEARCHED.contains(&dtype) => weights.chunks(ROW).step_by(4).flatten().copied().collect(),
+        Kind::Enormous if SEARCHED.contains(&dtype) => {
+            weights.chunks(ROW).step_by(4).flatten().copied().collect()
+        }
         _ => Vec::new(),
     };
     let weights = if finite.is_empty() { weights } else { &finite };
