@@ -179,12 +179,12 @@ fn index_without_a_map() {
 }
 
 #[test]
-fn pickles_are_never_read() {
-    let dir = Dir::new().with("pytorch_model.bin", b"x");
+fn a_directory_without_weights_is_refused() {
+    let dir = Dir::new().with("training_args.bin", b"x");
     assert_eq!(
         dir.error(),
-        "DIR: this directory holds no checkpoint: expected model.safetensors or model.safetensors.index.json, \
-         found only PyTorch pickles, which can run code and are never read; save the model as safetensors first"
+        "DIR: this directory holds no checkpoint: expected model.safetensors or model.safetensors.index.json; \
+         give a Hugging Face model directory or a .gguf file"
     );
 }
 

@@ -24,6 +24,10 @@ pub struct Checkpoint {
     /// The files that hold tensors, in order.
     pub containers: Vec<PathBuf>,
     pub tensors: Vec<Tensor>,
+    /// The name of its format in `FORMATS`.
+    pub format: &'static str,
+    /// What was noticed of the files, a sentence each.
+    pub notes: Vec<String>,
     /// Where the index says otherwise than the shards.
     pub disagreements: Vec<Disagreement>,
     /// Every file that was read: the containers, and those of the directory that were asked for.
@@ -52,6 +56,14 @@ impl Disagreement {
 }
 
 impl Checkpoint {
+    /// A checkpoint of one file.
+    pub(crate) fn of_one(dir: PathBuf, path: PathBuf, read: crate::index::Read) -> Result<Checkpoint> {
+        let mut checkpoint = Checkpoint { dir, ..Checkpoint::default() };
+        checkpoint.tensors = read(&path, &mut checkpoint)?;
+        checkpoint.containers.push(path);
+        Ok(checkpoint)
+    }
+
     /// Refuses a checkpoint whose index says otherwise than its shards.
     pub fn agrees(&self) -> Result<()> {
         let errors = self.disagreements.iter().map(Disagreement::error).collect();

@@ -72,7 +72,8 @@ pub struct Adopted {
 /// Renames, re-orders and describes `checkpoint` as GGUF. All missing, unknown and misshapen tensors are told in
 /// one error.
 pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
-    let mut warnings = Vec::from_iter(refuse::adapter(checkpoint)?);
+    let mut warnings = checkpoint.notes.clone();
+    warnings.extend(refuse::adapter(checkpoint)?);
     let config = Config::open(checkpoint)?;
     let arch = arch(&config)?;
     warnings.extend(refuse::quantized(&config, checkpoint)?);

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A Hugging Face directory, a .safetensors or a .gguf file
+    /// A Hugging Face directory, a .safetensors, PyTorch or .gguf file
     input: PathBuf,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32
     #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw"], hide_possible_values = true)]

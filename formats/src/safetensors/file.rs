@@ -3,8 +3,8 @@
 
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
+use crate::model::Checkpoint;
 use crate::quant::DType;
-use crate::stamp::Reads;
 use crate::tensor::{Shape, Tensor};
 use crate::twice;
 use safetensors::{Dtype, SafeTensors};
@@ -31,10 +31,10 @@ pub(super) const DTYPES: &[(Dtype, DType)] = &[
     (Dtype::U64, DType::U64),
 ];
 
-/// Reads the tensors of `path`, in the order of their data; `reads` takes note of the file.
-pub(super) fn read(path: &Path, reads: &Reads) -> Result<Vec<Tensor>> {
+/// Reads the tensors of `path`, in the order of their data; `into` takes note of the file.
+pub(super) fn read(path: &Path, into: &mut Checkpoint) -> Result<Vec<Tensor>> {
     let file = Mapping::open(path)?;
-    reads.add(file.stamp().clone());
+    into.reads.add(file.stamp().clone());
     let parts = parts(&file)?;
     let build = |p: Part| {
         let tensor = Tensor::mapped(&p.name, p.shape, p.dtype, &file, p.offset);

@@ -1,17 +1,20 @@
 //! The index of a sharded checkpoint, `{"metadata": …, "weight_map": {tensor: file}}`. Its paths may not leave
 //! the directory. Where it and the shards disagree is kept: it matters only for tensors that are used.
 
-use super::file;
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::model::{Checkpoint, Disagreement, parse_json};
 use crate::stamp::Reads;
+use crate::tensor::Tensor;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+/// Reads the tensors of a shard; the checkpoint takes note of the file, and of what is noticed of it.
+pub(crate) type Read = fn(&Path, &mut Checkpoint) -> Result<Vec<Tensor>>;
+
 /// Opens the checkpoint in `dir` whose index is `path`.
-pub(super) fn open(path: &Path, dir: PathBuf) -> Result<Checkpoint> {
+pub(crate) fn open(path: &Path, dir: PathBuf, read: Read) -> Result<Checkpoint> {
     let reads = Reads::default();
     let index = {
         let file = Mapping::open(path)?;
@@ -36,7 +39,7 @@ pub(super) fn open(path: &Path, dir: PathBuf) -> Result<Checkpoint> {
     let mut problems = Vec::new();
     for (name, mapped) in &shards {
         let shard = checkpoint.dir.join(name);
-        match file::read(&shard, &checkpoint.reads) {
+        match read(&shard, &mut checkpoint) {
             Ok(tensors) => {
                 let held: BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
                 checkpoint.disagreements.extend(disagreements(&shard, mapped, &held));
@@ -75,7 +78,7 @@ fn weight_map(index: &Value, path: &Path) -> Result<BTreeMap<String, BTreeSet<St
 }
 
 /// Whether a path consists of plain names alone, on any system.
-fn stays_inside(path: &str) -> bool {
+pub(crate) fn stays_inside(path: &str) -> bool {
     let plain = |c: Component| matches!(c, Component::Normal(_));
     !path.is_empty() && !path.contains(['\\', ':', '\0']) && Path::new(path).components().all(plain)
 }
