@@ -1,5 +1,5 @@
 //! The one error of both crates: what went wrong, where (file, tensor, byte offset), what was expected,
-//! what was found, and a hint how to mend it. `Kind` decides the exit code of the program.
+//! what was found, and a hint what to do. `Kind` decides the exit code of the program.
 
 use std::collections::HashMap;
 use std::fmt;

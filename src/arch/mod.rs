@@ -216,10 +216,9 @@ fn arch(config: &Config) -> Result<&'static Arch> {
         }
     }
     found.ok_or_else(|| {
-        let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.classes).copied().collect();
         Error::unsupported("this architecture is not covered")
             .file(config.file())
-            .expected(format!("'architectures' to be one of {}", known.join(", ")))
+            .expected("'architectures' to name a class that `ggraft architectures` lists")
             .found(class)
             .hint("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
     })

@@ -166,6 +166,7 @@ fn need(need: Need) -> Option<String> {
         Need::Unless(flag) => Some(format!("unless {}", code(flag))),
         Need::IfSet(key) => Some(format!("if {} is set", code(key))),
         Need::UnlessSet(key) => Some(format!("unless {} is set", code(key))),
+        Need::Without(tensor) => Some(format!("unless {} is there", code(tensor))),
     }
 }
 

@@ -32,7 +32,8 @@ pub fn edited(output: &Path, work: &Work) -> bool {
 pub fn clear_edit(target: &Path) -> Result<()> {
     let path = journal_of(target);
     let ended = match Told::read(&path)? {
-        Some(told) => told.work.first().is_some_and(|(name, _)| name == "edit of") && told.pieces.is_empty(),
+        // Without work it is of a run that was killed while it cleared away another.
+        Some(told) => told.work.first().is_none_or(|(name, _)| name == "edit of") && told.pieces.is_empty(),
         // It was killed before its journal told anything.
         None => path.symlink_metadata().is_ok(),
     };
