@@ -42,7 +42,9 @@ impl Terms<'_> {
     fn assign(&self, facts: &Facts, ftype: &'static Ftype) -> Result<Vec<Assignment>> {
         let mut assignments = ftype::assign(facts, ftype, self.options)?;
         for (tensor, given) in facts.tensors.iter().zip(&mut assignments) {
-            if candidates::of(tensor, given, self.allow_requantize, self.options.has_imatrix) == [tensor.dtype] {
+            if candidates::of(tensor, given, self.allow_requantize, self.options.has_imatrix)
+                == [tensor.dtype]
+            {
                 given.dtype = tensor.dtype;
                 given.fallback = None;
             }

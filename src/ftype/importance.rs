@@ -122,7 +122,9 @@ pub fn weigh(
                     }
                 }
                 // Embeddings are looked up, not multiplied: a matrix has no good measure of them.
-                Err(e) if tensor.name == "token_embd.weight" && !given.needs_imatrix => notes.push(format!("not used: {e}")),
+                Err(e) if tensor.name == "token_embd.weight" && !given.needs_imatrix => {
+                    notes.push(format!("not used: {e}"))
+                }
                 Err(e) => errors.push(e),
             },
         }
