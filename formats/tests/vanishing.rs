@@ -92,6 +92,23 @@ fn what_is_too_small_for_the_scales_is_counted() {
 }
 
 #[test]
+fn what_iq3_s_stores_in_the_wrong_place_is_counted() {
+    let vanished = Arc::new(Vanished::default());
+    encoded(&with(0.01), DType::IQ3S, None, Some(Arc::clone(&vanished))).unwrap();
+    assert_eq!(vanished.misplaced(), 0);
+    let mut holes = with(0.01);
+    // Zeros at the end of a block and in a whole one move nothing.
+    holes[224..512].fill(0.0);
+    let stored = encoded(&holes, DType::IQ3S, None, Some(Arc::clone(&vanished))).unwrap();
+    assert_eq!(vanished.misplaced(), 0);
+    assert!(stored.iter().zip(&holes).all(|(x, y)| (x - y).abs() < 0.01));
+    holes[ROW + 32..ROW + 64].fill(0.0);
+    let stored = encoded(&holes, DType::IQ3S, None, Some(Arc::clone(&vanished))).unwrap();
+    assert_eq!(vanished.misplaced(), 1);
+    assert!(stored.iter().zip(&holes).any(|(x, y)| (x - y).abs() > 0.01));
+}
+
+#[test]
 fn columns_without_importance_are_told_as_the_encoders_drop_them() {
     let mut told = 0;
     for dtype in encoders().filter(|d| d.is_quantized()) {

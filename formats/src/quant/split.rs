@@ -3,7 +3,7 @@
 //! Specification: ggml `quantize_row_iq1_s_impl`, `quantize_row_iq1_m_impl`.
 
 use super::codebook::{Codebook, IQ1};
-use crate::simd::{level, vectorized};
+use crate::simd::{Best, Running, level, split_by_halves, split_in_step};
 
 /// Code -> value, shifted up and shifted down; twice, as `Codebook::nearest` has it.
 const VALUES: [[f32; 8]; 2] = [
@@ -71,57 +71,6 @@ struct Split<const G: usize> {
     down: [bool; G],
 }
 
-/// The best split so far.
-struct Best {
-    score: f32,
-    scale: f32,
-    /// Where the second run begins, and where the third.
-    ends: (usize, usize),
-    shift: usize,
-}
-
-/// Tries every split of `N - 8` elements: `sums` are given the ends of the first two runs and make the sums of `w * q * x`
-/// and of `w * q * q` for that split and the seven that follow it, for each of the shifts. Of equal splits the first
-/// wins; `None` if none has weights.
-#[inline(always)]
-fn best<const SHIFTS: usize>(
-    last: usize,
-    sums: impl Fn(usize, usize) -> [[[f32; 8]; 2]; SHIFTS],
-) -> Option<Best> {
-    let mut best = Best { score: f32::MIN, scale: 0.0, ends: (0, 0), shift: usize::MAX };
-    for second in 0..=last {
-        for third in (second..=last).step_by(8) {
-            let found = sums(second, third);
-            // Rarely is any better, and what is not better changes nothing.
-            let mut better = false;
-            for [sumqx, sumq2] in &found {
-                for i in 0..8 {
-                    better |= (sumq2[i] > 0.0) & (sumqx[i] * sumqx[i] > best.score * sumq2[i]);
-                }
-            }
-            if !better {
-                continue;
-            }
-            for i in 0..8 {
-                for (shift, [sumqx, sumq2]) in found.iter().enumerate() {
-                    let (sumqx, sumq2) = (sumqx[i], sumq2[i]);
-                    if sumq2 > 0.0 && sumqx * sumqx > best.score * sumq2 {
-                        let scale = sumqx / sumq2;
-                        best = Best { score: scale * sumqx, scale, ends: (second, third + i), shift };
-                    }
-                }
-            }
-        }
-    }
-    (best.shift < SHIFTS).then_some(best)
-}
-
-/// Eight running sums.
-#[inline(always)]
-fn eight(sums: &[f32], first: usize) -> [f32; 8] {
-    std::array::from_fn(|i| sums[first + i])
-}
-
 /// The places of the elements, the smallest first, equal ones in their order.
 fn sorted<const N: usize>(x: &[f32; N]) -> [usize; N] {
     let mut order = std::array::from_fn(|i| i);
@@ -152,25 +101,18 @@ pub(super) fn in_step(x: &[f32; 32], weights: &[f32; 32]) -> Ternary<4> {
         return Ternary::ZERO;
     }
     let order = sorted(x);
-    // Beyond the end is nothing that is better than anything.
-    let (mut sumx, mut sumw) = ([f32::NAN; 40], [f32::NAN; 40]);
-    (sumx[0], sumw[0]) = (0.0, 0.0);
+    let mut sums = Running::<40>::START;
     for (j, i) in order.iter().enumerate() {
-        sumx[j + 1] = sumx[j] + weights[*i] * x[*i];
-        sumw[j + 1] = sumw[j] + weights[*i];
+        sums.x[j + 1] = sums.x[j] + weights[*i] * x[*i];
+        sums.w[j + 1] = sums.w[j] + weights[*i];
     }
-    let Some(best) = vectorized(
-        #[inline(always)]
-        || {
-            best(
-                32,
-                #[inline(always)]
-                |second, third| sums_in_step(&sumx, &sumw, second, third),
-            )
-        },
-    ) else {
-        return Ternary::ZERO;
+    let best = match level() {
+        Some(level) => split_in_step(level, &sums, &shifted()),
+        None => best_in_step(&sums),
     };
+    if best.shift == usize::MAX {
+        return Ternary::ZERO;
+    }
     let codes = codes_of(&order, best.ends);
     let split = Split { scale: best.scale, codes, down: [best.shift == 1; 4] };
     Ternary::of_split(split, &eights(x), &eights(weights))
@@ -182,7 +124,7 @@ pub(super) fn by_halves(x: &[f32; 16], weights: &[f32; 16]) -> Ternary<2> {
         return Ternary::ZERO;
     }
     let order = sorted(x);
-    let mut halves = [Half::START; 2];
+    let mut halves = [Running::<24>::START; 2];
     for (j, i) in order.iter().enumerate() {
         for (h, half) in halves.iter_mut().enumerate() {
             let (x, w) = if i / 8 == h { (weights[*i] * x[*i], weights[*i]) } else { (0.0, 0.0) };
@@ -190,67 +132,62 @@ pub(super) fn by_halves(x: &[f32; 16], weights: &[f32; 16]) -> Ternary<2> {
             half.w[j + 1] = half.w[j] + w;
         }
     }
-    let Some(best) = vectorized(
-        #[inline(always)]
-        || {
-            best(
-                16,
-                #[inline(always)]
-                |second, third| sums_by_halves(&halves, second, third),
-            )
-        },
-    ) else {
-        return Ternary::ZERO;
+    let best = match level() {
+        Some(level) => split_by_halves(level, &halves, &shifted()),
+        None => best_by_halves(&halves),
     };
+    if best.shift == usize::MAX {
+        return Ternary::ZERO;
+    }
     let codes = codes_of(&order, best.ends);
     let split = Split { scale: best.scale, codes, down: [best.shift >= 2, best.shift % 2 == 1] };
     Ternary::of_split(split, &eights(x), &eights(weights))
 }
 
-/// The sums of eight splits, shifted up and shifted down.
-#[inline(always)]
-fn sums_in_step(sumx: &[f32; 40], sumw: &[f32; 40], second: usize, third: usize) -> [[[f32; 8]; 2]; 2] {
-    let (x, w) = (eight(sumx, third), eight(sumw, third));
-    let (x0, w0, all_x, all_w) = (sumx[second], sumw[second], sumx[32], sumw[32]);
-    VALUES.map(|v| {
-        let sumqx = x.map(|x| x0 * v[0] + (x - x0) * v[1] + (all_x - x) * v[2]);
-        let sumq2 = w.map(|w| w0 * v[0] * v[0] + (w - w0) * v[1] * v[1] + (all_w - w) * v[2] * v[2]);
-        [sumqx, sumq2]
-    })
+/// The three values, shifted up and shifted down.
+fn shifted() -> [[f32; 3]; 2] {
+    VALUES.map(|v| [v[0], v[1], v[2]])
 }
 
-/// The running sums of the elements of one half, in the order of both.
-#[derive(Clone, Copy)]
-struct Half {
-    x: [f32; 24],
-    w: [f32; 24],
-}
-
-impl Half {
-    const START: Half = {
-        let mut sums = [f32::NAN; 24];
-        sums[0] = 0.0;
-        Half { x: sums, w: sums }
-    };
-
-    /// The sums of eight splits, shifted up and shifted down. Neighbouring values differ by 1.
-    #[inline(always)]
-    fn sums(&self, second: usize, third: usize) -> [[[f32; 8]; 2]; 2] {
-        let (x, w) = (eight(&self.x, third), eight(&self.w, third));
-        VALUES.map(|v| {
-            let (first, last) = (v[0] * v[0] - v[1] * v[1], v[1] * v[1] - v[2] * v[2]);
-            let (all_x, all_w) = (self.x[16] * v[2], self.w[16] * v[2] * v[2] + self.w[second] * first);
-            [x.map(|x| all_x - (self.x[second] + x)), w.map(|w| all_w + w * last)]
-        })
+/// The best of all splits of 32 elements.
+fn best_in_step(sums: &Running<40>) -> Best {
+    let mut best = Best::NONE;
+    for second in 0..=32 {
+        for third in second..=32 {
+            let runs = |sums: &[f32; 40]| [sums[second], sums[third] - sums[second], sums[32] - sums[third]];
+            let (x, w) = (runs(&sums.x), runs(&sums.w));
+            for (shift, v) in VALUES.iter().enumerate() {
+                let sumqx = x[0] * v[0] + x[1] * v[1] + x[2] * v[2];
+                let sumq2 = w[0] * v[0] * v[0] + w[1] * v[1] * v[1] + w[2] * v[2] * v[2];
+                best.meet(sumqx, sumq2, (second, third), shift);
+            }
+        }
     }
+    best
 }
 
-/// The sums of eight splits: both halves shifted up, the second down, the first down, both down.
-#[inline(always)]
-fn sums_by_halves(halves: &[Half; 2], second: usize, third: usize) -> [[[f32; 8]; 2]; 4] {
-    let [a, b] = [halves[0].sums(second, third), halves[1].sums(second, third)];
-    let both = |i: usize, k: usize| std::array::from_fn(|s| std::array::from_fn(|l| a[i][s][l] + b[k][s][l]));
-    [both(0, 0), both(0, 1), both(1, 0), both(1, 1)]
+/// The best of all splits of 16 elements: both halves shifted up, the second down, the first down, both down.
+fn best_by_halves(halves: &[Running<24>; 2]) -> Best {
+    // Neighbouring values differ by 1, so that what all would have as the last value loses one more for each run.
+    let sums = |half: &Running<24>, second: usize, third: usize| {
+        VALUES.map(|v| {
+            let (one, two) = (v[0] * v[0] - v[1] * v[1], v[1] * v[1] - v[2] * v[2]);
+            let sumqx = half.x[16] * v[2] - (half.x[second] + half.x[third]);
+            let sumq2 = half.w[16] * v[2] * v[2] + half.w[second] * one + half.w[third] * two;
+            (sumqx, sumq2)
+        })
+    };
+    let mut best = Best::NONE;
+    for second in 0..=16 {
+        for third in second..=16 {
+            let (a, b) = (sums(&halves[0], second, third), sums(&halves[1], second, third));
+            for shift in 0..4 {
+                let (a, b) = (a[shift / 2], b[shift % 2]);
+                best.meet(a.0 + b.0, a.1 + b.1, (second, third), shift);
+            }
+        }
+    }
+    best
 }
 
 fn eights<const N: usize, const G: usize>(x: &[f32; N]) -> [[f32; 8]; G] {

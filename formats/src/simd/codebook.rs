@@ -243,10 +243,10 @@ mod avx2 {
         for (n, words) in near.iter().enumerate() {
             let words = u16x8::from_slice(avx2, words);
             let mut words = _mm256_cvtepu16_epi32(words.into());
-            let mut sum = _mm256_permutevar8x32_ps(terms[0], words);
+            let mut sum = look_up::<G>(terms[0], words);
             for term in &terms[1..] {
                 words = if G == 8 { _mm256_srli_epi32::<2>(words) } else { _mm256_srli_epi32::<3>(words) };
-                sum = _mm256_add_ps(sum, _mm256_permutevar8x32_ps(*term, words));
+                sum = _mm256_add_ps(sum, look_up::<G>(*term, words));
             }
             let closer = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(sum, least));
             best = _mm256_blendv_epi8(best, _mm256_set1_epi32(n as i32), closer);
@@ -272,6 +272,14 @@ mod avx2 {
             others &= others - 1;
         }
         near[best[lane] as usize][lane]
+    }
+
+    /// What a code, the lowest of a word, stands for. Two bits look up one of four, the same in both halves; what stands
+    /// above them is not looked at.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn look_up<const G: usize>(terms: __m256, words: __m256i) -> __m256 {
+        if G == 8 { _mm256_permutevar_ps(terms, words) } else { _mm256_permutevar8x32_ps(terms, words) }
     }
 
     /// The sums of eight trials; `q` holds the odd numbers of each element, one a trial.
