@@ -59,6 +59,10 @@ pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
 pub fn graft(onto: Loaded, vectors: &[Vector], how: impl Into<merge::Options>) -> Result<Grafted> {
     let models = vectors.iter().flat_map(|v| [&v.chat, &v.base]);
     models.flat_map(|m| m.reads.all()).for_each(|stamp| onto.model.reads.add(stamp));
+    let mut how = how.into();
+    if let Some(source) = &onto.source {
+        how.held = Some(source.checkpoint.tensors.iter().map(|t| t.name.clone()).collect());
+    }
     let mut graft = Graft::new(onto.model, vectors, how)?;
     graft.notes.splice(0..0, onto.notes);
     Ok(Grafted { graft, source: onto.source, command: String::from("ggraft merge") })

@@ -177,10 +177,15 @@ pub fn is_norm(name: &str) -> bool {
     words.next().is_some_and(|word| word.split('_').any(|part| part == "norm"))
 }
 
+/// Whether a tensor of this name is a stack of experts.
+pub fn is_stack(name: &str) -> bool {
+    name.contains("_exps.")
+}
+
 /// The rows of one expert in a stack of them, which is a tensor of its own to a trainer; `ne` has the row length first.
 pub fn expert_rows(name: &str, ne: &[u64]) -> Option<u64> {
     match ne {
-        _ if !name.contains("_exps.") => None,
+        _ if !is_stack(name) => None,
         [_, rows, _] => Some(*rows),
         [_, _] if name.ends_with(".bias") => Some(1),
         _ => None,

@@ -20,11 +20,13 @@ pub(crate) mod refuse;
 mod rerank;
 mod rope;
 mod rule;
+mod trainer;
 mod values;
 
 pub use crate::vocab::Options;
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
+pub use trainer::{Trainer, alike};
 pub use values::Value;
 
 use crate::vocab;
@@ -33,34 +35,7 @@ use families::{Family, Uses};
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor};
 use keys::Params;
-use rule::{RowCount, Rule};
-
-/// The checkpoint's and GGUF's name of every kind of tensor of a llama, whose names others share; `{}` is the layer.
-pub fn tensor_names() -> impl Iterator<Item = (String, String)> {
-    ARCHS.first().into_iter().flat_map(|arch| {
-        let family = Family::of(arch);
-        let prefix = family.prefixes.first().copied().unwrap_or("");
-        family.rules.into_iter().flat_map(move |rule| pairs(rule, prefix)).collect::<Vec<_>>()
-    })
-}
-
-/// Every name that a rule gives a tensor, with every one that it comes from.
-fn pairs(rule: &'static Rule, prefix: &str) -> Vec<(String, String)> {
-    let whole = |name: &str| match name.strip_prefix('^') {
-        Some(outside) => outside.to_string(),
-        None => format!("{prefix}{name}"),
-    };
-    let mut all = Vec::new();
-    for bias in [false, true].into_iter().filter(|bias| !bias || rule.bias.is_some()) {
-        let plain =
-            |name: &str| if bias { rule::biased(name) } else { name.to_string() }.replace("{l}", "{}");
-        for to in rule.to.iter().flat_map(|name| rule::spelled(name)) {
-            let from = rule.from.iter().flat_map(|name| rule::spelled(name));
-            all.extend(from.map(|from| (plain(&whole(&from)), plain(&to))));
-        }
-    }
-    all
-}
+use rule::RowCount;
 
 /// A model in GGUF's dialect, and what its adoption loses or had to assume.
 #[derive(Debug)]
@@ -185,6 +160,8 @@ fn padded(table: Tensor, rows: u64) -> Result<Tensor> {
 pub struct Released {
     /// In the order of the model.
     pub tensors: Vec<Named>,
+    /// What the checkpoint alone holds, for a GGUF has no use for it: as it is there.
+    pub alone: Vec<Named>,
     /// GGUF's names of tensors that follow from the configuration, which no checkpoint need hold, and the
     /// checkpoint's names of such that it holds.
     pub left: Vec<String>,
@@ -202,8 +179,8 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     rerank::check_release(model, config.flag("tie_word_embeddings")?)?;
     let mut left = Vec::new();
     let tensors = names::release(&family, &params, checkpoint, model, &mut left)?;
-    left.extend(names::ignored(&family, &params, checkpoint)?);
-    Ok(Released { tensors, left })
+    let alone = names::ignored(&family, &params, checkpoint, &mut left)?;
+    Ok(Released { tensors, alone, left })
 }
 
 /// The architecture whose class `config.json` names first.

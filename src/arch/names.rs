@@ -304,11 +304,20 @@ pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> R
     Ok(adopted)
 }
 
-/// The tensors that `adopt` leaves out.
-pub fn ignored(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Vec<String>> {
+/// The tensors that `adopt` leaves out, as the checkpoint holds them. A copy of the embedding that no one reads is named
+/// in `left`: beside an embedding that was merged it would be another.
+pub fn ignored(
+    family: &Family,
+    params: &Params<'_>,
+    checkpoint: &Checkpoint,
+    left: &mut Vec<String>,
+) -> Result<Vec<Named>> {
     let layers = params.size("l", 0)?;
-    let names = checkpoint.tensors.iter().map(|t| t.name.clone());
-    Ok(names.filter(|name| family.ignores(name, layers)).collect())
+    let ignored = checkpoint.tensors.iter().filter(|tensor| family.ignores(&tensor.name, layers));
+    let (heads, kept): (Vec<&Tensor>, Vec<&Tensor>) =
+        ignored.partition(|t| t.name.ends_with("lm_head.weight"));
+    left.extend(heads.iter().map(|t| t.name.clone()));
+    Ok(kept.into_iter().map(|t| Named { name: t.name.clone(), tensor: t.clone() }).collect())
 }
 
 /// The tensors of `model` as `checkpoint`, from which it was adopted, holds them: the inverse of `adopt`. Tensors that

@@ -206,13 +206,35 @@ impl de::Visitor<'_> for ScalarVisitor {
 }
 
 /// A rule of the weights, `GLOB=VALUE`, that can be read.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
-pub struct Rule(String);
+pub struct Rule {
+    text: String,
+    /// Where a file says it in other words, for messages.
+    #[serde(skip)]
+    place: Option<String>,
+}
 
 impl Rule {
     pub fn text(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Where a file says it in other words.
+    pub fn place(&self) -> Option<String> {
+        self.place.clone()
+    }
+
+    /// The rule, said at this place of a file.
+    pub(super) fn at(self, place: Option<String>) -> Rule {
+        Rule { place, ..self }
+    }
+}
+
+/// What two rules say is in their texts.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Rule) -> bool {
+        self.text == other.text
     }
 }
 
@@ -221,7 +243,7 @@ impl FromStr for Rule {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Rules::parse([], [text]).map_err(|e| e.to_string())?;
-        Ok(Rule(text.to_string()))
+        Ok(Rule { text: text.to_string(), place: None })
     }
 }
 

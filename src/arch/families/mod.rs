@@ -386,7 +386,7 @@ impl Values {
 }
 
 /// Whether `name` is what `pattern` says.
-fn fits(pattern: &str, name: &str, layers: u64) -> bool {
+pub fn fits(pattern: &str, name: &str, layers: u64) -> bool {
     if let Some((index, rest)) = pattern.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
         let end = name.find(|c: char| !c.is_ascii_digit()).unwrap_or(name.len());
         let number = name[..end].parse::<u64>();

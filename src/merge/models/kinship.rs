@@ -83,7 +83,7 @@ pub(crate) fn measure(sources: &[Arc<Sources>], stages: &dyn Stages) -> Result<V
 }
 
 fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
-    let onto = sample(&s.onto)?;
+    let onto = sample(&s.own.onto)?;
     let one = |(chat, base): &(Tensor, Tensor)| -> Result<Kinship> {
         let (c, b) = (sample(chat)?, sample(base)?);
         let (mut delta, mut drift, mut along, mut size) = (0.0, 0.0, 0.0, 0.0);
@@ -102,7 +102,7 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
         let noises = [noise(chat.dtype(), &c)?, noise(base.dtype(), &b)?];
         let quantized = chat.dtype().is_quantized() || base.dtype().is_quantized();
         Ok(Kinship {
-            tensor: s.onto.name.clone(),
+            tensor: s.own.onto.name.clone(),
             delta: relative(delta),
             drift: relative(drift),
             cosine: if both > 0.0 { along / both } else { 0.0 },
@@ -113,7 +113,7 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
             dtypes: (chat.dtype(), base.dtype()),
         })
     };
-    s.pairs.iter().map(one).collect()
+    s.own.pairs.iter().map(one).collect()
 }
 
 /// Rows spread evenly over a tensor, decoded.

@@ -123,9 +123,10 @@ impl Places {
     ) -> Result<Option<Error>> {
         let body = || figures.iter().filter(|k| !TABLES.contains(&k.tensor.as_str()));
         let tells = body().any(|k| !k.is_blank);
-        let tensors = sources.iter().filter(|s| !TABLES.contains(&s.onto.name.as_str()));
-        let triples: Vec<[&Tensor; 3]> =
-            tensors.filter_map(|s| s.pairs.get(v).map(|(chat, base)| [&s.onto, chat, base])).collect();
+        let tensors = sources.iter().filter(|s| !TABLES.contains(&s.own.onto.name.as_str()));
+        let triples: Vec<[&Tensor; 3]> = tensors
+            .filter_map(|s| s.own.pairs.get(v).map(|(chat, base)| [&s.own.onto, chat, base]))
+            .collect();
         let found = |a: &Facts, b: &Facts, sampled: fn(&Kinship) -> bool, places: [usize; 2]| -> Result<_> {
             if a.is(b) {
                 return Ok(Some("the same files"));

@@ -81,6 +81,15 @@ impl Rows for Gathered {
         Ok(())
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        for (run, origin) in runs(rows, |row| self.origin(row)) {
+            match origin {
+                Some(first) => self.source.expect(first..first + run.len()),
+                None => self.onto.expect(run),
+            }
+        }
+    }
+
     fn release(&self, rows: Range<usize>) {
         for (run, origin) in runs(rows, |row| self.origin(row)) {
             match origin {
@@ -170,6 +179,10 @@ impl Rows for Overlaid {
         Ok(())
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        self.under.expect(rows);
+    }
+
     fn release(&self, rows: Range<usize>) {
         self.under.release(rows);
     }
@@ -216,6 +229,10 @@ impl Rows for Grown {
             read_as(source, self.dtype, *from..from + 1, &mut out[at..at + row_bytes])?;
         }
         Ok(())
+    }
+
+    fn expect(&self, rows: Range<usize>) {
+        self.onto.expect(rows.start.min(self.own)..rows.end.min(self.own));
     }
 
     fn release(&self, rows: Range<usize>) {

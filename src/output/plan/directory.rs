@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{self, Card};
 use crate::ftype;
+use crate::merge::{Fate, Verdict};
 use crate::output::plan::memory::Share;
 use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::{Content, Fates, Loaded, Plan, idle};
@@ -40,6 +41,15 @@ pub(crate) fn released(
         let origin = origins.get(i).map(|o| &o.tensor).filter(|o| o.name == tensor.name);
         let how = How { dtype, importance: None, measure: target.measure };
         let (tensor, step) = Stored::new(tensor, origin, fate, how)?.step(Some(&name), None);
+        parts.push((Named { name, tensor }, step));
+    }
+    for Named { name, tensor } in released.alone {
+        let float = matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16);
+        let dtype = if float { dtype.unwrap_or_else(|| source.dtype(&name)) } else { tensor.dtype() };
+        let reason = "the checkpoint alone has it";
+        let fate = fates.is_some().then(|| (Verdict { fate: Fate::Kept, reason }, Vec::new()));
+        let how = How { dtype, importance: None, measure: target.measure };
+        let (tensor, step) = Stored::new(tensor, None, fate, how)?.step(Some(&name), None);
         parts.push((Named { name, tensor }, step));
     }
     parts.sort_by(|(a, _), (b, _)| ftype::order(&a.tensor.name).cmp(&ftype::order(&b.tensor.name)));
