@@ -13,10 +13,11 @@ use std::path::Path;
 mod decoders;
 mod first;
 mod second;
+mod third;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
-    [first::all(), decoders::all(), second::all()].concat()
+    [first::all(), decoders::all(), second::all(), third::all()].concat()
 }
 
 /// The checkpoint of that name.

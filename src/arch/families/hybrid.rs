@@ -12,7 +12,7 @@ use ggraft_formats::{Array, Result, Value};
 pub const GRANITE_HYBRID: Arch = Arch {
     classes: &["GraniteMoeHybridForCausalLM"],
     gguf: "granitehybrid",
-    applies: Some(|config| remembers(config)),
+    applies: Some(remembers),
     base: Some(&GRANITE_MOE),
     keys: KEYS,
     axes: AXES,
