@@ -34,17 +34,17 @@ pub struct Axis {
     pub name: &'static str,
     pub size: Size,
     /// For a size that does not divide: the axis that is wrong, and what was expected; `{axis}` is a size.
-    pub mend: Option<(&'static str, &'static str)>,
+    pub blame: Option<(&'static str, &'static str)>,
 }
 
 pub const fn axis(name: &'static str, size: Size) -> Axis {
-    Axis { name, size, mend: None }
+    Axis { name, size, blame: None }
 }
 
 impl Axis {
     /// What is told if the size does not divide: which axis is wrong, and what was expected of it.
     pub const fn or(self, wrong: &'static str, expected: &'static str) -> Axis {
-        Axis { mend: Some((wrong, expected)), ..self }
+        Axis { blame: Some((wrong, expected)), ..self }
     }
 }
 
@@ -427,7 +427,7 @@ impl<'a> Params<'a> {
 
     /// The error for a size that does not divide.
     fn undivided(&self, axis: &Axis, numerator: &str, layer: u32) -> ggraft_formats::Error {
-        let (blamed, expected) = axis.mend.unwrap_or((numerator, "a size that divides"));
+        let (blamed, expected) = axis.blame.unwrap_or((numerator, "a size that divides"));
         let mut expected = expected.to_string();
         for other in self.axes {
             let place = format!("{{{}}}", other.name);

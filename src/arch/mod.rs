@@ -15,6 +15,7 @@ mod graph;
 mod keys;
 mod moved;
 mod names;
+pub(crate) mod page;
 pub(crate) mod refuse;
 mod rerank;
 mod rope;
@@ -71,7 +72,8 @@ pub struct Adopted {
 /// Renames, re-orders and describes `checkpoint` as GGUF. All missing, unknown and misshapen tensors are told in
 /// one error.
 pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
-    let mut warnings = Vec::from_iter(refuse::adapter(checkpoint)?);
+    let mut warnings = checkpoint.notes.clone();
+    warnings.extend(refuse::adapter(checkpoint)?);
     let config = Config::open(checkpoint)?;
     let arch = arch(&config)?;
     warnings.extend(refuse::quantized(&config, checkpoint)?);
@@ -214,11 +216,10 @@ fn arch(config: &Config) -> Result<&'static Arch> {
         }
     }
     found.ok_or_else(|| {
-        let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.classes).copied().collect();
         Error::unsupported("this architecture is not covered")
             .file(config.file())
-            .expected(format!("'architectures' to be one of {}", known.join(", ")))
+            .expected("'architectures' to name a class that `ggraft architectures` lists")
             .found(class)
-            .mend("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
+            .hint("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
     })
 }

@@ -457,7 +457,7 @@ impl Instance<'_> {
                 .tensor(&tensor.name)
                 .expected("f64, f32, f16 or bf16")
                 .found(tensor.dtype())
-                .mend("take the checkpoint that was not quantized"));
+                .hint("take the checkpoint that was not quantized"));
         }
         Ok(())
     }
@@ -483,7 +483,7 @@ impl Instance<'_> {
         Error::invalid("the checkpoint lacks this tensor")
             .tensor(name)
             .expected(self.shape(i, params))
-            .mend("the download is incomplete, or config.json is of another model")
+            .hint("the download is incomplete, or config.json is of another model")
     }
 }
 
@@ -492,7 +492,7 @@ fn unknown(family: &Family, tensor: &Tensor) -> Error {
     Error::unsupported(format!("the architecture {} knows no such tensor", family.arch.gguf))
         .tensor(&tensor.name)
         .found(format!("{} {shape:?}", tensor.dtype()))
-        .mend("config.json is of another model, or the model is not a plain one of this architecture")
+        .hint("config.json is of another model, or the model is not a plain one of this architecture")
 }
 
 /// What the checkpoint holds though `config.json` does not announce it. It is kept, as the converter keeps it.

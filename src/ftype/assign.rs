@@ -118,7 +118,7 @@ fn one(
     let apart = typed.is_some() && tensor.name == "per_layer_token_embd.weight";
     if let Some((dtype, option)) = requested(role, options).filter(|_| !apart) {
         if dtype.row_bytes(tensor.shape.row()).is_none() {
-            return Err(keep::misfit(tensor, dtype).mend(format!("choose another {option}")));
+            return Err(keep::misfit(tensor, dtype).hint(format!("choose another {option}")));
         }
         let reason = Reason::Requested(option);
         return Ok(Assignment { dtype, fallback: None, reason, needs_imatrix: needs_imatrix(dtype) });

@@ -100,7 +100,7 @@ fn hparam(metadata: &Metadata, key: &str) -> Result<Option<u64>> {
         Error::invalid(format!("the metadata key '{key}' is unusable"))
             .expected("a number that is not negative, or one a layer")
             .found(format!("{value:.0?}").chars().take(60).collect::<String>())
-            .mend("convert the model again")
+            .hint("convert the model again")
     })
 }
 

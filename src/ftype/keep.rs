@@ -36,7 +36,7 @@ pub(super) fn fitting(tensor: &TensorFact, wanted: DType) -> Result<DType> {
         Q5K => Q5_1,
         Q6K => Q8_0,
         Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4NL | MXFP4 => F16,
-        other => return Err(misfit(tensor, other).mend("choose another ftype for this model")),
+        other => return Err(misfit(tensor, other).hint("choose another ftype for this model")),
     };
     Ok(if fits(finer) { finer } else { F16 })
 }
@@ -53,8 +53,9 @@ pub(super) fn misfit(tensor: &TensorFact, dtype: DType) -> Error {
 pub(super) fn needs_imatrix(role: Role, dtype: DType, ftype: &str) -> bool {
     use DType::*;
     match dtype {
+        _ if !dtype.traits().plain => true,
         _ if matches!(role, Role::Output | Role::Embedding) => false,
-        IQ1S | IQ1M | IQ2XXS | IQ2XS | IQ2S | IQ3XXS => true,
+        IQ1M | IQ2S | IQ3XXS => true,
         Q2K => ftype == "Q2_K_S",
         _ => false,
     }

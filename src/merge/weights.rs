@@ -88,7 +88,7 @@ impl Rules {
             Ok(found) if found.is_empty() => problems.push(
                 Error::usage("a rule of the weights matches no tensor")
                     .found(&rule.text)
-                    .mend("`ggraft inspect --tensors` lists the names"),
+                    .hint("`ggraft inspect --tensors` lists the names"),
             ),
             Ok(found) => found.into_iter().for_each(|(i, x)| set(&mut factors[i], x)),
             Err(e) => problems.push(e),

@@ -34,7 +34,7 @@ pub fn check(files: &Files, json: &Value) -> Result<()> {
         .file(&files.path(files::TOKENIZER))
         .expected("`model.type` BPE")
         .found(files::brief(kind))
-        .mend("add the SentencePiece tokenizer.model of the model's repository"))
+        .hint("add the SentencePiece tokenizer.model of the model's repository"))
 }
 
 /// The table of `vocab` and the tokens added to it, padded to `size` ids, and `tokenizer.ggml.merges`.
@@ -78,7 +78,7 @@ pub fn vocab<'a>(files: &Files, json: &'a Value) -> Result<Vocab<'a>> {
                 .file(&files.path(files::TOKENIZER))
                 .expected("one token an id")
                 .found(format!("'{first}' and '{text}'"))
-                .mend("take the file from the model's repository again"));
+                .hint("take the file from the model's repository again"));
         }
         vocab.insert(text.as_str(), number);
     }
@@ -96,7 +96,7 @@ pub fn table_len(files: &Files, vocab: &Vocab, added: &[Added], size: Option<usi
             .file(&files.path(files::TOKENIZER))
             .expected(format!("ids below {limit}, `vocab_size` of config.json"))
             .found(format!("'{text}' with the id {last}"))
-            .mend("use the tokenizer files that belong to these weights, or correct `vocab_size`"));
+            .hint("use the tokenizer files that belong to these weights, or correct `vocab_size`"));
     }
     Ok(size.unwrap_or(last + 1))
 }
@@ -153,7 +153,7 @@ pub fn merges(
             .file(&files.path(files::TOKENIZER))
             .expected("a list of merges")
             .found("none")
-            .mend("take the file from the model's repository again"));
+            .hint("take the file from the model's repository again"));
     }
     check_merges(files, vocab, &pairs)?;
     let part = |text: &str| text.replace(' ', "\u{120}");
@@ -193,7 +193,7 @@ pub fn check_merges(files: &Files, vocab: &Vocab, merges: &[(&str, &str)]) -> Re
             .file(&files.path(files::TOKENIZER))
             .expected("both parts and their union in `model.vocab`")
             .found(format!("no '{part}' there"))
-            .mend("take the file from the model's repository again"));
+            .hint("take the file from the model's repository again"));
         }
     }
     Ok(())

@@ -166,7 +166,7 @@ impl<'a> Library<'a> {
             .file(&self.files.path(token.origin.file()))
             .expected("the token that the vocabulary gives this id")
             .found(format!("'{}'", token.content))
-            .mend("use tokenizer.json and tokenizer_config.json of one repository"))
+            .hint("use tokenizer.json and tokenizer_config.json of one repository"))
     }
 
     fn put(&mut self, token: Added) {

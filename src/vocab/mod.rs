@@ -85,7 +85,7 @@ const GRANITE_SMALL: usize = 49152;
 ///
 /// # Errors
 /// Missing or malformed tokenizer files, more tokens than `vocab_size`, an unknown pre-tokenizer; each names
-/// the file, the key and the mend.
+/// the file, the key and the hint.
 pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> Result<Tokenizer> {
     if let Some(pre) = &options.pre {
         pre::check(pre)?;
@@ -283,7 +283,7 @@ fn vocab_size(config: &Value, checkpoint: &Checkpoint) -> Result<Option<usize>> 
             .file(&checkpoint.dir.join("config.json"))
             .expected(format!("an integer up to {}", table::MAX_TOKENS))
             .found(value)
-            .mend("take config.json from the model's repository")),
+            .hint("take config.json from the model's repository")),
     }
 }
 
@@ -292,18 +292,18 @@ fn missing(checkpoint: &Checkpoint) -> Error {
     if there("tekken.json") {
         return Error::unsupported("the only tokenizer here is Mistral's tekken.json")
             .file(&checkpoint.dir.join("tekken.json"))
-            .mend("add the tokenizer.json of the model's Hugging Face repository");
+            .hint("add the tokenizer.json of the model's Hugging Face repository");
     }
     if there("vocab.json") && there("merges.txt") {
         return Error::unsupported("the tokenizer is kept as vocab.json and merges.txt only")
             .file(&checkpoint.dir.join("vocab.json"))
-            .mend("save it as tokenizer.json: AutoTokenizer.from_pretrained(dir).save_pretrained(dir)");
+            .hint("save it as tokenizer.json: AutoTokenizer.from_pretrained(dir).save_pretrained(dir)");
     }
     Error::invalid("no tokenizer files")
         .file(&checkpoint.dir)
         .expected("tokenizer.model or tokenizer.json")
         .found("neither")
-        .mend(
+        .hint(
             "copy tokenizer.model or tokenizer.json (and tokenizer_config.json) from the model's repository",
         )
 }

@@ -21,7 +21,7 @@ pub fn check(name: &str) -> Result<()> {
     Err(Error::usage("--pre names a pre-tokenizer that the runtime does not know")
         .expected(format!("a name such as {list}"))
         .found(name)
-        .mend("take the name that llama.cpp gives to this family of tokenizers"))
+        .hint("take the name that llama.cpp gives to this family of tokenizers"))
 }
 
 /// How many leading characters two names share, if case and dashes do not count; more if one contains the other.
@@ -108,7 +108,7 @@ fn refusal(files: &Files, json: &Value) -> Error {
         .file(&files.path(files::TOKENIZER))
         .expected(format!("the splits of one of {}", known.join(", ")))
         .found(format!("pre_tokenizer {}, normalizer {}", part("pre_tokenizer"), part("normalizer")))
-        .mend("if llama.cpp has a name for it, give it: --pre NAME")
+        .hint("if llama.cpp has a name for it, give it: --pre NAME")
 }
 
 /// One split that a `tokenizer.json` makes, its regex in the spelling of the table.

@@ -39,7 +39,7 @@ pub fn twice(text: &BString, first: usize, second: usize) -> Error {
     Error::invalid("two tokens have one text, and the runtime loads no such vocabulary")
         .expected("every text once")
         .found(format!("'{text}' with the ids {first} and {second}"))
-        .mend("use tokenizer files of one repository, or give one of the two another text")
+        .hint("use tokenizer files of one repository, or give one of the two another text")
 }
 
 /// One row an id, from 0. Only SentencePiece vocabularies have scores.

@@ -11,6 +11,7 @@ use std::cell::Cell;
 
 mod affine;
 mod blocks;
+mod codebook;
 mod float;
 mod layout;
 mod positive;
@@ -19,6 +20,7 @@ mod table;
 
 pub(crate) use affine::{AffineLanes, Candidates, Loss, affine_codes, qkx};
 pub(crate) use blocks::{Blocks, affine_blocks, rounded_blocks, symmetric_blocks};
+pub(crate) use codebook::{Grid, Trial, nearest_of, try_scales};
 pub(crate) use float::{to_bf16, to_f16};
 pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, squares, sums, sums_of_squares};
 pub(crate) use positive::{SuperBlocks, qp};

@@ -64,6 +64,8 @@ mod starcoder2;
 mod t5;
 mod windows;
 
+pub use decoder::DECODER;
+
 use super::axes::Side;
 use super::config::Config;
 use super::keys::{Axis, Fixed, Key, Params};

@@ -80,7 +80,7 @@ fn keep_blocks(model: &Model, assignments: &mut [Assignment]) -> bool {
 pub(crate) fn copied(input: Loaded, merges: bool, target: &Target) -> Result<Plan> {
     if merges || input.source.is_some() {
         return Err(Error::usage("COPY copies the tensors of a GGUF as they are")
-            .mend("choose the type that the output shall have, such as F16 or Q4_K_M"));
+            .hint("choose the type that the output shall have, such as F16 or Q4_K_M"));
     }
     let mut model = input.model;
     let tensors = std::mem::take(&mut model.tensors).into_iter();
@@ -194,5 +194,5 @@ fn requantizing(name: &str, from: DType, to: DType) -> Result<()> {
     }
     Err(Error::invalid(format!("the tensor is quantized already: {from} would be requantized to {to}"))
         .tensor(name)
-        .mend("start from the F16, BF16 or F32 model, or give --allow-requantize and accept the loss"))
+        .hint("start from the F16, BF16 or F32 model, or give --allow-requantize and accept the loss"))
 }

@@ -65,14 +65,14 @@ fn filtered(filter: &str, case: &Case) -> Result<Vec<String>, Fault> {
     }
     if rules.is_empty() {
         let layer = filter.contains(|c: char| c.is_ascii_digit());
-        let mend = if layer {
+        let hint = if layer {
             "give a gradient over the layers, or ggraft's --weights"
         } else {
             "see the tensor names"
         };
         return Err(Fault::unsupported("no kind of tensor has this text in its name")
             .found(format!("'{filter}'"))
-            .mend(mend));
+            .hint(hint));
     }
     Ok(rules)
 }
