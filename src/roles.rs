@@ -91,6 +91,7 @@ impl fmt::Display for Role {
 const KEPT: &[(&str, &str)] = &[
     ("_norm.weight", "a norm"),
     ("ffn_gate_inp.weight", "chooses the experts"),
+    ("ffn_gate_inp_shexp.weight", "weighs the shared expert"),
     ("ffn_gate_tid2eid.weight", "chooses the experts"),
     ("altup", "mixes the streams of a Gemma 3n"),
     ("laurel", "a residual of low rank"),

@@ -106,7 +106,7 @@ fn one(
     walk: Option<&mut Walk>,
 ) -> Result<Assignment> {
     let leave = options.leave_output_tensor && tensor.name == "output.weight";
-    let kept = keep::kept(tensor).filter(|_| !(converts && crate::roles::rounds(tensor.name)));
+    let kept = keep::kept(tensor, converts);
     if let Some(what) = kept.or(leave.then_some("--leave-output-tensor")) {
         let reason = Reason::Kept(what);
         return Ok(Assignment { dtype: tensor.dtype, fallback: None, reason, needs_imatrix: false });

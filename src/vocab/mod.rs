@@ -216,7 +216,8 @@ fn table(
             Ok(Special::read(files, config, &added, Some(n), false, warnings))
         }
         Source::Unigram => {
-            let added = layers::read(files, &bpe::Vocab::new(), warnings)?;
+            let pieces = files.tokenizer.as_ref().map(unigram::vocab).unwrap_or_default();
+            let added = layers::read(files, &pieces, warnings)?;
             let types = family::token_types(config);
             let n = unigram::write(files, &added, size, types, metadata)?;
             Ok(Special::read(files, config, &layers::stated(files)?, Some(n), false, warnings))

@@ -3,6 +3,7 @@
 //! Specification: `T5Model.set_vocab`, `BertModel._xlmroberta_set_vocab` of llama.cpp's converter.
 
 use super::added::Added;
+use super::bpe::Vocab;
 use super::files::{self, Files};
 use super::spm::{self, ModelProto};
 use super::table::{self, Table};
@@ -21,6 +22,13 @@ const FIRST: [(&str, i32); 4] =
 
 pub fn is_unigram(json: &Value) -> bool {
     json.get("model").and_then(|m| m.get("type")).is_some_and(|kind| kind == "Unigram")
+}
+
+/// The pieces of a `tokenizer.json` and their ids.
+pub fn vocab(json: &Value) -> Vocab<'_> {
+    let list = json.get("model").and_then(|m| m.get("vocab")).and_then(Value::as_array);
+    let texts = list.into_iter().flatten().map(|entry| entry.get(0).and_then(Value::as_str));
+    (0..).zip(texts).filter_map(|(id, text)| text.map(|text| (text, id))).collect()
 }
 
 /// Writes the table; `types` is the number of types of tokens, which encoders with realigned ids write in its midst.

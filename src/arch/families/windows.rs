@@ -12,9 +12,17 @@ pub fn layers(params: &Params<'_>, otherwise: impl Fn(u32) -> bool) -> Result<Ve
     }
 }
 
-/// The same as a value, every so many layers attending to all where the config does not list them.
+/// The same as a value. Where the config does not list the layers, every so many attend to all, or it has a letter for
+/// each of a period (`LLLG`, local and global).
 pub fn pattern(params: &Params<'_>, every: u32) -> Result<Option<Value>> {
-    let every = params.config.optional_count("sliding_window_pattern")?.unwrap_or(every);
-    let all = layers(params, |layer| !(layer + 1).is_multiple_of(every))?;
+    const TOLD: &str = "sliding_window_pattern";
+    let letters = params.config.get(TOLD).and_then(serde_json::Value::as_str).unwrap_or_default().as_bytes();
+    let all = match letters.len() {
+        0 => {
+            let every = params.config.optional_count(TOLD)?.unwrap_or(every);
+            layers(params, |layer| !(layer + 1).is_multiple_of(every))?
+        }
+        period => layers(params, |layer| letters[layer as usize % period] == b'L')?,
+    };
     Ok(Some(Value::Array(Array::Bool(all))))
 }
