@@ -91,6 +91,7 @@ impl fmt::Display for Role {
 const KEPT: &[(&str, &str)] = &[
     ("_norm.weight", "a norm"),
     ("ffn_gate_inp.weight", "chooses the experts"),
+    ("ffn_gate_inp_shexp.weight", "weighs the shared expert"),
     ("ffn_gate_tid2eid.weight", "chooses the experts"),
     ("altup", "mixes the streams of a Gemma 3n"),
     ("laurel", "a residual of low rank"),
@@ -133,6 +134,22 @@ pub fn sensitive(name: &str) -> Option<&'static str> {
         "token_types.weight" => Some("an embedding of token types"),
         name => KEPT.iter().find(|(part, _)| name.contains(part)).map(|(_, what)| *what),
     }
+}
+
+/// Whether a matrix is too sensitive to be quantized, but is rounded when a trainer's checkpoint is converted.
+pub fn rounds(name: &str) -> bool {
+    const PARTS: [&str; 9] = [
+        "altup_router.weight",
+        "altup_proj.weight",
+        "altup_unembd_proj.weight",
+        "laurel_l.weight",
+        "laurel_r.weight",
+        "per_layer_model_proj.weight",
+        "attn_rel_b.weight",
+        "indexer.k_proj.weight",
+        "indexer.q_proj.weight",
+    ];
+    PARTS.iter().any(|part| name.ends_with(part))
 }
 
 /// A residual block: attention or what stands for it, then the feed-forward part.

@@ -697,7 +697,7 @@ fn tokenizers_that_nest_deeply_or_backtrack() {
 }
 
 #[test]
-fn cve_2025_32434_pickles_are_never_read() {
+fn cve_2025_32434_pickles_are_never_executed() {
     for name in ["pytorch_model.bin", "consolidated.00.pth", "model.pt", "x.ckpt"] {
         let dir = tempfile::tempdir().unwrap();
         // Would make a file if it were unpickled.
@@ -724,7 +724,9 @@ fn a_weight_of_f64_that_is_infinite_as_f32_is_refused_by_every_encoder() {
         std::fs::write(&path, bytes).unwrap();
         let Input::Checkpoint(checkpoint) = open(&path).unwrap() else { panic!("no checkpoint") };
         for dtype in DType::all().filter(|d| d.traits().encode.is_some() && *d != DType::F64) {
-            for weights in [None, Some(vec![1f32; 256].into())] {
+            for weights in
+                [None, Some(vec![1f32; 256].into())].into_iter().skip(usize::from(!dtype.traits().plain))
+            {
                 let tensor = checkpoint.tensors[0].clone().encode(dtype, weights).unwrap();
                 let e = tensor.read(0..1, &mut vec![0; tensor.row_bytes()]).unwrap_err().to_string();
                 assert_eq!(

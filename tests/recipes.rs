@@ -329,10 +329,7 @@ fn bad_recipes_are_refused_by_line_and_key() {
             "line 5: mixture.output_tensor_type: there is no dtype 'q9'; ",
         ),
         (more("method: meld\n"), "line 5: method: expected one of task_arithmetic, "),
-        (
-            more("types: [Q4_K_M, Q9]\n"),
-            "line 5: types[1]: there is no such ftype: expected one of F32, F16, ",
-        ),
+        (more("types: [Q4_K_M, Q9]\n"), "line 5: types[1]: there is no type 'Q9'; "),
         (
             more("method: ties\nparameters:\n  density: 2\n"),
             "line 7: parameters.density: the parameter density of the method ties is out of range: expected a number above 0, at most 1, found 2",

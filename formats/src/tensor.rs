@@ -296,6 +296,9 @@ impl Tensor {
         if dtype.traits().encode.is_none() {
             return Err(Error::unsupported(format!("there is no encoder for {dtype}")).tensor(&self.name));
         }
+        if weights.is_none() {
+            dtype.needs_no_weights().map_err(|e| e.tensor(&self.name))?;
+        }
         if let Some(w) = &weights
             && self.shape.row().checked_mul(self.shape.dim(2)) != Some(w.len() as u64)
         {
@@ -303,7 +306,7 @@ impl Tensor {
                 .tensor(&self.name)
                 .expected(format!("{} columns of each of {} matrices", self.shape.row(), self.shape.dim(2)))
                 .found(format!("{} weights", w.len()))
-                .mend("give the importance matrix of this model, or of one of the same shape"));
+                .hint("give the importance matrix of this model, or of one of the same shape"));
         }
         let (name, shape) = (self.name.clone(), self.shape);
         Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, dtype, weights, vanished }))
@@ -456,7 +459,7 @@ pub fn not_finite(tensor: &Tensor) -> Error {
     Error::invalid("the weights must be finite")
         .tensor(&tensor.name)
         .found(place)
-        .mend("the checkpoint is damaged or its training diverged: use another one")
+        .hint("the checkpoint is damaged or its training diverged: use another one")
 }
 
 impl Tensor {

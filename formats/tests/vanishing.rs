@@ -12,6 +12,11 @@ fn encoders() -> impl Iterator<Item = DType> {
     DType::all().filter(|d| d.traits().encode.is_some())
 }
 
+/// Importance weights that say nothing, for a dtype that cannot do without.
+fn least_weights(dtype: DType, row: usize) -> Option<Vec<f32>> {
+    (!dtype.traits().plain).then(|| vec![1.0; row])
+}
+
 /// Weights as they are in models, `value` in row 1, column 300.
 fn with(value: f32) -> Vec<f32> {
     let mut values: Vec<f32> = (0..ROWS * ROW).map(|i| ((i * i) as f32 * 0.37).sin() / 50.0).collect();
@@ -42,7 +47,7 @@ fn a_weight_is_refused_or_kept_in_every_dtype() {
         for dtype in encoders() {
             for exponent in 0..=77 {
                 let value = if exponent == 77 { -f32::MAX } else { 10f32.powf(exponent as f32 / 2.0) };
-                for weights in &importances {
+                for weights in importances.iter().filter(|w| w.is_some() || dtype.traits().plain) {
                     let found = simd::at(level, || encoded(&with(value), dtype, weights.as_deref(), None));
                     match found {
                         Err(e) => {
@@ -70,18 +75,37 @@ fn a_weight_is_refused_or_kept_in_every_dtype() {
 fn what_is_too_small_for_the_scales_is_counted() {
     for dtype in encoders().filter(|d| !matches!(d, DType::F32 | DType::BF16 | DType::MXFP4)) {
         let (plain, vanished) = (with(0.0), Arc::new(Vanished::default()));
-        encoded(&plain, dtype, None, Some(Arc::clone(&vanished))).unwrap();
+        let weights = least_weights(dtype, ROW);
+        let weights = weights.as_deref();
+        encoded(&plain, dtype, weights, Some(Arc::clone(&vanished))).unwrap();
         assert_eq!(vanished.found(), None, "{dtype}");
         // The last row: as large as its format can no longer hold.
         let mut small = plain;
         small[2 * ROW..].iter_mut().for_each(|x| *x *= 1e-9);
-        let stored = encoded(&small, dtype, None, Some(Arc::clone(&vanished))).unwrap();
+        let stored = encoded(&small, dtype, weights, Some(Arc::clone(&vanished))).unwrap();
         let (count, largest) = vanished.found().unwrap_or_else(|| panic!("{dtype}"));
         let unit = if dtype.is_quantized() { dtype.block() } else { ROW };
         assert_eq!(count as usize, ROW / unit, "{dtype}");
         assert!(largest > 1e-11 && largest < 3e-11, "{dtype} {largest}");
         assert!(stored[2 * ROW..].iter().all(|x| *x == 0.0), "{dtype}");
     }
+}
+
+#[test]
+fn what_iq3_s_stores_in_the_wrong_place_is_counted() {
+    let vanished = Arc::new(Vanished::default());
+    encoded(&with(0.01), DType::IQ3S, None, Some(Arc::clone(&vanished))).unwrap();
+    assert_eq!(vanished.misplaced(), 0);
+    let mut holes = with(0.01);
+    // Zeros at the end of a block and in a whole one move nothing.
+    holes[224..512].fill(0.0);
+    let stored = encoded(&holes, DType::IQ3S, None, Some(Arc::clone(&vanished))).unwrap();
+    assert_eq!(vanished.misplaced(), 0);
+    assert!(stored.iter().zip(&holes).all(|(x, y)| (x - y).abs() < 0.01));
+    holes[ROW + 32..ROW + 64].fill(0.0);
+    let stored = encoded(&holes, DType::IQ3S, None, Some(Arc::clone(&vanished))).unwrap();
+    assert_eq!(vanished.misplaced(), 1);
+    assert!(stored.iter().zip(&holes).any(|(x, y)| (x - y).abs() > 0.01));
 }
 
 #[test]
@@ -114,7 +138,11 @@ fn lengths_that_do_not_belong_together_are_an_error() {
         assert!(dtype.decode(&bytes[1..], &mut values).is_err(), "{dtype}");
         assert!(dtype.decode(&bytes, &mut values[1..]).is_err(), "{dtype}");
         let row = values.len();
-        assert_eq!(dtype.encode(&values, row, None, &mut bytes).is_ok(), t.encode.is_some(), "{dtype}");
+        let plain = t.encode.is_some() && t.plain;
+        assert_eq!(dtype.encode(&values, row, None, &mut bytes).is_ok(), plain, "{dtype}");
+        let weights = vec![1.0; row];
+        let found = dtype.encode(&values, row, Some(&weights), &mut bytes);
+        assert_eq!(found.is_ok(), t.encode.is_some(), "{dtype}");
         assert!(dtype.encode(&values, row, None, &mut bytes[1..]).is_err(), "{dtype}");
         assert!(dtype.encode(&values, row, Some(&vec![1.0; row - 1]), &mut bytes).is_err(), "{dtype}");
         assert!(dtype.encode(&values, row + 1, None, &mut bytes).is_err(), "{dtype}");

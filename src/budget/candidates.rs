@@ -15,7 +15,13 @@ const NONE: [DType; 2] = [BF16, F16];
 
 /// The dtypes to choose from, without repetition. `fixed` is what a mixture gives the tensor; its dtype is always
 /// among them, so that a budget never does worse.
-pub(super) fn of(tensor: &TensorFact, fixed: &Assignment, allow_requantize: bool) -> Vec<DType> {
+/// Dtypes that need an importance matrix are left out unless one is given (`has_imatrix`).
+pub(super) fn of(
+    tensor: &TensorFact,
+    fixed: &Assignment,
+    allow_requantize: bool,
+    has_imatrix: bool,
+) -> Vec<DType> {
     let opaque = tensor.dtype.traits().decode.is_none();
     match fixed.reason {
         Reason::Kept(_) | Reason::Requested(_) => return vec![fixed.dtype],
@@ -35,7 +41,9 @@ pub(super) fn of(tensor: &TensorFact, fixed: &Assignment, allow_requantize: bool
     let mut menu: Vec<DType> =
         ladder.iter().copied().filter(|dtype| !coarse(*dtype) && bits(*dtype) <= most).collect();
     let encodable = |dtype: DType| dtype.traits().encode.is_some() && dtype.traits().decode.is_some();
-    menu.extend([fixed.dtype, tensor.dtype].into_iter().filter(|dtype| encodable(*dtype)));
+    let weighed = |dtype: DType| has_imatrix || dtype != fixed.dtype || !fixed.needs_imatrix;
+    let own = [fixed.dtype, tensor.dtype].into_iter();
+    menu.extend(own.filter(|dtype| encodable(*dtype) && (*dtype == tensor.dtype || weighed(*dtype))));
     let mut seen = Vec::new();
     menu.retain(|dtype| !seen.contains(dtype) && (seen.push(*dtype), true).1);
     menu

@@ -124,6 +124,10 @@ impl Sums {
             if *dtype == tensor.dtype() || traits.encode.is_none() || traits.decode.is_none() {
                 continue;
             }
+            if importance.is_none() && !traits.plain {
+                *error = f64::INFINITY;
+                continue;
+            }
             let mut encoded = vec![0u8; values.len() / traits.block * traits.bytes];
             dtype.encode(&values, row, importance, &mut encoded)?;
             if !dtype.holds(&values, &encoded) {

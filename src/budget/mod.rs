@@ -42,7 +42,9 @@ impl Terms<'_> {
     fn assign(&self, facts: &Facts, ftype: &'static Ftype) -> Result<Vec<Assignment>> {
         let mut assignments = ftype::assign(facts, ftype, self.options)?;
         for (tensor, given) in facts.tensors.iter().zip(&mut assignments) {
-            if candidates::of(tensor, given, self.allow_requantize) == [tensor.dtype] {
+            if candidates::of(tensor, given, self.allow_requantize, self.options.has_imatrix)
+                == [tensor.dtype]
+            {
                 given.dtype = tensor.dtype;
                 given.fallback = None;
             }
@@ -107,7 +109,7 @@ pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> R
                 dtype: menu[*pick],
                 fallback: None,
                 reason: Reason::Budget,
-                needs_imatrix: false,
+                needs_imatrix: fixed.needs_imatrix && menu[*pick] == fixed.dtype,
             },
         })
         .collect();
@@ -212,14 +214,14 @@ fn yardstick(
 /// What each tensor may be.
 fn menus(facts: &Facts, fixed: &[Assignment], terms: &Terms) -> Result<Vec<Vec<DType>>> {
     let menu = |(tensor, fixed): (&ftype::TensorFact, &Assignment)| {
-        candidates::of(tensor, fixed, terms.allow_requantize)
+        candidates::of(tensor, fixed, terms.allow_requantize, terms.options.has_imatrix)
     };
     let menus: Vec<Vec<DType>> = facts.tensors.iter().zip(fixed).map(menu).collect();
     match menus.iter().position(Vec::is_empty) {
         None => Ok(menus),
         Some(i) => Err(Error::unsupported("no dtype is to be had for this tensor")
             .tensor(facts.tensors[i].name)
-            .mend("name one with --tensor-type")),
+            .hint("name one with --tensor-type")),
     }
 }
 
@@ -264,11 +266,11 @@ fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<
         Budget::Bits(enough) => error
             .expected(format!("at least {enough:.4} bits a weight"))
             .found(format!("{:.4}", limit as f64 * 8.0 / elements.max(1) as f64))
-            .mend(format!("give --target-bpw {enough:.4} or more, or free pinned tensors")),
+            .hint(format!("give --target-bpw {enough:.4} or more, or free pinned tensors")),
         Budget::Bytes(least) => error
             .expected(format!("at least {least} bytes"))
             .found(limit)
-            .mend(format!("give --target-size {least} or more, or free pinned tensors")),
+            .hint(format!("give --target-size {least} or more, or free pinned tensors")),
         Budget::Like(_) => error,
     })
 }

@@ -206,11 +206,11 @@ impl Rule {
             Some(place) => {
                 Error::invalid(format!("{place}: no tensor of the model has this text in its name"))
                     .found(&self.text)
-                    .mend("name tensors as the checkpoint does; `ggraft inspect --tensors` lists its names")
+                    .hint("name tensors as the checkpoint does; `ggraft inspect --tensors` lists its names")
             }
             None => Error::usage("a rule of the weights matches no tensor")
                 .found(&self.text)
-                .mend("`ggraft inspect --tensors` lists the names"),
+                .hint("`ggraft inspect --tensors` lists the names"),
         }
     }
 

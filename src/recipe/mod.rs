@@ -9,6 +9,8 @@ mod mergekit;
 mod mixture;
 mod read;
 mod splitting;
+#[cfg(feature = "cli")]
+mod typed;
 mod vocabulary;
 mod walk;
 mod word;

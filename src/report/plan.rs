@@ -135,7 +135,8 @@ pub fn print_summary(plan: &Plan, output: &Path, elapsed: Duration) {
     }
 }
 
-/// What was stored as zeros because it is too small for the scales of its dtype, a line for each dtype.
+/// What was stored as zeros because it is too small for the scales of its dtype, a line for each dtype; and what was
+/// stored in the wrong place.
 fn vanished(plan: &Plan) -> Vec<String> {
     let mut by_dtype: BTreeMap<DType, Vec<String>> = BTreeMap::new();
     for step in &plan.steps {
@@ -150,7 +151,19 @@ fn vanished(plan: &Plan) -> Vec<String> {
     let line = |(dtype, tensors): (DType, Vec<String>)| {
         format!("warning: too small for {dtype}, so stored as zeros: {}", tensors.join(", "))
     };
-    by_dtype.into_iter().map(line).collect()
+    let misplaced: Vec<String> = plan
+        .steps
+        .iter()
+        .filter_map(|step| {
+            let count = step.vanished.misplaced();
+            (count > 0).then(|| format!("{} ({count} blocks)", step.name))
+        })
+        .collect();
+    let told = format!(
+        "warning: iq3_s, as llama.cpp writes it, stores what follows 32 zeros in their place: {}; --tensor-type gives them another dtype",
+        misplaced.join(", ")
+    );
+    by_dtype.into_iter().map(line).chain((!misplaced.is_empty()).then_some(told)).collect()
 }
 
 /// Bytes for people, in binary units.

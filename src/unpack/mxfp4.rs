@@ -33,7 +33,7 @@ pub fn unpacked(tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
         };
         let Some(scales) = scales.get(&stem) else {
             let error = Error::invalid("the scales of these blocks are missing").tensor(&tensor.name);
-            return Err(error.expected(format!("{stem}_scales")).mend("the download is incomplete"));
+            return Err(error.expected(format!("{stem}_scales")).hint("the download is incomplete"));
         };
         match stem.strip_suffix("gate_up_proj") {
             Some(place) => {

@@ -15,6 +15,12 @@ pub(super) trait Block<const N: usize>:
     /// The largest magnitude of an element.
     const MOST: f32;
 
+    /// Whether ggml encodes it without importance weights too.
+    const PLAIN: bool = true;
+
+    /// Whether importance matters, but there are kernels for what is within a block only.
+    const BY_BLOCK: bool = false;
+
     /// Whether importance weights are damped by the mean square of the whole row.
     const BY_ROW: bool = false;
 
@@ -37,8 +43,11 @@ pub(super) trait Block<const N: usize>:
     }
 
     /// `encode_weighted` of the blocks of a row, with the kernels of `simd`; as `encode_all` where weights are ignored.
-    fn encode_row(level: Level, x: &[[f32; N]], _row: &Row<N>, blocks: &mut [Self]) {
-        Self::encode_all(level, x, blocks);
+    fn encode_row(level: Level, x: &[[f32; N]], row: &Row<N>, blocks: &mut [Self]) {
+        match Self::BY_BLOCK {
+            true => encode_each_weighted(x, row, blocks),
+            false => Self::encode_all(level, x, blocks),
+        }
     }
 
     /// Whether the scales are finite.
@@ -102,6 +111,7 @@ pub(super) const fn traits<B: Block<N>, const N: usize>(dtype: DType, name: &'st
         bytes: size_of::<B>(),
         decode: Some(decode::<B, N>),
         encode: Some(encode::<B, N>),
+        plain: B::PLAIN,
         finite: finite::<B, N>,
         empty: empty::<B, N>,
         most: B::MOST,

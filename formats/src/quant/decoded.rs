@@ -1,5 +1,5 @@
-//! What the codecs share that are read but not written: the dtypes of one to three bits whose codes are indices
-//! into a codebook (`grids.rs`), and NVFP4. To write the former takes a search through the codebook.
+//! What the codecs share whose codes are indices into a codebook (`grids.rs`), and what NVFP4 needs, which is read but
+//! not written.
 //! Specification: ggml `dequantize_row_iq*`.
 
 use super::block::blocks;
@@ -28,6 +28,7 @@ pub(super) const fn decoded<B: Decoded<N>, const N: usize>(
         bytes: size_of::<B>(),
         decode: Some(decode::<B, N>),
         encode: None,
+        plain: true,
         finite: finite::<B, N>,
         empty: |_| false,
         most: f32::MAX,

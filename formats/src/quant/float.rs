@@ -12,6 +12,7 @@ pub(super) const F32: Traits = Traits {
     bytes: 4,
     decode: Some(decode_f32),
     encode: Some(encode_f32),
+    plain: true,
     finite: |src| all(src, |b| f32::from_le_bytes(b).is_finite()),
     empty: |_| false,
     most: f32::MAX,
@@ -24,6 +25,7 @@ pub(super) const F16: Traits = Traits {
     bytes: 2,
     decode: Some(decode_f16),
     encode: Some(encode_f16),
+    plain: true,
     finite: |src| all(src, |b| u16::from_le_bytes(b) & 0x7c00 != 0x7c00),
     empty: is_zero,
     most: 65504.0,
@@ -37,6 +39,7 @@ pub(super) const BF16: Traits = Traits {
     bytes: 2,
     decode: Some(decode_bf16),
     encode: Some(encode_bf16),
+    plain: true,
     finite: |src| all(src, |b| u16::from_le_bytes(b) & 0x7f80 != 0x7f80),
     empty: is_zero,
     // 255 / 128 times the largest power of two.
@@ -51,6 +54,7 @@ pub(super) const F64: Traits = Traits {
     bytes: 8,
     decode: Some(decode_f64),
     encode: None,
+    plain: true,
     finite: |src| all(src, |b| f64::from_le_bytes(b).is_finite()),
     ..F32
 };
@@ -62,6 +66,7 @@ pub(super) const F8_E4M3: Traits = Traits {
     bytes: 1,
     decode: Some(|src, dst| dst.iter_mut().zip(src).for_each(|(x, b)| *x = f8_e4m3(*b))),
     encode: None,
+    plain: true,
     finite: |src| src.iter().all(|b| b & 0x7f != 0x7f),
     ..F32
 };

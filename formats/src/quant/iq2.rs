@@ -1,23 +1,34 @@
 //! IQ2_XXS, IQ2_XS and IQ2_S: super-blocks of 256 elements, of which each 8 are an entry of a codebook with signs.
-//! Specification: ggml `dequantize_row_iq2_xxs`, `dequantize_row_iq2_xs`, `dequantize_row_iq2_s`.
+//! Specification: ggml `dequantize_row_iq2_xxs`, `dequantize_row_iq2_xs`, `dequantize_row_iq2_s`; how they are
+//! encoded is in `lattice.rs`.
 
-use super::block::{is_finite, single};
-use super::decoded::{Decoded, decoded, eight, even_signs, signed};
+use super::block::{Block, Importance, MOST_HALF, half, is_finite, is_zero, single, sum_of_squares, traits};
+use super::codebook;
+use super::decoded::{eight, even_signs, signed};
 use super::grids;
+use super::lattice::{Again, Lattice};
 use super::{DType, Traits};
 use zerocopy::little_endian::{U16, U32};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-pub(super) const IQ2_XXS: Traits = decoded::<BlockIQ2XXS, 256>(DType::IQ2XXS, "iq2_xxs", 16);
-pub(super) const IQ2_XS: Traits = decoded::<BlockIQ2XS, 256>(DType::IQ2XS, "iq2_xs", 17);
-pub(super) const IQ2_S: Traits = decoded::<BlockIQ2S, 256>(DType::IQ2S, "iq2_s", 22);
+pub(super) const IQ2_XXS: Traits = traits::<BlockIQ2XXS, 256>(DType::IQ2XXS, "iq2_xxs", 16);
+pub(super) const IQ2_XS: Traits = traits::<BlockIQ2XS, 256>(DType::IQ2XS, "iq2_xs", 17);
+pub(super) const IQ2_S: Traits = traits::<BlockIQ2S, 256>(DType::IQ2S, "iq2_s", 22);
 
 /// Code -> value of a codebook's elements.
 const VALUES: [f32; 3] = [8.0, 25.0, 43.0];
 
+/// The largest element of all three.
+const MOST: f32 = 43.0 * 15.5 / 4.0 * MOST_HALF;
+
 /// The scale of a code of 4 bits.
 fn scale(d: U16, code: u8) -> f32 {
     single(d) * (0.5 + f32::from(code)) * 0.25
+}
+
+/// Sixteen codes of scales, two in a byte.
+fn nibbles(codes: &[u8; 16]) -> [u8; 8] {
+    std::array::from_fn(|i| codes[2 * i] | codes[2 * i + 1] << 4)
 }
 
 /// ```text
@@ -28,7 +39,7 @@ fn scale(d: U16, code: u8) -> f32 {
 ///            scale of 4 bits
 /// element  = d * (scale + 1/2) / 4 * value * sign
 /// ```
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct BlockIQ2XXS {
     d: U16,
@@ -36,14 +47,18 @@ struct BlockIQ2XXS {
 }
 const _: () = assert!(size_of::<BlockIQ2XXS>() == 66);
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Group {
     indices: [u8; 4],
     signs_and_scale: U32,
 }
 
-impl Decoded<256> for BlockIQ2XXS {
+impl Block<256> for BlockIQ2XXS {
+    const MOST: f32 = MOST;
+    const BY_BLOCK: bool = true;
+    const PLAIN: bool = false;
+
     fn decode(&self, out: &mut [f32; 256]) {
         for (out, group) in out.as_chunks_mut::<32>().0.iter_mut().zip(&self.groups) {
             let bits = group.signs_and_scale.get();
@@ -55,8 +70,39 @@ impl Decoded<256> for BlockIQ2XXS {
         }
     }
 
+    fn encode(x: &[f32; 256]) -> Self {
+        Self::encode_weighted(x, &Importance { weights: &[1.0; 256], row_mean_square: 0.0 })
+    }
+
+    fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
+        let lattice = Lattice {
+            book: &codebook::IQ2_XXS,
+            steps: 6,
+            step: 0.1,
+            again: Again::Always,
+            least: 1e-15,
+            fitted_first: true,
+            even_signs: true,
+        };
+        let weights = importance.damped(x, sum_of_squares(x) / 256.0);
+        let found = lattice.search::<32>(x, &weights);
+        if !found.any {
+            return Self::new_zeroed();
+        }
+        let group = |i: usize| {
+            let indices = std::array::from_fn(|k| found.entries[4 * i + k] as u8);
+            let signs = (0..4).fold(0, |bits, k| bits | u32::from(found.signs[4 * i + k]) << (7 * k));
+            Group { indices, signs_and_scale: U32::new(signs | u32::from(found.scales[i]) << 28) }
+        };
+        BlockIQ2XXS { d: half(found.d), groups: std::array::from_fn(group) }
+    }
+
     fn is_finite(&self) -> bool {
         is_finite(self.d)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
     }
 }
 
@@ -68,7 +114,7 @@ impl Decoded<256> for BlockIQ2XXS {
 /// scales     nibble i, from the low end, is the scale of elements 16 i to 16 i + 15
 /// element  = d * (scale + 1/2) / 4 * value * sign
 /// ```
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct BlockIQ2XS {
     d: U16,
@@ -77,7 +123,11 @@ struct BlockIQ2XS {
 }
 const _: () = assert!(size_of::<BlockIQ2XS>() == 74);
 
-impl Decoded<256> for BlockIQ2XS {
+impl Block<256> for BlockIQ2XS {
+    const MOST: f32 = MOST;
+    const BY_BLOCK: bool = true;
+    const PLAIN: bool = false;
+
     fn decode(&self, out: &mut [f32; 256]) {
         for (i, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
             let scale = scale(self.d, self.scales[i / 4] >> (i / 2 % 2 * 4) & 15);
@@ -87,8 +137,35 @@ impl Decoded<256> for BlockIQ2XS {
         }
     }
 
+    fn encode(x: &[f32; 256]) -> Self {
+        Self::encode_weighted(x, &Importance { weights: &[1.0; 256], row_mean_square: 0.0 })
+    }
+
+    fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
+        let lattice = Lattice {
+            book: &codebook::IQ2_XS,
+            steps: 9,
+            step: 0.1,
+            again: Again::Missed,
+            least: 1e-15,
+            fitted_first: false,
+            even_signs: true,
+        };
+        let weights = importance.damped(x, sum_of_squares(x) / 256.0);
+        let found = lattice.search::<16>(x, &weights);
+        if !found.any {
+            return Self::new_zeroed();
+        }
+        let qs = |i: usize| U16::new(found.entries[i] | u16::from(found.signs[i]) << 9);
+        BlockIQ2XS { d: half(found.d), qs: std::array::from_fn(qs), scales: nibbles(&found.scales) }
+    }
+
     fn is_finite(&self) -> bool {
         is_finite(self.d)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
     }
 }
 
@@ -102,7 +179,7 @@ impl Decoded<256> for BlockIQ2XS {
 /// scales     nibble i, from the low end, is the scale of elements 16 i to 16 i + 15
 /// element  = d * (scale + 1/2) / 4 * value * sign
 /// ```
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct BlockIQ2S {
     d: U16,
@@ -113,7 +190,35 @@ struct BlockIQ2S {
 }
 const _: () = assert!(size_of::<BlockIQ2S>() == 82);
 
-impl Decoded<256> for BlockIQ2S {
+impl BlockIQ2S {
+    fn by_weights(x: &[f32; 256], weights: &[f32; 256]) -> Self {
+        let lattice = Lattice {
+            book: &codebook::IQ2_S,
+            steps: 9,
+            step: 0.1,
+            again: Again::Missed,
+            least: 1e-8,
+            fitted_first: false,
+            even_signs: false,
+        };
+        let found = lattice.search::<16>(x, weights);
+        let high =
+            |i: usize| (0..4).fold(0, |bits, k| bits | (found.entries[4 * i + k] >> 8) << (2 * k)) as u8;
+        BlockIQ2S {
+            // A factor that ggml found to better the result.
+            d: half(found.d * 0.9875),
+            qs: std::array::from_fn(|i| found.entries[i] as u8),
+            signs: found.signs,
+            qh: std::array::from_fn(high),
+            scales: nibbles(&found.scales),
+        }
+    }
+}
+
+impl Block<256> for BlockIQ2S {
+    const MOST: f32 = MOST;
+    const BY_BLOCK: bool = true;
+
     fn decode(&self, out: &mut [f32; 256]) {
         for (i, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
             let scale = scale(self.d, self.scales[i / 4] >> (i / 2 % 2 * 4) & 15);
@@ -123,7 +228,20 @@ impl Decoded<256> for BlockIQ2S {
         }
     }
 
+    fn encode(x: &[f32; 256]) -> Self {
+        let sigma2 = 2.0 * sum_of_squares(x) / 256.0;
+        Self::by_weights(x, &x.map(|x| 0.25 * sigma2 + x * x))
+    }
+
+    fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
+        Self::by_weights(x, &importance.damped(x, 2.0 * sum_of_squares(x) / 256.0))
+    }
+
     fn is_finite(&self) -> bool {
         is_finite(self.d)
+    }
+
+    fn is_empty(&self) -> bool {
+        is_zero(self.d)
     }
 }

@@ -6,6 +6,7 @@
 
 mod bits;
 mod block;
+mod codebook;
 mod decoded;
 mod float;
 mod fp4;
@@ -14,6 +15,7 @@ mod iq1;
 mod iq2;
 mod iq3;
 mod iq4;
+mod lattice;
 mod opaque;
 mod planes;
 mod q2_k;
@@ -25,6 +27,7 @@ mod q5_k;
 mod q6_k;
 mod q8;
 mod search;
+mod split;
 mod ternary;
 mod vanishing;
 
@@ -108,6 +111,8 @@ pub struct Traits {
     pub bytes: usize,
     pub decode: Option<Decode>,
     pub encode: Option<Encode>,
+    /// Whether it is encoded without importance weights too, as ggml understands it (`ggml_quantize_requires_imatrix`).
+    pub plain: bool,
     pub finite: Finite,
     pub empty: Empty,
     /// The largest magnitude of an element.
@@ -210,10 +215,13 @@ impl DType {
     /// Encodes whole rows of `row` elements; `weights`, if given, are importance weights, one a column.
     ///
     /// # Errors
-    /// There is no encoder, or the lengths do not belong together.
+    /// There is no encoder, it needs importance weights and there are none, or the lengths do not belong together.
     pub fn encode(self, src: &[f32], row: usize, weights: Option<&[f32]>, dst: &mut [u8]) -> Result<()> {
         let encode = self.traits().encode.ok_or_else(|| self.lacks("encoder"))?;
         self.fill(src.len(), dst.len())?;
+        if weights.is_none() {
+            self.needs_no_weights()?;
+        }
         let whole = src.is_empty() || (row > 0 && src.len().is_multiple_of(row));
         if !whole || !row.is_multiple_of(self.block()) || weights.is_some_and(|w| w.len() != row) {
             return Err(Error::invalid(format!("the values are no whole rows of {self}"))
@@ -222,6 +230,17 @@ impl DType {
         }
         encode(src, row, weights, dst);
         Ok(())
+    }
+
+    /// Refuses a dtype that is encoded with importance weights only.
+    pub(crate) fn needs_no_weights(self) -> Result<()> {
+        if self.traits().plain {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("{self} requires an importance matrix"))
+            .expected("importance weights, one a column")
+            .found("none")
+            .hint("give --imatrix FILE, or choose a larger type"))
     }
 
     fn lacks(self, what: &str) -> Error {

@@ -15,6 +15,7 @@ pub struct Vanished {
     blocks: AtomicU64,
     /// The bits of the largest magnitude; of numbers that are not negative the largest has the largest bits.
     largest: AtomicU32,
+    misplaced: AtomicU64,
 }
 
 impl Vanished {
@@ -22,6 +23,12 @@ impl Vanished {
     pub fn found(&self) -> Option<(u64, f32)> {
         let blocks = self.blocks.load(Ordering::Relaxed);
         (blocks > 0).then(|| (blocks, f32::from_bits(self.largest.load(Ordering::Relaxed))))
+    }
+
+    /// How many blocks hold weights that are stored in the wrong place, which ggml's encoder of IQ3_S does: what follows
+    /// 32 zeros takes their place.
+    pub fn misplaced(&self) -> u64 {
+        self.misplaced.load(Ordering::Relaxed)
     }
 
     /// Counts those of `values`, encoded by the importance of their columns as `out`. What does not matter at all is told
@@ -35,6 +42,10 @@ impl Vanished {
         out: &[u8],
     ) {
         let traits = dtype.traits();
+        if dtype == DType::IQ3S {
+            let blocks = values.as_chunks().0.iter().filter(|block| misplaces(block)).count();
+            self.misplaced.fetch_add(blocks as u64, Ordering::Relaxed);
+        }
         let unit = if dtype.is_quantized() { traits.block } else { row };
         if unit == 0 || dtype.is_quantized() && !(traits.empty)(out) {
             return;
@@ -50,6 +61,12 @@ impl Vanished {
             }
         }
     }
+}
+
+/// Whether something follows 32 zeros that the encoder of IQ3_S counts as one sub-block.
+fn misplaces(block: &[f32; 256]) -> bool {
+    let zeros = block.as_chunks::<32>().0.iter().map(|sub| sub.iter().all(|x| *x == 0.0));
+    zeros.skip_while(|zero| !zero).any(|zero| !zero)
 }
 
 impl DType {

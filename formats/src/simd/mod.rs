@@ -11,17 +11,21 @@ use std::cell::Cell;
 
 mod affine;
 mod blocks;
+mod codebook;
 mod float;
 mod layout;
 mod positive;
+mod split;
 mod symmetric;
 mod table;
 
 pub(crate) use affine::{AffineLanes, Candidates, Loss, affine_codes, qkx};
 pub(crate) use blocks::{Blocks, affine_blocks, rounded_blocks, symmetric_blocks};
+pub(crate) use codebook::{Grid, Trial, nearest_of, try_scales};
 pub(crate) use float::{to_bf16, to_f16};
 pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, squares, sums, sums_of_squares};
 pub(crate) use positive::{SuperBlocks, qp};
+pub(crate) use split::{Best, Running, split_by_halves, split_in_step};
 pub(crate) use symmetric::{fit_codes, q3, qx, symmetric_codes};
 pub(crate) use table::{VALUES, table_codes, table_scales};
 

@@ -135,6 +135,6 @@ impl Merged {
         Error::invalid("the merged weight is not finite")
             .tensor(&onto.name)
             .found(format!("{found} at row {}, column {}", first_row + i / row, i % row))
-            .mend("choose a smaller --weight")
+            .hint("choose a smaller --weight")
     }
 }

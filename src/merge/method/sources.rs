@@ -66,6 +66,9 @@ thread_local! {
     static LAST: RefCell<Decoded> = RefCell::default();
 }
 
+/// What a method sees as one tensor: several, and rows of each.
+pub type Unit<'a> = Vec<(&'a Tensors, Range<usize>)>;
+
 impl Sources {
     /// Tensors as a GGUF has them, whose values are brought back to the trainer's space.
     ///
@@ -100,7 +103,7 @@ impl Sources {
     }
 
     /// What each unit consists of: tensors, and rows of them.
-    pub fn units(&self) -> Result<Vec<Vec<(&Tensors, Range<usize>)>>> {
+    pub fn units(&self) -> Result<Vec<Unit<'_>>> {
         if !self.kin.is_empty() {
             let whole = |one| Ok((one, 0..Tensors::rows(one)?));
             return Ok(vec![self.kin.iter().map(whole).collect::<Result<_>>()?]);

@@ -149,7 +149,8 @@ fn noise(dtype: DType, rows: &[Vec<f32>]) -> Result<f64> {
         let mixed: Vec<f32> = pair[0].iter().zip(&pair[1]).map(|(x, y)| (x + y) * 0.5f32.sqrt()).collect();
         let mut bytes = vec![0; mixed.len() / traits.block * traits.bytes];
         let mut back = vec![0.0; mixed.len()];
-        dtype.encode(&mixed, mixed.len(), None, &mut bytes)?;
+        let alike = (!traits.plain).then(|| vec![1.0; mixed.len()]);
+        dtype.encode(&mixed, mixed.len(), alike.as_deref(), &mut bytes)?;
         dtype.decode(&bytes, &mut back)?;
         for (x, y) in mixed.iter().zip(&back) {
             error += f64::from(x - y) * f64::from(x - y);
@@ -200,7 +201,7 @@ fn strangers(delta: f64, drift: f64, cosine: f64) -> Vec<Error> {
         e.found(format!("{found:.2}"))
     };
     let far = |what, figure, found| {
-        (found > UNRELATED).then(|| unrelated(what, figure, UNRELATED, found).mend(MEND))
+        (found > UNRELATED).then(|| unrelated(what, figure, UNRELATED, found).hint(MEND))
     };
     let mut problems: Vec<Error> = [
         far("chat does not come from this base", "|chat - base| / |base|", delta),
@@ -212,7 +213,7 @@ fn strangers(delta: f64, drift: f64, cosine: f64) -> Vec<Error> {
     if problems.is_empty() && cosine > SAME_WAY && delta.min(drift) > TRACE {
         let what = "chat and CP went the same way from this base: they seem to come from another one";
         let e = unrelated(what, "a cosine between chat - base and CP - base", SAME_WAY, cosine);
-        problems.push(e.mend(format!("{MEND}; are --base and --onto swapped?")));
+        problems.push(e.hint(format!("{MEND}; are --base and --onto swapped?")));
     }
     problems
 }
@@ -239,7 +240,7 @@ fn judge_noise(matrices: &[&Kinship], allowed: Allowed) -> Result<Option<String>
     Err(Error::invalid("the vector would be mostly noise")
         .expected(format!("noise of at most {} % in chat and base", MOST_NOISE * 100.0))
         .found(figure)
-        .mend(
+        .hint(
             "take chat and base as F16, BF16 or F32 (CP may be quantized), or give --allow-quantized-vector",
         ))
 }

@@ -53,7 +53,7 @@ pub(crate) fn congruent(onto: &Model, vectors: &[Vector], allow_mismatch: bool) 
             match allow_mismatch {
                 true => notes.push(format!("allowed: {problem}")),
                 false => {
-                    problems.push(problem.mend("if you know that it does no harm, give --allow-mismatch"))
+                    problems.push(problem.hint("if you know that it does no harm, give --allow-mismatch"))
                 }
             }
         }

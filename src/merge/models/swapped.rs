@@ -141,7 +141,7 @@ impl Places {
         };
         let told = |what: &str, found: &str, hint: &str| {
             let e = Error::invalid(what).found(found);
-            Some(e.mend(format!("{hint}, or --allow-swapped if you mean it")))
+            Some(e.hint(format!("{hint}, or --allow-swapped if you mean it")))
         };
         if let Some(base) = &self.base {
             if let Some(found) = found(&self.chat, base, |k| k.delta == 0.0, [1, 2])? {
@@ -219,7 +219,7 @@ pub(crate) struct Doubts {
 }
 
 fn swapped(what: String) -> Error {
-    Error::invalid(what).mend("give each model in its place, or --allow-swapped if they are")
+    Error::invalid(what).hint("give each model in its place, or --allow-swapped if they are")
 }
 
 /// The median over the matrices.

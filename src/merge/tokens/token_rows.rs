@@ -153,7 +153,7 @@ impl Copy {
             "two chat models have different rows for the token {row} that is to be copied"
         ))
         .tensor(&onto.name)
-        .mend("give --no-auto-copy and --baseless-tokens keep, or merge one vector at a time"))
+        .hint("give --no-auto-copy and --baseless-tokens keep, or merge one vector at a time"))
     }
 }
 

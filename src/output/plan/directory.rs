@@ -29,7 +29,7 @@ pub(crate) fn released(
     let origins = source.release(onto)?.tensors;
     if !target.prune.is_empty() || !target.overrides.is_empty() {
         return Err(Error::unsupported("--prune-layers and --override-kv work on GGUF outputs only")
-            .mend("leave them out, or choose a GGUF --type"));
+            .hint("leave them out, or choose a GGUF --type"));
     }
     let places: HashMap<&str, usize> =
         input.model.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();

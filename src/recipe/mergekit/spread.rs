@@ -47,7 +47,7 @@ fn text(values: &[f64]) -> String {
 fn filtered(filter: &str, case: &Case) -> Result<String, Fault> {
     if filter.contains(['*', '?', '{', '}']) {
         let fault = Fault::unsupported("no tensor has this text in its name").found(format!("'{filter}'"));
-        return Err(fault.mend("give a part of a name as it is: a filter is no pattern"));
+        return Err(fault.hint("give a part of a name as it is: a filter is no pattern"));
     }
     Ok(format!("{TRAINERS}*{filter}*={}", text(&case.values)))
 }
