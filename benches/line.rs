@@ -16,7 +16,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
-use support::checkpoint::write_weights;
+use support::checkpoint::write_sparse_weights;
 use support::families::{Tiny, Words};
 
 /// Where the trio lies, seen from the workspace.
@@ -175,7 +175,7 @@ fn moved(filter: &str) {
     let config = tiny.write_files(dir.path());
     let mut weights = tiny.weights(&config);
     weights.retain(|w| w.name != "lm_head.weight");
-    write_weights(weights, 1, dir.path());
+    write_sparse_weights(&weights, dir.path());
     let Input::Checkpoint(checkpoint) = open(dir.path()).unwrap() else { panic!("no checkpoint") };
     let adopted = ggraft::arch::adopt(&checkpoint, &Default::default()).unwrap();
     let mut criterion = Criterion::default().configure_from_args();

@@ -11,6 +11,10 @@ use std::sync::Arc;
 /// Rows, and columns, of a tile that is gathered.
 const TILE: usize = 32;
 
+/// Bytes of a run of the source that a tile takes at once, where it turns rows into columns: some lines of the cache, and
+/// few pages.
+const RUN: usize = 256;
+
 /// The tensor `name` with the dimensions `torch` (the outermost first), made of `pieces` of `sources`, which all have one
 /// dtype and shape, if they are stacked.
 pub fn moved(name: &str, torch: &[u64], sources: Vec<Tensor>, pieces: &[Piece]) -> Result<Tensor> {
@@ -405,6 +409,9 @@ impl Gather {
     fn tiles<const N: usize>(&mut self, bytes: &[u8], from: usize, walk: Walk, out: &mut [u8]) {
         let (source, _) = bytes.as_chunks::<N>();
         let (out, _) = out.as_chunks_mut::<N>();
+        if self.step == 1 && walk.to == 1 {
+            return self.turned(source, from, walk, out);
+        }
         for first in (0..self.count).step_by(TILE) {
             let rows = first..self.count.min(first + TILE);
             for start in (0..walk.size).step_by(TILE) {
@@ -415,6 +422,40 @@ impl Gather {
                         out[i * self.row + j * walk.to] = source[place];
                         place += walk.from;
                     }
+                }
+            }
+        }
+    }
+
+    /// A tile at a time of what is transposed. Columns of the source lie a row apart, often a power of two, where few lines
+    /// of a cache can be kept: so every line is read once, and put together in a tile that lies dense.
+    fn turned<const N: usize>(&self, source: &[[u8; N]], from: usize, walk: Walk, out: &mut [[u8; N]]) {
+        let height = RUN / N.max(1);
+        let mut tile = vec![[0; N]; height * TILE];
+        for first in (0..self.count).step_by(height) {
+            let rows = height.min(self.count - first);
+            for start in (0..walk.size).step_by(TILE) {
+                let columns = TILE.min(walk.size - start);
+                let run = |j: usize| {
+                    let place = from + first + (start + j) * walk.from;
+                    &source[place..place + rows]
+                };
+                let mut j = 0;
+                while j + 4 <= columns {
+                    let (a, b, c, d) = (run(j), run(j + 1), run(j + 2), run(j + 3));
+                    let lines = tile.as_chunks_mut::<TILE>().0.iter_mut().zip(a).zip(b).zip(c).zip(d);
+                    for ((((line, a), b), c), d) in lines {
+                        line[j..j + 4].copy_from_slice(&[*a, *b, *c, *d]);
+                    }
+                    j += 4;
+                }
+                for j in j..columns {
+                    let lines = tile.as_chunks_mut::<TILE>().0.iter_mut().zip(run(j));
+                    lines.for_each(|(line, x)| line[j] = *x);
+                }
+                for (i, line) in tile.as_chunks::<TILE>().0.iter().take(rows).enumerate() {
+                    let to = (first + i) * self.row + start;
+                    out[to..to + columns].copy_from_slice(&line[..columns]);
                 }
             }
         }

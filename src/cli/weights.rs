@@ -13,7 +13,8 @@ pub(super) struct Weights {
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair, long_help = param_help())]
     pub params: Vec<(String, String)>,
     /// Multiplies --weight for the tensors that match, such as 'blk.{0-1,-2--1}.*=0.3' or 'blk.*=[0.2,1.0,0.2]' over the
-    /// layers; may be given several times, the last that matches counts
+    /// layers; names are GGUF's or, as in '*.experts.3.*=0', the checkpoint's (alone after hf:); may be given several
+    /// times, the last that matches counts
     #[arg(long = "weights", value_name = "GLOB=VALUE")]
     pub rules: Vec<Rule>,
     /// Rules by name, which multiply besides those of --weights
