@@ -4,14 +4,20 @@
 
 #[path = "../tests/peer/mod.rs"]
 mod peer;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use criterion::{Criterion, SamplingMode, Throughput};
+use ggraft_formats::{Input, open};
 use peer::{QuantizeParams, peer};
+use serde_json::json;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
+use support::checkpoint::write_weights;
+use support::families::{Tiny, Words};
 
 /// Where the trio lies, seen from the workspace.
 const TRIO: &str = "target/trio-1b";
@@ -154,8 +160,51 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Reads a matrix of 4096 x 4096 in bf16 as the writer does, one that lies as GGUF has it and one that is transposed
+/// (`Conv1D`), on one thread. The latter should reach a third of the former's speed.
+fn moved(filter: &str) {
+    const NAMES: [(&str, &str); 2] =
+        [("straight", "position_embd.weight"), ("transposed", "blk.0.attn_output.weight")];
+    if !"moved/straight moved/transposed".contains(filter) {
+        return;
+    }
+    let config = json!({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "n_embd": 4096, "n_layer": 1,
+        "n_head": 32, "n_positions": 4096, "n_ctx": 4096, "layer_norm_epsilon": 1e-5, "vocab_size": 50257});
+    let tiny = Tiny { words: Words::Whole("gpt-2"), ..Tiny::new("wide", config) };
+    let dir = tempfile::tempdir().unwrap();
+    let config = tiny.write_files(dir.path());
+    let mut weights = tiny.weights(&config);
+    weights.retain(|w| w.name != "lm_head.weight");
+    write_weights(weights, 1, dir.path());
+    let Input::Checkpoint(checkpoint) = open(dir.path()).unwrap() else { panic!("no checkpoint") };
+    let adopted = ggraft::arch::adopt(&checkpoint, &Default::default()).unwrap();
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("moved");
+    let mut out = vec![0; 1 << 20];
+    let mut read = |name: &str| {
+        let tensor = adopted.model.tensors.iter().find(|t| t.name == name).unwrap();
+        let rows = out.len() / tensor.row_bytes();
+        for first in (0..tensor.shape().rows() as usize).step_by(rows) {
+            tensor.read(first..first + rows, &mut out).unwrap();
+        }
+    };
+    let mut seconds = [f64::INFINITY; 2];
+    for ((name, tensor), best) in NAMES.into_iter().zip(&mut seconds) {
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            read(tensor);
+            *best = best.min(start.elapsed().as_secs_f64());
+        }
+        group.throughput(Throughput::Bytes(4096 * 4096 * 2));
+        group.bench_function(name, |b| b.iter(|| read(tensor)));
+    }
+    group.finish();
+    println!("a transposed matrix is read at {:.2} of the speed of a straight one", seconds[0] / seconds[1]);
+}
+
 fn main() {
     let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
+    moved(&filter);
     let Some(bench) = Bench::new(filter) else { return };
     bench.criterion();
     bench.tables();

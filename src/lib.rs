@@ -1,46 +1,48 @@
 //! ggraft grafts a chat vector onto a continually pre-trained model and ships it as GGUF, in one streaming pass:
 //! `out = CP + w * (chat - base)`.
 //!
-//! The map: `pipeline` is the line (open, adopt, merge, assign, write); `arch` knows architectures, `vocab`
-//! tokenizers, `chat` chat templates, `checkpoint` turns all back into a Hugging Face directory, `merge` says what becomes
-//! of each tensor, `ftype` which dtype it gets (`budget`: by what it costs), `output` what may be asked for and what comes
-//! out, `recipe` all that decides a merge. `measure` tells how near weights are to others, `hash` tells weights from others,
-//! `meta` edits what is said of them, `roles` knows what a tensor's name means, `stages` hears how the planning goes on.
-//! `report` is what people look at, `cli` the words they type, `nearest` helps with those they mistype, and `text` makes
-//! safe what comes from files.
-//! Containers, dtypes and codecs live in the crate `ggraft_formats`, which is `formats` here.
-//!
 //! A merge in a few lines; no weight is read before the last of them, and the plan tells all that is going to be:
 //!
 //! ```
-//! use ggraft::merge::{CHAT_VECTOR, Vector};
-//! use ggraft::pipeline::{self, Work};
-//! use ggraft::output::target::{Target, Type};
+//! use ggraft::{Target, Type, Vector, Work, graft, merge::CHAT_VECTOR, open, write};
 //! use std::path::Path;
 //!
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let out = folder.path().join("trio-Q4_K_M.gguf");
-//! let load = |name| pipeline::load(&Path::new("fixtures/trio").join(name), &Default::default());
-//! let (cp, chat, base) = (load("cp")?, load("chat")?, load("base")?);
+//! let trio = |name| open(&Path::new("fixtures/trio").join(name), &Default::default());
+//! let (cp, chat, base) = (trio("cp")?, trio("chat")?, trio("base")?);
 //! let vector = Vector { chat: chat.model, base: base.model };
-//! let grafted = pipeline::graft(cp, &[vector], CHAT_VECTOR)?;
+//! let grafted = graft(cp, &[vector], CHAT_VECTOR)?;
 //! let target = Target::new(Type::parse("Q4_K_M")?);
 //! for plan in grafted.plans(&[vec![0.8]], &[target])? {
 //!     println!("{} tensors, {} bytes", plan.steps.len(), plan.total);
-//!     pipeline::write(&[(plan, out.clone())], &Work::default(), &())?;
+//!     write(&[(plan, out.clone())], &Work::default(), &())?;
 //! }
-//! # assert_eq!(load(out.to_str().unwrap())?.model.tensors.len(), 30);
-//! # Ok::<(), ggraft::formats::Error>(())
+//! # assert_eq!(open(&out, &Default::default())?.model.tensors.len(), 30);
+//! # Ok::<(), ggraft::Error>(())
 //! ```
+//!
+//! The map of the house: `pipeline` is the line (open, adopt, merge, assign, write); `unpack` undoes the packing of
+//! weights, `arch` knows architectures, `vocab` tokenizers, `chat` chat templates, `checkpoint` turns all back into a
+//! Hugging Face directory, `merge` says what becomes of each tensor, `ftype` which dtype it gets (`budget`: by what it
+//! costs), `output` what may be asked for and what comes out, `recipe` all that decides a merge. `measure` tells how near
+//! weights are to others, `hash` tells weights from others, `meta` edits what is said of them, `roles` knows what a
+//! tensor's name means, `stages` hears how the planning goes on. `report` is what people look at, `cli` the words they
+//! type, `nearest` helps with those they mistype, and `text` makes safe what comes from files. Containers, dtypes and
+//! codecs live in the crate `ggraft_formats`, which is `formats` here.
 
 #![forbid(unsafe_code)]
 
 pub use ggraft_formats as formats;
+pub use ggraft_formats::Error;
+pub use merge::Vector;
+pub use pipeline::{Grafted, Loaded, Plan, Target, Type, Work, convert, graft, open, write};
 
 pub mod arch;
 pub mod budget;
 pub mod chat;
 pub mod checkpoint;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod ftype;
 pub mod hash;

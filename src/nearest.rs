@@ -16,7 +16,7 @@ pub fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// The end of an error about `text`: `; did you mean NAME?`, or nothing.
-pub fn hint<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     nearest(text, names).map_or(String::new(), |name| format!("; did you mean {name}?"))
 }
 
@@ -32,6 +32,6 @@ mod tests {
         assert_eq!(nearest("general.license", keys), None);
         assert_eq!(nearest("", keys), None);
         assert_eq!(nearest("x", []), None);
-        assert_eq!(hint("ties_", ["ties", "slerp"]), "; did you mean ties?");
+        assert_eq!(did_you_mean("ties_", ["ties", "slerp"]), "; did you mean ties?");
     }
 }

@@ -16,8 +16,13 @@ use ggraft_formats::{Error, Input, Model, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Opens `path`; a checkpoint is adopted into GGUF's names and metadata.
-pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
+/// Opens a model: a GGUF (its first part, if it is split), a safetensors file, or the directory of a checkpoint, which is
+/// adopted into GGUF's names and metadata. Headers are read, weights are not.
+///
+/// # Errors
+/// The file cannot be read, is no model, or is damaged; the checkpoint's architecture is not covered, or its
+/// tensors, `config.json` and tokenizer do not fit each other: all that is wrong stands in one error.
+pub fn open(path: &Path, options: &arch::Options) -> Result<Loaded> {
     let (model, notes, source) = match ggraft_formats::open(path)? {
         Input::Model(model) => {
             arch::refuse::gguf(&model)?;
@@ -35,6 +40,10 @@ pub fn load(path: &Path, options: &arch::Options) -> Result<Loaded> {
 }
 
 /// Plans a conversion or quantization of one model.
+///
+/// # Errors
+/// The target cannot hold it: a dtype that the rows do not fit, a budget below the least size, a directory for a model
+/// that came without a checkpoint.
 pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
     let input = input.pruned(&target.prune)?;
     let onto = input.model.clone();
@@ -42,10 +51,18 @@ pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
     Plan::new(input, &onto, None, target, vec![origin], |_| None)
 }
 
-/// Matches `vectors` with `onto`; from the result every output is planned.
+/// Matches `vectors` with `onto`; from the result every output is planned. `how` is a method such as `CHAT_VECTOR`, or all
+/// that may be decided about a merge.
+///
+/// # Errors
+/// The models do not belong together: shapes, vocabularies, configurations, or weights that show another parent.
 pub fn graft(onto: Loaded, vectors: &[Vector], how: impl Into<merge::Options>) -> Result<Grafted> {
     let models = vectors.iter().flat_map(|v| [&v.chat, &v.base]);
     models.flat_map(|m| m.reads.all()).for_each(|stamp| onto.model.reads.add(stamp));
+    let mut how = how.into();
+    if let Some(source) = &onto.source {
+        how.held = Some(source.checkpoint.tensors.iter().map(|t| t.name.clone()).collect());
+    }
     let mut graft = Graft::new(onto.model, vectors, how)?;
     graft.notes.splice(0..0, onto.notes);
     Ok(Grafted { graft, source: onto.source, command: String::from("ggraft merge") })
@@ -62,6 +79,9 @@ pub struct Grafted {
 
 impl Grafted {
     /// Plans the output with each set of weights (one a vector) and for each target, in this order.
+    ///
+    /// # Errors
+    /// Those of [`convert`], for the merged model.
     pub fn plans(&self, weights: &[Vec<f64>], targets: &[Target]) -> Result<Vec<Plan>> {
         let mut plans = Vec::with_capacity(weights.len() * targets.len());
         for weights in weights {
@@ -138,13 +158,26 @@ pub fn look(plans: &[(Plan, PathBuf)], work: &Work<'_>) -> Result<Vec<Error>> {
     write::look(&layouts(plans)?, &work.job(plans))
 }
 
-/// Writes each plan to its path, whose directory is made if it is missing; the inputs are read once for all. `beside`
-/// is told where the files of each plan lie when they are whole, and gives the contents of what stands beside them.
-pub fn write(
+/// Writes each plan to its path, whose directory is made if it is missing; the inputs are read once for all. What was
+/// written by a run that was stopped is taken over, if inputs and options are the same.
+///
+/// # Errors
+/// An input changed or holds a weight that cannot be stored (NaN, infinity); a path is taken, the disk is full, or
+/// `watch` stopped the work. Nothing that was there before is lost, and work that can be resumed stays.
+pub fn write(plans: &[(Plan, PathBuf)], work: &Work<'_>, watch: &dyn Watch) -> Result<()> {
+    write_beside(plans, work, watch, |_| Ok(Vec::new()))
+}
+
+/// The same with `work.beside`: `contents` is told where the files of each plan lie when they are whole, and gives what is
+/// to stand in each of those files.
+///
+/// # Errors
+/// Those of [`write`] and of `contents`.
+pub fn write_beside(
     plans: &[(Plan, PathBuf)],
     work: &Work<'_>,
     watch: &dyn Watch,
-    beside: impl FnOnce(&[Vec<PathBuf>]) -> Result<Vec<Vec<u8>>>,
+    contents: impl FnOnce(&[Vec<PathBuf>]) -> Result<Vec<Vec<u8>>>,
 ) -> Result<()> {
-    write::carry_out(&layouts(plans)?, &work.job(plans), watch, beside)
+    write::carry_out(&layouts(plans)?, &work.job(plans), watch, contents)
 }

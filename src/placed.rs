@@ -1,6 +1,7 @@
 //! Rows that know which model they are of: of several models that are read at once an error names the one. Serves the
 //! pipeline, which wraps what it opens.
 
+use ggraft_formats::write::Identity;
 use ggraft_formats::{Model, Result, Rows, Tensor};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,21 @@ impl Rows for Placed {
         self.source.borrow(rows)
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        self.source.expect(rows);
+    }
+
+    fn origin(&self) -> Option<Tensor> {
+        let origin = self.source.origin()?;
+        let rows = Placed { source: origin.rows(), place: Arc::clone(&self.place) };
+        Tensor::new(&origin.name, *origin.shape(), origin.dtype(), Arc::new(rows)).ok()
+    }
+
     fn release(&self, rows: Range<usize>) {
         self.source.release(rows);
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        self.source.identify(into);
     }
 }

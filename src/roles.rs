@@ -91,6 +91,7 @@ impl fmt::Display for Role {
 const KEPT: &[(&str, &str)] = &[
     ("_norm.weight", "a norm"),
     ("ffn_gate_inp.weight", "chooses the experts"),
+    ("ffn_gate_inp_shexp.weight", "weighs the shared expert"),
     ("ffn_gate_tid2eid.weight", "chooses the experts"),
     ("altup", "mixes the streams of a Gemma 3n"),
     ("laurel", "a residual of low rank"),
@@ -135,6 +136,22 @@ pub fn sensitive(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a matrix is too sensitive to be quantized, but is rounded when a trainer's checkpoint is converted.
+pub fn rounds(name: &str) -> bool {
+    const PARTS: [&str; 9] = [
+        "altup_router.weight",
+        "altup_proj.weight",
+        "altup_unembd_proj.weight",
+        "laurel_l.weight",
+        "laurel_r.weight",
+        "per_layer_model_proj.weight",
+        "attn_rel_b.weight",
+        "indexer.k_proj.weight",
+        "indexer.q_proj.weight",
+    ];
+    PARTS.iter().any(|part| name.ends_with(part))
+}
+
 /// A residual block: attention or what stands for it, then the feed-forward part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
@@ -161,10 +178,15 @@ pub fn is_norm(name: &str) -> bool {
     words.next().is_some_and(|word| word.split('_').any(|part| part == "norm"))
 }
 
+/// Whether a tensor of this name is a stack of experts.
+pub fn is_stack(name: &str) -> bool {
+    name.contains("_exps.")
+}
+
 /// The rows of one expert in a stack of them, which is a tensor of its own to a trainer; `ne` has the row length first.
 pub fn expert_rows(name: &str, ne: &[u64]) -> Option<u64> {
     match ne {
-        _ if !name.contains("_exps.") => None,
+        _ if !is_stack(name) => None,
         [_, rows, _] => Some(*rows),
         [_, _] if name.ends_with(".bias") => Some(1),
         _ => None,

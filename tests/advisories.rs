@@ -697,7 +697,7 @@ fn tokenizers_that_nest_deeply_or_backtrack() {
 }
 
 #[test]
-fn cve_2025_32434_pickles_are_never_read() {
+fn cve_2025_32434_pickles_are_never_executed() {
     for name in ["pytorch_model.bin", "consolidated.00.pth", "model.pt", "x.ckpt"] {
         let dir = tempfile::tempdir().unwrap();
         // Would make a file if it were unpickled.

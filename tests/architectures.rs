@@ -352,8 +352,8 @@ fn configs_that_cannot_be_right_are_refused() {
 fn models_that_are_not_covered_are_refused_with_what_is() {
     let refused = |config, texts: &[&str]| refused(config, Kind::Unsupported, texts);
     refused(
-        json!({"architectures": ["MambaForCausalLM"]}),
-        &["one of LlamaForCausalLM, MistralForCausalLM", "found MambaForCausalLM"],
+        json!({"architectures": ["WhisperForConditionalGeneration"]}),
+        &["that `ggraft architectures` lists", "found WhisperForConditionalGeneration"],
     );
     refused(json!({"rope_scaling": {"type": "longrope"}}), &["'rope_scaling.type'", "found longrope"]);
     refused(json!({"partial_rotary_factor": 0.5}), &["'partial_rotary_factor'", "found 0.5"]);

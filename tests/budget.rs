@@ -295,9 +295,9 @@ fn an_impossible_budget_names_the_smallest_that_is_possible() {
         let ran = run("1");
         assert_eq!(ran.code, 2, "{}", ran.err);
         assert!(!bench.path("o.gguf").exists());
-        let (_, mend) =
+        let (_, hint) =
             ran.err.split_once(&format!("give {option} ")).unwrap_or_else(|| panic!("{}", ran.err));
-        run(mend.split(' ').next().unwrap()).ok();
+        run(hint.split(' ').next().unwrap()).ok();
         std::fs::remove_file(bench.path("o.gguf")).unwrap();
     }
 }

@@ -15,7 +15,7 @@ const TYPES: [&str; 12] =
 fn hashes(dir: &Path) -> Vec<(String, String)> {
     let load = |name: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trio").join(name);
-        pipeline::load(&path, &arch::Options::default()).unwrap()
+        pipeline::open(&path, &arch::Options::default()).unwrap()
     };
     let vector = Vector { chat: load("chat").model, base: load("base").model };
     let grafted = pipeline::graft(load("cp"), &[vector], CHAT_VECTOR).unwrap();
@@ -23,7 +23,7 @@ fn hashes(dir: &Path) -> Vec<(String, String)> {
     let plans = grafted.plans(&[vec![0.8]], &targets).unwrap();
     let paths = TYPES.iter().map(|t| dir.join(format!("{t}.gguf")));
     let plans: Vec<(_, PathBuf)> = plans.into_iter().zip(paths).collect();
-    pipeline::write(&plans, &Work { force: true, ..Work::default() }, &(), |_| Ok(Vec::new())).unwrap();
+    pipeline::write(&plans, &Work { force: true, ..Work::default() }, &()).unwrap();
     let hash = |path: &PathBuf| format!("{:x?}", Sha256::digest(std::fs::read(path).unwrap()));
     plans.iter().map(|(plan, path)| (plan.kind.name().to_string(), hash(path))).collect()
 }

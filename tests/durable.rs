@@ -67,7 +67,7 @@ impl Bench {
     }
 
     fn plan_of(&self, input: &str, target: &Target) -> Plan {
-        let loaded = pipeline::load(&self.path(input), &Default::default()).unwrap();
+        let loaded = pipeline::open(&self.path(input), &Default::default()).unwrap();
         pipeline::convert(loaded, target).unwrap()
     }
 }
@@ -100,7 +100,7 @@ fn after(pieces: usize, act: &(dyn Fn() + Sync)) -> After<'_> {
 fn write(plans: &[(Plan, PathBuf)], work: &Work<'_>, watch: &dyn Watch) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let contents = |_: &[Vec<PathBuf>]| Ok(work.beside.iter().map(|_| b"text".to_vec()).collect());
-    pool.install(|| pipeline::write(plans, work, watch, contents))
+    pool.install(|| pipeline::write_beside(plans, work, watch, contents))
 }
 
 /// The same, stopped after some pieces.
@@ -112,7 +112,7 @@ fn stopped(plans: &[(Plan, PathBuf)], work: &Work<'_>) {
 /// Stopped when all is whole and nothing has its name.
 fn stopped_before_the_names(plans: &[(Plan, PathBuf)], work: &Work<'_>) {
     let stop = |_: &[Vec<PathBuf>]| Err(Error::new(Kind::Interrupted, "stopped"));
-    assert_eq!(pipeline::write(plans, work, &(), stop).unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(pipeline::write_beside(plans, work, &(), stop).unwrap_err().kind(), Kind::Interrupted);
 }
 
 /// How many pieces an earlier run had written.
@@ -493,10 +493,35 @@ fn the_journal_of_an_edit_that_ended_is_cleared_away() {
     let bench = Bench::new();
     bench.run("meta set @in.gguf general.name=str:one").ok();
     let journal = "{\"ggraft\":\"0.1.0\",\"work\":[[\"edit of\",\"what it was\"]]}\n{\"process\":1}\n";
-    bench.write("in.gguf.partial.journal", journal);
-    let ran = bench.run("meta set @in.gguf general.name=str:one").ok();
-    assert!(ran.err.contains("nothing changes"), "{}", ran.err);
-    assert_eq!(bench.names("in"), ["in.gguf"]);
+    // The second one was killed before it told anything, the third while it cleared another away.
+    for journal in [journal, "", "{\"ggraft\":\"0.1.0\",\"work\":[]}\n{\"process\":1}\n"] {
+        bench.write("in.gguf.partial.journal", journal);
+        let ran = bench.run("meta set @in.gguf general.name=str:one").ok();
+        assert!(ran.err.contains("nothing changes"), "{}", ran.err);
+        assert_eq!(bench.names("in"), ["in.gguf"]);
+    }
+}
+
+/// Two outputs of one folder have one Modelfile; a run of the other one was killed and may never be repeated.
+#[test]
+fn a_small_file_that_a_killed_run_of_another_output_has_left_is_in_nobodys_way() {
+    use std::os::unix::fs::MetadataExt;
+    let bench = Bench::new();
+    bench.write("Modelfile.partial", "half of");
+    let meta = fs::metadata(bench.path("Modelfile.partial")).unwrap();
+    let born = meta.created().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let id = format!("{}-{}.{:09}", meta.ino(), born.as_secs(), born.subsec_nanos());
+    let tell = |id: &str| {
+        let head = "{\"ggraft\":\"0.1.0\",\"work\":[]}";
+        let file = format!("{{\"file\":\"Modelfile.partial\",\"id\":\"{id}\"}}");
+        bench.write("other.gguf.partial.journal", &format!("{head}\n{file}\n"));
+    };
+    tell("another file");
+    let ran = bench.run("quantize @in.gguf @o.gguf Q8_0 --modelfile");
+    refused(&ran, 1, &["Modelfile.partial", "this is in the way"]);
+    tell(&id);
+    bench.run("quantize @in.gguf @o.gguf Q8_0 --modelfile").ok();
+    assert_eq!(bench.names("Modelfile"), ["Modelfile"]);
 }
 
 /// Attacks F26.

@@ -1,4 +1,4 @@
-//! A rule of the house that a compiler holds only in part: where `unsafe` may stand.
+//! Rules of the house that a compiler holds only in part: where `unsafe` may stand, and what a wrapper over rows passes on.
 
 use std::path::{Path, PathBuf};
 
@@ -48,4 +48,29 @@ fn unsafe_stands_in_one_file_and_is_explained() {
     assert!(text("src/lib.rs").contains("#![forbid(unsafe_code)]"));
     assert_eq!(text("formats/src/lib.rs").matches("#[allow(unsafe_code)]\npub mod mmap;").count(), 1);
     assert_eq!(text("formats/src/lib.rs").matches("unsafe_code").count(), 2);
+}
+
+/// What a wrapper does not pass on is lost in silence: fetching ahead, giving memory back, what a run is known by. Rows
+/// that lie in a file or in memory themselves wrap nothing.
+#[test]
+fn every_wrapper_over_rows_passes_on_what_it_is_told() {
+    let mut files = Vec::new();
+    ["src", "formats/src"].iter().for_each(|dir| sources(&root().join(dir), &mut files));
+    let mut wrappers = 0;
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for block in code.split("impl Rows for ").skip(1) {
+            let block = block.split("\n}").next().unwrap_or_default();
+            let name = block.split_whitespace().next().unwrap_or_default();
+            if ["Mapped", "InMemory"].contains(&name) {
+                continue;
+            }
+            wrappers += 1;
+            for method in ["fn expect(", "fn release(", "fn identify("] {
+                assert!(block.contains(method), "{}: {name} has no {method}", path.display());
+            }
+        }
+    }
+    assert!(wrappers > 8, "{wrappers}");
 }

@@ -133,8 +133,8 @@ fn missing_shards_are_all_named() {
     let map = json!({ "a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-3.safetensors" });
     let dir =
         Dir::new().with("model.safetensors.index.json", &index(map)).with("model-2.safetensors", &one("b"));
-    let mend = "this shard is missing; download it, or delete the index if the model has one file";
-    assert_eq!(dir.error(), format!("model-1.safetensors: {mend}\nmodel-3.safetensors: {mend}"));
+    let hint = "this shard is missing; download it, or delete the index if the model has one file";
+    assert_eq!(dir.error(), format!("model-1.safetensors: {hint}\nmodel-3.safetensors: {hint}"));
 }
 
 #[test]
@@ -144,12 +144,12 @@ fn index_and_shards_disagree() {
     let dir = Dir::new()
         .with("model.safetensors.index.json", &index(map))
         .with("m.safetensors", &container(&header.to_string(), 8));
-    let mend = "; index and shards are of different versions: download both again";
+    let hint = "; index and shards are of different versions: download both again";
     assert_eq!(
         dir.error(),
         format!(
-            "m.safetensors: tensor 'b': the index puts this tensor here, but the shard does not hold it{mend}\n\
-             m.safetensors: tensor 'c': the shard holds this tensor, but the index does not put it here{mend}"
+            "m.safetensors: tensor 'b': the index puts this tensor here, but the shard does not hold it{hint}\n\
+             m.safetensors: tensor 'c': the shard holds this tensor, but the index does not put it here{hint}"
         )
     );
 }
@@ -179,12 +179,12 @@ fn index_without_a_map() {
 }
 
 #[test]
-fn pickles_are_never_read() {
-    let dir = Dir::new().with("pytorch_model.bin", b"x");
+fn a_directory_without_weights_is_refused() {
+    let dir = Dir::new().with("training_args.bin", b"x");
     assert_eq!(
         dir.error(),
-        "DIR: this directory holds no checkpoint: expected model.safetensors or model.safetensors.index.json, \
-         found only PyTorch pickles, which can run code and are never read; save the model as safetensors first"
+        "DIR: this directory holds no checkpoint: expected model.safetensors or model.safetensors.index.json; \
+         give a Hugging Face model directory or a .gguf file"
     );
 }
 

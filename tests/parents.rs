@@ -61,18 +61,18 @@ fn every_difference_of_the_configurations_is_told_at_once() {
     let mut base = cp.clone();
     base.metadata.set("llama.attention.head_count", 8u32);
     base.metadata.set("llama.attention.layer_norm_rms_epsilon", 1e-6f32);
-    let mend = "; if you know that it does no harm, give --allow-mismatch";
+    let hint = "; if you know that it does no harm, give --allow-mismatch";
     assert_eq!(
         text(graft(cp.clone(), chat.clone(), base)),
         format!(
-            "chat differs from CP in attention.sliding_window: expected nothing, found 4096{mend}\n\
-             chat differs from CP in rope.freq_base: expected 10000, found 1000000{mend}\n\
+            "chat differs from CP in attention.sliding_window: expected nothing, found 4096{hint}\n\
+             chat differs from CP in rope.freq_base: expected 10000, found 1000000{hint}\n\
              base differs from CP in attention.head_count: expected 4, found 8\n\
              base differs from CP in attention.head_count_kv: expected 4, found 8\n\
              base differs from CP in attention.key_length: expected 64, found 32\n\
              base differs from CP in attention.value_length: expected 64, found 32\n\
              base differs from CP in rope.dimension_count: expected 64, found 32\n\
-             base differs from CP in attention.layer_norm_rms_epsilon: expected 0.00001, found 0.000001{mend}"
+             base differs from CP in attention.layer_norm_rms_epsilon: expected 0.00001, found 0.000001{hint}"
         )
     );
     let options = Options { allow_mismatch: true, ..CHAT_VECTOR.into() };
@@ -118,7 +118,7 @@ fn relatives_are_merged() {
 fn strangers_are_refused() {
     let base = weights(1);
     let (near, stranger) = (away(&base, 0.05, 2), weights(9));
-    let mend = "give the model that both were made from, or --allow-unrelated if you know better";
+    let hint = "give the model that both were made from, or --allow-unrelated if you know better";
     let e = text(kinship(&near, (&stranger, DType::F32), (&base, DType::F32)));
     assert!(
         e.starts_with(
@@ -126,7 +126,7 @@ fn strangers_are_refused() {
         ),
         "{e}"
     );
-    assert!(e.ends_with(mend), "{e}");
+    assert!(e.ends_with(hint), "{e}");
     let e = text(kinship(&stranger, (&near, DType::F32), (&base, DType::F32)));
     assert!(e.starts_with("CP does not come from this base: expected |CP - base| / |base|"), "{e}");
     // Chat and CP are made from one parent, and the base given is an earlier one.

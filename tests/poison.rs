@@ -261,9 +261,9 @@ fn nothing_of_a_file_reaches_the_terminal_unescaped() {
         "quantize x.gguf out.gguf Q8_0 --dry-run --json",
         "quantize bad.gguf out.gguf F16 --force",
         "convert x.safetensors --type F16 -o out.gguf",
-        "merge --base x.gguf --chat x.gguf --onto x.gguf --type F16 -o out2.gguf",
+        "merge --base x.gguf --chat x.gguf --onto x.gguf --allow-swapped --type F16 -o out2.gguf",
         "merge --base x.gguf --chat x.gguf --onto bad.gguf --type F16 -o out3.gguf",
-        "merge --base x.gguf --chat x.gguf --onto x.gguf --type safetensors -o out4",
+        "merge --base x.gguf --chat x.gguf --onto x.gguf --allow-swapped --type safetensors -o out4",
     ] {
         let ran = run::ggraft_in(dir.path(), args.split(' '));
         for text in [&ran.out, &ran.err] {

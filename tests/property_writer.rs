@@ -482,7 +482,9 @@ fn way_out(world: &mut World, n: &Numbers, whole: &Whole, changed: bool) {
         .keys()
         .filter(|name| start(name) && is_unfinished(name) && !world.kept.contains_key(*name))
         .collect();
-    assert!(left.iter().all(|name| name.contains(".replaced")), "{left:?} are left\n{:#?}", world.log);
+    let told: Vec<_> = left.iter().map(|name| (name, String::from_utf8_lossy(&now[*name]))).collect();
+    let replaced = left.iter().all(|name| name.contains(".replaced"));
+    assert!(replaced, "these are left: {told:?}\n{:#?}", world.log);
 }
 
 #[test]

@@ -1,10 +1,15 @@
-//! The README keeps its word: its tables are the program's own lists. Its commands run in `docs.rs`.
+//! The README keeps its word: its tables are the program's own lists. Its commands run in `docs.rs`. So does
+//! `docs/architectures.md`.
+
+#[path = "support/run.rs"]
+mod run;
 
 use ggraft::arch::ARCHS;
 use ggraft::ftype::FTYPES;
 use ggraft::merge::METHODS;
 use ggraft::merge::weights::PRESETS;
 use ggraft_formats::DType;
+use run::ggraft;
 use std::path::Path;
 
 fn readme() -> String {
@@ -42,8 +47,27 @@ fn the_file_types() {
 
 #[test]
 fn the_architectures() {
-    let rows: Vec<String> = ARCHS.iter().map(|a| format!("{} | {}", a.gguf, a.classes.join(", "))).collect();
-    assert_eq!(table("architecture"), rows);
+    let mut names: Vec<&str> = ARCHS.iter().map(|arch| arch.gguf).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(table("architecture"), [names.join(" ")]);
+}
+
+/// `GGRAFT_WRITE_DOCS=1` writes it.
+#[test]
+fn the_pages_of_the_architectures() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architectures.md");
+    let printed = ggraft(["architectures", "--all"]).ok().out;
+    if std::env::var_os("GGRAFT_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &printed).unwrap();
+    }
+    assert!(std::fs::read_to_string(&path).unwrap() == printed, "docs/architectures.md is not current");
+    for class in ARCHS.iter().flat_map(|arch| arch.classes) {
+        let page = ggraft(["architectures", class]).ok().out;
+        assert!(page.contains(class) && page.contains("token_embd.weight"), "{page}");
+    }
+    let wrong = ggraft(["architectures", "qwen3mo"]);
+    assert!(wrong.code == 2 && wrong.err.contains("did you mean qwen3moe?"), "{}", wrong.err);
 }
 
 #[test]

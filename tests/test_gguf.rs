@@ -132,7 +132,7 @@ fn kv_bad_align() {
 #[test]
 fn kv_wrong_type_align() {
     let pairs = [pair(ALIGNMENT, 5, &32i32.to_le_bytes())];
-    refused(&file(3, &pairs, &[], 0), "expected a u32 from 1 to 65536, found I32(32)");
+    refused(&file(3, &pairs, &[], 0), "expected a u32 from 1 to 65536, found a value of type i32");
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn surgery(cp: &[(&str, i32)], rows: usize, more: &[&str]) -> (Model, String) {
         let mut values = vec![0.0; 32];
         (eot, t.clone(), std::mem::take(&mut values))
     };
-    let chat = pipeline::load(&at("chat"), &Default::default()).unwrap().model;
+    let chat = pipeline::open(&at("chat"), &Default::default()).unwrap().model;
     for name in ["token_embd.weight", "output.weight"] {
         let (_, ours, mut a) = rows_of(name, &model);
         let (_, theirs, mut b) = rows_of(name, &chat);
@@ -218,7 +218,7 @@ fn a_vocabulary_with_more_tokens_than_rows_does_not_grow() {
 
 #[test]
 fn a_vector_without_weight_copies_nothing_and_says_so() {
-    let load = |name: &str| pipeline::load(&trio(name), &Default::default()).unwrap().model;
+    let load = |name: &str| pipeline::open(&trio(name), &Default::default()).unwrap().model;
     let vectors = || {
         let vector = |chat: &str| Vector { chat: load(chat), base: load("base") };
         [vector("chat"), vector("cp")]

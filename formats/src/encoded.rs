@@ -107,7 +107,7 @@ impl Tensor {
         Error::invalid(format!("a weight is too large for {dtype}"))
             .tensor(&self.name)
             .found(format!("{} at row {}, column {}", values[at], rows.start + at / row, at % row))
-            .mend("the checkpoint may be damaged; else choose a dtype with a larger range, such as bf16")
+            .hint("the checkpoint may be damaged; else choose a dtype with a larger range, such as bf16")
     }
 }
 

@@ -1,5 +1,5 @@
 //! The one error of both crates: what went wrong, where (file, tensor, byte offset), what was expected,
-//! what was found, and how to mend it. `Kind` decides the exit code of the program.
+//! what was found, and a hint what to do. `Kind` decides the exit code of the program.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -49,7 +49,7 @@ impl Kind {
     }
 }
 
-/// A failure with its place and its mend. Built by naming what is known:
+/// A failure with its place and its hint. Built by naming what is known:
 /// `Error::invalid("the tensor runs past the end of the file").file(path).tensor(name).expected(a).found(b)`.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
@@ -63,7 +63,7 @@ struct Inner {
     offset: Option<u64>,
     expected: Option<String>,
     found: Option<String>,
-    mend: Option<String>,
+    hint: Option<String>,
     others: Vec<Error>,
 }
 
@@ -78,7 +78,7 @@ impl Error {
             offset: None,
             expected: None,
             found: None,
-            mend: None,
+            hint: None,
             others: Vec::new(),
         }))
     }
@@ -150,8 +150,8 @@ impl Error {
     }
 
     /// Says what the user can do.
-    pub fn mend(mut self, mend: impl Into<String>) -> Error {
-        self.0.mend = Some(mend.into());
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.0.hint = Some(hint.into());
         self
     }
 
@@ -194,8 +194,8 @@ impl fmt::Display for One<'_> {
             (None, Some(y)) => write!(f, ": found {}", Lines(y))?,
             (None, None) => {}
         }
-        if let Some(mend) = &e.mend {
-            write!(f, "; {}", Lines(mend))?;
+        if let Some(hint) = &e.hint {
+            write!(f, "; {}", Lines(hint))?;
         }
         Ok(())
     }

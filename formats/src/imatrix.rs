@@ -40,7 +40,7 @@ pub fn open(path: &Path) -> Result<Imatrix> {
 
 fn not_empty(imatrix: Imatrix) -> Result<Imatrix> {
     if imatrix.entries.is_empty() {
-        return Err(Error::invalid("the importance matrix has no entries").mend("measure it again"));
+        return Err(Error::invalid("the importance matrix has no entries").hint("measure it again"));
     }
     Ok(imatrix)
 }
@@ -86,7 +86,7 @@ fn half(name: &str, found: &str, missing: &str) -> Error {
         .tensor(name)
         .expected(format!("'{name}{missing}'"))
         .found(format!("'{name}{found}' alone"))
-        .mend("measure it again")
+        .hint("measure it again")
 }
 
 /// The first dataset and the number of chunks.
@@ -100,7 +100,7 @@ fn provenance(header: &Header) -> Result<(Option<String>, u32)> {
                     .get(key)
                     .map_or(String::from("no such key"), |v| format!("{v:?}").chars().take(60).collect()),
             )
-            .mend("give a file that llama-imatrix wrote")
+            .hint("give a file that llama-imatrix wrote")
     };
     if metadata.get("general.type").is_some() && metadata.str("general.type") != Some("imatrix") {
         return Err(missing("general.type", "\"imatrix\""));
@@ -131,7 +131,7 @@ fn wrong_length(due: u64, found: u64) -> Error {
     Error::invalid("the file has another length than its header says")
         .expected(format!("{due} bytes"))
         .found(format!("{found} bytes"))
-        .mend("copy or download it again")
+        .hint("copy or download it again")
 }
 
 /// Sums over counts, matrix by matrix. A matrix that no token came by (an expert that was never chosen) has weights
@@ -177,7 +177,7 @@ fn sound(name: &str, values: &[f32]) -> Result<()> {
             .tensor(name)
             .expected("finite values, none negative")
             .found(format!("{} at {i}", values[i]))
-            .mend("measure it again")),
+            .hint("measure it again")),
     }
 }
 
@@ -218,7 +218,7 @@ fn legacy_entry(cursor: &mut Cursor) -> Result<(String, Arc<[f32]>)> {
             .offset(at)
             .expected("a name and at least one value")
             .found(format!("a name of {} bytes, {count} values", name.len()))
-            .mend("give a file that llama-imatrix wrote"));
+            .hint("give a file that llama-imatrix wrote"));
     }
     let bytes = cursor.take(u64::from(count) * 4, "the values").map_err(|e| e.tensor(&name))?;
     let sums: Vec<f32> = bytes.chunks_exact(4).map(LE::read_f32).collect();
@@ -241,7 +241,7 @@ impl<'a> Cursor<'a> {
                 .offset(self.at as u64)
                 .expected(format!("{n} more bytes"))
                 .found(self.file.len() - self.at)
-                .mend("give a whole file that llama-imatrix wrote")
+                .hint("give a whole file that llama-imatrix wrote")
         })?;
         self.at += bytes.len();
         Ok(bytes)
@@ -261,7 +261,7 @@ impl<'a> Cursor<'a> {
                     least => format!("a number from 0 to {}", remaining / least),
                 })
                 .found(n)
-                .mend("give a whole file that llama-imatrix wrote")),
+                .hint("give a whole file that llama-imatrix wrote")),
         }
     }
 
@@ -271,7 +271,7 @@ impl<'a> Cursor<'a> {
         String::from_utf8(bytes.to_vec()).map_err(|_| {
             Error::invalid(format!("this is no importance matrix: {what} is not UTF-8"))
                 .offset(at)
-                .mend("give a file that llama-imatrix wrote")
+                .hint("give a file that llama-imatrix wrote")
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The room that knows bytes: model containers (GGUF, safetensors), dtypes and their block codecs.
+//! The room that knows bytes: model containers (GGUF, safetensors, PyTorch), dtypes and their block codecs.
 //! It knows nothing of architectures, vocabularies or merging. `open` is the door: a path goes in, and a
 //! `Checkpoint` or a `Model` comes out whose tensors are lazy rows over mapped files.
 
@@ -8,6 +8,7 @@ mod encoded;
 pub mod error;
 pub mod gguf;
 pub mod imatrix;
+mod index;
 pub mod metadata;
 #[allow(unsafe_code)]
 pub mod mmap;
@@ -17,6 +18,7 @@ pub mod safetensors;
 pub mod simd;
 pub mod stamp;
 pub mod tensor;
+pub mod torch;
 pub mod write;
 
 pub use encoded::How;
@@ -28,6 +30,7 @@ pub use quant::DType;
 pub use tensor::{Rows, Shape, Tensor};
 pub use write::{Layout, Watch};
 
+use std::ops::Range;
 use std::path::Path;
 
 /// A kind of file that models come in.
@@ -46,15 +49,21 @@ pub const FORMATS: &[Format] = &[
         recognises: is_safetensors,
         open: |p| safetensors::open(p).map(Input::Checkpoint),
     },
+    Format {
+        name: "PyTorch",
+        recognises: torch::recognises,
+        open: |p| torch::open(p).map(Input::Checkpoint),
+    },
 ];
 
-/// Opens a model: a GGUF file (of a split one the first part), a `.safetensors` file, an index, or a directory.
+/// Opens a model: a GGUF file (of a split one the first part), a `.safetensors` file or one of PyTorch, an index, or a
+/// directory.
 pub fn open(path: &Path) -> Result<Input> {
-    std::fs::metadata(path).map_err(|e| Error::io(&e, path).mend("check the path"))?;
+    std::fs::metadata(path).map_err(|e| Error::io(&e, path).hint("check the path"))?;
     match FORMATS.iter().find(|format| (format.recognises)(path)) {
         Some(format) => (format.open)(path),
         None => Err(Error::unsupported("this is not a model that can be read").file(path).expected(
-            "a .gguf file, a .safetensors file, a model.safetensors.index.json or a Hugging Face directory",
+            "a .gguf file, a .safetensors or PyTorch file, an index of such files or a Hugging Face directory",
         )),
     }
 }
@@ -82,12 +91,15 @@ pub fn text(path: &Path) -> Result<String> {
     }
 }
 
-/// The length in bytes of the header of a file that was opened: all but the weights.
-pub fn header(file: &mmap::Mapping) -> Result<u64> {
+/// Where the header of a file that was opened lies: what describes its weights.
+pub fn header(file: &mmap::Mapping) -> Result<Range<u64>> {
     if file.bytes().starts_with(&gguf::MAGIC) {
-        return Ok(gguf::Header::parse(file.bytes(), file.path())?.data_offset);
+        return Ok(0..gguf::Header::parse(file.bytes(), file.path())?.data_offset);
     }
-    safetensors::header(file)
+    if torch::is_ours(file) {
+        return torch::header(file);
+    }
+    Ok(0..safetensors::header(file)?)
 }
 
 /// The first name that stands there twice.
@@ -104,7 +116,7 @@ fn is_gguf(path: &Path) -> bool {
 
 fn is_safetensors(path: &Path) -> bool {
     let ends = |ending: &str| path.to_string_lossy().ends_with(ending);
-    path.is_dir() || ends(".safetensors") || ends(".safetensors.index.json")
+    (path.is_dir() && !torch::recognises(path)) || ends(".safetensors") || ends(".safetensors.index.json")
 }
 
 fn starts_with(path: &Path, magic: &[u8]) -> bool {

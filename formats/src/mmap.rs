@@ -39,7 +39,7 @@ impl Mapping {
         if map.len() < LONGEST_POINTER && map.starts_with(POINTER) {
             return Err(Error::invalid("this is a pointer of Git LFS, not the file that it stands for")
                 .file(path)
-                .mend("get the file itself: run `git lfs pull` in its folder, or download it again"));
+                .hint("get the file itself: run `git lfs pull` in its folder, or download it again"));
         }
         Ok(Mapping { map: Arc::new(map), path: Arc::new(path.to_path_buf()), stamp: Arc::new(stamp) })
     }
@@ -57,7 +57,7 @@ impl Mapping {
                 .file(&self.path)
                 .expected(format!("at least {} bytes", range.end))
                 .found(format!("{} bytes", self.map.len()))
-                .mend("the file is truncated: copy or download it again")
+                .hint("the file is truncated: copy or download it again")
         })
     }
 
@@ -97,7 +97,7 @@ pub fn end_if_truncated() {
     #[cfg(unix)]
     {
         extern "C" fn end(_signal: libc::c_int) {
-            let text = b"error: an input became shorter while it was read\n  mend: wait until nothing writes to it, \
+            let text = b"error: an input became shorter while it was read\n  hint: wait until nothing writes to it, \
                 and start again\n";
             // SAFETY: both functions may be called in signal handlers; the text lives as long as the program.
             unsafe {

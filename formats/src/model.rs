@@ -24,6 +24,10 @@ pub struct Checkpoint {
     /// The files that hold tensors, in order.
     pub containers: Vec<PathBuf>,
     pub tensors: Vec<Tensor>,
+    /// The name of its format in `FORMATS`.
+    pub format: &'static str,
+    /// What was noticed of the files, a sentence each.
+    pub notes: Vec<String>,
     /// Where the index says otherwise than the shards.
     pub disagreements: Vec<Disagreement>,
     /// Every file that was read: the containers, and those of the directory that were asked for.
@@ -47,11 +51,19 @@ impl Disagreement {
             false => "the index puts this tensor here, but the shard does not hold it",
         };
         let e = Error::invalid(what).file(&self.shard).tensor(&self.tensor);
-        e.mend("index and shards are of different versions: download both again")
+        e.hint("index and shards are of different versions: download both again")
     }
 }
 
 impl Checkpoint {
+    /// A checkpoint of one file.
+    pub(crate) fn of_one(dir: PathBuf, path: PathBuf, read: crate::index::Read) -> Result<Checkpoint> {
+        let mut checkpoint = Checkpoint { dir, ..Checkpoint::default() };
+        checkpoint.tensors = read(&path, &mut checkpoint)?;
+        checkpoint.containers.push(path);
+        Ok(checkpoint)
+    }
+
     /// Refuses a checkpoint whose index says otherwise than its shards.
     pub fn agrees(&self) -> Result<()> {
         let errors = self.disagreements.iter().map(Disagreement::error).collect();
@@ -94,7 +106,7 @@ impl Checkpoint {
         self.json(name)?.ok_or_else(|| {
             Error::invalid("this file is missing")
                 .file(&self.dir.join(name))
-                .mend("copy it from the model's repository")
+                .hint("copy it from the model's repository")
         })
     }
 }

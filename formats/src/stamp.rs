@@ -49,7 +49,7 @@ impl Stamp {
     /// Refuses the file if it is no longer what it was.
     pub fn check(&self) -> Result<()> {
         let now = Stamp::of(&self.path).map_err(|e| {
-            e.mend("put the input back where it was and give the same command again; what is written stays")
+            e.hint("put the input back where it was and give the same command again; what is written stays")
         })?;
         if now == *self {
             return Ok(());
@@ -58,7 +58,7 @@ impl Stamp {
             .file(&self.path)
             .expected(self)
             .found(now)
-            .mend("wait until nothing writes to it, and start again"))
+            .hint("wait until nothing writes to it, and start again"))
     }
 
     /// Whether another file is there now, or other content; not whether it is gone.

@@ -306,7 +306,7 @@ impl Tensor {
                 .tensor(&self.name)
                 .expected(format!("{} columns of each of {} matrices", self.shape.row(), self.shape.dim(2)))
                 .found(format!("{} weights", w.len()))
-                .mend("give the importance matrix of this model, or of one of the same shape"));
+                .hint("give the importance matrix of this model, or of one of the same shape"));
         }
         let (name, shape) = (self.name.clone(), self.shape);
         Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, dtype, weights, vanished }))
@@ -459,7 +459,7 @@ pub fn not_finite(tensor: &Tensor) -> Error {
     Error::invalid("the weights must be finite")
         .tensor(&tensor.name)
         .found(place)
-        .mend("the checkpoint is damaged or its training diverged: use another one")
+        .hint("the checkpoint is damaged or its training diverged: use another one")
 }
 
 impl Tensor {

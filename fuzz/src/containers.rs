@@ -6,7 +6,7 @@ use ggraft_formats::mmap::Mapping;
 use ggraft_formats::{Input, Tensor, imatrix as importance};
 use std::path::Path;
 
-use super::scratch;
+use super::{scratch, zip};
 
 /// A header as bytes; of a sound file also the model, row by row.
 pub fn gguf(data: &[u8]) {
@@ -47,6 +47,17 @@ pub fn safetensors(data: &[u8]) {
             assert!(length <= data.len() as u64);
         }
     });
+}
+
+/// A file of PyTorch in either form.
+pub fn pytorch(data: &[u8]) {
+    scratch::with(&[("x.pt", data)], |dir| open(&dir.join("x.pt")));
+}
+
+/// A pickle in a sound archive, beside one storage of 64 bytes.
+pub fn pickle(data: &[u8]) {
+    let members = [zip::member("x/data.pkl", data), zip::member("x/data/0", &[0x3c; 64])];
+    pytorch(&zip::archive(&members));
 }
 
 /// The index of a checkpoint with one shard.

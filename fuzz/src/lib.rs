@@ -8,6 +8,8 @@ mod models;
 pub mod mutate;
 mod scratch;
 mod texts;
+#[path = "../../formats/tests/support/zip.rs"]
+mod zip;
 
 /// One thing that is fuzzed.
 pub struct Target {
@@ -22,6 +24,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "splits", run: containers::splits },
     Target { name: "safetensors", run: containers::safetensors },
     Target { name: "index", run: containers::index },
+    Target { name: "pytorch", run: containers::pytorch },
+    Target { name: "pickle", run: containers::pickle },
     Target { name: "imatrix", run: containers::imatrix },
     Target { name: "tokenizer_json", run: texts::tokenizer_json },
     Target { name: "tokenizer_model", run: texts::tokenizer_model },

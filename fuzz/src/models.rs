@@ -14,14 +14,14 @@ pub fn quantize(data: &[u8]) {
     let Some((which, file)) = data.split_first() else { return };
     let ftype = Ftype::parse(TYPES[usize::from(*which) % TYPES.len()]).expect("a type");
     scratch::with(&[("x.gguf", file)], |dir| {
-        let loaded = pipeline::load(&dir.join("x.gguf"), &Default::default());
+        let loaded = pipeline::open(&dir.join("x.gguf"), &Default::default());
         let target = Target { allow_requantize: true, ..Target::from(ftype) };
         let planned = loaded.and_then(|loaded| pipeline::convert(loaded, &target));
         let written = planned.and_then(|plan| {
             let output = dir.join("y.gguf");
             let total = plan.total;
             let work = Work { resume: Resume::Never, force: true, ..Work::default() };
-            pipeline::write(&[(plan, output.clone())], &work, &(), |_| Ok(Vec::new()))?;
+            pipeline::write(&[(plan, output.clone())], &work, &())?;
             assert_eq!(std::fs::metadata(&output).expect("the output").len(), total);
             Ok(())
         });

@@ -137,16 +137,25 @@ fn pieces(
 ) -> Result<Vec<Piece>, String> {
     let to = right.get(target).ok_or("there is no such target")?;
     let stack: u64 = stacks.from.iter().map(|name| sizes.get(name).copied().unwrap_or(1)).product();
-    // Which side of the left, and which part of either.
+    // Which side of the left, and which part of either. Where one side has parts, the tensors of the other follow them.
+    let count = |side: &Side| side.parts().max(1);
     let pairs: Vec<(usize, Option<usize>, Option<usize>)> = match (left, right.len()) {
-        ([from], 1) => match (from.parts(), to.parts()) {
-            (0, 0) => vec![(0, None, None)],
-            (m, n) if m == n => (0..m).map(|part| (0, Some(part), Some(part))).collect(),
-            (m, n) => return Err(format!("{m} parts become {n}")),
+        ([from], 1) if from.parts() == to.parts() => match from.parts() {
+            0 => vec![(0, None, None)],
+            n => (0..n).map(|part| (0, Some(part), Some(part))).collect(),
         },
-        ([from], n) if from.parts() == n && to.parts() == 0 => vec![(0, Some(target), None)],
-        (all, 1) if to.parts() == all.len() && all.iter().all(|side| side.parts() == 0) => {
-            (0..all.len()).map(|i| (i, None, Some(i))).collect()
+        ([from], _) if from.parts() == right.iter().map(count).sum::<usize>() => {
+            let first: usize = right.iter().take(target).map(count).sum();
+            let part = |i: usize| (to.parts() > 0).then_some(i);
+            (0..count(to)).map(|i| (0, Some(first + i), part(i))).collect()
+        }
+        (all, 1) if to.parts() == all.iter().map(count).sum::<usize>() => {
+            let parts = |(i, side): (usize, &Side)| {
+                let own = side.parts();
+                (0..own.max(1)).map(move |part| (i, (own > 0).then_some(part))).collect::<Vec<_>>()
+            };
+            let parts = all.iter().enumerate().flat_map(parts);
+            parts.enumerate().map(|(to, (i, part))| (i, part, Some(to))).collect()
         }
         (all, n) => return Err(format!("{} tensors do not become {n}", all.len())),
     };

@@ -154,7 +154,7 @@ impl Config {
     /// The error for a `key` that is not there.
     pub fn missing(&self, key: &str, expected: &str) -> Error {
         let error = Error::invalid(format!("'{}{key}' is missing", self.path)).file(&self.file);
-        error.expected(expected).mend("take the config.json that belongs to these weights")
+        error.expected(expected).hint("take the config.json that belongs to these weights")
     }
 
     fn typed<T>(&self, key: &str, expected: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>> {

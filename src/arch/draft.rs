@@ -59,7 +59,7 @@ impl Draft {
             if self.newest { rules.iter().rev().collect() } else { rules.iter().collect() };
         for rule in order {
             let wanted = |need: Need| {
-                Ok::<_, Error>(need.is_met(params)? || self.optional && matches!(need, Need::May))
+                Ok::<_, Error>(need.is_met(params, layer)? || self.optional && matches!(need, Need::May))
             };
             if !rule.layers.hold(params, layer)? || !wanted(rule.need)? {
                 continue;

@@ -231,7 +231,7 @@ fn look(config: &Config, rows: &[Row], problems: &mut Vec<Error>, warnings: &mut
                     .unsupported(row.key)
                     .expected(row.expected)
                     .found(brief(value))
-                    .mend(format!("{}; it would be another model", row.runtime)),
+                    .hint(format!("{}; it would be another model", row.runtime)),
             ),
             Tell => warnings.push(format!("{} is {}, but {}", row.key, brief(value), row.runtime)),
         }

@@ -6,7 +6,7 @@
 use super::axes::{Sizes, Term};
 use super::config::{Config, brief};
 use super::rope;
-use ggraft_formats::{Array, Metadata, Result, Value};
+use ggraft_formats::{Array, Checkpoint, Metadata, Result, Value};
 use serde_json::Value as Json;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -34,17 +34,17 @@ pub struct Axis {
     pub name: &'static str,
     pub size: Size,
     /// For a size that does not divide: the axis that is wrong, and what was expected; `{axis}` is a size.
-    pub mend: Option<(&'static str, &'static str)>,
+    pub blame: Option<(&'static str, &'static str)>,
 }
 
 pub const fn axis(name: &'static str, size: Size) -> Axis {
-    Axis { name, size, mend: None }
+    Axis { name, size, blame: None }
 }
 
 impl Axis {
     /// What is told if the size does not divide: which axis is wrong, and what was expected of it.
     pub const fn or(self, wrong: &'static str, expected: &'static str) -> Axis {
-        Axis { mend: Some((wrong, expected)), ..self }
+        Axis { blame: Some((wrong, expected)), ..self }
     }
 }
 
@@ -258,13 +258,54 @@ pub struct Params<'a> {
     axes: &'a [&'static Axis],
     /// Sizes that are known otherwise.
     known: HashMap<&'static str, u64>,
+    checkpoint: Option<&'a Checkpoint>,
+    /// Sizes that were made, of a layer.
+    made: RefCell<HashMap<(&'static str, u32), u64>>,
     /// What a user should know, a sentence each.
     told: RefCell<Vec<String>>,
 }
 
 impl<'a> Params<'a> {
     pub fn new(config: &'a Config, axes: &'a [&'static Axis]) -> Params<'a> {
-        Params { config, axes, known: HashMap::new(), told: RefCell::default() }
+        let (made, told) = (RefCell::default(), RefCell::default());
+        Params { config, axes, known: HashMap::new(), checkpoint: None, made, told }
+    }
+
+    /// Of this checkpoint.
+    pub fn beside(self, checkpoint: &'a Checkpoint) -> Params<'a> {
+        Params { checkpoint: Some(checkpoint), ..self }
+    }
+
+    /// The checkpoint, if there is one.
+    pub fn checkpoint(&self) -> Option<&'a Checkpoint> {
+        self.checkpoint
+    }
+
+    /// Whether the checkpoint holds a tensor of this name, whatever stands before it; unknown without a checkpoint.
+    pub fn holds(&self, name: &str) -> Option<bool> {
+        let is = |held: &str| {
+            let before = held.strip_suffix(name);
+            before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        };
+        self.counts(is).map(|n| n > 0)
+    }
+
+    /// How many of the checkpoint's names are such; unknown without a checkpoint.
+    pub fn counts(&self, is: impl Fn(&str) -> bool) -> Option<u64> {
+        self.checkpoint
+            .map(|checkpoint| checkpoint.tensors.iter().filter(|tensor| is(&tensor.name)).count() as u64)
+    }
+
+    /// The numbers that the checkpoint keeps in the tensor of this name, whatever stands before it.
+    pub fn numbers(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        let tensors = self.checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.tensors);
+        let Some(tensor) = tensors.into_iter().find(|tensor| tensor.name.ends_with(name)) else {
+            return Ok(None);
+        };
+        let (rows, row) = (tensor.shape().rows() as usize, tensor.row_elements()?);
+        let mut values = vec![0.0; rows.saturating_mul(row)];
+        tensor.decode_rows(0..rows, &mut values)?;
+        Ok(Some(values))
     }
 
     /// With a size that the config does not decide.
@@ -275,12 +316,15 @@ impl<'a> Params<'a> {
 
     /// Tells the user something.
     pub fn tell(&self, sentence: String) {
-        self.told.borrow_mut().push(sentence);
+        let mut told = self.told.borrow_mut();
+        if !told.contains(&sentence) {
+            told.push(sentence);
+        }
     }
 
     /// What was told.
-    pub fn told(self) -> Vec<String> {
-        self.told.into_inner()
+    pub fn told(&self) -> Vec<String> {
+        self.told.take()
     }
 
     /// The size of axis `name` in this layer.
@@ -365,7 +409,12 @@ impl<'a> Params<'a> {
                 let (n, m) = two(a, b)?;
                 n.checked_sub(m).ok_or_else(|| wrong(a).found(n))
             }
-            Size::Make(make) => make(self, layer),
+            Size::Make(make) => {
+                let known = self.made.borrow().get(&(axis.name, layer)).copied();
+                let made = known.map_or_else(|| make(self, layer), Ok)?;
+                self.made.borrow_mut().insert((axis.name, layer), made);
+                Ok(made)
+            }
         }
     }
 
@@ -378,7 +427,7 @@ impl<'a> Params<'a> {
 
     /// The error for a size that does not divide.
     fn undivided(&self, axis: &Axis, numerator: &str, layer: u32) -> ggraft_formats::Error {
-        let (blamed, expected) = axis.mend.unwrap_or((numerator, "a size that divides"));
+        let (blamed, expected) = axis.blame.unwrap_or((numerator, "a size that divides"));
         let mut expected = expected.to_string();
         for other in self.axes {
             let place = format!("{{{}}}", other.name);
@@ -502,4 +551,6 @@ pub const AXES: &[Axis] = &[
     axis("two", Size::Is(2)),
     axis("three", Size::Is(3)),
     axis("e", Size::Of(&["num_local_experts", "num_experts", "n_routed_experts"])),
+    axis("eff", Size::Or(&["moe_intermediate_size"], &Size::Same("ff"))),
+    axis("m", Size::Same("n")),
 ];

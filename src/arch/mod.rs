@@ -15,15 +15,18 @@ mod graph;
 mod keys;
 mod moved;
 mod names;
+pub(crate) mod page;
 pub(crate) mod refuse;
 mod rerank;
 mod rope;
 mod rule;
+mod trainer;
 mod values;
 
 pub use crate::vocab::Options;
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
+pub use trainer::{Trainer, alike};
 pub use values::Value;
 
 use crate::vocab;
@@ -32,34 +35,7 @@ use families::{Family, Uses};
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor};
 use keys::Params;
-use rule::{RowCount, Rule};
-
-/// The checkpoint's and GGUF's name of every kind of tensor of a llama, whose names others share; `{}` is the layer.
-pub fn tensor_names() -> impl Iterator<Item = (String, String)> {
-    ARCHS.first().into_iter().flat_map(|arch| {
-        let family = Family::of(arch);
-        let prefix = family.prefixes.first().copied().unwrap_or("");
-        family.rules.into_iter().flat_map(move |rule| pairs(rule, prefix)).collect::<Vec<_>>()
-    })
-}
-
-/// Every name that a rule gives a tensor, with every one that it comes from.
-fn pairs(rule: &'static Rule, prefix: &str) -> Vec<(String, String)> {
-    let whole = |name: &str| match name.strip_prefix('^') {
-        Some(outside) => outside.to_string(),
-        None => format!("{prefix}{name}"),
-    };
-    let mut all = Vec::new();
-    for bias in [false, true].into_iter().filter(|bias| !bias || rule.bias.is_some()) {
-        let plain =
-            |name: &str| if bias { rule::biased(name) } else { name.to_string() }.replace("{l}", "{}");
-        for to in rule.to.iter().flat_map(|name| rule::spelled(name)) {
-            let from = rule.from.iter().flat_map(|name| rule::spelled(name));
-            all.extend(from.map(|from| (plain(&whole(&from)), plain(&to))));
-        }
-    }
-    all
-}
+use rule::RowCount;
 
 /// A model in GGUF's dialect, and what its adoption loses or had to assume.
 #[derive(Debug)]
@@ -71,14 +47,17 @@ pub struct Adopted {
 /// Renames, re-orders and describes `checkpoint` as GGUF. All missing, unknown and misshapen tensors are told in
 /// one error.
 pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
-    let mut warnings = Vec::from_iter(refuse::adapter(checkpoint)?);
+    let mut warnings = checkpoint.notes.clone();
+    warnings.extend(refuse::adapter(checkpoint)?);
     let config = Config::open(checkpoint)?;
     let arch = arch(&config)?;
     warnings.extend(refuse::quantized(&config, checkpoint)?);
-    refuse::bare_names(config.class()?, checkpoint)?;
-    let told = graph::check(&config, arch.gguf, &mut warnings)?;
     let family = Family::of(arch);
-    let params = Params::new(&config, &family.axes);
+    if !family.prefixes.contains(&"") {
+        refuse::bare_names(config.class()?, checkpoint)?;
+    }
+    let told = graph::check(&config, arch.gguf, &mut warnings)?;
+    let params = Params::new(&config, &family.axes).beside(checkpoint);
     params.check()?;
     // What the config says is checked before the tensors are, and told after what they tell.
     let (early, hparams) = (family.early(&params)?, family.hparams(&params)?);
@@ -93,9 +72,11 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
         tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
     for names::Adopted { tensor, value, rows } in adopted {
         let tensor = value.applied(tensor)?;
-        tensors.push(match tokens.filter(|_| rows == RowCount::Tokens) {
-            Some(tokens) => cut(tensor, tokens, &mut warnings)?,
-            None => tensor,
+        tensors.push(match (rows, tokens) {
+            (RowCount::Tokens, Some(tokens)) => cut(tensor, tokens, &mut warnings)?,
+            (RowCount::After(axis), _) => after(tensor, params.size(axis, 0)?)?,
+            (RowCount::Padded, _) => padded(tensor, params.size("vocab", 0)?)?,
+            _ => tensor,
         });
     }
     let judges = arch.uses == Uses::Judging && rerank::judges(checkpoint, &config)?;
@@ -153,10 +134,34 @@ fn cut(table: Tensor, tokens: u64, warnings: &mut Vec<String>) -> Result<Tensor>
     Tensor::new(&table.name, moved::shape(&table.name, &[tokens, row])?, table.dtype(), table.rows())
 }
 
+/// A table without its first rows.
+fn after(table: Tensor, first: u64) -> Result<Tensor> {
+    let [row, rows] = *table.shape().ne() else { return Ok(table) };
+    let left = rows.saturating_sub(first);
+    let steps = vec![
+        axes::Step { size: left, from: row, to: row, tensor: 0 },
+        axes::Step { size: row, from: 1, to: 1, tensor: 0 },
+    ];
+    let piece = axes::Piece { source: 0, from: first * row, to: 0, steps };
+    moved::moved(&table.name.clone(), &[left, row], vec![table], &[piece])
+}
+
+/// A table with rows of zeros up to so many.
+fn padded(table: Tensor, rows: u64) -> Result<Tensor> {
+    let [row, held] = *table.shape().ne() else { return Ok(table) };
+    if held >= rows {
+        return Ok(table);
+    }
+    let (shape, dtype) = (moved::shape(&table.name, &[rows, row])?, table.dtype());
+    Tensor::new(&table.name.clone(), shape, dtype, std::sync::Arc::new(moved::Padded(table)))
+}
+
 /// A model in the trainer's dialect again.
 pub struct Released {
     /// In the order of the model.
     pub tensors: Vec<Named>,
+    /// What the checkpoint alone holds, for a GGUF has no use for it: as it is there.
+    pub alone: Vec<Named>,
     /// GGUF's names of tensors that follow from the configuration, which no checkpoint need hold, and the
     /// checkpoint's names of such that it holds.
     pub left: Vec<String>,
@@ -166,7 +171,7 @@ pub struct Released {
 pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     let config = Config::open(checkpoint)?;
     let family = Family::of(arch(&config)?);
-    let mut params = Params::new(&config, &family.axes);
+    let mut params = Params::new(&config, &family.axes).beside(checkpoint);
     if let Some(table) = model.tensors.iter().find(|t| t.name == "token_embd.weight") {
         // A merge may have grown it.
         params = params.with("vocab", table.shape().rows());
@@ -174,19 +179,24 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     rerank::check_release(model, config.flag("tie_word_embeddings")?)?;
     let mut left = Vec::new();
     let tensors = names::release(&family, &params, checkpoint, model, &mut left)?;
-    left.extend(names::ignored(&family, &params, checkpoint)?);
-    Ok(Released { tensors, left })
+    let alone = names::ignored(&family, &params, checkpoint, &mut left)?;
+    Ok(Released { tensors, alone, left })
 }
 
 /// The architecture whose class `config.json` names first.
 fn arch(config: &Config) -> Result<&'static Arch> {
     let class = config.class()?;
-    ARCHS.iter().find(|arch| arch.classes.contains(&class)).ok_or_else(|| {
-        let known: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.classes).copied().collect();
+    let mut found = None;
+    for arch in ARCHS.iter().filter(|arch| arch.classes.contains(&class)) {
+        if found.is_none() && arch.applies.map_or(Ok(true), |applies| applies(config))? {
+            found = Some(arch);
+        }
+    }
+    found.ok_or_else(|| {
         Error::unsupported("this architecture is not covered")
             .file(config.file())
-            .expected(format!("'architectures' to be one of {}", known.join(", ")))
+            .expected("'architectures' to name a class that `ggraft architectures` lists")
             .found(class)
-            .mend("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
+            .hint("convert it with llama.cpp's convert_hf_to_gguf.py and give the GGUF: that works for any architecture")
     })
 }

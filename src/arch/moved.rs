@@ -349,6 +349,39 @@ fn copy_run(source: &Tensor, from: usize, unit: usize, out: &mut [u8]) -> Result
     Ok(())
 }
 
+/// A table with rows of zeros after its own.
+pub struct Padded(pub Tensor);
+
+impl Padded {
+    /// Those of `rows` that the table has.
+    fn held(&self, rows: &Range<usize>) -> Range<usize> {
+        let held = usize::try_from(self.0.shape().rows()).unwrap_or(usize::MAX);
+        rows.start.min(held)..rows.end.min(held)
+    }
+}
+
+impl Rows for Padded {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        let held = self.held(&rows);
+        let (own, zeros) = out.split_at_mut(held.len() * self.0.row_bytes());
+        zeros.fill(0);
+        if held.is_empty() { Ok(()) } else { self.0.read(held, own) }
+    }
+
+    fn expect(&self, rows: Range<usize>) {
+        self.0.expect(self.held(&rows));
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.0.release(self.held(&rows));
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        into.add(b"padded");
+        self.0.identify(into);
+    }
+}
+
 /// So many rows of scattered elements.
 struct Gather {
     unit: usize,

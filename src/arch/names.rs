@@ -10,7 +10,8 @@ use super::rule::{Need, RowCount, Rule, biased, spelled};
 use super::values::Value;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 /// A tensor of GGUF's, still with the trainer's values.
 pub struct Adopted {
@@ -28,20 +29,28 @@ struct Instance<'a> {
     /// The checkpoint's names; of stacked ones each tensor, the last index fastest.
     from: Vec<String>,
     to: Vec<String>,
+    /// Whether the rule holds in this layer.
+    holds: bool,
     needed: bool,
     found: bool,
+    /// Whether the first of the checkpoint's has the shape that it should have.
+    fits: bool,
+    /// How many rows the checkpoint's tensor has, if it is padded.
+    rows: Option<u64>,
 }
 
-/// What a checkpoint holds, by name.
+/// What a checkpoint holds, by name in the family's dialect.
 struct Held<'a> {
-    tensors: HashMap<&'a str, (usize, &'a Tensor)>,
+    tensors: HashMap<Cow<'a, str>, &'a Tensor>,
     prefix: &'static str,
 }
 
 impl<'a> Held<'a> {
     fn new(family: &Family, params: &Params<'_>, checkpoint: &'a Checkpoint) -> Result<Held<'a>> {
-        let tensors: HashMap<&str, (usize, &Tensor)> =
-            checkpoint.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), (i, t))).collect();
+        let mut tensors = HashMap::with_capacity(checkpoint.tensors.len());
+        for tensor in &checkpoint.tensors {
+            tensors.insert(dialect(family, params, &tensor.name)?, tensor);
+        }
         let first = family.prefixes.first().copied().unwrap_or("");
         let mut held = Held { tensors, prefix: first };
         for prefix in family.prefixes {
@@ -49,9 +58,7 @@ impl<'a> Held<'a> {
             for rule in &family.rules {
                 let names = rule.from.iter().filter(|name| !name.starts_with('^'));
                 let first = names.flat_map(|name| spelled(name)).map(|name| held.full(&name, &|_| 0));
-                if first.into_iter().any(|name| held.tensors.contains_key(name.as_str()))
-                    && rule.layers.hold(params, 0).is_ok()
-                {
+                if first.into_iter().any(|name| held.has(&name)) && rule.layers.hold(params, 0).is_ok() {
                     return Ok(held);
                 }
             }
@@ -72,6 +79,34 @@ impl<'a> Held<'a> {
     fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
+
+    /// What the checkpoint itself calls it.
+    fn own(&self, name: String) -> String {
+        self.tensors.get(name.as_str()).map_or(name, |tensor| tensor.name.clone())
+    }
+}
+
+/// The name of a tensor as the rules of the family have it.
+fn dialect<'a>(family: &Family, params: &Params<'_>, name: &'a str) -> Result<Cow<'a, str>> {
+    let mut name = Cow::Borrowed(name);
+    for (theirs, ours) in &family.renamed {
+        if let (Some(end), Some(own)) = (theirs.strip_prefix('*'), ours.strip_prefix('*')) {
+            if let Some(stem) = name.strip_suffix(end) {
+                name = Cow::Owned(format!("{stem}{own}"));
+            }
+            continue;
+        }
+        let (before, after) = theirs.split_once("{l}").unwrap_or((theirs, ""));
+        let Some(rest) = name.strip_prefix(before) else { continue };
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, rest) = if theirs.contains("{l}") { rest.split_at(digits) } else { ("0", rest) };
+        if let (Some(rest), Ok(number)) = (rest.strip_prefix(after), number.parse::<u64>()) {
+            let at =
+                if ours.contains("main") { params.size("main", 0)?.saturating_add(number) } else { number };
+            name = Cow::Owned(numbered(ours, &|_| at) + rest);
+        }
+    }
+    Ok(name)
 }
 
 /// `name` with numbers for its indices.
@@ -174,14 +209,20 @@ fn add<'a>(
             sources(spelling, true).is_ok_and(|names| names.iter().any(|name| held.has(name)))
         };
         let spelling = rule.from.iter().find(|s| there(s));
-        let needed = holds && need.is_met(params)?;
+        let needed = holds && need.is_met(params, layer)?;
         let found = spelling.is_some();
         if !found && !holds {
             continue;
         }
         let Some(spelling) = spelling.or(rule.from.first()) else { continue };
-        let from = sources(spelling, !found)?;
-        all.push(Instance { rule, bias, layer, axes, from, to, needed, found });
+        let from: Vec<String> = sources(spelling, !found)?;
+        let first = from.first().and_then(|name| held.tensors.get(name.as_str()).copied());
+        let from = from.into_iter().map(|name| held.own(name)).collect();
+        let mut instance =
+            Instance { rule, bias, layer, axes, from, to, holds, needed, found, fits: false, rows: None };
+        instance.rows = first.filter(|_| rule.rows == RowCount::Padded).map(|tensor| tensor.shape().rows());
+        instance.fits = first.is_some_and(|tensor| instance.check(0, tensor, params).is_ok());
+        all.push(instance);
     }
     Ok(())
 }
@@ -190,12 +231,21 @@ fn broken(rule: &Rule, what: &str) -> Error {
     Error::invalid(format!("the rule for {} cannot be applied: {what}", rule.to.join(", ")))
 }
 
-/// Of several rules for one target those that the checkpoint follows, else the first.
+/// Of several rules for one target the one that the checkpoint follows, by its names and then by its shapes, else the
+/// first.
 fn alternatives(all: Vec<Instance<'_>>) -> Vec<Instance<'_>> {
+    // A tensor that a rule announces is not another rule's that does not.
+    let announced: HashSet<String> =
+        all.iter().filter(|x| x.found && x.holds).flat_map(|x| x.from.iter().cloned()).collect();
+    let mut all = all;
+    all.retain(|x| x.holds || x.from.iter().all(|name| !announced.contains(name)));
     let mut chosen: HashMap<String, usize> = HashMap::new();
-    for (i, instance) in all.iter().enumerate().filter(|(_, instance)| instance.found) {
-        for to in &instance.to {
-            chosen.entry(to.clone()).or_insert(i);
+    for fits in [true, false] {
+        let of = |x: &Instance<'_>| x.found && (x.fits || !fits);
+        for (i, instance) in all.iter().enumerate().filter(|(_, instance)| of(instance)) {
+            if instance.to.iter().all(|to| !chosen.contains_key(to)) {
+                chosen.extend(instance.to.iter().map(|to| (to.clone(), i)));
+            }
         }
     }
     for (i, instance) in all.iter().enumerate().filter(|(_, instance)| !instance.found) {
@@ -254,11 +304,20 @@ pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> R
     Ok(adopted)
 }
 
-/// The tensors that `adopt` leaves out.
-pub fn ignored(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Vec<String>> {
+/// The tensors that `adopt` leaves out, as the checkpoint holds them. A copy of the embedding that no one reads is named
+/// in `left`: beside an embedding that was merged it would be another.
+pub fn ignored(
+    family: &Family,
+    params: &Params<'_>,
+    checkpoint: &Checkpoint,
+    left: &mut Vec<String>,
+) -> Result<Vec<Named>> {
     let layers = params.size("l", 0)?;
-    let names = checkpoint.tensors.iter().map(|t| t.name.clone());
-    Ok(names.filter(|name| family.ignores(name, layers)).collect())
+    let ignored = checkpoint.tensors.iter().filter(|tensor| family.ignores(&tensor.name, layers));
+    let (heads, kept): (Vec<&Tensor>, Vec<&Tensor>) =
+        ignored.partition(|t| t.name.ends_with("lm_head.weight"));
+    left.extend(heads.iter().map(|t| t.name.clone()));
+    Ok(kept.into_iter().map(|t| Named { name: t.name.clone(), tensor: t.clone() }).collect())
 }
 
 /// The tensors of `model` as `checkpoint`, from which it was adopted, holds them: the inverse of `adopt`. Tensors that
@@ -344,7 +403,7 @@ impl Instance<'_> {
             sources.push(self.rule.value.trained((*tensor).clone())?);
         }
         if let ([one], [name], true) = (sources.as_slice(), self.from.as_slice(), self.axes.is_same()) {
-            return Ok(vec![Named { name: name.clone(), tensor: one.clone() }]);
+            return Ok(vec![Named { name: name.clone(), tensor: self.unpadded(one.clone())? }]);
         }
         let (sizes, stacked) = (self.sizes(params)?, self.rule.stacked());
         let stack: Vec<u64> = stacked.iter().map(|name| sizes.get(name).copied().unwrap_or(1)).collect();
@@ -368,6 +427,17 @@ impl Instance<'_> {
         self.from.iter().enumerate().map(of).collect()
     }
 
+    /// Without the rows that the checkpoint does not have.
+    fn unpadded(&self, table: Tensor) -> Result<Tensor> {
+        match (self.rows, table.shape().ne()) {
+            (Some(rows), [row, held]) if rows < *held => {
+                let shape = super::moved::shape(&table.name, &[rows, *row])?;
+                Tensor::new(&table.name.clone(), shape, table.dtype(), table.rows())
+            }
+            _ => Ok(table),
+        }
+    }
+
     fn sizes(&self, params: &Params<'_>) -> Result<super::axes::Sizes> {
         let mut names = self.axes.names();
         names.extend(self.rule.stacked());
@@ -381,7 +451,9 @@ impl Instance<'_> {
         // Rows beyond the last token are going to be cut.
         let longer =
             self.rule.rows == RowCount::Tokens && found[..1] > shape[..1] && found[1..] == shape[1..];
-        if found != shape && !longer {
+        let shorter =
+            self.rule.rows == RowCount::Padded && found[..1] < shape[..1] && found[1..] == shape[1..];
+        if found != shape && !longer && !shorter {
             return Err(Error::invalid("the shape is not the one that config.json says")
                 .tensor(&tensor.name)
                 .expected(self.shape(i, params))
@@ -394,7 +466,7 @@ impl Instance<'_> {
                 .tensor(&tensor.name)
                 .expected("f64, f32, f16 or bf16")
                 .found(tensor.dtype())
-                .mend("take the checkpoint that was not quantized"));
+                .hint("take the checkpoint that was not quantized"));
         }
         Ok(())
     }
@@ -420,7 +492,7 @@ impl Instance<'_> {
         Error::invalid("the checkpoint lacks this tensor")
             .tensor(name)
             .expected(self.shape(i, params))
-            .mend("the download is incomplete, or config.json is of another model")
+            .hint("the download is incomplete, or config.json is of another model")
     }
 }
 
@@ -429,7 +501,7 @@ fn unknown(family: &Family, tensor: &Tensor) -> Error {
     Error::unsupported(format!("the architecture {} knows no such tensor", family.arch.gguf))
         .tensor(&tensor.name)
         .found(format!("{} {shape:?}", tensor.dtype()))
-        .mend("config.json is of another model, or the model is not a plain one of this architecture")
+        .hint("config.json is of another model, or the model is not a plain one of this architecture")
 }
 
 /// What the checkpoint holds though `config.json` does not announce it. It is kept, as the converter keeps it.

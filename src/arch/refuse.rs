@@ -13,7 +13,7 @@ const MERGE_FIRST: &str =
 pub fn gguf(model: &Model) -> Result<()> {
     let kind = model.metadata.str("general.type").unwrap_or("model");
     let refused = |what: &str, hint: &str| {
-        let e = Error::unsupported(format!("this is {what}, not a model")).mend(hint);
+        let e = Error::unsupported(format!("this is {what}, not a model")).hint(hint);
         Err(model.containers.iter().fold(e, |e, file| e.file(file)))
     };
     match kind {
@@ -35,7 +35,7 @@ pub fn adapter(checkpoint: &Checkpoint) -> Result<Option<String>> {
         return Err(Error::unsupported("this is a LoRA adapter, not a model")
             .file(&checkpoint.dir)
             .tensor(&part.name)
-            .mend(MERGE_FIRST));
+            .hint(MERGE_FIRST));
     }
     let lies_beside = checkpoint.dir.join(ADAPTER_CONFIG).is_file();
     Ok(lies_beside.then(|| format!("{ADAPTER_CONFIG} lies beside the weights: that adapter is not applied")))
@@ -52,7 +52,7 @@ pub fn bare_names(class: &str, checkpoint: &Checkpoint) -> Result<()> {
         .file(&checkpoint.dir)
         .expected(format!("'{PREFIX}{}' and so on", bare.name))
         .found(format!("'{}', none of {} begins with '{PREFIX}'", bare.name, checkpoint.tensors.len()))
-        .mend("load the model with transformers and save it again (save_pretrained)"))
+        .hint("load the model with transformers and save it again (save_pretrained)"))
 }
 
 /// Refuses weights that a trainer's tool has quantized; a config that says so of plain weights has not been kept up to date,
@@ -80,7 +80,7 @@ pub fn quantized(config: &Config, checkpoint: &Checkpoint) -> Result<Option<Stri
     Err(Error::unsupported(format!("the checkpoint is quantized with {method}"))
         .file(&checkpoint.dir.join(file))
         .expected("weights in f32, f16 or bf16")
-        .mend("take the checkpoint it was made from, or dequantize it with the tool that quantized it"))
+        .hint("take the checkpoint it was made from, or dequantize it with the tool that quantized it"))
 }
 
 /// Where index and shards disagree about tensors that are used, or that were missed: the cause of what else is wrong.

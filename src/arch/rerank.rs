@@ -41,7 +41,7 @@ pub fn check_release(model: &Model, tied: bool) -> Result<()> {
         "a model that judges keeps only two rows of its head, which no checkpoint can be made of",
     )
     .tensor(HEAD)
-    .mend("choose a GGUF --type"))
+    .hint("choose a GGUF --type"))
 }
 
 /// Writes what a runtime needs to ask.

@@ -130,7 +130,7 @@ pub fn describe(params: &Params<'_>, known: &[&str], arch: &str, metadata: &mut 
         if !known.contains(&kind) {
             let shown = known.iter().filter(|kind| **kind != "su").copied().collect::<Vec<_>>().join(", ");
             let error = section.unsupported(key).expected(format!("one of {shown}"));
-            return Err(error.found(kind).mend("llama.cpp cannot run it in this family"));
+            return Err(error.found(kind).hint("llama.cpp cannot run it in this family"));
         }
         match kind {
             "linear" => {

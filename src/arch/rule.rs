@@ -35,6 +35,8 @@ pub enum Need {
     /// If the config holds this key, and not null.
     IfSet(&'static str),
     UnlessSet(&'static str),
+    /// Unless the checkpoint holds this tensor, which says the same in another way.
+    Without(&'static str),
 }
 
 /// The layers that have a tensor.
@@ -56,6 +58,10 @@ pub enum RowCount {
     All,
     /// No more than there are tokens.
     Tokens,
+    /// As many as the axis says; those that the checkpoint lacks are zeros.
+    Padded,
+    /// Those from the one on that this axis says; the ones before stand for no place.
+    After(&'static str),
 }
 
 /// A tensor that moves: `axes` tells from where to where.
@@ -97,6 +103,16 @@ impl Rule {
     /// Rows beyond the tokenizer's are cut.
     pub const fn cut(self) -> Rule {
         Rule { rows: RowCount::Tokens, ..self }
+    }
+
+    /// Rows that the checkpoint lacks are zeros.
+    pub const fn pad(self) -> Rule {
+        Rule { rows: RowCount::Padded, ..self }
+    }
+
+    /// The first rows are left out.
+    pub const fn after(self, axis: &'static str) -> Rule {
+        Rule { rows: RowCount::After(axis), ..self }
     }
 
     /// The axes, read; of the bias, if that is asked for.
@@ -151,7 +167,7 @@ pub fn spelled(name: &'static str) -> Vec<String> {
 }
 
 impl Need {
-    pub fn is_met(self, params: &Params<'_>) -> Result<bool> {
+    pub fn is_met(self, params: &Params<'_>, layer: u32) -> Result<bool> {
         match self {
             Need::Must => Ok(true),
             Need::May => Ok(false),
@@ -159,6 +175,7 @@ impl Need {
             Need::Unless(flag) => params.config.flag(flag).map(|set| !set),
             Need::IfSet(key) => Ok(params.config.get(key).is_some()),
             Need::UnlessSet(key) => Ok(params.config.get(key).is_none()),
+            Need::Without(name) => Ok(params.holds(&name.replace("{l}", &layer.to_string())) != Some(true)),
         }
     }
 }

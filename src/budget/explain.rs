@@ -141,7 +141,7 @@ impl Account {
         Err(Error::usage("the parts are larger than the budget")
             .expected(format!("at most {} bytes", self.limit))
             .found(bytes)
-            .mend("give a smaller --target-size by the difference, or fewer parts"))
+            .hint("give a smaller --target-size by the difference, or fewer parts"))
     }
 
     /// The lines of a plan for people: the sum, then for each role its dtypes and the layers that have them.

@@ -183,6 +183,7 @@ mod tests {
             dtype: DType::F32,
         };
         Facts {
+            is_trained: false,
             tensors: tensors.iter().map(fact).collect(),
             architecture: "llama",
             n_layer: 1,

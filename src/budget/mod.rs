@@ -221,7 +221,7 @@ fn menus(facts: &Facts, fixed: &[Assignment], terms: &Terms) -> Result<Vec<Vec<D
         None => Ok(menus),
         Some(i) => Err(Error::unsupported("no dtype is to be had for this tensor")
             .tensor(facts.tensors[i].name)
-            .mend("name one with --tensor-type")),
+            .hint("name one with --tensor-type")),
     }
 }
 
@@ -266,11 +266,11 @@ fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<
         Budget::Bits(enough) => error
             .expected(format!("at least {enough:.4} bits a weight"))
             .found(format!("{:.4}", limit as f64 * 8.0 / elements.max(1) as f64))
-            .mend(format!("give --target-bpw {enough:.4} or more, or free pinned tensors")),
+            .hint(format!("give --target-bpw {enough:.4} or more, or free pinned tensors")),
         Budget::Bytes(least) => error
             .expected(format!("at least {least} bytes"))
             .found(limit)
-            .mend(format!("give --target-size {least} or more, or free pinned tensors")),
+            .hint(format!("give --target-size {least} or more, or free pinned tensors")),
         Budget::Like(_) => error,
     })
 }

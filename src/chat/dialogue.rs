@@ -236,6 +236,17 @@ mod tests {
         assert_eq!(read_with(solar, &[]), Dialogue { markers: vec!["<b>".into()], ..Dialogue::default() });
     }
 
+    /// Eight bytes before the limit a marker, then characters of three bytes, of which the limit cuts one in two.
+    #[test]
+    fn a_template_beyond_the_limit_is_searched_up_to_it_wherever_that_falls() {
+        let text = |before: usize| format!("{}<mark>{}<late>", " ".repeat(before), "가".repeat(100));
+        for before in LONGEST - 8..LONGEST - 5 {
+            let read = read_with(&text(before), &["<mark>", "<late>"]);
+            assert_eq!(read.markers, ["<mark>"]);
+            assert!(read.failure.unwrap().contains("more than"));
+        }
+    }
+
     #[test]
     fn a_template_that_does_not_render_is_searched() {
         for bad in [

@@ -39,11 +39,12 @@ pub fn config(
         object.shift_remove("quantization_config");
     }
     if let Some(rows) = rows {
-        set(&mut new, "vocab_size", json!(rows));
+        set(section(&mut new, "vocab_size"), "vocab_size", json!(rows));
     }
     for (key, told) in TOKENS {
-        if let Some(id) = metadata.u64(told).filter(|id| !names(&new[key], *id)) {
-            set(&mut new, key, json!(id));
+        let place = section(&mut new, key);
+        if let Some(id) = metadata.u64(told).filter(|id| !names(&place[key], *id)) {
+            set(place, key, json!(id));
         }
     }
     if let Some(name) = dtype.and_then(torch) {
@@ -56,6 +57,13 @@ pub fn config(
     }
     let bytes = source.checkpoint.bytes(CONFIG)?;
     Ok(json_file(CONFIG, &new, bytes.as_ref().map(|b| (&old, b.bytes()))))
+}
+
+/// Where the config says `key`: models with several parts have a section for text.
+fn section<'a>(config: &'a mut Value, key: &str) -> &'a mut Value {
+    const TEXT: &str = "text_config";
+    let inside = config.get(key).is_none() && config.get(TEXT).is_some_and(|text| text.get(key).is_some());
+    if inside { &mut config[TEXT] } else { config }
 }
 
 /// `generation_config.json`, which also says what ends a turn and how the model likes to be sampled.

@@ -76,7 +76,7 @@ pub fn refuse(container: Option<&Path>) -> Error {
     let e = Error::unsupported(
         "a GGUF cannot become a Hugging Face directory: it does not hold config.json and the tokenizer's files as the trainer wrote them",
     );
-    let e = e.mend("give the Hugging Face directory that it was converted from, or choose a GGUF --type");
+    let e = e.hint("give the Hugging Face directory that it was converted from, or choose a GGUF --type");
     match container {
         Some(file) => e.file(file),
         None => e,

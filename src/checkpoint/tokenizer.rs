@@ -84,7 +84,7 @@ fn check(json: &Value, added: &[Added], file: &Path) -> Result<()> {
     .file(file)
     .expected(format!("'{}' with the id {}", token.text, token.id))
     .found(ids.get(&token.text).copied().unwrap_or_default())
-    .mend("choose GGUF types, or close the gaps in CP's tokenizer.json"))
+    .hint("choose GGUF types, or close the gaps in CP's tokenizer.json"))
 }
 
 /// The tokens of `metadata` that are not those of the source, or have become special.

@@ -31,13 +31,13 @@ impl Beside {
         let ggufs: Vec<&(Plan, PathBuf)> = plans.iter().filter(|(plan, _)| !plan.is_directory()).collect();
         if (self.modelfile || self.card) && ggufs.is_empty() {
             return Err(Error::usage("--modelfile and --card belong to GGUF outputs")
-                .mend("leave them out: a Hugging Face directory has its card, and Ollama reads GGUF"));
+                .hint("leave them out: a Hugging Face directory has its card, and Ollama reads GGUF"));
         }
         for (plan, path) in ggufs.iter().filter(|_| self.modelfile) {
             if plan.layout(path)?.paths().len() > 1 {
                 return Err(Error::usage("Ollama reads no split models (ollama/ollama#5245)")
                     .file(path)
-                    .mend("leave out --modelfile, or write one file"));
+                    .hint("leave out --modelfile, or write one file"));
             }
             let text = report::modelfile(&file_name(&plan.first(path)?), plan.metadata())?;
             files.push((File { path: modelfile(plans, path), what: "the Modelfile" }, Some(text)));
@@ -50,7 +50,7 @@ impl Beside {
                     "this is no model card of ggraft's, so it is not replaced",
                 )
                 .file(&card)
-                .mend("choose another folder with -o, or move the file"));
+                .hint("choose another folder with -o, or move the file"));
             }
             if !files.iter().any(|(file, _)| file.path == card) {
                 files.push((File { path: card, what: "the model card" }, None));
@@ -73,7 +73,8 @@ impl Beside {
         let start = shell_path(&first);
         let mut lines = vec![format!("start it in llama.cpp: llama-cli -m {start}")];
         let name = ollama_name(path);
-        if plan.layout(path)?.paths().len() > 1 {
+        let is_split = plan.layout(path)?.paths().len() > 1;
+        if is_split {
             lines.push(format!("Ollama reads one file: ggraft join {start} {name}.gguf"));
         } else if self.modelfile {
             let file = shell_path(&modelfile(plans, path));
@@ -85,6 +86,9 @@ impl Beside {
             lines.push(format!(
                 "in Ollama: {from} > Modelfile && ollama create {name} && ollama run {name}; or give --modelfile"
             ));
+        }
+        if !is_split {
+            lines.push(format!("in LM Studio: lms import {start}"));
         }
         // A closed stderr must not stop the work.
         lines.iter().for_each(|line| _ = writeln!(std::io::stderr(), "{}", Printable(line)));

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A Hugging Face directory, a .safetensors or a .gguf file
+    /// A Hugging Face directory, a .safetensors, PyTorch or .gguf file
     input: PathBuf,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32
     #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw"], hide_possible_values = true)]
@@ -35,7 +35,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     let stages = Stage::new(args.output.run.show.how());
     stages.begin("opening the model", 1);
-    let input = pipeline::load(&args.input, &arch::Options { pre: args.pre })?;
+    let input = pipeline::open(&args.input, &arch::Options { pre: args.pre })?;
     let kind = match args.kind.map_or(Type::Auto, |kind| kind.0) {
         Type::Auto if !args.mixture.has_budget() => Type::of_weights(&input.model),
         kind => kind,

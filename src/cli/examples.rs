@@ -52,6 +52,11 @@ Examples:
   ggraft inspect llama.gguf --tensors --cross-check
   ggraft inspect Llama-3.1-8B/ --json";
 
+pub(super) const ARCHITECTURES: &str = "\
+Examples:
+  ggraft architectures
+  ggraft architectures Qwen3ForCausalLM";
+
 pub(super) const VERIFY: &str = "\
 Examples:
   ggraft verify llama.gguf

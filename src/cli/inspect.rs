@@ -15,7 +15,7 @@ const MOST_ITEMS: usize = 16;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A Hugging Face directory, a .safetensors or a .gguf file
+    /// A Hugging Face directory, a .safetensors, PyTorch or .gguf file
     path: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -32,7 +32,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     let input = ggraft_formats::open(&args.path)?;
     let checks = match &input {
         Input::Model(model) if args.cross_check => cross_check(&model.containers)?,
-        _ => Vec::new(),
+        Input::Model(_) => Vec::new(),
+        Input::Checkpoint(checkpoint) => checkpoint.notes.clone(),
     };
     let pretty = |json: &Json| report::printable(&format!("{json:#}\n"));
     let text = match (&input, args.json) {
@@ -70,7 +71,7 @@ fn model_text(model: &Model, list: bool) -> String {
 }
 
 fn checkpoint_text(checkpoint: &Checkpoint, list: bool) -> Result<String> {
-    let mut out = containers_text("safetensors", &checkpoint.containers);
+    let mut out = containers_text(checkpoint.format, &checkpoint.containers);
     if let Some(config) = checkpoint.json("config.json")? {
         for key in ["architectures", "model_type", "num_hidden_layers", "hidden_size", "vocab_size"] {
             if let Some(value) = config.get(key) {
@@ -113,7 +114,7 @@ fn model_json(model: &Model, list: bool) -> Json {
 }
 
 fn checkpoint_json(checkpoint: &Checkpoint, list: bool) -> Result<Json> {
-    let mut json = tensors_json("safetensors", &checkpoint.containers, &checkpoint.tensors, list);
+    let mut json = tensors_json(checkpoint.format, &checkpoint.containers, &checkpoint.tensors, list);
     json["config"] = checkpoint.json("config.json")?.unwrap_or(Json::Null);
     Ok(json)
 }

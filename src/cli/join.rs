@@ -27,13 +27,13 @@ pub(super) fn run(args: Args) -> Result<()> {
     if args.split {
         return Err(Error::usage("join puts the parts of a model together")
             .found("--split")
-            .mend("parts are made by `ggraft split IN.gguf OUT-PREFIX`"));
+            .hint("parts are made by `ggraft split IN.gguf OUT-PREFIX`"));
     }
     let model = model(&args.first)?;
     if !gguf::is_split(&model) {
         return Err(Error::usage("this is no part of a split model")
             .file(&args.first)
-            .mend("give the first part, whose name ends in -00001-of-…"));
+            .hint("give the first part, whose name ends in -00001-of-…"));
     }
     let output = options::destination(Some(args.output), joined(&args.first), false);
     carry_out("join", model, None, output, &args.run)

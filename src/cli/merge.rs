@@ -125,7 +125,7 @@ fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
     if recipe.types.is_empty() && !recipe.mixture.has_budget() {
         return Err(Error::usage("the recipe does not say which type to write")
             .file(file)
-            .mend("give --type"));
+            .hint("give --type"));
     }
     Ok((recipe, notes))
 }
@@ -201,7 +201,7 @@ fn carry_out(
         })
         .collect::<Result<Vec<_>>>()?;
     let load = |path: &Path| {
-        let loaded = pipeline::load(path, &options)?;
+        let loaded = pipeline::open(path, &options)?;
         stages.step();
         match targets.first() {
             Some(target) => loaded.pruned(&target.prune),

@@ -111,11 +111,11 @@ pub(super) fn run(args: Args) -> Result<()> {
 
 /// Refuses what cannot have such metadata.
 fn check_file(file: &Path) -> Result<()> {
-    let meta = std::fs::metadata(file).map_err(|e| Error::io(&e, file).mend("check the path"))?;
+    let meta = std::fs::metadata(file).map_err(|e| Error::io(&e, file).hint("check the path"))?;
     if meta.is_file() && file.extension().is_none_or(|e| e != "safetensors") {
         return Ok(());
     }
-    Err(Error::usage("meta takes a GGUF file").file(file).mend(
+    Err(Error::usage("meta takes a GGUF file").file(file).hint(
         "convert a checkpoint with `ggraft convert`; its own metadata stands in config.json and the files beside it",
     ))
 }

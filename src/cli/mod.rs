@@ -1,5 +1,6 @@
 //! The words a user may type, one file a verb. What may stand for an option comes from the lists of the library.
 
+mod architectures;
 mod beside;
 mod command;
 mod completions;
@@ -63,6 +64,9 @@ enum Command {
     /// Read and edit the metadata of a GGUF
     #[command(after_help = examples::META)]
     Meta(meta::Args),
+    /// List the classes of models that are converted, or print the page of one: names, axes, keys
+    #[command(after_help = examples::ARCHITECTURES)]
+    Architectures(architectures::Args),
     /// Print what a shell needs to complete the words of the command line
     #[command(after_help = examples::COMPLETIONS)]
     Completions(completions::Args),
@@ -109,6 +113,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Verify(args) => verify::run(args),
         Command::Hash(args) => hash::run(args),
         Command::Meta(args) => meta::run(args),
+        Command::Architectures(args) => architectures::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => completions::man(&args),
     }

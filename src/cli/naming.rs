@@ -63,7 +63,7 @@ fn directory(path: &Path, plan: &Plan) -> Result<()> {
     Err(Error::usage(format!("the type {} is a directory of files", plan.kind.name()))
         .file(path)
         .expected("the name of a directory")
-        .mend("leave out the ending, or choose the --type of a GGUF such as Q8_0"))
+        .hint("leave out the ending, or choose the --type of a GGUF such as Q8_0"))
 }
 
 fn file(mut path: PathBuf, plan: &Plan) -> Result<PathBuf> {
@@ -72,7 +72,7 @@ fn file(mut path: PathBuf, plan: &Plan) -> Result<PathBuf> {
             Err(Error::usage(format!("the type {} is a GGUF file", plan.encoding()))
                 .file(&path)
                 .expected("a name that ends in .gguf")
-                .mend("choose another name, or --type safetensors"))
+                .hint("choose another name, or --type safetensors"))
         }
         // What follows the dot is a number, or a type: part of the name.
         Some(e) if e.starts_with(|c: char| c.is_ascii_digit()) || Type::parse(e).is_ok() => {

@@ -125,7 +125,9 @@ pub(super) fn carry_out(
     });
     let requests = signals::listen()?;
     let done = pool.install(|| {
-        pipeline::write(plans, &work, &progress, |places| contents(plans, places, order, &notes, &files))
+        pipeline::write_beside(plans, &work, &progress, |places| {
+            contents(plans, places, order, &notes, &files)
+        })
     });
     drop(requests);
     progress.finish();
@@ -215,7 +217,7 @@ pub(super) fn early(typed: Option<&Path>, run: &Run) -> Result<()> {
         true => Ok(()),
         false => Err(Error::new(Kind::Failure, "the output exists")
             .file(path)
-            .mend("give --force to replace it, or another name with -o")),
+            .hint("give --force to replace it, or another name with -o")),
     }
 }
 

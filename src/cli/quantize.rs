@@ -57,7 +57,7 @@ fn request(words: &[String], has_budget: bool) -> Result<Request> {
         _ => (None, rest),
     };
     let (kind, rest) = match rest.split_first() {
-        Some((word, rest)) => (Type::parse(word)?, rest),
+        Some((word, rest)) => (Type::parse(word).map_err(|e| in_order(words).unwrap_or(e))?, rest),
         None if has_budget => (Type::Auto, rest),
         None => return Err(Error::usage("the type is missing, such as Q4_K_M")),
     };
@@ -67,13 +67,20 @@ fn request(words: &[String], has_budget: bool) -> Result<Request> {
             n.parse().map_err(|_| Error::usage("the last argument must be a number of threads").found(n))?,
         ),
         _ => {
-            return Err(
-                Error::usage("there are too many arguments").expected("IN.gguf [OUT.gguf] TYPE [THREADS]")
-            );
+            return Err(Error::usage("there are too many arguments").expected(FORM));
         }
     };
     Ok(Request { input: PathBuf::from(input), output: output.map(PathBuf::from), kind, threads })
 }
+
+/// The form of the words, if one that is not where the type belongs names a type.
+fn in_order(words: &[String]) -> Option<Error> {
+    let is_type = |word: &&String| word.parse::<u64>().is_err() && Type::parse(word).is_ok();
+    let found = words.iter().find(is_type)?;
+    Some(Error::usage(format!("'{found}' is not where the type belongs")).expected(FORM))
+}
+
+const FORM: &str = "IN.gguf [OUT.gguf] TYPE [THREADS]";
 
 /// The output that is not named: beside the input, by its type.
 fn beside(input: &Path, kind: &str) -> PathBuf {
@@ -87,11 +94,11 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     }
     let stages = Stage::new(args.run.show.how());
     stages.begin("opening the model", 1);
-    let loaded = pipeline::load(&request.input, &arch::Options::default())?;
+    let loaded = pipeline::open(&request.input, &arch::Options::default())?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
             .file(&request.input)
-            .mend("use `ggraft convert` for a checkpoint; it quantizes as well"));
+            .hint("use `ggraft convert` for a checkpoint; it quantizes as well"));
     }
     args.run.threads = request.threads.or(args.run.threads);
     let measure = args.run.report.is_some();
@@ -151,6 +158,13 @@ mod tests {
             let read = request(&words, true).unwrap();
             assert_eq!((read.output, read.kind.name()), (output.map(PathBuf::from), kind), "{words:?}");
         }
+    }
+
+    #[test]
+    fn a_type_in_another_place_is_told_with_the_form() {
+        let said = read("Q4_K_M in.gguf out.gguf").unwrap_err().to_string();
+        assert_eq!(said, format!("'Q4_K_M' is not where the type belongs: expected {FORM}"));
+        assert!(read("in.gguf out.gguf Q4").unwrap_err().to_string().contains("did you mean Q4_K_M?"));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) fn check() -> Result<()> {
     match came() {
         None => Ok(()),
         Some(_) => Err(Error::new(Kind::Interrupted, "stopped by a signal before the report was made")
-            .mend("give the same command again to resume")),
+            .hint("give the same command again to resume")),
     }
 }
 

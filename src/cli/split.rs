@@ -43,14 +43,14 @@ pub(super) fn run(args: Args) -> Result<()> {
     if args.merge {
         return Err(Error::usage("split makes parts of a model")
             .found("--merge")
-            .mend("parts are put together by `ggraft join FIRST-PART OUT.gguf`"));
+            .hint("parts are put together by `ggraft join FIRST-PART OUT.gguf`"));
     }
     let model = model(&args.input)?;
     if model.containers.len() > 1 {
         return Err(Error::usage("the model is split already")
             .file(&args.input)
             .found(format!("{} parts", model.containers.len()))
-            .mend("put it together with `ggraft join` first"));
+            .hint("put it together with `ggraft join` first"));
     }
     let limits = Limits {
         bytes: args.max_size.map(|size| size.0),
@@ -68,7 +68,7 @@ pub(super) fn model(path: &Path) -> Result<Model> {
         Input::Model(model) => Ok(model),
         Input::Checkpoint(_) => Err(Error::usage("this takes a GGUF file")
             .file(path)
-            .mend("use `ggraft convert` for a checkpoint; with --split-max-size it writes parts")),
+            .hint("use `ggraft convert` for a checkpoint; with --split-max-size it writes parts")),
     }
 }
 

@@ -85,7 +85,8 @@ pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Ass
     let mut assignments: Vec<Option<Assignment>> = vec![None; facts.tensors.len()];
     let mut errors = Vec::new();
     for i in visit {
-        match one(&facts.tensors[i], ftype, options, walk.as_mut()) {
+        let converts = facts.is_trained && ftype.is_converted();
+        match one(&facts.tensors[i], ftype, options, converts, walk.as_mut()) {
             Ok(assignment) => assignments[i] = Some(assignment),
             Err(e) => errors.push(e),
         }
@@ -97,9 +98,16 @@ pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Ass
 }
 
 /// The dtype of the next tensor of the walk; without a walk the default is everyone's.
-fn one(tensor: &TensorFact, ftype: &Ftype, options: &Options, walk: Option<&mut Walk>) -> Result<Assignment> {
+fn one(
+    tensor: &TensorFact,
+    ftype: &Ftype,
+    options: &Options,
+    converts: bool,
+    walk: Option<&mut Walk>,
+) -> Result<Assignment> {
     let leave = options.leave_output_tensor && tensor.name == "output.weight";
-    if let Some(what) = keep::kept(tensor).or(leave.then_some("--leave-output-tensor")) {
+    let kept = keep::kept(tensor, converts);
+    if let Some(what) = kept.or(leave.then_some("--leave-output-tensor")) {
         let reason = Reason::Kept(what);
         return Ok(Assignment { dtype: tensor.dtype, fallback: None, reason, needs_imatrix: false });
     }
@@ -110,7 +118,7 @@ fn one(tensor: &TensorFact, ftype: &Ftype, options: &Options, walk: Option<&mut 
     let apart = typed.is_some() && tensor.name == "per_layer_token_embd.weight";
     if let Some((dtype, option)) = requested(role, options).filter(|_| !apart) {
         if dtype.row_bytes(tensor.shape.row()).is_none() {
-            return Err(keep::misfit(tensor, dtype).mend(format!("choose another {option}")));
+            return Err(keep::misfit(tensor, dtype).hint(format!("choose another {option}")));
         }
         let reason = Reason::Requested(option);
         return Ok(Assignment { dtype, fallback: None, reason, needs_imatrix: needs_imatrix(dtype) });

@@ -27,6 +27,8 @@ pub struct Facts<'a> {
     pub n_head_kv: u64,
     /// 0 for a dense model.
     pub n_expert: u64,
+    /// Whether the source is a trainer's checkpoint.
+    pub is_trained: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -51,6 +53,7 @@ impl<'a> Facts<'a> {
             n_head,
             n_head_kv: number("attention.head_count_kv")?.unwrap_or(n_head),
             n_expert: number("expert_count")?.unwrap_or(0),
+            is_trained: false,
             tensors,
         })
     }
@@ -97,7 +100,7 @@ fn hparam(metadata: &Metadata, key: &str) -> Result<Option<u64>> {
         Error::invalid(format!("the metadata key '{key}' is unusable"))
             .expected("a number that is not negative, or one a layer")
             .found(format!("{value:.0?}").chars().take(60).collect::<String>())
-            .mend("convert the model again")
+            .hint("convert the model again")
     })
 }
 

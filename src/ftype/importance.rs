@@ -42,7 +42,7 @@ impl Importance {
                 .file(path)
                 .expected("a word that names some of them")
                 .found(format!("{count} entries, none chosen"))
-                .mend("mend --include-weights or --exclude-weights, which look for parts of tensor names"));
+                .hint("hint --include-weights or --exclude-weights, which look for parts of tensor names"));
         }
         let count = u32::try_from(matrix.entries.len()).unwrap_or(u32::MAX);
         Ok(Importance { matrix, count, file: last_part(&path.to_string_lossy()) })
@@ -171,7 +171,7 @@ fn dead_columns(tensor: &Tensor, dtype: DType, weights: &[f32]) -> Result<Option
             .tensor(&tensor.name)
             .expected("some column that matters")
             .found(format!("{dead} columns, all 0"))
-            .mend("measure it again, or leave the entry out with --exclude-weights"));
+            .hint("measure it again, or leave the entry out with --exclude-weights"));
     }
     Ok((dead > 0).then(|| format!("{} ({dead} of {} columns as {dtype})", tensor.name, weights.len())))
 }
@@ -185,7 +185,7 @@ fn fitting(tensor: &Tensor, weights: &[f32]) -> Result<()> {
         .tensor(&tensor.name)
         .expected(format!("{columns} columns of {matrices} matrices"))
         .found(format!("{} values", weights.len()))
-        .mend("measure one for this model"))
+        .hint("measure one for this model"))
 }
 
 /// The error for tensors that cannot do without importance weights.
@@ -199,14 +199,14 @@ fn bare_tensors(bare: &[(&Tensor, DType)], importance: Option<&Importance>) -> O
         None => Error::usage(what)
             .tensor(&first.name)
             .found(format!("no --imatrix, and {} tensors that need one", bare.len()))
-            .mend("give --imatrix FILE, or choose a larger type"),
+            .hint("give --imatrix FILE, or choose a larger type"),
         Some(_) => {
             let names: Vec<&str> = bare.iter().map(|(t, _)| t.name.as_str()).collect();
             Error::invalid(what)
                 .tensor(&first.name)
                 .expected("an entry for it")
                 .found(format!("none for {}", names.join(", ")))
-                .mend("measure them too, or give them another dtype with --tensor-type")
+                .hint("measure them too, or give them another dtype with --tensor-type")
         }
     })
 }

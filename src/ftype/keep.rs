@@ -6,15 +6,17 @@ use super::facts::TensorFact;
 use crate::roles::{self, Role};
 use ggraft_formats::{DType, Error, Result};
 
-/// Why the tensor keeps its dtype, if it does.
-pub(super) fn kept(tensor: &TensorFact) -> Option<&'static str> {
-    if tensor.shape.significant().len() < 2 {
+/// Why the tensor keeps its dtype, if it does. What `converts` a trainer's checkpoint takes a matrix of one row for one,
+/// and rounds some that are never quantized.
+pub(super) fn kept(tensor: &TensorFact, converts: bool) -> Option<&'static str> {
+    let dims = if converts { tensor.shape.ne() } else { tensor.shape.significant() };
+    if dims.len() < 2 {
         return Some("not a matrix");
     }
     if !tensor.name.ends_with("weight") {
         return Some("not a weight");
     }
-    roles::sensitive(tensor.name)
+    roles::sensitive(tensor.name).filter(|_| !(converts && roles::rounds(tensor.name)))
 }
 
 /// The dtype that the tensor gets if its rows do not fill whole blocks of the `wanted` one.
@@ -34,7 +36,7 @@ pub(super) fn fitting(tensor: &TensorFact, wanted: DType) -> Result<DType> {
         Q5K => Q5_1,
         Q6K => Q8_0,
         Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4NL | MXFP4 => F16,
-        other => return Err(misfit(tensor, other).mend("choose another ftype for this model")),
+        other => return Err(misfit(tensor, other).hint("choose another ftype for this model")),
     };
     Ok(if fits(finer) { finer } else { F16 })
 }

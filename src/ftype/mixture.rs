@@ -232,7 +232,7 @@ impl Site<'_> {
             Error::unsupported("the mixture of a model with experts depends on the layer, which is not known")
                 .tensor(self.tensor.name)
                 .expected(format!("a name that begins with blk.N., N below {n_layer}"))
-                .mend("choose an ftype without a mixture, such as Q8_0")
+                .hint("choose an ftype without a mixture, such as Q8_0")
         })
     }
 }

@@ -84,6 +84,11 @@ pub const FTYPES: &[Ftype] = &[
 ];
 
 impl Ftype {
+    /// Whether convert_hf_to_gguf writes it.
+    pub fn is_converted(&self) -> bool {
+        matches!(self.default, DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0)
+    }
+
     /// The ftype of this name, alias or number.
     ///
     /// # Errors
@@ -110,18 +115,32 @@ impl std::fmt::Display for Ftype {
     }
 }
 
+/// What is meant by words that are too short, or another program's.
+const MEANT: [(&str, &str); 11] = [
+    ("Q2", "Q2_K"),
+    ("Q3", "Q3_K_M"),
+    ("Q4", "Q4_K_M"),
+    ("Q5", "Q5_K_M"),
+    ("Q6", "Q6_K"),
+    ("Q8", "Q8_0"),
+    ("IQ3", "IQ3_M"),
+    ("IQ4", "IQ4_XS"),
+    ("INT4", "Q4_K_M"),
+    ("INT8", "Q8_0"),
+    ("FP32", "F32"),
+];
+
 /// The error for a name that neither an ftype has nor is one of `others`.
 pub fn unknown(text: &str, others: &[&'static str]) -> Error {
     let names: Vec<&str> = FTYPES.iter().map(|f| f.name).chain(others.iter().copied()).collect();
     let known = FTYPES.iter().flat_map(|f| f.names()).chain(others.iter().copied());
-    let mend = match nearest(text, known) {
-        Some(name) => format!("did you mean {name}?"),
-        None => String::from("choose one of these"),
+    let meant = MEANT.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, name)| *name);
+    let suggested = match meant.or_else(|| nearest(text, known)) {
+        Some(name) => format!("did you mean {name}? The types are "),
+        None => String::from("the types are "),
     };
-    Error::usage("there is no such ftype")
-        .expected(format!("one of {}", names.join(", ")))
-        .found(format!("'{}'", text.chars().take(40).collect::<String>()))
-        .mend(mend)
+    let text: String = text.chars().take(40).collect();
+    Error::usage(format!("there is no type '{text}'")).hint(suggested + &names.join(", "))
 }
 
 /// The place of a tensor in llama-quantize's output: first what belongs to no layer, then layer by layer, each by
@@ -182,9 +201,11 @@ mod tests {
             ("Q4KM", "did you mean Q4_K_M?"),
             ("q4-k-m", "did you mean Q4_K_M?"),
             ("FP16", "did you mean F16?"),
-            ("something else", "choose one of these"),
-            ("", "choose one of these"),
-            ("4", "choose one of these"),
+            ("Q4", "did you mean Q4_K_M?"),
+            ("q8", "did you mean Q8_0?"),
+            ("something else", "'something else'; the types are F32"),
+            ("", "''; the types are F32"),
+            ("4", "'4'; the types are F32"),
         ] {
             let error = Ftype::parse(text).err().unwrap();
             assert_eq!(error.kind().exit_code(), 2);

@@ -126,7 +126,7 @@ impl Prune {
         Err(Error::unsupported("--prune-layers would make layers of another kind of some")
             .expected(format!("layers left out by {period}, as {key} counts them"))
             .found(format!("layer {old}, which would become layer {}", old - self.below(old)))
-            .mend(format!("leave out {period} layers that follow each other, or several times so many")))
+            .hint(format!("leave out {period} layers that follow each other, or several times so many")))
     }
 
     /// The new value of a hyperparameter that depends on the layers.

@@ -25,17 +25,17 @@ impl TensorType {
         let (pattern, name) = text
             .rsplit_once('=')
             .filter(|(pattern, _)| !pattern.is_empty())
-            .ok_or_else(|| wrong().mend("write such as attn_v=q8_0"))?;
+            .ok_or_else(|| wrong().hint("write such as attn_v=q8_0"))?;
         let dtype = DType::from_name(name).ok_or_else(|| {
             let names: Vec<&str> =
                 DType::all().filter(|d| d.traits().encode.is_some()).map(|d| d.traits().name).collect();
             wrong()
-                .mend(format!("there is no dtype '{name}'; those that can be written: {}", names.join(" ")))
+                .hint(format!("there is no dtype '{name}'; those that can be written: {}", names.join(" ")))
         })?;
         let pattern = Regex::new(pattern).map_err(|e| {
             // The last line of the error says what is wrong, those before it show where.
             let why = e.to_string().lines().last().unwrap_or_default().trim().to_string();
-            wrong().mend(format!("'{pattern}' is not a regular expression: {why}"))
+            wrong().hint(format!("'{pattern}' is not a regular expression: {why}"))
         })?;
         Ok(TensorType { pattern, dtype })
     }

@@ -54,7 +54,7 @@ impl Manifest {
                     .file(path)
                     .expected(e.1)
                     .found(format!("'{line}'"))
-                    .mend("give what `ggraft hash` or llama-gguf-hash printed")
+                    .hint("give what `ggraft hash` or llama-gguf-hash printed")
             })?;
             let Some(tensor) = of_file(subject, name) else { continue };
             let key = (algorithm.name, tensor.map(String::from));
@@ -68,7 +68,7 @@ impl Manifest {
         if manifest.entries.is_empty() {
             return Err(Error::invalid(format!("the manifest has no hash of '{name}'"))
                 .file(path)
-                .mend("give the manifest of this model; it finds a model by its file name"));
+                .hint("give the manifest of this model; it finds a model by its file name"));
         }
         Ok(manifest)
     }

@@ -186,6 +186,13 @@ impl Rows for Metered {
         Ok(())
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        self.source.expect(rows.clone());
+        if let Some(onto) = &self.onto {
+            onto.expect(rows);
+        }
+    }
+
     fn release(&self, rows: Range<usize>) {
         self.source.release(rows.clone());
         if let Some(onto) = &self.onto {

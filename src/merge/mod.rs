@@ -1,12 +1,13 @@
 //! Merging: what becomes of every tensor of the model that is grafted onto, and how its weights are computed.
 //! The map: `method` has the methods, `models` what may be merged, `tokens` the rows of token tables, `pairing` what
-//! becomes of each tensor, `weights` how much each gets.
+//! becomes of each tensor, `weights` how much each gets, or each of its `parts`.
 //! The chat vector (arXiv 2310.04799) is task arithmetic with one vector: `out = CP + w * (chat - base)`.
 
 pub mod glob;
 pub mod method;
 mod models;
 mod pairing;
+mod parts;
 pub mod tokens;
 pub mod weights;
 
@@ -14,15 +15,16 @@ pub use method::{CHAT_VECTOR, METHODS, Method, Param, Params, Rescale};
 pub use models::{Allowed, Kinship, Origin, Vector};
 pub use tokens::{Copied, Summary, TemplateChoice, VectorSummary, VocabularyChoices};
 
-use crate::arch::Values;
+use crate::arch::{Trainer, Values};
 use crate::stages::Stages;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use method::{Merged, Sources};
 use models::{Places, Provenance};
+use parts::Factors;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokens::Overlay;
-use weights::Rules;
+use weights::{Names, Rules};
 
 /// How to merge: a method, what it is told, and what the weights are multiplied with, tensor by tensor.
 pub struct Options {
@@ -32,12 +34,14 @@ pub struct Options {
     /// Whether models may differ in what their weights were trained under (rope, norm epsilon, window).
     pub allow_mismatch: bool,
     pub vocabulary: VocabularyChoices,
+    /// The names of the tensors of CP's checkpoint, if it is one: rules may go by them.
+    pub held: Option<Vec<String>>,
 }
 
 impl Options {
-    fn sources(&self, onto: &Tensor, pairs: Vec<(Tensor, Tensor)>, values: &Values) -> Result<Arc<Sources>> {
+    fn sources(&self, onto: &Tensor, pairs: Vec<(Tensor, Tensor)>, values: &Values) -> Result<Sources> {
         let value = values.get(&onto.name);
-        Ok(Arc::new(Sources::new(onto.clone(), pairs, value, self.method, self.params)?))
+        Sources::new(onto.clone(), pairs, value, self.method, self.params)
     }
 }
 
@@ -50,6 +54,7 @@ impl From<&'static Method> for Options {
             rules: Rules::default(),
             allow_mismatch: false,
             vocabulary: VocabularyChoices::default(),
+            held: None,
         }
     }
 }
@@ -90,8 +95,8 @@ pub struct Graft {
     sources: Vec<Option<Arc<Sources>>>,
     /// Rows of chat that take the place of others, for each tensor of the model.
     overlays: Vec<Option<Arc<Overlay>>>,
-    /// What the weights are multiplied with, one for each tensor of the model.
-    factors: Vec<f64>,
+    /// What the weights are multiplied with, for each tensor of the model.
+    factors: Vec<Factors>,
     options: Options,
     provenance: Provenance,
     /// Where the models of each vector stand.
@@ -118,8 +123,8 @@ impl Graft {
         let mut prepared = tokens::prepare(&mut model, vectors, &options.vocabulary)?;
         notes.append(&mut prepared.notes);
         let mut verdicts = pairing::verdicts(&model, vectors, &prepared.tables)?;
-        let names: Vec<&str> = model.tensors.iter().map(|t| t.name.as_str()).collect();
-        let factors = options.rules.factors(&names)?;
+        let names = Names::of(&model, options.held.as_deref());
+        let factors = options.rules.spread(&names)?;
         notes.extend(weights::summary(&options.rules, &factors));
         notes.extend(options.rules.without_effect(&names));
         let by_name: Vec<_> = vectors.iter().map(|v| (named(&v.chat), named(&v.base))).collect();
@@ -128,11 +133,12 @@ impl Graft {
         for ((tensor, verdict), factor) in model.tensors.iter().zip(&mut verdicts).zip(&factors) {
             let table = prepared.tables.remove(tensor.name.as_str());
             let overlay = table.as_ref().and_then(|table| table.overlay.clone());
-            if *factor == 0.0 && overlay.is_none() {
+            let without = factor.same() == Some(0.0);
+            if without && overlay.is_none() {
                 *verdict = Verdict { fate: Fate::Kept, reason: "its weight is 0" };
             }
             sources.push(match (table, verdict.fate) {
-                _ if *factor == 0.0 => None,
+                _ if without => None,
                 (Some(table), _) if table.pairs.is_empty() => None,
                 (Some(table), _) => Some(options.sources(tensor, table.pairs, &values)?),
                 (None, Fate::Merged) => Some(options.sources(tensor, matched(tensor, &by_name)?, &values)?),
@@ -140,6 +146,7 @@ impl Graft {
             });
             overlays.push(overlay);
         }
+        let sources = together(sources, &Trainer::of(model.architecture().unwrap_or_default()));
         let vocabulary = Arc::new(prepared.summary);
         let stages = Arc::new(());
         Ok(Graft {
@@ -196,11 +203,13 @@ impl Graft {
             let merged = match sources {
                 None => tensor.clone(),
                 Some(sources) => {
-                    let effective: Vec<f64> = weights.iter().map(|w| w * factor).collect();
-                    (self.options.method.check)(&effective, &self.options.params)
-                        .map_err(|e| e.tensor(&tensor.name))?;
-                    let rows =
-                        Merged { sources: Arc::clone(sources), weights: weights.to_vec(), factor: *factor };
+                    for (_, factor) in factor.runs() {
+                        let effective: Vec<f64> = weights.iter().map(|w| w * factor).collect();
+                        (self.options.method.check)(&effective, &self.options.params)
+                            .map_err(|e| e.tensor(&tensor.name))?;
+                    }
+                    let (sources, factors) = (Arc::clone(sources), factor.clone());
+                    let rows = Merged { sources, weights: weights.to_vec(), factors };
                     Tensor::new(&tensor.name, *tensor.shape(), DType::F32, Arc::new(rows))?
                 }
             };
@@ -232,14 +241,39 @@ impl Graft {
         self.options.method
     }
 
-    /// How much each tensor of the model gets of each vector; nothing where none is merged into it.
+    /// How much each tensor of the model gets of each vector, on average where its parts get different shares; nothing
+    /// where none is merged into it.
     pub fn weights(&self, weights: &[f64]) -> Vec<Vec<f64>> {
-        let each = |(sources, factor): (&Option<Arc<Sources>>, &f64)| match sources {
-            Some(_) => weights.iter().map(|w| w * factor).collect(),
+        let each = |(sources, factors): (&Option<Arc<Sources>>, &Factors)| match sources {
+            Some(_) => weights.iter().map(|w| w * factors.mean()).collect(),
             None => Vec::new(),
         };
         self.sources.iter().zip(&self.factors).map(each).collect()
     }
+}
+
+/// Lets the tensors that are one to the trainer be one to the method.
+fn together(sources: Vec<Option<Sources>>, trainer: &Trainer) -> Vec<Option<Arc<Sources>>> {
+    let places: HashMap<String, usize> =
+        sources.iter().enumerate().filter_map(|(i, s)| Some((s.as_ref()?.name().to_string(), i))).collect();
+    let groups: Vec<Vec<usize>> = sources
+        .iter()
+        .flatten()
+        .map(|s| trainer.together(s.name()).iter().filter_map(|name| places.get(name).copied()).collect())
+        .collect();
+    let mut sources = sources;
+    for group in groups.into_iter().filter(|group: &Vec<usize>| group.len() > 1) {
+        let kin: Vec<_> = group.iter().filter_map(|i| Some(sources.get(*i)?.as_ref()?.own.clone())).collect();
+        let facts = Arc::default();
+        for i in group {
+            if let Some(Some(one)) =
+                sources.get_mut(i).filter(|s| s.as_ref().is_some_and(|s| s.kin.is_empty()))
+            {
+                (one.kin, one.facts) = (kin.clone(), Arc::clone(&facts));
+            }
+        }
+    }
+    sources.into_iter().map(|one| one.map(Arc::new)).collect()
 }
 
 /// Chat and base of each vector.

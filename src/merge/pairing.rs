@@ -17,7 +17,7 @@ pub(super) fn verdicts(onto: &Model, vectors: &[Vector], tables: &Tables) -> Res
         problems.extend(mismatches(onto, role, other, tables));
     }
     if let Some(e) = Error::all(problems) {
-        return Err(e.mend("the three models must be of one family: chat and CP are both made from base"));
+        return Err(e.hint("the three models must be of one family: chat and CP are both made from base"));
     }
     Ok(onto.tensors.iter().map(|t| verdict(&t.name, tables)).collect())
 }

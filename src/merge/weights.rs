@@ -1,12 +1,18 @@
-//! Weights by tensor: rules `GLOB=VALUE` over GGUF's tensor names. A value is a factor that multiplies the weight of
-//! every vector, or a gradient of factors, `[0.2,0.6,1.0]`, spread evenly over the layers and interpolated between.
-//! Of several rules that match a tensor the last counts, alone; where none does the factor is 1. Each preset multiplies
-//! besides. A tensor outside the layers takes the gradient's end that it is nearer to: `output*` the last, others the
-//! first. An only layer takes the last, as in mergekit.
+//! Weights by tensor: rules `GLOB=VALUE` over GGUF's names and the checkpoint's, of whole tensors and of their `parts`;
+//! after `hf:` over the checkpoint's alone. A value is a factor that multiplies the weight of every vector, or a gradient
+//! of factors, `[0.2,0.6,1.0]`, spread evenly over the layers and interpolated between. Of several rules that match the
+//! last counts, alone; where none does the factor is 1. Each preset multiplies besides. A tensor outside the layers
+//! takes the gradient's end that it is nearer to: `output*` the last, others the first, as all do for a rule of `hf:`.
+//! An only layer takes the last, as in mergekit.
 
 use super::glob::Glob;
+use super::parts::{Factors, Named, Part};
+use crate::arch::Trainer;
 use crate::roles;
-use ggraft_formats::{Error, Result};
+use ggraft_formats::{Error, Model, Result};
+
+/// The mark of a rule over the checkpoint's names.
+pub(crate) const TRAINERS: &str = "hf:";
 
 /// Rules that have a name.
 pub struct Preset {
@@ -50,8 +56,47 @@ impl Rules {
 struct Rule {
     text: String,
     glob: Glob,
+    /// Whether only the checkpoint's names count.
+    trainers: bool,
     /// One factor, or a gradient.
     factors: Vec<f64>,
+    /// Where it was written, if a message is to say that.
+    place: Option<String>,
+}
+
+/// All names that rules may match.
+pub(super) struct Names {
+    tensors: Vec<Named>,
+    /// The checkpoint's names for an output head.
+    head: Vec<String>,
+}
+
+impl Names {
+    /// Those of a model; `held` are the tensors of its checkpoint, if it comes from one.
+    pub fn of(model: &Model, held: Option<&[String]>) -> Names {
+        let trainer = Trainer::of(model.architecture().unwrap_or_default());
+        let head = trainer.names(roles::HEAD);
+        let trainer = match held {
+            Some(held) => trainer.holding(held.iter().map(String::as_str)),
+            None => trainer,
+        };
+        let tensors = model.tensors.iter().map(|t| Named::of(t, &trainer, &model.metadata)).collect();
+        Names { tensors, head }
+    }
+
+    fn plain(names: &[&str]) -> Names {
+        Names { tensors: names.iter().map(|name| Named::plain(name)).collect(), head: Vec::new() }
+    }
+
+    /// Whether the embedding serves as a head.
+    fn is_tied(&self) -> bool {
+        !self.tensors.iter().any(|t| t.name == roles::HEAD)
+    }
+
+    fn layers(&self) -> usize {
+        let last = self.tensors.iter().filter_map(|t| layer(&t.name)).max();
+        last.map_or(0, |last| last.saturating_add(1))
+    }
 }
 
 impl Rules {
@@ -77,33 +122,44 @@ impl Rules {
         self.presets.is_empty() && self.rules.is_empty()
     }
 
+    /// Tells for each rule, presets aside, where it was written.
+    pub fn placed(mut self, places: impl IntoIterator<Item = Option<String>>) -> Rules {
+        self.rules.iter_mut().zip(places).for_each(|(rule, place)| rule.place = place);
+        self
+    }
+
     /// The factor of each of `names`, which are all tensors of a model. A rule that matches none of them is an error.
     pub fn factors(&self, names: &[&str]) -> Result<Vec<f64>> {
-        let layers =
-            names.iter().filter_map(|name| layer(name)).max().map_or(0, |last| last.saturating_add(1));
-        let mut factors = vec![1.0; names.len()];
+        let all = self.spread(&Names::plain(names))?;
+        Ok(all.iter().map(Factors::mean).collect())
+    }
+
+    /// The factors of each tensor. A rule that matches nothing is an error.
+    pub(super) fn spread(&self, names: &Names) -> Result<Vec<Factors>> {
+        let mut factors: Vec<Vec<f64>> = names.tensors.iter().map(|t| vec![1.0; t.parts.len()]).collect();
         let mut problems = Vec::new();
-        let mut apply = |rule: &Rule, set: fn(&mut f64, f64)| match rule.apply(names, layers) {
+        let mut apply = |rule: &Rule, set: fn(&mut f64, f64)| match rule.apply(names) {
             Ok(found) if found.is_empty() && rule.names_a_tied_head(names) => {}
-            Ok(found) if found.is_empty() => problems.push(
-                Error::usage("a rule of the weights matches no tensor")
-                    .found(&rule.text)
-                    .mend("`ggraft inspect --tensors` lists the names"),
-            ),
-            Ok(found) => found.into_iter().for_each(|(i, x)| set(&mut factors[i], x)),
+            Ok(found) if found.is_empty() => problems.push(rule.idle()),
+            Ok(found) => found.into_iter().for_each(|(i, part, x)| set(&mut factors[i][part], x)),
             Err(e) => problems.push(e),
         };
         self.rules.iter().for_each(|rule| apply(rule, |factor, x| *factor = x));
         self.presets.iter().for_each(|rule| apply(rule, |factor, x| *factor *= x));
-        Error::all(problems).map_or(Ok(factors), Err)
+        if let Some(e) = Error::all(problems) {
+            return Err(e);
+        }
+        let ends = |t: &Named| t.parts.iter().map(|part| part.end).collect::<Vec<_>>();
+        let each = names.tensors.iter().zip(factors);
+        Ok(each.map(|(t, factors)| Factors::of(ends(t).into_iter().zip(factors))).collect())
     }
 }
 
 impl Rules {
     /// The rules that change nothing of a model with these tensors, a sentence each.
-    pub(super) fn without_effect(&self, names: &[&str]) -> Vec<String> {
+    pub(super) fn without_effect(&self, names: &Names) -> Vec<String> {
         let idle = self.presets.iter().chain(&self.rules).filter(|rule| {
-            rule.names_a_tied_head(names) && rule.apply(names, 0).is_ok_and(|found| found.is_empty())
+            rule.names_a_tied_head(names) && rule.apply(names).is_ok_and(|found| found.is_empty())
         });
         let told = |rule: &Rule| {
             format!("the rule {} has no effect: the output head of this model is its embedding", rule.text)
@@ -114,9 +170,12 @@ impl Rules {
 
 impl Rule {
     /// Whether it names the head of a model whose embedding serves as one.
-    fn names_a_tied_head(&self, names: &[&str]) -> bool {
+    fn names_a_tied_head(&self, names: &Names) -> bool {
         let glob = self.glob.clone().resolve(0);
-        !names.contains(&roles::HEAD) && glob.is_ok_and(|glob| glob.matches(roles::HEAD))
+        let names_it = |glob: Glob| {
+            !self.trainers && glob.matches(roles::HEAD) || names.head.iter().any(|name| glob.matches(name))
+        };
+        names.is_tied() && glob.is_ok_and(names_it)
     }
 
     fn parse(text: &str) -> Result<Rule> {
@@ -137,20 +196,45 @@ impl Rule {
             }
         });
         let factors = factors.ok_or_else(|| wrong("a rule of the weights has a wrong value"))?;
-        Ok(Rule { text: text.to_string(), glob: Glob::parse(glob)?, factors })
+        let (glob, trainers) = glob.strip_prefix(TRAINERS).map_or((glob, false), |glob| (glob, true));
+        Ok(Rule { text: text.to_string(), glob: Glob::parse(glob)?, trainers, factors, place: None })
     }
 
-    /// The tensors that match, by their index, and their factors.
-    fn apply(&self, names: &[&str], layers: usize) -> Result<Vec<(usize, f64)>> {
+    /// The error of a rule that matches nothing.
+    fn idle(&self) -> Error {
+        match &self.place {
+            Some(place) => {
+                Error::invalid(format!("{place}: no tensor of the model has this text in its name"))
+                    .found(&self.text)
+                    .hint("name tensors as the checkpoint does; `ggraft inspect --tensors` lists its names")
+            }
+            None => Error::usage("a rule of the weights matches no tensor")
+                .found(&self.text)
+                .hint("`ggraft inspect --tensors` lists the names"),
+        }
+    }
+
+    /// The parts that match, by the index of their tensor and their own, and their factors.
+    fn apply(&self, names: &Names) -> Result<Vec<(usize, usize, f64)>> {
+        let layers = names.layers();
         let glob = self.glob.clone().resolve(layers)?;
         let last = layers.saturating_sub(1);
         let factor = |name: &str| match (layer(name), self.factors.as_slice()) {
             (Some(layer), points) => gradient(points, layer, last),
-            (None, [.., end]) if name.starts_with("output") => *end,
+            (None, [.., end]) if name.starts_with("output") && !self.trainers => *end,
             (None, points) => points.first().copied().unwrap_or(1.0),
         };
-        let matching = names.iter().enumerate().filter(|(_, name)| glob.matches(name));
-        Ok(matching.map(|(i, name)| (i, factor(name))).collect())
+        let mut found = Vec::new();
+        for (i, tensor) in names.tensors.iter().enumerate() {
+            let whole = !self.trainers && glob.matches(&tensor.name);
+            let fits = |part: &Part| {
+                let any = |all: &[String]| all.iter().any(|name| glob.matches(name));
+                whole || any(&part.trainer) || !self.trainers && any(&part.gguf)
+            };
+            let parts = tensor.parts.iter().enumerate().filter(|(_, part)| fits(part));
+            found.extend(parts.map(|(part, _)| (i, part, factor(&tensor.name))));
+        }
+        Ok(found)
     }
 }
 
@@ -178,19 +262,26 @@ fn gradient(points: &[f64], layer: usize, last: usize) -> f64 {
 const LISTED: usize = 6;
 
 /// What the rules come to, in a sentence; nothing without rules.
-pub(super) fn summary(rules: &Rules, factors: &[f64]) -> Option<String> {
+pub(super) fn summary(rules: &Rules, factors: &[Factors]) -> Option<String> {
     if rules.is_empty() {
         return None;
     }
-    let mut sorted = factors.to_vec();
+    let mut sorted: Vec<f64> = factors.iter().filter_map(Factors::same).collect();
     sorted.sort_unstable_by(f64::total_cmp);
     let groups: Vec<&[f64]> = sorted.chunk_by(|a, b| a == b).collect();
-    let text = if groups.len() > LISTED {
+    let mut texts = Vec::new();
+    if groups.len() > LISTED {
         let ends = (groups.first().map_or(1.0, |g| g[0]), groups.last().map_or(1.0, |g| g[0]));
-        format!("from {} to {} for {} tensors", ends.0, ends.1, factors.len())
+        texts.push(format!("from {} to {} for {} tensors", ends.0, ends.1, sorted.len()));
     } else {
-        let group = |g: &&[f64]| format!("{} for {} tensors", g[0], g.len());
-        groups.iter().map(group).collect::<Vec<_>>().join(", ")
-    };
-    Some(format!("the rules multiply the weight by {text}"))
+        texts.extend(groups.iter().map(|g| format!("{} for {} tensors", g[0], g.len())));
+    }
+    let divided: Vec<f64> =
+        factors.iter().filter(|f| f.same().is_none()).flat_map(|f| f.runs()).map(|(_, x)| *x).collect();
+    if let Some(least) = divided.iter().copied().reduce(f64::min) {
+        let most = divided.iter().copied().fold(least, f64::max);
+        let count = factors.len() - sorted.len();
+        texts.push(format!("from {least} to {most} for the parts of {count} tensors"));
+    }
+    Some(format!("the rules multiply the weight by {}", texts.join(", ")))
 }

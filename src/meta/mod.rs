@@ -51,7 +51,7 @@ pub fn apply(metadata: &Metadata, edits: &[Edit], force: bool) -> Result<(Metada
             continue;
         }
         if !force && let Some(problem) = doubtful(key, &edited, to) {
-            problems.push(problem.mend("give --force if that is meant"));
+            problems.push(problem.hint("give --force if that is meant"));
         }
         match to {
             Some(value) => edited.set(key, value.clone()),
@@ -78,16 +78,16 @@ fn changes(before: &Metadata, after: &Metadata, edits: &[Edit]) -> Vec<Change> {
 
 /// The error for a key that is not there.
 pub fn missing(key: &str, metadata: &Metadata) -> Error {
-    let mend = match nearest(key, metadata.iter().map(|(key, _)| key)) {
+    let hint = match nearest(key, metadata.iter().map(|(key, _)| key)) {
         Some(near) => format!("did you mean {near}?"),
         None => String::from("`ggraft meta get FILE` lists the keys"),
     };
-    Error::usage("there is no such key").found(format!("'{key}'")).mend(mend)
+    Error::usage("there is no such key").found(format!("'{key}'")).hint(hint)
 }
 
 /// Why this edit is always refused.
 fn never(key: &str, metadata: &Metadata, to: Option<&Value>) -> Option<Error> {
-    let refused = |why: &str, mend: &str| Some(Error::usage(format!("{key} {why}")).mend(mend));
+    let refused = |why: &str, hint: &str| Some(Error::usage(format!("{key} {why}")).hint(hint));
     if key.is_empty() || key.len() > LONGEST_KEY {
         let found = format!("{} bytes", key.len());
         return Some(Error::usage("the key has a wrong length").expected("1 to 65535 bytes").found(found));

@@ -2,7 +2,7 @@
 //! Beside llama-quantize's `int`, `float`, `bool` and `str` there are GGUF's own type names, and arrays as `[TYPE]`.
 //! Specification: llama.cpp v0.5.0, llama-quantize; its `int` loses the sign, ours keeps it.
 
-use crate::nearest::hint;
+use crate::nearest::did_you_mean;
 use bstr::BString;
 use ggraft_formats::{Array, Value};
 use serde_json::Value as Json;
@@ -86,7 +86,7 @@ fn scalar(kind: &str, text: &str) -> Result<Value, String> {
         "i64" => Value::I64(one(kind, text)?),
         "f32" | "float" => Value::F32(one(kind, text)?),
         "f64" => Value::F64(one(kind, text)?),
-        other => return Err(format!("there is no type '{other}'{}; {FORM}", hint(other, TYPES))),
+        other => return Err(format!("there is no type '{other}'{}; {FORM}", did_you_mean(other, TYPES))),
     })
 }
 
@@ -115,7 +115,7 @@ fn array(kind: &str, text: &str) -> Result<Value, String> {
         "i64" => all::<i64>(kind, text)?.into(),
         "f32" | "float" => all::<f32>(kind, text)?.into(),
         "f64" => all::<f64>(kind, text)?.into(),
-        other => return Err(format!("there is no type '[{other}]'{}; {FORM}", hint(other, TYPES))),
+        other => return Err(format!("there is no type '[{other}]'{}; {FORM}", did_you_mean(other, TYPES))),
     })
 }
 

@@ -32,7 +32,7 @@ impl Division {
             }
             (Division::Kept, None) => {
                 Err(Error::usage("--keep-split keeps the parts of a GGUF, and the input is none")
-                    .mend("give --split-max-size or --split-max-tensors"))
+                    .hint("give --split-max-size or --split-max-tensors"))
             }
         }
     }

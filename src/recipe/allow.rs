@@ -5,27 +5,28 @@ use crate::merge::Allowed;
 use serde::{Deserialize, Serialize};
 
 /// What would be refused otherwise. Arguments of a merge, and a section of a recipe.
-#[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Allow {
     /// Merge models whose configurations differ in norm epsilon, rope or window
-    #[arg(long = "allow-mismatch")]
+    #[cfg_attr(feature = "cli", arg(long = "allow-mismatch"))]
     #[serde(skip_serializing_if = "is_default")]
     pub mismatch: bool,
     /// Merge models whose weights show that they do not come from one base
-    #[arg(long = "allow-unrelated")]
+    #[cfg_attr(feature = "cli", arg(long = "allow-unrelated"))]
     #[serde(skip_serializing_if = "is_default")]
     pub unrelated: bool,
     /// Merge models that seem to be in each other's places, or one that is given twice
-    #[arg(long = "allow-swapped")]
+    #[cfg_attr(feature = "cli", arg(long = "allow-swapped"))]
     #[serde(skip_serializing_if = "is_default")]
     pub swapped: bool,
     /// CP is the base, because a recipe of mergekit's adds differences from its base model to that model.
-    #[arg(skip)]
+    #[cfg_attr(feature = "cli", arg(skip))]
     #[serde(skip_serializing_if = "is_default")]
     pub base_is_onto: bool,
     /// Take the vector from models that are quantized more coarsely than Q8_0
-    #[arg(long = "allow-quantized-vector")]
+    #[cfg_attr(feature = "cli", arg(long = "allow-quantized-vector"))]
     #[serde(skip_serializing_if = "is_default")]
     pub quantized_vector: bool,
 }
@@ -33,9 +34,12 @@ pub struct Allow {
 impl Allow {
     /// Allows what the other allows, too.
     pub fn extend(&mut self, other: &Allow) {
-        self.mismatch |= other.mismatch;
-        self.unrelated |= other.unrelated;
-        self.quantized_vector |= other.quantized_vector;
+        let Allow { mismatch, unrelated, swapped, base_is_onto, quantized_vector } = *other;
+        self.mismatch |= mismatch;
+        self.unrelated |= unrelated;
+        self.swapped |= swapped;
+        self.base_is_onto |= base_is_onto;
+        self.quantized_vector |= quantized_vector;
     }
 
     /// What the weights may be like.

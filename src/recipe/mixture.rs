@@ -1,6 +1,8 @@
 //! Which dtype every tensor gets beside what the type says, and how its weights are weighed; spelled as llama-quantize
 //! spells it. Arguments of every verb that writes, and a section of a recipe.
 
+#[cfg(feature = "cli")]
+use super::typed;
 use super::{Choice, is_default};
 use crate::budget::Budget;
 use crate::ftype::{self, Importance, Prune, TensorType};
@@ -12,71 +14,70 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Exceptions from a type's mixture.
-#[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mixture {
     /// Allow quantized tensors to be quantized anew (adds error to error)
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     #[serde(skip_serializing_if = "is_default")]
     pub allow_requantize: bool,
     /// Leave output.weight as it is
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     #[serde(skip_serializing_if = "is_default")]
     pub leave_output_tensor: bool,
     /// Give every quantizable tensor the same dtype
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     #[serde(skip_serializing_if = "is_default")]
     pub pure: bool,
     /// The dtype of output.weight
-    #[arg(long, value_name = "DTYPE", hide_possible_values = true)]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "DTYPE", hide_possible_values = true))]
     #[serde(skip_serializing_if = "is_default")]
     pub output_tensor_type: Option<Choice<DType>>,
     /// The dtype of token_embd.weight
-    #[arg(long, value_name = "DTYPE", hide_possible_values = true)]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "DTYPE", hide_possible_values = true))]
     #[serde(skip_serializing_if = "is_default")]
     pub token_embedding_type: Option<Choice<DType>>,
     /// The dtype of the tensors whose names match; may be repeated, the first match decides
-    #[arg(long, value_name = "REGEX=DTYPE", value_parser = tensor_type)]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "REGEX=DTYPE", value_parser = typed::tensor_type))]
     #[serde(skip_serializing_if = "is_default")]
     pub tensor_type: Vec<String>,
     /// A file of REGEX=DTYPE words, tried after those of --tensor-type
-    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     #[serde(skip_serializing_if = "is_default")]
     pub tensor_type_file: Option<PathBuf>,
     /// Leave out these layers and renumber the others
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = layer)]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = typed::layer))]
     #[serde(skip_serializing_if = "is_default")]
     pub prune_layers: Vec<u64>,
     /// Set a key of the metadata: int float bool str, any GGUF type such as i64, or an array such as [u32]:1,2
-    #[arg(long, value_name = "KEY=TYPE:VALUE", value_parser = override_kv)]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "KEY=TYPE:VALUE", value_parser = typed::override_kv))]
     #[serde(skip_serializing_if = "is_default")]
     pub override_kv: Vec<String>,
     /// Importance matrix of the model, GGUF or .dat
-    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     #[serde(skip_serializing_if = "is_default")]
     pub imatrix: Option<PathBuf>,
     /// Use only the entries of the matrix whose names contain this; may be repeated
-    #[arg(long, value_name = "PART", requires = "imatrix", conflicts_with = "exclude_weights")]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "PART", requires = "imatrix", conflicts_with = "exclude_weights")
+    )]
     #[serde(skip_serializing_if = "is_default")]
     pub include_weights: Vec<String>,
     /// Do not use the entries of the matrix whose names contain this; may be repeated
-    #[arg(long, value_name = "PART", requires = "imatrix")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "PART", requires = "imatrix"))]
     #[serde(skip_serializing_if = "is_default")]
     pub exclude_weights: Vec<String>,
     /// Choose the dtypes by their measured errors so that the file is at most this large: 5.5GiB, 5500MB, bytes, or a
     /// type such as Q4_K_M for the size that it would give
-    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["target_bpw", "pure"])]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", value_parser = typed::size, conflicts_with_all = ["target_bpw", "pure"]))]
     #[serde(skip_serializing_if = "is_default")]
     pub target_size: Option<String>,
     /// Choose the dtypes so that the weights take at most this many bits each, such as 4.5
-    #[arg(long, value_name = "BITS", value_parser = bits, conflicts_with = "pure")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "BITS", value_parser = typed::bits, conflicts_with = "pure"))]
     #[serde(skip_serializing_if = "is_default")]
     pub target_bpw: Option<f64>,
-}
-
-fn layer(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| String::from("expected the numbers of layers with commas between them, such as 0,1"))
 }
 
 impl Mixture {
@@ -140,10 +141,10 @@ impl Mixture {
         let budget = budget.map_err(Error::usage)?;
         if budget.is_some() && self.pure {
             return Err(Error::usage("--pure gives every tensor the same dtype, a budget each its own")
-                .mend("leave out --pure"));
+                .hint("leave out --pure"));
         }
         if budget.is_none() && matches!(kind, Type::Auto) {
-            return Err(Error::usage("the type auto needs a budget").mend(
+            return Err(Error::usage("the type auto needs a budget").hint(
                 "give --target-size or --target-bpw, or the type that the weights have: BF16, or F16",
             ));
         }
@@ -162,25 +163,4 @@ impl Mixture {
     pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         self.tensor_type_file.iter_mut().chain(&mut self.imatrix)
     }
-}
-
-/// Text that is a size.
-fn size(text: &str) -> Result<String, String> {
-    Budget::size(text).map(|_| text.to_string())
-}
-
-/// A number of bits.
-fn bits(text: &str) -> Result<f64, String> {
-    let bits = text.parse().map_err(|_| format!("expected bits a weight such as 4.5, found '{text}'"))?;
-    Budget::bits(bits).map(|_| bits)
-}
-
-/// Text that is a rule for dtypes.
-fn tensor_type(text: &str) -> Result<String, String> {
-    TensorType::parse(text).map(|_| text.to_string()).map_err(|e| e.to_string())
-}
-
-/// Text that is a key and its value.
-fn override_kv(text: &str) -> Result<String, String> {
-    text.parse::<Override>().map(|_| text.to_string())
 }

@@ -9,6 +9,8 @@ mod mergekit;
 mod mixture;
 mod read;
 mod splitting;
+#[cfg(feature = "cli")]
+mod typed;
 mod vocabulary;
 mod walk;
 mod word;
@@ -204,9 +206,11 @@ impl Recipe {
         Ok(merge::Options {
             method: self.method.0,
             params: self.read_parameters(self.parameters.iter())?,
-            rules: Rules::parse(presets, self.weights.iter().map(Rule::text))?,
+            rules: Rules::parse(presets, self.weights.iter().map(Rule::text))?
+                .placed(self.weights.iter().map(Rule::place)),
             allow_mismatch: self.allow.mismatch,
             vocabulary: self.vocabulary.choices()?,
+            held: None,
         })
     }
 

@@ -19,7 +19,7 @@ struct Inner {
     what: String,
     expected: Option<String>,
     found: Option<String>,
-    mend: Option<String>,
+    hint: Option<String>,
     unsupported: bool,
 }
 
@@ -46,8 +46,8 @@ impl Fault {
         self
     }
 
-    pub fn mend(mut self, mend: impl Into<String>) -> Fault {
-        self.0.mend = Some(mend.into());
+    pub fn hint(mut self, hint: impl Into<String>) -> Fault {
+        self.0.hint = Some(hint.into());
         self
     }
 
@@ -79,8 +79,8 @@ impl Fault {
         if let Some(found) = fault.found {
             e = e.found(found);
         }
-        if let Some(mend) = fault.mend {
-            e = e.mend(mend);
+        if let Some(hint) = fault.hint {
+            e = e.hint(hint);
         }
         e
     }

@@ -11,23 +11,24 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 
 /// Where an output is split.
-#[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Splitting {
     /// Split the output so that no part has more bytes of tensors: such as 50G, 500MB or 1.5GiB; bare letters are powers of 1000
-    #[arg(long, value_name = "SIZE")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE"))]
     #[serde(skip_serializing_if = "is_default")]
     pub split_max_size: Option<Size>,
     /// Split the output so that no part has more tensors
-    #[arg(long, value_name = "N")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
     #[serde(skip_serializing_if = "is_default")]
     pub split_max_tensors: Option<NonZeroU64>,
     /// Give the first part the metadata alone
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     #[serde(skip_serializing_if = "is_default")]
     pub no_tensor_first_split: bool,
     /// Split the output where the input is split, and keep the order of its tensors
-    #[arg(long, conflicts_with_all = ["split_max_size", "split_max_tensors", "no_tensor_first_split"])]
+    #[cfg_attr(feature = "cli", arg(long, conflicts_with_all = ["split_max_size", "split_max_tensors", "no_tensor_first_split"]))]
     #[serde(skip_serializing_if = "is_default")]
     pub keep_split: bool,
 }

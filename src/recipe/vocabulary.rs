@@ -10,36 +10,43 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Choices about rows, tokens and the template. Arguments of a merge, and a section of a recipe.
-#[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[command(next_help_heading = "Vocabulary and chat template")]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", command(next_help_heading = "Vocabulary and chat template"))]
 #[serde(deny_unknown_fields, default)]
 pub struct Vocabulary {
     /// Rows of embedding and head that get the vector: auto, keep (none), template (tokens that the chat template
     /// writes), shared (tokens of all three models), all (by id; identical vocabularies). auto is all for identical
     /// vocabularies, else template
-    #[arg(long, value_name = "ROWS", default_value = "auto", hide_possible_values = true)]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "ROWS", default_value = "auto", hide_possible_values = true)
+    )]
     #[serde(skip_serializing_if = "is_default")]
     pub embeddings: Choice<Embeddings>,
     /// Tokens that chat and CP have, but base lacks: auto, keep (CP's row), lerp (CP + w * (chat - CP)), copy (chat's
     /// row). auto is copy for tokens that the template writes, else keep
-    #[arg(long, value_name = "ROWS", default_value = "auto", hide_possible_values = true)]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "ROWS", default_value = "auto", hide_possible_values = true)
+    )]
     #[serde(skip_serializing_if = "is_default")]
     pub baseless_tokens: Choice<Baseless>,
     /// Copy the rows of this token from chat, whatever the weight; may be given several times
-    #[arg(long = "copy-token", value_name = "TOKEN")]
+    #[cfg_attr(feature = "cli", arg(long = "copy-token", value_name = "TOKEN"))]
     #[serde(skip_serializing_if = "is_default")]
     pub copy_tokens: Vec<String>,
     /// Do not copy template tokens that chat has trained and base and CP have not
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     #[serde(skip_serializing_if = "is_default")]
     pub no_auto_copy: bool,
     /// Append the special tokens that only chat has to CP's vocabulary, with chat's rows
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     #[serde(skip_serializing_if = "is_default")]
     pub add_chat_tokens: bool,
     /// The output's chat template, with its end of turn: auto (CP's, else chat's; the default), cp, chat, a file, or a
     /// name: alpaca chatml gemma llama2 llama3 mistral solar
-    #[arg(long, value_name = "TEMPLATE")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEMPLATE"))]
     #[serde(skip_serializing_if = "is_default")]
     pub chat_template: Option<PathBuf>,
 }

@@ -3,15 +3,11 @@
 use crate::merge::tokens::matching::{Baseless, Embeddings};
 use crate::merge::weights::{PRESETS, Preset, Rules};
 use crate::merge::{METHODS, Method};
-use crate::nearest::hint;
+use crate::nearest::did_you_mean;
 use crate::output::target::Type;
-use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
-use clap::{Arg, Command};
 use ggraft_formats::DType;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use std::ffi::OsStr;
 use std::fmt;
-use std::marker::PhantomData;
 use std::str::FromStr;
 
 /// Something that a word names.
@@ -76,7 +72,7 @@ impl Word for DType {
     fn parse(word: &str) -> Result<Self, String> {
         DType::from_name(word).ok_or_else(|| {
             let names: Vec<&str> = <DType as Word>::all().into_iter().map(Word::word).collect();
-            let hint = hint(word, names.iter().copied());
+            let hint = did_you_mean(word, names.iter().copied());
             format!("there is no dtype '{word}'{hint}; those that can be written: {}", names.join(" "))
         })
     }
@@ -91,7 +87,7 @@ fn one_of<T: Word>(word: &str) -> Result<T, String> {
     let all = T::all();
     all.iter().copied().find(|x| x.word() == word).ok_or_else(|| {
         let words: Vec<&str> = all.iter().map(|x| x.word()).collect();
-        let hint = hint(word, words.iter().copied());
+        let hint = did_you_mean(word, words.iter().copied());
         format!("expected one of {}, found '{word}'{hint}", words.join(", "))
     })
 }
@@ -133,36 +129,6 @@ impl<T: Word> FromStr for Choice<T> {
 
     fn from_str(word: &str) -> Result<Self, String> {
         T::parse(word).map(Choice)
-    }
-}
-
-/// How the command line reads a choice: the words are offered by shells.
-#[derive(Clone)]
-pub struct Words<T>(PhantomData<T>);
-
-impl<T: Word + Send + Sync + 'static> ValueParserFactory for Choice<T> {
-    type Parser = Words<T>;
-
-    fn value_parser() -> Words<T> {
-        Words(PhantomData)
-    }
-}
-
-impl<T: Word + Send + Sync + 'static> TypedValueParser for Words<T> {
-    type Value = Choice<T>;
-
-    fn parse_ref(
-        &self,
-        command: &Command,
-        arg: Option<&Arg>,
-        value: &OsStr,
-    ) -> Result<Choice<T>, clap::Error> {
-        let read = |word: &str| word.parse::<Choice<T>>();
-        read.parse_ref(command, arg, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(T::all().into_iter().map(|one| PossibleValue::new(one.word()))))
     }
 }
 
@@ -240,13 +206,35 @@ impl de::Visitor<'_> for ScalarVisitor {
 }
 
 /// A rule of the weights, `GLOB=VALUE`, that can be read.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
-pub struct Rule(String);
+pub struct Rule {
+    text: String,
+    /// Where a file says it in other words, for messages.
+    #[serde(skip)]
+    place: Option<String>,
+}
 
 impl Rule {
     pub fn text(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Where a file says it in other words.
+    pub fn place(&self) -> Option<String> {
+        self.place.clone()
+    }
+
+    /// The rule, said at this place of a file.
+    pub(super) fn at(self, place: Option<String>) -> Rule {
+        Rule { place, ..self }
+    }
+}
+
+/// What two rules say is in their texts.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Rule) -> bool {
+        self.text == other.text
     }
 }
 
@@ -255,7 +243,7 @@ impl FromStr for Rule {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Rules::parse([], [text]).map_err(|e| e.to_string())?;
-        Ok(Rule(text.to_string()))
+        Ok(Rule { text: text.to_string(), place: None })
     }
 }
 

@@ -8,7 +8,9 @@ mod html;
 mod json;
 mod modelfile;
 mod plan;
+#[cfg(feature = "cli")]
 mod progress;
+#[cfg(feature = "cli")]
 mod stage;
 mod vocabulary;
 
@@ -18,6 +20,8 @@ pub use finished::{Finished, Hashed, Output, file_name};
 pub use json::{figures_json, metadata_value, plan_json, printable};
 pub use modelfile::modelfile;
 pub use plan::{print_notes, print_plan, print_summary, print_tensors, size};
+#[cfg(feature = "cli")]
 pub use progress::{Progress, Show};
+#[cfg(feature = "cli")]
 pub use stage::Stage;
 pub use vocabulary::vocabulary_json;

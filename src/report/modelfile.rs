@@ -34,7 +34,7 @@ pub fn modelfile(name: &str, metadata: &Metadata) -> Result<String> {
     if name.contains(char::is_control) {
         return Err(Error::usage("a Modelfile cannot name a file with control characters")
             .found(format!("'{name}'"))
-            .mend("choose another name with -o"));
+            .hint("choose another name with -o"));
     }
     let tokens = Tokens::of(metadata)?;
     let token = |id: &str| {
@@ -89,7 +89,7 @@ fn quoted(text: &str) -> Option<String> {
 
 fn endless() -> Error {
     Error::invalid("the chat template takes more memory or time than any template should")
-        .mend("do not use this model without reading its template")
+        .hint("do not use this model without reading its template")
 }
 
 fn template(out: &mut String, text: &str, words: Words) -> Result<()> {

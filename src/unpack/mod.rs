@@ -17,7 +17,7 @@ pub fn check_release(checkpoint: &Checkpoint) -> Result<()> {
         "a checkpoint whose experts are in blocks of MXFP4 cannot be written as one again",
     )
     .tensor(&tensor.name)
-    .mend("choose a GGUF --type"))
+    .hint("choose a GGUF --type"))
 }
 
 /// `checkpoint` with its packed tensors undone; one that holds none as it is.

@@ -3,6 +3,7 @@
 //! rearranged without loss. The rows of `gate_up_proj` alternate; they become two tensors.
 //! Specification: `GptOssModel.repack_mxfp4` of llama.cpp's converter; `block_mxfp4` of ggml.
 
+use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Rows, Shape, Tensor};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -32,7 +33,7 @@ pub fn unpacked(tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
         };
         let Some(scales) = scales.get(&stem) else {
             let error = Error::invalid("the scales of these blocks are missing").tensor(&tensor.name);
-            return Err(error.expected(format!("{stem}_scales")).mend("the download is incomplete"));
+            return Err(error.expected(format!("{stem}_scales")).hint("the download is incomplete"));
         };
         match stem.strip_suffix("gate_up_proj") {
             Some(place) => {
@@ -114,6 +115,12 @@ impl Joined {
     fn place(&self, row: usize) -> usize {
         row / self.taken * self.rows + row % self.taken * self.every.step + self.every.first
     }
+
+    /// The rows of scales and of codes among which these lie.
+    fn hull(&self, rows: &Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
+        let (first, last) = (self.place(rows.start), self.place(rows.clone().last()?));
+        Some((first..last + 1, first * self.each..(last + 1) * self.each))
+    }
 }
 
 impl Rows for Joined {
@@ -135,14 +142,25 @@ impl Rows for Joined {
         Ok(())
     }
 
-    fn release(&self, rows: Range<usize>) {
-        if rows.is_empty() {
-            return;
+    fn expect(&self, rows: Range<usize>) {
+        if let Some((scales, blocks)) = self.hull(&rows) {
+            self.scales.expect(scales);
+            self.blocks.expect(blocks);
         }
-        let (first, last) = (self.place(rows.start), self.place(rows.end - 1));
+    }
+
+    fn release(&self, rows: Range<usize>) {
         // The other half of alternating rows is read apart, and gives its memory back itself.
-        self.scales.release(first..last + 1);
-        self.blocks.release(first * self.each..(last + 1) * self.each);
+        if let Some((scales, blocks)) = self.hull(&rows) {
+            self.scales.release(scales);
+            self.blocks.release(blocks);
+        }
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        into.numbers([self.each, self.rows, self.taken, self.every.first, self.every.step].map(|n| n as u64));
+        self.scales.identify(into);
+        self.blocks.identify(into);
     }
 }
 

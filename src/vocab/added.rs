@@ -134,7 +134,7 @@ fn unique(files: &Files, tokens: Vec<Added>) -> Result<Vec<Added>> {
                 .file(&files.path(token.origin.file()))
                 .expected("one token an id")
                 .found(format!("'{first}' and '{}'", token.content))
-                .mend("give one of them a free id, the one of its embedding row"));
+                .hint("give one of them a free id, the one of its embedding row"));
         }
     }
     Ok(tokens)

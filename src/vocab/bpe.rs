@@ -34,7 +34,7 @@ pub fn check(files: &Files, json: &Value) -> Result<()> {
         .file(&files.path(files::TOKENIZER))
         .expected("`model.type` BPE")
         .found(files::brief(kind))
-        .mend("add the SentencePiece tokenizer.model of the model's repository"))
+        .hint("add the SentencePiece tokenizer.model of the model's repository"))
 }
 
 /// The table of `vocab` and the tokens added to it, padded to `size` ids, and `tokenizer.ggml.merges`.
@@ -61,7 +61,7 @@ pub fn table(
     tell::respelled(&respelled, warnings);
     table.finish(&files.path(files::TOKENIZER))?;
     tell::merging(json, warnings);
-    Ok((table, merges(files, json, vocab)?))
+    Ok((table, merges(files, json, vocab, warnings)?))
 }
 
 /// `model.vocab`.
@@ -78,7 +78,7 @@ pub fn vocab<'a>(files: &Files, json: &'a Value) -> Result<Vocab<'a>> {
                 .file(&files.path(files::TOKENIZER))
                 .expected("one token an id")
                 .found(format!("'{first}' and '{text}'"))
-                .mend("take the file from the model's repository again"));
+                .hint("take the file from the model's repository again"));
         }
         vocab.insert(text.as_str(), number);
     }
@@ -96,7 +96,7 @@ pub fn table_len(files: &Files, vocab: &Vocab, added: &[Added], size: Option<usi
             .file(&files.path(files::TOKENIZER))
             .expected(format!("ids below {limit}, `vocab_size` of config.json"))
             .found(format!("'{text}' with the id {last}"))
-            .mend("use the tokenizer files that belong to these weights, or correct `vocab_size`"));
+            .hint("use the tokenizer files that belong to these weights, or correct `vocab_size`"));
     }
     Ok(size.unwrap_or(last + 1))
 }
@@ -122,7 +122,12 @@ fn byte_of(c: char) -> Option<u8> {
 }
 
 /// 'a b' each, with U+0120 for a space inside a part.
-fn merges(files: &Files, json: &Value, vocab: &Vocab) -> Result<Vec<BString>> {
+pub fn merges(
+    files: &Files,
+    json: &Value,
+    vocab: &Vocab,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<BString>> {
     let from_text;
     let pairs = match merge_pairs(files, json)? {
         pairs if !pairs.is_empty() => pairs,
@@ -135,12 +140,20 @@ fn merges(files: &Files, json: &Value, vocab: &Vocab) -> Result<Vec<BString>> {
                 .collect()
         }
     };
+    let listed = json.get("model").and_then(|m| m.get("merges")).is_some_and(Value::is_array);
+    if pairs.is_empty() && listed {
+        warnings.push(format!(
+            "{}: `model.merges` is an empty list: each character is a token of its own, and no merges are written",
+            files::TOKENIZER
+        ));
+        return Ok(Vec::new());
+    }
     if pairs.is_empty() {
         return Err(Error::invalid("`model.merges` is missing or empty, and there is no merges.txt")
             .file(&files.path(files::TOKENIZER))
             .expected("a list of merges")
             .found("none")
-            .mend("take the file from the model's repository again"));
+            .hint("take the file from the model's repository again"));
     }
     check_merges(files, vocab, &pairs)?;
     let part = |text: &str| text.replace(' ', "\u{120}");
@@ -180,7 +193,7 @@ pub fn check_merges(files: &Files, vocab: &Vocab, merges: &[(&str, &str)]) -> Re
             .file(&files.path(files::TOKENIZER))
             .expected("both parts and their union in `model.vocab`")
             .found(format!("no '{part}' there"))
-            .mend("take the file from the model's repository again"));
+            .hint("take the file from the model's repository again"));
         }
     }
     Ok(())

@@ -7,6 +7,7 @@
 use super::added::{Added, respelled};
 use super::bpe;
 use super::files::{self, Files};
+use super::layers;
 use super::table::{self, Table};
 use super::tell;
 use ggraft_formats::Result;
@@ -75,6 +76,40 @@ pub fn table(
         table.overlay(token, warnings);
     }
     tell::respelled(&respelled(added), warnings);
+    table.finish(&files.path(files::TOKENIZER))?;
+    Ok(table)
+}
+
+/// The table of a vocabulary that the runtime merges by its list of merges (Gemma 4): scores mean nothing, and only special
+/// tokens are not ordinary. Some of them are printed all the same, for programs that read a chat.
+pub fn merged(files: &Files, vocab: &bpe::Vocab, added: &[Added], size: Option<usize>) -> Result<Table> {
+    const VISIBLE: [&str; 7] = [
+        "<|channel>",
+        "<channel|>",
+        "<|tool_call>",
+        "<tool_call|>",
+        "<|tool_response>",
+        "<tool_response|>",
+        "<|\"|>",
+    ];
+    let n = bpe::table_len(files, vocab, added, size)?;
+    let mut table = Table::holes(n, true);
+    let mut special: HashSet<String> = layers::special(files)?;
+    // The names that its class has by itself.
+    special.extend(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"].map(String::from));
+    let kind = |text: &str, otherwise: i32| match text {
+        visible if VISIBLE.contains(&visible) => table::USER_DEFINED,
+        byte if is_byte(byte) => table::BYTE,
+        control if special.contains(control) => table::CONTROL,
+        _ => otherwise,
+    };
+    for (&text, &id) in vocab {
+        table.set(id as usize, text, kind(text, table::NORMAL), table::ADDED);
+    }
+    for token in added.iter().filter(|token| !vocab.contains_key(token.content.as_str())) {
+        let text = token.content.as_str();
+        table.set(token.id as usize, text, kind(text, table::USER_DEFINED), table::ADDED);
+    }
     table.finish(&files.path(files::TOKENIZER))?;
     Ok(table)
 }

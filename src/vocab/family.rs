@@ -1,9 +1,12 @@
-//! What the converter knows of the special tokens of single families. Serves the door.
+//! What the converter knows of the tokenizers of single families: special tokens by their texts, padded tables, keys that
+//! come last. Serves the door.
 //! Specification: the `set_vocab` of `Glm4Model` and others of llama.cpp's converter.
 
 use super::files::Files;
 use super::special::Special;
-use super::{SPACE_PREFIX, Tokens};
+use super::spm::ModelProto;
+use super::{SPACE_PREFIX, Tokens, class, table};
+use bstr::ByteSlice;
 use ggraft_formats::{Metadata, Result};
 use serde_json::Value;
 
@@ -12,8 +15,22 @@ type Texts = &'static [(&'static str, &'static str)];
 
 const GLM4: Texts =
     &[("eos", "<|endoftext|>"), ("eot", "<|user|>"), ("unk", "<|endoftext|>"), ("bos", "<|endoftext|>")];
+const GLM: Texts = &[("eos", "<|endoftext|>"), ("eot", "<|user|>"), ("unk", "<|endoftext|>")];
+const GLM4_MOE: Texts =
+    &[("bos", "[gMASK]"), ("eot", "<|user|>"), ("unk", "<|endoftext|>"), ("eom", "<|observation|>")];
+const SOLAR: Texts = &[("eot", "<|endoftext|>"), ("unk", "<unk>"), ("bos", "<|startoftext|>")];
 
-const FAMILIES: &[(&str, Texts)] = &[("Glm4ForCausalLM", GLM4)];
+const FAMILIES: &[(&str, Texts)] = &[
+    ("Glm4ForCausalLM", GLM4),
+    ("GlmForCausalLM", GLM),
+    ("Glm4MoeForCausalLM", GLM4_MOE),
+    ("Glm4vMoeForConditionalGeneration", GLM4_MOE),
+    ("Glm4MoeLiteForCausalLM", GLM4_MOE),
+    ("SolarOpenForCausalLM", SOLAR),
+];
+
+/// The end of a turn, which InternLM 2 takes for the end of a text.
+const TURN_END: &str = "<|im_end|>";
 
 /// Adds to `special` what the family of `class` names by text, where the tokens of `metadata` hold it.
 pub fn specials(
@@ -22,16 +39,81 @@ pub fn specials(
     metadata: &Metadata,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
-    let Some((_, texts)) = FAMILIES.iter().find(|(name, _)| *name == class) else { return Ok(()) };
     let Some(tokens) = Tokens::of(metadata)? else { return Ok(()) };
+    let id = |text: &str| tokens.tokens.iter().position(|token| token == text);
+    if let Some(id) =
+        id(TURN_END).filter(|_| ["InternLM2ForCausalLM", "InternLM3ForCausalLM"].contains(&class))
+    {
+        special.replace("eos", id as u32);
+    }
+    let Some((_, texts)) = FAMILIES.iter().find(|(name, _)| *name == class) else { return Ok(()) };
     for (kind, text) in *texts {
-        match tokens.tokens.iter().position(|token| token == text) {
+        match id(text) {
             Some(id) => special.id(kind, &id.into(), None, warnings),
             None => {
                 warnings.push(format!("the {kind} token of this family, '{text}', is not in the vocabulary"))
             }
         }
     }
+    Ok(())
+}
+
+/// Classes whose table has a multiple of so many ids, unless the config says another.
+const PADDED: &[(&str, usize)] = &[
+    ("MambaForCausalLM", 8),
+    ("MambaLMHeadModel", 8),
+    ("FalconMambaForCausalLM", 8),
+    ("Mamba2ForCausalLM", 16),
+    ("FalconH1ForCausalLM", 16),
+    ("BambaForCausalLM", 8),
+    ("NemotronHForCausalLM", 8),
+];
+
+/// The number of ids of a vocabulary of `size`.
+pub fn padded(config: &Value, size: usize) -> usize {
+    let class = class(config).unwrap_or_default();
+    let kinds = config.get("layer_types").and_then(Value::as_array);
+    let remembers = kinds.into_iter().flatten().any(|kind| kind == "mamba" || kind == "linear_attention");
+    let hybrid = ("GraniteMoeHybridForCausalLM", if remembers { 8 } else { 1 });
+    let Some((_, unit)) = PADDED.iter().chain([&hybrid]).find(|(name, _)| *name == class) else {
+        return size;
+    };
+    let told = config.get("pad_vocab_size_multiple").and_then(Value::as_u64);
+    let told = told.filter(|_| class.starts_with("Mamba")).and_then(|n| usize::try_from(n).ok());
+    size.checked_next_multiple_of(told.filter(|n| *n > 0).unwrap_or(*unit)).unwrap_or(size)
+}
+
+/// Whether the runtime merges the tokens of this family by their list of merges, though they are SentencePiece's.
+pub fn keeps_merges(class: &str) -> bool {
+    class.starts_with("Gemma4")
+}
+
+/// The number of types of tokens that an encoder with fairseq's ids writes; none of another model.
+pub fn token_types(config: &Value) -> Option<u32> {
+    let class = class(config).unwrap_or_default();
+    let default = match class {
+        _ if class.starts_with("XLMRoberta") => 2,
+        _ if class.starts_with("NomicBert") => 2,
+        _ => return None,
+    };
+    let told = config.get("type_vocab_size").and_then(Value::as_u64);
+    Some(told.and_then(|n| u32::try_from(n).ok()).unwrap_or(default))
+}
+
+/// What InternLM 2 does with SentencePiece's pieces.
+pub fn pieces(class: &str, model: &ModelProto, metadata: &mut Metadata) -> Result<()> {
+    if class != "InternLM2ForCausalLM" {
+        return Ok(());
+    }
+    if let Some(tokens) = Tokens::of(metadata)? {
+        let unused = |token: &[u8]| token.starts_with_str("[UNUSED");
+        let types = tokens.tokens.iter().zip(tokens.types);
+        let types: Vec<i32> =
+            types.map(|(token, kind)| if unused(token) { table::UNUSED } else { *kind }).collect();
+        metadata.set("tokenizer.ggml.token_type", types);
+    }
+    let prefix = model.normalizer_spec.clone().unwrap_or_default().add_dummy_prefix();
+    metadata.set(SPACE_PREFIX, prefix);
     Ok(())
 }
 
@@ -60,6 +142,15 @@ pub fn last(class: &str, config: &Value, files: &Files, metadata: &mut Metadata)
             if let Some(turn) = ends.filter(|ends| ends.len() > 1).and_then(|ends| id(ends.first())) {
                 metadata.set("tokenizer.ggml.eot_token_id", turn);
             }
+        }
+        "RobertaModel" | "RobertaForSequenceClassification" => {
+            let told = config.get("type_vocab_size").and_then(Value::as_u64);
+            let types = told.and_then(|n| u32::try_from(n).ok()).unwrap_or(2);
+            metadata.set("tokenizer.ggml.token_type_count", types);
+        }
+        class if keeps_merges(class) => {
+            metadata.set(SPACE_PREFIX, false);
+            metadata.set(super::ADD_BOS, true);
         }
         _ => {}
     }

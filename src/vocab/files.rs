@@ -47,7 +47,7 @@ impl<'a> Files<'a> {
             .file(&self.path(file))
             .expected(expected)
             .found(brief(found))
-            .mend("take the file from the model's repository again")
+            .hint("take the file from the model's repository again")
     }
 }
 

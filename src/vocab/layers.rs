@@ -166,7 +166,7 @@ impl<'a> Library<'a> {
             .file(&self.files.path(token.origin.file()))
             .expected("the token that the vocabulary gives this id")
             .found(format!("'{}'", token.content))
-            .mend("use tokenizer.json and tokenizer_config.json of one repository"))
+            .hint("use tokenizer.json and tokenizer_config.json of one repository"))
     }
 
     fn put(&mut self, token: Added) {
@@ -245,6 +245,17 @@ fn say_unread(
         ));
     }
     Ok(())
+}
+
+/// The added tokens of `tokenizer.json` with the ids that it states.
+pub fn stated(files: &Files) -> Result<Vec<Added>> {
+    files.tokenizer.as_ref().map_or(Ok(Vec::new()), |json| added::of_tokenizer(files, json))
+}
+
+/// The texts that transformers calls special.
+pub fn special(files: &Files) -> Result<HashSet<String>> {
+    let declared = files.config("added_tokens_decoder").is_some();
+    Ok(named(files, declared)?.into_iter().collect())
 }
 
 /// The texts that are named as special tokens, in `tokenizer_config.json` or the older `special_tokens_map.json`.

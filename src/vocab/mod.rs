@@ -18,6 +18,8 @@ mod table;
 mod tell;
 mod template;
 mod tokens;
+mod unigram;
+mod wordpiece;
 
 pub use added::looks_special;
 pub use layers::library_ids;
@@ -51,7 +53,7 @@ pub struct Tokenizer {
 }
 
 /// The model classes that the converter treats as llama; these read `add_prefix_space` and know two quirks.
-const LLAMA: [&str; 16] = [
+const LLAMA: [&str; 20] = [
     "LLaMAForCausalLM",
     "LlamaForCausalLM",
     "LlamaModel",
@@ -68,6 +70,10 @@ const LLAMA: [&str; 16] = [
     "GraniteMoeForCausalLM",
     "GraniteMoeSharedForCausalLM",
     "ArceeForCausalLM",
+    "ApertusForCausalLM",
+    "AfmoeForCausalLM",
+    "GraniteSWAForCausalLM",
+    "LlamaBidirectionalModel",
 ];
 
 /// Code Llama's vocabulary, and the end-of-turn token that only it has.
@@ -79,14 +85,14 @@ const GRANITE_SMALL: usize = 49152;
 ///
 /// # Errors
 /// Missing or malformed tokenizer files, more tokens than `vocab_size`, an unknown pre-tokenizer; each names
-/// the file, the key and the mend.
+/// the file, the key and the hint.
 pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> Result<Tokenizer> {
     if let Some(pre) = &options.pre {
         pre::check(pre)?;
     }
     let files = Files::open(checkpoint)?;
     let mut out = Tokenizer { metadata: Metadata::new(), warnings: Vec::new() };
-    let size = vocab_size(config, checkpoint)?;
+    let size = vocab_size(config, checkpoint)?.map(|size| family::padded(config, size));
     let llama = is_llama(config);
     if let Some(prefix) = files.config("add_prefix_space").and_then(Value::as_bool).filter(|_| llama) {
         out.metadata.set(SPACE_PREFIX, prefix);
@@ -114,10 +120,20 @@ enum Source<'a> {
     Fallback(&'a Value),
     /// A `tokenizer.json` of byte-level BPE.
     Bytes(&'a Value),
+    /// A `tokenizer.json` of WordPiece.
+    WordPiece(&'a Value),
+    /// Unigram, in whichever file.
+    Unigram,
 }
 
 /// `tokenizer.json` decides, as in transformers; a `tokenizer.model` beside it is read if it has the same pieces.
 fn source<'a>(files: &'a Files, warnings: &mut Vec<String>) -> Result<Source<'a>> {
+    if files.tokenizer.as_ref().is_some_and(unigram::is_unigram) {
+        return Ok(Source::Unigram);
+    }
+    if let Some(json) = files.tokenizer.as_ref().filter(|json| wordpiece::is_wordpiece(json)) {
+        return Ok(Source::WordPiece(json));
+    }
     let file = files.checkpoint.bytes(files::MODEL)?;
     let ignored = |why: &str| {
         format!("{} is ignored, as transformers ignores it: {} {why}", files::MODEL, files::TOKENIZER)
@@ -167,7 +183,18 @@ fn table(
             if let Some(json) = json {
                 tell::spaces(json, warnings);
             }
-            Ok(scored(files, config, table, &added, out))
+            let special = scored(files, config, table, &added, out);
+            family::pieces(class(config).unwrap_or_default(), &model, &mut out.metadata)?;
+            Ok(special)
+        }
+        Source::Fallback(json) if family::keeps_merges(class(config).unwrap_or_default()) => {
+            let vocab = bpe::vocab(files, json)?;
+            let added = layers::read(files, &vocab, warnings)?;
+            let table = fallback::merged(files, &vocab, &added, size)?;
+            table.write_as("gemma4", metadata);
+            let merges = bpe::merges(files, json, &vocab, warnings)?;
+            metadata.set("tokenizer.ggml.merges", merges);
+            Ok(Special::read(files, config, &added, None, true, warnings))
         }
         Source::Fallback(json) => {
             if !fallback::prepends_space(json) && metadata.get(SPACE_PREFIX).is_none() {
@@ -179,6 +206,22 @@ fn table(
             tell::spaces(json, warnings);
             Ok(scored(files, config, table, &added, out))
         }
+        Source::WordPiece(json) => {
+            let vocab = bpe::vocab(files, json)?;
+            let added = layers::read(files, &vocab, warnings)?;
+            let table = wordpiece::table(files, &vocab, &added, size)?;
+            let n = table.len();
+            let pre = options.pre.as_deref().unwrap_or(wordpiece::PRE);
+            table.write("bert", pre, metadata);
+            Ok(Special::read(files, config, &added, Some(n), false, warnings))
+        }
+        Source::Unigram => {
+            let pieces = files.tokenizer.as_ref().map(unigram::vocab).unwrap_or_default();
+            let added = layers::read(files, &pieces, warnings)?;
+            let types = family::token_types(config);
+            let n = unigram::write(files, &added, size, types, metadata)?;
+            Ok(Special::read(files, config, &layers::stated(files)?, Some(n), false, warnings))
+        }
         Source::Bytes(json) => {
             let vocab = bpe::vocab(files, json)?;
             let added = layers::read(files, &vocab, warnings)?;
@@ -188,7 +231,9 @@ fn table(
             };
             let (table, merges) = bpe::table(files, json, &vocab, &added, size, warnings)?;
             table.write("gpt2", &pre, metadata);
-            metadata.set("tokenizer.ggml.merges", merges);
+            if !merges.is_empty() {
+                metadata.set("tokenizer.ggml.merges", merges);
+            }
             let begins = BEGINS.contains(&pre.as_str());
             Ok(Special::read(files, config, &added, None, begins, warnings))
         }
@@ -238,7 +283,7 @@ fn vocab_size(config: &Value, checkpoint: &Checkpoint) -> Result<Option<usize>> 
             .file(&checkpoint.dir.join("config.json"))
             .expected(format!("an integer up to {}", table::MAX_TOKENS))
             .found(value)
-            .mend("take config.json from the model's repository")),
+            .hint("take config.json from the model's repository")),
     }
 }
 
@@ -247,18 +292,18 @@ fn missing(checkpoint: &Checkpoint) -> Error {
     if there("tekken.json") {
         return Error::unsupported("the only tokenizer here is Mistral's tekken.json")
             .file(&checkpoint.dir.join("tekken.json"))
-            .mend("add the tokenizer.json of the model's Hugging Face repository");
+            .hint("add the tokenizer.json of the model's Hugging Face repository");
     }
     if there("vocab.json") && there("merges.txt") {
         return Error::unsupported("the tokenizer is kept as vocab.json and merges.txt only")
             .file(&checkpoint.dir.join("vocab.json"))
-            .mend("save it as tokenizer.json: AutoTokenizer.from_pretrained(dir).save_pretrained(dir)");
+            .hint("save it as tokenizer.json: AutoTokenizer.from_pretrained(dir).save_pretrained(dir)");
     }
     Error::invalid("no tokenizer files")
         .file(&checkpoint.dir)
         .expected("tokenizer.model or tokenizer.json")
         .found("neither")
-        .mend(
+        .hint(
             "copy tokenizer.model or tokenizer.json (and tokenizer_config.json) from the model's repository",
         )
 }

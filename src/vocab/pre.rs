@@ -5,7 +5,7 @@
 
 use super::added::Added;
 use super::files::{self, Files};
-use super::shapes::{Facts, NAMES, Row, SHAPES, Shape, Step, WHOLE_WORDS};
+use super::shapes::{Facts, NAMES, Row, SHAPES, Shape, Step, VOCABULARIES, WHOLE_WORDS};
 use ggraft_formats::{Error, Result};
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ pub fn check(name: &str) -> Result<()> {
     Err(Error::usage("--pre names a pre-tokenizer that the runtime does not know")
         .expected(format!("a name such as {list}"))
         .found(name)
-        .mend("take the name that llama.cpp gives to this family of tokenizers"))
+        .hint("take the name that llama.cpp gives to this family of tokenizers"))
 }
 
 /// How many leading characters two names share, if case and dashes do not count; more if one contains the other.
@@ -39,14 +39,17 @@ fn likeness(known: &str, name: &str) -> usize {
 
 /// The name for `json`, or a refusal that says how to give one.
 pub fn detect(files: &Files, json: &Value, added: &[Added], warnings: &mut Vec<String>) -> Result<String> {
+    let facts = facts(json, added);
     let found = json.get("pre_tokenizer").unwrap_or(&Value::Null);
     let chain =
         normalizer_is_known(json.get("normalizer").unwrap_or(&Value::Null)).then(|| chain(found)).flatten();
-    let Some(shape) = chain.and_then(|chain| SHAPES.iter().find(|shape| fits(shape.chain, &chain))) else {
-        return Err(refusal(files, json));
+    let shape = chain.and_then(|chain| SHAPES.iter().find(|shape| fits(shape.chain, &chain)));
+    let own = VOCABULARIES.iter().find(|(holds, _)| holds(&facts)).map(|(_, name)| *name);
+    let name = match (own, shape) {
+        (Some(name), _) => name.to_string(),
+        (None, Some(shape)) => name(shape, &facts, warnings).to_string(),
+        (None, None) => return Err(refusal(files, json)),
     };
-    let facts = facts(json, added);
-    let name = name(shape, &facts, warnings).to_string();
     if facts.whole_words != WHOLE_WORDS.contains(&name.as_str()) {
         let (runtime, trainer) = match facts.whole_words {
             true => ("merges it from its letters", "takes it whole (ignore_merges)"),
@@ -105,7 +108,7 @@ fn refusal(files: &Files, json: &Value) -> Error {
         .file(&files.path(files::TOKENIZER))
         .expected(format!("the splits of one of {}", known.join(", ")))
         .found(format!("pre_tokenizer {}, normalizer {}", part("pre_tokenizer"), part("normalizer")))
-        .mend("if llama.cpp has a name for it, give it: --pre NAME")
+        .hint("if llama.cpp has a name for it, give it: --pre NAME")
 }
 
 /// One split that a `tokenizer.json` makes, its regex in the spelling of the table.
@@ -198,7 +201,6 @@ mod tests {
         let start = ["<|begin_of_text|>"];
         assert_eq!(named(&llama, &start, true), Some("llama-bpe"), "whatever the post-processor adds");
         assert_eq!(named(&llama, &start, false), Some("smaug-bpe"), "words are merged from their letters");
-        assert_eq!(named(&llama, &["[gMASK]", "<sop>"], true), Some("glm4"));
         assert_eq!(
             named(&llama, &[], true),
             Some("llama-bpe"),
@@ -237,6 +239,19 @@ mod tests {
         let digits = json!({"type": "Digits", "individual_digits": true});
         let coder = sequence(&[&coder[..], &[digits, bytes(false)]].concat());
         assert_eq!(named(&coder, &[], false), Some("deepseek-coder"));
+    }
+
+    #[test]
+    fn a_vocabulary_of_its_own_is_known_whatever_its_splits() {
+        let known = |tokens: &[&str]| {
+            let vocab = tokens.iter().map(|token| (token.to_string(), Value::Null)).collect();
+            let facts = Facts { vocab: Some(&vocab), ..Facts::default() };
+            VOCABULARIES.iter().find(|(holds, _)| holds(&facts)).map(|(_, name)| *name)
+        };
+        assert_eq!(known(&["[gMASK]", "<sop>"]), Some("glm4"));
+        assert_eq!(known(&["<seed:bos>"]), Some("seed-coder"));
+        assert_eq!(known(&["<|begin_of_text|>"]), None);
+        VOCABULARIES.iter().for_each(|(_, name)| check(name).unwrap());
     }
 
     #[test]

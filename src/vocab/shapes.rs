@@ -76,8 +76,6 @@ pub const SHAPES: &[Shape] = &[
             BYTES,
         ],
         known: &[
-            (|v| v.has("[gMASK]") && v.whole_words, "glm4"),
-            (|v| v.has("[gMASK]"), "chatglm-bpe"),
             (|v| v.has("[IMG]") && v.has("[INST]") && v.whole_words, "pixtral"),
             // Only the first takes whole words before it merges; whether BOS is added is told by a key of its own.
             (|v| v.has("<|begin_of_text|>") && v.whole_words, "llama-bpe"),
@@ -90,7 +88,7 @@ pub const SHAPES: &[Shape] = &[
         chain: &[QWEN2, BYTES],
         known: &[
             (|v| v.has("<｜begin▁of▁sentence｜>"), "deepseek-r1-qwen"),
-            (|v| v.has("<|reg0|>"), "stablelm2"),
+            (|v| v.has("[|endofturn|]"), "exaone4"),
             (|v| v.has("<|endoftext|>") && v.has("<|im_start|>"), "qwen2"),
         ],
         stand_ins: &[(|_| true, "qwen2")],
@@ -113,6 +111,8 @@ pub const SHAPES: &[Shape] = &[
             // Only Phi-2 (CodeGen's vocabulary) adds runs of tabs, only GPT-NeoX's has this padding.
             (|v| v.has("<|endoftext|>") && v.has("\t\t"), "phi-2"),
             (|v| v.has("<|padding|>"), "olmo"),
+            (|v| v.has("[CLS]") && v.has("[MASK]"), "modern-bert"),
+            (|v| v.has("<s>") && v.has("<mask>"), "roberta-bpe"),
             (|v| v.has("<|endoftext|>"), "gpt-2"),
         ],
         stand_ins: &[(|_| true, "gpt-2")],
@@ -265,6 +265,16 @@ pub const SHAPES: &[Shape] = &[
         known: &[],
         stand_ins: &[(|_| true, "spark2_5")],
     },
+];
+
+/// Vocabularies that are known by tokens of their own, however their splits are written.
+pub const VOCABULARIES: &[Row] = &[
+    (|v| v.has("<seed:bos>"), "seed-coder"),
+    (|v| v.has("<|reg0|>"), "stablelm2"),
+    (|v| v.has("<|startoftext|>") && v.has("<|extra_0|>"), "hunyuan"),
+    (|v| v.has("[gMASK]") && v.has("<sop>"), "glm4"),
+    (|v| v.has(">>TITLE<<"), "falcon"),
+    (|v| v.has("<|startoftext|>") && v.has("<|tool_list_start|>"), "lfm2"),
 ];
 
 /// The names under which the runtime takes a word that is a token whole, before it merges.

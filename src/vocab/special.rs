@@ -63,7 +63,9 @@ impl Special {
         if names.declared {
             for &kind in &kinds {
                 special.flag(kind, files, warnings);
-                if let Some(id) = names.id(kind, added) {
+                // Without a tokenizer.json the converter knows no ids of names.
+                let named = names.id(kind, added).filter(|_| files.tokenizer.is_some());
+                if let Some(id) = named {
                     special.id(kind, &id.into(), limit, warnings);
                 }
             }
@@ -76,7 +78,31 @@ impl Special {
                 special.id(kind, id, limit, warnings);
             }
         }
+        if files.tokenizer.is_none() {
+            special.unlike_the_runtime(&names, added, limit, warnings);
+        }
         special
+    }
+
+    /// Adds the begin and the end of a text where no file gives their ids, but a name that leads to another token than the
+    /// runtime takes: SentencePiece's usual ids.
+    fn unlike_the_runtime(
+        &mut self,
+        names: &Names,
+        added: &[Added],
+        limit: Option<usize>,
+        warnings: &mut Vec<String>,
+    ) {
+        for (kind, usual) in [("bos", 1), ("eos", 2)] {
+            let unknown = self.ids.iter().all(|(k, _)| *k != kind);
+            if let Some(id) = names.id(kind, added).filter(|id| unknown && *id != usual) {
+                warnings.push(format!(
+                    "the {kind} token is {id} by its name (config.json gives no id, for which convert_hf_to_gguf leaves \
+                     it to the runtime, which takes {usual})"
+                ));
+                self.id(kind, &id.into(), limit, warnings);
+            }
+        }
     }
 
     /// Writes ids and flags.
@@ -116,6 +142,14 @@ impl Special {
             None => warnings.push(format!("the {kind} token is not written: there is no id {id}")),
             Some(id) if self.ids.iter().all(|(k, _)| *k != kind) => self.ids.push((kind, id)),
             Some(_) => {}
+        }
+    }
+
+    /// Puts `id` in the place of the one that the files give.
+    pub fn replace(&mut self, kind: &'static str, id: u32) {
+        match self.ids.iter_mut().find(|(k, _)| *k == kind) {
+            Some(entry) => entry.1 = id,
+            None => self.ids.push((kind, id)),
         }
     }
 

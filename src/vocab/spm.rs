@@ -79,7 +79,7 @@ pub fn read(files: &Files, model: &[u8]) -> Result<ModelProto> {
         Error::invalid(what)
             .file(&path)
             .expected("a SentencePiece model")
-            .mend("take it from the model's repository again; if it is a tiktoken file, remove it, and tokenizer.json is used")
+            .hint("take it from the model's repository again; if it is a tiktoken file, remove it, and tokenizer.json is used")
     };
     let model =
         ModelProto::decode(model).map_err(|e| broken(format!("this is not a SentencePiece model: {e}")))?;
@@ -91,7 +91,7 @@ pub fn read(files: &Files, model: &[u8]) -> Result<ModelProto> {
             return Err(Error::invalid(format!("piece {id} is empty or not UTF-8"))
                 .file(&path)
                 .found(BString::from(piece.piece.as_deref().unwrap_or_default()))
-                .mend("take the file from the model's repository again"));
+                .hint("take the file from the model's repository again"));
         }
     }
     Ok(model)
@@ -144,11 +144,11 @@ pub fn table(
     Ok(table)
 }
 
-fn text(piece: &Piece) -> Option<&str> {
+pub fn text(piece: &Piece) -> Option<&str> {
     std::str::from_utf8(piece.piece.as_deref()?).ok()
 }
 
-fn kind(piece: &Piece) -> i32 {
+pub fn kind(piece: &Piece) -> i32 {
     match piece.r#type {
         Some(kind @ (table::UNKNOWN | table::CONTROL | table::UNUSED | table::BYTE)) => kind,
         _ => table::NORMAL,

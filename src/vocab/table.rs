@@ -19,8 +19,8 @@ pub const UNUSED: i32 = 5;
 pub const BYTE: i32 = 6;
 
 /// The converter's scores of ids without a piece, and of added tokens.
-const HOLE: f32 = -10000.0;
-const ADDED: f32 = -1000.0;
+pub const HOLE: f32 = -10000.0;
+pub const ADDED: f32 = -1000.0;
 
 /// The text of an id without a piece, as the converter writes it, unless that is `taken`.
 pub fn filler(id: usize, taken: impl Fn(&BString) -> bool) -> BString {
@@ -39,7 +39,7 @@ pub fn twice(text: &BString, first: usize, second: usize) -> Error {
     Error::invalid("two tokens have one text, and the runtime loads no such vocabulary")
         .expected("every text once")
         .found(format!("'{text}' with the ids {first} and {second}"))
-        .mend("use tokenizer files of one repository, or give one of the two another text")
+        .hint("use tokenizer files of one repository, or give one of the two another text")
 }
 
 /// One row an id, from 0. Only SentencePiece vocabularies have scores.
@@ -71,6 +71,15 @@ impl Table {
             *slot = score;
         }
         true
+    }
+
+    /// Gives the row of `id` another text, if it has no piece.
+    pub fn respell(&mut self, id: usize, text: impl Fn(&str) -> String) {
+        if self.types.get(id) == Some(&UNUSED)
+            && let Some(own) = self.tokens.get_mut(id)
+        {
+            *own = text(&own.to_str_lossy()).into();
+        }
     }
 
     /// Lays an added token over its row, or says that its id lies outside the table.
@@ -115,6 +124,16 @@ impl Table {
             self.tokens[id] = text;
         }
         Ok(())
+    }
+
+    /// Writes model, tokens, scores and types, for a tokenizer of the runtime that has no pre-tokenizer.
+    pub fn write_as(self, model: &str, metadata: &mut Metadata) {
+        metadata.set("tokenizer.ggml.model", model);
+        metadata.set("tokenizer.ggml.tokens", self.tokens);
+        if let Some(scores) = self.scores {
+            metadata.set("tokenizer.ggml.scores", scores);
+        }
+        metadata.set("tokenizer.ggml.token_type", self.types);
     }
 
     /// Writes model, pre, tokens, scores and types in the converter's order.

@@ -126,11 +126,10 @@ fn sentencepiece_keeps_scores_and_types_and_fills_holes() {
             "ggml.tokens",
             "ggml.scores",
             "ggml.token_type",
-            "ggml.bos_token_id",
-            "ggml.eos_token_id",
             "ggml.add_bos_token",
             "ggml.add_eos_token"
-        ]
+        ],
+        "ids that no tokenizer.json names are the runtime's own"
     );
     assert_eq!(texts(&found, "tokenizer.ggml.tokens")[10..], ["b", "[PAD11]"]);
     assert_eq!(types(&found), [3, 3, 3, 6, 6, 1, 1, 1, 1, 1, 1, 5]);
@@ -151,6 +150,7 @@ fn added_tokens_json_counts_on_from_the_pieces_and_is_not_read_beside_a_decoder(
         [
             "3 added tokens get the ids that transformers gives them, not those that the files state; the first is '<extra>', 11 and not 12",
             "added_tokens.json: token '<over>' is ignored: its id 13 is not below vocab_size 13",
+            "the eos token is 12 by its name (config.json gives no id, for which convert_hf_to_gguf leaves it to the runtime, which takes 2)",
         ]
     );
     let found = base().json("tokenizer_config.json", &decoder_of(&SPECIAL)).llama(13);
@@ -368,7 +368,6 @@ fn a_contradictory_vocabulary_is_an_error() {
     let error = |merges: Value, list: Value| Dir::new().json("tokenizer.json", &bpe(&merges, &list)).error(7);
     assert!(error(json!(["a c"]), json!([])).contains("no 'c' there"));
     assert!(error(json!(["b a"]), json!([])).contains("no 'ba' there"));
-    assert!(error(json!([]), json!([])).contains("merges"));
     assert!(error(json!([1]), json!([])).contains("expected a list of 'a b' or ['a', 'b'], found 1"));
     assert!(error(json!(["a b"]), json!([added(7, "x", true, false)])).contains("'x' with the id 7"));
     let twice = json!([added(4, "x", true, false), added(4, "y", true, false)]);

@@ -24,7 +24,7 @@ impl<'a> Tokens<'a> {
             Err(Error::invalid(format!("`{key}` has the wrong form"))
                 .expected(expected)
                 .found(found)
-                .mend("convert the model again"))
+                .hint("convert the model again"))
         };
         let Some((value, found)) = array("tokenizer.ggml.tokens") else { return Ok(None) };
         let Some(Array::Str(tokens)) = found else {

@@ -84,6 +84,7 @@ impl Schema {
             n_head: self.number("n_head"),
             n_head_kv: self.number("n_head_kv"),
             n_expert: self.number("n_expert"),
+            is_trained: false,
         }
     }
 

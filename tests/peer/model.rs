@@ -236,6 +236,17 @@ impl Model {
         Ok(answer)
     }
 
+    /// The most likely `count` tokens after `prompt`, whatever they are.
+    pub fn greedy(&self, prompt: &[i32], count: usize, threads: i32) -> Result<Vec<i32>, String> {
+        let context = Context::new(self, prompt.len() + count, threads)?;
+        let (mut answer, mut logits) = (Vec::new(), context.decode(prompt)?);
+        while answer.len() < count {
+            answer.push(most_likely(&logits));
+            logits = context.decode(&answer[answer.len() - 1..])?;
+        }
+        Ok(answer)
+    }
+
     /// The perplexity of `text` as llama-perplexity measures it: the text in windows of `window` tokens that each
     /// begin with the start token, scored on the second half of each window.
     pub fn perplexity(&self, text: &str, window: usize, threads: i32) -> Result<f64, String> {

@@ -13,15 +13,28 @@ use std::path::Path;
 mod decoders;
 mod first;
 mod second;
+mod third;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
-    [first::all(), decoders::all(), second::all()].concat()
+    [first::all(), decoders::all(), second::all(), third::all()].concat()
+}
+
+/// A checkpoint that is only merged: with as many experts as Qwen 3 has.
+pub fn many_experts() -> Tiny {
+    Tiny::new(
+        "Qwen3-Moe-128-Experts",
+        json!({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 16,
+        "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "head_dim": 8, "moe_intermediate_size": 24, "num_experts": 128, "num_experts_per_tok": 8,
+        "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
+        "norm_topk_prob": true, "tie_word_embeddings": false, "torch_dtype": "bfloat16"}),
+    )
 }
 
 /// The checkpoint of that name.
 pub fn family(name: &str) -> Option<Tiny> {
-    all().into_iter().find(|tiny| tiny.name == name)
+    all().into_iter().chain([many_experts()]).find(|tiny| tiny.name == name)
 }
 
 /// The tokens of a tiny checkpoint.
@@ -68,6 +81,21 @@ impl Tiny {
         std::fs::create_dir_all(dir).unwrap();
         let config = self.write_files(dir);
         write_weights(self.weights(&config), self.shards, dir);
+    }
+
+    /// Writes base/, chat/ and cp/: chat and cp are the base plus noise of their own.
+    pub fn write_trio(&self, dir: &Path) {
+        for (name, seed) in [("base", None), ("chat", Some(11)), ("cp", Some(13))] {
+            let dir = dir.join(name);
+            std::fs::create_dir_all(&dir).unwrap();
+            let config = self.write_files(&dir);
+            let moved = |mut weight: Weight| {
+                let noise = |seed| Layer { seed: rng::named(seed, &weight.name), deviation: 0.008 };
+                weight.layers.extend(seed.map(noise));
+                weight
+            };
+            write_weights(self.weights(&config).into_iter().map(moved).collect(), self.shards, &dir);
+        }
     }
 
     /// Writes everything but the weights, and gives the config.

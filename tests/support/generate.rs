@@ -14,6 +14,7 @@ const USAGE: &str = "\
 trio-1b DIR            base/, chat/ and cp/ of TinyLlama's shape, 2.2 GB each
 trio-eeve DIR          narrow ones with the vocabularies of SOLAR and EEVE
 trio NAME DIR          small ones: eeve, solar, alike
+family NAME DIR        base/, chat/ and cp/ of a tiny checkpoint of a family
 checkpoint NAME DIR    a Hugging Face directory
 gguf NAME FILE         a toy llama
 tokenizers DIR         300 random tokenizers, each in a directory of its number
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         }
         ["checkpoint", name, dir] if let Some(spec) = specs::checkpoint(name) => spec.write(Path::new(dir)),
         ["checkpoint", name, dir] if let Some(tiny) = families::family(name) => tiny.write(Path::new(dir)),
+        ["family", name, dir] if let Some(tiny) = families::family(name) => tiny.write_trio(Path::new(dir)),
         ["gguf", name, file] if let Some(toy) = TOYS.iter().find(|toy| toy.name == name) => {
             toy.write(Path::new(file));
         }

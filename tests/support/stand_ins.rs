@@ -2,16 +2,18 @@
 //! weights, a real vocabulary of their family, and zeros for weights, in sparse files that take no room on the disk.
 //! A dry run reads no more of a checkpoint than they have.
 
-use super::checkpoint::{Arch, Spec, Tokens, write_sparse_weights};
-use super::rng;
+use super::checkpoint::{Arch, Spec, Tokens, Weight, write_sparse_weights};
+use super::vocabulary::Vocabulary;
+use super::{rng, tokenizer};
+use ggraft::arch::Draft;
 use ggraft::chat::templates::TEMPLATES;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// Every name, as the models are called where they are published.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 22] = [
     "SOLAR-10.7B-v1.0",
     "SOLAR-10.7B-Instruct-v1.0",
     "EEVE-Korean-10.8B-v1.0",
@@ -25,6 +27,15 @@ pub const NAMES: [&str; 13] = [
     "Llama-2-7b-hf",
     "Llama-2-7b-chat-hf",
     "chinese-llama-2-7b",
+    "Qwen3-8B-Base",
+    "Qwen3-8B",
+    "my-Qwen3-8B",
+    "Qwen3-30B-A3B-Base",
+    "Qwen3-30B-A3B",
+    "my-Qwen3-30B-A3B",
+    "gemma-3-4b-pt",
+    "gemma-3-4b-it",
+    "my-gemma-3-4b",
 ];
 
 /// Tokens of Llama 3 that its base model has never seen and its chat model knows: they begin and end a turn.
@@ -32,12 +43,71 @@ const TURNS: [usize; 3] = [128006, 128007, 128009];
 
 /// Writes the stand-in of that name to `dir`.
 pub fn write(name: &str, dir: &Path) {
+    if let Some((config, words, template)) = family(name) {
+        return write_family(config, words, template, dir);
+    }
     let spec = spec(name);
     let vocab_size = spec.write_files(dir);
     write_sparse_weights(&spec.weights(vocab_size), dir);
     if name == "Meta-Llama-3-8B-Instruct" {
         train(&TURNS, dir);
     }
+}
+
+/// Config, vocabulary and template of a model of another family than llama.
+fn family(name: &str) -> Option<(Value, Vocabulary, Option<&'static str>)> {
+    let qwen = |config: Value| {
+        let mut all = json!({"vocab_size": 151936, "max_position_embeddings": 40960, "rms_norm_eps": 1e-6,
+            "rope_theta": 1000000, "head_dim": 128, "num_attention_heads": 32, "hidden_act": "silu",
+            "tie_word_embeddings": false, "torch_dtype": "bfloat16"});
+        all.as_object_mut()?.extend(config.as_object()?.clone());
+        Some(all)
+    };
+    let template = |name: &str| TEMPLATES.iter().find(|t| t.name == name).map(|t| t.text);
+    let dense = json!({"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 4096,
+        "intermediate_size": 12288, "num_hidden_layers": 36, "num_key_value_heads": 8});
+    let sparse = json!({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 2048,
+        "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8,
+        "norm_topk_prob": true, "decoder_sparse_step": 1, "num_hidden_layers": 48, "num_key_value_heads": 4});
+    let gemma = json!({"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3",
+        "text_config": {"model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240,
+            "num_hidden_layers": 34, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+            "sliding_window": 1024, "rope_scaling": {"factor": 8.0, "rope_type": "linear"}},
+        "vision_config": {"model_type": "siglip_vision_model", "hidden_size": 1152}, "torch_dtype": "bfloat16"});
+    let (config, words, chat) = match name {
+        "Qwen3-8B-Base" | "my-Qwen3-8B" => (qwen(dense)?, "qwen2", None),
+        "Qwen3-8B" => (qwen(dense)?, "qwen2", template("chatml")),
+        "Qwen3-30B-A3B-Base" | "my-Qwen3-30B-A3B" => (qwen(sparse)?, "qwen2", None),
+        "Qwen3-30B-A3B" => (qwen(sparse)?, "qwen2", template("chatml")),
+        "gemma-3-4b-pt" | "my-gemma-3-4b" => (gemma, "llama-spm", None),
+        "gemma-3-4b-it" => (gemma, "llama-spm", template("gemma")),
+        _ => return None,
+    };
+    let vocabulary = Vocabulary::load(words);
+    let turns = ["<start_of_turn>", "<end_of_turn>"];
+    Some((config, if words == "llama-spm" { vocabulary.with(&turns) } else { vocabulary }, chat))
+}
+
+fn write_family(mut config: Value, words: Vocabulary, template: Option<&str>, dir: &Path) {
+    std::fs::create_dir_all(dir).unwrap();
+    tokenizer::write(&words, dir, template);
+    let text = if config["text_config"].is_object() { &mut config["text_config"] } else { &mut config };
+    if text.get("vocab_size").is_none() {
+        text["vocab_size"] = json!(words.tokens.len());
+    }
+    for (key, id) in [("bos_token_id", words.bos), ("eos_token_id", words.eos)] {
+        text[key] = json!(id);
+    }
+    tokenizer::write_json(&dir.join("config.json"), &config);
+    let weight = |(name, shape): (String, Vec<u64>)| Weight {
+        name,
+        shape: shape.into_iter().map(|n| n as usize).collect(),
+        dtype: safetensors::Dtype::BF16,
+        mean: 0.0,
+        layers: Vec::new(),
+    };
+    let tensors = Draft::default().tensors(&config).unwrap();
+    write_sparse_weights(&tensors.into_iter().map(weight).collect::<Vec<_>>(), dir);
 }
 
 fn spec(name: &str) -> Spec {

@@ -83,6 +83,16 @@ impl Vocabulary {
         self
     }
 
+    /// With these control tokens appended.
+    pub fn with(mut self, tokens: &[&str]) -> Vocabulary {
+        for token in tokens {
+            self.scores.push(-(self.tokens.len() as f32));
+            self.tokens.push(token.to_string());
+            self.types.push(CONTROL);
+        }
+        self
+    }
+
     /// Whether its tokenizer is a SentencePiece model rather than byte-level BPE.
     pub fn is_sentencepiece(&self) -> bool {
         !self.scores.is_empty()

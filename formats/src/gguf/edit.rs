@@ -22,7 +22,7 @@ pub fn edit(path: &Path, change: impl FnOnce(&Metadata) -> Result<Metadata>) -> 
             .file(path)
             .expected(header.alignment)
             .found(due)
-            .mend(format!(
+            .hint(format!(
                 "write the model anew: ggraft quantize IN.gguf OUT.gguf COPY --override-kv {ALIGNMENT_KEY}=u32:{due}"
             )));
     }

@@ -45,7 +45,7 @@ impl Split {
             n if n > usize::from(u16::MAX) => Err(Error::invalid("the model would have too many parts")
                 .expected(format!("at most {}", u16::MAX))
                 .found(n)
-                .mend("allow more bytes or tensors in a part")),
+                .hint("allow more bytes or tensors in a part")),
             _ => Ok(Some(counts)),
         }
     }

@@ -56,7 +56,7 @@ fn parse(c: &mut Cursor<'_>) -> Result<Header> {
     if (tensor_count * LEAST_TENSOR).saturating_add(pair_count * LEAST_PAIR) > c.remaining() {
         return Err(Error::invalid("the header promises more entries than the file has room for")
             .found(format!("{tensor_count} tensors and {pair_count} key-value pairs"))
-            .mend("the file is truncated or damaged: copy or download it again"));
+            .hint("the file is truncated or damaged: copy or download it again"));
     }
     let metadata = metadata(c, pair_count)?;
     let alignment = alignment(&metadata)?;
@@ -93,11 +93,11 @@ fn magic_and_version(c: &mut Cursor<'_>) -> Result<u32> {
         2 | 3 => Ok(version),
         v if v & 0xffff == 0 && v != 0 => Err(Error::unsupported("this GGUF file is big-endian")
             .found(format!("version {}", v.swap_bytes()))
-            .mend("convert it with llama.cpp's gguf-convert-endian first")),
+            .hint("convert it with llama.cpp's gguf-convert-endian first")),
         v => Err(Error::unsupported("this GGUF version cannot be read")
             .expected("version 2 or 3")
             .found(format!("version {v}"))
-            .mend("convert the original checkpoint again with a current converter")),
+            .hint("convert the original checkpoint again with a current converter")),
     }
 }
 
@@ -157,7 +157,7 @@ fn array(c: &mut Cursor<'_>, key: &str) -> Result<Array> {
         kind::ARRAY => {
             return Err(Error::invalid(format!("the metadata key '{key}' holds an array of arrays"))
                 .offset(c.at as u64)
-                .mend("GGUF readers refuse nested arrays: write the file again without this key"));
+                .hint("GGUF readers refuse nested arrays: write the file again without this key"));
         }
         other => {
             return Err(Error::invalid(format!("the array '{key}' has an unknown element type"))
@@ -270,7 +270,7 @@ fn data_inside_file(t: &Entry, data_offset: u64, len: u64) -> Result<()> {
                 end.map_or(String::from("more bytes than can be counted"), |n| format!("at least {n} bytes")),
             )
             .found(format!("{len} bytes"))
-            .mend("the file is truncated: copy or download it again")),
+            .hint("the file is truncated: copy or download it again")),
     }
 }
 
@@ -305,7 +305,7 @@ impl<'a> Cursor<'a> {
                 .offset(self.at as u64)
                 .expected(format!("{n} more bytes"))
                 .found(self.remaining())
-                .mend("the file is truncated or damaged: copy or download it again")),
+                .hint("the file is truncated or damaged: copy or download it again")),
         }
     }
 
@@ -326,7 +326,7 @@ impl<'a> Cursor<'a> {
                 .offset(at)
                 .expected(format!("at most {}", MAX_LENGTH.min(self.remaining() / least)))
                 .found(n)
-                .mend("the file is truncated or damaged: copy or download it again"));
+                .hint("the file is truncated or damaged: copy or download it again"));
         }
         Ok(n)
     }

@@ -105,7 +105,7 @@ fn missing(e: Error, part: &Path) -> Error {
         true => e,
         false => Error::new(Kind::Invalid, "this part of the split model is missing")
             .file(part)
-            .mend("keep all parts in one folder, under the names that they were split into"),
+            .hint("keep all parts in one folder, under the names that they were split into"),
     }
 }
 
@@ -116,7 +116,7 @@ fn check_key(part: &Model, path: &Path, key: &str, due: u64) -> Result<()> {
             .file(path)
             .expected(format!("{key} = {due}"))
             .found(found.map_or(String::from("no such key"), |value| value.to_string()))
-            .mend("give the first part, whose name ends in -00001-of-…, and keep all parts beside it")),
+            .hint("give the first part, whose name ends in -00001-of-…, and keep all parts beside it")),
     }
 }
 
@@ -126,7 +126,7 @@ fn sibling(first: &Path, no: u64, count: u64) -> Result<PathBuf> {
         Error::invalid("the name of a split model's first part is wrong")
             .file(first)
             .expected(format!("a name that ends in -00001-of-{count:05}.gguf"))
-            .mend("give every part the name that it was split into")
+            .hint("give every part the name that it was split into")
     };
     let name = first.file_name().and_then(|n| n.to_str()).ok_or_else(wrong)?;
     let stem = name.strip_suffix(&file_name("", 0, count)).ok_or_else(wrong)?;
@@ -143,7 +143,7 @@ fn check_tensors(model: &Model, path: &Path) -> Result<()> {
                 .file(path)
                 .expected(format!("{due} tensors"))
                 .found(model.tensors.len())
-                .mend("copy or download all parts again"))
+                .hint("copy or download all parts again"))
         }
         _ => Ok(()),
     }

@@ -124,12 +124,12 @@ fn put_tensor(out: &mut Vec<u8>, t: &Tensor, offset: u64) -> Result<()> {
             .tensor(&t.name)
             .expected(format!("at most {MAX_DIMS}"))
             .found(t.shape())
-            .mend("leave the tensor out, or write a safetensors type, which has no such limit"));
+            .hint("leave the tensor out, or write a safetensors type, which has no such limit"));
     }
     let id = t.dtype().traits().id.ok_or_else(|| {
         Error::unsupported(format!("GGUF has no dtype {}", t.dtype()))
             .tensor(&t.name)
-            .mend("choose a --type that it can be converted to")
+            .hint("choose a --type that it can be converted to")
     })?;
     put_str(out, t.name.as_bytes());
     let ne = t.shape().ne();

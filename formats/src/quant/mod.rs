@@ -240,7 +240,7 @@ impl DType {
         Err(Error::invalid(format!("{self} requires an importance matrix"))
             .expected("importance weights, one a column")
             .found("none")
-            .mend("give --imatrix FILE, or choose a larger type"))
+            .hint("give --imatrix FILE, or choose a larger type"))
     }
 
     fn lacks(self, what: &str) -> Error {

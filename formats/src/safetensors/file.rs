@@ -3,8 +3,8 @@
 
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
+use crate::model::Checkpoint;
 use crate::quant::DType;
-use crate::stamp::Reads;
 use crate::tensor::{Shape, Tensor};
 use crate::twice;
 use safetensors::{Dtype, SafeTensors};
@@ -31,10 +31,10 @@ pub(super) const DTYPES: &[(Dtype, DType)] = &[
     (Dtype::U64, DType::U64),
 ];
 
-/// Reads the tensors of `path`, in the order of their data; `reads` takes note of the file.
-pub(super) fn read(path: &Path, reads: &Reads) -> Result<Vec<Tensor>> {
+/// Reads the tensors of `path`, in the order of their data; `into` takes note of the file.
+pub(super) fn read(path: &Path, into: &mut Checkpoint) -> Result<Vec<Tensor>> {
     let file = Mapping::open(path)?;
-    reads.add(file.stamp().clone());
+    into.reads.add(file.stamp().clone());
     let parts = parts(&file)?;
     let build = |p: Part| {
         let tensor = Tensor::mapped(&p.name, p.shape, p.dtype, &file, p.offset);
@@ -84,7 +84,7 @@ fn refused(e: &safetensors::SafeTensorError, file: &Mapping) -> Error {
     let error = Error::invalid(format!("the safetensors file is malformed: {e}"))
         .file(file.path())
         .found(format!("{} bytes", file.bytes().len()));
-    error.mend("the file is truncated or damaged: copy or download it again")
+    error.hint("the file is truncated or damaged: copy or download it again")
 }
 
 fn shape_and_dtype(dtype: Dtype, shape: &[usize]) -> Result<(Shape, DType)> {

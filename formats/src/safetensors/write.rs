@@ -144,7 +144,7 @@ fn dtype(name: &str, tensor: &Tensor) -> Result<String> {
     found.map(|(theirs, _)| theirs.to_string()).ok_or_else(|| {
         Error::unsupported(format!("safetensors has no dtype {}", tensor.dtype()))
             .tensor(name)
-            .mend("choose --type safetensors-bf16, -f16 or -f32")
+            .hint("choose --type safetensors-bf16, -f16 or -f32")
     })
 }
 

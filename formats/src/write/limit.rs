@@ -27,7 +27,7 @@ pub fn allow(files: usize) -> Result<()> {
         )
         .expected(format!("at most {}", most.saturating_sub(OTHERS)))
         .found(files)
-        .mend("allow more bytes or tensors in a part, or raise the limit with `ulimit -Hn`")
+        .hint("allow more bytes or tensors in a part, or raise the limit with `ulimit -Hn`")
     })
 }
 

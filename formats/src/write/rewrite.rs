@@ -112,14 +112,14 @@ impl Rewrite {
         if let Some(output) = output {
             let refused = |what: &str| Error::new(Kind::Failure, what).file(output);
             if self.stamp.is_at(output) {
-                return Err(refused("the output is the input").mend("leave -o out to edit the file itself"));
+                return Err(refused("the output is the input").hint("leave -o out to edit the file itself"));
             }
             if output.is_dir() {
-                return Err(refused("the output is a directory").mend("give the name of a file with -o"));
+                return Err(refused("the output is a directory").hint("give the name of a file with -o"));
             }
             if !force && output.symlink_metadata().is_ok() && !self.is_finished(output) {
                 return Err(
-                    refused("the output exists").mend("give --force to replace it, or another name with -o")
+                    refused("the output exists").hint("give --force to replace it, or another name with -o")
                 );
             }
         }
@@ -127,7 +127,7 @@ impl Rewrite {
             if self.stamp.is_at(&path) {
                 return Err(Error::new(Kind::Failure, "the unfinished output would be the input")
                     .file(&path)
-                    .mend("choose another output with -o, or rename the input"));
+                    .hint("choose another output with -o, or rename the input"));
             }
         }
         durable::look_beside(target)
@@ -174,7 +174,7 @@ impl Rewrite {
             Ok(meta) if meta.permissions().readonly() => {
                 Err(Error::new(Kind::Failure, "the file is read-only")
                     .file(target)
-                    .mend("make it writable, or give another name with -o"))
+                    .hint("make it writable, or give another name with -o"))
             }
             _ => Ok(()),
         }
@@ -183,7 +183,7 @@ impl Rewrite {
     /// Nobody else writes this file meanwhile, and what a stopped run has left of it is not destroyed.
     fn lock(&self, target: &Path) -> Result<Journal> {
         Journal::open(durable::journal_of(target), &self.identity(), false).map_err(|e| {
-            e.mend("finish that work first, or remove what ends in .partial and .partial.journal")
+            e.hint("finish that work first, or remove what ends in .partial and .partial.journal")
         })
     }
 
@@ -237,13 +237,13 @@ impl Rewrite {
             if watch.cancelled() {
                 return Err(Error::new(Kind::Interrupted, "stopped by a signal before the file was whole")
                     .file(&new.path)
-                    .mend("nothing has changed: give the same command again"));
+                    .hint("nothing has changed: give the same command again"));
             }
             let n = io::copy(&mut (&source).take(CHUNK.min(left)), &mut &new.file).map_err(io)?;
             if n == 0 {
                 return Err(Error::new(Kind::Io, "the file became shorter while it was read")
                     .file(&self.source)
-                    .mend("wait until nothing writes to it, and start again"));
+                    .hint("wait until nothing writes to it, and start again"));
             }
             left -= n;
             written.fetch_add(n, Ordering::Relaxed);
@@ -258,7 +258,7 @@ impl Rewrite {
         if file.bytes().len() as u64 != self.total() || !file.bytes().starts_with(&self.head) {
             return Err(Error::new(Kind::Verification, "the finished file is not what was planned")
                 .file(path)
-                .mend("check the disk"));
+                .hint("check the disk"));
         }
         (self.check)(&file).map_err(Error::verification)
     }

@@ -62,7 +62,7 @@ pub(super) fn write_rows(outputs: &[Growing<'_>], written: &AtomicU64, watch: &d
 fn stopped(outputs: &[Growing<'_>]) -> Error {
     let e = Error::new(Kind::Interrupted, "stopped by a signal before the output was whole");
     let e = outputs.iter().take(1).fold(e, |e, output| e.file(&output.layout.target));
-    e.mend("give the same command again to go on, or remove what ends in .partial and .partial.journal")
+    e.hint("give the same command again to go on, or remove what ends in .partial and .partial.journal")
 }
 
 /// Of several failures the first in file order is told, so that it does not depend on the threads.

@@ -1,19 +1,22 @@
 //! What most decoders have in common: the names that llama gave its tensors, with heads in one order on both sides. No
 //! model is of this family; others state their differences from it.
 
-use super::{Arch, Made, NONE};
-use crate::arch::keys::{AXES, TRANSFORMER};
+use super::{Arch, Made, NONE, experts};
+use crate::arch::keys::{AXES, Size, TRANSFORMER, axis};
 use crate::arch::rope;
 use crate::arch::rule::{Need, Rule, rule};
 
 pub const DECODER: Arch = Arch {
+    base: Some(&ROOT),
     prefixes: &["model.", "model.language_model.", "language_model.model.", ""],
     keys: TRANSFORMER,
-    axes: AXES,
+    axes: &[axis("dense", Size::Make(experts::leading)), axis("shared", Size::Make(experts::count_shared))],
     rules: RULES,
     ignored: &["*.attention.masked_bias", "*.attention.bias", "*.rotary_emb.inv_freq"],
     ..NONE
 };
+
+const ROOT: Arch = Arch { axes: AXES, ..NONE };
 
 /// The same, for families whose keys the converter writes in an order of their own.
 pub const NAMES: Arch = Arch { keys: &[], ..DECODER };

@@ -4,10 +4,11 @@
 //! Specification: `DeepseekV2Model` of llama.cpp's converter.
 
 use super::decoder::DECODER;
+use super::experts::{self, DENSE, SPARSE};
 use super::{Arch, NONE};
 use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, is, make, number, positive, size};
 use crate::arch::rope::Rope;
-use crate::arch::rule::{Layers, Need, Rule, rule};
+use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};
 
 pub const DEEPSEEK2: Arch = Arch {
@@ -17,6 +18,12 @@ pub const DEEPSEEK2: Arch = Arch {
     keys: KEYS,
     axes: AXES,
     rules: RULES,
+    shares: &[
+        &experts::dense(DENSE),
+        &experts::routed(SPARSE),
+        &experts::shared(SPARSE, Need::IfSet("n_shared_experts")),
+        &experts::correction(SPARSE),
+    ],
     without: &["blk.{l}.attn_k.weight", "blk.{l}.attn_v.weight"],
     ignored: &["model.layers.{l..}.*"],
     ..NONE
@@ -53,38 +60,27 @@ const AXES: &[Axis] = &[
     axis("rope", Size::Of(&["qk_rope_head_dim"])),
     axis("k_whole", Size::Add("k", "rope")),
     axis("latent", Size::Add("r", "rope")),
-    axis("dense", Size::Make(dense_layers)),
     axis("e", Size::Of(&["n_routed_experts"])),
-    axis("eff", Size::Of(&["moe_intermediate_size", "intermediate_size"])),
-    axis("shared", Size::Of(&["n_shared_experts"])),
 ];
-
-/// The layers without experts.
-fn dense_layers(params: &Params<'_>, _layer: u32) -> Result<u64> {
-    if let Some(n) = params.config.whole_at("first_k_dense_replace", 0)? {
-        return Ok(n.into());
-    }
-    if params.config.get("n_routed_experts").is_some() { Ok(0) } else { params.size("l", 0) }
-}
 
 fn log_multiplier(params: &Params<'_>) -> Result<Option<Value>> {
     let scale = Rope::read(params.config)?.number("mscale_all_dim")?;
     Ok(scale.map(|scale| Value::F32((0.1 * scale) as f32)))
 }
 
-const DENSE: Layers = Layers::Before("dense");
-const SPARSE: Layers = Layers::From("dense");
+/// Some configs leave out that queries are not of low rank.
+const LOW_RANK: Need = Need::Without("layers.{l}.self_attn.q_proj.weight");
 
 const RULES: &[Rule] = &[
     rule(&["layers.{l}.self_attn.q_proj.weight"], &["blk.{l}.attn_q.weight"], "(h k_whole) n")
         .need(Need::UnlessSet("q_lora_rank")),
     rule(&["layers.{l}.self_attn.q_a_proj.weight"], &["blk.{l}.attn_q_a.weight"], "qr n")
-        .need(Need::IfSet("q_lora_rank"))
+        .need(LOW_RANK)
         .bias(Need::May),
     rule(&["layers.{l}.self_attn.q_a_layernorm.weight"], &["blk.{l}.attn_q_a_norm.weight"], "qr")
-        .need(Need::IfSet("q_lora_rank")),
+        .need(LOW_RANK),
     rule(&["layers.{l}.self_attn.q_b_proj.weight"], &["blk.{l}.attn_q_b.weight"], "(h k_whole) qr")
-        .need(Need::IfSet("q_lora_rank")),
+        .need(LOW_RANK),
     rule(&["layers.{l}.self_attn.kv_a_proj_with_mqa.weight"], &["blk.{l}.attn_kv_a_mqa.weight"], "latent n")
         .bias(Need::May),
     rule(&["layers.{l}.self_attn.kv_a_layernorm.weight"], &["blk.{l}.attn_kv_a_norm.weight"], "r"),
@@ -94,53 +90,4 @@ const RULES: &[Rule] = &[
         "(h [k|v]) r -> h r k ; h v r",
     ),
     rule(&["layers.{l}.self_attn.o_proj.weight"], &["blk.{l}.attn_output.weight"], "n (h v)").bias(Need::May),
-    rule(&["layers.{l}.mlp.gate_proj.weight"], &["blk.{l}.ffn_gate.weight"], "ff n").layers(DENSE),
-    rule(&["layers.{l}.mlp.up_proj.weight"], &["blk.{l}.ffn_up.weight"], "ff n").layers(DENSE),
-    rule(&["layers.{l}.mlp.down_proj.weight"], &["blk.{l}.ffn_down.weight"], "n ff").layers(DENSE),
-    rule(&["layers.{l}.mlp.gate.weight"], &["blk.{l}.ffn_gate_inp.weight"], "e n").layers(SPARSE),
-    rule(&["layers.{l}.mlp.gate.e_score_correction_bias"], &["blk.{l}.exp_probs_b.bias"], "e")
-        .may()
-        .layers(SPARSE),
-    rule(
-        &["layers.{l}.mlp.experts.{e}.gate_proj.weight"],
-        &["blk.{l}.ffn_gate_exps.weight"],
-        "eff n -> e eff n",
-    )
-    .layers(SPARSE),
-    rule(&["layers.{l}.mlp.experts.{e}.up_proj.weight"], &["blk.{l}.ffn_up_exps.weight"], "eff n -> e eff n")
-        .layers(SPARSE),
-    rule(
-        &["layers.{l}.mlp.experts.{e}.down_proj.weight"],
-        &["blk.{l}.ffn_down_exps.weight"],
-        "n eff -> e n eff",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.mlp.experts.gate_up_proj"],
-        &["blk.{l}.ffn_{gate|up}_exps.weight"],
-        "e [eff|eff] n -> e eff n ; e eff n",
-    )
-    .layers(SPARSE),
-    rule(&["layers.{l}.mlp.experts.down_proj"], &["blk.{l}.ffn_down_exps.weight"], "e n eff").layers(SPARSE),
-    rule(
-        &["layers.{l}.mlp.shared_experts.gate_proj.weight"],
-        &["blk.{l}.ffn_gate_shexp.weight"],
-        "(shared eff) n",
-    )
-    .need(Need::IfSet("n_shared_experts"))
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.mlp.shared_experts.up_proj.weight"],
-        &["blk.{l}.ffn_up_shexp.weight"],
-        "(shared eff) n",
-    )
-    .need(Need::IfSet("n_shared_experts"))
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.mlp.shared_experts.down_proj.weight"],
-        &["blk.{l}.ffn_down_shexp.weight"],
-        "n (shared eff)",
-    )
-    .need(Need::IfSet("n_shared_experts"))
-    .layers(SPARSE),
 ];

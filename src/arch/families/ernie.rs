@@ -3,7 +3,7 @@
 //! Specification: `Ernie4_5Model`, `Ernie4_5MoeModel` of llama.cpp's converter.
 
 use super::decoder::DECODER;
-use super::{Arch, NONE};
+use super::{Arch, NONE, experts};
 use crate::arch::keys::{Axis, Key, Params, Size, axis, count, make};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Result, Value};
@@ -24,6 +24,7 @@ pub const ERNIE4_5_MOE: Arch = Arch {
     keys: KEYS,
     axes: AXES,
     rules: MOE,
+    shares: &[&experts::routed(SPARSE), &experts::shared(SPARSE, Need::IfSet("moe_num_shared_experts"))],
     ignored: &[
         "model.mtp_block.*",
         "model.mtp_emb_norm.*",
@@ -75,11 +76,7 @@ const KEYS: &[Key] = &[
     }),
 ];
 
-const AXES: &[Axis] = &[
-    axis("e", Size::Of(&["moe_num_experts"])),
-    axis("eff", Size::Of(&["moe_intermediate_size"])),
-    axis("shared", Size::Of(&["moe_num_shared_experts"])),
-];
+const AXES: &[Axis] = &[axis("e", Size::Of(&["moe_num_experts"]))];
 
 /// Whether a layer has experts: those between a first and a last one, every so many; none of a dense model has.
 fn sparse(params: &Params<'_>, layer: u32) -> Result<bool> {
@@ -99,41 +96,7 @@ fn sparse(params: &Params<'_>, layer: u32) -> Result<bool> {
 const SPARSE: Layers = Layers::When(sparse);
 const PLAIN: Layers = Layers::When(|params, layer| sparse(params, layer).map(|sparse| !sparse));
 
-const MOE: &[Rule] = &[
-    rule(&["layers.{l}.mlp.gate.weight"], &["blk.{l}.ffn_gate_inp.weight"], "e n").layers(SPARSE),
-    rule(&["layers.{l}.mlp.moe_statics.e_score_correction_bias"], &["blk.{l}.exp_probs_b.bias"], "1 e")
+const MOE: &[Rule] =
+    &[rule(&["layers.{l}.mlp.moe_statics.e_score_correction_bias"], &["blk.{l}.exp_probs_b.bias"], "1 e")
         .layers(SPARSE)
-        .may(),
-    rule(
-        &["layers.{l}.mlp.experts.{e}.gate_proj.weight"],
-        &["blk.{l}.ffn_gate_exps.weight"],
-        "eff n -> e eff n",
-    )
-    .layers(SPARSE),
-    rule(&["layers.{l}.mlp.experts.{e}.up_proj.weight"], &["blk.{l}.ffn_up_exps.weight"], "eff n -> e eff n")
-        .layers(SPARSE),
-    rule(
-        &["layers.{l}.mlp.experts.{e}.down_proj.weight"],
-        &["blk.{l}.ffn_down_exps.weight"],
-        "n eff -> e n eff",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.mlp.shared_experts.gate_proj.weight"],
-        &["blk.{l}.ffn_gate_shexp.weight"],
-        "(shared eff) n",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.mlp.shared_experts.up_proj.weight"],
-        &["blk.{l}.ffn_up_shexp.weight"],
-        "(shared eff) n",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.mlp.shared_experts.down_proj.weight"],
-        &["blk.{l}.ffn_down_shexp.weight"],
-        "n (shared eff)",
-    )
-    .layers(SPARSE),
-];
+        .may()];

@@ -19,7 +19,7 @@ pub const GPT2: Arch = Arch {
 
 const KEYS: &[Key] = &[
     size("block_count", "l"),
-    count("context_length", &["n_ctx", "n_positions"]).must(),
+    count("context_length", &["n_ctx", "max_position_embeddings", "n_positions"]).must(),
     size("embedding_length", "n"),
     size("feed_forward_length", "ff"),
     size("attention.head_count", "h"),
@@ -32,7 +32,7 @@ const AXES: &[Axis] = &[
     axis("m", Size::Same("n")),
     axis("h", Size::Of(&["n_head", "num_attention_heads"])),
     axis("vocab", Size::Of(&["vocab_size"])),
-    axis("positions", Size::Of(&["n_positions", "max_position_embeddings"])),
+    axis("positions", Size::Of(&["max_position_embeddings", "n_positions"])),
     axis("three", Size::Is(3)),
     axis("four", Size::Is(4)),
     axis("ff", Size::Mul("four", "n")),

@@ -3,10 +3,10 @@
 //! Specification: `GraniteModel`, `GraniteMoeModel` of llama.cpp's converter.
 
 use super::llama::LLAMA;
-use super::{Arch, NONE};
-use crate::arch::keys::{Axis, Key, Params, Size, axis, make};
+use super::{Arch, NONE, windows};
+use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, make};
 use crate::arch::rule::{Layers, Rule, rule};
-use ggraft_formats::{Result, Value};
+use ggraft_formats::{Array, Result, Value};
 
 pub const GRANITE: Arch = Arch {
     classes: &["GraniteForCausalLM"],
@@ -31,6 +31,29 @@ pub const GRANITE_MOE: Arch = Arch {
     without: &["blk.{l}.ffn_gate.weight", "blk.{l}.ffn_up.weight", "blk.{l}.ffn_down.weight"],
     ..NONE
 };
+
+/// Granite whose layers attend within a window, but every fourth; each head has a sink.
+pub const GRANITE_SWA: Arch = Arch {
+    classes: &["GraniteSWAForCausalLM"],
+    gguf: "granite_swa",
+    base: Some(&GRANITE),
+    keys: SWA,
+    rules: &[rule(&["layers.{l}.self_attn.sinks"], &["blk.{l}.attn_sinks.weight"], "h").may()],
+    ..NONE
+};
+
+const SWA: &[Key] = &[
+    count("attention.sliding_window", &["sliding_window"]).or(Fixed::Count(128)),
+    make("attention.sliding_window_pattern", |params| {
+        let all = windows::layers(params, |layer| !layer.is_multiple_of(4))?;
+        Ok(Some(Value::Array(Array::Bool(all))))
+    }),
+    make("rope.pattern", |params| {
+        let all = params.config.get("no_rope_layers").and_then(|v| v.as_array());
+        let all: Vec<bool> = all.into_iter().flatten().map(|v| v.as_u64() != Some(0)).collect();
+        Ok((!all.is_empty()).then_some(Value::Array(Array::Bool(all))))
+    }),
+];
 
 const KEYS: &[Key] = &[
     make("attention.scale", |params| multiplier(params, "attention_multiplier")),

@@ -12,7 +12,7 @@ use ggraft_formats::{Result, Value};
 
 /// The model with its language-modelling head.
 pub const LLAMA: Arch = Arch {
-    classes: &["LlamaForCausalLM", "MistralForCausalLM", "LLaMAForCausalLM"],
+    classes: &["LlamaForCausalLM", "MistralForCausalLM", "LLaMAForCausalLM", "IQuestCoderForCausalLM"],
     gguf: "llama",
     base: Some(&DECODER),
     prefixes: &["model."],
@@ -29,6 +29,15 @@ pub const HEADLESS: Arch = Arch {
     base: Some(&LLAMA),
     prefixes: &[""],
     without: &["output.weight"],
+    ..LLAMA_SIBLING
+};
+
+/// The text model of one that sees or hears.
+pub const SEEING: Arch = Arch {
+    classes: &["LlavaForConditionalGeneration", "VoxtralForConditionalGeneration"],
+    base: Some(&LLAMA),
+    prefixes: &["model.language_model.", "language_model.model.", "model."],
+    ignored: &["*vision_tower.*", "*audio_tower.*", "*multi_modal_projector.*", "*image_newline"],
     ..LLAMA_SIBLING
 };
 

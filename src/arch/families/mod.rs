@@ -1,25 +1,51 @@
 //! Every family of models, a page each. To add one: write its file with one `Arch` constant (a sibling states its
 //! differences, `..NONE` for the rest), and add its line to `ARCHS`.
 
+mod afmoe;
+mod apertus;
 mod arcee;
+mod bert;
 mod cohere;
 mod decoder;
 mod deepseek;
+mod dots1;
+mod dream;
 mod ernie;
 mod exaone;
+mod exaone4;
+mod experts;
 mod falcon;
 mod gemma;
 mod gemma3;
+mod gemma3n;
+mod gemma4;
+mod glm;
 mod glm4;
+mod glm4moe;
 mod gpt2;
 mod gpt_oss;
 mod granite;
 mod hunyuan;
+mod hybrid;
+mod internlm;
+mod jais2;
+mod jamba;
+mod lfm2;
 mod llama;
+mod llama4;
+mod mamba;
+mod mellum;
+mod minicpm;
+mod minimax;
 mod mistral3;
 mod mixtral;
+mod modern_bert;
+mod mpt;
+mod mtp;
 mod nemotron;
+mod nemotron_h;
 mod neox;
+mod nomic_bert;
 mod olmo;
 mod olmo2;
 mod orion;
@@ -27,14 +53,21 @@ mod partial;
 mod phi2;
 mod phi3;
 mod qwen;
+mod qwen35;
 mod qwen_moe;
+mod qwen_vl;
 mod seed_oss;
 mod smollm3;
 mod stablelm;
 mod starcoder;
 mod starcoder2;
+mod t5;
+mod windows;
+
+pub use decoder::DECODER;
 
 use super::axes::Side;
+use super::config::Config;
 use super::keys::{Axis, Fixed, Key, Params};
 use super::rule::Rule;
 use super::values::Value;
@@ -46,6 +79,8 @@ pub struct Arch {
     pub classes: &'static [&'static str],
     /// `general.architecture` of the GGUF.
     pub gguf: &'static str,
+    /// Which models of the classes it is for, where pages share them: the first that applies, or says nothing.
+    pub applies: Option<fn(&Config) -> Result<bool>>,
     /// The family whose differences these are.
     pub base: Option<&'static Arch>,
     /// What the checkpoint puts in front of its names; the first that fits.
@@ -57,6 +92,11 @@ pub struct Arch {
     pub axes: &'static [Axis],
     /// Several of one page with the same target are alternatives; those of the base that have it go.
     pub rules: &'static [Rule],
+    /// Lists of rules that pages have in common; they count as the page's own.
+    pub shares: &'static [&'static [Rule]],
+    /// Beginnings of names in the checkpoint (or, after `*`, ends), and what the rules have instead; `{l}` is an index, `{main}` and `{l+main}`
+    /// are counted from the end of the layers proper.
+    pub renamed: &'static [(&'static str, &'static str)],
     /// Targets and keys of the base that it lacks.
     pub without: &'static [&'static str],
     /// Tensors of checkpoints that a GGUF has no use for; `*` is anything, `{l..}` a layer beyond the last.
@@ -97,12 +137,15 @@ pub struct Made {
 pub const NONE: Arch = Arch {
     classes: &[],
     gguf: "",
+    applies: None,
     base: None,
     prefixes: &[],
     keys: &[],
     early: &[],
     axes: &[],
     rules: &[],
+    shares: &[],
+    renamed: &[],
     without: &[],
     ignored: &[],
     made: &[],
@@ -114,9 +157,11 @@ pub const NONE: Arch = Arch {
 pub const ARCHS: &[Arch] = &[
     llama::LLAMA,
     llama::HEADLESS,
+    llama::SEEING,
     mistral3::MISTRAL3,
     granite::GRANITE,
     granite::GRANITE_MOE,
+    granite::GRANITE_SWA,
     arcee::ARCEE,
     mixtral::MIXTRAL,
     qwen::QWEN2,
@@ -154,6 +199,55 @@ pub const ARCHS: &[Arch] = &[
     falcon::FALCON,
     starcoder::STARCODER,
     orion::ORION,
+    glm4moe::GLM4_MOE,
+    glm4moe::SOLAR_OPEN,
+    glm4moe::GLM4_MOE_LITE,
+    glm::GLM,
+    apertus::APERTUS,
+    exaone4::EXAONE4,
+    exaone4::EXAONE_MOE,
+    internlm::INTERNLM2,
+    internlm::INTERNLM3,
+    jais2::JAIS2,
+    minicpm::MINICPM,
+    minicpm::MINICPM3,
+    dream::DREAM,
+    mellum::MELLUM,
+    qwen_vl::QWEN2_VL,
+    qwen_vl::QWEN3_VL,
+    qwen_vl::QWEN3_VL_MOE,
+    qwen35::QWEN35,
+    qwen35::QWEN35_MOE,
+    qwen35::QWEN3_NEXT,
+    dots1::DOTS1,
+    afmoe::AFMOE,
+    mpt::MPT,
+    minimax::MINIMAX_M2,
+    phi3::PHI_MOE,
+    cohere::COHERE2_MOE,
+    llama4::LLAMA4,
+    lfm2::LFM2,
+    lfm2::LFM2_MOE,
+    mamba::MAMBA,
+    mamba::MAMBA2,
+    hybrid::GRANITE_HYBRID,
+    hybrid::GRANITE4,
+    hybrid::GRANITE4_MOE,
+    hybrid::BAMBA,
+    nemotron_h::NEMOTRON_H,
+    nemotron_h::NEMOTRON_H_MOE,
+    jamba::JAMBA,
+    gemma3n::GEMMA3N,
+    gemma4::GEMMA4,
+    bert::BERT,
+    bert::ROBERTA,
+    bert::DISTILBERT,
+    modern_bert::MODERN_BERT,
+    modern_bert::EUROBERT,
+    nomic_bert::NOMIC_BERT_MOE,
+    nomic_bert::NOMIC_BERT,
+    t5::T5,
+    t5::T5_ENCODER,
 ];
 
 /// A key in its place. One that takes the place of the base's is written there if the base would have written it, else
@@ -170,6 +264,7 @@ pub struct Family {
     pub keys: Vec<Line>,
     pub axes: Vec<&'static Axis>,
     pub rules: Vec<&'static Rule>,
+    pub renamed: Vec<(&'static str, &'static str)>,
     pub ignored: Vec<&'static str>,
     pub made: Vec<&'static Made>,
 }
@@ -184,6 +279,7 @@ impl Family {
                 keys: Vec::new(),
                 axes: Vec::new(),
                 rules: Vec::new(),
+                renamed: Vec::new(),
                 ignored: Vec::new(),
                 made: Vec::new(),
             },
@@ -196,7 +292,8 @@ impl Family {
         family.keys.retain(|line| !gone(line.key.gguf));
         family.made.retain(|made| !gone(made.name));
         family.rules.retain(|rule| !rule.targets().iter().any(|to| gone(to)));
-        family.replace(arch.rules);
+        family.replace(arch.rules.iter().chain(arch.shares.iter().copied().flatten()).collect());
+        family.renamed.extend(arch.renamed);
         for key in arch.keys {
             for old in family.keys.iter_mut().filter(|old| old.key.gguf == key.gguf) {
                 *old = Line { key, place_of: Some(old.place_of.unwrap_or(old.key)) };
@@ -215,8 +312,8 @@ impl Family {
     }
 
     /// Puts `rules` in the place of those that have a target of theirs; those that replace none come last.
-    fn replace(&mut self, rules: &'static [Rule]) {
-        let targets: Vec<Vec<String>> = rules.iter().map(Rule::targets).collect();
+    fn replace(&mut self, rules: Vec<&'static Rule>) {
+        let targets: Vec<Vec<String>> = rules.iter().map(|rule| rule.targets()).collect();
         let mut placed = vec![false; rules.len()];
         let mut all = Vec::with_capacity(self.rules.len() + rules.len());
         for old in self.rules.drain(..) {
@@ -227,10 +324,10 @@ impl Family {
                 all.push(old);
             }
             all.extend(
-                new.into_iter().filter(|i| !std::mem::replace(&mut placed[*i], true)).map(|i| &rules[i]),
+                new.into_iter().filter(|i| !std::mem::replace(&mut placed[*i], true)).map(|i| rules[i]),
             );
         }
-        all.extend(rules.iter().zip(placed).filter(|(_, placed)| !placed).map(|(rule, _)| rule));
+        all.extend(rules.into_iter().zip(placed).filter(|(_, placed)| !placed).map(|(rule, _)| rule));
         self.rules = all;
     }
 
@@ -289,7 +386,7 @@ impl Values {
 }
 
 /// Whether `name` is what `pattern` says.
-fn fits(pattern: &str, name: &str, layers: u64) -> bool {
+pub fn fits(pattern: &str, name: &str, layers: u64) -> bool {
     if let Some((index, rest)) = pattern.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
         let end = name.find(|c: char| !c.is_ascii_digit()).unwrap_or(name.len());
         let number = name[..end].parse::<u64>();
@@ -362,7 +459,8 @@ mod tests {
 
     #[test]
     fn no_class_is_of_two_families() {
-        let mut classes: Vec<&str> = ARCHS.iter().flat_map(|arch| arch.classes).copied().collect();
+        let sole = ARCHS.iter().filter(|arch| arch.applies.is_none());
+        let mut classes: Vec<&str> = sole.flat_map(|arch| arch.classes).copied().collect();
         let all = classes.len();
         classes.sort_unstable();
         classes.dedup();

@@ -21,7 +21,17 @@ pub const OLMO2: Arch = Arch {
 const KEYS: &[Key] = &[
     count("attention.sliding_window", &["sliding_window"]),
     make("attention.sliding_window_pattern", windowed),
+    make("rope.freq_base_swa", local_theta),
 ];
+
+/// The base for layers with a window, which is not that of the others, nor what older configs call the local one: their class
+/// reads neither.
+fn local_theta(params: &Params<'_>) -> Result<Option<Value>> {
+    let Some(rope) = params.config.section("rope_parameters")? else { return Ok(None) };
+    let theta =
+        rope.section("sliding_attention")?.map(|part| part.optional_number("rope_theta")).transpose()?;
+    Ok(theta.flatten().map(|theta| Value::F32(theta as f32)))
+}
 
 /// Which layers attend within a window.
 fn windowed(params: &Params<'_>) -> Result<Option<Value>> {

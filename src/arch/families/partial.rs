@@ -27,3 +27,14 @@ pub fn of_plain_head(params: &Params<'_>) -> Result<Option<Value>> {
 pub fn of_half_head(params: &Params<'_>) -> Result<Option<Value>> {
     Ok(Some(Value::U32((share(params, 0.5)? * params.size("d", 0)? as f64) as u32)))
 }
+
+/// The share of a head of `n / h`, half of it where the config does not tell.
+pub fn of_half_plain_head(params: &Params<'_>) -> Result<Option<Value>> {
+    let head = params.size("n", 0)? / params.size("h", 0)?.max(1);
+    Ok(Some(Value::U32((share(params, 0.5)? * head as f64) as u32)))
+}
+
+/// The share of a head, a quarter of it where the config does not tell.
+pub fn of_quarter_head(params: &Params<'_>) -> Result<Option<Value>> {
+    Ok(Some(Value::U32((share(params, 0.25)? * params.size("d", 0)? as f64) as u32)))
+}

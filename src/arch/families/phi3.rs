@@ -3,10 +3,10 @@
 //! Specification: `Phi3MiniModel` of llama.cpp's converter.
 
 use super::decoder::NAMES;
-use super::{Arch, Made, NONE, partial};
+use super::{Arch, Made, NONE, experts, partial};
 use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, make, positive, size};
 use crate::arch::rope::Rope;
-use crate::arch::rule::{Rule, rule};
+use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};
 
 pub const PHI3: Arch = Arch {
@@ -14,7 +14,7 @@ pub const PHI3: Arch = Arch {
     gguf: "phi3",
     base: Some(&NAMES),
     keys: KEYS,
-    early: &[make("rope.scaling.attn_factor", attention_factor)],
+    early: EARLY,
     axes: AXES,
     rules: RULES,
     without: &[
@@ -23,12 +23,33 @@ pub const PHI3: Arch = Arch {
         "blk.{l}.attn_v.weight",
         "blk.{l}.ffn_gate.weight",
     ],
-    made: &[
-        Made { name: "rope_factors_long.weight", values: |params| factors(params, "long_factor") },
-        Made { name: "rope_factors_short.weight", values: |params| factors(params, "short_factor") },
-    ],
+    made: FACTORS,
     ..NONE
 };
+
+/// Phi 3.5 MoE: norms and matrices with biases, heads apart, Mixtral's experts.
+pub const PHI_MOE: Arch = Arch {
+    classes: &["PhiMoEForCausalLM"],
+    gguf: "phimoe",
+    base: Some(&PHI3),
+    keys: &[
+        count("expert_used_count", &["num_experts_per_tok", "num_experts_per_token"]).must(),
+        size("expert_count", "e"),
+    ],
+    early: EARLY,
+    rules: MOE,
+    shares: &[experts::MIXTRAL],
+    without: &["blk.{l}.attn_qkv.weight", "blk.{l}.ffn_up.weight", "blk.{l}.ffn_down.weight"],
+    ..NONE
+};
+
+/// The two lists of factors that stretch the context.
+pub const FACTORS: &[Made] = &[
+    Made { name: "rope_factors_long.weight", values: |params| factors(params, "long_factor") },
+    Made { name: "rope_factors_short.weight", values: |params| factors(params, "short_factor") },
+];
+
+const EARLY: &[Key] = &[make("rope.scaling.attn_factor", attention_factor)];
 
 const KEYS: &[Key] = &[
     count("context_length", &["n_positions", "max_position_embeddings"]).must(),
@@ -58,6 +79,21 @@ const AXES: &[Axis] = &[
 const RULES: &[Rule] = &[
     rule(&["layers.{l}.self_attn.qkv_proj.weight"], &["blk.{l}.attn_qkv.weight"], "(qkv d) n"),
     rule(&["layers.{l}.mlp.gate_up_proj.weight"], &["blk.{l}.ffn_up.weight"], "(two ff) n"),
+];
+
+const BIASED: Need = Need::If("attention_bias");
+
+const MOE: &[Rule] = &[
+    rule(&["norm.weight"], &["output_norm.weight"], "n").bias(Need::Must),
+    rule(&["layers.{l}.input_layernorm.weight"], &["blk.{l}.attn_norm.weight"], "n").bias(Need::Must),
+    rule(&["layers.{l}.self_attn.q_proj.weight"], &["blk.{l}.attn_q.weight"], "(h d) n").bias(BIASED),
+    rule(&["layers.{l}.self_attn.k_proj.weight"], &["blk.{l}.attn_k.weight"], "(g d) n").bias(BIASED),
+    rule(&["layers.{l}.self_attn.v_proj.weight"], &["blk.{l}.attn_v.weight"], "(g d) n").bias(BIASED),
+    rule(&["layers.{l}.self_attn.o_proj.weight"], &["blk.{l}.attn_output.weight"], "n (h d)").bias(BIASED),
+    rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n").bias(Need::Must),
+    rule(&["^lm_head.weight"], &["output.weight"], "vocab n")
+        .need(Need::Unless("tie_word_embeddings"))
+        .bias(Need::If("lm_head_bias")),
 ];
 
 /// The context before it was stretched. Of the ways to stretch it only the two lists of factors can be said.

@@ -21,7 +21,8 @@ pub const STARCODER: Arch = Arch {
 const NAMES: Arch = Arch { keys: &[], ..GPT2 };
 
 const KEYS: &[Key] = &[
-    count("context_length", &["n_positions"]).must(),
+    // The name of `n_positions` in transformers, whose value wins there.
+    count("context_length", &["max_position_embeddings", "n_positions"]).must(),
     size("embedding_length", "n"),
     size("feed_forward_length", "ff"),
     size("block_count", "l"),

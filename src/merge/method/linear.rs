@@ -44,7 +44,7 @@ fn total(shares: &[f64], params: &Params) -> f64 {
 fn check(weights: &[f64], params: &Params) -> Result<()> {
     if total(weights, params) == 0.0 {
         return Err(Error::usage("the weights of a linear merge must not add up to zero")
-            .mend("choose another --weight or cp-weight"));
+            .hint("choose another --weight or cp-weight"));
     }
     Ok(())
 }

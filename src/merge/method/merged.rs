@@ -3,6 +3,7 @@
 
 use super::survey;
 use super::{Pair, Place, Sources, Term};
+use crate::merge::parts::Factors;
 use ggraft_formats::simd::vectorized;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{Error, Result, Rows};
@@ -15,7 +16,7 @@ pub(crate) struct Merged {
     /// One a vector.
     pub weights: Vec<f64>,
     /// What the rules multiply them with.
-    pub factor: f64,
+    pub factors: Factors,
 }
 
 impl Rows for Merged {
@@ -24,17 +25,17 @@ impl Rows for Merged {
         let (row, facts) = (sources.row()?, self.facts()?);
         let values = sources.with(&rows, |decoded| {
             let mut values = decoded.onto.clone();
-            for (unit, part) in parts(&rows, sources.unit) {
-                let at = (part.start - rows.start) * row..(part.end - rows.start) * row;
+            for (unit, part, factor) in self.parts(&rows, row) {
+                let at = (part.start - rows.start * row)..(part.end - rows.start * row);
                 let place = Place {
                     tensor: sources.name(),
-                    first: part.start as u64 * row as u64,
+                    first: part.start as u64,
                     params: &sources.params,
                     facts: facts.get(unit).map_or(&[], Vec::as_slice),
                 };
                 let pairs = decoded.pairs_at(at.clone()).into_iter().zip(&self.weights);
                 let terms: Vec<Term<'_>> = pairs
-                    .map(|(Pair { chat, base }, w)| Term { chat, base, weight: w * self.factor, share: *w })
+                    .map(|(Pair { chat, base }, w)| Term { chat, base, weight: w * factor, share: *w })
                     .collect();
                 (sources.method.combine)(values.get_mut(at).unwrap_or_default(), &terms, &place);
             }
@@ -69,25 +70,40 @@ impl Rows for Merged {
         let sources = &self.sources;
         into.add(sources.method.name.as_bytes());
         sources.params.identify(into);
-        into.numbers(self.weights.iter().chain([&self.factor]).map(|w| w.to_bits()));
+        into.numbers(self.weights.iter().map(|w| w.to_bits()));
+        into.numbers(self.factors.runs().iter().flat_map(|(end, factor)| [*end, factor.to_bits()]));
         sources.value.identify(into);
         sources.kept.identify(into);
-        sources.onto.identify(into);
-        for (chat, base) in &sources.pairs {
-            chat.identify(into);
-            base.identify(into);
+        for tensors in [&sources.own].into_iter().chain(&sources.kin) {
+            tensors.identify(into);
         }
     }
 }
 
-/// The units that these rows are of, and the rows of each.
-fn parts(rows: &Range<usize>, unit: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
-    let Range { start, end } = *rows;
-    let units = if start < end { start / unit..end.div_ceil(unit) } else { 0..0 };
-    units.map(move |u| (u, start.max(u * unit)..end.min((u + 1).saturating_mul(unit))))
-}
-
 impl Merged {
+    /// The elements of these rows, as far as they are of one unit and have one factor: those without weight stay as they
+    /// are.
+    fn parts(&self, rows: &Range<usize>, row: usize) -> Vec<(usize, Range<usize>, f64)> {
+        let (all, unit) = (rows.start * row..rows.end * row, self.sources.unit.saturating_mul(row).max(1));
+        let mut parts = Vec::new();
+        let mut start = all.start;
+        for (end, factor) in self.factors.runs() {
+            let end = usize::try_from(*end).unwrap_or(usize::MAX).min(all.end);
+            while start < end {
+                let stop = end.min((start / unit + 1).saturating_mul(unit));
+                if *factor != 0.0 || self.factors.same().is_some() {
+                    parts.push((
+                        if self.sources.kin.is_empty() { start / unit } else { 0 },
+                        start..stop,
+                        *factor,
+                    ));
+                }
+                start = stop;
+            }
+        }
+        parts
+    }
+
     /// What the method must know of each unit; the tensor is read for that when this is first asked.
     fn facts(&self) -> Result<&[Vec<f64>]> {
         let sources = &*self.sources;
@@ -112,13 +128,13 @@ impl Merged {
 
     /// The error for `values`, from this row on, some of which are not finite in f32.
     fn overflow(&self, first_row: usize, values: &[f64]) -> Error {
-        let onto = &self.sources.onto;
+        let onto = &self.sources.own.onto;
         let row = usize::try_from(onto.shape().row()).unwrap_or(usize::MAX).max(1);
         let mut singles = values.iter().map(|x| *x as f32).enumerate();
         let (i, found) = singles.find(|(_, x)| !x.is_finite()).unwrap_or_default();
         Error::invalid("the merged weight is not finite")
             .tensor(&onto.name)
             .found(format!("{found} at row {}, column {}", first_row + i / row, i % row))
-            .mend("choose a smaller --weight")
+            .hint("choose a smaller --weight")
     }
 }

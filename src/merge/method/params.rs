@@ -151,9 +151,9 @@ impl Params {
                 let names: Vec<&str> = method.params.iter().map(|p| p.name).collect();
                 let known = if names.is_empty() { String::from("no parameters") } else { names.join(", ") };
                 let e = Error::usage(format!("the method {} has no such parameter", method.name));
-                let mend = nearest(name, names)
+                let hint = nearest(name, names)
                     .map_or(String::from("leave it out"), |n| format!("did you mean {n}?"));
-                e.expected(known).found(name).mend(mend)
+                e.expected(known).found(name).hint(hint)
             })?;
             (param.set)(&mut params, value).ok_or_else(|| {
                 Error::usage(format!("the parameter {name} of the method {} is out of range", method.name))

@@ -4,28 +4,39 @@
 use super::{Method, Pair, Params};
 use crate::arch::Value;
 use crate::roles;
+use ggraft_formats::write::Identity;
 use ggraft_formats::{Error, Result, Tensor};
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The tensors that are merged into one, and how.
 pub(crate) struct Sources {
     id: u64,
-    /// CP's, in the trainer's space, as are those of the vectors.
-    pub onto: Tensor,
-    /// Chat and base of each vector.
-    pub pairs: Vec<(Tensor, Tensor)>,
+    /// Those of CP and of the vectors, in the trainer's space.
+    pub own: Tensors,
     /// CP's as the GGUF has it, and what has become of its values there.
     pub kept: Tensor,
     pub value: Value,
     /// Rows that are a tensor of their own to a method: an expert of a stack, else all.
     pub unit: usize,
+    /// All that is one tensor to the trainer, this among it: a method surveys them as one. Empty, if it is this alone.
+    pub kin: Vec<Tensors>,
     pub method: &'static Method,
     pub params: Params,
-    /// What the method must know of each unit, once it was asked for.
-    pub facts: OnceLock<Vec<Vec<f64>>>,
+    /// What the method must know of each unit, once it was asked for; kin share it.
+    pub facts: Arc<OnceLock<Vec<Vec<f64>>>>,
+}
+
+/// Tensors of one name that are merged.
+#[derive(Clone)]
+pub(crate) struct Tensors {
+    pub onto: Tensor,
+    /// Chat and base of each vector.
+    pub pairs: Vec<(Tensor, Tensor)>,
+    /// Whether the bases are read.
+    reads_base: bool,
 }
 
 /// Some rows of all sources, decoded.
@@ -55,6 +66,9 @@ thread_local! {
     static LAST: RefCell<Decoded> = RefCell::default();
 }
 
+/// What a method sees as one tensor: several, and rows of each.
+pub type Unit<'a> = Vec<(&'a Tensors, Range<usize>)>;
+
 impl Sources {
     /// Tensors as a GGUF has them, whose values are brought back to the trainer's space.
     ///
@@ -72,34 +86,36 @@ impl Sources {
         let onto = value.trained(kept.clone())?;
         let trained = |(chat, base)| Ok((value.trained(chat)?, value.trained(base)?));
         let pairs = pairs.into_iter().map(trained).collect::<Result<_>>()?;
+        let own = Tensors { onto, pairs, reads_base: method.reads_base };
         let all = kept.shape().rows();
         let rows = roles::expert_rows(&kept.name, kept.shape().ne()).filter(|rows| *rows > 0).unwrap_or(all);
         let unit = usize::try_from(rows.max(1)).unwrap_or(usize::MAX);
-        Ok(Sources { id, onto, pairs, kept, value, unit, method, params, facts: OnceLock::new() })
+        let (kin, facts) = (Vec::new(), Arc::default());
+        Ok(Sources { id, own, kept, value, unit, kin, method, params, facts })
     }
 
     pub fn name(&self) -> &str {
-        &self.onto.name
+        &self.own.onto.name
     }
 
     pub fn vectors(&self) -> usize {
-        self.pairs.len()
+        self.own.pairs.len()
     }
 
-    /// The rows of each unit.
-    pub fn units(&self) -> Result<impl Iterator<Item = Range<usize>>> {
-        let (rows, unit) = (self.rows()?, self.unit);
-        Ok((0..rows).step_by(unit).map(move |first| first..rows.min(first.saturating_add(unit))))
+    /// What each unit consists of: tensors, and rows of them.
+    pub fn units(&self) -> Result<Vec<Unit<'_>>> {
+        if !self.kin.is_empty() {
+            let whole = |one| Ok((one, 0..Tensors::rows(one)?));
+            return Ok(vec![self.kin.iter().map(whole).collect::<Result<_>>()?]);
+        }
+        let rows = self.own.rows()?;
+        let unit = |first: usize| vec![(&self.own, first..rows.min(first.saturating_add(self.unit)))];
+        Ok((0..rows).step_by(self.unit).map(unit).collect())
     }
 
     /// The row length.
     pub fn row(&self) -> Result<usize> {
-        self.onto.row_elements()
-    }
-
-    pub fn rows(&self) -> Result<usize> {
-        let rows = usize::try_from(self.onto.shape().rows());
-        rows.map_err(|_| Error::invalid("the tensor has too many rows").tensor(self.name()))
+        self.own.row()
     }
 
     /// Calls `f` with `rows` of all sources.
@@ -114,21 +130,53 @@ impl Sources {
 
     /// Tells that these rows are needed soon.
     pub fn expect(&self, rows: &Range<usize>) {
-        self.onto.expect(rows.clone());
-        for (chat, base) in &self.pairs {
-            chat.expect(rows.clone());
-            base.expect(rows.clone());
-        }
+        self.own.each(|tensor| tensor.expect(rows.clone()));
     }
 
     /// Gives back what was mapped of these rows.
     pub fn release(&self, rows: &Range<usize>) {
-        self.onto.release(rows.clone());
+        self.own.release(rows);
         self.kept.release(rows.clone());
+    }
+
+    /// Decodes `rows` of all sources into what another decoding has left.
+    fn decode_into(&self, rows: &Range<usize>, decoded: &mut Decoded) -> Result<()> {
+        decoded.of = None;
+        self.own.decode_into(rows, decoded)?;
+        decoded.of = Some((self.id, rows.clone()));
+        Ok(())
+    }
+}
+
+impl Tensors {
+    pub fn row(&self) -> Result<usize> {
+        self.onto.row_elements()
+    }
+
+    pub fn rows(&self) -> Result<usize> {
+        let rows = usize::try_from(self.onto.shape().rows());
+        rows.map_err(|_| Error::invalid("the tensor has too many rows").tensor(&self.onto.name))
+    }
+
+    fn each(&self, f: impl Fn(&Tensor)) {
+        f(&self.onto);
         for (chat, base) in &self.pairs {
-            chat.release(rows.clone());
-            base.release(rows.clone());
+            f(chat);
+            f(base);
         }
+    }
+
+    /// Adds what decides their values.
+    pub fn identify(&self, into: &mut Identity) {
+        self.onto.identify(into);
+        for (chat, base) in &self.pairs {
+            chat.identify(into);
+            base.identify(into);
+        }
+    }
+
+    pub fn release(&self, rows: &Range<usize>) {
+        self.each(|tensor| tensor.release(rows.clone()));
     }
 
     pub fn decode(&self, rows: &Range<usize>) -> Result<Decoded> {
@@ -137,9 +185,7 @@ impl Sources {
         Ok(decoded)
     }
 
-    /// Decodes `rows` of all sources into what another decoding has left.
     fn decode_into(&self, rows: &Range<usize>, decoded: &mut Decoded) -> Result<()> {
-        decoded.of = None;
         let count = rows.len() * self.row()?;
         let fill = |t: &Tensor, values: &mut Vec<f64>| {
             values.resize(count, 0.0);
@@ -149,13 +195,12 @@ impl Sources {
         decoded.pairs.resize_with(self.pairs.len(), Default::default);
         for ((chat, base), (chats, bases)) in self.pairs.iter().zip(&mut decoded.pairs) {
             fill(chat, chats)?;
-            if self.method.reads_base {
+            if self.reads_base {
                 fill(base, bases)?;
             } else {
                 bases.clear();
             }
         }
-        decoded.of = Some((self.id, rows.clone()));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //! all threads share. Memory is a few rows and a histogram a thread. Exact, and the same on any number of threads and
 //! with any size of portion: values of rows are joined in the order of the rows, counts are whole numbers.
 
-use super::sources::{Decoded, Sources};
+use super::sources::{Decoded, Sources, Tensors};
 use super::{Place, Survey};
 use ggraft_formats::{Error, Kind, Result};
 use std::ops::Range;
@@ -27,40 +27,56 @@ fn survey(sources: &Sources, threads: usize, portion: usize) -> Result<Vec<Vec<f
     if matches!((sources.method.survey)(&sources.params), Survey::Nothing) {
         return Ok(Vec::new());
     }
-    sources.units()?.map(|unit| of_unit(&Part { sources, rows: unit }, threads, portion)).collect()
+    let units = sources.units()?.into_iter();
+    units.map(|tensors| of_unit(&Unit { sources, tensors }, threads, portion)).collect()
 }
 
-/// Rows of a tensor that a method takes for a tensor of their own.
-struct Part<'a> {
+/// What a method takes for one tensor: rows of one, or of several.
+struct Unit<'a> {
     sources: &'a Sources,
-    rows: Range<usize>,
+    tensors: Vec<(&'a Tensors, Range<usize>)>,
 }
 
-impl Part<'_> {
+impl Unit<'_> {
     fn elements(&self) -> Result<u64> {
-        Ok(self.rows.len() as u64 * self.sources.row()? as u64)
+        let each = |(tensors, rows): &(&Tensors, Range<usize>)| Ok(rows.len() as u64 * tensors.row()? as u64);
+        self.tensors.iter().map(each).sum()
+    }
+
+    /// Portions of so many elements: which tensor each is of, and its rows.
+    fn portions(&self, portion: usize) -> Result<Vec<(usize, Range<usize>)>> {
+        let mut all = Vec::new();
+        for (i, (tensors, rows)) in self.tensors.iter().enumerate() {
+            let step = (portion / tensors.row()?.max(1)).max(1);
+            let firsts = rows.clone().step_by(step);
+            all.extend(firsts.map(|first| (i, first..rows.end.min(first.saturating_add(step)))));
+        }
+        Ok(all)
     }
 }
 
 /// The facts of one unit.
-fn of_unit(part: &Part<'_>, threads: usize, portion: usize) -> Result<Vec<f64>> {
-    let sources = part.sources;
+fn of_unit(unit: &Unit<'_>, threads: usize, portion: usize) -> Result<Vec<f64>> {
+    let sources = unit.sources;
     match (sources.method.survey)(&sources.params) {
         Survey::Nothing => Ok(Vec::new()),
         Survey::Rows { of, join } => {
-            let row = sources.row()?.max(1);
-            let found = gather(part, threads, portion, Vec::new, |found: &mut Vec<_>, first, decoded| {
-                for (i, onto) in decoded.onto.chunks_exact(row).enumerate() {
+            let rows = unit.tensors.iter().map(|(tensors, _)| tensors.row()).collect::<Result<Vec<_>>>()?;
+            let start = Vec::new;
+            let found = gather(unit, threads, portion, start, |found: &mut Vec<_>, (i, first), decoded| {
+                let row = rows[i].max(1);
+                for (j, onto) in decoded.onto.chunks_exact(row).enumerate() {
                     let place = Place {
-                        tensor: sources.name(),
-                        first: (first + i) as u64 * row as u64,
+                        tensor: &unit.tensors[i].0.onto.name,
+                        first: (first + j) as u64 * row as u64,
                         params: &sources.params,
                         facts: &[],
                     };
-                    found.push((first + i, of(onto, &decoded.pairs_at(i * row..(i + 1) * row), &place)));
+                    let pairs = decoded.pairs_at(j * row..(j + 1) * row);
+                    found.push(((i, first + j), of(onto, &pairs, &place)));
                 }
             })?;
-            let mut rows: Vec<(usize, Vec<f64>)> = found.into_iter().flatten().collect();
+            let mut rows: Vec<((usize, usize), Vec<f64>)> = found.into_iter().flatten().collect();
             rows.sort_unstable_by_key(|(row, _)| *row);
             let join_all = |mut facts: Vec<f64>, row: Vec<f64>| {
                 facts.iter_mut().zip(row).for_each(|(fact, x)| *fact = join(*fact, x));
@@ -69,9 +85,9 @@ fn of_unit(part: &Part<'_>, threads: usize, portion: usize) -> Result<Vec<f64>> 
             Ok(rows.into_iter().map(|(_, row)| row).reduce(join_all).unwrap_or_default())
         }
         Survey::Magnitudes(ranks) => {
-            let ranks = ranks(&sources.params, part.elements()?);
-            let upper = upper_halves(part, threads, portion, ranks)?;
-            lower_halves(part, threads, portion, &upper)
+            let ranks = ranks(&sources.params, unit.elements()?);
+            let upper = upper_halves(unit, threads, portion, ranks)?;
+            lower_halves(unit, threads, portion, &upper)
         }
     }
 }
@@ -83,17 +99,17 @@ type Half = (usize, u64);
 const BINS: usize = 1 << 16;
 
 /// Finds the upper halves of the magnitudes at `ranks`, two a vector.
-fn upper_halves(part: &Part<'_>, threads: usize, portion: usize, ranks: [u64; 2]) -> Result<Vec<Half>> {
-    let vectors = part.sources.vectors();
-    let counts = count(part, threads, portion, vectors, |counts, v, bits| {
+fn upper_halves(unit: &Unit<'_>, threads: usize, portion: usize, ranks: [u64; 2]) -> Result<Vec<Half>> {
+    let vectors = unit.sources.vectors();
+    let counts = count(unit, threads, portion, vectors, |counts, v, bits| {
         counts[v * BINS + (bits >> 16) as usize] += 1;
     })?;
     Ok(counts.chunks_exact(BINS).flat_map(|counts| ranks.map(|rank| bin(counts, rank))).collect())
 }
 
 /// Finds the lower halves, and with them the magnitudes themselves.
-fn lower_halves(part: &Part<'_>, threads: usize, portion: usize, upper: &[Half]) -> Result<Vec<f64>> {
-    let counts = count(part, threads, portion, upper.len(), |counts, v, bits| {
+fn lower_halves(unit: &Unit<'_>, threads: usize, portion: usize, upper: &[Half]) -> Result<Vec<f64>> {
+    let counts = count(unit, threads, portion, upper.len(), |counts, v, bits| {
         for k in [2 * v, 2 * v + 1] {
             if upper[k].0 == (bits >> 16) as usize {
                 counts[k * BINS + (bits & 0xffff) as usize] += 1;
@@ -120,14 +136,14 @@ fn bin(counts: &[u64], mut rank: u64) -> Half {
 
 /// Counts the magnitudes of all vectors in so many histograms; `add` is told the vector and the bits of each as f32.
 fn count(
-    part: &Part<'_>,
+    unit: &Unit<'_>,
     threads: usize,
     portion: usize,
     histograms: usize,
     add: impl Fn(&mut [u64], usize, u32) + Sync,
 ) -> Result<Vec<u64>> {
     let start = || vec![0u64; histograms * BINS];
-    let counts = gather(part, threads, portion, start, |counts, _, decoded| {
+    let counts = gather(unit, threads, portion, start, |counts, _, decoded| {
         for (v, (chat, base)) in decoded.pairs.iter().enumerate() {
             for (c, b) in chat.iter().zip(base) {
                 add(counts, v, ((c - b).abs() as f32).to_bits());
@@ -141,36 +157,30 @@ fn count(
     Ok(counts.into_iter().reduce(add_all).unwrap_or_default())
 }
 
-/// One pass: each thread starts with a value of its own and adds the portions that it takes; `add` is told the first
-/// row. The threads are not rayon's, whose worker could, while it waits, begin work that waits for this survey.
+/// One pass: each thread starts with a value of its own and adds the portions that it takes; `add` is told the tensor of
+/// the unit and the first row. The threads are not rayon's, whose worker could, while it waits, begin work that waits for
+/// this survey.
 fn gather<T: Send>(
-    part: &Part<'_>,
+    unit: &Unit<'_>,
     threads: usize,
     portion: usize,
     start: impl Fn() -> T + Sync,
-    add: impl Fn(&mut T, usize, &Decoded) + Sync,
+    add: impl Fn(&mut T, (usize, usize), &Decoded) + Sync,
 ) -> Result<Vec<T>> {
-    let (sources, row) = (part.sources, part.sources.row()?);
-    let (start_row, rows) = (part.rows.start, part.rows.len());
-    let step = (portion / row.max(1)).max(1);
-    let portions = rows.div_ceil(step);
+    let portions = unit.portions(portion)?;
     let next = AtomicUsize::new(0);
     let work = || -> Result<T> {
         let mut own = start();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= portions {
-                return Ok(own);
-            }
-            let first = start_row + i * step;
-            let portion = first..part.rows.end.min(first + step);
-            add(&mut own, first, &sources.decode(&portion)?);
-            sources.release(&portion);
+        while let Some((i, rows)) = portions.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (tensors, _) = &unit.tensors[*i];
+            add(&mut own, (*i, rows.start), &tensors.decode(rows)?);
+            tensors.release(rows);
         }
+        Ok(own)
     };
     thread::scope(|scope| {
         let begin = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
-        let helpers: Vec<_> = (1..threads.min(portions)).filter_map(begin).collect();
+        let helpers: Vec<_> = (1..threads.min(portions.len())).filter_map(begin).collect();
         let mut all = vec![work()?];
         for helper in helpers {
             all.push(helper.join().map_err(|_| failed())??);

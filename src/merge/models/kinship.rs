@@ -83,7 +83,7 @@ pub(crate) fn measure(sources: &[Arc<Sources>], stages: &dyn Stages) -> Result<V
 }
 
 fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
-    let onto = sample(&s.onto)?;
+    let onto = sample(&s.own.onto)?;
     let one = |(chat, base): &(Tensor, Tensor)| -> Result<Kinship> {
         let (c, b) = (sample(chat)?, sample(base)?);
         let (mut delta, mut drift, mut along, mut size) = (0.0, 0.0, 0.0, 0.0);
@@ -102,7 +102,7 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
         let noises = [noise(chat.dtype(), &c)?, noise(base.dtype(), &b)?];
         let quantized = chat.dtype().is_quantized() || base.dtype().is_quantized();
         Ok(Kinship {
-            tensor: s.onto.name.clone(),
+            tensor: s.own.onto.name.clone(),
             delta: relative(delta),
             drift: relative(drift),
             cosine: if both > 0.0 { along / both } else { 0.0 },
@@ -113,7 +113,7 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
             dtypes: (chat.dtype(), base.dtype()),
         })
     };
-    s.pairs.iter().map(one).collect()
+    s.own.pairs.iter().map(one).collect()
 }
 
 /// Rows spread evenly over a tensor, decoded.
@@ -201,7 +201,7 @@ fn strangers(delta: f64, drift: f64, cosine: f64) -> Vec<Error> {
         e.found(format!("{found:.2}"))
     };
     let far = |what, figure, found| {
-        (found > UNRELATED).then(|| unrelated(what, figure, UNRELATED, found).mend(MEND))
+        (found > UNRELATED).then(|| unrelated(what, figure, UNRELATED, found).hint(MEND))
     };
     let mut problems: Vec<Error> = [
         far("chat does not come from this base", "|chat - base| / |base|", delta),
@@ -213,7 +213,7 @@ fn strangers(delta: f64, drift: f64, cosine: f64) -> Vec<Error> {
     if problems.is_empty() && cosine > SAME_WAY && delta.min(drift) > TRACE {
         let what = "chat and CP went the same way from this base: they seem to come from another one";
         let e = unrelated(what, "a cosine between chat - base and CP - base", SAME_WAY, cosine);
-        problems.push(e.mend(format!("{MEND}; are --base and --onto swapped?")));
+        problems.push(e.hint(format!("{MEND}; are --base and --onto swapped?")));
     }
     problems
 }
@@ -240,7 +240,7 @@ fn judge_noise(matrices: &[&Kinship], allowed: Allowed) -> Result<Option<String>
     Err(Error::invalid("the vector would be mostly noise")
         .expected(format!("noise of at most {} % in chat and base", MOST_NOISE * 100.0))
         .found(figure)
-        .mend(
+        .hint(
             "take chat and base as F16, BF16 or F32 (CP may be quantized), or give --allow-quantized-vector",
         ))
 }

@@ -2,6 +2,7 @@
 //! be compared only if they mean the same: one architecture, one layout, one geometry of attention and positions.
 //! All differences are told at once.
 
+use crate::arch;
 use crate::merge::Vector;
 use ggraft_formats::{Error, Model, Result, Value};
 
@@ -21,6 +22,7 @@ const MEANING: &[&str] = &[
     "attention.layer_norm_rms_epsilon",
     "attention.layer_norm_epsilon",
     "attention.sliding_window",
+    "attention.temperature_scale",
     "rope.freq_base",
     "rope.scaling.type",
     "rope.scaling.factor",
@@ -34,7 +36,8 @@ const ROPE_TABLE: &str = "rope_freqs.weight";
 pub(crate) fn congruent(onto: &Model, vectors: &[Vector], allow_mismatch: bool) -> Result<Vec<String>> {
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
     for (role, other) in parents(vectors) {
-        if onto.architecture() != other.architecture() {
+        let pair = onto.architecture().zip(other.architecture());
+        if !pair.is_some_and(|(a, b)| arch::alike(a, b)) && onto.architecture() != other.architecture() {
             let name = |m: &Model| m.architecture().unwrap_or("no architecture").to_string();
             problems.push(difference(other, role, "the architecture", &name(onto), &name(other)));
             continue;
@@ -50,7 +53,7 @@ pub(crate) fn congruent(onto: &Model, vectors: &[Vector], allow_mismatch: bool) 
             match allow_mismatch {
                 true => notes.push(format!("allowed: {problem}")),
                 false => {
-                    problems.push(problem.mend("if you know that it does no harm, give --allow-mismatch"))
+                    problems.push(problem.hint("if you know that it does no harm, give --allow-mismatch"))
                 }
             }
         }

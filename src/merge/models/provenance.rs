@@ -52,7 +52,7 @@ impl Origin {
         let mut hash = Sha256::new();
         for container in &model.containers {
             let file = Mapping::open(container)?;
-            hash.update(file.slice(0..header(&file)?)?);
+            hash.update(file.slice(header(&file)?)?);
         }
         let digest = hash.finalize();
         let header_sha256 = match model.containers.is_empty() {

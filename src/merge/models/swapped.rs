@@ -123,9 +123,10 @@ impl Places {
     ) -> Result<Option<Error>> {
         let body = || figures.iter().filter(|k| !TABLES.contains(&k.tensor.as_str()));
         let tells = body().any(|k| !k.is_blank);
-        let tensors = sources.iter().filter(|s| !TABLES.contains(&s.onto.name.as_str()));
-        let triples: Vec<[&Tensor; 3]> =
-            tensors.filter_map(|s| s.pairs.get(v).map(|(chat, base)| [&s.onto, chat, base])).collect();
+        let tensors = sources.iter().filter(|s| !TABLES.contains(&s.own.onto.name.as_str()));
+        let triples: Vec<[&Tensor; 3]> = tensors
+            .filter_map(|s| s.own.pairs.get(v).map(|(chat, base)| [&s.own.onto, chat, base]))
+            .collect();
         let found = |a: &Facts, b: &Facts, sampled: fn(&Kinship) -> bool, places: [usize; 2]| -> Result<_> {
             if a.is(b) {
                 return Ok(Some("the same files"));
@@ -140,7 +141,7 @@ impl Places {
         };
         let told = |what: &str, found: &str, hint: &str| {
             let e = Error::invalid(what).found(found);
-            Some(e.mend(format!("{hint}, or --allow-swapped if you mean it")))
+            Some(e.hint(format!("{hint}, or --allow-swapped if you mean it")))
         };
         if let Some(base) = &self.base {
             if let Some(found) = found(&self.chat, base, |k| k.delta == 0.0, [1, 2])? {
@@ -218,7 +219,7 @@ pub(crate) struct Doubts {
 }
 
 fn swapped(what: String) -> Error {
-    Error::invalid(what).mend("give each model in its place, or --allow-swapped if they are")
+    Error::invalid(what).hint("give each model in its place, or --allow-swapped if they are")
 }
 
 /// The median over the matrices.

@@ -68,7 +68,7 @@ fn refusal(lost: &[&Stranger], vectors: &[Vector], chosen: &Chosen) -> Error {
     ))
     .expected("these tokens in CP's vocabulary")
     .found(format!("in chat alone: {}", brief(&names)))
-    .mend("give --add-chat-tokens to append them to CP, or choose a template of CP's own tokens with --chat-template");
+    .hint("give --add-chat-tokens to append them to CP, or choose a template of CP's own tokens with --chat-template");
     match lost.first().and_then(|s| vectors.get(s.vector)?.chat.containers.first()) {
         Some(file) => e.file(file),
         None => e,
@@ -113,7 +113,7 @@ fn rows<'a>(
             .tensor(TABLES[0])
             .expected(format!("{} rows, one a token", cp.tokens.len()))
             .found(cp.rows)
-            .mend("take the tokenizer that belongs to these weights"));
+            .hint("take the tokenizer that belongs to these weights"));
     }
     let held: HashMap<&[u8], usize> =
         (0..cp.rows).rev().filter_map(|row| Some((cp.token(row)?.0.as_slice(), row))).collect();
@@ -206,7 +206,7 @@ fn untied(vectors: &[Vector], strangers: &[&Stranger]) -> Result<()> {
             s.text
         ))
         .tensor(HEAD)
-        .mend("choose a template of CP's own tokens with --chat-template")),
+        .hint("choose a template of CP's own tokens with --chat-template")),
     }
 }
 
@@ -214,7 +214,7 @@ fn untied(vectors: &[Vector], strangers: &[&Stranger]) -> Result<()> {
 /// are still without one get the converter's fillers, so that ids and rows stay together.
 fn extend(metadata: &mut Metadata, placed: &BTreeMap<usize, &Stranger>, rows: u64) -> Result<()> {
     let wrong =
-        |key: &str| Error::invalid(format!("`{key}` has the wrong form")).mend("convert the model again");
+        |key: &str| Error::invalid(format!("`{key}` has the wrong form")).hint("convert the model again");
     let mut change = |key: &str, change: &mut dyn FnMut(&mut Array) -> bool| -> Result<()> {
         let Some(mut value) = metadata.get(key).cloned() else { return Ok(()) };
         let done = match &mut value {

@@ -108,7 +108,7 @@ pub(crate) fn choose(onto: &Model, vectors: &[Vector], choice: &TemplateChoice) 
 
 fn without(model: &Model, role: &str) -> Error {
     at(Error::invalid(format!("{role} has no chat template")), model)
-        .mend("choose another one with --chat-template")
+        .hint("choose another one with --chat-template")
 }
 
 fn at(e: Error, model: &Model) -> Error {
@@ -124,7 +124,7 @@ fn one_of_chats(vectors: &[Vector], text: &str) -> Result<()> {
     match vectors.iter().find(another) {
         None => Ok(()),
         Some(v) => Err(at(Error::invalid("the chat models have different chat templates"), &v.chat)
-            .mend("choose one with --chat-template FILE or NAME")),
+            .hint("choose one with --chat-template FILE or NAME")),
     }
 }
 
@@ -143,7 +143,7 @@ fn read(text: &str, origin: &Origin, onto: &Model, vectors: &[Vector]) -> Result
     dialogue::read(text, Words { bos: &bos, eos: &eos, special: &special }).ok_or_else(|| {
         Error::invalid("the chat template takes more memory or time than any template should")
             .expected("what two turns take")
-            .mend("do not use this model without reading its template; --chat-template takes another one")
+            .hint("do not use this model without reading its template; --chat-template takes another one")
     })
 }
 
@@ -293,7 +293,7 @@ fn turn_end(out: &mut Metadata, chosen: &Chosen, vectors: &[Vector], notes: &mut
         ))
         .expected(format!("'{end}' to be one special token"))
         .found("none")
-        .mend("choose a template whose tokens CP has with --chat-template, or take the token from the chat model with --add-chat-tokens"));
+        .hint("choose a template whose tokens CP has with --chat-template, or take the token from the chat model with --add-chat-tokens"));
     };
     if [EOS, EOT, EOM].iter().any(|key| out.u64(key) == Some(id.into())) {
         return Ok(());

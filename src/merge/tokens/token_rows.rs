@@ -81,6 +81,15 @@ impl Rows for Gathered {
         Ok(())
     }
 
+    fn expect(&self, rows: Range<usize>) {
+        for (run, origin) in runs(rows, |row| self.origin(row)) {
+            match origin {
+                Some(first) => self.source.expect(first..first + run.len()),
+                None => self.onto.expect(run),
+            }
+        }
+    }
+
     fn release(&self, rows: Range<usize>) {
         for (run, origin) in runs(rows, |row| self.origin(row)) {
             match origin {
@@ -144,7 +153,7 @@ impl Copy {
             "two chat models have different rows for the token {row} that is to be copied"
         ))
         .tensor(&onto.name)
-        .mend("give --no-auto-copy and --baseless-tokens keep, or merge one vector at a time"))
+        .hint("give --no-auto-copy and --baseless-tokens keep, or merge one vector at a time"))
     }
 }
 
@@ -168,6 +177,10 @@ impl Rows for Overlaid {
             read_as(source, DType::F32, *from..from + 1, &mut out[at..at + row_bytes])?;
         }
         Ok(())
+    }
+
+    fn expect(&self, rows: Range<usize>) {
+        self.under.expect(rows);
     }
 
     fn release(&self, rows: Range<usize>) {
@@ -216,6 +229,10 @@ impl Rows for Grown {
             read_as(source, self.dtype, *from..from + 1, &mut out[at..at + row_bytes])?;
         }
         Ok(())
+    }
+
+    fn expect(&self, rows: Range<usize>) {
+        self.onto.expect(rows.start.min(self.own)..rows.end.min(self.own));
     }
 
     fn release(&self, rows: Range<usize>) {

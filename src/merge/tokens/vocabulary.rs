@@ -201,7 +201,7 @@ impl Planner<'_> {
                         "{moved} of {} rows that are not; rows of each model: {rows:?}",
                         m.classes.len()
                     ))
-                    .mend("give --embeddings shared, which adds rows by token"));
+                    .hint("give --embeddings shared, which adds rows by token"));
             }
             chosen => (chosen, String::from("as asked")),
         })
@@ -231,7 +231,7 @@ impl Planner<'_> {
                 Err(Error::usage(format!("--copy-token '{text}' cannot be copied"))
                     .expected("a token of chat and CP")
                     .found(found)
-                    .mend("spell it as in the tokenizer; for a token that only chat has, give --add-chat-tokens"))
+                    .hint("spell it as in the tokenizer; for a token that only chat has, give --add-chat-tokens"))
             };
             match cp.find(text.as_bytes()) {
                 None => return problem("none of CP"),
@@ -380,7 +380,7 @@ impl Planner<'_> {
             .tensor(HEAD)
             .expected("a tied head in all models, or in none of CP's")
             .found("CP tied, the vector not")
-            .mend("give --embeddings keep --no-auto-copy, which leaves the rows of CP as they are");
+            .hint("give --embeddings keep --no-auto-copy, which leaves the rows of CP as they are");
         Err(match other.containers.first() {
             Some(file) => e.file(file),
             None => e,
@@ -395,7 +395,7 @@ fn same_width<'a>(table: Option<&'a Tensor>, onto: &Tensor, model: &Model) -> Re
             .tensor(&onto.name)
             .expected(onto.shape().row())
             .found(table.map_or(String::from("no such tensor"), |t| t.shape().row().to_string()))
-            .mend("the three models must be of one family: chat and CP are both made from base");
+            .hint("the three models must be of one family: chat and CP are both made from base");
         match model.containers.first() {
             Some(file) => e.file(file),
             None => e,

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{self, Card};
 use crate::ftype;
+use crate::merge::{Fate, Verdict};
 use crate::output::plan::memory::Share;
 use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::{Content, Fates, Loaded, Plan, idle};
@@ -28,7 +29,7 @@ pub(crate) fn released(
     let origins = source.release(onto)?.tensors;
     if !target.prune.is_empty() || !target.overrides.is_empty() {
         return Err(Error::unsupported("--prune-layers and --override-kv work on GGUF outputs only")
-            .mend("leave them out, or choose a GGUF --type"));
+            .hint("leave them out, or choose a GGUF --type"));
     }
     let places: HashMap<&str, usize> =
         input.model.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
@@ -40,6 +41,15 @@ pub(crate) fn released(
         let origin = origins.get(i).map(|o| &o.tensor).filter(|o| o.name == tensor.name);
         let how = How { dtype, importance: None, measure: target.measure };
         let (tensor, step) = Stored::new(tensor, origin, fate, how)?.step(Some(&name), None);
+        parts.push((Named { name, tensor }, step));
+    }
+    for Named { name, tensor } in released.alone {
+        let float = matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16);
+        let dtype = if float { dtype.unwrap_or_else(|| source.dtype(&name)) } else { tensor.dtype() };
+        let reason = "the checkpoint alone has it";
+        let fate = fates.is_some().then(|| (Verdict { fate: Fate::Kept, reason }, Vec::new()));
+        let how = How { dtype, importance: None, measure: target.measure };
+        let (tensor, step) = Stored::new(tensor, None, fate, how)?.step(Some(&name), None);
         parts.push((Named { name, tensor }, step));
     }
     parts.sort_by(|(a, _), (b, _)| ftype::order(&a.tensor.name).cmp(&ftype::order(&b.tensor.name)));

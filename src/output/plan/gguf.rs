@@ -33,6 +33,7 @@ pub(crate) fn quantized(
     target.overrides.iter().for_each(|(key, value)| model.metadata.set(key, value.clone()));
     let mut facts = ftype::Facts::of(&model)?;
     // The mixtures go by the layers that there were, as in llama-quantize.
+    facts.is_trained = !is_gguf;
     facts.n_layer = facts.n_layer.saturating_add(target.prune.len());
     let (ftype, mut assignments, account) = assigned(&model, &facts, is_gguf.then_some(onto), named, target)?;
     let keeps_blocks = !is_gguf && keep_blocks(&model, &mut assignments);
@@ -42,7 +43,7 @@ pub(crate) fn quantized(
     let notes = [input.notes, target.prune.note().into_iter().collect(), unheeded, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
     // The converter keeps dimensions of one that come last, llama-quantize does not.
-    let converts = matches!(ftype.default, DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0);
+    let converts = ftype.is_converted();
     let trimmed = |t: Tensor| if converts && !is_gguf { t } else { t.trimmed() };
     let tensors = std::mem::take(&mut model.tensors).into_iter().map(trimmed);
     for (i, ((tensor, given), importance)) in tensors.zip(assignments).zip(weights).enumerate() {
@@ -79,7 +80,7 @@ fn keep_blocks(model: &Model, assignments: &mut [Assignment]) -> bool {
 pub(crate) fn copied(input: Loaded, merges: bool, target: &Target) -> Result<Plan> {
     if merges || input.source.is_some() {
         return Err(Error::usage("COPY copies the tensors of a GGUF as they are")
-            .mend("choose the type that the output shall have, such as F16 or Q4_K_M"));
+            .hint("choose the type that the output shall have, such as F16 or Q4_K_M"));
     }
     let mut model = input.model;
     let tensors = std::mem::take(&mut model.tensors).into_iter();
@@ -193,5 +194,5 @@ fn requantizing(name: &str, from: DType, to: DType) -> Result<()> {
     }
     Err(Error::invalid(format!("the tensor is quantized already: {from} would be requantized to {to}"))
         .tensor(name)
-        .mend("start from the F16, BF16 or F32 model, or give --allow-requantize and accept the loss"))
+        .hint("start from the F16, BF16 or F32 model, or give --allow-requantize and accept the loss"))
 }

@@ -140,7 +140,7 @@ impl Plan {
         if target.budget.is_some() && !matches!(target.kind, Type::Gguf(_) | Type::Auto) {
             return Err(Error::usage("--target-size and --target-bpw work on GGUF outputs only")
                 .found(format!("the type {}", target.kind.name()))
-                .mend("leave out one or the other"));
+                .hint("leave out one or the other"));
         }
         let reads = input.model.reads.clone();
         target.reads.all().into_iter().for_each(|stamp| reads.add(stamp));

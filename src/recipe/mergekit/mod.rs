@@ -94,7 +94,7 @@ fn model<'a>(at: &At<'a>) -> Result<&'a str, Fault> {
         Some(_) => Err(at.fault(
             Fault::unsupported("revisions (@) and adapters (+) are not supported")
                 .found(format!("'{path}'"))
-                .mend("give the directory of a whole model"),
+                .hint("give the directory of a whole model"),
         )),
     }
 }

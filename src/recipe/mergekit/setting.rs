@@ -17,12 +17,21 @@ pub(crate) struct Setting {
 }
 
 /// A value for some tensors.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Case {
     /// Text in the trainer's name of the tensor; none for all that are left.
     pub filter: Option<String>,
     /// One value, or several that are interpolated from the first layer to the last.
     pub values: Vec<f64>,
+    /// The line and the key of the filter.
+    pub place: String,
+}
+
+/// Where the filter stands does not count.
+impl PartialEq for Case {
+    fn eq(&self, other: &Case) -> bool {
+        self.filter == other.filter && self.values == other.values
+    }
 }
 
 impl Setting {
@@ -50,7 +59,7 @@ impl Setting {
     /// Its number, if it is one and the same for every tensor.
     pub fn number(&self) -> Option<f64> {
         match self.cases.as_slice() {
-            [Case { filter: None, values }] if values.iter().all(|x| x == &values[0]) => {
+            [Case { filter: None, values, .. }] if values.iter().all(|x| x == &values[0]) => {
                 values.first().copied()
             }
             _ => None,
@@ -87,15 +96,17 @@ fn cases(at: &At<'_>) -> Result<Vec<Case>, Fault> {
             at.items()?.iter().map(case).collect()
         }
         Value::Map(_) => Ok(vec![case(at)?]),
-        _ => Ok(vec![Case { filter: None, values: values(at)? }]),
+        _ => Ok(vec![Case { filter: None, values: values(at)?, place: String::new() }]),
     }
 }
 
 fn case(at: &At<'_>) -> Result<Case, Fault> {
     at.only(&["filter", "value"])?;
-    let filter = at.get("filter").map(|filter| filter.text()).transpose()?;
-    let filter = filter.filter(|text| *text != "*").map(String::from);
-    Ok(Case { filter, values: values(&at.need("value")?)? })
+    let place =
+        at.get("filter").map_or(String::new(), |filter| format!("line {}: {}", filter.line, filter.path));
+    let filter = at.get("filter").map(|filter| filter.text().map(String::from)).transpose()?;
+    let filter = filter.filter(|text| text != "*");
+    Ok(Case { filter, values: values(&at.need("value")?)?, place })
 }
 
 fn values(at: &At<'_>) -> Result<Vec<f64>, Fault> {

@@ -228,9 +228,7 @@ impl Terms {
             if divides || vectors.iter().any(|(.., weight)| weight.cases != first.cases) {
                 return Err(by_tensor(first));
             }
-            for rule in spread::rules(first)? {
-                self.weights.push(rule.parse().map_err(|e: String| first.fault(Fault::unsupported(e)))?);
-            }
+            self.weights.extend(spread::rules(first)?);
         }
         for (chat, base, weight) in vectors {
             let number = weight.number().filter(|_| by_number).unwrap_or(1.0);

@@ -80,7 +80,7 @@ pub fn all(dir: &Path) -> Result<Vec<Model>> {
 }
 
 fn load(name: &str) -> Result<pipeline::Loaded> {
-    pipeline::load(&trio(name), &Options::default())
+    pipeline::open(&trio(name), &Options::default())
 }
 
 fn target(name: &str) -> Result<Target> {
@@ -89,8 +89,6 @@ fn target(name: &str) -> Result<Target> {
 
 fn written(plan: Plan, arm: &str, ftype: &'static str, dir: &Path) -> Result<Model> {
     let path = dir.join(format!("{arm}-{ftype}.gguf"));
-    pipeline::write(&[(plan, path.clone())], &Work { force: true, ..Work::default() }, &Silent, |_| {
-        Ok(Vec::new())
-    })?;
+    pipeline::write(&[(plan, path.clone())], &Work { force: true, ..Work::default() }, &Silent)?;
     Ok(Model { arm: arm.to_string(), ftype, path })
 }

@@ -180,6 +180,12 @@ fn code() -> Vec<Tiny> {
             "model_type": "starcoder2", "norm_epsilon": 1e-5, "use_bias": false, "sliding_window": null}),
             )
         },
+        bytes(
+            "santacoder-tiny",
+            json!({"architectures": ["GPTBigCodeForCausalLM"], "model_type": "gpt_bigcode", "n_embd": 32,
+            "n_layer": 2, "n_head": 4, "n_positions": 64, "layer_norm_epsilon": 1e-5, "multi_query": true,
+            "tie_word_embeddings": true}),
+        ),
     ]
 }
 
@@ -205,5 +211,41 @@ fn others() -> Vec<Tiny> {
             sized(json!({"architectures": ["ArceeForCausalLM"], "model_type": "arcee", "head_dim": 16,
             "hidden_act": "relu2"})),
         ),
+        bytes(
+            "OLMo-Tiny",
+            json!({"architectures": ["OlmoForCausalLM"], "model_type": "olmo", "clip_qkv": 8.0,
+            "rms_norm_eps": null}),
+        ),
+        bytes(
+            "OLMoE-1M-7M",
+            json!({"architectures": ["OlmoeForCausalLM"], "model_type": "olmoe", "num_experts": 4,
+            "num_experts_per_tok": 2}),
+        ),
+        Tiny::new(
+            "ERNIE-4.5-Tiny",
+            sized(json!({"architectures": ["Ernie4_5ForCausalLM"], "model_type": "ernie4_5",
+            "head_dim": 16, "use_bias": true})),
+        ),
+        Tiny::new(
+            "Nemotron-Mini-Tiny",
+            sized(json!({"architectures": ["NemotronForCausalLM"], "model_type": "nemotron",
+            "head_dim": 8, "norm_eps": 1e-5, "partial_rotary_factor": 0.5, "rms_norm_eps": null})),
+        ),
+        bytes(
+            "pythia-tiny",
+            json!({"architectures": ["GPTNeoXForCausalLM"], "model_type": "gpt_neox", "rotary_pct": 0.25,
+            "layer_norm_eps": 1e-5, "attention_bias": true, "use_parallel_residual": true}),
+        ),
+        bytes(
+            "bloom-tiny",
+            with(json!({"architectures": ["BloomForCausalLM"], "model_type": "bloom", "n_head": 4,
+            "n_layer": 2, "seq_length": 256, "tie_word_embeddings": true})),
+        ),
+        bytes(
+            "falcon-40m-tiny",
+            with(json!({"architectures": ["FalconForCausalLM"], "model_type": "falcon",
+            "new_decoder_architecture": true, "num_kv_heads": 2, "tie_word_embeddings": true})),
+        ),
+        Tiny::new("Orion-Tiny", sized(json!({"architectures": ["OrionForCausalLM"], "model_type": "orion"}))),
     ]
 }

@@ -5,7 +5,7 @@ use super::growing::{Resume, finished, place, work};
 use super::journal::{Told, busy};
 use super::partial::{self, name_in};
 use super::publish::{is_empty, only_models};
-use super::small::is_told;
+use super::small::{abandoned, is_told};
 use super::{Beside, beside, folder, in_the_way, journal_of};
 use crate::error::{Error, Kind, Result};
 use crate::write::{Job, Layout};
@@ -104,10 +104,10 @@ impl Claims<'_> {
             let refused = |what: &str| Error::new(Kind::Failure, what).file(path);
             match (path.is_dir(), layout.is_directory) {
                 (true, false) => {
-                    return Err(refused("the output is a directory").mend("give the name of a file with -o"));
+                    return Err(refused("the output is a directory").hint("give the name of a file with -o"));
                 }
                 (false, true) => {
-                    return Err(refused("the output is a file").mend("give the name of a directory with -o"));
+                    return Err(refused("the output is a file").hint("give the name of a directory with -o"));
                 }
                 (true, true) if is_empty(path) => continue,
                 _ => {}
@@ -120,7 +120,7 @@ impl Claims<'_> {
             }
             if !force {
                 let exists = refused("the output exists");
-                self.exists.push(exists.mend("give --force to replace it, or another name with -o"));
+                self.exists.push(exists.hint("give --force to replace it, or another name with -o"));
             }
         }
         Ok(())
@@ -131,7 +131,7 @@ impl Claims<'_> {
         let Beside { path, what } = file;
         let refused = |why: &str| Error::new(Kind::Failure, format!("{what} {why}")).file(path);
         if path.is_dir() {
-            return Err(refused("is a directory").mend("give the name of a file"));
+            return Err(refused("is a directory").hint("give the name of a file"));
         }
         writable(folder(path))?;
         self.take(path, what)?;
@@ -145,11 +145,12 @@ impl Claims<'_> {
             && !partial::existing(&growing)
                 .and_then(|f| partial::is_ours(&f, known, &nothing, false))
                 .unwrap_or(false)
+            && abandoned(&growing).is_none()
         {
             return Err(in_the_way(&growing));
         }
         if path.symlink_metadata().is_ok() && !self.job.force && !self.done && !is_told(path, &told) {
-            self.exists.push(refused("exists").mend("give --force to replace it, or another name"));
+            self.exists.push(refused("exists").hint("give --force to replace it, or another name"));
         }
         Ok(())
     }
@@ -164,11 +165,11 @@ impl Claims<'_> {
             return Err(if other == what && what == "the output" {
                 Error::usage("several outputs would have this name")
                     .file(path)
-                    .mend("put {type} and {weight} into the name that you give with -o")
+                    .hint("put {type} and {weight} into the name that you give with -o")
             } else {
                 Error::usage(format!("{what} and {other} would be one file"))
                     .file(path)
-                    .mend("choose another name for one of them")
+                    .hint("choose another name for one of them")
             });
         }
         let there = path.symlink_metadata().is_ok();
@@ -177,7 +178,7 @@ impl Claims<'_> {
         if there && self.job.inputs.iter().any(|input| clash(&input)) {
             return Err(Error::new(Kind::Failure, format!("{what} is one of the inputs"))
                 .file(path)
-                .mend("choose another output with -o"));
+                .hint("choose another output with -o"));
         }
         self.taken.push((real, what.to_string()));
         Ok(())
@@ -211,6 +212,6 @@ fn writable(dir: &Path) -> Result<()> {
     }
     #[cfg(unix)]
     rustix::fs::access(there, rustix::fs::Access::WRITE_OK)
-        .map_err(|e| Error::io(&e.into(), there).mend("choose a folder in which you may write with -o"))?;
+        .map_err(|e| Error::io(&e.into(), there).hint("choose a folder in which you may write with -o"))?;
     Ok(())
 }

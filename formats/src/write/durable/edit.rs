@@ -31,8 +31,13 @@ pub fn edited(output: &Path, work: &Work) -> bool {
 /// Removes the journal of an edit that ended, if there is one.
 pub fn clear_edit(target: &Path) -> Result<()> {
     let path = journal_of(target);
-    let Some(told) = Told::read(&path)? else { return Ok(()) };
-    if told.work.first().is_some_and(|(name, _)| name == "edit of") && told.pieces.is_empty() {
+    let ended = match Told::read(&path)? {
+        // Without work it is of a run that was killed while it cleared away another.
+        Some(told) => told.work.first().is_none_or(|(name, _)| name == "edit of") && told.pieces.is_empty(),
+        // It was killed before its journal told anything.
+        None => path.symlink_metadata().is_ok(),
+    };
+    if ended {
         // What grew for it goes too.
         Journal::open(path, &[], true)?.discard();
     }

@@ -121,7 +121,7 @@ impl<'a> Growing<'a> {
     fn changed(&self, i: usize) -> Error {
         Error::new(Kind::Failure, "the output exists, and is no longer what the run has written")
             .file(&self.files[i].path)
-            .mend("give --no-resume --force to replace it, or another name with -o")
+            .hint("give --no-resume --force to replace it, or another name with -o")
     }
 
     /// The pieces that an earlier run has written.

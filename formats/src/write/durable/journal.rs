@@ -119,7 +119,7 @@ impl Told {
             .file(journal)
             .expected(format!("{name}: {now}"))
             .found(format!("{name}: {then}"))
-            .mend("give --no-resume to begin anew, or repeat the earlier command to finish its work"))
+            .hint("give --no-resume to begin anew, or repeat the earlier command to finish its work"))
     }
 }
 
@@ -301,9 +301,13 @@ fn locked(path: &Path) -> Result<(File, bool)> {
 /// Locks a file for this run, or says that another has it. The result is false where the file system locks nothing, as
 /// some of networks do.
 pub fn lock(file: &File) -> Result<bool> {
-    match file.try_lock() {
+    is_locked(file.try_lock())
+}
+
+fn is_locked(tried: std::result::Result<(), TryLockError>) -> Result<bool> {
+    match tried {
         Err(TryLockError::WouldBlock) => Err(Error::new(Kind::Io, "another run is writing this output")
-            .mend("wait for it, or choose another output with -o")),
+            .hint("wait for it, or choose another output with -o")),
         Ok(()) => Ok(true),
         Err(TryLockError::Error(_)) => Ok(false),
     }
@@ -345,4 +349,17 @@ fn is_at(file: &File, path: &Path) -> bool {
 #[cfg(not(unix))]
 fn is_at(_file: &File, _path: &Path) -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_locks_nothing_is_no_other_run() {
+        let unsupported = std::io::Error::from(std::io::ErrorKind::Unsupported);
+        assert!(!is_locked(Err(TryLockError::Error(unsupported))).unwrap());
+        assert!(is_locked(Ok(())).unwrap());
+        assert!(is_locked(Err(TryLockError::WouldBlock)).is_err());
+    }
 }

@@ -61,5 +61,5 @@ pub(super) fn folder(path: &Path) -> &Path {
 fn in_the_way(path: &Path) -> Error {
     Error::new(Kind::Failure, "this is in the way, and no journal says that a run of ggraft has left it")
         .file(path)
-        .mend("move it, or choose another output with -o")
+        .hint("move it, or choose another output with -o")
 }

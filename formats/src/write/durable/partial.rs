@@ -70,7 +70,7 @@ impl Partial {
         {
             return Err(e
                 .expected(format!("room for {bytes} bytes"))
-                .mend("free some space, lift the limit, or choose another disk with -o"));
+                .hint("free some space, lift the limit, or choose another disk with -o"));
         }
         self.file.set_len(bytes).map_err(io)?;
         write_all_at(&self.file, planned.head, 0).map_err(io)

@@ -112,7 +112,7 @@ pub fn only_models(dir: &Path) -> Result<()> {
     let refused = |what: &str| {
         Error::new(Kind::Failure, what)
             .file(dir)
-            .mend("choose another directory with -o, or move what is in this one")
+            .hint("choose another directory with -o, or move what is in this one")
     };
     if let Some(other) = names.iter().find(|name| !is_model_file(name)) {
         return Err(refused("the directory holds more than a model and is not replaced")
@@ -148,7 +148,7 @@ fn taken(e: &io::Error, target: &Path) -> Error {
         ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty => {
             Error::new(Kind::Failure, "something has got this name while the run went on; it is not replaced")
                 .file(target)
-                .mend("move it, or give --force; the same command then ends the work, which is kept")
+                .hint("move it, or give --force; the same command then ends the work, which is kept")
         }
         _ => Error::io(e, target),
     }

@@ -1,8 +1,8 @@
 //! Small files beside the outputs: reports, model cards, Modelfiles. Each is claimed and locked before the work, filled when
 //! the outputs are whole, and gets its name after theirs; the first output's journal tells of it.
 
-use super::journal::{Journal, lock};
-use super::partial::{Partial, Planned, write_all_at};
+use super::journal::{Journal, Told, lock};
+use super::partial::{Partial, Planned, existing, id_of, name_in, remove_if, write_all_at};
 use super::publish::publish_file;
 use super::{beside, folder, in_the_way};
 use crate::error::{Error, Kind, Result};
@@ -33,6 +33,9 @@ impl Small {
     pub fn claim(beside: &Beside, growing: PathBuf, journal: &Journal) -> Result<Small> {
         let dir = folder(&growing);
         std::fs::create_dir_all(dir).map_err(|e| Error::io(&e, dir))?;
+        if let Some(id) = abandoned(&growing) {
+            remove_if(&growing, &id)?;
+        }
         let partial = Partial::claim(growing, journal, &NOTHING)?;
         lock(&partial.file).map_err(|e| e.file(&beside.path))?;
         let ours = is_known(&beside.path, journal.earlier.smalls.get(&key(&beside.path)));
@@ -76,8 +79,25 @@ pub fn is_known(path: &Path, known: Option<&String>) -> bool {
 }
 
 /// The same for what a journal tells.
-pub fn is_told(path: &Path, told: &super::journal::Told) -> bool {
+pub fn is_told(path: &Path, told: &Told) -> bool {
     is_known(path, told.smalls.get(&key(path)))
+}
+
+/// What tells the file that grows at `path` from others, if a run of another output in this folder has left it that nobody
+/// goes on with now. It is worth nothing: that run makes it again if it is repeated.
+pub fn abandoned(path: &Path) -> Option<String> {
+    let id = id_of(path)?;
+    let dir = folder(path);
+    let is_told = |entry: std::io::Result<std::fs::DirEntry>| {
+        let journal = entry.ok()?.path();
+        let is_journal = journal.to_string_lossy().ends_with(".partial.journal");
+        let told = Told::read(&journal).ok().filter(|_| is_journal)??;
+        (told.files.get(&name_in(dir, path)) == Some(&id)).then_some(())
+    };
+    std::fs::read_dir(dir).ok()?.find_map(is_told)?;
+    // Whoever writes it has it locked.
+    let file = existing(path).ok()?;
+    lock(&file).is_ok_and(|locked| locked).then_some(id)
 }
 
 /// Writes a whole small file: beside its name, synced, and then under it, which something else may have only with
@@ -88,7 +108,7 @@ pub fn write_whole(path: &Path, content: &[u8], force: bool) -> Result<()> {
     if !force && path.symlink_metadata().is_ok() {
         return Err(Error::new(Kind::Failure, "the file exists")
             .file(path)
-            .mend("give --force to replace it"));
+            .hint("give --force to replace it"));
     }
     let file = match std::fs::OpenOptions::new().write(true).create_new(true).open(&growing) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Err(in_the_way(&growing)),

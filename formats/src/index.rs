@@ -1,17 +1,20 @@
 //! The index of a sharded checkpoint, `{"metadata": …, "weight_map": {tensor: file}}`. Its paths may not leave
 //! the directory. Where it and the shards disagree is kept: it matters only for tensors that are used.
 
-use super::file;
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::model::{Checkpoint, Disagreement, parse_json};
 use crate::stamp::Reads;
+use crate::tensor::Tensor;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+/// Reads the tensors of a shard; the checkpoint takes note of the file, and of what is noticed of it.
+pub(crate) type Read = fn(&Path, &mut Checkpoint) -> Result<Vec<Tensor>>;
+
 /// Opens the checkpoint in `dir` whose index is `path`.
-pub(super) fn open(path: &Path, dir: PathBuf) -> Result<Checkpoint> {
+pub(crate) fn open(path: &Path, dir: PathBuf, read: Read) -> Result<Checkpoint> {
     let reads = Reads::default();
     let index = {
         let file = Mapping::open(path)?;
@@ -26,7 +29,7 @@ pub(super) fn open(path: &Path, dir: PathBuf) -> Result<Checkpoint> {
         .map(|shard| {
             Error::invalid("this shard is missing")
                 .file(&shard)
-                .mend("download it, or delete the index if the model has one file")
+                .hint("download it, or delete the index if the model has one file")
         })
         .collect();
     if let Some(e) = Error::all(missing) {
@@ -36,7 +39,7 @@ pub(super) fn open(path: &Path, dir: PathBuf) -> Result<Checkpoint> {
     let mut problems = Vec::new();
     for (name, mapped) in &shards {
         let shard = checkpoint.dir.join(name);
-        match file::read(&shard, &checkpoint.reads) {
+        match read(&shard, &mut checkpoint) {
             Ok(tensors) => {
                 let held: BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
                 checkpoint.disagreements.extend(disagreements(&shard, mapped, &held));
@@ -55,7 +58,7 @@ pub(super) fn open(path: &Path, dir: PathBuf) -> Result<Checkpoint> {
 /// The shards in the order of their names, each with the tensors that the index puts there.
 fn weight_map(index: &Value, path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let map = index.get("weight_map").and_then(Value::as_object).ok_or_else(|| {
-        Error::invalid("the index has no 'weight_map'").file(path).mend("download the index again")
+        Error::invalid("the index has no 'weight_map'").file(path).hint("download the index again")
     })?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (tensor, shard) in map {
@@ -75,7 +78,7 @@ fn weight_map(index: &Value, path: &Path) -> Result<BTreeMap<String, BTreeSet<St
 }
 
 /// Whether a path consists of plain names alone, on any system.
-fn stays_inside(path: &str) -> bool {
+pub(crate) fn stays_inside(path: &str) -> bool {
     let plain = |c: Component| matches!(c, Component::Normal(_));
     !path.is_empty() && !path.contains(['\\', ':', '\0']) && Path::new(path).components().all(plain)
 }

@@ -1,0 +1,78 @@
+//! Layers that predict more than one token (MTP). They follow the layers proper, whose number is the axis `main`; a GGUF
+//! counts both, and llama.cpp refuses one that counts layers which it does not hold.
+//! Specification: `num_nextn_predict_layers` in llama.cpp's converter.
+
+use crate::arch::keys::{Axis, Params, Size, axis};
+use crate::arch::rule::{Layers, Rule, rule};
+use ggraft_formats::{Result, Value};
+
+/// The axes of a model with such layers.
+pub const AXES: &[Axis] = &[
+    axis("main", Size::Of(&["n_layers", "num_hidden_layers", "n_layer", "num_layers"])),
+    axis("mtp", Size::Make(held)),
+    axis("l", Size::Add("main", "mtp")),
+];
+
+/// The config's names for their number.
+const COUNTS: &[&str] = &["num_nextn_predict_layers", "mtp_num_hidden_layers"];
+
+/// How many the checkpoint holds: as many as the config counts, or none.
+pub fn held(params: &Params<'_>, _layer: u32) -> Result<u64> {
+    let told = params.config.first(COUNTS).map(|key| params.config.whole_at(key, 0)).transpose()?.flatten();
+    let main = params.size("main", 0)?;
+    let starts = [format!("layers.{main}."), String::from("mtp.layers.")];
+    let found = params.counts(|name| starts.iter().any(|start| name.contains(start.as_str())));
+    match (told.unwrap_or(0), found) {
+        (0, Some(n)) if n > 0 && params.config.first(COUNTS).is_none() => Ok(1),
+        (0, _) => Ok(0),
+        (told, Some(0)) => {
+            params.tell(format!(
+                "config.json counts {told} layers for predicting more tokens, but the weights hold none: they are not \
+                 counted here (llama.cpp refuses a file that counts what it lacks, as convert_hf_to_gguf writes it)"
+            ));
+            Ok(0)
+        }
+        (told, _) => Ok(told.into()),
+    }
+}
+
+/// Their number, if it is told or there are some.
+pub fn count(params: &Params<'_>) -> Result<Option<Value>> {
+    let n = params.count("mtp", 0)?;
+    Ok((n > 0 || params.config.first(COUNTS).is_some()).then_some(Value::U32(n)))
+}
+
+/// Their number, if there are some.
+pub fn some(params: &Params<'_>) -> Result<Option<Value>> {
+    let n = params.count("mtp", 0)?;
+    Ok((n > 0).then_some(Value::U32(n)))
+}
+
+const MTP: Layers = Layers::From("main");
+
+/// What such a layer has beyond another.
+pub const RULES: &[Rule] = &[
+    rule(&["layers.{l}.eh_proj.weight"], &["blk.{l}.nextn.eh_proj.weight"], "n (two m)").layers(MTP),
+    rule(&["layers.{l}.embed_tokens.weight"], &["blk.{l}.nextn.embed_tokens.weight"], "vocab n")
+        .may()
+        .layers(MTP),
+    rule(&["layers.{l}.enorm.weight"], &["blk.{l}.nextn.enorm.weight"], "n").layers(MTP),
+    rule(&["layers.{l}.hnorm.weight"], &["blk.{l}.nextn.hnorm.weight"], "n").layers(MTP),
+    rule(&["layers.{l}.shared_head.head.weight"], &["blk.{l}.nextn.shared_head_head.weight"], "vocab n")
+        .may()
+        .layers(MTP),
+    rule(&["layers.{l}.shared_head.norm.weight"], &["blk.{l}.nextn.shared_head_norm.weight"], "n")
+        .may()
+        .layers(MTP),
+];
+
+/// The names that some checkpoints keep them under.
+pub const RENAMED: &[(&str, &str)] = &[
+    ("model.language_model.", "model."),
+    ("model.mtp.", "mtp."),
+    ("mtp.layers.{l}.", "model.layers.{l+main}."),
+    ("mtp.fc.", "model.layers.{main}.eh_proj."),
+    ("mtp.pre_fc_norm_embedding.", "model.layers.{main}.enorm."),
+    ("mtp.pre_fc_norm_hidden.", "model.layers.{main}.hnorm."),
+    ("mtp.norm.", "model.layers.{main}.shared_head.norm."),
+];

@@ -1,0 +1,74 @@
+//! The text models of Qwen 2, 2.5 and 3 that see: Qwen 2 and 3 whose positions have three parts (mrope).
+//! Specification: `Qwen2VLModel`, `Qwen3VLTextModel`, `Qwen3VLMoeTextModel` of llama.cpp's converter.
+
+use super::qwen::{QWEN2, QWEN3};
+use super::qwen_moe::{self, QWEN3_MOE};
+use super::{Arch, NONE, Uses, experts};
+use crate::arch::keys::{Absent, From, Key, Params, make};
+use crate::arch::rule::{Rule, rule};
+use ggraft_formats::{Result, Value};
+
+pub const QWEN2_VL: Arch = Arch {
+    classes: &["Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"],
+    gguf: "qwen2vl",
+    base: Some(&QWEN2),
+    keys: &[ROPE],
+    ignored: SEEING,
+    ..NONE
+};
+
+pub const QWEN3_VL: Arch = Arch {
+    classes: &["Qwen3VLForConditionalGeneration"],
+    gguf: "qwen3vl",
+    base: Some(&QWEN3),
+    keys: &[make("n_deepstack_layers", deepstack)],
+    ignored: SEEING,
+    uses: Uses::Text,
+    ..NONE
+};
+
+pub const QWEN3_VL_MOE: Arch = Arch {
+    classes: &["Qwen3VLMoeForConditionalGeneration"],
+    gguf: "qwen3vlmoe",
+    base: Some(&QWEN3_MOE),
+    keys: &[make("n_deepstack_layers", deepstack)],
+    shares: &[&experts::routed(qwen_moe::SPARSE), TRANSPOSED],
+    ignored: SEEING,
+    ..NONE
+};
+
+/// The tensors of the part that sees.
+pub const SEEING: &[&str] = &[
+    "model.visual.*",
+    "visual.*",
+    "*vision_tower.*",
+    "*vision_model.*",
+    "*multi_modal_projector.*",
+    "*audio_tower.*",
+    "*embed_vision.*",
+    "*embed_audio.*",
+];
+
+/// `mrope` is told by its sections alone.
+const ROPE: Key = Key {
+    gguf: "rope",
+    from: From::Rope(&["default", "linear", "yarn", "llama3", "dynamic", "mrope"]),
+    absent: Absent::Omit,
+};
+
+/// How many layers of the part that sees are fed into the first of these.
+fn deepstack(params: &Params<'_>) -> Result<Option<Value>> {
+    let seeing = params.config.raw().get("vision_config");
+    let layers = seeing.and_then(|v| v.get("deepstack_visual_indexes")).and_then(|v| v.as_array());
+    Ok(Some(Value::U32(layers.map_or(0, |all| all.len() as u32))))
+}
+
+/// Older checkpoints keep the stacked experts transposed.
+const TRANSPOSED: &[Rule] = &[
+    rule(
+        &["layers.{l}.mlp.experts.gate_up_proj"],
+        &["blk.{l}.ffn_{gate|up}_exps.weight"],
+        "e n [eff|eff] -> e eff n ; e eff n",
+    ),
+    rule(&["layers.{l}.mlp.experts.down_proj"], &["blk.{l}.ffn_down_exps.weight"], "e eff n -> e n eff"),
+];

@@ -1,0 +1,28 @@
+//! Which layers attend within a window, as pages tell it: a list of the config, or a pattern.
+//! Specification: `layer_types` of the config classes of transformers.
+
+use crate::arch::keys::Params;
+use ggraft_formats::{Array, Result, Value};
+
+/// Whether each layer attends within a window: by `layer_types`, else as `otherwise` says of its number.
+pub fn layers(params: &Params<'_>, otherwise: impl Fn(u32) -> bool) -> Result<Vec<bool>> {
+    match params.config.texts("layer_types")? {
+        Some(kinds) => Ok(kinds.iter().map(|kind| *kind == "sliding_attention").collect()),
+        None => Ok((0..params.count("l", 0)?).map(otherwise).collect()),
+    }
+}
+
+/// The same as a value. Where the config does not list the layers, every so many attend to all, or it has a letter for
+/// each of a period (`LLLG`, local and global).
+pub fn pattern(params: &Params<'_>, every: u32) -> Result<Option<Value>> {
+    const TOLD: &str = "sliding_window_pattern";
+    let letters = params.config.get(TOLD).and_then(serde_json::Value::as_str).unwrap_or_default().as_bytes();
+    let all = match letters.len() {
+        0 => {
+            let every = params.config.optional_count(TOLD)?.unwrap_or(every);
+            layers(params, |layer| !(layer + 1).is_multiple_of(every))?
+        }
+        period => layers(params, |layer| letters[layer as usize % period] == b'L')?,
+    };
+    Ok(Some(Value::Array(Array::Bool(all))))
+}

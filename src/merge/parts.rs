@@ -1,0 +1,125 @@
+//! The parts of a tensor that a rule of the weights may name, elements that follow each other: the experts of a stack,
+//! and queries, keys and values that are kept in one. A part goes by GGUF's names for such tensors where they stand
+//! alone, and by the names that the checkpoint has for it; so does a tensor that is whole.
+
+use crate::arch::Trainer;
+use crate::roles;
+use ggraft_formats::{Metadata, Tensor};
+
+/// A tensor with all names that its parts go by.
+pub struct Named {
+    /// GGUF's name of the whole.
+    pub name: String,
+    /// At least one.
+    pub parts: Vec<Part>,
+}
+
+/// Some elements of a tensor.
+#[derive(Default)]
+pub struct Part {
+    /// The element behind the last one.
+    pub end: u64,
+    /// GGUF's names of this part alone.
+    pub gguf: Vec<String>,
+    /// The checkpoint's names.
+    pub trainer: Vec<String>,
+}
+
+impl Named {
+    /// A tensor without parts, of which no more is known than its name.
+    pub fn plain(name: &str) -> Named {
+        Named { name: name.to_string(), parts: vec![Part { end: u64::MAX, ..Part::default() }] }
+    }
+
+    /// A tensor of a model with this metadata.
+    pub fn of(tensor: &Tensor, trainer: &Trainer, metadata: &Metadata) -> Named {
+        let name = &tensor.name;
+        let names = trainer.names(name);
+        let (elements, row) = (tensor.shape().elements(), tensor.shape().row());
+        let each = roles::expert_rows(name, tensor.shape().ne()).map(|rows| rows.saturating_mul(row));
+        let parts = if let Some(each) = each.filter(|each| *each > 0) {
+            let part = |e: u64| Part {
+                end: (e + 1) * each,
+                gguf: vec![name.replace("_exps.", &format!(".{e}."))],
+                trainer: names.iter().map(|n| n.replace("{e}", &e.to_string())).collect(),
+            };
+            (0..elements / each).map(part).collect()
+        } else if let Some(ends) = heads(tensor, metadata) {
+            let one = |(end, kind): (u64, &str)| Part {
+                end,
+                gguf: vec![name.replace("attn_qkv.", &format!("attn_{kind}."))],
+                trainer: names.clone(),
+            };
+            ends.into_iter().zip(["q", "k", "v"]).map(one).collect()
+        } else {
+            vec![Part { end: elements, gguf: Vec::new(), trainer: names }]
+        };
+        Named { name: name.clone(), parts }
+    }
+}
+
+/// Where queries, keys and values end in a tensor that holds them all; none, if it is another one.
+fn heads(tensor: &Tensor, metadata: &Metadata) -> Option<[u64; 3]> {
+    if !tensor.name.contains("attn_qkv.") {
+        return None;
+    }
+    let arch = metadata.str("general.architecture")?;
+    let layer = usize::try_from(roles::layer(&tensor.name)?).ok()?;
+    let number = |key: &str| {
+        let value = metadata.get(&format!("{arch}.{key}"))?;
+        value.as_u64().or(value.as_array().and_then(|all| all.u64(layer)))
+    };
+    let queries = number("attention.head_count").filter(|n| *n > 0)?;
+    let keys = number("attention.head_count_kv").unwrap_or(queries);
+    let head = number("attention.key_length").or_else(|| Some(number("embedding_length")? / queries))?;
+    let (q, kv) = (queries.checked_mul(head)?, keys.checked_mul(head)?);
+    let all = q.checked_add(kv.checked_mul(2)?)?;
+    // A bias is one row.
+    let row = if tensor.name.ends_with(".bias") { 1 } else { tensor.shape().row() };
+    let ends = [q.checked_mul(row)?, (q + kv).checked_mul(row)?, all.checked_mul(row)?];
+    (ends[2] == tensor.shape().elements()).then_some(ends)
+}
+
+/// A factor for each element of a tensor: runs that have one, each with the element behind its last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Factors(Vec<(u64, f64)>);
+
+impl Factors {
+    /// One factor a part.
+    pub fn of(parts: impl IntoIterator<Item = (u64, f64)>) -> Factors {
+        let mut runs: Vec<(u64, f64)> = Vec::new();
+        for (end, factor) in parts {
+            match runs.last_mut() {
+                Some(last) if last.1 == factor => last.0 = end,
+                _ => runs.push((end, factor)),
+            }
+        }
+        Factors(runs)
+    }
+
+    /// The factor, if all elements have one.
+    pub fn same(&self) -> Option<f64> {
+        match self.0.as_slice() {
+            [(_, factor)] => Some(*factor),
+            _ => None,
+        }
+    }
+
+    /// Every run: the element behind its last, and its factor.
+    pub fn runs(&self) -> &[(u64, f64)] {
+        &self.0
+    }
+
+    /// The mean over the elements.
+    pub fn mean(&self) -> f64 {
+        if let Some(same) = self.same() {
+            return same;
+        }
+        let (mut start, mut sum) = (0, 0.0);
+        for (end, factor) in &self.0 {
+            sum += factor * (end - start) as f64;
+            start = *end;
+        }
+        sum / start.max(1) as f64
+    }
+}

@@ -1,0 +1,148 @@
+//! The chat vector on every family: what is merged of checkpoints is, bit for bit, what is merged of the GGUFs that they
+//! become, whatever has moved or changed on the way.
+
+#[path = "support/run.rs"]
+mod run;
+mod support;
+
+use ggraft_formats::{Input, Model, open};
+use run::ggraft;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use support::families::{Tiny, all};
+
+/// Merges the trio in `dir`, whose models are called so, to f32.
+fn merge(dir: &Path, ending: &str, more: &[&str]) -> Result<Model, String> {
+    let path = |name: &str| dir.join(name).display().to_string();
+    let [base, chat, cp] = ["base", "chat", "cp"].map(|name| path(&format!("{name}{ending}")));
+    let out = path("out.gguf");
+    let models = ["merge", "-q", "--force", "--base", &base, "--chat", &chat, "--onto", &cp, "--type", "f32"];
+    let ran = ggraft([&models[..], &["-o", &out], more].concat());
+    if ran.code != 0 {
+        return Err(ran.err);
+    }
+    match open(Path::new(&out)).unwrap() {
+        Input::Model(model) => Ok(model),
+        Input::Checkpoint(_) => panic!("{out} is no GGUF"),
+    }
+}
+
+/// The values of every tensor, as bits.
+fn bits(model: &Model) -> Vec<(String, Vec<u32>)> {
+    let of = |t: &ggraft_formats::Tensor| {
+        let mut values = vec![0.0; t.shape().elements() as usize];
+        t.decode_rows(0..t.shape().rows() as usize, &mut values).unwrap();
+        (t.name.clone(), values.into_iter().map(f32::to_bits).collect())
+    };
+    let mut all: Vec<_> = model.tensors.iter().map(of).collect();
+    all.sort();
+    all
+}
+
+/// What differs between the trio as checkpoints and as GGUFs, merged in these ways.
+fn differences(tiny: &Tiny, dir: &Path, ways: &[&[&str]]) -> Vec<String> {
+    for name in ["base", "chat", "cp"] {
+        let (from, to) = (dir.join(name), dir.join(format!("{name}.gguf")));
+        let (from, to) = (from.display().to_string(), to.display().to_string());
+        let ran = ggraft(["convert", "-q", &from, "--type", "f32", "-o", &to]);
+        if ran.code != 0 {
+            return vec![ran.err];
+        }
+    }
+    let mut lines = Vec::new();
+    for way in ways {
+        let found = [merge(dir, "", way), merge(dir, ".gguf", way)];
+        let [Ok(checkpoints), Ok(ggufs)] = &found else {
+            lines.extend(found.into_iter().filter_map(Result::err));
+            continue;
+        };
+        let (expected, found) = (bits(checkpoints), bits(ggufs));
+        if expected.len() != found.len() {
+            lines.push(format!("{way:?}: {} tensors, {} tensors", expected.len(), found.len()));
+        }
+        for ((name, a), (other, b)) in expected.iter().zip(&found) {
+            let differ = a.iter().zip(b).filter(|(a, b)| a != b).count();
+            if name != other || differ > 0 {
+                lines.push(format!("{way:?}: {name} and {other}: {differ} of {} weights differ", a.len()));
+            }
+        }
+    }
+    lines.iter().map(|line| format!("{}: {line}", tiny.name)).collect()
+}
+
+/// One checkpoint for each kind of move and of value, with the elements that a GGUF cannot give back exactly: norms of a
+/// checkpoint in f16 are rounded to f16 again when one is added.
+const KINDS: [(&str, Option<&str>); 14] = [
+    ("Qwen3-Tiny", None),
+    ("Mixtral-Tiny-4x1M", None),
+    ("Qwen3-Moe-Tiny", None),
+    ("Qwen3-Moe-Fused", None),
+    ("gpt-oss-tiny", None),
+    ("Gemma-Tiny", None),
+    ("Gemma-2-Tiny", None),
+    ("Gemma-3-Tiny", Some("norm.weight")),
+    ("gemma-3-tiny-it", None),
+    ("gpt2-tiny", None),
+    ("DeepSeek-V2-Tiny", None),
+    ("Phi-3-mini-4k-tiny", None),
+    ("granite-shared-1m", None),
+    ("granite-3-biased", None),
+];
+
+#[test]
+fn merging_checkpoints_and_merging_their_ggufs_give_the_same_weights() {
+    let ways: [&[&str]; 3] = [
+        &["-w", "0.7"],
+        &["-w", "0.7", "--method", "ties", "--param", "density=0.4"],
+        &["-w", "0.3", "--method", "slerp"],
+    ];
+    // All families take minutes.
+    let every = std::env::var("GGRAFT_LONG").is_ok();
+    let mut failed = Vec::new();
+    for tiny in all() {
+        let kind = KINDS.iter().find(|(name, _)| *name == tiny.name);
+        if kind.is_none() && !every {
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        tiny.write_trio(dir.path());
+        let ways = if kind.is_some() { &ways[..] } else { &ways[..1] };
+        let found = differences(&tiny, dir.path(), ways);
+        let excused = kind.and_then(|(_, part)| *part);
+        failed.extend(found.into_iter().filter(|line| !excused.is_some_and(|part| line.contains(part))));
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// The goldens of `fixtures/make_family_merge_goldens.py`, which computes in numpy.
+#[test]
+fn merges_are_those_of_an_oracle_that_knows_no_gguf() {
+    let folder = support::vocabulary::fixture("goldens/families-merged");
+    let mut failed = Vec::new();
+    for name in ["Qwen3-Tiny", "Qwen3-Moe-128-Experts", "Gemma-3-Tiny", "gpt2-tiny", "DeepSeek-V2-Tiny"] {
+        let text = std::fs::read(folder.join(format!("{name}.json"))).unwrap();
+        let golden: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        support::families::family(name).unwrap().write_trio(dir.path());
+        for recipe in ["vector", "ties"] {
+            let file = dir.path().join(format!("{recipe}.yml"));
+            std::fs::copy(folder.join(format!("{recipe}.yml")), &file).unwrap();
+            let out = dir.path().join("out.gguf");
+            let words = ["merge", file.to_str().unwrap(), "-q", "--force", "-o", out.to_str().unwrap()];
+            ggraft(words).ok();
+            let Input::Model(model) = open(&out).unwrap() else { panic!("no GGUF") };
+            let mut expected = golden["tensors"][recipe].as_object().unwrap().clone();
+            for (tensor, bits) in bits(&model) {
+                let mut hash = Sha256::new();
+                bits.iter().for_each(|x| hash.update(x.to_le_bytes()));
+                let hash: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+                if expected.remove(&tensor).as_ref().and_then(|h| h.as_str()) != Some(&hash) {
+                    failed.push(format!("{name}, {recipe}: {tensor} differs"));
+                }
+            }
+            let left = expected.keys().filter(|t| !t.starts_with("rope_"));
+            failed.extend(left.map(|tensor| format!("{name}, {recipe}: {tensor} is missing")));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
