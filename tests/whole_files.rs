@@ -21,8 +21,8 @@ fn ftypes() -> impl Iterator<Item = &'static Ftype> {
     FTYPES.iter().filter(|f| f.default.traits().encode.is_some())
 }
 
-fn goldens() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/goldens/whole_files.json")
+fn goldens(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/goldens").join(name)
 }
 
 fn sha256(path: &Path) -> String {
@@ -79,7 +79,7 @@ fn tell(params: &mut QuantizeParams, entries: &[&Entry], file: &str) {
 /// Toys that are written with 1, 2 and 5 threads; the others with 2.
 const THREADED: [&str; 3] = ["f32", "bf16-ffn272-tied", "bf16-moe"];
 
-/// The dtypes whose codes are searched for in a codebook; files of them are made of the toys above.
+/// The dtypes whose codes are searched for in a codebook.
 const SEARCHED: [DType; 7] =
     [DType::IQ1S, DType::IQ1M, DType::IQ2XXS, DType::IQ2XS, DType::IQ2S, DType::IQ3XXS, DType::IQ3S];
 
@@ -96,23 +96,32 @@ fn hash(toy: &Toy, input: &Path, output: &Path, ftype: &Ftype, imatrix: Option<&
 
 #[test]
 fn every_type_of_every_toy_with_any_number_of_threads_and_with_an_importance_matrix() {
+    let types: Vec<_> = ftypes().filter(|f| !SEARCHED.contains(&f.default)).collect();
+    compare(TOYS.iter(), &types, "whole_files.json");
+}
+
+/// The peer takes seconds to lay out its codebooks, for every file anew.
+#[test]
+fn the_types_that_search_a_codebook_of_some_toys() {
+    let types: Vec<_> = ftypes().filter(|f| SEARCHED.contains(&f.default)).collect();
+    compare(TOYS.iter().filter(|t| THREADED.contains(&t.name)), &types, "searched_files.json");
+}
+
+/// Every type of every toy against the peer, or what is recorded of it in `file`.
+fn compare<'a>(toys: impl Iterator<Item = &'a Toy>, types: &[&'static Ftype], file: &str) {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     let (input, mine, theirs, matrix) =
         (path("in.gguf"), path("a.gguf"), path("b.gguf"), path("toy.imatrix"));
     let recorded: Value =
-        std::fs::read(goldens()).map_or(Value::Null, |b| serde_json::from_slice(&b).unwrap());
+        std::fs::read(goldens(file)).map_or(Value::Null, |b| serde_json::from_slice(&b).unwrap());
     let mut found = Map::new();
     let mut problems = Vec::new();
-    for toy in &TOYS {
+    for toy in toys {
         toy.write(&input);
         let all = imatrix::measured(toy);
-        // The peer takes seconds to lay out its codebooks, for every file anew.
-        let some = |f: &&Ftype| !SEARCHED.contains(&f.default) || THREADED.contains(&toy.name);
-        let cases = ftypes()
-            .filter(some)
-            .flat_map(|f| [(f, false), (f, true)])
-            .filter(|(f, with)| *with || !f.needs_imatrix);
+        let cases =
+            types.iter().flat_map(|f| [(f, false), (f, true)]).filter(|(f, with)| *with || !f.needs_imatrix);
         for (ftype, with) in cases {
             // An entry may be missing, unless the dtype is useless without.
             let used = |e: &&Entry| ftype.needs_imatrix || e.name != imatrix::MISSING;
@@ -141,7 +150,7 @@ fn every_type_of_every_toy_with_any_number_of_threads_and_with_an_importance_mat
         }
     }
     if std::env::var_os("GGRAFT_WRITE_GOLDENS").is_some() && !found.is_empty() {
-        std::fs::write(goldens(), format!("{:#}\n", Value::Object(found))).unwrap();
+        std::fs::write(goldens(file), format!("{:#}\n", Value::Object(found))).unwrap();
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
