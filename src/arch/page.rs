@@ -104,7 +104,9 @@ fn stated(pages: &[&'static Arch], gguf: &str) -> String {
             _ = write!(text, "\n{}", table(head, rows));
         }
     };
-    add(&TENSORS, pages.iter().flat_map(|page| page.rules).map(tensor).collect());
+    let shared = |page: &&'static Arch| page.shares.iter().flat_map(|rules| rules.iter());
+    let rules = pages.iter().flat_map(|page| page.rules.iter().chain(shared(page)));
+    add(&TENSORS, rules.map(tensor).collect());
     add(&AXES, pages.iter().flat_map(|page| page.axes).map(size_of).collect());
     let keys = pages.iter().flat_map(|page| page.early.iter().chain(page.keys));
     add(&KEYS, keys.map(|key| key_of(gguf, key)).collect());
@@ -149,8 +151,11 @@ fn tensor(rule: &Rule) -> Vec<String> {
     }));
     told.extend(layers(rule.layers));
     told.extend(value(rule.value));
-    if rule.rows == RowCount::Tokens {
-        told.push(String::from("no more rows than tokens"));
+    match rule.rows {
+        RowCount::All => {}
+        RowCount::Tokens => told.push(String::from("no more rows than tokens")),
+        RowCount::Padded => told.push(String::from("rows of zeros up to the number of tokens")),
+        RowCount::After(axis) => told.push(format!("without the first {} rows", code(axis))),
     }
     let spelled = |name: &&str| name.strip_prefix('^').unwrap_or(name).to_string();
     let from: Vec<String> = rule.from.iter().map(spelled).collect();

@@ -232,11 +232,6 @@ fn others() -> Vec<Tiny> {
             "head_dim": 8, "norm_eps": 1e-5, "partial_rotary_factor": 0.5, "rms_norm_eps": null})),
         ),
         bytes(
-            "pythia-tiny",
-            json!({"architectures": ["GPTNeoXForCausalLM"], "model_type": "gpt_neox", "rotary_pct": 0.25,
-            "layer_norm_eps": 1e-5, "attention_bias": true, "use_parallel_residual": true}),
-        ),
-        bytes(
             "bloom-tiny",
             with(json!({"architectures": ["BloomForCausalLM"], "model_type": "bloom", "n_head": 4,
             "n_layer": 2, "seq_length": 256, "tie_word_embeddings": true})),
