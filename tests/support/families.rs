@@ -13,11 +13,10 @@ use std::path::Path;
 mod decoders;
 mod first;
 mod second;
-mod third;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
-    [first::all(), decoders::all(), second::all(), third::all()].concat()
+    [first::all(), decoders::all(), second::all()].concat()
 }
 
 /// A checkpoint that is only merged: with as many experts as Qwen 3 has.

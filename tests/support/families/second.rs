@@ -226,11 +226,6 @@ fn others() -> Vec<Tiny> {
             sized(json!({"architectures": ["Ernie4_5ForCausalLM"], "model_type": "ernie4_5",
             "head_dim": 16, "use_bias": true})),
         ),
-        Tiny::new(
-            "Nemotron-Mini-Tiny",
-            sized(json!({"architectures": ["NemotronForCausalLM"], "model_type": "nemotron",
-            "head_dim": 8, "norm_eps": 1e-5, "partial_rotary_factor": 0.5, "rms_norm_eps": null})),
-        ),
         bytes(
             "bloom-tiny",
             with(json!({"architectures": ["BloomForCausalLM"], "model_type": "bloom", "n_head": 4,
