@@ -57,9 +57,16 @@ impl Draft {
         let mut chosen = Vec::new();
         let order: Vec<&&Rule> =
             if self.newest { rules.iter().rev().collect() } else { rules.iter().collect() };
+        let mut there: Vec<&str> = Vec::new();
+        for rule in rules {
+            let says = !matches!(rule.need, Need::Without(_)) && rule.need.is_met(params, layer)?;
+            there.extend(rule.from.iter().copied().filter(|_| says));
+        }
         for rule in order {
-            let wanted = |need: Need| {
-                Ok::<_, Error>(need.is_met(params, layer)? || self.optional && matches!(need, Need::May))
+            let wanted = |need: Need| match need {
+                Need::Without(name) => Ok(!there.contains(&name)),
+                Need::May => Ok(self.optional),
+                need => need.is_met(params, layer),
             };
             if !rule.layers.hold(params, layer)? || !wanted(rule.need)? {
                 continue;
