@@ -16,6 +16,7 @@ mod keys;
 mod moved;
 mod names;
 pub(crate) mod page;
+mod params;
 pub(crate) mod refuse;
 mod rerank;
 mod rope;

@@ -1,15 +1,16 @@
 //! From the trainer's tensors to GGUF's and back, as the rules of a family say. All that is missing, unknown or of the
 //! wrong shape is found before a weight is read, and told at once.
 
-use super::axes::{Axes, Stacks};
+mod instance;
+
+use super::axes::Axes;
 use super::families::Family;
 use super::keys::Params;
-use super::moved::moved;
 use super::rerank;
 use super::rule::{Need, RowCount, Rule, biased, spelled};
 use super::values::Value;
 use ggraft_formats::safetensors::Named;
-use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
+use ggraft_formats::{Checkpoint, Error, Model, Result, Tensor};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
@@ -354,146 +355,6 @@ pub fn release(
         }
     }
     Error::all(problems).map_or(Ok(tensors), Err)
-}
-
-impl Instance<'_> {
-    /// The tensors of GGUF's that the checkpoint's become, if all are there and fit.
-    fn adopt(&self, held: &HashMap<&str, &Tensor>, params: &Params<'_>) -> Result<Vec<Adopted>, Vec<Error>> {
-        let (mut sources, mut problems) = (Vec::with_capacity(self.from.len()), Vec::new());
-        for (i, name) in self.from.iter().enumerate() {
-            match held.get(name.as_str()) {
-                None => problems.push(self.missing(i, name, params)),
-                Some(tensor) => match self.check(i, tensor, params) {
-                    Ok(()) => sources.push((*tensor).clone()),
-                    Err(e) => problems.push(e),
-                },
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let of = |target: usize| -> Result<Adopted> {
-            let name = self.to.get(target).map_or("", String::as_str);
-            let tensor = match sources.as_slice() {
-                [one] if self.axes.is_same() => one.clone().renamed(name),
-                _ => self.moved(name, target, sources.clone(), params)?,
-            };
-            Ok(Adopted { tensor, value: self.rule.value, rows: self.rule.rows })
-        };
-        (0..self.to.len()).map(of).collect::<Result<_>>().map_err(|e| vec![e])
-    }
-
-    fn moved(&self, name: &str, target: usize, sources: Vec<Tensor>, params: &Params<'_>) -> Result<Tensor> {
-        let (sizes, stacked) = (self.sizes(params)?, self.rule.stacked());
-        let wrong = |what: String| broken(self.rule, &what);
-        let side = self.axes.to.get(target).ok_or_else(|| wrong(String::from("it has too few sides")))?;
-        let shape = side.shape(&sizes).map_err(wrong)?;
-        let pieces = self.axes.forth(&sizes, Stacks { from: &stacked, to: &[] }, target).map_err(wrong)?;
-        moved(name, &shape, sources, &pieces)
-    }
-
-    /// The checkpoint's tensors that GGUF's have been made of.
-    fn release(&self, held: &HashMap<&str, &Tensor>, params: &Params<'_>) -> Result<Vec<Named>> {
-        let mut sources = Vec::with_capacity(self.to.len());
-        for name in &self.to {
-            let tensor = held.get(name.as_str()).ok_or_else(|| {
-                Error::invalid("the model lacks a tensor that the checkpoint keeps together with others")
-                    .tensor(name)
-            })?;
-            sources.push(self.rule.value.trained((*tensor).clone())?);
-        }
-        if let ([one], [name], true) = (sources.as_slice(), self.from.as_slice(), self.axes.is_same()) {
-            return Ok(vec![Named { name: name.clone(), tensor: self.unpadded(one.clone())? }]);
-        }
-        let (sizes, stacked) = (self.sizes(params)?, self.rule.stacked());
-        let stack: Vec<u64> = stacked.iter().map(|name| sizes.get(name).copied().unwrap_or(1)).collect();
-        let each = stack.iter().product::<u64>().max(1) as usize;
-        let wrong = |what: String| broken(self.rule, &what);
-        let first = self.to.first().map_or("", String::as_str);
-        let of = |(i, name): (usize, &String)| -> Result<Named> {
-            let mut at = vec![0; stack.len()];
-            let mut rest = (i % each) as u64;
-            for (index, size) in at.iter_mut().zip(&stack).rev() {
-                *index = rest % size;
-                rest /= size;
-            }
-            let side =
-                self.axes.from.get(i / each).ok_or_else(|| wrong(String::from("it has too few sides")))?;
-            let shape = side.shape(&sizes).map_err(wrong)?;
-            let stacks = Stacks { from: &stacked, to: &[] };
-            let pieces = self.axes.back(&sizes, stacks, i / each, &at).map_err(wrong)?;
-            Ok(Named { name: name.clone(), tensor: moved(first, &shape, sources.clone(), &pieces)? })
-        };
-        self.from.iter().enumerate().map(of).collect()
-    }
-
-    /// Without the rows that the checkpoint does not have.
-    fn unpadded(&self, table: Tensor) -> Result<Tensor> {
-        match (self.rows, table.shape().ne()) {
-            (Some(rows), [row, held]) if rows < *held => {
-                let shape = super::moved::shape(&table.name, &[rows, *row])?;
-                Tensor::new(&table.name.clone(), shape, table.dtype(), table.rows())
-            }
-            _ => Ok(table),
-        }
-    }
-
-    fn sizes(&self, params: &Params<'_>) -> Result<super::axes::Sizes> {
-        let mut names = self.axes.names();
-        names.extend(self.rule.stacked());
-        params.sizes(&names, self.layer)
-    }
-
-    /// Refuses a tensor that is not source `i`.
-    fn check(&self, i: usize, tensor: &Tensor, params: &Params<'_>) -> Result<()> {
-        let shape = self.expected(i, params)?;
-        let found: Vec<u64> = tensor.shape().ne().iter().rev().copied().collect();
-        // Rows beyond the last token are going to be cut.
-        let longer =
-            self.rule.rows == RowCount::Tokens && found[..1] > shape[..1] && found[1..] == shape[1..];
-        let shorter =
-            self.rule.rows == RowCount::Padded && found[..1] < shape[..1] && found[1..] == shape[1..];
-        if found != shape && !longer && !shorter {
-            return Err(Error::invalid("the shape is not the one that config.json says")
-                .tensor(&tensor.name)
-                .expected(self.shape(i, params))
-                .found(format!("{found:?}")));
-        }
-        // Blocks of MXFP4 cannot be taken apart, but may stay as they are.
-        let stays = tensor.dtype() == DType::MXFP4 && self.axes.is_same();
-        if !stays && !matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
-            return Err(Error::unsupported("the weights are not plain floats")
-                .tensor(&tensor.name)
-                .expected("f64, f32, f16 or bf16")
-                .found(tensor.dtype())
-                .hint("take the checkpoint that was not quantized"));
-        }
-        Ok(())
-    }
-
-    /// The dimensions of source `i`, the outermost first.
-    fn expected(&self, i: usize, params: &Params<'_>) -> Result<Vec<u64>> {
-        let each = self.from.len() / self.axes.from.len().max(1);
-        let side = self.axes.from.get(i / each.max(1)).or(self.axes.from.first());
-        let sizes = self.sizes(params)?;
-        side.map_or(Ok(Vec::new()), |side| side.shape(&sizes)).map_err(|what| broken(self.rule, &what))
-    }
-
-    /// The expected shape as trainers print it, with the keys that decide it.
-    fn shape(&self, i: usize, params: &Params<'_>) -> String {
-        let each = (self.from.len() / self.axes.from.len().max(1)).max(1);
-        let sizes = self.expected(i, params).map_or_else(|e| e.to_string(), |shape| format!("{shape:?}"));
-        let side = self.axes.from.get(i / each).or(self.axes.from.first());
-        let keys: Vec<String> = side.iter().flat_map(|side| &side.0).map(|term| params.keys(term)).collect();
-        format!("{sizes} ({})", keys.join(", "))
-    }
-
-    fn missing(&self, i: usize, name: &str, params: &Params<'_>) -> Error {
-        Error::invalid("the checkpoint lacks this tensor")
-            .tensor(name)
-            .expected(self.shape(i, params))
-            .hint("the download is incomplete, or config.json is of another model")
-    }
 }
 
 fn unknown(family: &Family, tensor: &Tensor) -> Error {
