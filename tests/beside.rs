@@ -81,6 +81,7 @@ fn the_closing_lines_are_quiet_on_request() {
     let ran = bench.merge("--type Q8_0 -o @m.gguf").ok();
     let path = bench.path("m.gguf").display().to_string();
     assert!(ran.err.contains(&format!("llama-cli -m {path}\n")), "{}", ran.err);
+    assert!(ran.err.contains(&format!("in LM Studio: lms import {path}\n")), "{}", ran.err);
     let ollama =
         format!("echo 'FROM {path}' > Modelfile && ollama create m && ollama run m; or give --modelfile\n");
     assert!(ran.err.ends_with(&ollama), "{}", ran.err);

@@ -74,6 +74,9 @@ impl Beside {
         let mut lines = vec![format!("start it in llama.cpp: llama-cli -m {start}")];
         let name = ollama_name(path);
         let is_split = plan.layout(path)?.paths().len() > 1;
+        if !is_split {
+            lines.push(format!("in LM Studio: lms import {start}"));
+        }
         if is_split {
             lines.push(format!("Ollama reads one file: ggraft join {start} {name}.gguf"));
         } else if self.modelfile {
@@ -86,9 +89,6 @@ impl Beside {
             lines.push(format!(
                 "in Ollama: {from} > Modelfile && ollama create {name} && ollama run {name}; or give --modelfile"
             ));
-        }
-        if !is_split {
-            lines.push(format!("in LM Studio: lms import {start}"));
         }
         // A closed stderr must not stop the work.
         lines.iter().for_each(|line| _ = writeln!(std::io::stderr(), "{}", Printable(line)));
