@@ -91,7 +91,6 @@ impl fmt::Display for Role {
 const KEPT: &[(&str, &str)] = &[
     ("_norm.weight", "a norm"),
     ("ffn_gate_inp.weight", "chooses the experts"),
-    ("ffn_gate_inp_shexp.weight", "weighs the shared expert"),
     ("ffn_gate_tid2eid.weight", "chooses the experts"),
     ("altup", "mixes the streams of a Gemma 3n"),
     ("laurel", "a residual of low rank"),
@@ -150,6 +149,11 @@ pub fn rounds(name: &str) -> bool {
         "indexer.q_proj.weight",
     ];
     PARTS.iter().any(|part| name.ends_with(part))
+}
+
+/// Whether it says how much a shared expert counts, which stays as it is when a trainer's checkpoint is converted.
+pub fn weighs_shared(name: &str) -> bool {
+    name.ends_with("ffn_gate_inp_shexp.weight")
 }
 
 /// A residual block: attention or what stands for it, then the feed-forward part.

@@ -42,7 +42,9 @@ impl Importance {
                 .file(path)
                 .expected("a word that names some of them")
                 .found(format!("{count} entries, none chosen"))
-                .hint("hint --include-weights or --exclude-weights, which look for parts of tensor names"));
+                .hint(
+                    "change --include-weights or --exclude-weights, which look for parts of tensor names",
+                ));
         }
         let count = u32::try_from(matrix.entries.len()).unwrap_or(u32::MAX);
         Ok(Importance { matrix, count, file: last_part(&path.to_string_lossy()) })
@@ -110,8 +112,10 @@ pub fn weigh(
         if !encoded || given.dtype == tensor.dtype() {
             continue;
         }
+        // llama.cpp ends where it would encode such an embedding.
+        let needs = given.needs_imatrix || !given.dtype.traits().plain;
         match importance.and_then(|importance| importance.matrix.entries.get(&tensor.name)) {
-            None if given.needs_imatrix => bare.push((tensor, given.dtype)),
+            None if needs => bare.push((tensor, given.dtype)),
             None => missing.push(tensor.name.as_str()),
             Some(found) => match fitting(tensor, found) {
                 Ok(()) => {
@@ -122,7 +126,7 @@ pub fn weigh(
                     }
                 }
                 // Embeddings are looked up, not multiplied: a matrix has no good measure of them.
-                Err(e) if tensor.name == "token_embd.weight" && !given.needs_imatrix => {
+                Err(e) if tensor.name == "token_embd.weight" && !needs => {
                     notes.push(format!("not used: {e}"))
                 }
                 Err(e) => errors.push(e),

@@ -16,6 +16,9 @@ pub(super) fn kept(tensor: &TensorFact, converts: bool) -> Option<&'static str> 
     if !tensor.name.ends_with("weight") {
         return Some("not a weight");
     }
+    if converts && roles::weighs_shared(tensor.name) {
+        return Some("weighs the shared expert");
+    }
     roles::sensitive(tensor.name).filter(|_| !(converts && roles::rounds(tensor.name)))
 }
 
@@ -53,9 +56,8 @@ pub(super) fn misfit(tensor: &TensorFact, dtype: DType) -> Error {
 pub(super) fn needs_imatrix(role: Role, dtype: DType, ftype: &str) -> bool {
     use DType::*;
     match dtype {
-        _ if !dtype.traits().plain => true,
         _ if matches!(role, Role::Output | Role::Embedding) => false,
-        IQ1M | IQ2S | IQ3XXS => true,
+        IQ1S | IQ1M | IQ2XXS | IQ2XS | IQ2S | IQ3XXS => true,
         Q2K => ftype == "Q2_K_S",
         _ => false,
     }

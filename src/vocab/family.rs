@@ -83,6 +83,11 @@ pub fn padded(config: &Value, size: usize) -> usize {
     size.checked_next_multiple_of(told.filter(|n| *n > 0).unwrap_or(*unit)).unwrap_or(size)
 }
 
+/// Whether models of this class have tokenizers of Unigram: encoders and T5. Decoders have none that their runtime reads.
+pub fn reads_unigram(class: &str) -> bool {
+    !class.ends_with("ForCausalLM")
+}
+
 /// Whether the runtime merges the tokens of this family by their list of merges, though they are SentencePiece's.
 pub fn keeps_merges(class: &str) -> bool {
     class.starts_with("Gemma4")

@@ -127,8 +127,8 @@ enum Source<'a> {
 }
 
 /// `tokenizer.json` decides, as in transformers; a `tokenizer.model` beside it is read if it has the same pieces.
-fn source<'a>(files: &'a Files, warnings: &mut Vec<String>) -> Result<Source<'a>> {
-    if files.tokenizer.as_ref().is_some_and(unigram::is_unigram) {
+fn source<'a>(files: &'a Files, class: &str, warnings: &mut Vec<String>) -> Result<Source<'a>> {
+    if family::reads_unigram(class) && files.tokenizer.as_ref().is_some_and(unigram::is_unigram) {
         return Ok(Source::Unigram);
     }
     if let Some(json) = files.tokenizer.as_ref().filter(|json| wordpiece::is_wordpiece(json)) {
@@ -171,7 +171,7 @@ fn table(
     out: &mut Tokenizer,
 ) -> Result<Special> {
     let Tokenizer { metadata, warnings } = out;
-    let source = source(files, warnings)?;
+    let source = source(files, class(config).unwrap_or_default(), warnings)?;
     if let (Source::SentencePiece(_) | Source::Fallback(_), Some(_)) = (&source, &options.pre) {
         warnings.push("--pre is ignored: a SentencePiece vocabulary has no pre-tokenizer".into());
     }
