@@ -67,6 +67,7 @@ fn modelfile_and_card_are_the_goldens() {
         ran.err.ends_with(&format!(
             "wrote {folder}/Modelfile\nwrote {folder}/README.md\n\
              start it in llama.cpp: llama-cli -m {folder}/trio-Q4_K_M.gguf\n\
+             in LM Studio: lms import {folder}/trio-Q4_K_M.gguf\n\
              in Ollama: ollama create trio-q4_k_m -f {folder}/Modelfile && ollama run trio-q4_k_m\n"
         )),
         "{}",
