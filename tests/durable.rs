@@ -496,6 +496,7 @@ fn the_journal_of_an_edit_that_ended_is_cleared_away() {
     // The second one was killed before it told anything, the third while it cleared another away.
     for journal in [journal, "", "{\"ggraft\":\"0.1.0\",\"work\":[]}\n{\"process\":1}\n"] {
         bench.write("in.gguf.partial.journal", journal);
+        bench.write("in.gguf.partial", "");
         let ran = bench.run("meta set @in.gguf general.name=str:one").ok();
         assert!(ran.err.contains("nothing changes"), "{}", ran.err);
         assert_eq!(bench.names("in"), ["in.gguf"]);

@@ -2,7 +2,7 @@
 //! the finished file.
 
 use super::journal::{Journal, Told, Work, busy};
-use super::partial::{id_of, name_in};
+use super::partial::{id_of, name_in, remove_empty};
 use super::{beside, folder, in_the_way, journal_of};
 use crate::error::Result;
 use std::path::Path;
@@ -38,8 +38,10 @@ pub fn clear_edit(target: &Path) -> Result<()> {
         None => path.symlink_metadata().is_ok(),
     };
     if ended {
-        // What grew for it goes too.
-        Journal::open(path, &[], true)?.discard();
+        // What grew for it goes too, also what no line could tell of yet.
+        let journal = Journal::open(path, &[], true)?;
+        remove_empty(&beside(target))?;
+        journal.discard();
     }
     Ok(())
 }

@@ -145,6 +145,16 @@ pub fn remove_if(path: &Path, this: &str) -> Result<()> {
     }
 }
 
+/// Removes what lies at `path` if it is a file of nothing.
+pub fn remove_empty(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(meta) if meta.is_file() && meta.len() == 0 => {
+            std::fs::remove_file(path).map_err(|e| Error::io(&e, path))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The name of `path` in `folder`, as journals tell it; the whole path if it lies elsewhere.
 pub fn name_in(folder: &Path, path: &Path) -> String {
     let name = match path.strip_prefix(folder) {
