@@ -440,6 +440,26 @@ fn outputs_that_have_their_names_already_are_done() {
     }
 }
 
+/// It was killed when all had its name, before its journals went. The other run has an output more.
+#[test]
+fn a_run_that_shares_its_first_output_with_one_that_is_done_is_not_done() {
+    let bench = Bench::new();
+    let plans = two(&bench);
+    stopped_before_the_names(&plans, &Work::default());
+    let journal = bench.read("a.gguf.partial.journal");
+    resumed(&plans, &Work::default());
+    let path = std::path::absolute(bench.path("a.gguf")).unwrap();
+    let stamp = ggraft_formats::stamp::Stamp::of(&path).unwrap().to_string();
+    let done = serde_json::json!({ "done": [[path.to_string_lossy(), stamp]] });
+    fs::write(bench.path("a.gguf.partial.journal"), [journal, format!("{done}\n").into_bytes()].concat())
+        .unwrap();
+    let b = bench.read("b.gguf");
+    fs::remove_file(bench.path("b.gguf")).unwrap();
+    // It may be refused for what is there already, but never passes for done.
+    let told = write(&plans, &Work::default(), &());
+    assert!(told.is_err() || bench.read("b.gguf") == b, "{told:?}");
+}
+
 #[test]
 fn a_finished_output_that_was_changed_since_is_not_replaced() {
     let bench = Bench::new();

@@ -249,7 +249,9 @@ impl<'a> Run<'a> {
             if !output.journal.is_locked {
                 watch.unlocked(&layout.target);
             }
-            over = over || (self.outputs.is_empty() && output.journal.earlier.is_done());
+            over = over
+                || (self.outputs.is_empty()
+                    && durable::is_done(&output.journal.earlier, layouts, &self.job.beside));
             self.outputs.push(output);
         }
         if over {

@@ -5,7 +5,7 @@ use super::growing::{Resume, finished, place, work};
 use super::journal::{Told, busy};
 use super::partial::{self, name_in};
 use super::publish::{is_empty, only_models};
-use super::small::{abandoned, is_told};
+use super::small::{abandoned, is_done, is_told};
 use super::{Beside, beside, folder, in_the_way, journal_of};
 use crate::error::{Error, Kind, Result};
 use crate::write::{Job, Layout};
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 /// What the paths of a run are taken for.
 struct Claims<'a> {
     job: &'a Job,
+    layouts: &'a [Layout<'a>],
     /// Each with what it is, in words.
     taken: Vec<(PathBuf, String)>,
     /// Names that something has, and that are replaced if that was asked for.
@@ -28,7 +29,7 @@ struct Claims<'a> {
 /// # Errors
 /// What no option could allow.
 pub fn look(layouts: &[Layout<'_>], job: &Job) -> Result<Vec<Error>> {
-    let mut claims = Claims { job, taken: Vec::new(), exists: Vec::new(), done: false };
+    let mut claims = Claims { job, layouts, taken: Vec::new(), exists: Vec::new(), done: false };
     let mut problems = Vec::new();
     for layout in layouts {
         problems.extend(claims.output(layout).err());
@@ -62,7 +63,7 @@ impl Claims<'_> {
             told.refuse_other(&journal, &wanted)?;
         }
         if self.taken.iter().filter(|(_, what)| what.starts_with("the journal")).count() == 1 {
-            self.done = same && told.is_done();
+            self.done = same && is_done(&told, self.layouts, &self.job.beside);
         }
         self.unfinished(layout, &told, same)?;
         self.finals(layout, &if same { told } else { Told::default() })

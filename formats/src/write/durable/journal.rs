@@ -100,8 +100,15 @@ impl Told {
         !self.pieces.is_empty() && self.files.iter().any(is_there)
     }
 
-    /// Whether all of the run has its name, as it was left.
-    pub fn is_done(&self) -> bool {
+    /// Whether all of a run that writes `paths` has its name, as it was left. Another run may share its first output.
+    pub fn is_done(&self, paths: &[PathBuf]) -> bool {
+        let is_told = |path: &PathBuf| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            self.done.iter().any(|(done, _)| *done == path.to_string_lossy())
+        };
+        if !paths.iter().all(is_told) {
+            return false;
+        }
         let same = |(path, stamp): &(String, String)| {
             crate::stamp::Stamp::of(Path::new(path)).is_ok_and(|now| now.to_string() == *stamp)
         };

@@ -20,8 +20,8 @@ pub use identity::Identity;
 pub(super) use journal::Journal;
 pub(super) use partial::{Partial, Planned, read_all_at, write_all_at};
 pub(super) use publish::publish_file;
-pub(super) use small::Small;
 pub use small::{Beside, write_whole};
+pub(super) use small::{Small, is_done};
 
 use crate::error::{Error, Kind};
 use std::ffi::OsString;

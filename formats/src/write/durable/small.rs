@@ -6,6 +6,7 @@ use super::partial::{Partial, Planned, existing, id_of, name_in, remove_if, writ
 use super::publish::publish_file;
 use super::{beside, folder, in_the_way};
 use crate::error::{Error, Kind, Result};
+use crate::write::Layout;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -76,6 +77,12 @@ fn hash(content: &[u8]) -> String {
 /// Whether the file at `path` has this content, by its hash.
 pub fn is_known(path: &Path, known: Option<&String>) -> bool {
     known.is_some_and(|known| std::fs::read(path).is_ok_and(|content| hash(&content) == *known))
+}
+
+/// Whether all of a run that writes these outputs, and these files beside them, is done, as a journal tells.
+pub fn is_done(told: &Told, layouts: &[Layout<'_>], smalls: &[Beside]) -> bool {
+    let paths: Vec<PathBuf> = layouts.iter().flat_map(Layout::paths).collect();
+    told.is_done(&paths) && smalls.iter().all(|small| is_told(&small.path, told))
 }
 
 /// The same for what a journal tells.
