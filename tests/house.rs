@@ -57,7 +57,7 @@ fn every_wrapper_over_rows_passes_on_what_it_is_told() {
     let mut files = Vec::new();
     ["src", "formats/src"].iter().for_each(|dir| sources(&root().join(dir), &mut files));
     let mut wrappers = 0;
-    for path in files {
+    for path in files.into_iter().filter(|path| !path.ends_with("tests.rs")) {
         let text = std::fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         for block in code.split("impl Rows for ").skip(1) {
