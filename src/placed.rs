@@ -36,8 +36,8 @@ impl Rows for Placed {
         self.source.borrow(rows)
     }
 
-    fn expect(&self, rows: Range<usize>) {
-        self.source.expect(rows);
+    fn prefetch(&self, rows: Range<usize>) {
+        self.source.prefetch(rows);
     }
 
     fn origin(&self) -> Option<Tensor> {

@@ -67,7 +67,7 @@ fn every_wrapper_over_rows_passes_on_what_it_is_told() {
                 continue;
             }
             wrappers += 1;
-            for method in ["fn expect(", "fn release(", "fn identify("] {
+            for method in ["fn prefetch(", "fn release(", "fn identify("] {
                 assert!(block.contains(method), "{}: {name} has no {method}", path.display());
             }
         }

@@ -3,56 +3,25 @@
 //! of the CPU's time; and what is printed of them holds nothing that a terminal obeys. This binary counts what it
 //! allocates, so its tests take turns.
 
+#[path = "../formats/tests/support/counting.rs"]
+mod counting;
 #[path = "support/raw_gguf.rs"]
 mod raw_gguf;
 #[path = "support/run.rs"]
 mod run;
 
+use counting::{counted, turn};
 use ggraft_formats::error::is_obeyed;
 use ggraft_formats::gguf::Header;
 use ggraft_formats::{Input, Kind, Result, imatrix, open};
 use raw_gguf::{file, pair, string, tensor, u32_pair};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The most memory that a file of a few hundred bytes may cost.
 const MEMORY: usize = 64 << 20;
 /// The most time.
 const TIME: Duration = Duration::from_millis(100);
-
-/// Counts the bytes that are held, and the most that ever were.
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is the system's; only sizes are added up.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// Held while memory is measured, or much of it used.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What the worst input cost.
 #[derive(Debug, Default)]
@@ -66,17 +35,15 @@ struct Worst {
 impl Worst {
     /// Reads one input and measures what it costs.
     fn run<T>(&mut self, read: impl FnOnce() -> Result<T>) {
-        let held = HELD.load(Ordering::Relaxed);
-        MOST.store(held, Ordering::Relaxed);
         let start = cpu_time::ThreadTime::now();
-        let result = read();
+        let (result, memory) = counted(read);
         let time = start.elapsed();
         match result {
             Ok(_) => self.accepted += 1,
             Err(e) => assert!([Kind::Invalid, Kind::Unsupported].contains(&e.kind()), "{e}"),
         }
         self.time = self.time.max(time);
-        self.memory = self.memory.max(MOST.load(Ordering::Relaxed).saturating_sub(held));
+        self.memory = self.memory.max(memory);
         self.runs += 1;
     }
 }
@@ -202,10 +169,7 @@ fn memory_is_bounded_by_the_size_of_the_file() {
     let tokens: Vec<u8> = (0..100_000).flat_map(|i| string(format!("token {i}").as_bytes())).collect();
     let value = [&8u32.to_le_bytes()[..], &100_000u64.to_le_bytes(), &tokens].concat();
     let bytes = file(3, &[pair("tokenizer.ggml.tokens", 9, &value)], &[], 0);
-    let held = HELD.load(Ordering::Relaxed);
-    MOST.store(held, Ordering::Relaxed);
-    let header = Header::parse(&bytes, Path::new("x.gguf")).unwrap();
-    let most = MOST.load(Ordering::Relaxed) - held;
+    let (header, most) = counted(|| Header::parse(&bytes, Path::new("x.gguf")).unwrap());
     println!("{most} bytes of memory for {} of a file", bytes.len());
     assert_eq!(header.metadata.len(), 1);
     assert!(most < 8 * bytes.len(), "{most} for {}", bytes.len());

@@ -27,8 +27,8 @@ impl Rows for Encoded {
         self.source.encode_values(&values, rows, &how, out)
     }
 
-    fn expect(&self, rows: Range<usize>) {
-        self.source.expect(rows);
+    fn prefetch(&self, rows: Range<usize>) {
+        self.source.prefetch(rows);
     }
 
     fn release(&self, rows: Range<usize>) {

@@ -62,7 +62,7 @@ impl Mapping {
     }
 
     /// Asks the system to fetch `range`, which is read soon, and nothing around it.
-    pub fn expect(&self, range: Range<usize>) {
+    pub fn prefetch(&self, range: Range<usize>) {
         let length = range.end.min(self.map.len()).saturating_sub(range.start);
         // An advice that is refused costs time and nothing else.
         _ = self.map.advise_range(Advice::WillNeed, range.start, length);

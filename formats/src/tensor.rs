@@ -23,7 +23,7 @@ pub trait Rows: Send + Sync {
     }
 
     /// Is told that `rows` are needed soon, so that they can be fetched meanwhile.
-    fn expect(&self, _rows: Range<usize>) {}
+    fn prefetch(&self, _rows: Range<usize>) {}
     /// The tensor that these rows were computed from, element by element, if they were.
     fn origin(&self) -> Option<Tensor> {
         None
@@ -206,8 +206,8 @@ impl Tensor {
     }
 
     /// Tells that `rows` are needed soon.
-    pub fn expect(&self, rows: Range<usize>) {
-        self.rows.expect(rows);
+    pub fn prefetch(&self, rows: Range<usize>) {
+        self.rows.prefetch(rows);
     }
 
     /// Tells that `rows` are not needed again soon.
@@ -363,8 +363,8 @@ impl Rows for Mapped {
         self.file.bytes().get(self.place(&rows))
     }
 
-    fn expect(&self, rows: Range<usize>) {
-        self.file.expect(self.place(&rows));
+    fn prefetch(&self, rows: Range<usize>) {
+        self.file.prefetch(self.place(&rows));
     }
 
     fn release(&self, rows: Range<usize>) {
@@ -421,8 +421,8 @@ impl Rows for Checked {
         self.source.rows.borrow(rows).filter(|bytes| self.is_finite(bytes))
     }
 
-    fn expect(&self, rows: Range<usize>) {
-        self.source.expect(rows);
+    fn prefetch(&self, rows: Range<usize>) {
+        self.source.prefetch(rows);
     }
 
     fn origin(&self) -> Option<Tensor> {

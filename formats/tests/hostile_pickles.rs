@@ -1,52 +1,23 @@
 //! Files of PyTorch that were made to harm: each known trick of pickles and of zip archives. All are refused by name, none
 //! runs anything, and none takes 64 MiB or a second. This binary counts what it allocates, so its tests take turns.
 
+#[path = "support/counting.rs"]
+mod counting;
 #[path = "support/pickle.rs"]
 mod pickle;
 #[path = "support/zip.rs"]
 mod zip;
 
+use counting::{counted, turn};
 use ggraft_formats::{Input, Kind, open};
 use pickle::{STOP, call, cat, four, global, int, ints, object, stack_global, state, storage, tensor, text};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use zip::{Member, archive, member};
 
 /// The most memory and time of a thread that a file may cost.
 const MEMORY: usize = 64 << 20;
 const TIME: Duration = Duration::from_secs(2);
-
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is the system's; only sizes are added up.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Opens files in a folder of its own and remembers the worst that any cost.
 struct Bench {
@@ -69,12 +40,10 @@ impl Bench {
         // A file that is mapped is never shortened: it is replaced.
         _ = std::fs::remove_file(&path);
         std::fs::write(&path, bytes).unwrap();
-        let held = HELD.load(Ordering::Relaxed);
-        MOST.store(held, Ordering::Relaxed);
         let start = cpu_time::ThreadTime::now();
-        let opened = open(&path);
+        let (opened, memory) = counted(|| open(&path));
         self.time = self.time.max(start.elapsed());
-        self.memory = self.memory.max(MOST.load(Ordering::Relaxed).saturating_sub(held));
+        self.memory = self.memory.max(memory);
         match opened {
             Err(e) => {
                 self.refused += 1;

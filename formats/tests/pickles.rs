@@ -75,7 +75,7 @@ fn any_cut_of_rows_equals_the_whole() {
                 assert_eq!(part, expected, "{name} {} {start}..{end}", tensor.name);
                 let same = tensor.with_rows(start..end, |lent| Ok(lent == expected));
                 assert!(same.unwrap(), "rows {start} to {end}");
-                tensor.expect(start..end);
+                tensor.prefetch(start..end);
                 tensor.release(start..end);
             }
         }

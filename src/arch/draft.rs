@@ -3,8 +3,8 @@
 
 use super::config::Config;
 use super::families::Family;
-use super::keys::Params;
 use super::names::numbered;
+use super::params::Params;
 use super::rule::{Need, Rule, biased, spelled};
 use ggraft_formats::{Error, Result};
 use serde_json::Value;

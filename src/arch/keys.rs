@@ -3,7 +3,7 @@
 //! Specification: `TextModel.set_gguf_parameters` of llama.cpp's converter; `gguf.constants.Keys`.
 
 use super::config::{Config, brief};
-pub use super::params::{AXES, Axis, Params, Size, axis};
+use super::params::Params;
 use super::rope;
 use ggraft_formats::{Array, Metadata, Result, Value};
 use serde_json::Value as Json;

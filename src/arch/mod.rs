@@ -15,7 +15,7 @@ mod graph;
 mod keys;
 mod moved;
 mod names;
-pub(crate) mod page;
+pub mod page;
 mod params;
 pub(crate) mod refuse;
 mod rerank;
@@ -35,7 +35,7 @@ use config::Config;
 use families::{Family, Uses};
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor};
-use keys::Params;
+use params::Params;
 use rule::RowCount;
 
 /// A model in GGUF's dialect, and what its adoption loses or had to assume.

@@ -2,7 +2,8 @@
 //! rules that the conversion follows, so it cannot say anything else. `docs/architectures.md` is all of them.
 
 use super::families::{ARCHS, Arch, DECODER, Family};
-use super::keys::{Absent, Axis, Fixed, From, Key, Size};
+use super::keys::{Absent, Fixed, From, Key};
+use super::params::{Axis, Size};
 use super::rule::{Layers, Need, RowCount, Rule};
 use super::values::Value;
 use std::fmt::Write;

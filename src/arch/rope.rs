@@ -5,7 +5,7 @@
 //! llama.cpp's converter; `RotaryEmbeddingConfigMixin` of transformers 5.
 
 use super::config::Config;
-use super::keys::Params;
+use super::params::Params;
 use ggraft_formats::{Array, Metadata, Result, Value};
 use std::f64::consts::PI;
 

@@ -4,7 +4,7 @@
 //! model's prefix.
 
 use super::axes::Axes;
-use super::keys::Params;
+use super::params::Params;
 use super::values::Value;
 use ggraft_formats::Result;
 

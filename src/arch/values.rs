@@ -67,7 +67,6 @@ impl Value {
         }
     }
 
-    /// Adds what tells it from other changes.
     /// What decides the values, for the identity of a run.
     pub fn identify(self, into: &mut Identity) {
         let (name, by) = match self {
@@ -145,8 +144,8 @@ impl Rows for Changed {
         self.forth.then(|| self.source.clone())
     }
 
-    fn expect(&self, rows: Range<usize>) {
-        self.source.expect(rows);
+    fn prefetch(&self, rows: Range<usize>) {
+        self.source.prefetch(rows);
     }
 
     fn release(&self, rows: Range<usize>) {

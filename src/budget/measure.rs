@@ -50,7 +50,7 @@ fn sampled(tensor: &Tensor, dtypes: &[DType], columns: &Columns, most: usize) ->
     let mut sums = Sums { energy: 0.0, signal: 0.0, errors: vec![0.0; dtypes.len()] };
     let rows = sample(tensor.shape().rows(), (most / row.max(1)).max(1));
     // All are asked for before the first is needed: the disk reads many at a time.
-    rows.iter().for_each(|row| tensor.expect(*row..*row + 1));
+    rows.iter().for_each(|row| tensor.prefetch(*row..*row + 1));
     // A tensor of one dtype needs no choice, and one that cannot be decoded has none.
     if tensor.dtype().traits().decode.is_some() {
         let matrix = |r: &usize| *r as u64 / tensor.shape().dim(1).max(1) % tensor.shape().dim(2).max(1);

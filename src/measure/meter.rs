@@ -186,10 +186,10 @@ impl Rows for Metered {
         Ok(())
     }
 
-    fn expect(&self, rows: Range<usize>) {
-        self.source.expect(rows.clone());
+    fn prefetch(&self, rows: Range<usize>) {
+        self.source.prefetch(rows.clone());
         if let Some(onto) = &self.onto {
-            onto.expect(rows);
+            onto.prefetch(rows);
         }
     }
 

@@ -142,10 +142,10 @@ impl Rows for Joined {
         Ok(())
     }
 
-    fn expect(&self, rows: Range<usize>) {
+    fn prefetch(&self, rows: Range<usize>) {
         if let Some((scales, blocks)) = self.hull(&rows) {
-            self.scales.expect(scales);
-            self.blocks.expect(blocks);
+            self.scales.prefetch(scales);
+            self.blocks.prefetch(blocks);
         }
     }
 

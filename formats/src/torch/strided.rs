@@ -87,10 +87,10 @@ impl Rows for Strided {
         }
     }
 
-    fn expect(&self, rows: Range<usize>) {
+    fn prefetch(&self, rows: Range<usize>) {
         for row in rows {
             let Some(place) = self.whole(row) else { return };
-            self.file.expect(place);
+            self.file.prefetch(place);
         }
     }
 

@@ -196,18 +196,21 @@ fn write_piece(
     let shares =
         members.iter().zip(buffers).map(|(member, buffer)| Share::new(outputs, *member, rows, buffer));
     let mut shares: Vec<Share<'_>> = shares.collect();
-    let mut missing = false;
+    // An output that has its rows may have its name, too, and is not written again.
+    let mut missing: Vec<&mut Share<'_>> = Vec::new();
     for share in &mut shares {
-        missing = missing || !share.is_written()?;
+        if !share.is_written()? {
+            missing.push(share);
+        }
     }
-    if missing {
-        let row = shares.first().map_or(Ok(1), |s| s.placed.tensor.row_elements())?;
+    if let Some(first) = missing.first() {
+        let row = first.placed.tensor.row_elements()?;
         let step = (BLOCK / row.max(1)).max(1);
         for first in (0..rows.len()).step_by(step) {
             // Outputs that ask for the same rows in turn find them decoded.
-            shares.iter_mut().try_for_each(|share| share.compute(first..rows.len().min(first + step)))?;
+            missing.iter_mut().try_for_each(|share| share.compute(first..rows.len().min(first + step)))?;
         }
-        shares.iter().try_for_each(Share::write)?;
+        missing.iter().try_for_each(|share| share.write())?;
     }
     Ok(shares.iter().map(|share| share.bytes.len() as u64).collect())
 }

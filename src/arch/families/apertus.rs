@@ -5,7 +5,8 @@
 use super::decoder::{DECODER, ROPE_FREQS};
 use super::qwen::NORMED;
 use super::{Arch, NONE, llama};
-use crate::arch::keys::{Key, Params, make, size};
+use crate::arch::keys::{Key, make, size};
+use crate::arch::params::Params;
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Array, Result, Value};
 

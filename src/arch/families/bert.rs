@@ -4,9 +4,8 @@
 
 use super::{Arch, NONE};
 use crate::arch::about;
-use crate::arch::keys::{
-    AXES as ALL, Axis, Fixed, Key, Params, Size, TRANSFORMER, axis, count, is, make, size,
-};
+use crate::arch::keys::{Fixed, Key, TRANSFORMER, count, is, make, size};
+use crate::arch::params::{AXES as ALL, Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Array, Error, Result, Value};
 

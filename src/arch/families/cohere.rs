@@ -5,7 +5,8 @@
 use super::decoder::DECODER;
 use super::experts::{self, DENSE, SPARSE};
 use super::{Arch, NONE, partial, windows};
-use crate::arch::keys::{Fixed, Key, Params, Size, axis, count, flag, is, make, number, size};
+use crate::arch::keys::{Fixed, Key, count, flag, is, make, number, size};
+use crate::arch::params::{Params, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};
 

@@ -2,7 +2,8 @@
 //! model is of this family; others state their differences from it.
 
 use super::{Arch, Made, NONE, experts};
-use crate::arch::keys::{AXES, Size, TRANSFORMER, axis};
+use crate::arch::keys::TRANSFORMER;
+use crate::arch::params::{AXES, Size, axis};
 use crate::arch::rope;
 use crate::arch::rule::{Need, Rule, rule};
 

@@ -6,7 +6,8 @@
 use super::decoder::DECODER;
 use super::experts::{self, DENSE, SPARSE};
 use super::{Arch, NONE};
-use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, is, make, number, positive, size};
+use crate::arch::keys::{Fixed, Key, count, is, make, number, positive, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};

@@ -4,7 +4,8 @@
 
 use super::decoder::DECODER;
 use super::{Arch, NONE, experts};
-use crate::arch::keys::{Axis, Key, Params, Size, axis, count, make};
+use crate::arch::keys::{Key, count, make};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Result, Value};
 

@@ -6,7 +6,8 @@ use super::decoder::{DECODER, ROPE_FREQS};
 use super::experts::{self, DENSE, SPARSE};
 use super::qwen::NORMED;
 use super::{Arch, NONE, mtp, windows};
-use crate::arch::keys::{Axis, Fixed, Key, Size, axis, count, flag, is, make, number, size};
+use crate::arch::keys::{Fixed, Key, count, flag, is, make, number, size};
+use crate::arch::params::{Axis, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
 
 pub const EXAONE4: Arch = Arch {

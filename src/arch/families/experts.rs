@@ -2,7 +2,7 @@
 //! transformers 5 keeps them stacked, gate and up in one.
 //! Specification: `conversion_mapping` of transformers 5.
 
-use crate::arch::keys::Params;
+use crate::arch::params::Params;
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::Result;
 

@@ -4,7 +4,8 @@
 
 use super::decoder::NAMES;
 use super::{Arch, NONE};
-use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, is, positive, size};
+use crate::arch::keys::{Fixed, Key, is, positive, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::Result;
 

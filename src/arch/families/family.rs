@@ -2,7 +2,8 @@
 
 use super::{ARCHS, Arch, Made};
 use crate::arch::axes::{Side, Term};
-use crate::arch::keys::{Axis, Key, Params};
+use crate::arch::keys::Key;
+use crate::arch::params::{Axis, Params};
 use crate::arch::rule::Rule;
 use crate::arch::values::Value;
 use ggraft_formats::{Metadata, Result};
@@ -189,4 +190,17 @@ pub fn faults(arch: &'static Arch) -> Vec<String> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_of_ignored_names() {
+        assert!(fits("*.rotary_emb.inv_freq", "model.layers.0.rotary_emb.inv_freq", 1));
+        assert!(fits("model.layers.{l..}.*", "model.layers.12.mlp.up_proj.weight", 12));
+        assert!(!fits("model.layers.{l..}.*", "model.layers.11.mlp.up_proj.weight", 12));
+        assert!(!fits("visual.*", "model.visual.x", 1));
+    }
 }

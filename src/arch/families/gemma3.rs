@@ -5,7 +5,8 @@
 use super::decoder::DECODER;
 use super::gemma::NO_SPACE;
 use super::{Arch, NONE, Uses};
-use crate::arch::keys::{Fixed, Key, Params, count, make, number, positive};
+use crate::arch::keys::{Fixed, Key, count, make, number, positive};
+use crate::arch::params::Params;
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Rule, rule};
 use crate::arch::values;

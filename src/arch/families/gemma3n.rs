@@ -4,7 +4,8 @@
 
 use super::gemma3::GEMMA3;
 use super::{Arch, NONE, gemma, windows};
-use crate::arch::keys::{Axis, Key, Params, Size, axis, count, make, size};
+use crate::arch::keys::{Key, count, make, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Array, Result, Value};
 

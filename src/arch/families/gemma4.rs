@@ -5,7 +5,8 @@
 use super::gemma3::GEMMA3;
 use super::qwen_vl::SEEING;
 use super::{Arch, Made, NONE, windows};
-use crate::arch::keys::{Absent, Axis, From, Key, Params, Size, axis, count, make, size};
+use crate::arch::keys::{Absent, From, Key, count, make, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Array, Result, Value};

@@ -3,7 +3,8 @@
 //! Specification: `GPT2Model` of llama.cpp's converter.
 
 use super::{Arch, NONE};
-use crate::arch::keys::{Axis, Key, Size, axis, count, positive, size};
+use crate::arch::keys::{Key, count, positive, size};
+use crate::arch::params::{Axis, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
 
 pub const GPT2: Arch = Arch {

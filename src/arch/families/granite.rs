@@ -4,7 +4,8 @@
 
 use super::llama::LLAMA;
 use super::{Arch, NONE, windows};
-use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, make};
+use crate::arch::keys::{Fixed, Key, count, make};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Rule, rule};
 use ggraft_formats::{Array, Result, Value};
 

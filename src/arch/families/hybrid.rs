@@ -5,7 +5,8 @@
 use super::granite::{GRANITE, GRANITE_MOE};
 use super::{Arch, NONE, mamba};
 use crate::arch::config::Config;
-use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, is, make, size};
+use crate::arch::keys::{Fixed, Key, count, is, make, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Array, Result, Value};
 

@@ -3,7 +3,8 @@
 
 use super::decoder::NAMES;
 use super::{Arch, NONE};
-use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, make, positive, size};
+use crate::arch::keys::{Fixed, Key, count, make, positive, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use crate::arch::values::Value;
 use ggraft_formats::{Array, Result, Value as Told};

@@ -5,7 +5,8 @@
 use super::decoder::DECODER;
 use super::experts::{DENSE, SPARSE};
 use super::{Arch, NONE};
-use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, is, make, positive, size};
+use crate::arch::keys::{Fixed, Key, is, make, positive, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Array, Result, Value};
 

@@ -5,7 +5,8 @@
 
 use super::decoder::{DECODER, ROPE_FREQS};
 use super::{Arch, NONE};
-use crate::arch::keys::{Absent, Axis, From, Key, Params, Size, axis, count, make, positive, size};
+use crate::arch::keys::{Absent, From, Key, count, make, positive, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rope::{self, Rope};
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};

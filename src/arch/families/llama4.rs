@@ -4,7 +4,8 @@
 use super::decoder::{DECODER, ROPE_FREQS};
 use super::qwen_vl::SEEING;
 use super::{Arch, NONE, llama};
-use crate::arch::keys::{Axis, Key, Params, Size, axis, count, make, size};
+use crate::arch::keys::{Key, count, make, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Rule, rule};
 use ggraft_formats::{Result, Value};
 

@@ -3,7 +3,8 @@
 //! Specification: `MambaModel`, `Mamba2Model` of llama.cpp's converter.
 
 use super::{Arch, NONE};
-use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, is, make, positive, size};
+use crate::arch::keys::{Fixed, Key, is, make, positive, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use crate::arch::values::Value;
 use ggraft_formats::{Result, Value as Told};

@@ -4,7 +4,8 @@
 use super::decoder::DECODER;
 use super::qwen::NORMED;
 use super::{Arch, NONE, experts, windows};
-use crate::arch::keys::{Key, Params, count, make};
+use crate::arch::keys::{Key, count, make};
+use crate::arch::params::Params;
 use crate::arch::rule::Layers;
 use ggraft_formats::{Array, Result, Value};
 

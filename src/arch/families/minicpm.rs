@@ -4,7 +4,8 @@
 
 use super::decoder::{DECODER, NAMES};
 use super::{Arch, NONE, llama, phi3};
-use crate::arch::keys::{Axis, Key, Params, Size, axis, count, make, number, positive, size};
+use crate::arch::keys::{Key, count, make, number, positive, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};
 

@@ -4,7 +4,8 @@
 
 use super::llama::LLAMA;
 use super::{Arch, NONE};
-use crate::arch::keys::{Key, Params, make};
+use crate::arch::keys::{Key, make};
+use crate::arch::params::Params;
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Result, Value};

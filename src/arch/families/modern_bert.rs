@@ -5,9 +5,8 @@
 use super::bert::{self, ENCODES};
 use super::decoder::DECODER;
 use super::{Arch, NONE};
-use crate::arch::keys::{
-    AXES as ALL, Absent, Axis, Fixed, From, Key, Size, TRANSFORMER, axis, count, is, make, size,
-};
+use crate::arch::keys::{Absent, Fixed, From, Key, TRANSFORMER, count, is, make, size};
+use crate::arch::params::{AXES as ALL, Axis, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 
 pub const MODERN_BERT: Arch = Arch {

@@ -3,7 +3,8 @@
 
 use super::{Arch, NONE};
 use crate::arch::config::Config;
-use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, is, make, size};
+use crate::arch::keys::{Fixed, Key, count, is, make, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};
 

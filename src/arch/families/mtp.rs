@@ -2,7 +2,7 @@
 //! counts both, and llama.cpp refuses one that counts layers which it does not hold.
 //! Specification: `num_nextn_predict_layers` in llama.cpp's converter.
 
-use crate::arch::keys::{Axis, Params, Size, axis};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Rule, rule};
 use ggraft_formats::{Result, Value};
 

@@ -4,7 +4,8 @@
 
 use super::decoder::DECODER;
 use super::{Arch, NONE, partial};
-use crate::arch::keys::{Axis, Key, Params, Size, axis, make, positive, size};
+use crate::arch::keys::{Key, make, positive, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Rule, rule};
 use crate::arch::values::Value;

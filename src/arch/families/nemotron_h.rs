@@ -4,9 +4,8 @@
 
 use super::{Arch, NONE, llama, mamba};
 use crate::arch::config::Config;
-use crate::arch::keys::{
-    AXES as ALL, Axis, Fixed, Key, Params, Size, axis, count, flag, is, make, number, positive, size,
-};
+use crate::arch::keys::{Fixed, Key, count, flag, is, make, number, positive, size};
+use crate::arch::params::{AXES as ALL, Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Array, Result, Value};
 

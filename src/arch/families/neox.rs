@@ -4,7 +4,8 @@
 
 use super::decoder::NAMES;
 use super::{Arch, NONE, partial};
-use crate::arch::keys::{Axis, Fixed, Key, Size, axis, count, flag, make, positive, size};
+use crate::arch::keys::{Fixed, Key, count, flag, make, positive, size};
+use crate::arch::params::{Axis, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
 
 pub const GPT_NEOX: Arch = Arch {

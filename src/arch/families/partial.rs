@@ -2,7 +2,7 @@
 //! different steps, and so do these.
 //! Specification: `set_gguf_parameters` of the classes that `Arch` pages name.
 
-use crate::arch::keys::Params;
+use crate::arch::params::Params;
 use crate::arch::rope::Rope;
 use ggraft_formats::{Result, Value};
 

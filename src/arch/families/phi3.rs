@@ -4,7 +4,8 @@
 
 use super::decoder::NAMES;
 use super::{Arch, Made, NONE, experts, partial};
-use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, make, positive, size};
+use crate::arch::keys::{Fixed, Key, count, make, positive, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};

@@ -6,7 +6,8 @@
 use super::decoder::DECODER;
 use super::qwen_vl::SEEING;
 use super::{Arch, NONE, experts, mtp, partial, qwen_moe};
-use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, make, size};
+use crate::arch::keys::{Fixed, Key, count, make, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use crate::arch::values;
 use ggraft_formats::{Array, Result, Value};

@@ -5,7 +5,8 @@
 use super::decoder::DECODER;
 use super::qwen::NORMED;
 use super::{Arch, NONE, experts};
-use crate::arch::keys::{Axis, Key, Params, Size, axis, count};
+use crate::arch::keys::{Key, count};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::Result;
 

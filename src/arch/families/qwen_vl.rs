@@ -4,7 +4,8 @@
 use super::qwen::{QWEN2, QWEN3};
 use super::qwen_moe::{self, QWEN3_MOE};
 use super::{Arch, NONE, Uses, experts};
-use crate::arch::keys::{Absent, From, Key, Params, make};
+use crate::arch::keys::{Absent, From, Key, make};
+use crate::arch::params::Params;
 use crate::arch::rule::{Rule, rule};
 use ggraft_formats::{Result, Value};
 

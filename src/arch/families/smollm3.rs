@@ -3,7 +3,8 @@
 
 use super::llama::LLAMA;
 use super::{Arch, NONE};
-use crate::arch::keys::{Key, Params, make};
+use crate::arch::keys::{Key, make};
+use crate::arch::params::Params;
 use ggraft_formats::{Result, Value};
 
 pub const SMOLLM3: Arch =

@@ -4,7 +4,8 @@
 
 use super::decoder::NAMES;
 use super::{Arch, NONE};
-use crate::arch::keys::{Fixed, Key, Params, count, flag, make, positive, size};
+use crate::arch::keys::{Fixed, Key, count, flag, make, positive, size};
+use crate::arch::params::Params;
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};

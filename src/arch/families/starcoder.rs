@@ -4,7 +4,8 @@
 
 use super::gpt2::GPT2;
 use super::{Arch, NONE};
-use crate::arch::keys::{Axis, Fixed, Key, Size, axis, count, is, positive, size};
+use crate::arch::keys::{Fixed, Key, count, is, positive, size};
+use crate::arch::params::{Axis, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::Result;
 

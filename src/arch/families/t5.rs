@@ -2,7 +2,8 @@
 //! Specification: `T5Model`, `T5EncoderModel` of llama.cpp's converter.
 
 use super::{Arch, NONE};
-use crate::arch::keys::{Axis, Fixed, Key, Params, Size, axis, count, make, positive, size};
+use crate::arch::keys::{Fixed, Key, count, make, positive, size};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Result, Value};
 

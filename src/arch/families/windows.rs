@@ -1,7 +1,7 @@
 //! Which layers attend within a window, as pages tell it: a list of the config, or a pattern.
 //! Specification: `layer_types` of the config classes of transformers.
 
-use crate::arch::keys::Params;
+use crate::arch::params::Params;
 use ggraft_formats::{Array, Result, Value};
 
 /// Whether each layer attends within a window: by `layer_types`, else as `otherwise` says of its number.

@@ -242,9 +242,9 @@ impl Rows for Moved {
         whole(self.sources.get(place.source)?)?.get(start..start + rows.len() * self.row * self.unit)
     }
 
-    fn expect(&self, rows: Range<usize>) {
+    fn prefetch(&self, rows: Range<usize>) {
         for piece in self.pieces.iter().filter(|piece| piece.run() == Some(self.row)) {
-            self.of(piece, &rows, &|source, rows| source.expect(rows));
+            self.of(piece, &rows, &|source, rows| source.prefetch(rows));
         }
     }
 

@@ -23,8 +23,8 @@ impl Rows for Padded {
         if held.is_empty() { Ok(()) } else { self.0.read(held, own) }
     }
 
-    fn expect(&self, rows: Range<usize>) {
-        self.0.expect(self.held(&rows));
+    fn prefetch(&self, rows: Range<usize>) {
+        self.0.prefetch(self.held(&rows));
     }
 
     fn release(&self, rows: Range<usize>) {

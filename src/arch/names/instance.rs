@@ -2,8 +2,8 @@
 
 use super::{Adopted, Instance, broken};
 use crate::arch::axes::{Sizes, Stacks};
-use crate::arch::keys::Params;
 use crate::arch::moved::{self, moved};
+use crate::arch::params::Params;
 use crate::arch::rule::RowCount;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{DType, Error, Result, Tensor};

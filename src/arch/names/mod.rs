@@ -5,7 +5,7 @@ mod instance;
 
 use super::axes::Axes;
 use super::families::Family;
-use super::keys::Params;
+use super::params::Params;
 use super::rerank;
 use super::rule::{Need, RowCount, Rule, biased, spelled};
 use super::values::Value;

@@ -58,8 +58,8 @@ impl Rows for Merged {
         if finite { Ok(()) } else { Err(self.overflow(rows.start, &values)) }
     }
 
-    fn expect(&self, rows: Range<usize>) {
-        self.sources.expect(&rows);
+    fn prefetch(&self, rows: Range<usize>) {
+        self.sources.prefetch(&rows);
     }
 
     fn release(&self, rows: Range<usize>) {

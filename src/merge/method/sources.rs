@@ -129,8 +129,8 @@ impl Sources {
     }
 
     /// Tells that these rows are needed soon.
-    pub fn expect(&self, rows: &Range<usize>) {
-        self.own.each(|tensor| tensor.expect(rows.clone()));
+    pub fn prefetch(&self, rows: &Range<usize>) {
+        self.own.each(|tensor| tensor.prefetch(rows.clone()));
     }
 
     /// Gives back what was mapped of these rows.

@@ -81,11 +81,11 @@ impl Rows for Gathered {
         Ok(())
     }
 
-    fn expect(&self, rows: Range<usize>) {
+    fn prefetch(&self, rows: Range<usize>) {
         for (run, origin) in runs(rows, |row| self.origin(row)) {
             match origin {
-                Some(first) => self.source.expect(first..first + run.len()),
-                None => self.onto.expect(run),
+                Some(first) => self.source.prefetch(first..first + run.len()),
+                None => self.onto.prefetch(run),
             }
         }
     }
@@ -179,8 +179,8 @@ impl Rows for Overlaid {
         Ok(())
     }
 
-    fn expect(&self, rows: Range<usize>) {
-        self.under.expect(rows);
+    fn prefetch(&self, rows: Range<usize>) {
+        self.under.prefetch(rows);
     }
 
     fn release(&self, rows: Range<usize>) {
@@ -231,8 +231,8 @@ impl Rows for Grown {
         Ok(())
     }
 
-    fn expect(&self, rows: Range<usize>) {
-        self.onto.expect(rows.start.min(self.own)..rows.end.min(self.own));
+    fn prefetch(&self, rows: Range<usize>) {
+        self.onto.prefetch(rows.start.min(self.own)..rows.end.min(self.own));
     }
 
     fn release(&self, rows: Range<usize>) {
