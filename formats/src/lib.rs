@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod mmap;
 pub mod model;
 pub mod quant;
+mod remembered;
 pub mod safetensors;
 pub mod simd;
 pub mod stamp;

@@ -1,9 +1,9 @@
 //! The search for the best split of sorted weights into three runs, eight splits side by side: `quant/split.rs`. A lane is
 //! a split and its sums are those of the scalar code, in its order; where a lane is better than what was best before its
-//! eight, they are met one by one.
+//! eight, those that are meet the best one by one.
 
 use super::Level;
-use fearless_simd::{Simd, dispatch, f32x8, prelude::*};
+use fearless_simd::{Simd, dispatch, f32x8, i32x8, prelude::*};
 
 /// The best split so far. Of equal ones the first stays.
 pub struct Best {
@@ -14,6 +14,9 @@ pub struct Best {
     /// Which of the shifts, or of their pairs; `usize::MAX` if no split has weights.
     pub shift: usize,
 }
+
+/// The sums of eight splits for each of their shifts: `w * q * x` and `w * q * q`.
+type Eight<const SHIFTS: usize> = [[[f32; 8]; 2]; SHIFTS];
 
 impl Best {
     pub const NONE: Best = Best { score: f32::MIN, scale: 0.0, ends: (0, 0), shift: usize::MAX };
@@ -31,20 +34,49 @@ impl Best {
     fn meet_eight<S: Simd, const SHIFTS: usize>(
         &mut self,
         found: &[[f32x8<S>; 2]; SHIFTS],
-        (second, third): (usize, usize),
+        ends: (usize, usize),
     ) {
-        let mut any = found[0][1].simd_lt(0.0);
-        for [sumqx, sumq2] in found {
-            any |= sumq2.simd_gt(0.0) & (*sumqx * *sumqx).simd_gt(*sumq2 * self.score);
+        let mut better = [0u64; SHIFTS];
+        let mut any = 0;
+        for s in 0..SHIFTS {
+            let [sumqx, sumq2] = found[s];
+            let is_better = sumq2.simd_gt(0.0) & (sumqx * sumqx).simd_gt(sumq2 * self.score);
+            better[s] = is_better.to_bitmask();
+            any |= better[s];
         }
-        if !any.any_true() {
+        if any == 0 {
             return;
         }
-        let found = found.map(|pair| pair.map(|sums| sums.to_array()));
-        for i in 0..8 {
-            for (shift, [sumqx, sumq2]) in found.iter().enumerate() {
-                self.meet(sumqx[i], sumq2[i], (second, third + i), shift);
+        let mut sums = [[[0.0; 8]; 2]; SHIFTS];
+        for s in 0..SHIFTS {
+            found[s][0].store_array(&mut sums[s][0]);
+            found[s][1].store_array(&mut sums[s][1]);
+        }
+        self.meet_some(&sums, &better, any, ends);
+    }
+
+    /// Meets those of eight splits that are better than the best before them.
+    #[inline]
+    fn meet_some<const SHIFTS: usize>(
+        &mut self,
+        sums: &Eight<SHIFTS>,
+        better: &[u64; SHIFTS],
+        any: u64,
+        (second, third): (usize, usize),
+    ) {
+        let mut lanes = any;
+        // A score is rounded: where a better split has a smaller one, all that follow it are met.
+        let mut all = false;
+        while lanes != 0 {
+            let i = lanes.trailing_zeros() as usize & 7;
+            for s in 0..SHIFTS {
+                if all || better[s] >> i & 1 == 1 {
+                    let before = self.score;
+                    self.meet(sums[s][0][i], sums[s][1][i], (second, third + i), s);
+                    all |= self.score < before;
+                }
             }
+            lanes = if all { (0xff << (i + 1)) & 0xff } else { lanes & (lanes - 1) };
         }
     }
 }
@@ -63,6 +95,46 @@ impl<const N: usize> Running<N> {
         sums[0] = 0.0;
         Running { x: sums, w: sums }
     };
+
+    /// Turns what the first `count` places hold into their running sums.
+    pub fn add_up(&mut self, count: usize) {
+        for i in 1..count.min(N) {
+            self.x[i] += self.x[i - 1];
+            self.w[i] += self.w[i - 1];
+        }
+    }
+}
+
+/// The place of each element among all, the smallest first, equal ones in their order; none if there is a NaN.
+pub fn places<const N: usize>(level: Level, x: &[f32; N]) -> Option<[u8; N]> {
+    dispatch!(level, simd => ranks(simd, x))
+}
+
+#[inline(always)]
+fn ranks<S: Simd, const N: usize>(simd: S, x: &[f32; N]) -> Option<[u8; N]> {
+    let (zero, one) = (i32x8::splat(simd, 0), i32x8::splat(simd, 1));
+    let lanes = i32x8::load_array(simd, [0, 1, 2, 3, 4, 5, 6, 7]);
+    let mut found = [0; N];
+    for (eight, (xs, found)) in x.as_chunks().0.iter().zip(found.as_chunks_mut::<8>().0).enumerate() {
+        let xs = f32x8::load_array_ref(simd, xs);
+        if xs.simd_eq(xs).to_bitmask() != 0xff {
+            return None;
+        }
+        let (mut before, mut among) = (zero, zero);
+        let first = 8 * eight;
+        for x in &x[..first] {
+            before += xs.simd_ge(*x).select(one, zero);
+        }
+        for (i, x) in x[first..first + 8].iter().enumerate() {
+            let earlier = lanes.simd_gt(i as i32);
+            among += (xs.simd_gt(*x) | (xs.simd_ge(*x) & earlier)).select(one, zero);
+        }
+        for x in &x[first + 8..] {
+            before += xs.simd_gt(*x).select(one, zero);
+        }
+        *found = (before + among).to_array().map(|place| place as u8);
+    }
+    Some(found)
 }
 
 /// The best split of 32 weights whose values are, without the scale, one of these threes.
@@ -74,8 +146,15 @@ pub fn split_in_step(level: Level, sums: &Running<40>, values: &[[f32; 3]; 2]) -
 fn in_step<S: Simd>(simd: S, sums: &Running<40>, values: &[[f32; 3]; 2]) -> Best {
     let mut best = Best::NONE;
     // What the third run adds.
-    let last = values
-        .map(|v| [sums.x.map(|x| (sums.x[32] - x) * v[2]), sums.w.map(|w| (sums.w[32] - w) * v[2] * v[2])]);
+    let mut last = [[[0.0; 40]; 2]; 2];
+    for (last, v) in last.iter_mut().zip(values) {
+        for first in (0..40).step_by(8) {
+            let x = f32x8::splat(simd, sums.x[32]) - f32x8::from_slice(simd, &sums.x[first..first + 8]);
+            let w = f32x8::splat(simd, sums.w[32]) - f32x8::from_slice(simd, &sums.w[first..first + 8]);
+            (x * v[2]).store_slice(&mut last[0][first..first + 8]);
+            (w * v[2] * v[2]).store_slice(&mut last[1][first..first + 8]);
+        }
+    }
     for second in 0..=32 {
         let (x0, w0) = (sums.x[second], sums.w[second]);
         for third in (second..=32).step_by(8) {
