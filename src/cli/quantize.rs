@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// Output type, instead of the one among the words; several, as Q4_K_M,Q8_0, give an output each
     #[arg(
         long = "type",
-        visible_alias = "outtype",
+        alias = "outtype",
         value_name = "TYPE",
         value_delimiter = ',',
         hide_possible_values = true
