@@ -5,7 +5,7 @@ mod run;
 mod support;
 
 use ggraft::pipeline::{Loaded, convert_all, write};
-use ggraft::{Target, Type, Work};
+use ggraft::{Plan, Target, Type, Work};
 use ggraft_formats::{DType, Model, Result, Rows, Shape, Tensor};
 use run::{Ran, ggraft, trio};
 use std::ops::Range;
@@ -85,8 +85,8 @@ fn a_name_that_does_not_end_as_a_gguf_does_gets_its_ending_in_every_verb() {
     bench.run("convert %cp -q --type F16 -o @my.model").ok();
     bench.run("meta set @a.b.gguf a.b=u8:1 -q -o @edited").ok();
     bench.run("split -q @a.b.gguf @part --max-tensors 9").ok();
-    let first = std::fs::read_dir(bench.path("")).unwrap().flatten().map(|e| e.path());
-    let first = first.filter(|p| p.to_string_lossy().contains("part-00001")).next().unwrap();
+    let mut paths = std::fs::read_dir(bench.path("")).unwrap().flatten().map(|e| e.path());
+    let first = paths.find(|p| p.to_string_lossy().contains("part-00001")).unwrap();
     bench.run(&format!("join -q {} @whole", first.display())).ok();
     for name in ["a.b.gguf", "my.model.gguf", "edited.gguf", "whole.gguf"] {
         assert!(bench.path(name).is_file(), "{name}");
@@ -132,12 +132,12 @@ fn many_types_read_the_model_once() {
         ["F32", "BF16", "Q8_0", "Q4_K_S"].iter().map(|t| Target::new(Type::parse(t).unwrap())).collect();
     let dir = tempfile::tempdir().unwrap();
     let name = |kind: &Type| Path::new(dir.path()).join(format!("{}.gguf", kind.name()));
-    let plans: Vec<_> = convert_all(loaded, &targets)
-        .unwrap()
-        .into_iter()
-        .map(|p| (name(&p.kind), p))
-        .map(|(n, p)| (p, n))
-        .collect();
+    let plans = convert_all(loaded, &targets).unwrap().into_iter();
+    let placed = |plan: Plan| {
+        let path = name(&plan.kind);
+        (plan, path)
+    };
+    let plans: Vec<_> = plans.map(placed).collect();
     write(&plans, &Work::default(), &()).unwrap();
     assert_eq!(bytes.load(Ordering::Relaxed) as u64, shape.elements() * 4);
 }

@@ -284,9 +284,9 @@ fn eight_by_halves<S: Simd>(
     }
     let [a, b] = sums;
     let mut found = [a[0]; 4];
-    for k in 0..4 {
+    for (k, found) in found.iter_mut().enumerate() {
         let (a, b) = (a[k / 2], b[k % 2]);
-        found[k] = [a[0] + b[0], a[1] + b[1]];
+        *found = [a[0] + b[0], a[1] + b[1]];
     }
     found
 }
