@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use support::gguf::{TOYS, Toy, model};
 use support::imatrix::{self, CHUNKS, DATASET, Entry};
 
-/// The types that can be written.
+/// The types that llama-quantize has, too, and that can be written.
 fn ftypes() -> impl Iterator<Item = &'static Ftype> {
-    FTYPES.iter().filter(|f| f.default.traits().encode.is_some())
+    FTYPES.iter().filter(|f| f.default.traits().encode.is_some() && !f.apart)
 }
 
 fn goldens(name: &str) -> PathBuf {
@@ -65,36 +65,15 @@ fn ours(input: &Path, output: &Path, ftype: &str, threads: usize, more: &[&str])
     sha256(output)
 }
 
-/// What the peer is told of a type. Names that it has not are told with its options, and dense files of 4-bit floats, for
-/// which it has no mixture, tensor by tensor.
-fn params(ftype: &Ftype) -> QuantizeParams {
-    let mut params = QuantizeParams::new(ftype.number as i32);
-    let dense = ftype.apart && ftype.ends.is_none();
-    let ends = if dense { Some(DType::Q8_0) } else { ftype.ends };
-    (params.output_tensor_type, params.token_embedding_type) = (ends, ends);
-    if dense {
-        params.ftype = Ftype::parse("Q8_0").unwrap().number as i32;
-        params.tensor_types = vec![(String::from("weight"), ftype.default)];
-        let number = Override::Int(ftype.number.into());
-        params.overrides = vec![(String::from("general.file_type"), number)];
-    }
-    params
-}
-
-/// Whether the peer refuses the type for this toy: it knows no dtype that stands in for NVFP4, whose blocks are of 64.
-fn is_refused(ftype: &Ftype, toy: &Toy) -> bool {
-    ftype.default == DType::NVFP4 && toy.ffn % 64 != 0
-}
-
 /// How the peer is told of the importance matrix that `ours` reads from a file of this name.
 fn tell(params: &mut QuantizeParams, entries: &[&Entry], file: &str) {
     params.imatrix = entries.iter().map(|e| (e.name.clone(), e.weights())).collect();
-    params.overrides.extend([
+    params.overrides = vec![
         (String::from("quantize.imatrix.file"), Override::Str(file.to_string())),
         (String::from("quantize.imatrix.dataset"), Override::Str(DATASET.to_string())),
         (String::from("quantize.imatrix.entries_count"), Override::Int(entries.len() as i64)),
         (String::from("quantize.imatrix.chunks_count"), Override::Int(CHUNKS.into())),
-    ]);
+    ];
 }
 
 /// Toys that are written with 1, 2 and 5 threads; the others with 2.
@@ -143,7 +122,6 @@ fn compare<'a>(toys: impl Iterator<Item = &'a Toy>, types: &[&'static Ftype], fi
         let all = imatrix::measured(toy);
         let cases =
             types.iter().flat_map(|f| [(f, false), (f, true)]).filter(|(f, with)| *with || !f.needs_imatrix);
-        let cases = cases.filter(|(f, _)| !is_refused(f, toy));
         for (ftype, with) in cases {
             // An entry may be missing, unless the dtype is useless without.
             let used = |e: &&Entry| ftype.needs_imatrix || e.name != imatrix::MISSING;
@@ -152,7 +130,7 @@ fn compare<'a>(toys: impl Iterator<Item = &'a Toy>, types: &[&'static Ftype], fi
             let key = format!("{} {}{}", toy.name, ftype.name, if with { " imatrix" } else { "" });
             let hash = hash(toy, &input, &mine, ftype, with.then_some(&matrix));
             if let Some(peer) = peer::peer() {
-                let mut params = params(ftype);
+                let mut params = QuantizeParams::new(ftype.number as i32);
                 if with {
                     tell(&mut params, &entries, "toy.imatrix");
                 }
@@ -269,6 +247,48 @@ fn the_options_of_llama_quantize() {
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// What stands for a type in llama-quantize, which has no such name: another type, options in our words, and the same for
+/// the peer. It has no mixture for dense files of 4-bit floats, so that those are told tensor by tensor.
+fn stands_for(ftype: &Ftype) -> (&'static str, Vec<String>, QuantizeParams) {
+    let dense = ftype.ends.is_none();
+    let is_base = |f: &&Ftype| !f.apart && if dense { f.name == "Q8_0" } else { f.number == ftype.number };
+    let base = FTYPES.iter().find(is_base).unwrap();
+    let mut params = QuantizeParams::new(base.number as i32);
+    let ends = Some(DType::Q8_0);
+    (params.output_tensor_type, params.token_embedding_type) = (ends, ends);
+    let mut words: Vec<String> =
+        ["--output-tensor-type=q8_0", "--token-embedding-type=q8_0"].map(String::from).to_vec();
+    if dense {
+        params.tensor_types = vec![(String::from("weight"), ftype.default)];
+        let number = Override::Int(ftype.number.into());
+        params.overrides = vec![(String::from("general.file_type"), number)];
+        words.push(format!("--tensor-type=weight={}", ftype.default));
+        words.push(format!("--override-kv=general.file_type=int:{}", ftype.number));
+    }
+    (base.name, words, params)
+}
+
+#[test]
+fn names_that_llama_quantize_has_not_are_its_options() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, mine, theirs) =
+        (dir.path().join("in.gguf"), dir.path().join("a.gguf"), dir.path().join("b.gguf"));
+    for toy in TOYS.iter().filter(|t: &&Toy| ["f16", "bf16-tied", "bf16-moe"].contains(&t.name)) {
+        toy.write(&input);
+        for ftype in FTYPES.iter().filter(|f| f.apart) {
+            let (base, words, params) = stands_for(ftype);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let hash = ours(&input, &mine, ftype.name, 2, &[]);
+            assert_eq!(hash, ours(&input, &theirs, base, 2, &words), "{} {ftype}", toy.name);
+            if let Some(peer) = peer::peer() {
+                peer.quantize_model(&input, &theirs, &params).unwrap();
+                let differ = || difference(&mine, &theirs);
+                assert!(hash == sha256(&theirs), "{} {ftype}: {}", toy.name, differ());
+            }
+        }
+    }
 }
 
 /// Files of one to three bits that the peer wrote, requantized to Q8_0, give its bytes.
