@@ -109,6 +109,11 @@ fn modelopt() {
     as_its_library("modelopt");
 }
 
+#[test]
+fn bitnet() {
+    as_its_library("bitnet");
+}
+
 /// Ranges of every length at every place, up to where they are many.
 #[test]
 fn every_cut_of_rows_gives_the_rows_of_the_whole() {

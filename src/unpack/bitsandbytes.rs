@@ -61,7 +61,8 @@ fn halves(parts: &Parts<'_>) -> Result<Tensor> {
     let part = |name: &str| parts.need(&format!("{}.{name}", parts.weight));
     let dims = state.dims(parts.mark)?;
     // A row that ends within a byte would begin the next one there.
-    let held = dims.rows.checked_mul(dims.columns).filter(|_| dims.columns.is_multiple_of(2));
+    let held = dims.matrices.checked_mul(dims.rows).and_then(|n| n.checked_mul(dims.columns));
+    let held = held.filter(|_| dims.columns.is_multiple_of(2));
     if held.map(|n| (n / 2) as u64) != Some(codes.bytes()) {
         return Err(Error::invalid("the codes are not those of the shape that quant_state tells")
             .tensor(&codes.name)
@@ -85,7 +86,7 @@ fn halves(parts: &Parts<'_>) -> Result<Tensor> {
         bias: Bias::Nothing,
         groups: None,
     };
-    unpacked(&parts.weight, &[dims.rows as u64, dims.columns as u64], state.dtype, coded)
+    unpacked(&parts.weight, &state.shape, state.dtype, coded)
 }
 
 /// Magnitudes that are codes themselves.
@@ -183,6 +184,9 @@ impl State {
         let sizes: Option<Vec<usize>> = self.shape.iter().map(word).collect();
         match sizes.as_deref() {
             Some([rows, columns]) => Ok(Dims { matrices: 1, rows: *rows, columns: *columns }),
+            Some([matrices, rows, columns]) => {
+                Ok(Dims { matrices: *matrices, rows: *rows, columns: *columns })
+            }
             _ => Err(self.wrong("shape", mark)),
         }
     }
@@ -196,7 +200,7 @@ impl State {
         let found = self.json.get(key).map_or(String::from("nothing"), Value::to_string);
         let expected = match key {
             "dtype" => "bfloat16, float16 or float32",
-            "shape" => "two whole numbers of at least 1",
+            "shape" => "two or three whole numbers of at least 1",
             "nested_offset" => "a number",
             _ => "a whole number of at least 1",
         };

@@ -3,6 +3,7 @@
 //! `columns` (column by column). Of MXFP4 rows are only rearranged.
 
 mod awq;
+mod bitnet;
 mod bitsandbytes;
 mod coded;
 mod columns;
@@ -61,11 +62,14 @@ pub fn unpacked(checkpoint: Checkpoint) -> Result<Checkpoint> {
     let tensors = mxfp4::unpacked(checkpoint.tensors).map_err(|e| e.file(&place))?;
     let mut checkpoint = Checkpoint { tensors, ..checkpoint };
     let Some(settings) = settings else { return Ok(checkpoint) };
-    if checkpoint.tensors.iter().all(is_plain) && settings.method != "bitnet" {
+    if checkpoint.tensors.iter().all(is_plain) {
         // BitNet quantizes plain weights when they are loaded.
+        if bitnet::PAGE.names.contains(&settings.method.as_str()) {
+            return Err(unknown(&settings));
+        }
+        let (file, key) = settings.place();
         checkpoint.notes.push(format!(
-            "{} says that the weights are quantized with {}, but all are plain floats: it is taken for a leftover",
-            settings.place(),
+            "{file} says that the weights are quantized with {}, but all are plain floats: {key} is taken for a leftover",
             settings.method
         ));
         return Ok(checkpoint);
@@ -121,27 +125,28 @@ fn undone(page: &Page, settings: &Settings, tensors: &[Tensor]) -> Result<(Vec<T
     }
     let taken = taken.into_inner();
     let (mut all, mut ignored, mut dtypes) = (Vec::with_capacity(tensors.len()), 0, Vec::new());
-    let mut count = 0;
     for tensor in tensors {
-        if let Some(weights) = made.remove(tensor.name.as_str()) {
-            count += weights.len();
-            dtypes.extend(weights.iter().map(|t| t.dtype().to_string()));
-            all.extend(weights);
-        } else if taken.contains(&tensor.name) {
-        } else if page.ignores(&tensor.name) {
-            ignored += 1;
-        } else {
-            problems.extend(alone(tensor));
-            all.push(tensor.clone());
+        match made.remove(tensor.name.as_str()) {
+            Some(weights) => {
+                dtypes.extend(weights.iter().map(|t| t.dtype().to_string()));
+                all.extend(weights);
+            }
+            None if taken.contains(&tensor.name) => {}
+            None if page.ignores(&tensor.name) => ignored += 1,
+            None => {
+                problems.extend(alone(tensor));
+                all.push(tensor.clone());
+            }
         }
     }
+    let count = dtypes.len();
     dtypes.sort();
     dtypes.dedup();
+    let dtypes = dtypes.join(" and ");
     let mut told = vec![format!(
-        "{}: {count} weights are unpacked from {} to {}",
-        settings.place(),
+        "{count} weights are unpacked from {} to {dtypes}, as {} says",
         settings.method,
-        dtypes.join(" and ")
+        settings.place().0
     )];
     if ignored > 0 {
         told.push(format!(

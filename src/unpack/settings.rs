@@ -48,10 +48,10 @@ impl Settings {
         Ok(Some(Settings { file, key: String::new(), method, json }))
     }
 
-    /// What says so, in words.
-    pub fn place(&self) -> String {
-        let file = self.file.file_name().unwrap_or_default().to_string_lossy();
-        if self.key.is_empty() { file.into_owned() } else { format!("{} of {file}", self.key) }
+    /// The name of the file that says so, and the key.
+    pub fn place(&self) -> (String, &str) {
+        let file = self.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        (file, if self.key.is_empty() { "the file" } else { &self.key })
     }
 
     /// A whole number.
