@@ -13,6 +13,14 @@ use std::path::{Component, Path, PathBuf};
 /// Reads the tensors of a shard; the checkpoint takes note of the file, and of what is noticed of it.
 pub(crate) type Read = fn(&Path, &mut Checkpoint) -> Result<Vec<Tensor>>;
 
+/// Opens the checkpoint in `dir` that is one file.
+pub(crate) fn one(dir: PathBuf, path: PathBuf, read: Read) -> Result<Checkpoint> {
+    let mut checkpoint = Checkpoint { dir, ..Checkpoint::default() };
+    checkpoint.tensors = read(&path, &mut checkpoint)?;
+    checkpoint.containers.push(path);
+    Ok(checkpoint)
+}
+
 /// Opens the checkpoint in `dir` whose index is `path`.
 pub(crate) fn open(path: &Path, dir: PathBuf, read: Read) -> Result<Checkpoint> {
     let reads = Reads::default();

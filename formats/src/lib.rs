@@ -7,6 +7,7 @@
 mod encoded;
 pub mod error;
 pub mod gguf;
+mod identity;
 pub mod imatrix;
 mod index;
 pub mod metadata;
@@ -15,10 +16,12 @@ pub mod mmap;
 pub mod model;
 pub mod quant;
 pub mod safetensors;
+mod shape;
 pub mod simd;
 pub mod stamp;
 pub mod tensor;
 pub mod torch;
+mod usual;
 pub mod write;
 
 pub use encoded::How;
@@ -27,7 +30,8 @@ pub use imatrix::Imatrix;
 pub use metadata::{Array, Metadata, Value};
 pub use model::{Checkpoint, Disagreement, Input, Model};
 pub use quant::DType;
-pub use tensor::{Rows, Shape, Tensor};
+pub use shape::Shape;
+pub use tensor::{Rows, Tensor};
 pub use write::{Layout, Watch};
 
 use std::ops::Range;

@@ -56,14 +56,6 @@ impl Disagreement {
 }
 
 impl Checkpoint {
-    /// A checkpoint of one file.
-    pub(crate) fn of_one(dir: PathBuf, path: PathBuf, read: crate::index::Read) -> Result<Checkpoint> {
-        let mut checkpoint = Checkpoint { dir, ..Checkpoint::default() };
-        checkpoint.tensors = read(&path, &mut checkpoint)?;
-        checkpoint.containers.push(path);
-        Ok(checkpoint)
-    }
-
     /// Refuses a checkpoint whose index says otherwise than its shards.
     pub fn agrees(&self) -> Result<()> {
         let errors = self.disagreements.iter().map(Disagreement::error).collect();

@@ -5,7 +5,7 @@ use super::{MAGIC, MAX_DIMS, MAX_LENGTH, MAX_NAME, alignment, kind, pad};
 use crate::error::{Error, Result};
 use crate::metadata::{Array, Metadata, Value};
 use crate::quant::DType;
-use crate::tensor::Shape;
+use crate::shape::Shape;
 use bstr::BString;
 use byteorder::{ByteOrder, LE};
 use std::collections::HashSet;
