@@ -40,11 +40,14 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
         Some(all) => All::Times(Grid::new(all, dims, Blocks::default())?),
         None => All::Nothing,
     };
+    let mut table = e2m1();
+    // ModelOpt's zero has no sign.
+    table[8] = 0.0;
     let coded = Coded {
         codes: codes.clone(),
         packing: Packing::Stream(4),
         stride: held.columns,
-        table: Box::new(e2m1()),
+        table: Box::new(table),
         dims,
         scale,
         all,
