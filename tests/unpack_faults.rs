@@ -143,7 +143,7 @@ fn parts_of_other_shapes_are_told_with_both() {
         ("fp8-scales", "rows", "rows.weight_scale", vec![7]),
         ("gptq-4", "act", "act.4.qzeros", vec![3, 7]),
         ("gptq-4", "act", "act.4.qweight", vec![13, 64]),
-        ("gptq-4", "act", "act.4.g_idx", vec![95]),
+        ("gptq-4", "act", "act.4.g_idx", vec![64]),
         ("gptq-4", "act", "act.4.g_idx", vec![0]),
         ("gptq-4", "act", "act.4.scales", vec![0, 64]),
         ("gptq-3", "ordered", "ordered.3.qweight", vec![10, 64]),
