@@ -121,8 +121,7 @@ fn every_cut_of_rows_gives_the_rows_of_the_whole() {
         let dir = entry.unwrap().path();
         for tensor in unpack::unpacked(opened(&dir)).unwrap().tensors {
             let (whole, row, count) = (bytes(&tensor), tensor.row_bytes(), rows(&tensor));
-            let ends =
-                |start: usize| (start + 1..=count).filter(move |end| end - start < 4 || *end == count);
+            let ends = |start: usize| (start + 1..=count).filter(move |end| end - start < 4 || *end == count);
             for start in (0..count).filter(|start| *start < 10 || start % 37 == 0) {
                 for end in ends(start) {
                     let mut part = vec![0; (end - start) * row];
