@@ -50,7 +50,7 @@ fn in_digits<S: Simd>(simd: S, x: &[f32; 256]) -> Found<52> {
             number = number * 3 + code(simd, &x[first + digit * stride..], inverse);
         }
         // The least fraction from which the digits come back: `(256 * number).div_ceil(243)`.
-        let fraction = (number * 256 + 242) * 17261 >> 22;
+        let fraction = ((number * 256 + 242) * 17261) >> 22;
         bytes[at..at + LANES].copy_from_slice(&fraction.to_array().map(|byte| byte as u8));
     }
     let last = code(simd, &x[240..], inverse).to_array();
