@@ -35,12 +35,14 @@ fn checkpoint(dir: &Path) -> Checkpoint {
 
 #[test]
 fn a_packed_checkpoint_becomes_what_the_converter_makes_of_it() {
-    let mut lines = Vec::new();
+    let (mut lines, mut compared) = (Vec::new(), 0);
     for (name, _) in names().filter(|(_, scheme)| scheme.is_converted) {
         let temporary = tempfile::tempdir().unwrap();
         let dir = temporary.path().join(&name);
         packed::write(&name, &dir);
-        let goldens = Golden::packed(&name).unwrap_or_else(|| panic!("there is no golden of {name}"));
+        // Those that are not recorded yet are compared with the same weights unpacked, below.
+        let Some(goldens) = Golden::packed(&name) else { continue };
+        compared += 1;
         for (golden, outtype) in goldens.iter().zip(OUTTYPES) {
             golden.check_generator(&dir);
             let out = dir.with_extension(format!("{outtype}.gguf"));
@@ -51,6 +53,8 @@ fn a_packed_checkpoint_becomes_what_the_converter_makes_of_it() {
         }
     }
     assert!(lines.is_empty(), "{}", lines.join("\n"));
+    let recorded = std::fs::read_dir(support::vocabulary::fixture("goldens/packed")).unwrap().count();
+    assert!(compared == recorded && recorded > 1, "{compared} of {recorded} goldens have a checkpoint");
 }
 
 /// The directory with its weights unpacked, and a config that says nothing of it.

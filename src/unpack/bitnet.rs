@@ -28,7 +28,7 @@ fn weight(parts: &Parts<'_>) -> Result<Tensor> {
             .found(format!("{} {}", codes.dtype(), codes.shape())));
     }
     let dims = Dims { rows: held.rows.saturating_mul(4), ..held };
-    let scale = Grid::new(parts.mark, dims, Blocks { height: Some(dims.rows), width: Some(dims.columns) })?;
+    let scale = Grid::new(parts.mark, dims, Blocks::whole(dims))?;
     unpacked(&parts.weight, &dims.torch(codes), DType::F32, Quarters { codes: codes.clone(), held, scale })
 }
 

@@ -190,7 +190,7 @@ fn halves(parts: &Parts<'_>) -> Result<Tensor> {
     let scales = parts.need(&format!("{}_scale", parts.weight))?;
     let scale = Grid::new(scales, dims, Blocks { height: Some(1), width: None })?.exponents();
     let all = match parts.find(&format!("{}_global_scale", parts.weight)) {
-        Some(all) => All::Over(Grid::new(all, dims, Blocks::default())?),
+        Some(all) => All::Over(Grid::new(all, dims, Blocks::whole(dims))?),
         None => All::Nothing,
     };
     let parts_of = Coded { all, ..coded(codes, Packing::Stream(4), held.columns, e2m1(), dims, scale) };

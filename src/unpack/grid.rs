@@ -70,6 +70,13 @@ pub struct Blocks {
     pub width: Option<usize>,
 }
 
+impl Blocks {
+    /// One number for each whole matrix.
+    pub fn whole(dims: Dims) -> Blocks {
+        Blocks { height: Some(dims.rows), width: Some(dims.columns) }
+    }
+}
+
 impl Grid {
     /// `numbers` for a weight of `dims`, whose shape tells the blocks where `blocks` does not.
     pub fn new(numbers: &Tensor, dims: Dims, blocks: Blocks) -> Result<Grid> {

@@ -26,8 +26,16 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 /// The methods that are undone here.
-const PAGES: &[Page] =
-    &[fp8::PAGE, bitsandbytes::PAGE, gptq::PAGE, awq::PAGE, mlx::PAGE, compressed::PAGE, modelopt::PAGE];
+const PAGES: &[Page] = &[
+    fp8::PAGE,
+    bitsandbytes::PAGE,
+    gptq::PAGE,
+    awq::PAGE,
+    mlx::PAGE,
+    compressed::PAGE,
+    modelopt::PAGE,
+    bitnet::PAGE,
+];
 
 /// The method of gpt-oss, whose blocks are taken over as they are.
 const MXFP4: &str = "mxfp4";

@@ -37,7 +37,7 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     let dims = Dims { columns: held.columns.saturating_mul(2), ..held };
     let scale = Grid::new(parts.mark, dims, Blocks { height: Some(1), width: None })?.exponents();
     let all = match parts.find(&format!("{}_scale_2", parts.weight)) {
-        Some(all) => All::Times(Grid::new(all, dims, Blocks::default())?),
+        Some(all) => All::Times(Grid::new(all, dims, Blocks::whole(dims))?),
         None => All::Nothing,
     };
     let mut table = e2m1();
