@@ -16,6 +16,7 @@ pub mod model;
 pub mod quant;
 pub mod safetensors;
 pub mod simd;
+pub mod source;
 pub mod stamp;
 pub mod tensor;
 pub mod torch;
@@ -30,7 +31,8 @@ pub use quant::DType;
 pub use tensor::{Rows, Shape, Tensor};
 pub use write::{Layout, Watch};
 
-use std::ops::Range;
+use source::{Access, Container, Locator};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// A kind of file that models come in.
@@ -57,8 +59,17 @@ pub const FORMATS: &[Format] = &[
 ];
 
 /// Opens a model: a GGUF file (of a split one the first part), a `.safetensors` file or one of PyTorch, an index, or a
-/// directory.
+/// directory; or what `source::Locator` names.
 pub fn open(path: &Path) -> Result<Input> {
+    open_with(path, &Access::default())
+}
+
+/// The same, with a say in how what lies elsewhere is read.
+pub fn open_with(path: &Path, access: &Access) -> Result<Input> {
+    source::open(&Locator::parse(path)?, access)
+}
+
+fn open_path(path: &Path) -> Result<Input> {
     std::fs::metadata(path).map_err(|e| Error::io(&e, path).hint("check the path"))?;
     match FORMATS.iter().find(|format| (format.recognises)(path)) {
         Some(format) => (format.open)(path),
@@ -91,15 +102,15 @@ pub fn text(path: &Path) -> Result<String> {
     }
 }
 
-/// Where the header of a file that was opened lies: what describes its weights.
-pub fn header(file: &mmap::Mapping) -> Result<Range<u64>> {
-    if file.bytes().starts_with(&gguf::MAGIC) {
-        return Ok(0..gguf::Header::parse(file.bytes(), file.path())?.data_offset);
+/// The header of a file that was opened: what describes its weights.
+pub fn header(file: &Container) -> Result<Cow<'_, [u8]>> {
+    if *file.start(gguf::MAGIC.len() as u64)? == gguf::MAGIC {
+        return file.start(gguf::Header::of(file)?.data_offset);
     }
-    if torch::is_ours(file) {
-        return torch::header(file);
+    if let Some(mapped) = file.mapping().filter(|mapped| torch::is_ours(mapped)) {
+        return mapped.slice(torch::header(mapped)?).map(Cow::Borrowed);
     }
-    Ok(0..safetensors::header(file)?)
+    file.start(safetensors::header(file)?)
 }
 
 /// The first name that stands there twice.

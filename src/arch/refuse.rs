@@ -14,7 +14,7 @@ pub fn gguf(model: &Model) -> Result<()> {
     let kind = model.metadata.str("general.type").unwrap_or("model");
     let refused = |what: &str, hint: &str| {
         let e = Error::unsupported(format!("this is {what}, not a model")).hint(hint);
-        Err(model.containers.iter().fold(e, |e, file| e.file(file)))
+        Err(model.containers.iter().fold(e, |e, file| e.file(file.path())))
     };
     match kind {
         "adapter" => refused("a LoRA adapter", "merge it into its base model first: llama-export-lora does"),
@@ -37,7 +37,7 @@ pub fn adapter(checkpoint: &Checkpoint) -> Result<Option<String>> {
             .tensor(&part.name)
             .hint(MERGE_FIRST));
     }
-    let lies_beside = checkpoint.dir.join(ADAPTER_CONFIG).is_file();
+    let lies_beside = checkpoint.has(ADAPTER_CONFIG);
     Ok(lies_beside.then(|| format!("{ADAPTER_CONFIG} lies beside the weights: that adapter is not applied")))
 }
 
@@ -63,7 +63,7 @@ pub fn quantized(config: &Config, checkpoint: &Checkpoint) -> Result<Option<Stri
             let method = section.text("quant_method")?.or(section.text("quant_algo")?);
             ("config.json", "quantization_config", method.unwrap_or("an unnamed method").to_string())
         }
-        None if checkpoint.dir.join("hf_quant_config.json").is_file() => {
+        None if checkpoint.has("hf_quant_config.json") => {
             ("hf_quant_config.json", "the file", String::from("modelopt"))
         }
         None => return Ok(None),

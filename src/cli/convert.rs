@@ -1,6 +1,7 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
 use super::command;
+use super::elsewhere::Elsewhere;
 use super::naming;
 use super::options::{self, Order, Output};
 use crate::output::target::{Target, Type};
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A Hugging Face directory, a .safetensors, PyTorch or .gguf file
+    /// A Hugging Face directory, a .safetensors, PyTorch or .gguf file; or org/name of the hub, or an address
     input: PathBuf,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32
     #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw"], hide_possible_values = true)]
@@ -26,6 +27,8 @@ pub(super) struct Args {
     #[command(flatten)]
     splitting: Splitting,
     #[command(flatten)]
+    elsewhere: Elsewhere,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -35,7 +38,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     let stages = Stage::new(args.output.run.show.how());
     stages.begin("opening the model", 1);
-    let input = pipeline::open(&args.input, &arch::Options { pre: args.pre })?;
+    let access = args.elsewhere.access(&stages);
+    let input = pipeline::open_with(&args.input, &arch::Options { pre: args.pre }, &access)?;
     let kind = match args.kind.map_or(Type::Auto, |kind| kind.0) {
         Type::Auto if !args.mixture.has_budget() => Type::of_weights(&input.model),
         kind => kind,
@@ -56,6 +60,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         formula: None,
         beside: &args.output.beside,
         run: &args.output.run,
+        access: &access,
     };
     options::carry_out(&[(plan, output)], &order, || Ok(Vec::new()))
 }

@@ -1,6 +1,7 @@
 //! `ggraft merge`: the main job. What is typed, or what a file says, becomes a recipe, and the recipe is run.
 
 use super::beside::Beside;
+use super::elsewhere::Elsewhere;
 use super::naming;
 use super::options::{self, Order, Output};
 use super::weights::Weights;
@@ -45,6 +46,8 @@ pub(super) struct Args {
     /// Write the recipe of what was typed to FILE, or to stdout if it is -, and stop
     #[arg(long, value_name = "FILE")]
     emit_recipe: Option<PathBuf>,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
     #[command(flatten)]
     output: Output,
 }
@@ -92,9 +95,20 @@ fn decimal_comma(weights: &[f64]) -> Vec<String> {
 }
 
 fn vector(text: &str) -> Result<recipe::Vector, String> {
-    let parts: Vec<&str> = text.rsplitn(3, ':').collect();
-    let [w, base, chat] = parts[..] else { return Err(String::from("expected CHAT:BASE:W")) };
+    let [chat, base, w] = vector_parts(text).ok_or_else(|| String::from("expected CHAT:BASE:W"))?;
     Ok(recipe::Vector { chat: chat.into(), base: base.into(), weight: vec![weight(w)?] })
+}
+
+/// `CHAT`, `BASE` and `W`: colons of addresses and of their ports are none of ours.
+pub(super) fn vector_parts(text: &str) -> Option<[&str; 3]> {
+    let (models, w) = text.rsplit_once(':')?;
+    let is_port = |rest: &str| rest.split('/').next().is_some_and(|n| n.parse::<u16>().is_ok()) && rest.contains('/');
+    let ours = |at: &usize| {
+        let rest = &models[at + 1..];
+        !rest.starts_with("//") && !is_port(rest)
+    };
+    let at = models.match_indices(':').map(|(at, _)| at).filter(ours).next_back()?;
+    Some([&models[..at], &models[at + 1..], w])
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {
@@ -106,9 +120,9 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             (typed(&mut args)?, notes)
         }
     };
-    match args.emit_recipe {
-        Some(file) => write(&recipe, &file, args.output.run.force),
-        None => carry_out(&recipe, stamp, notes, &args.output.beside, &args.output.run),
+    match &args.emit_recipe {
+        Some(file) => write(&recipe, file, args.output.run.force),
+        None => carry_out(&recipe, stamp, notes, &args),
     }
 }
 
@@ -183,14 +197,15 @@ fn carry_out(
     recipe: &Recipe,
     file: Option<Stamp>,
     mut notes: Vec<String>,
-    beside: &Beside,
-    run: &options::Run,
+    args: &Args,
 ) -> Result<()> {
+    let (beside, run): (&Beside, &options::Run) = (&args.output.beside, &args.output.run);
     if recipe.mixture.has_budget() {
         options::early(recipe.output.as_deref(), run)?;
     }
     let options = arch::Options { pre: recipe.pre.clone() };
     let stages = Stage::new(run.show.how());
+    let access = args.elsewhere.access(&stages);
     stages.begin("opening the models", 1 + 2 * recipe.vectors.len());
     let types = if recipe.types.is_empty() { &[Choice(Type::Auto)] } else { recipe.types.as_slice() };
     let targets = types
@@ -201,7 +216,7 @@ fn carry_out(
         })
         .collect::<Result<Vec<_>>>()?;
     let load = |path: &Path| {
-        let loaded = pipeline::open(path, &options)?;
+        let loaded = pipeline::open_with(path, &options, &access)?;
         stages.step();
         match targets.first() {
             Some(target) => loaded.pruned(&target.prune),
@@ -241,6 +256,7 @@ fn carry_out(
         formula: Some(grafted.graft.method().formula),
         beside,
         run,
+        access: &access,
     };
     options::carry_out(&named.collect::<Result<Vec<_>>>()?, &order, || {
         grafted.graft.check_kinship(recipe.allow.allowed())

@@ -9,6 +9,7 @@ use crate::recipe::{Mixture, Splitting};
 use crate::report::Stage;
 use crate::stages::Stages;
 use crate::{arch, pipeline};
+use ggraft_formats::source::Access;
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -94,7 +95,8 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     }
     let stages = Stage::new(args.run.show.how());
     stages.begin("opening the model", 1);
-    let loaded = pipeline::open(&request.input, &arch::Options::default())?;
+    let access = Access::default();
+    let loaded = pipeline::open_with(&request.input, &arch::Options::default(), &access)?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
             .file(&request.input)
@@ -117,6 +119,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         formula: None,
         beside: &args.beside,
         run: &args.run,
+        access: &access,
     };
     options::carry_out(&[(plan, output)], &order, || Ok(Vec::new()))
 }

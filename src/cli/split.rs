@@ -5,6 +5,7 @@ use super::command;
 use super::options::{self, Order, Run};
 use crate::pipeline::Plan;
 use crate::recipe::Size;
+use ggraft_formats::source::Access;
 use ggraft_formats::gguf::{Limits, Split};
 use ggraft_formats::{Error, Input, Model, Result};
 use std::num::NonZeroU64;
@@ -87,6 +88,7 @@ pub(super) fn carry_out(
         formula: None,
         beside: &Beside::default(),
         run,
+        access: &Access::default(),
     };
     options::carry_out(&[(plan, output)], &order, || Ok(Vec::new()))
 }

@@ -11,6 +11,7 @@ pub use write::{Directory, Named, SHARD, plan};
 use crate::error::{Error, Printable, Result};
 use crate::index;
 use crate::model::Checkpoint;
+use crate::source::Folder;
 use crate::torch;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,8 @@ const INDEX: &str = "model.safetensors.index.json";
 
 /// Opens a checkpoint: a directory, an index file or a `.safetensors` file.
 pub fn open(path: &Path) -> Result<Checkpoint> {
-    let mut checkpoint = if path.is_dir() { open_directory(path)? } else { open_file(path)? };
+    let here = Folder::default();
+    let mut checkpoint = if path.is_dir() { open_directory(path)? } else { open_in(&here, path)? };
     checkpoint.format = "safetensors";
     if path.is_dir() && torch::has_usual(path) {
         checkpoint.notes.push(format!(
@@ -35,24 +37,26 @@ pub(crate) fn has_usual(dir: &Path) -> bool {
     dir.join(INDEX).is_file() || dir.join(SINGLE).is_file()
 }
 
-fn open_file(path: &Path) -> Result<Checkpoint> {
+/// Opens an index or a `.safetensors` file of `folder`.
+pub(crate) fn open_in(folder: &Folder, path: &Path) -> Result<Checkpoint> {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
-    if path.extension().is_some_and(|e| e == "json") {
-        return index::open(path, dir, file::read);
-    }
-    Checkpoint::of_one(dir, path.to_path_buf(), file::read)
+    let checkpoint = match path.extension().is_some_and(|e| e == "json") {
+        true => index::open(folder, path, dir, file::read)?,
+        false => Checkpoint::of_one(folder, dir, path, file::read)?,
+    };
+    Ok(Checkpoint { format: "safetensors", ..checkpoint })
 }
 
 fn open_directory(dir: &Path) -> Result<Checkpoint> {
     let index = dir.join(INDEX);
     if index.is_file() {
-        return index::open(&index, dir.to_path_buf(), file::read);
+        return index::open(&Folder::default(), &index, dir.to_path_buf(), file::read);
     }
     let path = match dir.join(SINGLE) {
         path if path.is_file() => path,
         _ => only_container(dir)?,
     };
-    Checkpoint::of_one(dir.to_path_buf(), path, file::read)
+    Checkpoint::of_one(&Folder::default(), dir.to_path_buf(), &path, file::read)
 }
 
 /// The one `.safetensors` file of a directory that has neither the usual file nor an index.

@@ -6,10 +6,10 @@ use super::{legacy, state};
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::model::Checkpoint;
+use crate::source::{Container, must_be_here};
 use crate::tensor::Tensor;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::Path;
 
 /// The memory that the values of a pickle may take, or a part of the file's length. A tensor takes about 800 bytes.
 const MOST_MEMORY: usize = 16 << 20;
@@ -24,11 +24,10 @@ pub struct Contents {
     pub storages: HashMap<String, Range<u64>>,
 }
 
-/// Reads the tensors of `path`; `into` takes note of the file, and of what of it is left out.
-pub fn read(path: &Path, into: &mut Checkpoint) -> Result<Vec<Tensor>> {
-    let file = Mapping::open(path)?;
-    into.reads.add(file.stamp().clone());
-    state::tensors(&file, &contents(&file)?, &mut into.notes)
+/// Reads the tensors of `file`; `into` takes note of what of it is left out.
+pub fn read(file: &Container, into: &mut Checkpoint) -> Result<Vec<Tensor>> {
+    let file = file.mapping().ok_or_else(|| must_be_here("a file of PyTorch", file))?;
+    state::tensors(file, &contents(file)?, &mut into.notes)
 }
 
 /// Where the pickle lies that describes the tensors of `file`.

@@ -14,6 +14,7 @@ pub use file::{header, is_ours};
 use crate::error::{Error, Result};
 use crate::index;
 use crate::model::Checkpoint;
+use crate::source::Folder;
 use std::path::{Path, PathBuf};
 
 const SINGLE: &str = "pytorch_model.bin";
@@ -48,8 +49,8 @@ pub fn open(path: &Path) -> Result<Checkpoint> {
     };
     let dir = dir.to_path_buf();
     let checkpoint = match path.extension().is_some_and(|e| e == "json") {
-        true => index::open(&path, dir, file::read)?,
-        false => Checkpoint::of_one(dir, path, file::read)?,
+        true => index::open(&Folder::default(), &path, dir, file::read)?,
+        false => Checkpoint::of_one(&Folder::default(), dir, &path, file::read)?,
     };
     Ok(Checkpoint { format: "PyTorch", ..checkpoint })
 }

@@ -3,6 +3,7 @@
 use super::durable::{Growing, read_all_at, write_all_at};
 use super::{BLOCK, CHUNK, Placed, Watch};
 use crate::error::{Error, Kind, Result};
+use crate::source::{Fetching, Window, is_elsewhere, planned};
 use crate::tensor::Tensor;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -28,7 +29,8 @@ pub(super) fn write_rows(outputs: &[Growing<'_>], written: &AtomicU64, watch: &d
     let done: Vec<AtomicUsize> = groups.iter().map(|_| AtomicUsize::new(0)).collect();
     let next = AtomicUsize::new(0);
     let failure = FirstFailure::default();
-    rayon::broadcast(|_| {
+    let fetching = fetching(outputs, &groups, &pieces);
+    let work = || rayon::broadcast(|_| {
         let mut buffers = Vec::new();
         while !failure.happened() {
             let i = next.fetch_add(1, Ordering::Relaxed);
@@ -42,6 +44,9 @@ pub(super) fn write_rows(outputs: &[Growing<'_>], written: &AtomicU64, watch: &d
             for (output, index) in members {
                 outputs[*output].layout.tensors[*index].tensor.release(piece.rows.clone());
             }
+            if let Some(fetching) = &fetching {
+                fetching.done(i);
+            }
             match result {
                 Ok(bytes) => {
                     let pieces = done[piece.group].fetch_add(1, Ordering::Relaxed) + 1;
@@ -51,11 +56,32 @@ pub(super) fn write_rows(outputs: &[Growing<'_>], written: &AtomicU64, watch: &d
                         watch.advance(*output, *index, bytes, last);
                     }
                 }
+                Err(e) if e.kind() == Kind::Interrupted => failure.set(i, stopped(outputs)),
                 Err(e) => failure.set(i, e),
             }
         }
     });
+    match &fetching {
+        Some(fetching) => _ = fetching.during(|| watch.cancelled(), work),
+        None => _ = work(),
+    }
     failure.into_result()
+}
+
+/// Begins to fetch what of the pieces lies elsewhere, and is not written by an earlier run as far as its journal knows.
+fn fetching(outputs: &[Growing<'_>], groups: &[Group], pieces: &[Piece]) -> Option<Fetching> {
+    let needed = |piece: &Piece| {
+        planned(|| {
+            for (output, index) in &groups[piece.group].members {
+                let growing = &outputs[*output];
+                if !growing.journal.knows(*index, piece.rows.start) {
+                    growing.layout.tensors[*index].tensor.prefetch(piece.rows.clone());
+                }
+            }
+        })
+    };
+    let window = is_elsewhere().then(|| Window::plan(pieces.iter().map(needed))).flatten()?;
+    Some(window.begin())
 }
 
 /// The error of a run that was told to stop.

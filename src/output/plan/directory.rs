@@ -11,7 +11,6 @@ use ggraft_formats::safetensors::Named;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Model, Result};
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 /// The directory of a merged or converted checkpoint.
 pub(crate) fn released(
@@ -23,7 +22,7 @@ pub(crate) fn released(
     card: Option<Card>,
 ) -> Result<Plan> {
     let Some(source) = input.source else {
-        return Err(checkpoint::refuse(onto.containers.first().map(PathBuf::as_path)));
+        return Err(checkpoint::refuse(onto.containers.first().map(|file| file.path())));
     };
     let released = source.release(&input.model)?;
     let origins = source.release(onto)?.tensors;
