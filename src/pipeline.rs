@@ -104,6 +104,7 @@ impl Grafted {
                 let origins = self.graft.origins(weights);
                 let mut plan = Plan::new(merged, self.graft.onto(), fates, target, origins, card)?;
                 plan.vocabulary = Some(Arc::new(vocabulary));
+                plan.passes = self.graft.passes();
                 plans.push(plan);
             }
         }

@@ -65,7 +65,11 @@ impl Mapping {
                 .file(path)
                 .hint("get the file itself: run `git lfs pull` in its folder, or download it again"));
         }
-        Ok(Mapping { map: Arc::new(Held::Mapped(map)), path: Arc::new(path.to_path_buf()), stamp: Arc::new(stamp) })
+        Ok(Mapping {
+            map: Arc::new(Held::Mapped(map)),
+            path: Arc::new(path.to_path_buf()),
+            stamp: Arc::new(stamp),
+        })
     }
 
     /// All bytes of the file.
@@ -103,8 +107,7 @@ impl Mapping {
         let length = range.end.min(map.len()).saturating_sub(range.start);
         // SAFETY: the mapping is of a file and read-only, so no page of it holds anything that the file does not;
         // a page that is dropped while another thread reads it is read from the file anew.
-        let dropped =
-            unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, length) };
+        let dropped = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, length) };
         // An advice that is refused costs memory and nothing else.
         _ = dropped;
     }

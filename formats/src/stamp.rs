@@ -84,7 +84,9 @@ impl Stamp {
         if let Some(elsewhere) = &self.elsewhere {
             return match elsewhere.changed.load(Ordering::Relaxed) {
                 false => Ok(()),
-                true => Err(Error::new(Kind::Changed, "the input changed while it was read").file(&self.path)),
+                true => {
+                    Err(Error::new(Kind::Changed, "the input changed while it was read").file(&self.path))
+                }
             };
         }
         let now = Stamp::of(&self.path).map_err(|e| {

@@ -94,7 +94,10 @@ mod tests {
         assert_eq!(parts("/a/b/chat:../base/:0.5"), "chat:base:0.5");
         assert_eq!(parts(r"C:\models\chat:base:1"), "chat:base:1");
         assert_eq!(parts("hf://org/chat:org/base@v1:1"), "hf://org/chat:hf://org/base@v1:1");
-        assert_eq!(parts("https://h:8443/x.gguf?sig=s:https://h:8443/y.gguf:1"), "https://h:8443/x.gguf:https://h:8443/y.gguf:1");
+        assert_eq!(
+            parts("https://h:8443/x.gguf?sig=s:https://h:8443/y.gguf:1"),
+            "https://h:8443/x.gguf:https://h:8443/y.gguf:1"
+        );
         assert_eq!(last_part("a/b/cp/"), "cp");
         assert_eq!(last_part("chatml"), "chatml");
     }

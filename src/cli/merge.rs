@@ -102,7 +102,8 @@ fn vector(text: &str) -> Result<recipe::Vector, String> {
 /// `CHAT`, `BASE` and `W`: colons of addresses and of their ports are none of ours.
 pub(super) fn vector_parts(text: &str) -> Option<[&str; 3]> {
     let (models, w) = text.rsplit_once(':')?;
-    let is_port = |rest: &str| rest.split('/').next().is_some_and(|n| n.parse::<u16>().is_ok()) && rest.contains('/');
+    let is_port =
+        |rest: &str| rest.split('/').next().is_some_and(|n| n.parse::<u16>().is_ok()) && rest.contains('/');
     let ours = |at: &usize| {
         let rest = &models[at + 1..];
         !rest.starts_with("//") && !is_port(rest)
@@ -193,12 +194,7 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
     stdout::told(&shown(file).to_string())
 }
 
-fn carry_out(
-    recipe: &Recipe,
-    file: Option<Stamp>,
-    mut notes: Vec<String>,
-    args: &Args,
-) -> Result<()> {
+fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args: &Args) -> Result<()> {
     let (beside, run): (&Beside, &options::Run) = (&args.output.beside, &args.output.run);
     if recipe.mixture.has_budget() {
         options::early(recipe.output.as_deref(), run)?;

@@ -140,9 +140,22 @@ impl Hub {
 /// Takes from a command what the environment of the tests says of the hub.
 pub fn alone(command: &mut Command, home: &Path) {
     for name in [
-        "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH",
-        "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_ENDPOINT", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HTTP_PROXY", "HTTPS_PROXY",
-        "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",
+        "HF_HUB_CACHE",
+        "HUGGINGFACE_HUB_CACHE",
+        "XDG_CACHE_HOME",
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+        "HF_TOKEN_PATH",
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "HF_ENDPOINT",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
     ] {
         command.env_remove(name);
     }
@@ -150,18 +163,29 @@ pub fn alone(command: &mut Command, home: &Path) {
 }
 
 fn refused(status: u16, code: &str, text: &str) -> Reply {
-    Reply::new(status, format!("{{\"error\":\"{text}\"}}")).with("X-Error-Code", code).with("X-Error-Message", text)
+    Reply::new(status, format!("{{\"error\":\"{text}\"}}"))
+        .with("X-Error-Code", code)
+        .with("X-Error-Message", text)
 }
 
 type Repos = BTreeMap<String, BTreeMap<String, Held>>;
 
-fn answer(asked: &Asked, faults: &Faults, shared: &Mutex<Faults>, repos: &Repos, port: u16, begun: Instant) -> Reply {
+fn answer(
+    asked: &Asked,
+    faults: &Faults,
+    shared: &Mutex<Faults>,
+    repos: &Repos,
+    port: u16,
+    begun: Instant,
+) -> Reply {
     if let Some(name) = asked.path.strip_prefix("/cdn/") {
         return weights(asked, faults, shared, repos, name, begun);
     }
     let parts: Vec<&str> = asked.path.trim_start_matches('/').split('/').collect();
     let (repo, revision, file) = match parts.as_slice() {
-        ["api", "models", org, name, "revision", revision @ ..] => (format!("{org}/{name}"), revision.join("/"), None),
+        ["api", "models", org, name, "revision", revision @ ..] => {
+            (format!("{org}/{name}"), revision.join("/"), None)
+        }
         [org, name, "resolve", revision, file @ ..] => {
             (format!("{org}/{name}"), revision.to_string(), Some(file.join("/")))
         }
@@ -189,7 +213,8 @@ fn answer(asked: &Asked, faults: &Faults, shared: &Mutex<Faults>, repos: &Repos,
             .iter()
             .map(|(name, held)| format!("{{\"rfilename\":\"{name}\",\"size\":{}}}", held.content.len()))
             .collect();
-        let json = format!("{{\"id\":\"{real}\",\"sha\":\"{commit}\",\"siblings\":[{}]}}", siblings.join(","));
+        let json =
+            format!("{{\"id\":\"{real}\",\"sha\":\"{commit}\",\"siblings\":[{}]}}", siblings.join(","));
         return Reply::new(200, json).with("Content-Type", "application/json");
     };
     if let (status, 1..) = faults.refuse {
@@ -209,7 +234,14 @@ fn answer(asked: &Asked, faults: &Faults, shared: &Mutex<Faults>, repos: &Repos,
         .with("X-Repo-Commit", commit)
 }
 
-fn weights(asked: &Asked, faults: &Faults, shared: &Mutex<Faults>, repos: &Repos, name: &str, begun: Instant) -> Reply {
+fn weights(
+    asked: &Asked,
+    faults: &Faults,
+    shared: &Mutex<Faults>,
+    repos: &Repos,
+    name: &str,
+    begun: Instant,
+) -> Reply {
     if asked.header("authorization").is_some() {
         return Reply::new(400, "only one way to say who you are");
     }
@@ -232,6 +264,9 @@ fn weights(asked: &Asked, faults: &Faults, shared: &Mutex<Faults>, repos: &Repos
     }
     let mut reply = Reply::file(asked, &held.content, &format!("\"{}\"", held.sha256));
     reply.rate = faults.rate;
-    reply.cut = faults.cut.filter(|n| count.is_multiple_of(*n) && reply.body.len() > 1000).map(|_| reply.body.len() / 2);
+    reply.cut = faults
+        .cut
+        .filter(|n| count.is_multiple_of(*n) && reply.body.len() > 1000)
+        .map(|_| reply.body.len() / 2);
     reply
 }

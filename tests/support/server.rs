@@ -85,7 +85,8 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let seen: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let stopped = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let (handler, list, over): (Arc<Handler>, _, _) = (Arc::new(handler), Arc::clone(&seen), Arc::clone(&stopped));
+        let (handler, list, over): (Arc<Handler>, _, _) =
+            (Arc::new(handler), Arc::clone(&seen), Arc::clone(&stopped));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if over.load(std::sync::atomic::Ordering::Relaxed) {
@@ -154,7 +155,8 @@ fn decoded(path: &str) -> String {
     let mut out = Vec::new();
     let mut bytes = path.bytes();
     while let Some(b) = bytes.next() {
-        let hex = (b == b'%').then(|| [bytes.next(), bytes.next()].into_iter().flatten().map(char::from).collect());
+        let hex =
+            (b == b'%').then(|| [bytes.next(), bytes.next()].into_iter().flatten().map(char::from).collect());
         out.push(hex.and_then(|hex: String| u8::from_str_radix(&hex, 16).ok()).unwrap_or(b));
     }
     String::from_utf8_lossy(&out).into_owned()

@@ -333,10 +333,10 @@ impl<'a> Cursor<'a> {
             None => {
                 self.wants_more = end.is_some_and(|end| end <= self.length);
                 Err(Error::invalid(format!("the file ends within {what}"))
-                .offset(self.at as u64)
-                .expected(format!("{n} more bytes"))
-                .found(self.remaining())
-                .hint("the file is truncated or damaged: copy or download it again"))
+                    .offset(self.at as u64)
+                    .expected(format!("{n} more bytes"))
+                    .found(self.remaining())
+                    .hint("the file is truncated or damaged: copy or download it again"))
             }
         }
     }

@@ -65,12 +65,8 @@ pub(crate) fn open_in(folder: &Folder, path: &Path) -> Result<Model> {
     let file = folder.container(path)?;
     let (first, tensors) = read(&file)?;
     let count = first.metadata.u64(COUNT).unwrap_or(0);
-    let mut model = Model {
-        metadata: first.metadata,
-        tensors,
-        containers: vec![file.clone()],
-        reads: Reads::default(),
-    };
+    let mut model =
+        Model { metadata: first.metadata, tensors, containers: vec![file.clone()], reads: Reads::default() };
     model.reads.add(file.stamp());
     if count > 1 {
         check_key(&model, path, NO, 0)?;

@@ -96,7 +96,8 @@ fn described(file: &Container) -> Result<(u64, Metadata)> {
         return Err(refuse(Refused::InvalidHeaderLength));
     }
     let head = file.start(all)?;
-    let text = std::str::from_utf8(head.get(8..).unwrap_or_default()).map_err(|e| refuse(Refused::InvalidHeader(e)))?;
+    let text = std::str::from_utf8(head.get(8..).unwrap_or_default())
+        .map_err(|e| refuse(Refused::InvalidHeader(e)))?;
     let metadata: Metadata =
         serde_json::from_str(text).map_err(|e| refuse(Refused::InvalidHeaderDeserialization(e)))?;
     match all.checked_add(metadata.data_len() as u64) {

@@ -42,9 +42,8 @@ impl Locator {
     pub fn parse(typed: &Path) -> Result<Locator> {
         let path = || Locator::Path(typed.to_path_buf());
         let Some(text) = typed.to_str().filter(|_| !typed.exists()) else { return Ok(path()) };
-        let wrong = |expected: &str| {
-            Error::usage("this is not the name of a model").file(typed).expected(expected)
-        };
+        let wrong =
+            |expected: &str| Error::usage("this is not the name of a model").file(typed).expected(expected);
         if let Some(store) = STORES.iter().find(|store| text.starts_with(**store)) {
             return Err(Error::unsupported(format!("models are not read from {store}"))
                 .file(typed)
@@ -83,7 +82,9 @@ pub fn shown(typed: &Path) -> PathBuf {
 
 /// Whether what was typed is a name, so that it is not relative to any folder.
 pub fn is_named(typed: &Path) -> bool {
-    typed.to_str().is_some_and(|text| text.contains("://") || (!typed.exists() && plain(typed, text).is_some()))
+    typed
+        .to_str()
+        .is_some_and(|text| text.contains("://") || (!typed.exists() && plain(typed, text).is_some()))
 }
 
 /// `org/name[@revision]`, unless it looks like a path on this machine.
@@ -209,7 +210,10 @@ mod tests {
         assert_eq!(parse("org/name@refs/pr/1"), hub("org/name", Some("refs/pr/1"), None));
         assert_eq!(parse("hf://gpt2"), hub("gpt2", None, None));
         assert_eq!(parse("hf://org/name/a/b.gguf"), hub("org/name", None, Some("a/b.gguf")));
-        assert_eq!(parse("hf://org/name@refs/pr/3/x.gguf"), hub("org/name", Some("refs/pr/3"), Some("x.gguf")));
+        assert_eq!(
+            parse("hf://org/name@refs/pr/3/x.gguf"),
+            hub("org/name", Some("refs/pr/3"), Some("x.gguf"))
+        );
         let address = "https://huggingface.co/org/name/resolve/main/x.gguf?download=true";
         assert_eq!(parse(address), hub("org/name", Some("main"), Some("x.gguf")));
         assert_eq!(parse("https://huggingface.co/org/name"), hub("org/name", None, None));
@@ -217,7 +221,9 @@ mod tests {
             assert_eq!(parse(path), Some(Locator::Path(path.into())), "{path}");
         }
         assert!(matches!(parse("https://example.org/x.gguf"), Some(Locator::Url(_))));
-        for wrong in ["s3://a/b", "hf://", "hf://org/name/../x", "hf://org/name@..", "file:///etc/passwd", "ftp://x/y"] {
+        for wrong in
+            ["s3://a/b", "hf://", "hf://org/name/../x", "hf://org/name@..", "file:///etc/passwd", "ftp://x/y"]
+        {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

@@ -23,7 +23,7 @@ pub use container::Container;
 pub use folder::{Folder, Remote};
 pub use locator::{Locator, Name, hub_id, is_named, shown};
 pub use object::{Fetch, Object, Stop};
-pub use window::{Fetching, Window};
+pub use window::{Fetching, Window, fetch_ahead};
 
 pub(crate) use ahead::is_planning;
 
@@ -45,11 +45,9 @@ pub(crate) fn open(locator: &Locator, access: &Access) -> Result<Input> {
 pub(crate) fn open(locator: &Locator, _access: &Access) -> Result<Input> {
     match locator {
         Locator::Path(path) => crate::open_path(path),
-        Locator::Hub(_) | Locator::Url(_) => {
-            Err(Error::unsupported("this build reads files only")
-                .file(&locator.path())
-                .hint("build with the feature remote, or download the model first"))
-        }
+        Locator::Hub(_) | Locator::Url(_) => Err(Error::unsupported("this build reads files only")
+            .file(&locator.path())
+            .hint("build with the feature remote, or download the model first")),
     }
 }
 

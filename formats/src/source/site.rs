@@ -52,7 +52,8 @@ impl Site {
         }
         let is_signed = self.given.0.contains('?');
         let name = path.strip_prefix(self.given.1.parent()?).ok()?.to_str()?;
-        (!is_signed && path.parent() == self.given.1.parent()).then(|| joined(&self.given.0, &super::http::encoded(name, true)))?
+        (!is_signed && path.parent() == self.given.1.parent())
+            .then(|| joined(&self.given.0, &super::http::encoded(name, true)))?
     }
 
     fn fetched(&self, path: &Path) -> Result<Option<Mapping>> {

@@ -3,12 +3,12 @@
 //! more are held than the memory allows. What a reader waits for is fetched first, whatever is held: so nothing hangs.
 
 use super::object::Object;
-use super::Span;
+use super::{Span, is_elsewhere};
 use crate::error::{Error, Kind, Result};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -277,6 +277,12 @@ impl Drop for Fetching {
         self.stop();
         self.0.objects.iter().for_each(|object| object.detach(&self.0));
     }
+}
+
+/// Begins to fetch what pieces of work need, which are done about in this order, if anything of it lies elsewhere.
+pub fn fetch_ahead(pieces: impl IntoIterator<Item = Vec<Span>>) -> Option<Fetching> {
+    let window = is_elsewhere().then(|| Window::plan(pieces)).flatten()?;
+    Some(window.begin())
 }
 
 /// Tells a thread that the work is over, also where it panics.

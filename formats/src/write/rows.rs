@@ -3,7 +3,7 @@
 use super::durable::{Growing, read_all_at, write_all_at};
 use super::{BLOCK, CHUNK, Placed, Watch};
 use crate::error::{Error, Kind, Result};
-use crate::source::{Fetching, Window, is_elsewhere, planned};
+use crate::source::{Fetching, fetch_ahead, planned};
 use crate::tensor::Tensor;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -30,37 +30,39 @@ pub(super) fn write_rows(outputs: &[Growing<'_>], written: &AtomicU64, watch: &d
     let next = AtomicUsize::new(0);
     let failure = FirstFailure::default();
     let fetching = fetching(outputs, &groups, &pieces);
-    let work = || rayon::broadcast(|_| {
-        let mut buffers = Vec::new();
-        while !failure.happened() {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(piece) = pieces.get(i) else { break };
-            if watch.cancelled() {
-                failure.set(i, stopped(outputs));
-                break;
-            }
-            let members = &groups[piece.group].members;
-            let result = write_piece(outputs, members, &piece.rows, &mut buffers);
-            for (output, index) in members {
-                outputs[*output].layout.tensors[*index].tensor.release(piece.rows.clone());
-            }
-            if let Some(fetching) = &fetching {
-                fetching.done(i);
-            }
-            match result {
-                Ok(bytes) => {
-                    let pieces = done[piece.group].fetch_add(1, Ordering::Relaxed) + 1;
-                    let last = pieces == groups[piece.group].pieces;
-                    for ((output, index), bytes) in members.iter().zip(bytes) {
-                        written.fetch_add(bytes, Ordering::Relaxed);
-                        watch.advance(*output, *index, bytes, last);
-                    }
+    let work = || {
+        rayon::broadcast(|_| {
+            let mut buffers = Vec::new();
+            while !failure.happened() {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                let Some(piece) = pieces.get(i) else { break };
+                if watch.cancelled() {
+                    failure.set(i, stopped(outputs));
+                    break;
                 }
-                Err(e) if e.kind() == Kind::Interrupted => failure.set(i, stopped(outputs)),
-                Err(e) => failure.set(i, e),
+                let members = &groups[piece.group].members;
+                let result = write_piece(outputs, members, &piece.rows, &mut buffers);
+                for (output, index) in members {
+                    outputs[*output].layout.tensors[*index].tensor.release(piece.rows.clone());
+                }
+                if let Some(fetching) = &fetching {
+                    fetching.done(i);
+                }
+                match result {
+                    Ok(bytes) => {
+                        let pieces = done[piece.group].fetch_add(1, Ordering::Relaxed) + 1;
+                        let last = pieces == groups[piece.group].pieces;
+                        for ((output, index), bytes) in members.iter().zip(bytes) {
+                            written.fetch_add(bytes, Ordering::Relaxed);
+                            watch.advance(*output, *index, bytes, last);
+                        }
+                    }
+                    Err(e) if e.kind() == Kind::Interrupted => failure.set(i, stopped(outputs)),
+                    Err(e) => failure.set(i, e),
+                }
             }
-        }
-    });
+        })
+    };
     match &fetching {
         Some(fetching) => _ = fetching.during(|| watch.cancelled(), work),
         None => _ = work(),
@@ -80,8 +82,7 @@ fn fetching(outputs: &[Growing<'_>], groups: &[Group], pieces: &[Piece]) -> Opti
             }
         })
     };
-    let window = is_elsewhere().then(|| Window::plan(pieces.iter().map(needed))).flatten()?;
-    Some(window.begin())
+    fetch_ahead(pieces.iter().map(needed))
 }
 
 /// The error of a run that was told to stop.

@@ -7,7 +7,7 @@ use super::swapped::Doubts;
 use crate::merge::method::Sources;
 use crate::roles;
 use crate::stages::Stages;
-use ggraft_formats::source::{Span, Window, is_elsewhere, planned};
+use ggraft_formats::source::{Span, fetch_ahead, planned};
 use ggraft_formats::{DType, Error, Result, Tensor};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -70,8 +70,7 @@ pub struct Allowed {
 /// The figures of every merged tensor, for each vector.
 pub(crate) fn measure(sources: &[Arc<Sources>], stages: &dyn Stages) -> Result<Vec<Vec<Kinship>>> {
     stages.begin("looking at how the models are related", sources.len());
-    let fetching = is_elsewhere().then(|| Window::plan(sources.iter().map(needed))).flatten();
-    let fetching = fetching.map(|window| window.begin());
+    let fetching = fetch_ahead(sources.iter().map(needed));
     let one = |(i, s): (usize, &Arc<Sources>)| {
         let found = of_tensor(s);
         fetching.iter().for_each(|fetching| fetching.done(i));

@@ -68,6 +68,7 @@ pub(crate) fn released(
         origins: Vec::new(),
         vocabulary: None,
         budget: None,
+        passes: 1,
         company: Share::default(),
         reads: Reads::default(),
         content,

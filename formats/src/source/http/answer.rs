@@ -78,9 +78,11 @@ impl Answer {
     pub fn is_plain(&self, what: &Path) -> Result<()> {
         match self.header("content-encoding") {
             None | Some("identity" | "") => Ok(()),
-            Some(other) => Err(Error::unsupported("the server sends the file encoded, though plain bytes were asked for")
-                .file(what)
-                .found(other)),
+            Some(other) => Err(Error::unsupported(
+                "the server sends the file encoded, though plain bytes were asked for",
+            )
+            .file(what)
+            .found(other)),
         }
     }
 
@@ -119,7 +121,11 @@ impl Answer {
     /// The whole body, which may not be longer than `most`.
     pub fn whole(mut self, most: u64, what: &Path) -> Result<Vec<u8>, Failure> {
         let promised = self.length();
-        let long = || Failure::Over(Error::invalid("the file is too long").file(what).expected(format!("at most {most} bytes")));
+        let long = || {
+            Failure::Over(
+                Error::invalid("the file is too long").file(what).expected(format!("at most {most} bytes")),
+            )
+        };
         if promised.is_some_and(|n| n > most) {
             return Err(long());
         }
@@ -129,7 +135,9 @@ impl Answer {
         }
         let mut out = Vec::new();
         let read = self.response.body_mut().as_reader().take(most + 1).read_to_end(&mut out);
-        read.map_err(|e| Failure::again(Error::new(Kind::Io, format!("the connection broke off: {e}")).file(what)))?;
+        read.map_err(|e| {
+            Failure::again(Error::new(Kind::Io, format!("the connection broke off: {e}")).file(what))
+        })?;
         if out.len() as u64 > most { Err(long()) } else { Ok(out) }
     }
 
@@ -137,31 +145,44 @@ impl Answer {
     pub fn failure(&self, what: &Path, known: bool) -> Failure {
         let status = self.status();
         let code = self.header("x-error-code").unwrap_or_default();
-        let told: String = self.header("x-error-message").unwrap_or_default().chars().take(MOST_TOLD).collect();
-        let io = |what_is_wrong: &str| Error::new(Kind::Io, what_is_wrong).file(what).found(found(status, &told));
+        let told: String =
+            self.header("x-error-message").unwrap_or_default().chars().take(MOST_TOLD).collect();
+        let io =
+            |what_is_wrong: &str| Error::new(Kind::Io, what_is_wrong).file(what).found(found(status, &told));
         let page = crate::source::hub_id(what).map(|id| format!("https://huggingface.co/{id}"));
         let page = page.unwrap_or_else(|| String::from("the model's page"));
         let log_in = "set HF_TOKEN to a token that may read it (https://huggingface.co/settings/tokens)";
         match (status, code) {
-            (401, "GatedRepo") => Failure::Over(io("access to this model is granted to persons")
-                .hint(format!("accept its terms at {page}, and {log_in}"))),
-            (403, "GatedRepo") => Failure::Over(io("access to this model is not granted to the owner of the token")
-                .hint(format!("ask for access at {page}, or set HF_TOKEN to the token of one who has it"))),
-            (_, "RevisionNotFound") => {
-                Failure::Over(io("the model has no such revision").hint(format!("see the branches and tags at {page}")))
-            }
-            (_, "EntryNotFound") => {
-                Failure::Over(io("the model has no such file").hint(format!("see its files at {page}/tree/main")))
-            }
-            (401 | 403, _) if known => Failure::Over(io("there is no such model, or the token may not read it")
-                .hint("check the name; HF_TOKEN must be of one who may read it")),
-            (401, _) => Failure::Over(
-                io("there is no such model, or it is private").hint(format!("check the name; if it is private, {log_in}")),
+            (401, "GatedRepo") => Failure::Over(
+                io("access to this model is granted to persons")
+                    .hint(format!("accept its terms at {page}, and {log_in}")),
             ),
-            (403, _) => Failure::Over(io("the server refuses to give it").hint("check the address and its signature")),
-            (404 | 410, _) => Failure::Over(io("there is no such file or model").hint(
-                "it is neither a path here nor a name there: check how it is written",
-            )),
+            (403, "GatedRepo") => {
+                Failure::Over(io("access to this model is not granted to the owner of the token").hint(
+                    format!("ask for access at {page}, or set HF_TOKEN to the token of one who has it"),
+                ))
+            }
+            (_, "RevisionNotFound") => Failure::Over(
+                io("the model has no such revision").hint(format!("see the branches and tags at {page}")),
+            ),
+            (_, "EntryNotFound") => Failure::Over(
+                io("the model has no such file").hint(format!("see its files at {page}/tree/main")),
+            ),
+            (401 | 403, _) if known => Failure::Over(
+                io("there is no such model, or the token may not read it")
+                    .hint("check the name; HF_TOKEN must be of one who may read it"),
+            ),
+            (401, _) => Failure::Over(
+                io("there is no such model, or it is private")
+                    .hint(format!("check the name; if it is private, {log_in}")),
+            ),
+            (403, _) => {
+                Failure::Over(io("the server refuses to give it").hint("check the address and its signature"))
+            }
+            (404 | 410, _) => Failure::Over(
+                io("there is no such file or model")
+                    .hint("it is neither a path here nor a name there: check how it is written"),
+            ),
             (408 | 429 | 500 | 502 | 503 | 504, _) => self.busy(io(match status {
                 429 => "the server limits how often it is asked",
                 _ => "the server is not able to answer now",

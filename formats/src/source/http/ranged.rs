@@ -9,6 +9,7 @@ use crate::source::object::Known;
 use crate::source::{Fetch, Object, Stop};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Bytes that come with the first answer: most headers of weights are shorter.
 pub const HEAD: u64 = 128 << 10;
@@ -38,7 +39,13 @@ struct Ranged {
 ///
 /// # Errors
 /// It cannot be read, or not by ranges.
-pub fn opened(client: &Arc<Client>, url: &str, path: &Path, expected: Option<u64>, tries: Tries) -> Result<Arc<Object>> {
+pub fn opened(
+    client: &Arc<Client>,
+    url: &str,
+    path: &Path,
+    expected: Option<u64>,
+    tries: Tries,
+) -> Result<Arc<Object>> {
     let traffic = Arc::clone(&client.access.traffic);
     let found = patiently(tries, &traffic, &|| false, || first(client, url, path, expected))?;
     let (place, length, linked, head) = found;
@@ -105,7 +112,9 @@ fn range(answer: &Answer, path: &Path, known: bool) -> Result<(u64, u64, u64), F
             }
         }
         _ => Err(Failure::Over(
-            Error::new(Kind::Io, "the server does not say which part of the file it sends").file(path).found(format!("'{told}'")),
+            Error::new(Kind::Io, "the server does not say which part of the file it sends")
+                .file(path)
+                .found(format!("'{told}'")),
         )),
     }
 }
@@ -126,6 +135,12 @@ impl Ranged {
             .hint("wait until nothing writes to it, and start again")
     }
 
+    /// An address that expired before it was asked: the next one may not.
+    fn late(&self) -> Failure {
+        let error = Error::new(Kind::Io, "the address that the hub gave has expired").file(&self.path);
+        Failure::Again { error, after: Some(Duration::ZERO), bytes: 0 }
+    }
+
     /// Where the file is: as it is known, or found anew by one thread while others wait.
     fn place(&self, stop: Stop<'_>) -> Result<Place, Failure> {
         let known = || self.place.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -142,10 +157,14 @@ impl Ranged {
     }
 
     fn resolve(&self, stop: Stop<'_>) -> Result<Place, Failure> {
-        let ask = Ask { url: &self.start, head: false, range: Some((0, 0)), tag: None, what: &self.path, stop };
+        let ask =
+            Ask { url: &self.start, head: false, range: Some((0, 0)), tag: None, what: &self.path, stop };
         let answer = self.client.ask(&ask)?;
         if matches!(answer.status(), 404 | 410) {
             return Err(Failure::Over(self.changed("the file", "that it is gone")));
+        }
+        if matches!(answer.status(), 401 | 403) && answer.url != self.start {
+            return Err(self.late());
         }
         let (_, _, length) = range(&answer, &self.path, self.client.knows(&self.start))?;
         if length != self.length {
@@ -153,14 +172,12 @@ impl Ranged {
             return Err(Failure::Over(self.changed(&bytes(self.length), &bytes(length))));
         }
         let place = Place { url: answer.url.clone(), tag: answer.tag().map(String::from) };
-        // The hub's own tag tells the content; the server behind it may be another one now.
-        let (expected, found) = match &self.linked {
-            Some(linked) => (Some(linked), &answer.linked.tag),
-            None => (self.tag.as_ref(), &place.tag),
-        };
-        if expected != found.as_ref() {
-            let tag = |tag: Option<&String>| tag.cloned().unwrap_or_else(|| String::from("none"));
-            return Err(Failure::Over(self.changed(&tag(expected), &tag(found.as_ref()))));
+        let none = |tag: Option<&String>| tag.cloned().unwrap_or_else(|| String::from("none"));
+        // The tag of the hub, and that of the server which holds the file.
+        for (expected, found) in [(&self.linked, &answer.linked.tag), (&self.tag, &place.tag)] {
+            if expected != found {
+                return Err(Failure::Over(self.changed(&none(expected.as_ref()), &none(found.as_ref()))));
+            }
         }
         answer.fill(&mut [0], &self.path)?;
         Ok(place)
@@ -191,20 +208,20 @@ impl Ranged {
         match answer.status() {
             401 | 403 | 404 | 410 if moved => {
                 self.expired(&place);
-                let error = Error::new(Kind::Io, "the address that the hub gave has expired").file(&self.path);
-                return Err(Failure::Again { error, after: Some(std::time::Duration::ZERO), bytes: 0 });
+                return Err(self.late());
             }
-            412 if moved && self.linked.is_some() => {
-                // Either it changed, which the hub tells, or another server holds it now.
-                self.expired(&place);
-                return Err(Failure::again(self.changed(place.tag.as_deref().unwrap_or("none"), "another one")));
+            412 => {
+                return Err(Failure::Over(
+                    self.changed(place.tag.as_deref().unwrap_or("none"), "another one"),
+                ));
             }
-            412 => return Err(Failure::Over(self.changed(place.tag.as_deref().unwrap_or("none"), "another one"))),
             _ => {}
         }
         let (first, last, length) = range(&answer, &self.path, self.client.knows(&place.url))?;
         if length != self.length {
-            return Err(Failure::Over(self.changed(&format!("{} bytes", self.length), &format!("{length} bytes"))));
+            return Err(Failure::Over(
+                self.changed(&format!("{} bytes", self.length), &format!("{length} bytes")),
+            ));
         }
         if answer.tag() != place.tag.as_deref() {
             let tag = |tag: Option<&str>| tag.unwrap_or("none").to_string();

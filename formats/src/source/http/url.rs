@@ -93,7 +93,8 @@ mod tests {
         ] {
             assert_eq!(joined(from, to).as_deref(), Some(url), "{to}");
         }
-        for to in ["", "file:///etc/passwd", "http://hub.example/x", "ftp://x/y", "javascript:x", "https://"] {
+        for to in ["", "file:///etc/passwd", "http://hub.example/x", "ftp://x/y", "javascript:x", "https://"]
+        {
             assert_eq!(joined(from, to), None, "{to}");
         }
         assert_eq!(joined("http://a/b", "https://me:pw@c/d"), None);

@@ -6,8 +6,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The usual names, the most wanted first.
-const USUAL: [&str; 4] =
-    ["model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin"];
+const USUAL: [&str; 4] = [
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+];
 /// What is read beside weights.
 const BESIDE: [&str; 7] = ["json", "txt", "model", "jinja", "md", "tiktoken", "vocab"];
 /// The most names that an error lists.
@@ -23,7 +27,7 @@ pub fn chosen(files: &BTreeSet<String>, asked: Option<&str>, shown: &Path) -> Re
             true => Ok(asked.to_string()),
             false => Err(Error::new(crate::Kind::Io, "the model has no such file")
                 .file(&shown.join(asked))
-                .found(list(files.iter().filter(|name| is_weights(name)))))
+                .found(list(files.iter().filter(|name| is_weights(name))))),
         };
     }
     if let Some(usual) = USUAL.iter().find(|name| files.contains(**name)) {
@@ -44,9 +48,11 @@ pub fn chosen(files: &BTreeSet<String>, asked: Option<&str>, shown: &Path) -> Re
     let none = || Error::invalid("this repository holds no model that can be told apart").file(shown);
     match ggufs.as_slice() {
         [only] => Ok((*only).clone()),
-        [] if files.contains("adapter_config.json") => Err(none().found("an adapter (adapter_config.json)").hint(
-            "merge the adapter into its base model first (in PEFT: merge_and_unload, save_pretrained)",
-        )),
+        [] if files.contains("adapter_config.json") => {
+            Err(none().found("an adapter (adapter_config.json)").hint(
+                "merge the adapter into its base model first (in PEFT: merge_and_unload, save_pretrained)",
+            ))
+        }
         [] => Err(none()
             .expected("model.safetensors, its index, or a GGUF")
             .found(list(files.iter().filter(|name| is_weights(name))))),
@@ -110,9 +116,14 @@ mod tests {
         let index = "model.safetensors.index.json";
         assert_eq!(choose(&["pytorch_model.bin", index, "x.gguf"]).unwrap(), index);
         assert_eq!(choose(&["a.safetensors", "config.json"]).unwrap(), "a.safetensors");
-        assert_eq!(choose(&["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]).unwrap(), "m-00001-of-00002.gguf");
+        assert_eq!(
+            choose(&["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]).unwrap(),
+            "m-00001-of-00002.gguf"
+        );
         assert!(choose(&["a-Q4_K_M.gguf", "a-Q8_0.gguf"]).unwrap_err().contains("hf://a/b/a-Q4_K_M.gguf"));
-        assert!(choose(&["adapter_config.json", "adapter_model.safetensors"]).unwrap_err().contains("adapter"));
+        assert!(
+            choose(&["adapter_config.json", "adapter_model.safetensors"]).unwrap_err().contains("adapter")
+        );
         assert!(choose(&["README.md"]).unwrap_err().contains("no weights"));
     }
 }

@@ -65,12 +65,16 @@ impl Repo {
             }
         })?;
         let plain = |hash: &String| {
-            !hash.is_empty() && hash.len() <= 128 && hash.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            !hash.is_empty()
+                && hash.len() <= 128
+                && hash.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         };
         let hash = found.0.filter(plain);
-        let hash = hash.ok_or_else(|| Error::invalid("the hub does not tell the hash of this file").file(&shown))?;
+        let hash =
+            hash.ok_or_else(|| Error::invalid("the hub does not tell the hash of this file").file(&shown))?;
         let bytes = found.1.or(self.files.get(name).copied().flatten());
-        let bytes = bytes.ok_or_else(|| Error::invalid("the hub does not tell the length of this file").file(&shown))?;
+        let bytes = bytes
+            .ok_or_else(|| Error::invalid("the hub does not tell the length of this file").file(&shown))?;
         Ok(Wanted { name: name.to_string(), hash, bytes })
     }
 
@@ -82,11 +86,15 @@ impl Repo {
         made(&self.cached.dir.join("blobs"))?;
         let needed: u64 = wanted.iter().map(|w| w.bytes).fold(0, u64::saturating_add);
         match fs4::available_space(&self.cached.root) {
-            Ok(free) if free < needed => Err(Error::new(Kind::NoSpace, "the model does not fit into the cache")
-                .file(&self.cached.root)
-                .expected(format!("{needed} free bytes"))
-                .found(format!("{free} bytes"))
-                .hint("leave out --download to read it from the hub, or set HF_HUB_CACHE to a larger disk")),
+            Ok(free) if free < needed => {
+                Err(Error::new(Kind::NoSpace, "the model does not fit into the cache")
+                    .file(&self.cached.root)
+                    .expected(format!("{needed} free bytes"))
+                    .found(format!("{free} bytes"))
+                    .hint(
+                        "leave out --download to read it from the hub, or set HF_HUB_CACHE to a larger disk",
+                    ))
+            }
             _ => Ok(()),
         }
     }
@@ -106,7 +114,8 @@ impl Repo {
             watch.step();
         } else {
             let shown = self.shown(&wanted.name);
-            let object = opened(&self.client, &self.address(&wanted.name), &shown, Some(wanted.bytes), Tries(4))?;
+            let object =
+                opened(&self.client, &self.address(&wanted.name), &shown, Some(wanted.bytes), Tries(4))?;
             Growing::open(&growing, wanted)?.fill(&object, self.client.access.connections, watch)?;
         }
         checked(&growing, wanted)?;
@@ -126,7 +135,11 @@ impl Repo {
         // What cannot be locked at all is made twice at worst.
         while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
             if watch.cancelled() {
-                return Err(Error::new(Kind::Interrupted, "stopped while another program downloads this file").file(&path));
+                return Err(Error::new(
+                    Kind::Interrupted,
+                    "stopped while another program downloads this file",
+                )
+                .file(&path));
             }
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
@@ -213,7 +226,8 @@ impl Growing {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).read(true).write(true);
         let file = options.open(path).map_err(io)?;
-        let mut noted = OpenOptions::new().create(true).read(true).append(true).open(parts_of(path)).map_err(io)?;
+        let mut noted =
+            OpenOptions::new().create(true).read(true).append(true).open(parts_of(path)).map_err(io)?;
         let mut text = String::new();
         let is_same = file.metadata().map_err(io)?.len() == wanted.bytes;
         if !is_same || noted.read_to_string(&mut text).is_err() {
@@ -222,9 +236,16 @@ impl Growing {
             file.set_len(wanted.bytes).map_err(io)?;
         }
         // A line that was cut holds another number, or none; the hash tells in the end.
-        let done: BTreeSet<u64> = text.lines().filter_map(|line| line.strip_suffix('.')?.parse().ok()).collect();
+        let done: BTreeSet<u64> =
+            text.lines().filter_map(|line| line.strip_suffix('.')?.parse().ok()).collect();
         let missing = (0..wanted.bytes.div_ceil(PART)).filter(|part| !done.contains(part)).collect();
-        Ok(Growing { file: Mutex::new(file), noted: Mutex::new(noted), path: path.to_path_buf(), bytes: wanted.bytes, missing })
+        Ok(Growing {
+            file: Mutex::new(file),
+            noted: Mutex::new(noted),
+            path: path.to_path_buf(),
+            bytes: wanted.bytes,
+            missing,
+        })
     }
 
     /// Fetches the parts that are missing.

@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn switches_and_tokens_are_those_of_huggingface_hub() {
-        assert!(of(&[("HF_HUB_OFFLINE", "true")]).is_offline && of(&[("TRANSFORMERS_OFFLINE", "1")]).is_offline);
+        assert!(
+            of(&[("HF_HUB_OFFLINE", "true")]).is_offline && of(&[("TRANSFORMERS_OFFLINE", "1")]).is_offline
+        );
         assert!(!of(&[("HF_HUB_OFFLINE", "0")]).is_offline);
         assert_eq!(of(&[("HF_TOKEN", " t \n"), ("HF_HOME", "/none")]).token.as_deref(), Some("t"));
         let hidden = [("HF_TOKEN", "t"), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")];

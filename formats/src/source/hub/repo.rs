@@ -47,9 +47,11 @@ impl Repo {
         let Environment { endpoint, cache, token, .. } = environment;
         let client = Client::new(access, token, &endpoint)?;
         let shown = PathBuf::from(Name { file: None, ..name.clone() }.shown());
-        let url = format!("{endpoint}/api/models/{}/revision/{}?blobs=true", name.repo, encoded(revision, false));
+        let url =
+            format!("{endpoint}/api/models/{}/revision/{}?blobs=true", name.repo, encoded(revision, false));
         let bytes = fetched(&client, &url, &shown, MOST_LIST, FIRST)?;
-        let (id, commit, files) = listing(&parse_json(&bytes, &shown)?, &name.repo).map_err(|e| e.file(&shown))?;
+        let (id, commit, files) =
+            listing(&parse_json(&bytes, &shown)?, &name.repo).map_err(|e| e.file(&shown))?;
         let names: BTreeSet<String> = files.keys().cloned().collect();
         let file = chosen(&names, name.file.as_deref(), &shown)?;
         let dir = PathBuf::from(format!("hf://{id}@{commit}"));
@@ -63,12 +65,17 @@ impl Repo {
     pub fn stream(self) -> Result<Input> {
         let (path, mut notes) = (self.dir.join(&self.file), Vec::new());
         if self.file.contains("pytorch_model") || self.file.ends_with(".bin") {
-            return Err(Error::unsupported("files of PyTorch cannot be read by parts, and this model has no others")
-                .file(&path)
-                .hint("give --download"));
+            return Err(Error::unsupported(
+                "files of PyTorch cannot be read by parts, and this model has no others",
+            )
+            .file(&path)
+            .hint("give --download"));
         }
         if self.file.ends_with(".safetensors") && self.files.contains_key("pytorch_model.bin") {
-            notes.push(format!("{} holds the weights twice: those of safetensors are read, those of PyTorch are not", self.id));
+            notes.push(format!(
+                "{} holds the weights twice: those of safetensors are read, those of PyTorch are not",
+                self.id
+            ));
         }
         if self.file.ends_with(".gguf") {
             return gguf::open_in(&Folder::elsewhere(Arc::new(self)), &path).map(Input::Model);
@@ -106,9 +113,11 @@ impl Repo {
             Some(file) => file,
             None => {
                 let shown = self.shown(name);
-                let bytes = fetched(&self.client, &self.address(name), &shown, MOST, crate::source::http::PATIENT)?;
+                let bytes =
+                    fetched(&self.client, &self.address(name), &shown, MOST, crate::source::http::PATIENT)?;
                 if let Some(size) = size.filter(|size| *size != bytes.len() as u64) {
-                    let e = Error::new(crate::Kind::Io, "the file is not as long as the hub says").file(&shown);
+                    let e =
+                        Error::new(crate::Kind::Io, "the file is not as long as the hub says").file(&shown);
                     return Err(e.expected(format!("{size} bytes")).found(format!("{} bytes", bytes.len())));
                 }
                 Mapping::of_bytes(bytes, &shown, &self.commit)
@@ -139,7 +148,9 @@ impl Remote for Repo {
 
     fn container(&self, path: &Path) -> Result<Container> {
         let name = self.name(path).ok_or_else(|| {
-            Error::invalid("this shard is missing").file(path).hint("the repository is not whole: take another revision")
+            Error::invalid("this shard is missing")
+                .file(path)
+                .hint("the repository is not whole: take another revision")
         })?;
         let size = self.files.get(name).copied().flatten();
         if let Some(here) = self.cached.file(&self.commit, name) {
@@ -178,7 +189,8 @@ fn listing(json: &Value, asked: &str) -> Result<Listing> {
     let lie = |what: &str| Error::invalid(format!("the hub's answer is not one about a model: {what}"));
     let id = json.get("id").and_then(Value::as_str).unwrap_or(asked);
     // What was renamed is answered under its new name.
-    let id = super::super::hub_id(Path::new(&format!("hf://{id}"))).ok_or_else(|| lie("its name is no name"))?;
+    let id =
+        super::super::hub_id(Path::new(&format!("hf://{id}"))).ok_or_else(|| lie("its name is no name"))?;
     let commit = json.get("sha").and_then(Value::as_str).filter(|sha| is_commit(sha));
     let commit = commit.ok_or_else(|| lie("it tells no commit"))?;
     let siblings = json.get("siblings").and_then(Value::as_array).ok_or_else(|| lie("it lists no files"))?;
