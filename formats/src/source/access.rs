@@ -67,15 +67,18 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn asked(&self) {
+    /// A request was made.
+    pub fn asked(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn came(&self, bytes: u64) {
+    /// So many bytes of a body came.
+    pub fn came(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn asked_again(&self) {
+    /// A request failed, and is made again.
+    pub fn asked_again(&self) {
         self.again.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -22,7 +22,7 @@ pub use ahead::{Span, is_elsewhere, planned};
 pub use container::Container;
 pub use folder::{Folder, Remote};
 pub use locator::{Locator, Name, hub_id, is_named, shown};
-pub use object::{Fetch, Object, Stop};
+pub use object::{Fetch, Known, Object, Stop};
 pub use window::{Fetching, Window, fetch_ahead};
 
 pub(crate) use ahead::is_planning;

@@ -49,8 +49,10 @@ pub struct Object {
 }
 
 /// The least that is fetched unplanned, and the most that is kept of it: one who reads on gets ever more at a time.
-const LEAST: u64 = 64 << 10;
-const MOST: u64 = 1 << 20;
+const LEAST: u64 = 256 << 10;
+const MOST: u64 = 4 << 20;
+/// One who skips no more than this reads on.
+const NEAR: u64 = 256 << 10;
 /// Pieces that are kept.
 const KEPT: usize = 2;
 
@@ -71,7 +73,8 @@ impl Recent {
 
     /// How much to fetch from here on: twice as much as before where one reads on.
     fn step(&self, from: u64) -> u64 {
-        let before = self.pieces.iter().find(|(start, held)| start + held.len() as u64 == from);
+        let end = |(start, held): &(u64, Arc<Vec<u8>>)| start.saturating_add(held.len() as u64);
+        let before = self.pieces.iter().find(|one| from.checked_sub(end(one)).is_some_and(|gap| gap <= NEAR));
         before.map_or(LEAST, |(_, held)| (held.len() as u64).saturating_mul(2)).clamp(LEAST, MOST)
     }
 

@@ -16,6 +16,8 @@ use std::time::Duration;
 const BLOCK: u64 = 8 << 20;
 /// Bytes between two spans that are fetched for nothing, so that one request does for both.
 const GAP: u64 = 256 << 10;
+/// How many blocks of an object may still grow.
+const OPEN: usize = 8;
 /// How often it is seen, while a thread waits, whether the work is to be stopped.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -173,11 +175,12 @@ impl Window {
 
     /// Fills `out`, if these bytes lie in a block that is still held, or is going to be.
     pub(super) fn read(&self, object: &Object, bytes: &Range<u64>, out: &mut [u8]) -> Result<bool> {
-        let Some(i) = self.find(object, bytes) else { return Ok(false) };
+        let blocks = self.find(object, bytes);
         let mut now = self.lock();
         loop {
+            let there = |i: &&usize| !matches!(now.states[**i], State::Gone);
+            let Some(i) = blocks.iter().find(there).copied() else { return Ok(false) };
             match &now.states[i] {
-                State::Gone => return Ok(false),
                 State::Failed(e) => return Err(e.clone()),
                 State::Here(held) => {
                     let held = Arc::clone(held);
@@ -187,26 +190,23 @@ impl Window {
                     return Ok(true);
                 }
                 _ if now.stopped => return Err(stopped()),
-                State::Planned => {
-                    if !now.wanted.contains(&i) {
-                        now.wanted.push_back(i);
-                        self.room.notify_one();
-                    }
+                State::Planned if !now.wanted.contains(&i) => {
+                    now.wanted.push_back(i);
+                    self.room.notify_one();
                 }
-                State::Coming => {}
+                _ => {}
             }
             now = self.came.wait_timeout(now, PAUSE).map_or_else(|e| e.into_inner().0, |(now, _)| now);
         }
     }
 
-    /// The block that holds these bytes of an object.
-    fn find(&self, object: &Object, bytes: &Range<u64>) -> Option<usize> {
-        let which = self.objects.iter().position(|one| std::ptr::eq(&**one, object))?;
-        let of = &self.places[which];
+    /// The blocks that hold these bytes of an object.
+    fn find(&self, object: &Object, bytes: &Range<u64>) -> Vec<usize> {
+        let which = self.objects.iter().position(|one| std::ptr::eq(&**one, object));
+        let Some(of) = which.and_then(|which| self.places.get(which)) else { return Vec::new() };
         let after = of.partition_point(|i| self.blocks[*i].bytes.start <= bytes.start);
-        // Blocks may overlap where pieces need the same bytes; the longest way on is in one of the last.
-        let near = of[..after].iter().rev().take(4);
-        near.copied().find(|i| bytes.end <= self.blocks[*i].bytes.end)
+        let near = of[..after].iter().rev().take(OPEN * 2).copied();
+        near.filter(|i| bytes.end <= self.blocks[*i].bytes.end).collect()
     }
 
     /// Is told that a piece is done: what no other one needs is let go.
@@ -300,8 +300,8 @@ struct Planner {
     objects: Vec<Arc<Object>>,
     blocks: Vec<Block>,
     pieces: Vec<Vec<usize>>,
-    /// The block of each object that may still grow.
-    open: HashMap<usize, usize>,
+    /// The blocks of each object that may still grow.
+    open: HashMap<usize, VecDeque<usize>>,
 }
 
 impl Planner {
@@ -329,19 +329,24 @@ impl Planner {
         self.pieces.push(needs);
     }
 
-    /// The block that these bytes are in: the open one, if they are in it or it can grow so far.
+    /// The block that these bytes are in: one of the last of the object, if they are in it or it can grow so far, to
+    /// either side; pieces do not come in the order of the file.
     fn block(&mut self, object: usize, bytes: Range<u64>, most: u64) -> usize {
-        if let Some(i) = self.open.get(&object) {
-            let open = &mut self.blocks[*i].bytes;
-            let near = open.start <= bytes.start && bytes.start <= open.end.saturating_add(GAP);
-            let end = open.end.max(bytes.end);
-            if near && (end == open.end || end - open.start <= most) {
-                open.end = end;
+        let open = self.open.entry(object).or_default();
+        for i in open.iter().rev() {
+            let block = &mut self.blocks[*i].bytes;
+            let hull = block.start.min(bytes.start)..block.end.max(bytes.end);
+            let apart = bytes.start.saturating_sub(block.end).max(block.start.saturating_sub(bytes.end));
+            if apart <= GAP && (hull == *block || hull.end - hull.start <= most) {
+                *block = hull;
                 return *i;
             }
         }
         self.blocks.push(Block { object, bytes });
-        self.open.insert(object, self.blocks.len() - 1);
+        if open.len() == OPEN {
+            open.pop_front();
+        }
+        open.push_back(self.blocks.len() - 1);
         self.blocks.len() - 1
     }
 }
