@@ -1,5 +1,10 @@
-//! Rules of the house that a compiler holds only in part: where `unsafe` may stand, and what a wrapper over rows passes on.
+//! Rules of the house that a compiler holds only in part: where `unsafe` may stand, what a wrapper over rows passes on,
+//! and that no file imports one that imports it.
 
+#[path = "support/imports.rs"]
+mod imports;
+
+use imports::Imports;
 use std::path::{Path, PathBuf};
 
 fn root() -> &'static Path {
@@ -73,4 +78,15 @@ fn every_wrapper_over_rows_passes_on_what_it_is_told() {
         }
     }
     assert!(wrappers > 8, "{wrappers}");
+}
+
+#[test]
+fn files_that_import_each_other_make_no_circle() {
+    for (dir, least) in [("src", 100), ("formats/src", 60)] {
+        let mut files = Vec::new();
+        sources(&root().join(dir), &mut files);
+        let imports = Imports::of(&root().join(dir), &files);
+        assert!(imports.count() > least, "{dir}: {} imports", imports.count());
+        assert_eq!(imports.circles(), Vec::<Vec<String>>::new(), "{dir}");
+    }
 }

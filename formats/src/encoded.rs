@@ -2,9 +2,9 @@
 //! time, by the importance of their columns if that is known. `Tensor::encode` makes them.
 
 use crate::error::{Error, Result};
+use crate::identity::Identity;
 use crate::quant::{DType, Vanished};
 use crate::tensor::{Rows, Tensor};
-use crate::write::Identity;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -52,6 +52,46 @@ pub struct How<'a> {
 }
 
 impl Tensor {
+    /// The same weights as rows of `dtype`. `weights` are importance weights, one a column of each matrix
+    /// (`ne0 * ne2`): the experts of a stacked tensor have their own.
+    pub fn encode(self, dtype: DType, weights: Option<Arc<[f32]>>) -> Result<Tensor> {
+        self.encode_counting(dtype, weights, None)
+    }
+
+    /// `encode`, which counts in `vanished` what is stored as zeros, when the rows are read.
+    pub fn encode_counting(
+        self,
+        dtype: DType,
+        weights: Option<Arc<[f32]>>,
+        vanished: Option<Arc<Vanished>>,
+    ) -> Result<Tensor> {
+        if dtype == self.dtype() {
+            return Ok(self);
+        }
+        self.decodable()?;
+        if dtype.traits().encode.is_none() {
+            return Err(Error::unsupported(format!("there is no encoder for {dtype}")).tensor(&self.name));
+        }
+        if weights.is_none() {
+            dtype.needs_no_weights().map_err(|e| e.tensor(&self.name))?;
+        }
+        if let Some(w) = &weights
+            && self.shape().row().checked_mul(self.shape().dim(2)) != Some(w.len() as u64)
+        {
+            return Err(Error::invalid("the importance weights do not fit the tensor")
+                .tensor(&self.name)
+                .expected(format!(
+                    "{} columns of each of {} matrices",
+                    self.shape().row(),
+                    self.shape().dim(2)
+                ))
+                .found(format!("{} weights", w.len()))
+                .hint("give the importance matrix of this model, or of one of the same shape"));
+        }
+        let (name, shape) = (self.name.clone(), *self.shape());
+        Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, dtype, weights, vanished }))
+    }
+
     /// Encodes `values`, which are the `rows` of this tensor, into `out`.
     ///
     /// # Errors

@@ -13,6 +13,16 @@ use std::path::{Component, Path, PathBuf};
 /// Reads the tensors of a shard; the checkpoint takes note of what is noticed of it.
 pub(crate) type Read = fn(&Container, &mut Checkpoint) -> Result<Vec<Tensor>>;
 
+/// Opens the checkpoint in `dir` that is one file.
+pub(crate) fn one(folder: &Folder, dir: PathBuf, path: &Path, read: Read) -> Result<Checkpoint> {
+    let mut checkpoint = Checkpoint { dir, folder: folder.clone(), ..Checkpoint::default() };
+    let file = folder.container(path)?;
+    checkpoint.reads.add(file.stamp());
+    checkpoint.tensors = read(&file, &mut checkpoint)?;
+    checkpoint.containers.push(file);
+    Ok(checkpoint)
+}
+
 /// Opens the checkpoint in `dir` whose index is `path`.
 pub(crate) fn open(folder: &Folder, path: &Path, dir: PathBuf, read: Read) -> Result<Checkpoint> {
     let reads = Reads::default();

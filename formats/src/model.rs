@@ -59,21 +59,6 @@ impl Disagreement {
 }
 
 impl Checkpoint {
-    /// A checkpoint of one file.
-    pub(crate) fn of_one(
-        folder: &Folder,
-        dir: PathBuf,
-        path: &Path,
-        read: crate::index::Read,
-    ) -> Result<Checkpoint> {
-        let mut checkpoint = Checkpoint { dir, folder: folder.clone(), ..Checkpoint::default() };
-        let file = folder.container(path)?;
-        checkpoint.reads.add(file.stamp());
-        checkpoint.tensors = read(&file, &mut checkpoint)?;
-        checkpoint.containers.push(file);
-        Ok(checkpoint)
-    }
-
     /// Refuses a checkpoint whose index says otherwise than its shards.
     pub fn agrees(&self) -> Result<()> {
         let errors = self.disagreements.iter().map(Disagreement::error).collect();

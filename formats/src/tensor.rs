@@ -2,12 +2,12 @@
 //! Wrappers over `Rows` re-order or compute, as `BufReader` wraps `Read`; here are the ones that need to know
 //! nothing but bytes: rows in a mapped file, rows in memory, rows checked to be finite.
 
-use crate::encoded::Encoded;
 use crate::error::{Error, Result};
+use crate::identity::Identity;
 use crate::mmap::Mapping;
-use crate::quant::{DType, Vanished};
+use crate::quant::DType;
+use crate::shape::Shape;
 use crate::simd::vectorized;
-use crate::write::Identity;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,80 +35,6 @@ pub trait Rows: Send + Sync {
     /// Adds what decides the rows and stands in no file that is read: values in memory, importance, an order, weights.
     /// A stopped run is resumed only where it is the same.
     fn identify(&self, _into: &mut Identity) {}
-}
-
-/// Up to eight dimensions in ggml's order: `ne[0]` is the row length. GGUF knows four (`gguf::MAX_DIMS`), checkpoints
-/// of models that see have five.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Shape {
-    ne: [u64; Self::MAX_DIMS],
-    dims: usize,
-}
-
-impl Shape {
-    /// The most dimensions of any tensor here.
-    pub const MAX_DIMS: usize = 8;
-
-    /// `ne` with the row length first; a scalar is one row of one element. `None` if there are more than eight
-    /// dimensions, or the number of elements exceeds `i64::MAX` or that of rows `u64::MAX`.
-    pub fn new(ne: &[u64]) -> Option<Shape> {
-        if ne.len() > Self::MAX_DIMS {
-            return None;
-        }
-        let mut all = [1; Self::MAX_DIMS];
-        all[..ne.len()].copy_from_slice(ne);
-        let mut product: u64 = 1;
-        for n in all {
-            product = product.checked_mul(n).filter(|p| i64::try_from(*p).is_ok())?;
-        }
-        // Rows without elements are counted too.
-        all[1..].iter().try_fold(1u64, |rows, n| rows.checked_mul(*n))?;
-        Some(Shape { ne: all, dims: ne.len().max(1) })
-    }
-
-    /// The dimensions as given, row length first.
-    pub fn ne(&self) -> &[u64] {
-        &self.ne[..self.dims]
-    }
-
-    /// Dimension `i`, 1 beyond the last.
-    pub fn dim(&self, i: usize) -> u64 {
-        self.ne.get(i).copied().unwrap_or(1)
-    }
-
-    /// The row length.
-    pub fn row(&self) -> u64 {
-        self.ne[0]
-    }
-
-    /// The number of rows.
-    pub fn rows(&self) -> u64 {
-        self.ne[1..].iter().product()
-    }
-
-    /// The number of elements.
-    pub fn elements(&self) -> u64 {
-        self.row() * self.rows()
-    }
-
-    /// The dimensions without trailing ones, as ggml counts them (`ggml_n_dims`): at least one.
-    pub fn significant(&self) -> &[u64] {
-        let n = self.ne.iter().rposition(|n| *n != 1).map_or(1, |i| i + 1);
-        &self.ne[..n]
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text: Vec<String> = self.ne().iter().map(u64::to_string).collect();
-        f.pad(&format!("[{}]", text.join(", ")))
-    }
-}
-
-impl fmt::Debug for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 /// A named tensor whose rows are somewhere else until they are read.
@@ -166,6 +92,11 @@ impl Tensor {
 
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    /// The row length in memory.
+    pub fn row_elements(&self) -> Result<usize> {
+        usize::try_from(self.shape.row()).map_err(|_| too_large(&self.name, &self.shape))
     }
 
     /// Bytes of one encoded row.
@@ -266,7 +197,7 @@ impl Tensor {
 
     /// The same rows in a shape without trailing dimensions of one, as ggml writes it.
     pub fn trimmed(mut self) -> Tensor {
-        self.shape.dims = self.shape.significant().len();
+        self.shape = self.shape.trimmed();
         self
     }
 
@@ -276,44 +207,8 @@ impl Tensor {
         Tensor { rows, ..self }
     }
 
-    /// The same weights as rows of `dtype`. `weights` are importance weights, one a column of each matrix
-    /// (`ne0 * ne2`): the experts of a stacked tensor have their own.
-    pub fn encode(self, dtype: DType, weights: Option<Arc<[f32]>>) -> Result<Tensor> {
-        self.encode_counting(dtype, weights, None)
-    }
-
-    /// `encode`, which counts in `vanished` what is stored as zeros, when the rows are read.
-    pub fn encode_counting(
-        self,
-        dtype: DType,
-        weights: Option<Arc<[f32]>>,
-        vanished: Option<Arc<Vanished>>,
-    ) -> Result<Tensor> {
-        if dtype == self.dtype {
-            return Ok(self);
-        }
-        self.decodable()?;
-        if dtype.traits().encode.is_none() {
-            return Err(Error::unsupported(format!("there is no encoder for {dtype}")).tensor(&self.name));
-        }
-        if weights.is_none() {
-            dtype.needs_no_weights().map_err(|e| e.tensor(&self.name))?;
-        }
-        if let Some(w) = &weights
-            && self.shape.row().checked_mul(self.shape.dim(2)) != Some(w.len() as u64)
-        {
-            return Err(Error::invalid("the importance weights do not fit the tensor")
-                .tensor(&self.name)
-                .expected(format!("{} columns of each of {} matrices", self.shape.row(), self.shape.dim(2)))
-                .found(format!("{} weights", w.len()))
-                .hint("give the importance matrix of this model, or of one of the same shape"));
-        }
-        let (name, shape) = (self.name.clone(), self.shape);
-        Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, dtype, weights, vanished }))
-    }
-
     /// Refuses a dtype that cannot be decoded.
-    fn decodable(&self) -> Result<()> {
+    pub(crate) fn decodable(&self) -> Result<()> {
         if self.dtype.traits().decode.is_some() { Ok(()) } else { Err(self.opaque()) }
     }
 
@@ -460,11 +355,4 @@ pub fn not_finite(tensor: &Tensor) -> Error {
         .tensor(&tensor.name)
         .found(place)
         .hint("the checkpoint is damaged or its training diverged: use another one")
-}
-
-impl Tensor {
-    /// The row length in memory.
-    pub fn row_elements(&self) -> Result<usize> {
-        usize::try_from(self.shape.row()).map_err(|_| too_large(&self.name, &self.shape))
-    }
 }

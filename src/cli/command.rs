@@ -77,9 +77,22 @@ fn last_part(path: &str) -> String {
     path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default().to_string()
 }
 
+/// `CHAT`, `BASE` and `W`: colons of addresses and of their ports are none of ours.
+pub(super) fn vector_parts(text: &str) -> Option<[&str; 3]> {
+    let (models, w) = text.rsplit_once(':')?;
+    let is_port =
+        |rest: &str| rest.split('/').next().is_some_and(|n| n.parse::<u16>().is_ok()) && rest.contains('/');
+    let ours = |at: &usize| {
+        let rest = &models[at + 1..];
+        !rest.starts_with("//") && !is_port(rest)
+    };
+    let at = models.match_indices(':').map(|(at, _)| at).filter(ours).next_back()?;
+    Some([&models[..at], &models[at + 1..], w])
+}
+
 /// `CHAT:BASE:W` with the last parts of its paths.
 fn parts(value: &str) -> String {
-    match super::merge::vector_parts(value) {
+    match vector_parts(value) {
         Some(parts) => parts.map(last_part).join(":"),
         None => last_part(value),
     }

@@ -95,21 +95,8 @@ fn decimal_comma(weights: &[f64]) -> Vec<String> {
 }
 
 fn vector(text: &str) -> Result<recipe::Vector, String> {
-    let [chat, base, w] = vector_parts(text).ok_or_else(|| String::from("expected CHAT:BASE:W"))?;
+    let [chat, base, w] = command::vector_parts(text).ok_or_else(|| String::from("expected CHAT:BASE:W"))?;
     Ok(recipe::Vector { chat: chat.into(), base: base.into(), weight: vec![weight(w)?] })
-}
-
-/// `CHAT`, `BASE` and `W`: colons of addresses and of their ports are none of ours.
-pub(super) fn vector_parts(text: &str) -> Option<[&str; 3]> {
-    let (models, w) = text.rsplit_once(':')?;
-    let is_port =
-        |rest: &str| rest.split('/').next().is_some_and(|n| n.parse::<u16>().is_ok()) && rest.contains('/');
-    let ours = |at: &usize| {
-        let rest = &models[at + 1..];
-        !rest.starts_with("//") && !is_port(rest)
-    };
-    let at = models.match_indices(':').map(|(at, _)| at).filter(ours).next_back()?;
-    Some([&models[..at], &models[at + 1..], w])
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {

@@ -3,16 +3,20 @@
 //! becomes of each tensor, `weights` how much each gets, or each of its `parts`.
 //! The chat vector (arXiv 2310.04799) is task arithmetic with one vector: `out = CP + w * (chat - base)`.
 
+mod fate;
 pub mod glob;
 pub mod method;
 mod models;
+mod options;
 mod pairing;
 mod parts;
 pub mod tokens;
 pub mod weights;
 
+pub use fate::{Fate, Verdict};
 pub use method::{CHAT_VECTOR, METHODS, Method, Param, Params, Rescale};
 pub use models::{Allowed, Kinship, Origin, Vector};
+pub use options::Options;
 pub use tokens::{Copied, Summary, TemplateChoice, VectorSummary, VocabularyChoices};
 
 use crate::arch::{Trainer, Values};
@@ -24,66 +28,7 @@ use parts::Factors;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokens::Overlay;
-use weights::{Names, Rules};
-
-/// How to merge: a method, what it is told, and what the weights are multiplied with, tensor by tensor.
-pub struct Options {
-    pub method: &'static Method,
-    pub params: Params,
-    pub rules: Rules,
-    /// Whether models may differ in what their weights were trained under (rope, norm epsilon, window).
-    pub allow_mismatch: bool,
-    pub vocabulary: VocabularyChoices,
-    /// The names of the tensors of CP's checkpoint, if it is one: rules may go by them.
-    pub held: Option<Vec<String>>,
-}
-
-impl Options {
-    fn sources(&self, onto: &Tensor, pairs: Vec<(Tensor, Tensor)>, values: &Values) -> Result<Sources> {
-        let value = values.get(&onto.name);
-        Sources::new(onto.clone(), pairs, value, self.method, self.params)
-    }
-}
-
-impl From<&'static Method> for Options {
-    /// The method with its defaults, the same weight for every tensor.
-    fn from(method: &'static Method) -> Options {
-        Options {
-            method,
-            params: Params::default(),
-            rules: Rules::default(),
-            allow_mismatch: false,
-            vocabulary: VocabularyChoices::default(),
-            held: None,
-        }
-    }
-}
-
-/// What becomes of a tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Fate {
-    /// Computed by the method.
-    Merged,
-    /// As it is in CP.
-    Kept,
-}
-
-impl Fate {
-    /// The word for it in plans and reports.
-    pub fn word(self) -> &'static str {
-        match self {
-            Fate::Merged => "merged",
-            Fate::Kept => "kept",
-        }
-    }
-}
-
-/// What becomes of one tensor, and why.
-#[derive(Clone, Copy, Debug)]
-pub struct Verdict {
-    pub fate: Fate,
-    pub reason: &'static str,
-}
+use weights::Names;
 
 /// Models that belong together, matched tensor by tensor and ready to be merged with any weights.
 pub struct Graft {
@@ -114,7 +59,7 @@ impl Graft {
     /// all their differences at once.
     pub fn new(onto: Model, vectors: &[Vector], options: impl Into<Options>) -> Result<Graft> {
         let options = options.into();
-        let mut notes = method::check(&options, vectors.len())?;
+        let mut notes = method::check(options.method, &options.params, vectors.len())?;
         notes.extend(models::congruent(&onto, vectors, options.allow_mismatch)?);
         let provenance = Provenance::of(&onto, vectors)?;
         notes.extend(provenance.note());

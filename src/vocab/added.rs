@@ -3,7 +3,7 @@
 //! Specification: `AddedToken` of the `tokenizers` library; convert_hf_to_gguf `does_token_look_special`.
 
 use super::files::{self, Files};
-use super::table;
+use super::kinds;
 use ggraft_formats::{Error, Result};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -51,12 +51,12 @@ impl Added {
     /// The text and type under which GGUF keeps it.
     pub fn text_and_type(&self) -> (String, i32) {
         if self.special || self.origin != Origin::Legacy && looks_special(&self.content) {
-            (self.content.clone(), table::CONTROL)
+            (self.content.clone(), kinds::CONTROL)
         } else if self.origin == Origin::Legacy {
-            (self.content.clone(), table::USER_DEFINED)
+            (self.content.clone(), kinds::USER_DEFINED)
         } else {
             // The runtime matches user-defined tokens in the raw text, where a space is a space.
-            (self.content.replace('\u{2581}', " "), table::USER_DEFINED)
+            (self.content.replace('\u{2581}', " "), kinds::USER_DEFINED)
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::added::{Added, Origin};
 use super::files::{self, Files};
+use super::kinds;
 use super::table::{self, Table};
 use super::tell;
 use bstr::BString;
@@ -49,7 +50,7 @@ pub fn table(
     let n = table_len(files, vocab, added, size)?;
     let mut table = Table::holes(n, false);
     for (&text, &id) in vocab {
-        table.set(id as usize, text, table::NORMAL, 0.0);
+        table.set(id as usize, text, kinds::NORMAL, 0.0);
     }
     let mut respelled = Vec::new();
     for token in added {

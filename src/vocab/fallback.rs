@@ -7,6 +7,7 @@
 use super::added::{Added, respelled};
 use super::bpe;
 use super::files::{self, Files};
+use super::kinds;
 use super::layers;
 use super::table::{self, Table};
 use super::tell;
@@ -60,16 +61,16 @@ pub fn table(
     let mut normal: Vec<(&str, u32)> = Vec::with_capacity(vocab.len());
     for (&text, &id) in vocab {
         if is_byte(text) {
-            table.set(id as usize, text, table::BYTE, 0.0);
+            table.set(id as usize, text, kinds::BYTE, 0.0);
         } else if Some(text) == unknown {
-            table.set(id as usize, text, table::UNKNOWN, 0.0);
+            table.set(id as usize, text, kinds::UNKNOWN, 0.0);
         } else if !is_added.contains(text) {
             normal.push((text, id));
         }
     }
     rank(&mut normal, &merges);
     for (rank, &(text, id)) in normal.iter().enumerate() {
-        table.set(id as usize, text, table::NORMAL, -(rank as f32));
+        table.set(id as usize, text, kinds::NORMAL, -(rank as f32));
     }
     say_unlisted_unions(&normal, &merges, warnings);
     for token in added {
@@ -98,17 +99,17 @@ pub fn merged(files: &Files, vocab: &bpe::Vocab, added: &[Added], size: Option<u
     // The names that its class has by itself.
     special.extend(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"].map(String::from));
     let kind = |text: &str, otherwise: i32| match text {
-        visible if VISIBLE.contains(&visible) => table::USER_DEFINED,
-        byte if is_byte(byte) => table::BYTE,
-        control if special.contains(control) => table::CONTROL,
+        visible if VISIBLE.contains(&visible) => kinds::USER_DEFINED,
+        byte if is_byte(byte) => kinds::BYTE,
+        control if special.contains(control) => kinds::CONTROL,
         _ => otherwise,
     };
     for (&text, &id) in vocab {
-        table.set(id as usize, text, kind(text, table::NORMAL), table::ADDED);
+        table.set(id as usize, text, kind(text, kinds::NORMAL), table::ADDED);
     }
     for token in added.iter().filter(|token| !vocab.contains_key(token.content.as_str())) {
         let text = token.content.as_str();
-        table.set(token.id as usize, text, kind(text, table::USER_DEFINED), table::ADDED);
+        table.set(token.id as usize, text, kind(text, kinds::USER_DEFINED), table::ADDED);
     }
     table.finish(&files.path(files::TOKENIZER))?;
     Ok(table)

@@ -5,7 +5,7 @@
 use super::files::Files;
 use super::special::Special;
 use super::spm::ModelProto;
-use super::{SPACE_PREFIX, Tokens, class, table};
+use super::{SPACE_PREFIX, Tokens, class, kinds};
 use bstr::ByteSlice;
 use ggraft_formats::{Metadata, Result};
 use serde_json::Value;
@@ -114,7 +114,7 @@ pub fn pieces(class: &str, model: &ModelProto, metadata: &mut Metadata) -> Resul
         let unused = |token: &[u8]| token.starts_with_str("[UNUSED");
         let types = tokens.tokens.iter().zip(tokens.types);
         let types: Vec<i32> =
-            types.map(|(token, kind)| if unused(token) { table::UNUSED } else { *kind }).collect();
+            types.map(|(token, kind)| if unused(token) { kinds::UNUSED } else { *kind }).collect();
         metadata.set("tokenizer.ggml.token_type", types);
     }
     let prefix = model.normalizer_spec.clone().unwrap_or_default().add_dummy_prefix();

@@ -9,6 +9,7 @@ pub mod check;
 mod fallback;
 mod family;
 mod files;
+pub(crate) mod kinds;
 mod layers;
 mod pre;
 mod shapes;

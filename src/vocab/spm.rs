@@ -6,7 +6,8 @@
 use super::added::{Added, respelled};
 use super::bpe::Vocab;
 use super::files::{self, Files};
-use super::table::{self, Table};
+use super::kinds;
+use super::table::Table;
 use super::tell;
 use bstr::BString;
 use ggraft_formats::{Error, Result};
@@ -122,9 +123,9 @@ pub fn table(
     for (id, piece) in model.pieces.iter().take(n).enumerate() {
         let (text, score) = (text(piece).unwrap_or_default(), piece.score.unwrap_or_default());
         // Where a tokenizer.json is, it says which pieces are matched whole.
-        if piece.r#type == Some(table::USER_DEFINED) && files.tokenizer.is_none() {
+        if piece.r#type == Some(kinds::USER_DEFINED) && files.tokenizer.is_none() {
             whole.push(text);
-            table.set(id, text.replace('\u{2581}', " "), table::USER_DEFINED, score);
+            table.set(id, text.replace('\u{2581}', " "), kinds::USER_DEFINED, score);
         } else {
             table.set(id, text, kind(piece), score);
         }
@@ -150,8 +151,8 @@ pub fn text(piece: &Piece) -> Option<&str> {
 
 pub fn kind(piece: &Piece) -> i32 {
     match piece.r#type {
-        Some(kind @ (table::UNKNOWN | table::CONTROL | table::UNUSED | table::BYTE)) => kind,
-        _ => table::NORMAL,
+        Some(kind @ (kinds::UNKNOWN | kinds::CONTROL | kinds::UNUSED | kinds::BYTE)) => kind,
+        _ => kinds::NORMAL,
     }
 }
 

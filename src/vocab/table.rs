@@ -2,6 +2,7 @@
 //! and `bpe`. Specification: `tokenizer.ggml.{tokens, scores, token_type}` of ggml `docs/gguf.md`.
 
 use super::added::{Added, Origin};
+use super::kinds::UNUSED;
 use bstr::{BString, ByteSlice};
 use ggraft_formats::{Error, Metadata, Result};
 use std::collections::HashMap;
@@ -9,14 +10,6 @@ use std::path::Path;
 
 /// Far above every vocabulary there is (the largest have about 300,000 tokens).
 pub const MAX_TOKENS: usize = 1 << 22;
-
-/// `llama_token_type`.
-pub const NORMAL: i32 = 1;
-pub const UNKNOWN: i32 = 2;
-pub const CONTROL: i32 = 3;
-pub const USER_DEFINED: i32 = 4;
-pub const UNUSED: i32 = 5;
-pub const BYTE: i32 = 6;
 
 /// The converter's scores of ids without a piece, and of added tokens.
 pub const HOLE: f32 = -10000.0;

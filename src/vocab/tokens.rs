@@ -1,7 +1,7 @@
 //! A view of the tokens in a model's metadata, to compare two vocabularies by bytes and type. Serves `merge`.
 //! Specification: `tokenizer.ggml.tokens` and `tokenizer.ggml.token_type` of ggml `docs/gguf.md`.
 
-use super::table;
+use super::kinds;
 use bstr::BString;
 use ggraft_formats::{Array, Error, Metadata, Result};
 
@@ -69,10 +69,10 @@ pub enum Kind {
 /// The sort of token `id`; normal if the model does not keep types.
 pub fn kind(tokens: &Tokens, id: usize) -> Kind {
     match tokens.types.get(id).copied() {
-        Some(table::UNKNOWN) => Kind::Unknown,
-        Some(table::CONTROL | table::USER_DEFINED) => Kind::Special,
-        Some(table::UNUSED) => Kind::Unused,
-        Some(table::BYTE) => Kind::Byte,
+        Some(kinds::UNKNOWN) => Kind::Unknown,
+        Some(kinds::CONTROL | kinds::USER_DEFINED) => Kind::Special,
+        Some(kinds::UNUSED) => Kind::Unused,
+        Some(kinds::BYTE) => Kind::Byte,
         _ => Kind::Normal,
     }
 }

@@ -5,6 +5,7 @@
 use super::added::Added;
 use super::bpe::Vocab;
 use super::files::{self, Files};
+use super::kinds;
 use super::spm::{self, ModelProto};
 use super::table::{self, Table};
 use super::{SPACE_PREFIX, layers};
@@ -18,7 +19,7 @@ const UNIGRAM: i32 = 1;
 /// Whose ids are fairseq's: four tokens of its own come first.
 const REALIGNED: &str = "sentencepiece.bpe.model";
 const FIRST: [(&str, i32); 4] =
-    [("<s>", table::CONTROL), ("<pad>", table::CONTROL), ("</s>", table::CONTROL), ("<unk>", table::UNKNOWN)];
+    [("<s>", kinds::CONTROL), ("<pad>", kinds::CONTROL), ("</s>", kinds::CONTROL), ("<unk>", kinds::UNKNOWN)];
 
 pub fn is_unigram(json: &Value) -> bool {
     json.get("model").and_then(|m| m.get("type")).is_some_and(|kind| kind == "Unigram")
@@ -85,7 +86,7 @@ fn of_model(model: &ModelProto, files: &Files, size: Option<usize>, realigned: b
         if let Some(json) = files.checkpoint.json(files::ADDED)?.as_ref().and_then(Value::as_object) {
             for (text, id) in json {
                 let id = id.as_u64().and_then(|id| usize::try_from(id).ok()).unwrap_or(usize::MAX);
-                all.set(id, text.as_str(), table::USER_DEFINED, table::ADDED);
+                all.set(id, text.as_str(), kinds::USER_DEFINED, table::ADDED);
             }
         }
         return Ok(all);
@@ -104,7 +105,7 @@ fn of_model(model: &ModelProto, files: &Files, size: Option<usize>, realigned: b
                 );
             }
             None => {
-                all.set(id, format!("[PAD{}]", id - 1), table::UNUSED, table::HOLE);
+                all.set(id, format!("[PAD{}]", id - 1), kinds::UNUSED, table::HOLE);
             }
         }
     }
@@ -127,10 +128,10 @@ fn of_json(files: &Files, added: &[Added], size: Option<usize>) -> Result<(Table
         let pair = (entry.get(0).and_then(Value::as_str), entry.get(1).and_then(Value::as_f64));
         let (Some(text), Some(score)) = pair else { return Err(wrong(entry)) };
         let kind = match () {
-            () if id as u64 == unknown => table::UNKNOWN,
-            () if special.contains(text) => table::CONTROL,
-            () if added.iter().any(|token| token.id as usize == id) => table::USER_DEFINED,
-            () => table::NORMAL,
+            () if id as u64 == unknown => kinds::UNKNOWN,
+            () if special.contains(text) => kinds::CONTROL,
+            () if added.iter().any(|token| token.id as usize == id) => kinds::USER_DEFINED,
+            () => kinds::NORMAL,
         };
         all.set(id, text, kind, score as f32);
     }

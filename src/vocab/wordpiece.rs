@@ -5,7 +5,8 @@
 use super::added::{Added, Origin};
 use super::bpe::{self, Vocab};
 use super::files::{self, Files};
-use super::table::{self, Table};
+use super::kinds;
+use super::table::Table;
 use ggraft_formats::Result;
 use serde_json::Value;
 
@@ -21,14 +22,14 @@ pub fn table(files: &Files, vocab: &Vocab, added: &[Added], size: Option<usize>)
     let n = bpe::table_len(files, vocab, added, size)?;
     let mut table = Table::holes(n, false);
     for (&text, &id) in vocab {
-        table.set(id as usize, spelled(text), table::NORMAL, 0.0);
+        table.set(id as usize, spelled(text), kinds::NORMAL, 0.0);
     }
     for id in 0..n {
         table.respell(id, |text| format!("\u{2581}{text}"));
     }
     for token in added {
         let (text, kind) = Added { origin: Origin::Tokenizer, ..token.clone() }.text_and_type();
-        let text = if kind == table::CONTROL { text } else { spelled(&text) };
+        let text = if kind == kinds::CONTROL { text } else { spelled(&text) };
         table.set(token.id as usize, text, kind, 0.0);
     }
     table.finish(&files.path(files::TOKENIZER))?;

@@ -8,6 +8,7 @@ mod parts;
 mod read;
 mod second;
 mod split;
+mod value;
 mod write;
 
 pub use edit::edit;
@@ -16,7 +17,7 @@ pub use read::{Entry, Header};
 pub use second::cross_check;
 pub(crate) use split::open_in;
 pub use split::{is_split, open, unsplit};
-pub(crate) use write::brief;
+pub(crate) use value::brief;
 pub use write::{plan, plan_split};
 
 use crate::error::{Error, Result};

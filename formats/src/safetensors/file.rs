@@ -4,8 +4,9 @@
 use crate::error::{Error, Result};
 use crate::model::Checkpoint;
 use crate::quant::DType;
+use crate::shape::Shape;
 use crate::source::Container;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Tensor;
 use crate::twice;
 use safetensors::tensor::Metadata;
 use safetensors::{Dtype, SafeTensorError};

@@ -12,18 +12,15 @@ use crate::error::{Error, Printable, Result};
 use crate::index;
 use crate::model::Checkpoint;
 use crate::source::Folder;
-use crate::torch;
+use crate::usual;
 use std::path::{Path, PathBuf};
-
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
 
 /// Opens a checkpoint: a directory, an index file or a `.safetensors` file.
 pub fn open(path: &Path) -> Result<Checkpoint> {
     let here = Folder::default();
     let mut checkpoint = if path.is_dir() { open_directory(path)? } else { open_in(&here, path)? };
     checkpoint.format = "safetensors";
-    if path.is_dir() && torch::has_usual(path) {
+    if path.is_dir() && usual::PYTORCH.is_in(path) {
         checkpoint.notes.push(format!(
             "{} holds the weights twice: those of safetensors are read, those of PyTorch are not",
             Printable(&path.to_string_lossy())
@@ -32,31 +29,25 @@ pub fn open(path: &Path) -> Result<Checkpoint> {
     Ok(checkpoint)
 }
 
-/// Whether `dir` holds weights of safetensors under the usual name.
-pub(crate) fn has_usual(dir: &Path) -> bool {
-    dir.join(INDEX).is_file() || dir.join(SINGLE).is_file()
-}
-
 /// Opens an index or a `.safetensors` file of `folder`.
 pub(crate) fn open_in(folder: &Folder, path: &Path) -> Result<Checkpoint> {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
     let checkpoint = match path.extension().is_some_and(|e| e == "json") {
         true => index::open(folder, path, dir, file::read)?,
-        false => Checkpoint::of_one(folder, dir, path, file::read)?,
+        false => index::one(folder, dir, path, file::read)?,
     };
     Ok(Checkpoint { format: "safetensors", ..checkpoint })
 }
 
 fn open_directory(dir: &Path) -> Result<Checkpoint> {
-    let index = dir.join(INDEX);
-    if index.is_file() {
-        return index::open(&Folder::default(), &index, dir.to_path_buf(), file::read);
+    let (here, own) = (Folder::default(), dir.to_path_buf());
+    match usual::SAFETENSORS.find(dir) {
+        Some(index) if index.ends_with(usual::SAFETENSORS.index) => {
+            index::open(&here, &index, own, file::read)
+        }
+        Some(path) => index::one(&here, own, &path, file::read),
+        None => index::one(&here, own, &only_container(dir)?, file::read),
     }
-    let path = match dir.join(SINGLE) {
-        path if path.is_file() => path,
-        _ => only_container(dir)?,
-    };
-    Checkpoint::of_one(&Folder::default(), dir.to_path_buf(), &path, file::read)
 }
 
 /// The one `.safetensors` file of a directory that has neither the usual file nor an index.
@@ -68,7 +59,7 @@ fn only_container(dir: &Path) -> Result<PathBuf> {
     let none = Error::invalid("this directory holds no checkpoint").file(dir);
     match has("safetensors") {
         0 if dir.join("adapter_config.json").is_file() => {
-            Err(none.expected(format!("{SINGLE} or {INDEX}")).found("an adapter (adapter_config.json)").hint(
+            Err(none.expected(usual::SAFETENSORS).found("an adapter (adapter_config.json)").hint(
                 "merge the adapter into its base model first (in PEFT: merge_and_unload, save_pretrained)",
             ))
         }
@@ -76,11 +67,11 @@ fn only_container(dir: &Path) -> Result<PathBuf> {
             .into_iter()
             .find(|p| p.extension().is_some_and(|e| e == "safetensors"))
             .unwrap_or_default()),
-        0 => Err(none
-            .expected(format!("{SINGLE} or {INDEX}"))
-            .hint("give a Hugging Face model directory or a .gguf file")),
+        0 => {
+            Err(none.expected(usual::SAFETENSORS).hint("give a Hugging Face model directory or a .gguf file"))
+        }
         n => Err(none
-            .expected(format!("{SINGLE} or {INDEX}"))
+            .expected(usual::SAFETENSORS)
             .found(format!("{n} .safetensors files and no index"))
             .hint("copy the index file from the model's repository as well")),
     }

@@ -3,12 +3,12 @@
 //! Specification: the `safetensors` crate's README ("Format"); `save_pretrained` of transformers for names and shards.
 
 use super::file::{self, DTYPES};
-use super::{INDEX, SINGLE};
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::source::Container;
 use crate::tensor::Tensor;
 use crate::twice;
+use crate::usual::SAFETENSORS;
 use crate::write::{Held, Layout, Placed, Planned};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ pub fn plan<'a>(directory: &'a Directory, path: &Path) -> Result<Layout<'a>> {
     }
     let shards = shards(&directory.tensors, directory.shard)?;
     let shard_name = |i: usize| match shards.len() {
-        1 => SINGLE.to_string(),
+        1 => SAFETENSORS.single.to_string(),
         n => format!("model-{:05}-of-{n:05}.safetensors", i + 1),
     };
     let mut files = Vec::new();
@@ -62,7 +62,7 @@ pub fn plan<'a>(directory: &'a Directory, path: &Path) -> Result<Layout<'a>> {
         let size: u64 = directory.tensors.iter().map(|t| t.tensor.bytes()).sum();
         let map: Map<String, Value> = weight_map.into_iter().collect();
         let index = json!({ "metadata": { "total_size": size }, "weight_map": map });
-        files.push(beside(INDEX, format!("{index:#}\n").into_bytes()));
+        files.push(beside(SAFETENSORS.index, format!("{index:#}\n").into_bytes()));
     }
     files.extend(directory.files.iter().map(|(name, content)| beside(name, content.clone())));
     Ok(Layout {

@@ -2,11 +2,12 @@
 //! give its tensors places.
 
 use super::object::Object;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::mmap::Mapping;
 use crate::quant::DType;
+use crate::shape::Shape;
 use crate::stamp::Stamp;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Tensor;
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
@@ -73,15 +74,6 @@ impl Container {
             Container::Elsewhere(object) => object.tensor(name, shape, dtype, offset),
         }
     }
-}
-
-/// The error of data that is not there.
-pub(super) fn short(path: &Path, length: u64, end: u64) -> Error {
-    Error::invalid("the data runs past the end of the file")
-        .file(path)
-        .expected(format!("at least {end} bytes"))
-        .found(format!("{length} bytes"))
-        .hint("the file is truncated: copy or download it again")
 }
 
 /// Two are the same file if they are at the same place.

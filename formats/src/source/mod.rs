@@ -4,7 +4,6 @@
 //! `remote` there are only files.
 
 mod access;
-mod ahead;
 mod container;
 mod folder;
 #[cfg(feature = "remote")]
@@ -13,19 +12,19 @@ mod http;
 mod hub;
 mod locator;
 mod object;
+mod planning;
 #[cfg(feature = "remote")]
 mod site;
 mod window;
 
 pub use access::{Access, Traffic, Watch};
-pub use ahead::{Span, is_elsewhere, planned};
 pub use container::Container;
 pub use folder::{Folder, Remote};
 pub use locator::{Locator, Name, hub_id, is_named, shown};
-pub use object::{Fetch, Known, Object, Stop};
+pub use object::{Fetch, Known, Object, Span, Stop, is_elsewhere, planned};
 pub use window::{Fetching, Window, fetch_ahead};
 
-pub(crate) use ahead::is_planning;
+pub(crate) use planning::is_planning;
 
 use crate::error::{Error, Result};
 use crate::model::Input;
@@ -34,7 +33,7 @@ use crate::model::Input;
 #[cfg(feature = "remote")]
 pub(crate) fn open(locator: &Locator, access: &Access) -> Result<Input> {
     match locator {
-        Locator::Path(path) => crate::open_path(path),
+        Locator::Path(path) => crate::format::open_path(path),
         Locator::Hub(name) => hub::open(name, access),
         Locator::Url(url) => site::open(url, access),
     }
@@ -44,7 +43,7 @@ pub(crate) fn open(locator: &Locator, access: &Access) -> Result<Input> {
 #[cfg(not(feature = "remote"))]
 pub(crate) fn open(locator: &Locator, _access: &Access) -> Result<Input> {
     match locator {
-        Locator::Path(path) => crate::open_path(path),
+        Locator::Path(path) => crate::format::open_path(path),
         Locator::Hub(_) | Locator::Url(_) => Err(Error::unsupported("this build reads files only")
             .file(&locator.path())
             .hint("build with the feature remote, or download the model first")),

@@ -1,15 +1,15 @@
 //! A file that lies elsewhere and is read by ranges. What a `Window` has fetched is taken from there; what nobody has
 //! planned is fetched when it is asked for, some more of it where one reads on. Serves rows as a mapped file does.
 
-use super::ahead::{now_elsewhere, tell};
-use super::container::short;
-use super::window::Window;
-use super::{Access, is_planning};
+use super::access::Access;
+use super::planning::{is_planning, planning};
 use crate::error::{Error, Kind, Result};
+use crate::identity::Identity;
 use crate::quant::DType;
+use crate::shape::Shape;
 use crate::stamp::Stamp;
-use crate::tensor::{Rows, Shape, Tensor};
-use crate::write::Identity;
+use crate::tensor::{Rows, Tensor};
+use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +25,48 @@ pub trait Fetch: Send + Sync {
     /// # Errors
     /// They do not come, or the file is not what it was when it was opened.
     fn fetch(&self, start: u64, out: &mut [u8], stop: Stop<'_>) -> Result<()>;
+}
+
+/// What has been fetched ahead, or is going to be.
+pub(super) trait Ahead: Send + Sync {
+    /// Fills `out` with these bytes, if they are among it.
+    fn read(&self, object: &Object, bytes: &Range<u64>, out: &mut [u8]) -> Result<bool>;
+}
+
+/// Bytes of an object that are going to be read.
+#[derive(Clone)]
+pub struct Span {
+    pub object: Arc<Object>,
+    pub bytes: Range<u64>,
+}
+
+thread_local! {
+    /// What this thread has planned so far.
+    static PLAN: RefCell<Vec<Span>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether anything was opened that lies elsewhere: without it there is nothing to plan.
+static ELSEWHERE: AtomicBool = AtomicBool::new(false);
+
+/// Whether anything was opened in this process that lies elsewhere.
+pub fn is_elsewhere() -> bool {
+    ELSEWHERE.load(Ordering::Relaxed)
+}
+
+/// What lies elsewhere of the rows that `f` tells to prefetch.
+pub fn planned(f: impl FnOnce()) -> Vec<Span> {
+    let outer = PLAN.replace(Vec::new());
+    planning(f);
+    PLAN.replace(outer)
+}
+
+/// The error of data that is not there.
+pub(super) fn short(path: &Path, length: u64, end: u64) -> Error {
+    Error::invalid("the data runs past the end of the file")
+        .file(path)
+        .expected(format!("at least {end} bytes"))
+        .found(format!("{length} bytes"))
+        .hint("the file is truncated: copy or download it again")
 }
 
 /// What is known of a file before it is read.
@@ -45,7 +87,7 @@ pub struct Object {
     access: Access,
     changed: Arc<AtomicBool>,
     recent: Mutex<Recent>,
-    windows: RwLock<Vec<Arc<Window>>>,
+    windows: RwLock<Vec<Arc<dyn Ahead>>>,
 }
 
 /// The least that is fetched unplanned, and the most that is kept of it: one who reads on gets ever more at a time.
@@ -88,7 +130,7 @@ impl Recent {
 
 impl Object {
     pub fn new(known: Known, origin: Box<dyn Fetch>, access: &Access) -> Arc<Object> {
-        now_elsewhere();
+        ELSEWHERE.store(true, Ordering::Relaxed);
         Arc::new(Object {
             known,
             origin,
@@ -193,11 +235,11 @@ impl Object {
         })
     }
 
-    pub(super) fn attach(&self, window: &Arc<Window>) {
-        self.windows.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(window));
+    pub(super) fn attach(&self, window: Arc<dyn Ahead>) {
+        self.windows.write().unwrap_or_else(PoisonError::into_inner).push(window);
     }
 
-    pub(super) fn detach(&self, window: &Arc<Window>) {
+    pub(super) fn detach(&self, window: &Arc<dyn Ahead>) {
         let mut windows = self.windows.write().unwrap_or_else(PoisonError::into_inner);
         windows.retain(|one| !Arc::ptr_eq(one, window));
     }
@@ -224,7 +266,8 @@ impl Rows for Remote {
 
     fn prefetch(&self, rows: Range<usize>) {
         if is_planning() {
-            tell(&self.object, self.place(&rows));
+            let span = Span { object: Arc::clone(&self.object), bytes: self.place(&rows) };
+            PLAN.with_borrow_mut(|plan| plan.push(span));
         }
     }
 

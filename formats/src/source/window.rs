@@ -2,8 +2,7 @@
 //! needs. Neighbouring bytes are joined to blocks; a block is fetched once, held until its last piece is done, and no
 //! more are held than the memory allows. What a reader waits for is fetched first, whatever is held: so nothing hangs.
 
-use super::object::Object;
-use super::{Span, is_elsewhere};
+use super::object::{Ahead, Object, Span, is_elsewhere};
 use crate::error::{Error, Kind, Result};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -112,7 +111,7 @@ impl Window {
         let threads = (0..self.connections.clamp(1, self.blocks.len())).filter(|i| start(*i)).count();
         // With fewer threads it takes longer; without any, readers fetch for themselves.
         if threads > 0 {
-            self.objects.iter().for_each(|object| object.attach(self));
+            self.objects.iter().for_each(|object| object.attach(Arc::clone(self) as Arc<dyn Ahead>));
         }
         Fetching(Arc::clone(self))
     }
@@ -173,33 +172,6 @@ impl Window {
         }
     }
 
-    /// Fills `out`, if these bytes lie in a block that is still held, or is going to be.
-    pub(super) fn read(&self, object: &Object, bytes: &Range<u64>, out: &mut [u8]) -> Result<bool> {
-        let blocks = self.find(object, bytes);
-        let mut now = self.lock();
-        loop {
-            let there = |i: &&usize| !matches!(now.states[**i], State::Gone);
-            let Some(i) = blocks.iter().find(there).copied() else { return Ok(false) };
-            match &now.states[i] {
-                State::Failed(e) => return Err(e.clone()),
-                State::Here(held) => {
-                    let held = Arc::clone(held);
-                    drop(now);
-                    let at = usize::try_from(bytes.start - self.blocks[i].bytes.start).unwrap_or(0);
-                    out.copy_from_slice(&held[at..at + out.len()]);
-                    return Ok(true);
-                }
-                _ if now.stopped => return Err(stopped()),
-                State::Planned if !now.wanted.contains(&i) => {
-                    now.wanted.push_back(i);
-                    self.room.notify_one();
-                }
-                _ => {}
-            }
-            now = self.came.wait_timeout(now, PAUSE).map_or_else(|e| e.into_inner().0, |(now, _)| now);
-        }
-    }
-
     /// The blocks that hold these bytes of an object.
     fn find(&self, object: &Object, bytes: &Range<u64>) -> Vec<usize> {
         let which = self.objects.iter().position(|one| std::ptr::eq(&**one, object));
@@ -230,6 +202,34 @@ impl Window {
         }
         drop(now);
         self.room.notify_all();
+    }
+}
+
+impl Ahead for Window {
+    fn read(&self, object: &Object, bytes: &Range<u64>, out: &mut [u8]) -> Result<bool> {
+        let blocks = self.find(object, bytes);
+        let mut now = self.lock();
+        loop {
+            let there = |i: &&usize| !matches!(now.states[**i], State::Gone);
+            let Some(i) = blocks.iter().find(there).copied() else { return Ok(false) };
+            match &now.states[i] {
+                State::Failed(e) => return Err(e.clone()),
+                State::Here(held) => {
+                    let held = Arc::clone(held);
+                    drop(now);
+                    let at = usize::try_from(bytes.start - self.blocks[i].bytes.start).unwrap_or(0);
+                    out.copy_from_slice(&held[at..at + out.len()]);
+                    return Ok(true);
+                }
+                _ if now.stopped => return Err(stopped()),
+                State::Planned if !now.wanted.contains(&i) => {
+                    now.wanted.push_back(i);
+                    self.room.notify_one();
+                }
+                _ => {}
+            }
+            now = self.came.wait_timeout(now, PAUSE).map_or_else(|e| e.into_inner().0, |(now, _)| now);
+        }
     }
 }
 
@@ -275,7 +275,8 @@ impl Fetching {
 impl Drop for Fetching {
     fn drop(&mut self) {
         self.stop();
-        self.0.objects.iter().for_each(|object| object.detach(&self.0));
+        let this: Arc<dyn Ahead> = Arc::clone(&self.0) as Arc<dyn Ahead>;
+        self.0.objects.iter().for_each(|object| object.detach(&this));
     }
 }
 

@@ -1,28 +1,15 @@
 //! One file of PyTorch, zip or legacy: what its pickle holds, and where its storages lie.
 
 use super::archive::{self, Archive};
-use super::pickle::{self, Place, Unpickled, item};
+use super::contents::{Contents, memory};
+use super::pickle::{self, Place, item};
 use super::{legacy, state};
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::model::Checkpoint;
 use crate::source::{Container, must_be_here};
 use crate::tensor::Tensor;
-use std::collections::HashMap;
 use std::ops::Range;
-
-/// The memory that the values of a pickle may take, or a part of the file's length. A tensor takes about 800 bytes.
-const MOST_MEMORY: usize = 16 << 20;
-const PART: usize = 64;
-
-/// What a file holds.
-pub struct Contents {
-    /// Where the pickle of the object lies.
-    pub pickle: Range<u64>,
-    pub object: Unpickled,
-    /// Where the elements of each storage lie.
-    pub storages: HashMap<String, Range<u64>>,
-}
 
 /// Reads the tensors of `file`; `into` takes note of what of it is left out.
 pub fn read(file: &Container, into: &mut Checkpoint) -> Result<Vec<Tensor>> {
@@ -41,11 +28,6 @@ pub fn header(file: &Mapping) -> Result<Range<u64>> {
 /// Whether a file begins as those of PyTorch do.
 pub fn is_ours(file: &Mapping) -> bool {
     file.bytes().starts_with(archive::MAGIC) || legacy::is_legacy(file.bytes())
-}
-
-/// The memory that the pickle of `file` may take.
-pub fn memory(file: &Mapping) -> usize {
-    MOST_MEMORY.max(file.bytes().len() / PART)
 }
 
 fn contents(file: &Mapping) -> Result<Contents> {

@@ -2,7 +2,7 @@
 //! object, the keys of its storages), then the elements of each storage behind their number.
 //! Specification: `_legacy_save` of `torch/serialization.py`.
 
-use super::file::{Contents, memory};
+use super::contents::{Contents, memory};
 use super::pickle::{self, Place, Span, Storage, Unpickled, Value, item};
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;

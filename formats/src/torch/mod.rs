@@ -3,6 +3,7 @@
 //! what state dicts need takes names, shapes and places from it and refuses all else, and the elements are mapped.
 
 mod archive;
+mod contents;
 mod file;
 mod legacy;
 mod pickle;
@@ -15,10 +16,8 @@ use crate::error::{Error, Result};
 use crate::index;
 use crate::model::Checkpoint;
 use crate::source::Folder;
+use crate::usual;
 use std::path::{Path, PathBuf};
-
-const SINGLE: &str = "pytorch_model.bin";
-const INDEX: &str = "pytorch_model.bin.index.json";
 
 /// What checkpoints of PyTorch end with.
 const ENDINGS: &[&str] = &["bin", "pt", "pth", "ckpt"];
@@ -30,14 +29,9 @@ const BESIDE: &[&str] =
 /// Whether `path` is a file or an index of PyTorch, or a directory that holds no other weights.
 pub(crate) fn recognises(path: &Path) -> bool {
     if path.is_dir() {
-        return !safetensors_in(path) && (has_usual(path) || !candidates(path).is_empty());
+        return !safetensors_in(path) && (usual::PYTORCH.is_in(path) || !candidates(path).is_empty());
     }
     ends(path, ENDINGS) || path.to_string_lossy().ends_with(".bin.index.json")
-}
-
-/// Whether `dir` holds weights of PyTorch under the usual name.
-pub(crate) fn has_usual(dir: &Path) -> bool {
-    dir.join(INDEX).is_file() || dir.join(SINGLE).is_file()
 }
 
 /// Opens a checkpoint: a directory, an index or one file.
@@ -50,14 +44,14 @@ pub fn open(path: &Path) -> Result<Checkpoint> {
     let dir = dir.to_path_buf();
     let checkpoint = match path.extension().is_some_and(|e| e == "json") {
         true => index::open(&Folder::default(), &path, dir, file::read)?,
-        false => Checkpoint::of_one(&Folder::default(), dir, &path, file::read)?,
+        false => index::one(&Folder::default(), dir, &path, file::read)?,
     };
     Ok(Checkpoint { format: "PyTorch", ..checkpoint })
 }
 
 /// The index or the file that a directory is read by.
 fn container(dir: &Path) -> Result<PathBuf> {
-    if let Some(usual) = [INDEX, SINGLE].map(|name| dir.join(name)).into_iter().find(|path| path.is_file()) {
+    if let Some(usual) = usual::PYTORCH.find(dir) {
         return Ok(usual);
     }
     let mut all = candidates(dir);
@@ -65,7 +59,7 @@ fn container(dir: &Path) -> Result<PathBuf> {
         (1, Some(only)) => Ok(only),
         (n, _) => Err(Error::invalid("this directory holds no checkpoint")
             .file(dir)
-            .expected(format!("{SINGLE} or {INDEX}"))
+            .expected(usual::PYTORCH.to_string())
             .found(format!("{n} files of PyTorch and no index"))
             .hint("copy the index file from the model's repository as well, or name one of the files")),
     }
@@ -86,8 +80,8 @@ fn candidates(dir: &Path) -> Vec<PathBuf> {
 /// Whether `dir` holds weights that are to be read instead: those of the usual names, or any if there are none of
 /// PyTorch under its own.
 fn safetensors_in(dir: &Path) -> bool {
-    crate::safetensors::has_usual(dir)
-        || (!has_usual(dir) && files(dir).iter().any(|path| ends(path, &["safetensors"])))
+    usual::SAFETENSORS.is_in(dir)
+        || (!usual::PYTORCH.is_in(dir) && files(dir).iter().any(|path| ends(path, &["safetensors"])))
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {

@@ -1,12 +1,13 @@
 //! The one dict of tensors in what was saved: the object itself, or what a trainer has put beside its own state
 //! (`{"state_dict": …}`, `{"model": …}`). Where there are two, none is guessed.
 
-use super::file::Contents;
+use super::contents::Contents;
 use super::pickle::{Heap, Value, View, item};
 use super::strided::Strided;
 use crate::error::{Error, Printable, Result};
 use crate::mmap::Mapping;
-use crate::tensor::{Shape, Tensor};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
 use crate::twice;
 use std::collections::HashSet;
 use std::sync::Arc;

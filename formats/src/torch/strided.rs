@@ -2,9 +2,9 @@
 //! from the mapped file when they are read.
 
 use crate::error::{Error, Result};
+use crate::identity::Identity;
 use crate::mmap::Mapping;
 use crate::tensor::Rows;
-use crate::write::Identity;
 use std::ops::Range;
 
 /// Where the elements lie. Whoever makes it has checked that all of them lie in the file.

@@ -7,6 +7,7 @@ use super::Watch;
 use super::behind;
 use super::durable::{self, Journal, Partial, Planned, write_all_at};
 use crate::error::{Error, Kind, Result};
+use crate::identity::Identity;
 use crate::mmap::Mapping;
 use crate::stamp::Stamp;
 use std::fs::{File, OpenOptions};
@@ -159,7 +160,7 @@ impl Rewrite {
 
     /// What tells this edit from others.
     fn identity(&self) -> Vec<(String, String)> {
-        let mut head = durable::Identity::default();
+        let mut head = Identity::default();
         head.add(&self.head);
         vec![(String::from("edit of"), self.stamp.to_string()), (String::from("header"), head.hash())]
     }

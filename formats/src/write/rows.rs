@@ -1,7 +1,9 @@
 //! The rows of all outputs, pulled in pieces by all threads and written where they belong. Serves the writer.
 
 use super::durable::{Growing, read_all_at, write_all_at};
-use super::{BLOCK, CHUNK, Placed, Watch};
+use super::job::Watch;
+use super::layout::Placed;
+use super::pieces::{BLOCK, step};
 use crate::error::{Error, Kind, Result};
 use crate::source::{Fetching, fetch_ahead, planned};
 use crate::tensor::Tensor;
@@ -150,11 +152,6 @@ fn pieces(outputs: &[Growing<'_>]) -> Result<(Vec<Group>, Vec<Piece>)> {
         }
     }
     Ok((groups, pieces))
-}
-
-/// How many rows of a tensor make a piece.
-pub(super) fn step(tensor: &Tensor) -> Result<usize> {
-    Ok((CHUNK / tensor.row_elements()?.max(1)).max(1))
 }
 
 /// Some rows of a tensor in one of the outputs that hold it.

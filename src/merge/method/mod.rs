@@ -20,7 +20,6 @@ pub use params::{Param, Params, Rescale};
 pub(super) use merged::Merged;
 pub(super) use sources::Sources;
 
-use crate::merge::Options;
 use ggraft_formats::{Error, Result};
 
 /// Every method.
@@ -139,8 +138,7 @@ pub(crate) fn add_all(
 }
 
 /// Refuses more vectors than the method takes. Returns what the user should know.
-pub(crate) fn check(options: &Options, vectors: usize) -> Result<Vec<String>> {
-    let Options { method, params, .. } = options;
+pub(crate) fn check(method: &Method, params: &Params, vectors: usize) -> Result<Vec<String>> {
     if vectors > method.vectors {
         return Err(Error::usage(format!("the method {} takes fewer vectors", method.name))
             .expected(format!("at most {}", method.vectors))

@@ -3,7 +3,6 @@
 //! the base lacks. For quantized vectors it is measured how much of the difference is noise. Serves the check
 //! before a merge and its report; the same rows give the same figures on any number of threads.
 
-use super::swapped::Doubts;
 use crate::merge::method::Sources;
 use crate::roles;
 use crate::stages::Stages;
@@ -49,7 +48,7 @@ pub struct Kinship {
 
 impl Kinship {
     /// Norms and biases hardly move in any training; the matrices tell.
-    pub(super) fn is_matrix(&self) -> bool {
+    fn is_matrix(&self) -> bool {
         !roles::is_norm(&self.tensor)
     }
 }
@@ -178,8 +177,8 @@ fn noise(dtype: DType, rows: &[Vec<f32>]) -> Result<f64> {
 /// Judges the figures of one vector, and what is doubtful of the models' places: what to tell, or why to stop.
 pub(crate) fn judge(figures: &[Kinship], doubts: Doubts, allowed: Allowed) -> Result<Vec<String>> {
     let matrices: Vec<&Kinship> = figures.iter().filter(|k| k.is_matrix()).collect();
-    let middle = |f: fn(&Kinship) -> f64| median(matrices.iter().map(|k| f(k)).collect());
-    let (delta, drift, cosine) = (middle(|k| k.delta), middle(|k| k.drift), middle(|k| k.cosine));
+    let (delta, drift, cosine) =
+        (middle(figures, |k| k.delta), middle(figures, |k| k.drift), middle(figures, |k| k.cosine));
     let mut notes = vec![format!(
         "chat lies {:.2} % from base, CP {:.2} % (medians over {} tensors); the cosine between the two ways is {cosine:.2}",
         delta * 100.0,
@@ -260,7 +259,19 @@ fn judge_noise(matrices: &[&Kinship], allowed: Allowed) -> Result<Option<String>
         ))
 }
 
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
+/// What is out of its place.
+#[derive(Default)]
+pub(crate) struct Doubts {
+    pub refused: Vec<Error>,
+    pub warned: Vec<Error>,
+}
+
+/// The median over the matrices.
+pub(super) fn middle(figures: &[Kinship], of: fn(&Kinship) -> f64) -> f64 {
+    median(figures.iter().filter(|k| k.is_matrix()).map(of).collect())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

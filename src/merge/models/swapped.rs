@@ -4,7 +4,7 @@
 //! One sign is a warning, two that agree, or one that cannot be otherwise, a refusal.
 
 use super::Vector;
-use super::kinship::{Kinship, SAME_WAY, median};
+use super::kinship::{Doubts, Kinship, SAME_WAY, middle};
 use crate::merge::method::{Method, Sources};
 use crate::roles::TABLES;
 use ggraft_formats::{Error, Model, Result, Tensor};
@@ -211,20 +211,8 @@ impl Places {
     }
 }
 
-/// What is out of its place.
-#[derive(Default)]
-pub(crate) struct Doubts {
-    pub refused: Vec<Error>,
-    pub warned: Vec<Error>,
-}
-
 fn swapped(what: String) -> Error {
     Error::invalid(what).hint("give each model in its place, or --allow-swapped if they are")
-}
-
-/// The median over the matrices.
-fn middle(figures: &[Kinship], of: fn(&Kinship) -> f64) -> f64 {
-    median(figures.iter().filter(|k| k.is_matrix()).map(of).collect())
 }
 
 /// Whether all weights of two tensors are the same numbers.

@@ -7,6 +7,7 @@ use super::tables::{HEAD, TABLES, TOKEN_BIAS, has_rows_of_tokens, table_of, toke
 use super::template::Chosen;
 use super::token_rows::grown;
 use crate::merge::Vector;
+use crate::vocab::kinds::UNUSED;
 use crate::vocab::{self, Kind};
 use bstr::BString;
 use ggraft_formats::{Array, Error, Metadata, Model, Result, Shape, Tensor, Value};
@@ -262,6 +263,3 @@ fn extend(metadata: &mut Metadata, placed: &BTreeMap<usize, &Stranger>, rows: u6
     }
     Ok(())
 }
-
-/// `llama_token_type` of a filler.
-const UNUSED: i32 = 5;

@@ -3,9 +3,8 @@
 use crate::checkpoint::{self, Card};
 use crate::ftype;
 use crate::merge::{Fate, Verdict};
-use crate::output::plan::memory::Share;
 use crate::output::plan::stored::{How, Stored, fate};
-use crate::output::plan::{Content, Fates, Loaded, Plan, idle};
+use crate::output::plan::{Content, Fates, Loaded, Plan, Share, idle};
 use crate::output::target::Target;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::stamp::Reads;

@@ -3,10 +3,9 @@
 
 use crate::budget::{self, Account};
 use crate::ftype::{self, Assignment, Ftype, Reason};
-use crate::output::plan::memory::Share;
 use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::unheeded::unheeded;
-use crate::output::plan::{Content, Fates, Loaded, Plan, Step, idle};
+use crate::output::plan::{Content, Fates, Loaded, Plan, Share, Step, idle};
 use crate::output::split::Division;
 use crate::output::target::{Target, Type};
 use ggraft_formats::gguf::{self, Split};

@@ -3,7 +3,7 @@
 //! holds: a chunk of every output, a block of every source decoded to f64, the same in f32, and its encoding.
 
 use crate::merge::Fate;
-use crate::output::plan::{Plan, Step};
+use crate::output::plan::{Plan, Share, Step};
 use ggraft_formats::write::{BLOCK, CHUNK};
 
 /// What a process takes that does nothing: its own data, the allocator's arenas.
@@ -16,15 +16,6 @@ const TENSOR: u64 = 1 << 10;
 const TOKEN: u64 = 64;
 /// Weights of each source that are sampled at a time to see how models are related, in f32.
 const SAMPLE: u64 = (3 * 4) << 16;
-
-/// What the outputs of a run add.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Share {
-    /// Bytes of headers.
-    heads: u64,
-    /// Bytes that each thread holds.
-    chunks: u64,
-}
 
 /// Tells each of `plans`, which are carried out together, what the others take.
 pub fn in_company(plans: &mut [Plan]) {

@@ -25,7 +25,6 @@ use ggraft_formats::safetensors::{self, Directory};
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::write::Layout;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
-use memory::Share;
 pub use memory::in_company;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -128,6 +127,15 @@ pub struct Plan {
 enum Content {
     Gguf { model: Model, split: Option<Split> },
     Directory { metadata: Metadata, directory: Directory },
+}
+
+/// What the outputs of a run add.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    /// Bytes of headers.
+    heads: u64,
+    /// Bytes that each thread holds.
+    chunks: u64,
 }
 
 impl Plan {

@@ -65,7 +65,7 @@ fn opened_by(snapshot: PathBuf, is_named: bool, file: &str) -> PathBuf {
 }
 
 fn from_cache(path: &std::path::Path, revision: &str, is_new: bool) -> Result<Input> {
-    let mut input = crate::open_path(path)?;
+    let mut input = crate::format::open_path(path)?;
     if let Input::Checkpoint(checkpoint) = &mut input
         && !is_new
         && !cache::is_commit(revision)

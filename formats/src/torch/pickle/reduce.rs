@@ -6,7 +6,7 @@ use super::globals::{Global, Means};
 use super::value::{Node, Storage, Value, View};
 use crate::error::{Error, Result};
 use crate::quant::DType;
-use crate::tensor::Shape;
+use crate::shape::Shape;
 
 /// What a reduction gives.
 enum Made {

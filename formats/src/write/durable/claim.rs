@@ -1,14 +1,16 @@
 //! Claims: every path that a run is going to touch, looked at before any work. None may be an input, by whatever name; none
 //! is taken twice; what lies under the name of something unfinished must be proven to be ours; folders take files.
 
-use super::growing::{Resume, finished, place, work};
+use super::files::{self, name_in};
+use super::growing::{finished, place, work};
 use super::journal::{Told, busy};
-use super::partial::{self, name_in};
+use super::partial;
 use super::publish::{is_empty, only_models};
 use super::small::{abandoned, is_done, is_told};
-use super::{Beside, beside, folder, in_the_way, journal_of};
+use super::{beside, folder, in_the_way, journal_of};
 use crate::error::{Error, Kind, Result};
-use crate::write::{Job, Layout};
+use crate::write::job::{Beside, Job, Resume};
+use crate::write::layout::Layout;
 use std::path::{Path, PathBuf};
 
 /// What the paths of a run are taken for.
@@ -83,10 +85,10 @@ impl Claims<'_> {
             let known = told.files.get(&name_in(folder(&journal), &path));
             let planned = partial::Planned { head: &planned.head, total: planned.total };
             let resumes = same && !told.pieces.is_empty();
-            let ours = partial::existing(&path).and_then(|f| partial::is_ours(&f, known, &planned, resumes));
+            let ours = files::existing(&path).and_then(|f| partial::is_ours(&f, known, &planned, resumes));
             // What was replaced may lie there, where a run was stopped between two moves.
             let aside =
-                |path: &Path| told.asides.iter().any(|(_, id)| partial::id_of(path).as_ref() == Some(id));
+                |path: &Path| told.asides.iter().any(|(_, id)| files::id_of(path).as_ref() == Some(id));
             if !ours.unwrap_or(false) && !aside(&path) && !aside(&beside(&layout.target)) {
                 return Err(in_the_way(&path));
             }
@@ -143,7 +145,7 @@ impl Claims<'_> {
         let known = told.files.get(&name_in(folder(&master), &growing));
         let nothing = partial::Planned { head: &[], total: 0 };
         if growing.symlink_metadata().is_ok()
-            && !partial::existing(&growing)
+            && !files::existing(&growing)
                 .and_then(|f| partial::is_ours(&f, known, &nothing, false))
                 .unwrap_or(false)
             && abandoned(&growing).is_none()

@@ -1,8 +1,8 @@
 //! What an edit of a file leaves when it is killed: a copy that grows, which another edit begins anew, or a journal beside
 //! the finished file.
 
+use super::files::{id_of, name_in, remove_empty};
 use super::journal::{Journal, Told, Work, busy};
-use super::partial::{id_of, name_in, remove_empty};
 use super::{beside, folder, in_the_way, journal_of};
 use crate::error::Result;
 use std::path::Path;

@@ -1,27 +1,20 @@
 //! Containers that are being written: their files, which grow beside the target, and the journal of what is done. Serves
 //! the writer.
 
+use super::files::{self, name_in};
 use super::journal::{Journal, Told};
-use super::partial::{self, Partial, name_in};
+use super::partial::{self, Partial};
 use super::publish::{names, publish_directory, publish_file, publish_set, remove_aside};
-use super::{Identity, beside, folder, in_the_way, journal_of};
+use super::{beside, folder, in_the_way, journal_of};
 use crate::error::{Error, Kind, Result};
+use crate::identity::Identity;
 use crate::mmap::Mapping;
 use crate::stamp::Stamp;
-use crate::write::rows::step;
-use crate::write::{Held, Job, Layout, Planned};
+use crate::write::job::{Job, Resume};
+use crate::write::layout::{Held, Layout, Planned};
+use crate::write::pieces::step;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-
-/// What to do with what another run has left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Resume {
-    /// Go on with it if it is the same work, refuse if it is not.
-    #[default]
-    IfSame,
-    /// Begin anew.
-    Never,
-}
 
 /// A container that is being written.
 pub struct Growing<'a> {
@@ -60,7 +53,7 @@ impl<'a> Growing<'a> {
         for (planned, finished) in self.layout.files.iter().zip(&self.finished) {
             let file = if *finished {
                 let path = self.layout.path(planned);
-                let file = partial::existing(&path).map_err(|e| Error::io(&e, &path))?;
+                let file = files::existing(&path).map_err(|e| Error::io(&e, &path))?;
                 Partial { path, file }
             } else {
                 let planned_file = partial::Planned { head: &planned.head, total: planned.total };
@@ -89,9 +82,7 @@ impl<'a> Growing<'a> {
             // What an earlier run has made beside the files of the plan.
             let known = self.journal.earlier.files.get(&name_in(self.journal.folder(), &file));
             match known {
-                Some(known) if partial::id_of(&file).as_ref() == Some(known) => {
-                    partial::remove_if(&file, known)?
-                }
+                Some(known) if files::id_of(&file).as_ref() == Some(known) => files::remove_if(&file, known)?,
                 _ => return Err(in_the_way(&file)),
             }
         }
@@ -228,10 +219,10 @@ pub fn finished(layout: &Layout<'_>, told: &Told) -> Vec<bool> {
         let known = told.files.get(&name_in(folder(&journal), &growing));
         let is_there = path.symlink_metadata().is_ok_and(|meta| meta.is_file());
         let planned = partial::Planned { head: &planned.head, total: planned.total };
-        let has = || partial::existing(&path).and_then(|file| partial::has(&file, &planned)).unwrap_or(false);
+        let has = || files::existing(&path).and_then(|file| partial::has(&file, &planned)).unwrap_or(false);
         written
             && is_there
-            && ((known.is_some() && partial::id_of(&path).as_ref() == known)
+            && ((known.is_some() && files::id_of(&path).as_ref() == known)
                 || (growing.symlink_metadata().is_err() && has()))
     };
     if told.pieces.is_empty() {

@@ -6,7 +6,7 @@
 //! `{"process":17}`, the files that it makes, `{"file":"NAME","id":"…"}`, and what it has written, piece by piece:
 //! `TENSOR ROW HASH`. A line that was cut off counts for nothing.
 
-use super::{folder, in_the_way, partial};
+use super::{files, folder, in_the_way};
 use crate::error::{Error, Kind, Result};
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
@@ -54,7 +54,7 @@ impl Told {
             Err(e) => Err(Error::io(&e, path)),
             Ok(meta) if !meta.is_file() => Err(in_the_way(path).found("no regular file")),
             Ok(_) => {
-                let file = partial::existing(path).map_err(|e| Error::io(&e, path))?;
+                let file = files::existing(path).map_err(|e| Error::io(&e, path))?;
                 Told::parse(&content(&file).map_err(|e| Error::io(&e, path))?, path)
             }
         }
@@ -96,7 +96,7 @@ impl Told {
     /// Whether what the journal tells of is there: pieces, and a file of them.
     pub fn has_work(&self, journal: &Path) -> bool {
         let is_there =
-            |(name, id): (&String, &String)| partial::id_of(&folder(journal).join(name)).as_ref() == Some(id);
+            |(name, id): (&String, &String)| files::id_of(&folder(journal).join(name)).as_ref() == Some(id);
         !self.pieces.is_empty() && self.files.iter().any(is_there)
     }
 
@@ -172,7 +172,7 @@ impl Journal {
         let begun = AtomicBool::new(!earlier.pieces.is_empty());
         let journal = Journal { path, file, is_locked, earlier, begun };
         for (name, id) in &left.files {
-            partial::remove_if(&journal.folder().join(name), id)?;
+            files::remove_if(&journal.folder().join(name), id)?;
         }
         journal.begin(work, same, &bytes).map_err(|e| Error::io(&e, &journal.path))?;
         Ok(journal)
@@ -286,7 +286,7 @@ fn locked(path: &Path) -> Result<(File, bool)> {
         options.read(true).append(true);
         let file = match options.clone().create_new(true).open(path) {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                let file = partial::careful(&mut options).open(path);
+                let file = files::careful(&mut options).open(path);
                 match file.and_then(|f| Ok((f.metadata()?.is_file(), f))) {
                     Ok((true, file)) => file,
                     // A finished run has removed it just now.
@@ -322,7 +322,7 @@ fn is_locked(tried: std::result::Result<(), TryLockError>) -> Result<bool> {
 
 /// Who writes the journal at `path` now, if anybody does.
 pub fn busy(path: &Path) -> Result<()> {
-    match partial::existing(path) {
+    match files::existing(path) {
         Ok(file) => match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => {
                 lock(&file).map(|_| ()).map_err(|e| e.file(path).found(holder(&file)))

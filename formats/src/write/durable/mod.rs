@@ -5,8 +5,8 @@
 
 mod claim;
 mod edit;
+mod files;
 mod growing;
-mod identity;
 mod journal;
 mod partial;
 mod publish;
@@ -14,13 +14,12 @@ mod small;
 
 pub(super) use claim::{growing_small, look};
 pub(super) use edit::{clear_edit, edited, look_beside};
+pub(super) use files::{read_all_at, write_all_at};
 pub(super) use growing::Growing;
-pub use growing::Resume;
-pub use identity::Identity;
 pub(super) use journal::Journal;
-pub(super) use partial::{Partial, Planned, read_all_at, write_all_at};
+pub(super) use partial::{Partial, Planned};
 pub(super) use publish::publish_file;
-pub use small::{Beside, write_whole};
+pub use small::write_whole;
 pub(super) use small::{Small, is_done};
 
 use crate::error::{Error, Kind};

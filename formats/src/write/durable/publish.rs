@@ -2,8 +2,8 @@
 //! anything fails on the way, it is put back. A name that was free when the run began is never taken from what has got it
 //! since.
 
+use super::files::{id, id_of, name_in};
 use super::journal::Journal;
-use super::partial::{id, id_of, name_in};
 use super::{aside, folder};
 use crate::error::{Error, Kind, Result};
 use std::ffi::OsString;

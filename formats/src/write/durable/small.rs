@@ -1,22 +1,16 @@
 //! Small files beside the outputs: reports, model cards, Modelfiles. Each is claimed and locked before the work, filled when
 //! the outputs are whole, and gets its name after theirs; the first output's journal tells of it.
 
+use super::files::{existing, id_of, name_in, remove_if, write_all_at};
 use super::journal::{Journal, Told, lock};
-use super::partial::{Partial, Planned, existing, id_of, name_in, remove_if, write_all_at};
+use super::partial::{Partial, Planned};
 use super::publish::publish_file;
 use super::{beside, folder, in_the_way};
 use crate::error::{Error, Kind, Result};
-use crate::write::Layout;
+use crate::write::job::Beside;
+use crate::write::layout::Layout;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_128;
-
-/// A file that is written beside the outputs.
-#[derive(Clone, Debug)]
-pub struct Beside {
-    pub path: PathBuf,
-    /// What it is, in words.
-    pub what: &'static str,
-}
 
 /// One that is being written.
 pub struct Small {
