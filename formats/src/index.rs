@@ -2,13 +2,14 @@
 //! the directory. Where it and the shards disagree is kept: it matters only for tensors that are used.
 
 use crate::error::{Error, Result};
+use crate::inside::stays_inside;
 use crate::model::{Checkpoint, Disagreement, parse_json};
 use crate::source::{Container, Folder};
 use crate::stamp::Reads;
 use crate::tensor::Tensor;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Reads the tensors of a shard; the checkpoint takes note of what is noticed of it.
 pub(crate) type Read = fn(&Container, &mut Checkpoint) -> Result<Vec<Tensor>>;
@@ -90,12 +91,6 @@ fn weight_map(index: &Value, path: &Path) -> Result<BTreeMap<String, BTreeSet<St
         return Err(Error::invalid("the index names no tensors").file(path));
     }
     Ok(shards)
-}
-
-/// Whether a path consists of plain names alone, on any system.
-pub(crate) fn stays_inside(path: &str) -> bool {
-    let plain = |c: Component| matches!(c, Component::Normal(_));
-    !path.is_empty() && !path.contains(['\\', ':', '\0']) && Path::new(path).components().all(plain)
 }
 
 fn disagreements(shard: &Path, mapped: &BTreeSet<String>, held: &BTreeSet<&str>) -> Vec<Disagreement> {

@@ -11,6 +11,7 @@ pub mod gguf;
 mod identity;
 pub mod imatrix;
 mod index;
+mod inside;
 pub mod metadata;
 #[allow(unsafe_code)]
 pub mod mmap;

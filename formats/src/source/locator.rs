@@ -113,7 +113,7 @@ fn repository(text: &str) -> Option<String> {
 
 fn is_revision(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-    !text.is_empty() && text.chars().all(plain) && crate::index::stays_inside(text)
+    !text.is_empty() && text.chars().all(plain) && crate::inside::stays_inside(text)
 }
 
 impl Name {
@@ -160,7 +160,7 @@ impl Name {
 
     fn checked(self) -> Option<Name> {
         let revision = self.revision.as_deref().is_none_or(is_revision);
-        let file = self.file.as_deref().is_none_or(crate::index::stays_inside);
+        let file = self.file.as_deref().is_none_or(crate::inside::stays_inside);
         (revision && file).then_some(self)
     }
 

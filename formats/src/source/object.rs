@@ -271,6 +271,10 @@ impl Rows for Remote {
         }
     }
 
+    fn release(&self, _rows: Range<usize>) {
+        // What was fetched ahead is let go with the piece of work that needed it.
+    }
+
     fn identify(&self, into: &mut Identity) {
         // The same as of a mapped file: which one it is, and in what state, tell the stamps of the inputs.
         into.add(b"mapped");

@@ -1,7 +1,7 @@
 //! The cache that all programs of Hugging Face share: `models--org--name/refs/REVISION` holds a commit,
 //! `snapshots/COMMIT/FILE` leads to `blobs/HASH`. Links, copies and links to links are read alike.
 
-use crate::index::stays_inside;
+use crate::inside::stays_inside;
 use crate::mmap::Mapping;
 use crate::model::parse_json;
 use std::collections::BTreeSet;

@@ -197,7 +197,7 @@ fn listing(json: &Value, asked: &str) -> Result<Listing> {
     let mut files = BTreeMap::new();
     for file in siblings {
         let name = file.get("rfilename").and_then(Value::as_str).ok_or_else(|| lie("a file has no name"))?;
-        if !crate::index::stays_inside(name) {
+        if !crate::inside::stays_inside(name) {
             return Err(lie("a file lies outside").found(format!("'{name}'")));
         }
         files.insert(name.to_string(), file.get("size").and_then(Value::as_u64));
