@@ -13,7 +13,7 @@ use ggraft_formats::source::Access;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::write::{self, Job, Layout, Watch};
 pub use ggraft_formats::write::{Beside, Resume};
-use ggraft_formats::{Error, Input, Model, Result};
+use ggraft_formats::{Error, Input, Model, Result, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,6 +58,22 @@ pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
     let onto = input.model.clone();
     let origin = Origin::of("input", &onto)?;
     Plan::new(input, &onto, None, target, vec![origin], |_| None)
+}
+
+/// Plans several outputs of one model, which is read and decoded once for all when they are written together.
+///
+/// # Errors
+/// Those of [`convert`], for any of them.
+pub fn convert_all(input: Loaded, targets: &[Target]) -> Result<Vec<Plan>> {
+    let mut input = input;
+    if targets.len() > 1 {
+        let tensors = std::mem::take(&mut input.model.tensors).into_iter();
+        input.model.tensors = tensors.map(Tensor::remembered).collect::<Result<_>>()?;
+    }
+    let mut plans =
+        targets.iter().map(|target| convert(input.clone(), target)).collect::<Result<Vec<_>>>()?;
+    in_company(&mut plans);
+    Ok(plans)
 }
 
 /// Matches `vectors` with `onto`; from the result every output is planned. `how` is a method such as `CHAT_VECTOR`, or all

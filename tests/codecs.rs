@@ -17,7 +17,7 @@ const ROW: usize = 1024;
 const ROWS: usize = 1024;
 
 /// Those that are encoded and decoded.
-const DTYPES: [DType; 27] = [
+const DTYPES: [DType; 28] = [
     DType::F32,
     DType::F16,
     DType::BF16,
@@ -43,12 +43,10 @@ const DTYPES: [DType; 27] = [
     DType::TQ1_0,
     DType::TQ2_0,
     DType::MXFP4,
+    DType::NVFP4,
     DType::Q1_0,
     DType::Q2_0,
 ];
-
-/// Those that the peer has too and that are only decoded.
-const DECODED: [DType; 1] = [DType::NVFP4];
 
 /// Every dtype with every importance that it is encoded with.
 fn cases() -> impl Iterator<Item = (DType, Importance)> {
@@ -59,10 +57,6 @@ fn cases() -> impl Iterator<Item = (DType, Importance)> {
 /// Those that look elements up in a codebook. The peer aborts where a distance to the entries is infinite.
 const SEARCHED: [DType; 7] =
     [DType::IQ1S, DType::IQ1M, DType::IQ2XXS, DType::IQ2XS, DType::IQ2S, DType::IQ3XXS, DType::IQ3S];
-
-fn decodable() -> impl Iterator<Item = DType> {
-    DTYPES.into_iter().chain(DECODED)
-}
 
 #[test]
 fn the_table_has_the_peers_names_and_sizes() {
@@ -86,7 +80,7 @@ fn every_codec_of_the_table_is_tested() {
         let t = d.traits();
         t.decode.is_some() && t.encode.is_none() && t.id.is_some() && *d != DType::F64
     });
-    assert_eq!(decoders.collect::<Vec<_>>(), DECODED);
+    assert_eq!(decoders.count(), 0);
 }
 
 #[test]
@@ -105,12 +99,12 @@ fn encoding_gives_the_peers_bytes_and_decoding_its_bits() {
 
 #[test]
 fn decoding_any_bytes_gives_the_peers_bits() {
-    settle("decoded", decodable().collect::<Vec<_>>().into_par_iter().map(decode_any).collect());
+    settle("decoded", DTYPES.into_par_iter().map(decode_any).collect());
 }
 
 #[test]
 fn blocks_are_finite_if_all_their_elements_are() {
-    for dtype in decodable() {
+    for dtype in DTYPES {
         let size = dtype.traits().bytes;
         for block in bytes(size << 14).chunks(size) {
             let values = decode(dtype, block);

@@ -201,7 +201,7 @@ fn tensor_types_count_for_plain_floats_too_and_keep_their_case() {
     assert_eq!(bench.fails("F16", &["--tensor-type", "(=q8_0"]).0, 2);
     let (code, said) = bench.fails("F16", &["--tensor-type", "attn_q=iq2_xs"]);
     assert_eq!((code, said.contains("iq2_xs requires an importance matrix")), (2, true), "{said}");
-    assert_eq!(bench.fails("F16", &["--tensor-type", "attn_q=nvfp4"]).0, 4);
+    assert_eq!(bench.fails("F16", &["--tensor-type", "attn_q=q8_K"]).0, 4);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod peer;
 #[path = "support/run.rs"]
 mod run;
 
+use ggraft::ftype::FTYPES;
 use peer::{Peer, Piece};
 use run::{ggraft, trio};
 use serde_json::Value;
@@ -60,5 +61,25 @@ fn the_chat_vector_ends_its_turn_and_cp_alone_does_not() {
         let ended = turns_ended(peer, &merge(ftype), &prompts);
         println!("{ftype}: {ended} of {} turns ended", prompts.len());
         assert!(ended >= least, "{ftype}: {ended} of {}", prompts.len());
+    }
+}
+
+#[test]
+fn files_of_names_that_llama_quantize_has_not_are_loaded_and_speak() {
+    let Some(peer) = peer::peer() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(trio("korean_heldout.txt")).unwrap();
+    let text: String = text.chars().take(3000).collect();
+    let perplexity = |ftype: &str| {
+        let out = dir.path().join(format!("{ftype}.gguf"));
+        let words = ["--type", ftype, "-q", "-o", out.to_str().unwrap()];
+        ggraft([&["convert", trio("cp").to_str().unwrap()], &words[..]].concat()).ok();
+        peer.load_model(&out, false).unwrap().perplexity(&text, 256, 2).unwrap()
+    };
+    let whole = perplexity("F32");
+    for ftype in FTYPES.iter().filter(|f| f.apart) {
+        let found = perplexity(ftype.name);
+        println!("{ftype}: {found} against {whole}");
+        assert!(found < whole * 1.5, "{ftype}: {found} against {whole}");
     }
 }

@@ -65,15 +65,36 @@ fn ours(input: &Path, output: &Path, ftype: &str, threads: usize, more: &[&str])
     sha256(output)
 }
 
+/// What the peer is told of a type. Names that it has not are told with its options, and dense files of 4-bit floats, for
+/// which it has no mixture, tensor by tensor.
+fn params(ftype: &Ftype) -> QuantizeParams {
+    let mut params = QuantizeParams::new(ftype.number as i32);
+    let dense = ftype.apart && ftype.ends.is_none();
+    let ends = if dense { Some(DType::Q8_0) } else { ftype.ends };
+    (params.output_tensor_type, params.token_embedding_type) = (ends, ends);
+    if dense {
+        params.ftype = Ftype::parse("Q8_0").unwrap().number as i32;
+        params.tensor_types = vec![(String::from("weight"), ftype.default)];
+        let number = Override::Int(ftype.number.into());
+        params.overrides = vec![(String::from("general.file_type"), number)];
+    }
+    params
+}
+
+/// Whether the peer refuses the type for this toy: it knows no dtype that stands in for NVFP4, whose blocks are of 64.
+fn is_refused(ftype: &Ftype, toy: &Toy) -> bool {
+    ftype.default == DType::NVFP4 && toy.ffn % 64 != 0
+}
+
 /// How the peer is told of the importance matrix that `ours` reads from a file of this name.
 fn tell(params: &mut QuantizeParams, entries: &[&Entry], file: &str) {
     params.imatrix = entries.iter().map(|e| (e.name.clone(), e.weights())).collect();
-    params.overrides = vec![
+    params.overrides.extend([
         (String::from("quantize.imatrix.file"), Override::Str(file.to_string())),
         (String::from("quantize.imatrix.dataset"), Override::Str(DATASET.to_string())),
         (String::from("quantize.imatrix.entries_count"), Override::Int(entries.len() as i64)),
         (String::from("quantize.imatrix.chunks_count"), Override::Int(CHUNKS.into())),
-    ];
+    ]);
 }
 
 /// Toys that are written with 1, 2 and 5 threads; the others with 2.
@@ -122,6 +143,7 @@ fn compare<'a>(toys: impl Iterator<Item = &'a Toy>, types: &[&'static Ftype], fi
         let all = imatrix::measured(toy);
         let cases =
             types.iter().flat_map(|f| [(f, false), (f, true)]).filter(|(f, with)| *with || !f.needs_imatrix);
+        let cases = cases.filter(|(f, _)| !is_refused(f, toy));
         for (ftype, with) in cases {
             // An entry may be missing, unless the dtype is useless without.
             let used = |e: &&Entry| ftype.needs_imatrix || e.name != imatrix::MISSING;
@@ -130,7 +152,7 @@ fn compare<'a>(toys: impl Iterator<Item = &'a Toy>, types: &[&'static Ftype], fi
             let key = format!("{} {}{}", toy.name, ftype.name, if with { " imatrix" } else { "" });
             let hash = hash(toy, &input, &mine, ftype, with.then_some(&matrix));
             if let Some(peer) = peer::peer() {
-                let mut params = QuantizeParams::new(ftype.number as i32);
+                let mut params = params(ftype);
                 if with {
                     tell(&mut params, &entries, "toy.imatrix");
                 }

@@ -17,6 +17,7 @@ pub mod metadata;
 pub mod mmap;
 pub mod model;
 pub mod quant;
+mod remembered;
 pub mod safetensors;
 mod shape;
 pub mod simd;

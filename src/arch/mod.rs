@@ -52,7 +52,6 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     warnings.extend(refuse::adapter(checkpoint)?);
     let config = Config::open(checkpoint)?;
     let arch = arch(&config)?;
-    warnings.extend(refuse::quantized(&config, checkpoint)?);
     let family = Family::of(arch);
     if !family.prefixes.contains(&"") {
         refuse::bare_names(config.class()?, checkpoint)?;

@@ -1,9 +1,7 @@
 //! What looks like a model and is none, or is not the one that its `config.json` says: adapters, weights without
-//! their prefix, what a quantization left behind, an index of other shards. One cause has one message.
+//! their prefix, an index of other shards. One cause has one message.
 
-use super::config::Config;
-use crate::unpack;
-use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
+use ggraft_formats::{Checkpoint, Error, Model, Result, Tensor};
 
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 const MERGE_FIRST: &str =
@@ -53,34 +51,6 @@ pub fn bare_names(class: &str, checkpoint: &Checkpoint) -> Result<()> {
         .expected(format!("'{PREFIX}{}' and so on", bare.name))
         .found(format!("'{}', none of {} begins with '{PREFIX}'", bare.name, checkpoint.tensors.len()))
         .hint("load the model with transformers and save it again (save_pretrained)"))
-}
-
-/// Refuses weights that a trainer's tool has quantized; a config that says so of plain weights has not been kept up to date,
-/// and that is told. `BitNet` quantizes plain weights when they are loaded.
-pub fn quantized(config: &Config, checkpoint: &Checkpoint) -> Result<Option<String>> {
-    let (file, key, method) = match config.section("quantization_config")? {
-        Some(section) => {
-            let method = section.text("quant_method")?.or(section.text("quant_algo")?);
-            ("config.json", "quantization_config", method.unwrap_or("an unnamed method").to_string())
-        }
-        None if checkpoint.has("hf_quant_config.json") => {
-            ("hf_quant_config.json", "the file", String::from("modelopt"))
-        }
-        None => return Ok(None),
-    };
-    let is_plain = |t: &Tensor| matches!(t.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16);
-    if method != "bitnet" && checkpoint.tensors.iter().all(is_plain) {
-        return Ok(Some(format!(
-            "{file} says that the weights are quantized with {method}, but all are plain floats: {key} is taken for a leftover"
-        )));
-    }
-    if unpack::METHODS.contains(&method.as_str()) {
-        return Ok(None);
-    }
-    Err(Error::unsupported(format!("the checkpoint is quantized with {method}"))
-        .file(&checkpoint.dir.join(file))
-        .expected("weights in f32, f16 or bf16")
-        .hint("take the checkpoint it was made from, or dequantize it with the tool that quantized it"))
 }
 
 /// Where index and shards disagree about tensors that are used, or that were missed: the cause of what else is wrong.

@@ -34,10 +34,7 @@ pub fn config(
     let old = source.checkpoint.required_json(CONFIG)?;
     let mut new = old.clone();
     without_paths(&mut new);
-    // What is written is plain floats; a key that says otherwise would be obeyed.
-    if let Some(object) = new.as_object_mut() {
-        object.shift_remove("quantization_config");
-    }
+    without_packing(&mut new);
     if let Some(rows) = rows {
         set(section(&mut new, "vocab_size"), "vocab_size", json!(rows));
     }
@@ -57,6 +54,16 @@ pub fn config(
     }
     let bytes = source.checkpoint.bytes(CONFIG)?;
     Ok(json_file(CONFIG, &new, bytes.as_ref().map(|b| (&old, b.bytes()))))
+}
+
+/// Without the keys that say how weights are packed: what is written is plain floats, and they would be obeyed.
+fn without_packing(config: &mut Value) {
+    if let Some(object) = config.as_object_mut() {
+        for key in ["quantization_config", "compression_config", "quantization"] {
+            object.shift_remove(key);
+        }
+        object.values_mut().filter(|v| v.get("quantization_config").is_some()).for_each(without_packing);
+    }
 }
 
 /// Where the config says `key`: models with several parts have a section for text.

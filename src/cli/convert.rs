@@ -2,13 +2,14 @@
 
 use super::command;
 use super::elsewhere::Elsewhere;
-use super::naming;
+use super::naming::Naming;
 use super::options::{self, Order, Output};
+use crate::arch;
 use crate::output::target::{Target, Type};
+use crate::pipeline::{self, Plan};
 use crate::recipe::{Choice, Mixture, Splitting};
 use crate::report::Stage;
 use crate::stages::Stages;
-use crate::{arch, pipeline};
 use ggraft_formats::Result;
 use std::path::PathBuf;
 
@@ -16,9 +17,10 @@ use std::path::PathBuf;
 pub(super) struct Args {
     /// A Hugging Face directory, a .safetensors, PyTorch or .gguf file; or org/name of the hub, or an address
     input: PathBuf,
-    /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32
-    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw"], hide_possible_values = true)]
-    kind: Option<Choice<Type>>,
+    /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32; several, as Q4_K_M,Q8_0, give an
+    /// output each
+    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw"], value_delimiter = ',', hide_possible_values = true)]
+    types: Vec<Choice<Type>>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
@@ -40,19 +42,25 @@ pub(super) fn run(args: Args) -> Result<()> {
     stages.begin("opening the model", 1);
     let access = args.elsewhere.access(&stages);
     let input = pipeline::open_with(&args.input, &arch::Options { pre: args.pre }, &access)?;
-    let kind = match args.kind.map_or(Type::Auto, |kind| kind.0) {
+    let kind = |kind: &Choice<Type>| match kind.0 {
         Type::Auto if !args.mixture.has_budget() => Type::of_weights(&input.model),
         kind => kind,
     };
+    let types: Vec<Type> = options::types(&args.types).iter().map(kind).collect();
     let measure = args.output.run.report.is_some();
     let name = args.output.name;
     let division = args.splitting.division();
-    let target = Target { division, measure, name, stages: stages.clone(), ..args.mixture.target(kind)? };
-    let plan =
-        options::thread_pool(args.output.run.threads)?.install(|| pipeline::convert(input, &target))?;
+    let target = |kind: &Type| {
+        let (name, stages) = (name.clone(), stages.clone());
+        Ok(Target { division, measure, name, stages, ..args.mixture.target(*kind)? })
+    };
+    let targets = types.iter().map(target).collect::<Result<Vec<_>>>()?;
+    let plans =
+        options::thread_pool(args.output.run.threads)?.install(|| pipeline::convert_all(input, &targets))?;
     stages.end();
-    let typed = naming::named(args.output.output, &plan, None)?;
-    let output = options::destination(typed, plan.file_name(None), plan.is_directory());
+    let default = |plan: &Plan| plan.file_name(None);
+    let naming = Naming { typed: args.output.output, several: plans.len() > 1, default: &default };
+    let plans = naming.all(plans)?;
     let words = args.mixture.words()?;
     let order = Order {
         words: &words,
@@ -62,5 +70,5 @@ pub(super) fn run(args: Args) -> Result<()> {
         run: &args.output.run,
         access: &access,
     };
-    options::carry_out(&[(plan, output)], &order, || Ok(Vec::new()))
+    options::carry_out(&plans, &order, || Ok(Vec::new()))
 }

@@ -25,12 +25,14 @@ Examples:
 pub(super) const CONVERT: &str = "\
 Examples:
   ggraft convert Llama-3.1-8B/ --type Q4_K_M
+  ggraft convert Llama-3.1-8B/ --type Q8_0,Q4_K_L -o llama-{type}.gguf
   ggraft convert Llama-3.1-8B/ --type BF16 -o llama-BF16.gguf --split-max-size 50G
   ggraft convert model.gguf --type Q8_0 --override-kv general.name=str:Other --dry-run";
 
 pub(super) const QUANTIZE: &str = "\
 Examples:
   ggraft quantize llama-F16.gguf Q4_K_M
+  ggraft quantize llama-F16.gguf Q8_0,Q5_K_M,Q4_K_M
   ggraft quantize llama-F16.gguf llama-Q4_K_M.gguf Q4_K_M 8
   ggraft quantize --imatrix imatrix.gguf llama-F16.gguf llama-IQ4_XS.gguf IQ4_XS
   ggraft quantize --tensor-type attn_v=q8_0 llama-F16.gguf Q4_K_M

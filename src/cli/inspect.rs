@@ -2,6 +2,7 @@
 
 use super::stdout;
 use crate::report;
+use crate::unpack;
 use ggraft_formats::error::Printable;
 use ggraft_formats::gguf::{self, Header};
 use ggraft_formats::source::Container;
@@ -33,7 +34,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let checks = match &input {
         Input::Model(model) if args.cross_check => cross_check(&model.containers)?,
         Input::Model(_) => Vec::new(),
-        Input::Checkpoint(checkpoint) => checkpoint.notes.clone(),
+        Input::Checkpoint(checkpoint) => seen(checkpoint),
     };
     let pretty = |json: &Json| report::printable(&format!("{json:#}\n"));
     let text = match (&input, args.json) {
@@ -45,6 +46,14 @@ pub(super) fn run(args: Args) -> Result<()> {
     stdout::print(text.as_bytes())?;
     report::print_notes(&checks, false);
     Ok(())
+}
+
+/// What was noticed of a checkpoint, and what unpacking it would do, or is wrong with it.
+fn seen(checkpoint: &Checkpoint) -> Vec<String> {
+    match unpack::unpacked(checkpoint.clone()) {
+        Ok(unpacked) => unpacked.notes,
+        Err(e) => checkpoint.notes.iter().cloned().chain(e.each()).collect(),
+    }
 }
 
 /// Asks gguf-rs about every file; a line for each.

@@ -1,6 +1,7 @@
 //! `ggraft join FIRST-PART OUT.gguf`: the parts of a split GGUF in, the one file that they were out.
 
-use super::options::{self, Run};
+use super::naming;
+use super::options::Run;
 use super::split::{carry_out, model};
 use ggraft_formats::{Error, Result, gguf};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,8 @@ pub(super) fn run(args: Args) -> Result<()> {
             .file(&args.first)
             .hint("give the first part, whose name ends in -00001-of-…"));
     }
-    let output = options::destination(Some(args.output), joined(&args.first), false);
+    let output = naming::destination(Some(args.output), joined(&args.first), false);
+    let output = naming::gguf(output, "COPY")?;
     carry_out("join", model, None, output, &args.run)
 }
 

@@ -2,7 +2,7 @@
 
 use super::beside::Beside;
 use super::elsewhere::Elsewhere;
-use super::naming;
+use super::naming::Naming;
 use super::options::{self, Order, Output};
 use super::weights::Weights;
 use super::{command, stdout};
@@ -190,8 +190,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
     let stages = Stage::new(run.show.how());
     let access = args.elsewhere.access(&stages);
     stages.begin("opening the models", 1 + 2 * recipe.vectors.len());
-    let types = if recipe.types.is_empty() { &[Choice(Type::Auto)] } else { recipe.types.as_slice() };
-    let targets = types
+    let targets = options::types(&recipe.types)
         .iter()
         .map(|kind| {
             let (measure, stages) = (run.report.is_some(), Arc::clone(&stages) as Arc<dyn Stages>);
@@ -228,8 +227,13 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
     grafted.graft.stages = stages.clone();
     let plans = options::thread_pool(run.threads)?.install(|| grafted.plans(&weights, &targets))?;
     stages.end();
+    let several = recipe.outputs() > 1;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
-        let path = output(recipe, &plan, &weights[i / targets.len()])?;
+        let weight = weight_in_names(&weights[i / targets.len()]);
+        let mark = recipe.vectors.iter().any(|v| v.weight.len() > 1).then(|| format!("w{weight}"));
+        let default = |plan: &Plan| plan.file_name(mark.as_deref());
+        let naming = Naming { typed: recipe.output.clone(), several, default: &default };
+        let path = naming.path(&plan, Some(&weight))?;
         Ok((plan, path))
     });
     let words = recipe.words()?;
@@ -246,15 +250,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
     })
 }
 
-/// Where an output goes: the recipe's name, filled in, or by convention, with the weight if there are several.
-fn output(recipe: &Recipe, plan: &Plan, weights: &[f64]) -> Result<PathBuf> {
-    let several = recipe.vectors.iter().any(|v| v.weight.len() > 1);
-    let weights: Vec<String> = weights.iter().map(f64::to_string).collect();
-    let weight = weights.join("+");
-    let mark = several.then(|| format!("w{weight}"));
-    let typed = naming::named(recipe.output.clone(), plan, Some(&weight))?;
-    // A directory among several outputs goes into the folder that all share, too.
-    let shared = recipe.outputs() > 1 && recipe.output == typed;
-    let default = plan.file_name(mark.as_deref());
-    Ok(options::destination(typed, default, plan.is_directory() && !shared))
+/// The weights of an output, one a vector, as its name tells them.
+fn weight_in_names(weights: &[f64]) -> String {
+    weights.iter().map(f64::to_string).collect::<Vec<_>>().join("+")
 }

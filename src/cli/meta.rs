@@ -1,6 +1,6 @@
 //! `ggraft meta get|set|unset`: the metadata of a GGUF file, read and edited where it is.
 
-use super::{signals, stdout};
+use super::{naming, signals, stdout};
 use crate::chat;
 use crate::meta::{self, CHAT_TEMPLATE, Change, Edit, Override, Spelled};
 use crate::report::{self, Progress};
@@ -189,7 +189,8 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     };
     let rewrite = gguf::edit(file, change)?;
     let name = PathBuf::from(file.file_name().unwrap_or_default());
-    let output = how.output.clone().map(|path| super::options::destination(Some(path), name, false));
+    let output = how.output.clone().map(|path| naming::destination(Some(path), name, false));
+    let output = output.map(|path| naming::gguf(path, "COPY")).transpose()?;
     let output = output.as_deref();
     if let Err(e) = rewrite.look(output, how.force) {
         // A dry run says what would stand in the way of a run.

@@ -1,30 +1,68 @@
-//! The name of an output that was typed: `{type}`, `{name}` and `{weight}` are filled in, and its ending must be that
-//! of what is written. The same for every verb that writes a type.
+//! Where an output goes: what was typed, with `{type}`, `{name}` and `{weight}` filled in and the ending of what is
+//! written; or the name that it has by default. The same for every verb that writes a type.
 
-use crate::output::target::Type;
 use crate::pipeline::Plan;
 use crate::text::is_obeyed;
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Endings of other things than GGUF files and directories, by which other programs would take an output for one.
-const OTHERS: [&str; 8] = ["safetensors", "bin", "pt", "pth", "ckpt", "json", "onnx", "ggml"];
+const OTHERS: [&str; 11] =
+    ["safetensors", "bin", "pt", "pth", "ckpt", "json", "onnx", "ggml", "h5", "npz", "zip"];
+
+/// How the outputs of a run are called.
+pub(super) struct Naming<'a> {
+    /// What was typed for all of them.
+    pub typed: Option<PathBuf>,
+    /// Whether there are several.
+    pub several: bool,
+    /// What an output is called if nothing was typed.
+    pub default: &'a dyn Fn(&Plan) -> PathBuf,
+}
+
+impl Naming<'_> {
+    /// The path of this output; `weight` is that of a merge.
+    ///
+    /// # Errors
+    /// The ending belongs to another type, or `{weight}` is asked for where there is none.
+    pub fn path(&self, plan: &Plan, weight: Option<&str>) -> Result<PathBuf> {
+        let typed = named(self.typed.clone(), plan, weight)?;
+        // A directory among several outputs goes into the folder that all share, too.
+        let shared = self.several && self.typed == typed;
+        Ok(destination(typed, (self.default)(plan), plan.is_directory() && !shared))
+    }
+
+    /// Each plan with its path.
+    ///
+    /// # Errors
+    /// Those of `path`.
+    pub fn all(&self, plans: Vec<Plan>) -> Result<Vec<(Plan, PathBuf)>> {
+        let named = |plan| self.path(&plan, None).map(|path| (plan, path));
+        plans.into_iter().map(named).collect()
+    }
+}
+
+/// Where an output goes: as it was typed; into the folder that was, under the name that it has by default.
+pub(super) fn destination(typed: Option<PathBuf>, default: PathBuf, is_directory: bool) -> PathBuf {
+    match typed {
+        None => default,
+        Some(path) if !is_directory && is_folder(&path) => path.join(default.file_name().unwrap_or_default()),
+        Some(path) => path,
+    }
+}
+
+/// Whether a path is meant as a folder: it is one, or ends as one.
+fn is_folder(path: &Path) -> bool {
+    path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator)
+}
 
 /// What `typed` means for this plan; `weight` stands for that of a merge.
-///
-/// # Errors
-/// The ending belongs to another type, or `{weight}` is asked for where there is none.
-pub(super) fn named(typed: Option<PathBuf>, plan: &Plan, weight: Option<&str>) -> Result<Option<PathBuf>> {
+fn named(typed: Option<PathBuf>, plan: &Plan, weight: Option<&str>) -> Result<Option<PathBuf>> {
     let Some(typed) = typed else { return Ok(None) };
     let path = filled(typed, plan, weight)?;
-    // A folder, in which the output gets its default name, or a device.
-    let is_other = std::fs::metadata(&path).is_ok_and(|m| !m.is_file());
-    if is_other || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-        return Ok(Some(path));
-    }
     match plan.is_directory() {
         true => directory(&path, plan).map(|()| Some(path)),
-        false => file(path, plan).map(Some),
+        false => gguf(path, &plan.encoding()).map(Some),
     }
 }
 
@@ -56,6 +94,9 @@ fn ending(path: &Path) -> Option<&str> {
 }
 
 fn directory(path: &Path, plan: &Plan) -> Result<()> {
+    if is_taken_as_it_is(path) {
+        return Ok(());
+    }
     let is_file = |e: &str| e.eq_ignore_ascii_case("gguf") || is_one_of(e, &OTHERS);
     if !ending(path).is_some_and(is_file) {
         return Ok(());
@@ -66,25 +107,32 @@ fn directory(path: &Path, plan: &Plan) -> Result<()> {
         .hint("leave out the ending, or choose the --type of a GGUF such as Q8_0"))
 }
 
-fn file(mut path: PathBuf, plan: &Plan) -> Result<PathBuf> {
+/// The name of a GGUF file of the type `kind`.
+///
+/// # Errors
+/// Its ending is that of something else.
+pub(super) fn gguf(mut path: PathBuf, kind: &str) -> Result<PathBuf> {
+    if is_taken_as_it_is(&path) {
+        return Ok(path);
+    }
     match ending(&path) {
-        Some(e) if is_one_of(e, &OTHERS) => {
-            Err(Error::usage(format!("the type {} is a GGUF file", plan.encoding()))
-                .file(&path)
-                .expected("a name that ends in .gguf")
-                .hint("choose another name, or --type safetensors"))
-        }
-        // What follows the dot is a number, or a type: part of the name.
-        Some(e) if e.starts_with(|c: char| c.is_ascii_digit()) || Type::parse(e).is_ok() => {
-            path.as_mut_os_string().push(".gguf");
-            Ok(path)
-        }
-        Some(_) => Ok(path),
-        None => {
+        Some(e) if is_one_of(e, &OTHERS) => Err(Error::usage(format!("the type {kind} is a GGUF file"))
+            .file(&path)
+            .expected("a name that ends in .gguf")
+            .hint("choose another name, or --type safetensors")),
+        Some(e) if e.eq_ignore_ascii_case("gguf") => Ok(path),
+        // What follows the dot, if there is one, is part of the name.
+        _ => {
             path.as_mut_os_string().push(".gguf");
             Ok(path)
         }
     }
+}
+
+/// A folder, in which the output gets its default name, or a device.
+fn is_taken_as_it_is(path: &Path) -> bool {
+    let is_other = std::fs::metadata(path).is_ok_and(|m| !m.is_file());
+    is_other || path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
 fn is_one_of(ending: &str, others: &[&str]) -> bool {

@@ -2,7 +2,9 @@
 
 use super::beside::Beside;
 use super::{elsewhere, signals, stdout};
+use crate::output::target::Type;
 use crate::pipeline::{self, Plan, Resume, Work};
+use crate::recipe::Choice;
 use crate::report::{self, Finished};
 use crate::text::shown;
 use ggraft_formats::source::Access;
@@ -202,18 +204,9 @@ fn contents(
     files.iter().map(|file| content(file).map(String::into_bytes)).collect()
 }
 
-/// Where an output goes: as it was typed; into the folder that was, under the name that it has by default.
-pub(super) fn destination(typed: Option<PathBuf>, default: PathBuf, is_directory: bool) -> PathBuf {
-    match typed {
-        None => default,
-        Some(path) if !is_directory && is_folder(&path) => path.join(default.file_name().unwrap_or_default()),
-        Some(path) => path,
-    }
-}
-
-/// Whether a path is meant as a folder: it is one, or ends as one.
-fn is_folder(path: &Path) -> bool {
-    path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator)
+/// The types of the outputs; with a budget none need be given.
+pub(super) fn types(given: &[Choice<Type>]) -> &[Choice<Type>] {
+    if given.is_empty() { &[Choice(Type::Auto)] } else { given }
 }
 
 /// Refuses at once an output that was typed, exists, and may not be replaced: before models are sampled for a budget.

@@ -1,27 +1,39 @@
-//! `ggraft quantize IN.gguf [OUT.gguf] TYPE [THREADS]`: the positional habit of llama-quantize.
+//! `ggraft quantize IN.gguf [OUT.gguf] TYPE [THREADS]`: the positional habit of llama-quantize; the type may be several,
+//! with commas between.
 
 use super::beside::Beside;
 use super::command;
-use super::naming;
+use super::naming::{self, Naming};
 use super::options::{self, Order, Run};
+use crate::arch;
 use crate::output::target::{Target, Type};
-use crate::recipe::{Mixture, Splitting};
+use crate::pipeline::{self, Plan};
+use crate::recipe::{Choice, Mixture, Splitting};
 use crate::report::Stage;
 use crate::stages::Stages;
-use crate::{arch, pipeline};
 use ggraft_formats::source::Access;
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(
-    override_usage = "ggraft quantize [OPTIONS] IN.gguf [OUT.gguf] TYPE [THREADS]\n       ggraft quantize [OPTIONS] --target-size SIZE IN.gguf [OUT.gguf] [TYPE] [THREADS]"
+    override_usage = "ggraft quantize [OPTIONS] IN.gguf [OUT.gguf] TYPE[,TYPE…] [THREADS]\n       ggraft quantize [OPTIONS] --target-size SIZE IN.gguf [OUT.gguf] [TYPE] [THREADS]"
 )]
 pub(super) struct Args {
-    /// The model, then the output if it is not to be ggml-model-TYPE.gguf beside it, the type, and the threads
+    /// The model, then the output if it is not to be ggml-model-TYPE.gguf beside it, the type or several as Q4_K_M,Q8_0,
+    /// and the threads
     // Their number is judged by `request`: clap would count anew after every option between them.
     #[arg(required = true, value_name = "ARG", value_hint = clap::ValueHint::AnyPath)]
     words: Vec<String>,
+    /// Output type, instead of the one among the words; several, as Q4_K_M,Q8_0, give an output each
+    #[arg(
+        long = "type",
+        alias = "outtype",
+        value_name = "TYPE",
+        value_delimiter = ',',
+        hide_possible_values = true
+    )]
+    types: Vec<Choice<Type>>,
     #[command(flatten)]
     mixture: Mixture,
     #[command(flatten)]
@@ -40,26 +52,44 @@ struct Request {
     input: PathBuf,
     /// None if it is named by the type.
     output: Option<PathBuf>,
-    kind: Type,
+    /// Empty if none is among the words.
+    types: Vec<Type>,
     threads: Option<usize>,
 }
 
+/// What is said beside the words.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    /// The types, so that none stands among the words.
+    types: bool,
+    /// A budget, with which the type may be left out.
+    budget: bool,
+}
+
+/// The types of a word.
+fn types(word: &str) -> Result<Vec<Type>> {
+    word.split(',').map(Type::parse).collect()
+}
+
 /// A word that ends in `.gguf` is a file, even if it begins with a digit as a type's number does.
-/// With a budget the type may be left out.
-fn request(words: &[String], has_budget: bool) -> Result<Request> {
+fn request(words: &[String], said: Said) -> Result<Request> {
     let is_file = |word: &str| word.to_ascii_lowercase().ends_with(".gguf");
+    let is_number = |word: &str| word.parse::<usize>().is_ok();
     let (input, rest) = words.split_first().ok_or_else(|| Error::usage("the input is missing"))?;
     let (output, rest) = match rest.split_first() {
-        Some((word, more))
-            if is_file(word) || ((has_budget || !more.is_empty()) && Type::parse(word).is_err()) =>
-        {
+        Some((word, more)) if is_file(word) => (Some(word), more),
+        // A type among the words is told below to be one too many.
+        Some((word, more)) if said.types && !is_number(word) && types(word).is_err() => (Some(word), more),
+        Some((word, more)) if !said.types && (said.budget || !more.is_empty()) && types(word).is_err() => {
             (Some(word), more)
         }
         _ => (None, rest),
     };
-    let (kind, rest) = match rest.split_first() {
-        Some((word, rest)) => (Type::parse(word).map_err(|e| in_order(words).unwrap_or(e))?, rest),
-        None if has_budget => (Type::Auto, rest),
+    let (types, rest) = match rest.split_first() {
+        Some((word, _)) if said.types && !is_number(word) => return Err(twice(word)),
+        _ if said.types => (Vec::new(), rest),
+        Some((word, rest)) => (types(word).map_err(|e| in_order(words).unwrap_or(e))?, rest),
+        None if said.budget => (Vec::new(), rest),
         None => return Err(Error::usage("the type is missing, such as Q4_K_M")),
     };
     let threads = match rest {
@@ -71,12 +101,19 @@ fn request(words: &[String], has_budget: bool) -> Result<Request> {
             return Err(Error::usage("there are too many arguments").expected(FORM));
         }
     };
-    Ok(Request { input: PathBuf::from(input), output: output.map(PathBuf::from), kind, threads })
+    Ok(Request { input: PathBuf::from(input), output: output.map(PathBuf::from), types, threads })
+}
+
+/// The error for a word beside --type that is neither an output nor a number of threads.
+fn twice(word: &str) -> Error {
+    Error::usage("the types are given with --type")
+        .found(format!("'{word}' as well"))
+        .hint("leave out one or the other; with --type the words are IN.gguf [OUT.gguf] [THREADS]")
 }
 
 /// The form of the words, if one that is not where the type belongs names a type.
 fn in_order(words: &[String]) -> Option<Error> {
-    let is_type = |word: &&String| word.parse::<u64>().is_err() && Type::parse(word).is_ok();
+    let is_type = |word: &&String| word.parse::<u64>().is_err() && types(word).is_ok();
     let found = words.iter().find(is_type)?;
     Some(Error::usage(format!("'{found}' is not where the type belongs")).expected(FORM))
 }
@@ -89,8 +126,9 @@ fn beside(input: &Path, kind: &str) -> PathBuf {
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {
-    let request = request(&args.words, args.mixture.has_budget())?;
-    if args.mixture.has_budget() {
+    let said = Said { types: !args.types.is_empty(), budget: args.mixture.has_budget() };
+    let request = request(&args.words, said)?;
+    if said.budget {
         options::early(request.output.as_deref(), &args.run)?;
     }
     let stages = Stage::new(args.run.show.how());
@@ -106,12 +144,18 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let measure = args.run.report.is_some();
     let name = args.name;
     let division = args.splitting.division();
-    let target =
-        Target { division, measure, name, stages: stages.clone(), ..args.mixture.target(request.kind)? };
-    let plan = options::thread_pool(args.run.threads)?.install(|| pipeline::convert(loaded, &target))?;
+    args.types.extend(request.types.into_iter().map(Choice));
+    let target = |kind: &Choice<Type>| {
+        let (name, stages) = (name.clone(), stages.clone());
+        Ok(Target { division, measure, name, stages, ..args.mixture.target(kind.0)? })
+    };
+    let targets = options::types(&args.types).iter().map(target).collect::<Result<Vec<_>>>()?;
+    let plans =
+        options::thread_pool(args.run.threads)?.install(|| pipeline::convert_all(loaded, &targets))?;
     stages.end();
-    let typed = naming::named(request.output, &plan, None)?;
-    let output = options::destination(typed, beside(&request.input, &plan.encoding()), false);
+    let default = |plan: &Plan| beside(&request.input, &plan.encoding());
+    let several = plans.len() > 1;
+    let plans = Naming { typed: request.output, several, default: &default }.all(plans)?;
     let words = args.mixture.words()?;
     let order = Order {
         words: &words,
@@ -121,7 +165,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         run: &args.run,
         access: &access,
     };
-    options::carry_out(&[(plan, output)], &order, || Ok(Vec::new()))
+    options::carry_out(&plans, &order, || Ok(Vec::new()))
 }
 
 #[cfg(test)]
@@ -130,9 +174,10 @@ mod tests {
 
     fn read(words: &str) -> Result<(String, String, Option<usize>)> {
         let words: Vec<String> = words.split(' ').map(String::from).collect();
-        request(&words, false).map(|r| {
-            let output = r.output.unwrap_or_else(|| beside(&r.input, r.kind.name()));
-            (output.display().to_string(), r.kind.name().to_string(), r.threads)
+        request(&words, Said::default()).map(|r| {
+            let names: Vec<&str> = r.types.iter().map(Type::name).collect();
+            let output = r.output.unwrap_or_else(|| beside(&r.input, names[0]));
+            (output.display().to_string(), names.join(" "), r.threads)
         })
     }
 
@@ -146,6 +191,29 @@ mod tests {
         is("in.gguf Q4_0 2", "ggml-model-Q4_0.gguf", "Q4_0", Some(2));
         is("in.gguf 7b-q4.gguf Q4_0", "7b-q4.gguf", "Q4_0", None);
         is("in.gguf out Q4_0", "out", "Q4_0", None);
+        is("in.gguf q4_k,Q8_0,copy 3", "ggml-model-Q4_K_M.gguf", "Q4_K_M Q8_0 COPY", Some(3));
+        is("in.gguf {type}.gguf 15,7", "{type}.gguf", "Q4_K_M Q8_0", None);
+    }
+
+    #[test]
+    fn with_an_option_for_the_types_none_is_among_the_words() {
+        let typed = Said { types: true, ..Said::default() };
+        for (words, output, threads) in [
+            ("in.gguf", None, None),
+            ("in.gguf 3", None, Some(3)),
+            ("in.gguf out", Some("out"), None),
+            ("in.gguf 7.gguf 3", Some("7.gguf"), Some(3)),
+        ] {
+            let words: Vec<String> = words.split(' ').map(String::from).collect();
+            let read = request(&words, typed).unwrap();
+            assert_eq!((read.output, read.threads), (output.map(PathBuf::from), threads), "{words:?}");
+            assert!(read.types.is_empty());
+        }
+        for words in ["in.gguf Q4_0", "in.gguf out.gguf Q4_0 3", "in.gguf Q4_0,Q8_0 3"] {
+            let words: Vec<String> = words.split(' ').map(String::from).collect();
+            let said = request(&words, typed).err().unwrap().to_string();
+            assert!(said.contains("the types are given with --type"), "{said}");
+        }
     }
 
     #[test]
@@ -158,8 +226,9 @@ mod tests {
             ("in.gguf out Q4_0 2", Some("out"), "Q4_0"),
         ] {
             let words: Vec<String> = words.split(' ').map(String::from).collect();
-            let read = request(&words, true).unwrap();
-            assert_eq!((read.output, read.kind.name()), (output.map(PathBuf::from), kind), "{words:?}");
+            let read = request(&words, Said { budget: true, ..Said::default() }).unwrap();
+            let found = read.types.first().map_or("auto", Type::name);
+            assert_eq!((read.output, found), (output.map(PathBuf::from), kind), "{words:?}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::beside::Beside;
 use super::command;
+use super::naming;
 use super::options::{self, Order, Run};
 use crate::pipeline::Plan;
 use crate::recipe::Size;
@@ -59,7 +60,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         bare_first: args.no_tensor_first,
     };
     let name = PathBuf::from(args.input.file_stem().unwrap_or_default());
-    let prefix = options::destination(Some(args.prefix), name, false);
+    let prefix = naming::destination(Some(args.prefix), name, false);
     carry_out("split", model, Some(Split::Always(limits)), prefix, &args.run)
 }
 

@@ -123,6 +123,12 @@ fn one(
         let reason = Reason::Requested(option);
         return Ok(Assignment { dtype, fallback: None, reason, needs_imatrix: needs_imatrix(dtype) });
     }
+    let ends = ftype.ends.filter(|_| !apart && matches!(role, Role::Embedding | Role::Output));
+    if let Some(wanted) = ends {
+        let dtype = keep::fitting(tensor, wanted)?;
+        let fallback = (dtype != wanted).then_some(wanted);
+        return Ok(Assignment { dtype, fallback, reason: Reason::Mixture(role), needs_imatrix: false });
+    }
     let (wanted, reason) = match (typed, walk) {
         (Some(dtype), _) => (dtype, Reason::Requested(TENSOR_TYPE)),
         (None, None) => (ftype.default, Reason::Default),

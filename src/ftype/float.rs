@@ -1,10 +1,10 @@
 //! Files of plain floats: every tensor that may be converted gets the one dtype.
 
-use super::Ftype;
+use super::{Ftype, named};
 use ggraft_formats::DType;
 
 const fn float(name: &'static str, number: u32, default: DType) -> Ftype {
-    Ftype { name, number, aliases: &[], default, needs_imatrix: false, mixture: None }
+    named(name, number, default, None)
 }
 
 pub(super) const F32: Ftype = float("F32", 0, DType::F32);

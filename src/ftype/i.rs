@@ -1,12 +1,12 @@
 //! Files of blocks whose values are looked up in a codebook, the I-quants. Below three bits a weight most of the
 //! attention and the first layers get a larger dtype, and an importance matrix is a must.
 
-use super::Ftype;
 use super::mixture::{Falcon, Mixture, PLAIN, Rules, When::*};
+use super::{Ftype, named};
 use ggraft_formats::DType::{self, *};
 
 const fn i(name: &'static str, number: u32, default: DType, mixture: Mixture) -> Ftype {
-    Ftype { name, number, aliases: &[], default, needs_imatrix: false, mixture: Some(mixture) }
+    named(name, number, default, Some(mixture))
 }
 
 /// Files of less than three bits a weight.

@@ -1,11 +1,12 @@
-//! Files of 256-blocks with two levels of scales, the K-quants. S, M and L say how many tensors get more bits.
+//! Files of 256-blocks with two levels of scales, the K-quants. S, M and L say how many tensors get more bits; names
+//! that publishers use and llama-quantize has not add that embeddings and output have eight.
 
-use super::Ftype;
 use super::mixture::{Falcon, Mixture, PLAIN, When::*};
+use super::{Ftype, named};
 use ggraft_formats::DType::{self, *};
 
 const fn k(name: &'static str, number: u32, default: DType, mixture: Mixture) -> Ftype {
-    Ftype { name, number, aliases: &[], default, needs_imatrix: false, mixture: Some(mixture) }
+    named(name, number, default, Some(mixture))
 }
 
 pub(super) const Q2_K: Ftype = k(
@@ -93,3 +94,14 @@ pub(super) const Q5_K_M: Ftype = Ftype {
 };
 
 pub(super) const Q6_K: Ftype = k("Q6_K", 18, Q6K, PLAIN);
+
+/// A mixture whose embeddings and output have eight bits.
+const fn with_eight_bit_ends(name: &'static str, base: Ftype) -> Ftype {
+    Ftype { name, aliases: &[], ends: Some(Q8_0), apart: true, ..base }
+}
+
+pub(super) const Q6_K_L: Ftype = with_eight_bit_ends("Q6_K_L", Q6_K);
+pub(super) const Q5_K_L: Ftype = with_eight_bit_ends("Q5_K_L", Q5_K_M);
+pub(super) const Q4_K_L: Ftype = with_eight_bit_ends("Q4_K_L", Q4_K_M);
+pub(super) const Q3_K_XL: Ftype = with_eight_bit_ends("Q3_K_XL", Q3_K_L);
+pub(super) const Q2_K_L: Ftype = with_eight_bit_ends("Q2_K_L", Q2_K);

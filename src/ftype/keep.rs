@@ -37,7 +37,7 @@ pub(super) fn fitting(tensor: &TensorFact, wanted: DType) -> Result<DType> {
         Q2_0 | Q2K | Q3K | TQ1_0 | TQ2_0 => Q4_0,
         Q4K => Q5_0,
         Q5K => Q5_1,
-        Q6K => Q8_0,
+        Q6K | NVFP4 => Q8_0,
         Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4NL | MXFP4 => F16,
         other => return Err(misfit(tensor, other).hint("choose another ftype for this model")),
     };

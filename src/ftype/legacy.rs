@@ -1,11 +1,11 @@
 //! Files of 32-blocks with one scale, ggml's first dtypes.
 
-use super::Ftype;
 use super::mixture::{Mixture, PLAIN, When::*};
+use super::{Ftype, named};
 use ggraft_formats::DType;
 
 const fn legacy(name: &'static str, number: u32, default: DType, mixture: Mixture) -> Ftype {
-    Ftype { name, number, aliases: &[], default, needs_imatrix: false, mixture: Some(mixture) }
+    named(name, number, default, Some(mixture))
 }
 
 pub(super) const Q4_0: Ftype =

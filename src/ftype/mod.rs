@@ -6,13 +6,13 @@
 mod assign;
 mod facts;
 mod float;
+mod fp4;
 mod i;
 mod importance;
 mod k;
 mod keep;
 mod legacy;
 mod mixture;
-mod mxfp4;
 mod prune;
 mod tensor_types;
 mod ternary;
@@ -40,8 +40,19 @@ pub struct Ftype {
     pub default: DType,
     /// Whether some tensor of an ordinary model gets a dtype that cannot do without an importance matrix.
     pub needs_imatrix: bool,
+    /// The dtype that the name adds for embeddings and output, as if `--token-embedding-type` and `--output-tensor-type`
+    /// said so.
+    pub ends: Option<DType>,
+    /// Whether llama-quantize has no such name; the number is that of the mixture from which it is made.
+    pub apart: bool,
     /// The tensors that get another dtype; none for the plain floats.
     mixture: Option<Mixture>,
+}
+
+/// A mixture that llama.cpp knows, by its name and number, and that can do without an importance matrix.
+const fn named(name: &'static str, number: u32, default: DType, mixture: Option<Mixture>) -> Ftype {
+    let (needs_imatrix, ends, apart) = (false, None, false);
+    Ftype { name, number, aliases: &[], default, needs_imatrix, ends, apart, mixture }
 }
 
 /// Every ftype, from the most bits a weight to the fewest within each family.
@@ -54,14 +65,19 @@ pub const FTYPES: &[Ftype] = &[
     legacy::Q5_0,
     legacy::Q4_1,
     legacy::Q4_0,
+    k::Q6_K_L,
     k::Q6_K,
+    k::Q5_K_L,
     k::Q5_K_M,
     k::Q5_K_S,
+    k::Q4_K_L,
     k::Q4_K_M,
     k::Q4_K_S,
+    k::Q3_K_XL,
     k::Q3_K_L,
     k::Q3_K_M,
     k::Q3_K_S,
+    k::Q2_K_L,
     k::Q2_K,
     k::Q2_K_S,
     i::IQ4_NL,
@@ -76,7 +92,9 @@ pub const FTYPES: &[Ftype] = &[
     i::IQ2_XXS,
     i::IQ1_M,
     i::IQ1_S,
-    mxfp4::MXFP4_MOE,
+    fp4::MXFP4_MOE,
+    fp4::NVFP4,
+    fp4::MXFP4,
     ternary::TQ2_0,
     ternary::TQ1_0,
     ternary::Q2_0,
@@ -99,8 +117,9 @@ impl Ftype {
 
     /// The ftype of this name, alias or number, if there is one.
     pub fn find(text: &str) -> Option<&'static Ftype> {
+        let named = FTYPES.iter().find(|f| f.names().any(|n| n.eq_ignore_ascii_case(text)));
         let number = text.parse::<u32>().ok();
-        FTYPES.iter().find(|f| f.names().any(|n| n.eq_ignore_ascii_case(text)) || Some(f.number) == number)
+        named.or_else(|| FTYPES.iter().find(|f| !f.apart && Some(f.number) == number))
     }
 
     /// Its name, then its aliases.
@@ -130,6 +149,9 @@ const MEANT: [(&str, &str); 11] = [
     ("FP32", "F32"),
 ];
 
+/// Floats of eight bits, which ggml has as a dtype from llama.cpp v0.8 on (`GGML_TYPE_F8_E4M3`).
+const FLOATS_OF_EIGHT: [&str; 5] = ["F8_E4M3", "F8", "FP8", "FP8_E4M3", "F8_E4M3FN"];
+
 /// The error for a name that neither an ftype has nor is one of `others`.
 pub fn unknown(text: &str, others: &[&'static str]) -> Error {
     let names: Vec<&str> = FTYPES.iter().map(|f| f.name).chain(others.iter().copied()).collect();
@@ -140,6 +162,11 @@ pub fn unknown(text: &str, others: &[&'static str]) -> Error {
         None => String::from("the types are "),
     };
     let text: String = text.chars().take(40).collect();
+    if FLOATS_OF_EIGHT.iter().any(|word| word.eq_ignore_ascii_case(&text)) {
+        return Error::usage(format!("llama.cpp v0.5.0 has no type '{text}'"))
+            .expected("a type that it can load")
+            .hint("choose Q8_0, which has eight bits too; weights of f8_e4m3 are read from checkpoints");
+    }
     Error::usage(format!("there is no type '{text}'")).hint(suggested + &names.join(", "))
 }
 
@@ -176,7 +203,9 @@ mod tests {
                     assert_eq!(Ftype::parse(&text).unwrap().name, ftype.name, "{text}");
                 }
             }
-            assert_eq!(Ftype::parse(&ftype.number.to_string()).unwrap().name, ftype.name);
+            if !ftype.apart {
+                assert_eq!(Ftype::parse(&ftype.number.to_string()).unwrap().name, ftype.name);
+            }
         }
         for (alias, name) in [("q4_k", "Q4_K_M"), ("Q3_K", "Q3_K_M"), ("q5_K", "Q5_K_M"), ("15", "Q4_K_M")] {
             assert_eq!(Ftype::parse(alias).unwrap().name, name);
@@ -186,7 +215,7 @@ mod tests {
     #[test]
     fn names_and_numbers_are_unique() {
         let mut names: Vec<_> = FTYPES.iter().flat_map(|f| f.names()).collect();
-        let mut numbers: Vec<_> = FTYPES.iter().map(|f| f.number).collect();
+        let mut numbers: Vec<_> = FTYPES.iter().filter(|f| !f.apart).map(|f| f.number).collect();
         let (n, m) = (names.len(), numbers.len());
         names.sort_unstable();
         names.dedup();

@@ -1,12 +1,11 @@
 //! Files of one or two bits a weight, for models that were trained to be so.
 
-use super::Ftype;
 use super::mixture::{Mixture, PLAIN};
+use super::{Ftype, named};
 use ggraft_formats::DType;
 
 const fn ternary(name: &'static str, number: u32, default: DType, embedding: Option<DType>) -> Ftype {
-    let mixture = Some(Mixture { embedding, ..PLAIN });
-    Ftype { name, number, aliases: &[], default, needs_imatrix: false, mixture }
+    named(name, number, default, Some(Mixture { embedding, ..PLAIN }))
 }
 
 pub(super) const TQ1_0: Ftype = ternary("TQ1_0", 36, DType::TQ1_0, Some(DType::Q4K));

@@ -5,6 +5,7 @@
 use super::figures::Figures;
 use crate::arch;
 use crate::hash::sha256;
+use crate::unpack;
 use ggraft_formats::write::{BLOCK, CHUNK};
 use ggraft_formats::{Checkpoint, DType, Error, Input, Result, Shape, Tensor, Value};
 use rayon::prelude::*;
@@ -77,7 +78,9 @@ impl Difference {
     /// other one is adopted into its words.
     pub fn of(a: &Path, b: &Path) -> Result<Difference> {
         let (a, b) = match (ggraft_formats::open(a)?, ggraft_formats::open(b)?) {
-            (Input::Checkpoint(a), Input::Checkpoint(b)) => (Side::checkpoint(a)?, Side::checkpoint(b)?),
+            (Input::Checkpoint(a), Input::Checkpoint(b)) => {
+                (Side::checkpoint(unpack::seen(a)?)?, Side::checkpoint(unpack::seen(b)?)?)
+            }
             (a, b) => (Side::model(a)?, Side::model(b)?),
         };
         Ok(Difference { tensors: compare_tensors(&a.tensors, &b.tensors)?, metadata: keys(a.data, b.data) })
@@ -134,7 +137,9 @@ impl Side {
     fn model(input: Input) -> Result<Side> {
         let model = match input {
             Input::Model(model) => model,
-            Input::Checkpoint(checkpoint) => arch::adopt(&checkpoint, &arch::Options::default())?.model,
+            Input::Checkpoint(checkpoint) => {
+                arch::adopt(&unpack::unpacked(checkpoint)?, &arch::Options::default())?.model
+            }
         };
         let typed = |(key, value): (&str, &Value)| (key.to_string(), Datum::Typed(value.clone()));
         Ok(Side { data: model.metadata.iter().map(typed).collect(), tensors: model.tensors })

@@ -1,12 +1,41 @@
-//! Packed checkpoints, as lazy plain tensors under names of their own: what the pages of families name. A page a method;
-//! where a dtype of ggml holds the same bits, rows are only rearranged.
+//! Packed checkpoints, as lazy plain tensors under the names that plain ones have: what the pages of families name. A page
+//! a method; what a checkpoint says of its packing is in `settings`, how codes become numbers in `coded` (row by row) and
+//! `columns` (column by column). Of MXFP4 rows are only rearranged.
 
+mod awq;
+mod bitnet;
+mod bitsandbytes;
+mod coded;
+mod columns;
+mod compressed;
+mod fp8;
+mod gptq;
+mod grid;
+mod mlx;
+mod modelopt;
 mod mxfp4;
+mod numbers;
+mod page;
+mod rows;
+mod settings;
 
-use ggraft_formats::{Checkpoint, Error, Result};
+use ggraft_formats::{Checkpoint, DType, Error, Kind, Result, Tensor};
+use page::{Page, Parts};
+use settings::Settings;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 
-/// The values of `quant_method` that are undone here.
-pub const METHODS: &[&str] = &["mxfp4"];
+/// The methods that are undone here.
+const PAGES: &[Page] =
+    &[fp8::PAGE, bitsandbytes::PAGE, gptq::PAGE, awq::PAGE, mlx::PAGE, compressed::PAGE, modelopt::PAGE];
+
+/// The method of gpt-oss, whose blocks are taken over as they are.
+const MXFP4: &str = "mxfp4";
+
+/// The names of all methods that are read.
+pub fn methods() -> impl Iterator<Item = &'static str> {
+    PAGES.iter().flat_map(|page| page.names).copied().chain([MXFP4])
+}
 
 /// Refuses to write `checkpoint`, which was unpacked, as a directory again: its names are not those of the trainer.
 pub fn check_release(checkpoint: &Checkpoint) -> Result<()> {
@@ -20,12 +49,121 @@ pub fn check_release(checkpoint: &Checkpoint) -> Result<()> {
     .hint("choose a GGUF --type"))
 }
 
-/// `checkpoint` with its packed tensors undone; one that holds none as it is.
+/// `checkpoint` with its packed tensors undone; one that holds none as it is. What was done is told in its notes.
 ///
 /// # Errors
-/// Blocks without scales, or of another shape than theirs.
+/// The method is not read here, or parts of a weight are missing or do not fit each other: all are told in one error.
 pub fn unpacked(checkpoint: Checkpoint) -> Result<Checkpoint> {
-    let place = checkpoint.dir.clone();
+    let place = match checkpoint.containers.as_slice() {
+        [file] => file.clone(),
+        _ => checkpoint.dir.clone(),
+    };
+    let settings = Settings::of(&checkpoint)?;
     let tensors = mxfp4::unpacked(checkpoint.tensors).map_err(|e| e.file(&place))?;
-    Ok(Checkpoint { tensors, ..checkpoint })
+    let mut checkpoint = Checkpoint { tensors, ..checkpoint };
+    let Some(settings) = settings else { return Ok(checkpoint) };
+    if checkpoint.tensors.iter().all(is_plain) {
+        // BitNet quantizes plain weights when they are loaded.
+        if bitnet::PAGE.names.contains(&settings.method.as_str()) {
+            return Err(unknown(&settings));
+        }
+        let (file, key) = settings.place();
+        checkpoint.notes.push(format!(
+            "{file} says that the weights are quantized with {}, but all are plain floats: {key} is taken for a leftover",
+            settings.method
+        ));
+        return Ok(checkpoint);
+    }
+    if settings.method == MXFP4 {
+        return Ok(checkpoint);
+    }
+    let Some(page) = PAGES.iter().find(|page| page.names.contains(&settings.method.as_str())) else {
+        return Err(unknown(&settings));
+    };
+    let (tensors, told) = undone(page, &settings, &checkpoint.tensors).map_err(|e| e.file(&place))?;
+    checkpoint.tensors = tensors;
+    checkpoint.notes.extend(told);
+    Ok(checkpoint)
+}
+
+/// The same for who only looks at weights: those of a method that is not read stay as they are stored.
+///
+/// # Errors
+/// Parts of a weight are missing or do not fit each other.
+pub fn seen(checkpoint: Checkpoint) -> Result<Checkpoint> {
+    match unpacked(checkpoint.clone()) {
+        Err(e) if e.kind() == Kind::Unsupported => Ok(checkpoint),
+        other => other,
+    }
+}
+
+fn is_plain(tensor: &Tensor) -> bool {
+    matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16)
+}
+
+fn unknown(settings: &Settings) -> Error {
+    let known: Vec<&str> = methods().collect();
+    Error::unsupported(format!("the checkpoint is quantized with {}", settings.method))
+        .file(&settings.file)
+        .expected(format!("plain weights, or one of {}", known.join(", ")))
+        .hint("take the checkpoint it was made from, or dequantize it with the tool that quantized it")
+}
+
+/// The tensors with every weight of the page undone, in their order, and what is told of that.
+fn undone(page: &Page, settings: &Settings, tensors: &[Tensor]) -> Result<(Vec<Tensor>, Vec<String>)> {
+    let held: HashMap<&str, &Tensor> = tensors.iter().map(|t| (t.name.as_str(), t)).collect();
+    let taken = RefCell::new(HashSet::new());
+    let (mut made, mut problems): (HashMap<&str, Vec<Tensor>>, Vec<Error>) = Default::default();
+    for mark in tensors {
+        let Some(weight) = page.weight(&mark.name) else { continue };
+        taken.borrow_mut().insert(mark.name.clone());
+        let parts = Parts { weight, mark, held: &held, taken: &taken };
+        match (page.weights)(&parts, settings) {
+            Ok(weights) => _ = made.insert(&mark.name, weights),
+            Err(e) => problems.push(e.tensor(&mark.name)),
+        }
+    }
+    let taken = taken.into_inner();
+    let (mut all, mut ignored, mut dtypes) = (Vec::with_capacity(tensors.len()), 0, Vec::new());
+    for tensor in tensors {
+        match made.remove(tensor.name.as_str()) {
+            Some(weights) => {
+                dtypes.extend(weights.iter().map(|t| t.dtype().to_string()));
+                all.extend(weights);
+            }
+            None if taken.contains(&tensor.name) => {}
+            None if page.ignores(&tensor.name) => ignored += 1,
+            None => {
+                problems.extend(alone(tensor));
+                all.push(tensor.clone());
+            }
+        }
+    }
+    let count = dtypes.len();
+    dtypes.sort();
+    dtypes.dedup();
+    let dtypes = dtypes.join(" and ");
+    let mut told = vec![format!(
+        "{count} weights are unpacked from {} to {dtypes}, as {} says",
+        settings.method,
+        settings.place().0
+    )];
+    if ignored > 0 {
+        told.push(format!(
+            "{ignored} tensors of scales of activations are left out: a GGUF has no use for them"
+        ));
+    }
+    Error::all(problems).map_or(Ok((all, told)), Err)
+}
+
+/// The error for packed weights beside which there is no part that would tell what they are worth.
+fn alone(tensor: &Tensor) -> Option<Error> {
+    let packed = matches!(tensor.dtype(), DType::F8E4M3 | DType::F8E5M2 | DType::F8E8M0);
+    (packed && tensor.name.ends_with("weight")).then(|| {
+        Error::invalid("the scales of these weights are missing")
+            .tensor(&tensor.name)
+            .expected(format!("{}_scale or {0}_scale_inv", tensor.name))
+            .found("nothing of that name")
+            .hint("the download is incomplete")
+    })
 }

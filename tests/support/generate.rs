@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use support::families;
 use support::gguf::TOYS;
-use support::{random_tokenizers, specs};
+use support::{packed, random_tokenizers, specs};
 
 const USAGE: &str = "\
 trio-1b DIR            base/, chat/ and cp/ of TinyLlama's shape, 2.2 GB each
@@ -18,7 +18,7 @@ family NAME DIR        base/, chat/ and cp/ of a tiny checkpoint of a family
 checkpoint NAME DIR    a Hugging Face directory
 gguf NAME FILE         a toy llama
 tokenizers DIR         300 random tokenizers, each in a directory of its number
-checkpoints, families, ggufs    the names of each";
+checkpoints, families, packed, ggufs    the names of each; of packed ones those that llama.cpp's converter reads";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +27,9 @@ fn main() -> ExitCode {
         [] => println!("{USAGE}"),
         ["checkpoints"] => specs::checkpoints().iter().for_each(|(name, _)| println!("{name}")),
         ["families"] => families::all().iter().for_each(|tiny| println!("{}", tiny.name)),
+        ["packed"] => {
+            packed::names().filter(|(_, s)| s.is_converted).for_each(|(name, _)| println!("{name}"));
+        }
         ["ggufs"] => TOYS.iter().for_each(|toy| println!("{}", toy.name)),
         ["trio-1b", dir] => specs::write_trio_1b(Path::new(dir)),
         ["trio-eeve", dir] => specs::write_trio_eeve(Path::new(dir)),
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         }
         ["checkpoint", name, dir] if let Some(spec) = specs::checkpoint(name) => spec.write(Path::new(dir)),
         ["checkpoint", name, dir] if let Some(tiny) = families::family(name) => tiny.write(Path::new(dir)),
+        ["checkpoint", name, dir] if packed::write(name, Path::new(dir)) => {}
         ["family", name, dir] if let Some(tiny) = families::family(name) => tiny.write_trio(Path::new(dir)),
         ["gguf", name, file] if let Some(toy) = TOYS.iter().find(|toy| toy.name == name) => {
             toy.write(Path::new(file));

@@ -37,7 +37,16 @@ impl Golden {
 
     /// Those of all outtypes, of a tiny checkpoint of a family.
     pub fn family(name: &str) -> Option<Vec<Golden>> {
-        let text = std::fs::read(fixture(&format!("goldens/families/{name}.json"))).ok()?;
+        Golden::all(&fixture(&format!("goldens/families/{name}.json")))
+    }
+
+    /// Those of a packed checkpoint.
+    pub fn packed(name: &str) -> Option<Vec<Golden>> {
+        Golden::all(&fixture(&format!("goldens/packed/{name}.json")))
+    }
+
+    fn all(path: &Path) -> Option<Vec<Golden>> {
+        let text = std::fs::read(path).ok()?;
         let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let one = |(i, outtype): (usize, &&str)| {
             let mut one = json.clone();

@@ -36,7 +36,7 @@ pub struct Faults {
 }
 
 #[derive(Clone)]
-struct Held {
+pub struct Held {
     content: Arc<Vec<u8>>,
     git: String,
     sha256: String,
@@ -49,7 +49,7 @@ const LARGE: usize = 100_000;
 pub struct Hub {
     pub server: Server,
     pub faults: Arc<Mutex<Faults>>,
-    repos: Arc<Mutex<BTreeMap<String, BTreeMap<String, Held>>>>,
+    pub repos: Arc<Mutex<BTreeMap<String, BTreeMap<String, Held>>>>,
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -6,6 +6,7 @@ pub mod families;
 pub mod gguf;
 pub mod golden;
 pub mod imatrix;
+pub mod packed;
 pub mod random_tokenizers;
 pub mod rng;
 pub mod small;

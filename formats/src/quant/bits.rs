@@ -2,9 +2,10 @@
 //! Specification: ggml `quantize_row_q1_0_ref`, `dequantize_row_q1_0` and their q2_0 kin, measured at the library.
 
 use super::block::{
-    Block, MOST_HALF, half, inverse, is_finite, is_zero, magnitude, single, traits, truncate,
+    Block, MOST_HALF, encode_groups, half, inverse, is_finite, is_zero, magnitude, single, traits, truncate,
 };
 use super::{DType, Traits};
+use crate::simd::{self, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -81,6 +82,11 @@ impl Block<64> for BlockQ2_0 {
         let codes = |x: &[f32; 4]| (0..4).fold(0, |codes, i| codes | code(x[i]) << (2 * i));
         let groups = x.as_chunks::<4>().0;
         BlockQ2_0 { d: half(d), qs: std::array::from_fn(|i| codes(&groups[i])) }
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 64]], blocks: &mut [Self]) {
+        let found = |x: &_| simd::pairs(level, x).map(|(d, qs)| BlockQ2_0 { d: half(d), qs });
+        encode_groups(x, blocks, |_, x| [x.first().and_then(found)], |_, x| Self::encode(x));
     }
 
     fn is_finite(&self) -> bool {

@@ -1,49 +1,5 @@
-//! What the codecs share whose codes are indices into a codebook (`grids.rs`), and what NVFP4 needs, which is read but
-//! not written.
+//! What the codecs share whose codes are indices into a codebook (`grids.rs`).
 //! Specification: ggml `dequantize_row_iq*`.
-
-use super::block::blocks;
-use super::{DType, Traits};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
-
-/// A block of `N` elements as it lies in a file.
-pub(super) trait Decoded<const N: usize>: FromBytes + Immutable + KnownLayout + Unaligned {
-    fn decode(&self, out: &mut [f32; N]);
-
-    /// Whether the scales are finite.
-    fn is_finite(&self) -> bool;
-}
-
-/// The table's line of a block type that is only decoded.
-pub(super) const fn decoded<B: Decoded<N>, const N: usize>(
-    dtype: DType,
-    name: &'static str,
-    id: u32,
-) -> Traits {
-    Traits {
-        dtype,
-        name,
-        id: Some(id),
-        block: N,
-        bytes: size_of::<B>(),
-        decode: Some(decode::<B, N>),
-        encode: None,
-        plain: true,
-        finite: finite::<B, N>,
-        empty: |_| false,
-        most: f32::MAX,
-    }
-}
-
-fn decode<B: Decoded<N>, const N: usize>(src: &[u8], dst: &mut [f32]) {
-    for (block, out) in blocks::<B>(src).iter().zip(dst.as_chunks_mut().0) {
-        block.decode(out);
-    }
-}
-
-fn finite<B: Decoded<N>, const N: usize>(src: &[u8]) -> bool {
-    blocks::<B>(src).iter().all(B::is_finite)
-}
 
 /// The eight elements of an entry with two bits each.
 pub(super) fn eight(entry: u16, values: &[f32; 3]) -> [f32; 8] {

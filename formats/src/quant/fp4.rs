@@ -1,16 +1,16 @@
 //! MXFP4 and NVFP4: floats of 4 bits (E2M1) under a scale that is itself a small float. MXFP4 has a power of two for
-//! 32 elements; NVFP4 has an unsigned E4M3 for each 16 of 64, and is read only.
-//! Specification: OCP Microscaling Formats 1.0; ggml `quantize_row_mxfp4_ref`, `dequantize_row_mxfp4`,
-//! `dequantize_row_nvfp4`.
+//! 32 elements; NVFP4 has an unsigned E4M3 for each 16 of 64.
+//! Specification: OCP Microscaling Formats 1.0; ggml `quantize_row_mxfp4_ref`, `dequantize_row_mxfp4` and their nvfp4
+//! kin.
 
-use super::block::{Block, magnitude, traits};
-use super::decoded::{Decoded, decoded};
+use super::block::{Block, encode_groups, encode_sixteens, magnitude, traits};
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::{DType, Traits};
+use crate::simd::{self, Level};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub(super) const MXFP4: Traits = traits::<BlockMXFP4, 32>(DType::MXFP4, "mxfp4", 39);
-pub(super) const NVFP4: Traits = decoded::<BlockNVFP4, 64>(DType::NVFP4, "nvfp4", 40);
+pub(super) const NVFP4: Traits = traits::<BlockNVFP4, 64>(DType::NVFP4, "nvfp4", 40);
 
 /// Code -> twice its value, which is an integer. Code 8 is a 0 without a sign, as in ggml.
 const VALUES: [f32; 16] =
@@ -50,6 +50,11 @@ impl Block<32> for BlockMXFP4 {
         let mut qs = [0; 16];
         pack_nibbles::<16>(&x.map(|x| nearest(d, x)), &mut qs);
         BlockMXFP4 { e, qs }
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 32]], blocks: &mut [Self]) {
+        let kernel = |x: &_, out: &mut _| simd::mxfp4_blocks(level, x, out);
+        encode_sixteens(x, blocks, kernel, |e, _, qs| BlockMXFP4 { e: e as u8, qs: *qs });
     }
 
     fn is_finite(&self) -> bool {
@@ -100,7 +105,7 @@ fn nearest(d: f32, x: f32) -> u8 {
 /// qs         nibbles at a distance of 8 (planes.rs)
 /// element  = d / 2 * VALUES[code]
 /// ```
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct BlockNVFP4 {
     d: [u8; 4],
@@ -108,7 +113,10 @@ struct BlockNVFP4 {
 }
 const _: () = assert!(size_of::<BlockNVFP4>() == 36);
 
-impl Decoded<64> for BlockNVFP4 {
+impl Block<64> for BlockNVFP4 {
+    /// The largest value under the largest scale.
+    const MOST: f32 = 6.0 * 448.0;
+
     fn decode(&self, out: &mut [f32; 64]) {
         let mut codes = [0; 64];
         unpack_nibbles::<8>(&self.qs, &mut codes);
@@ -120,9 +128,53 @@ impl Decoded<64> for BlockNVFP4 {
         }
     }
 
+    #[inline(always)]
+    fn encode(x: &[f32; 64]) -> Self {
+        let mut block = BlockNVFP4 { d: [0; 4], qs: [0; 32] };
+        let subs = x.as_chunks::<16>().0.iter().zip(&mut block.d).zip(block.qs.as_chunks_mut::<8>().0);
+        for ((x, d), qs) in subs {
+            *d = e4m3(magnitude(x) / 6.0);
+            let half = half_of_e4m3(*d);
+            pack_nibbles::<8>(&x.map(|x| nearest(half, x)), qs);
+        }
+        block
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 64]], blocks: &mut [Self]) {
+        encode_groups(x, blocks, |_, x| four(level, x), |_, x| Self::encode(x));
+    }
+
     fn is_finite(&self) -> bool {
         true
     }
+
+    fn is_empty(&self) -> bool {
+        self.qs == [0; 32] || self.d.iter().all(|d| half_of_e4m3(*d) == 0.0)
+    }
+}
+
+/// Up to four blocks, whose sub-blocks are sixteen; none where they are not certain to be what `encode` gives.
+fn four(level: Level, x: &[[f32; 64]]) -> [Option<BlockNVFP4>; 4] {
+    let mut subs = [[0.0; 16]; simd::LANES];
+    subs.as_flattened_mut()[..64 * x.len()].copy_from_slice(x.as_flattened());
+    let found = simd::nvfp4_blocks(level, &subs);
+    std::array::from_fn(|i| {
+        let mut block = BlockNVFP4 { d: [0; 4], qs: [0; 32] };
+        block.d.copy_from_slice(&found.scales[4 * i..4 * i + 4]);
+        block.qs.copy_from_slice(found.codes[4 * i..4 * i + 4].as_flattened());
+        (found.exact >> (4 * i) & 15 == 15).then_some(block)
+    })
+}
+
+/// The nearest E4M3 of a number that is not negative, as ggml finds it: halves go up, and from 256 on it is the largest.
+fn e4m3(x: f32) -> u8 {
+    const LARGEST: u8 = 0x7e;
+    let bits = x.min(448.0).to_bits();
+    if bits < 121 << 23 {
+        return ((x * 512.0 + 0.5) as u8).min(7);
+    }
+    let code = (bits >> 20) + (bits >> 19 & 1) - (120 << 3);
+    if code < 15 << 3 { code as u8 } else { LARGEST }
 }
 
 /// Half of an E4M3 (bias 7) whose sign says nothing; the NaN 0x7f counts as 0, as in ggml.

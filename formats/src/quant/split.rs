@@ -3,7 +3,7 @@
 //! Specification: ggml `quantize_row_iq1_s_impl`, `quantize_row_iq1_m_impl`.
 
 use super::codebook::{Codebook, IQ1};
-use crate::simd::{Best, Running, level, split_by_halves, split_in_step};
+use crate::simd::{Best, Running, level, places, split_by_halves, split_in_step};
 
 /// Code -> value, shifted up and shifted down; twice, as `Codebook::nearest` has it.
 const VALUES: [[f32; 8]; 2] = [
@@ -71,26 +71,32 @@ struct Split<const G: usize> {
     down: [bool; G],
 }
 
-/// The places of the elements, the smallest first, equal ones in their order.
-fn sorted<const N: usize>(x: &[f32; N]) -> [usize; N] {
-    let mut order = std::array::from_fn(|i| i);
+/// The place of each element among all, the smallest first, equal ones in their order.
+fn places_of<const N: usize>(x: &[f32; N]) -> [u8; N] {
+    if let Some(places) = level().and_then(|level| places(level, x)) {
+        return places;
+    }
+    let mut order: [usize; N] = std::array::from_fn(|i| i);
     for end in 1..N {
         let new = order[end];
         let place = order[..end].iter().rposition(|i| x[*i] <= x[new]).map_or(0, |i| i + 1);
         order[place..=end].rotate_right(1);
     }
-    order
+    let mut places = [0; N];
+    order.into_iter().enumerate().for_each(|(place, i)| places[i] = place as u8);
+    places
 }
 
 fn largest_magnitude(x: &[f32]) -> f32 {
     x.iter().fold(0.0, |max: f32, x| if x.abs() > max { x.abs() } else { max })
 }
 
-/// The codes of the elements in this order.
-fn codes_of<const G: usize>(order: &[usize], (second, third): (usize, usize)) -> [[u8; 8]; G] {
+/// The codes of the elements at these places.
+fn codes_of<const G: usize>(places: &[u8], (second, third): (usize, usize)) -> [[u8; 8]; G] {
+    let (second, third) = (second as u8, third as u8);
     let mut codes = [[0; 8]; G];
-    for (place, i) in order.iter().enumerate() {
-        codes[i / 8][i % 8] = u8::from(place >= second) + u8::from(place >= third);
+    for (code, place) in codes.as_flattened_mut().iter_mut().zip(places) {
+        *code = u8::from(*place >= second) + u8::from(*place >= third);
     }
     codes
 }
@@ -100,12 +106,13 @@ pub(super) fn in_step(x: &[f32; 32], weights: &[f32; 32]) -> Ternary<4> {
     if largest_magnitude(x) < 1e-12 {
         return Ternary::ZERO;
     }
-    let order = sorted(x);
+    let places = places_of(x);
     let mut sums = Running::<40>::START;
-    for (j, i) in order.iter().enumerate() {
-        sums.x[j + 1] = sums.x[j] + weights[*i] * x[*i];
-        sums.w[j + 1] = sums.w[j] + weights[*i];
+    for (i, place) in places.iter().enumerate() {
+        let place = usize::from(*place) + 1;
+        (sums.x[place], sums.w[place]) = (weights[i] * x[i], weights[i]);
     }
+    sums.add_up(33);
     let best = match level() {
         Some(level) => split_in_step(level, &sums, &shifted()),
         None => best_in_step(&sums),
@@ -113,7 +120,7 @@ pub(super) fn in_step(x: &[f32; 32], weights: &[f32; 32]) -> Ternary<4> {
     if best.shift == usize::MAX {
         return Ternary::ZERO;
     }
-    let codes = codes_of(&order, best.ends);
+    let codes = codes_of(&places, best.ends);
     let split = Split { scale: best.scale, codes, down: [best.shift == 1; 4] };
     Ternary::of_split(split, &eights(x), &eights(weights))
 }
@@ -123,15 +130,17 @@ pub(super) fn by_halves(x: &[f32; 16], weights: &[f32; 16]) -> Ternary<2> {
     if largest_magnitude(x) < 1e-7 {
         return Ternary::ZERO;
     }
-    let order = sorted(x);
+    let places = places_of(x);
     let mut halves = [Running::<24>::START; 2];
-    for (j, i) in order.iter().enumerate() {
-        for (h, half) in halves.iter_mut().enumerate() {
-            let (x, w) = if i / 8 == h { (weights[*i] * x[*i], weights[*i]) } else { (0.0, 0.0) };
-            half.x[j + 1] = half.x[j] + x;
-            half.w[j + 1] = half.w[j] + w;
-        }
+    for half in &mut halves {
+        half.x[..17].fill(0.0);
+        half.w[..17].fill(0.0);
     }
+    for (i, place) in places.iter().enumerate() {
+        let (half, place) = (&mut halves[i / 8], usize::from(*place) + 1);
+        (half.x[place], half.w[place]) = (weights[i] * x[i], weights[i]);
+    }
+    halves.iter_mut().for_each(|half| half.add_up(17));
     let best = match level() {
         Some(level) => split_by_halves(level, &halves, &shifted()),
         None => best_by_halves(&halves),
@@ -139,7 +148,7 @@ pub(super) fn by_halves(x: &[f32; 16], weights: &[f32; 16]) -> Ternary<2> {
     if best.shift == usize::MAX {
         return Ternary::ZERO;
     }
-    let codes = codes_of(&order, best.ends);
+    let codes = codes_of(&places, best.ends);
     let split = Split { scale: best.scale, codes, down: [best.shift >= 2, best.shift % 2 == 1] };
     Ternary::of_split(split, &eights(x), &eights(weights))
 }

@@ -1,9 +1,12 @@
 //! TQ1_0 and TQ2_0: a super-block of 256 elements that are -1, 0 or 1 times a scale, for models trained to be so.
 //! Specification: ggml `quantize_row_tq1_0_ref`, `dequantize_row_tq1_0` and their tq2_0 kin.
 
-use super::block::{Block, MOST_HALF, half, inverse, is_finite, is_zero, magnitude, single, traits};
+use super::block::{
+    Block, MOST_HALF, encode_groups, half, inverse, is_finite, is_zero, magnitude, single, traits,
+};
 use super::planes::{pack_crumbs, unpack_crumbs};
 use super::{DType, Traits};
+use crate::simd::{self, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -69,6 +72,11 @@ impl Block<256> for BlockTQ1_0 {
         BlockTQ1_0 { qs, d: half(d) }
     }
 
+    fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
+        let found = |x: &_| simd::digits(level, x).map(|(d, qs)| BlockTQ1_0 { qs, d: half(d) });
+        encode_groups(x, blocks, |_, x| [x.first().and_then(found)], |_, x| Self::encode(x));
+    }
+
     fn is_finite(&self) -> bool {
         is_finite(self.d)
     }
@@ -107,6 +115,11 @@ impl Block<256> for BlockTQ2_0 {
     fn encode(x: &[f32; 256]) -> Self {
         let (d, codes) = codes(x);
         BlockTQ2_0 { qs: pack_crumbs::<0>(&codes), d: half(d) }
+    }
+
+    fn encode_all(level: Level, x: &[[f32; 256]], blocks: &mut [Self]) {
+        let found = |x: &_| simd::crumbs(level, x).map(|(d, qs)| BlockTQ2_0 { qs, d: half(d) });
+        encode_groups(x, blocks, |_, x| [x.first().and_then(found)], |_, x| Self::encode(x));
     }
 
     fn is_finite(&self) -> bool {

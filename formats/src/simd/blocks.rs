@@ -41,8 +41,8 @@ fn symmetric<S: Simd, const FIFTH: bool>(
     out: &mut Blocks<Nibbles>,
 ) {
     let zero = f32x16::splat(simd, 0.0);
-    let max = extremes::<_, MAX>(simd, x, 0.0);
-    let least = extremes::<_, MIN>(simd, x, 0.0);
+    let max = extremes::<_, MAX, 32>(simd, x, 0.0);
+    let least = extremes::<_, MIN, 32>(simd, x, 0.0);
     let extreme = max.simd_gt(-least).select(max, least);
     let mut extreme = extreme.simd_eq(zero).select(zero, extreme).to_array();
     let ties = max.simd_eq(-least).to_bitmask();
@@ -80,8 +80,8 @@ pub fn affine_blocks(level: Level, nmax: f32, x: &[[f32; 32]; LANES], out: &mut 
 
 #[inline(always)]
 fn affine<S: Simd, const FIFTH: bool>(simd: S, nmax: f32, x: &[[f32; 32]; LANES], out: &mut Blocks<Nibbles>) {
-    let max = extremes::<_, MAX>(simd, x, f32::MIN);
-    let min = extremes::<_, MIN>(simd, x, f32::MAX);
+    let max = extremes::<_, MAX, 32>(simd, x, f32::MIN);
+    let min = extremes::<_, MIN, 32>(simd, x, f32::MAX);
     let scale = (max - min) / nmax;
     let inverse = invert(simd, scale);
     // The sign of a zero depends on the order.
@@ -103,7 +103,7 @@ pub fn rounded_blocks(level: Level, x: &[[f32; 32]; LANES], out: &mut Blocks<[[i
 
 #[inline(always)]
 fn rounded<S: Simd>(simd: S, x: &[[f32; 32]; LANES], out: &mut Blocks<[[i8; LANES]; 2]>) {
-    let scale = extremes::<_, MAGNITUDE>(simd, x, 0.0) / 127.0;
+    let scale = extremes::<_, MAGNITUDE, 32>(simd, x, 0.0) / 127.0;
     let inverse = invert(simd, scale);
     let exact = are_finite(scale, inverse);
     let inverse = inverse.to_array();
@@ -118,26 +118,30 @@ fn rounded<S: Simd>(simd: S, x: &[[f32; 32]; LANES], out: &mut Blocks<[[i8; LANE
 /// What `extremes` finds.
 const MIN: u8 = 0;
 const MAX: u8 = 1;
-const MAGNITUDE: u8 = 2;
+pub(super) const MAGNITUDE: u8 = 2;
 
 /// The extreme element of each block and `from`; of zeros of both signs, either. A NaN is passed over or, on some CPUs,
 /// is the result.
 #[inline(always)]
-fn extremes<S: Simd, const WHAT: u8>(simd: S, x: &[[f32; 32]; LANES], from: f32) -> f32x16<S> {
+pub(super) fn extremes<S: Simd, const WHAT: u8, const N: usize>(
+    simd: S,
+    x: &[[f32; N]; LANES],
+    from: f32,
+) -> f32x16<S> {
     let from = f32x16::splat(simd, from);
     // Where a register holds fewer lanes, it costs nothing to take its halves apart.
     if <S::f32s as SimdBase<S>>::LEN < LANES {
         let [a, b, c, d] = [
-            extremes_of_four::<_, WHAT>(x, 0, from),
-            extremes_of_four::<_, WHAT>(x, 4, from),
-            extremes_of_four::<_, WHAT>(x, 8, from),
-            extremes_of_four::<_, WHAT>(x, 12, from),
+            extremes_of_four::<_, WHAT, N>(x, 0, from),
+            extremes_of_four::<_, WHAT, N>(x, 4, from),
+            extremes_of_four::<_, WHAT, N>(x, 8, from),
+            extremes_of_four::<_, WHAT, N>(x, 12, from),
         ];
         return a.combine(b).combine(c.combine(d));
     }
     let mut found = [from; LANES];
     for i in 0..LANES {
-        found[i] = extreme_of_one::<_, WHAT>(&x[i], from);
+        found[i] = extreme_of_one::<_, WHAT, N>(&x[i], from);
     }
     let eight = fold::<_, _, WHAT, 16, 8>(found);
     let [a, b] = fold::<_, _, WHAT, 4, 2>(fold::<_, _, WHAT, 8, 4>(eight));
@@ -145,23 +149,26 @@ fn extremes<S: Simd, const WHAT: u8>(simd: S, x: &[[f32; 32]; LANES], from: f32)
 }
 
 #[inline(always)]
-fn extremes_of_four<S: Simd, const WHAT: u8>(
-    x: &[[f32; 32]; LANES],
+fn extremes_of_four<S: Simd, const WHAT: u8, const N: usize>(
+    x: &[[f32; N]; LANES],
     first: usize,
     from: f32x16<S>,
 ) -> f32x4<S> {
     let mut found = [quarter::<_, WHAT>(from); 4];
     for i in 0..4 {
-        found[i] = quarter::<_, WHAT>(extreme_of_one::<_, WHAT>(&x[first + i], from));
+        found[i] = quarter::<_, WHAT>(extreme_of_one::<_, WHAT, N>(&x[first + i], from));
     }
     let [a, b] = fold::<_, _, WHAT, 4, 2>(found);
     extreme::<_, _, WHAT>(a.zip_low(b), a.zip_high(b))
 }
 
 #[inline(always)]
-fn extreme_of_one<S: Simd, const WHAT: u8>(x: &[f32; 32], from: f32x16<S>) -> f32x16<S> {
-    let [low, high] = halves(from.token(), x);
-    extreme::<_, _, WHAT>(high, extreme::<_, _, WHAT>(low, from))
+fn extreme_of_one<S: Simd, const WHAT: u8, const N: usize>(x: &[f32; N], from: f32x16<S>) -> f32x16<S> {
+    let mut found = from;
+    for part in x.as_chunks::<LANES>().0 {
+        found = extreme::<_, _, WHAT>(f32x16::load_array_ref(from.token(), part), found);
+    }
+    found
 }
 
 /// Half as many vectors, each with twice as many blocks, the first of the two in the even lanes.

@@ -13,21 +13,25 @@ mod affine;
 mod blocks;
 mod codebook;
 mod float;
+mod fp4;
 mod layout;
 mod positive;
 mod split;
 mod symmetric;
 mod table;
+mod ternary;
 
 pub(crate) use affine::{AffineLanes, Candidates, Loss, affine_codes, qkx};
 pub(crate) use blocks::{Blocks, affine_blocks, rounded_blocks, symmetric_blocks};
 pub(crate) use codebook::{Grid, Trial, nearest_of, try_scales};
 pub(crate) use float::{to_bf16, to_f16};
+pub(crate) use fp4::{mxfp4_blocks, nvfp4_blocks};
 pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, squares, sums, sums_of_squares};
 pub(crate) use positive::{SuperBlocks, qp};
-pub(crate) use split::{Best, Running, split_by_halves, split_in_step};
+pub(crate) use split::{Best, Running, places, split_by_halves, split_in_step};
 pub(crate) use symmetric::{fit_codes, q3, qx, symmetric_codes};
 pub(crate) use table::{VALUES, table_codes, table_scales};
+pub(crate) use ternary::{crumbs, digits, pairs};
 
 /// Sub-blocks that are worked on at once: one AVX-512 register, two of AVX2, four of SSE or NEON.
 pub(crate) const LANES: usize = 16;

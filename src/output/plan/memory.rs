@@ -45,8 +45,11 @@ impl Plan {
         let merges = self.steps.iter().any(|s| s.verdict.is_some_and(|v| v.fate == Fate::Merged));
         let metered = self.steps.iter().any(|s| s.meter.is_some());
         let longest = self.steps.iter().map(|s| s.shape.row()).max().unwrap_or(0).max(BLOCK as u64);
-        let per_weight =
-            if merges { (models + 1) * 8 + 4 * 4 } else { 3 * 4 } + if metered { 5 * 4 } else { 0 };
+        // Several outputs remember what they have in common, as it lies and decoded.
+        let remembered = if self.company.chunks > 0 && !merges { 2 * 4 } else { 0 };
+        let per_weight = if merges { (models + 1) * 8 + 4 * 4 } else { 3 * 4 }
+            + if metered { 5 * 4 } else { 0 }
+            + remembered;
         let share = self.share();
         // One comes after the other.
         let sampled = if merges { SAMPLE } else { 0 };

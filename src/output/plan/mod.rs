@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A model that has been opened and speaks GGUF, and what was noticed on the way.
+#[derive(Clone)]
 pub struct Loaded {
     pub model: Model,
     pub notes: Vec<String>,

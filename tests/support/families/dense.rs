@@ -1,17 +1,9 @@
-//! Dense decoders beyond the first families, and the text of models that see.
+//! Dense decoders beyond the first families.
 
 use super::{Tiny, Value, Words, json, laid_over};
 
 pub fn all() -> Vec<Tiny> {
     vec![
-        bytes(
-            "Apertus-Tiny",
-            "gpt-2",
-            sized(
-                json!({"architectures": ["ApertusForCausalLM"], "model_type": "apertus", "hidden_act": "xielu",
-            "qk_norm": true}),
-            ),
-        ),
         bytes(
             "EXAONE-4.0-Tiny",
             "gpt-2",
@@ -35,41 +27,6 @@ pub fn all() -> Vec<Tiny> {
                 json!({"architectures": ["InternLM3ForCausalLM"], "model_type": "internlm3", "bias": false,
             "qkv_bias": false}),
             ),
-        ),
-        bytes(
-            "gpt-neox-tiny",
-            "gpt-2",
-            json!({"architectures": ["GPTNeoXForCausalLM"], "model_type": "gpt_neox", "attention_bias": true,
-            "classifier_dropout": 0.1, "dtype": "float32", "hidden_act": "gelu", "hidden_size": 96,
-            "intermediate_size": 256, "is_decoder": false, "layer_norm_eps": 1e-05, "max_position_embeddings":
-            512, "num_attention_heads": 6, "num_hidden_layers": 2, "rope_parameters": {"partial_rotary_factor":
-            0.25, "rope_theta": 10000.0, "rope_type": "default"}, "tie_word_embeddings": false,
-            "use_parallel_residual": true}),
-        ),
-        Tiny::new(
-            "gemma-3n-tiny",
-            json!({"architectures": ["Gemma3nForCausalLM"], "model_type": "gemma3n_text",
-            "activation_sparsity_pattern": [0.95, 0.95, 0.95, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
-            "altup_active_idx": 0, "altup_correct_scale": true, "altup_num_inputs": 4, "attention_bias": false,
-            "dtype": "bfloat16", "final_logit_softcapping": 30.0, "head_dim": 16, "hidden_activation":
-            "gelu_pytorch_tanh", "hidden_size": 64, "hidden_size_per_layer_input": 256, "intermediate_size":
-            [96, 96, 96, 96, 96, 96, 96, 96, 96, 96], "laurel_rank": 64, "layer_types": ["sliding_attention",
-            "sliding_attention", "sliding_attention", "sliding_attention", "full_attention",
-            "sliding_attention", "sliding_attention", "sliding_attention", "sliding_attention",
-            "full_attention"], "max_position_embeddings": 2048, "num_attention_heads": 4, "num_hidden_layers":
-            10, "num_key_value_heads": 2, "num_kv_shared_layers": 4, "rms_norm_eps": 1e-06, "rope_parameters":
-            {"full_attention": {"rope_theta": 1000000.0, "rope_type": "default"}, "sliding_attention":
-            {"rope_theta": 10000.0, "rope_type": "default"}}, "sliding_window": 64, "tie_word_embeddings": true,
-            "vocab_size_per_layer_input": 1131}),
-        ),
-        bytes(
-            "glm-4-chat-hf-tiny",
-            "qwen2",
-            json!({"architectures": ["GlmForCausalLM"], "model_type": "glm", "attention_bias": true, "dtype":
-            "bfloat16", "head_dim": 16, "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 96,
-            "max_position_embeddings": 2048, "num_attention_heads": 4, "num_hidden_layers": 2,
-            "num_key_value_heads": 2, "rms_norm_eps": 1.5625e-07, "rope_parameters": {"partial_rotary_factor":
-            0.5, "rope_theta": 10000.0, "rope_type": "default"}, "tie_word_embeddings": false}),
         ),
         bytes(
             "Hunyuan-Tiny",
@@ -97,20 +54,6 @@ pub fn all() -> Vec<Tiny> {
             "num_attention_heads": 4, "num_hidden_layers": 2, "num_key_value_heads": 2, "rope_parameters":
             {"rope_theta": 10000.0, "rope_type": "default"}, "tie_word_embeddings": false}),
         ),
-        bytes(
-            "mpt-tiny",
-            "gpt-2",
-            json!({"architectures": ["MPTForCausalLM"], "model_type": "mpt", "attn_config": {"_name_or_path":
-            "", "alibi": true, "alibi_bias_max": 8, "architectures": null, "attn_impl": "torch", "attn_pdrop":
-            0, "attn_type": "multihead_attention", "attn_uses_sequence_id": false, "chunk_size_feed_forward": 0,
-            "clip_qkv": null, "dtype": null, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "is_encoder_decoder":
-            false, "label2id": {"LABEL_0": 0, "LABEL_1": 1}, "model_type": "", "output_attentions": false,
-            "output_hidden_states": false, "prefix_lm": false, "problem_type": null, "qk_ln": false,
-            "return_dict": true, "softmax_scale": null}, "d_model": 64, "emb_pdrop": 0.0, "embedding_fraction":
-            1.0, "expansion_ratio": 4, "init_device": "cpu", "layer_norm_epsilon": 1e-05, "learned_pos_emb":
-            true, "max_seq_len": 512, "n_heads": 4, "n_layers": 2, "no_bias": true, "norm_type":
-            "low_precision_layernorm", "tie_word_embeddings": true, "torch_dtype": "bfloat16"}),
-        ),
         Tiny::new(
             "MiniCPM-Tiny",
             json!({"architectures": ["MiniCPMForCausalLM"], "model_type": "minicpm", "attention_bias": false,
@@ -126,38 +69,6 @@ pub fn all() -> Vec<Tiny> {
             "max_position_embeddings": 4096, "mlp_bias": false, "norm_eps": 1e-05, "num_attention_heads": 6,
             "num_hidden_layers": 3, "num_key_value_heads": 3, "tie_word_embeddings": false, "rope_theta":
             10000.0, "partial_rotary_factor": 0.5, "torch_dtype": "float16"}),
-        ),
-        bytes(
-            "Qwen2-VL-Tiny",
-            "qwen2",
-            json!({"architectures": ["Qwen2VLForConditionalGeneration"], "model_type": "qwen2_vl", "hidden_act":
-            "silu", "hidden_size": 96, "intermediate_size": 160, "max_position_embeddings": 4096,
-            "max_window_layers": 80, "num_attention_heads": 6, "num_hidden_layers": 3, "num_key_value_heads": 3,
-            "rms_norm_eps": 1e-05, "use_sliding_window": false, "rope_theta": 1000000.0, "rope_scaling":
-            {"type": "mrope", "mrope_section": [2, 3, 3]}, "torch_dtype": "float16", "image_token_id": 151655,
-            "tie_word_embeddings": false, "video_token_id": 151656, "vision_end_token_id": 151653,
-            "vision_start_token_id": 151652}),
-        ),
-        bytes(
-            "Qwen3-VL-Tiny",
-            "qwen2",
-            json!({"architectures": ["Qwen3VLForConditionalGeneration"], "model_type": "qwen3_vl", "dtype":
-            "bfloat16", "image_token_id": 151655, "text_config": {"attention_bias": false, "dtype": "bfloat16",
-            "head_dim": 16, "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 96,
-            "max_position_embeddings": 2048, "model_type": "qwen3_vl_text", "num_attention_heads": 4,
-            "num_hidden_layers": 2, "num_key_value_heads": 2, "rms_norm_eps": 1e-06, "rope_parameters":
-            {"mrope_interleaved": true, "mrope_section": [4, 2, 2], "rope_theta": 5000000.0, "rope_type":
-            "default"}}, "tie_word_embeddings": true, "video_token_id": 151656, "vision_end_token_id": 151653,
-            "vision_start_token_id": 151652}),
-        ),
-        bytes(
-            "Dream-Tiny",
-            "qwen2",
-            json!({"architectures": ["DreamModel"], "model_type": "Dream", "hidden_act": "silu", "hidden_size":
-            64, "intermediate_size": 96, "max_position_embeddings": 2048, "max_window_layers": 28,
-            "num_attention_heads": 4, "num_hidden_layers": 2, "num_key_value_heads": 2, "rms_norm_eps": 1e-06,
-            "tie_word_embeddings": false, "use_sliding_window": false, "rope_theta": 10000.0, "torch_dtype":
-            "bfloat16"}),
         ),
     ]
 }

@@ -1,0 +1,78 @@
+//! Floats of 8 bits under scales: of blocks (`X_scale_inv`, 128 by 128 if the config does not say otherwise), of rows, or
+//! one of all; Mistral calls them `qscale_weight`. Experts may be floats of 4 bits, two in a byte.
+//! Value: code * scale in f32, as convert_hf_to_gguf has it; `Fp8Dequantize` of transformers rounds that once.
+
+use super::coded::{All, Bias, Coded};
+use super::grid::{Blocks, Dims, Grid};
+use super::numbers::{Packing, bytes, e2m1};
+use super::page::{Page, Parts};
+use super::rows::unpacked;
+use super::settings::Settings;
+use ggraft_formats::{DType, Error, Result, Tensor};
+
+pub const PAGE: Page = Page {
+    names: &["fp8", "fbgemm_fp8"],
+    marks: &[("_scale_inv", ""), (".weight_scale", ".weight"), (".qscale_weight", ".weight")],
+    ignored: &[
+        ".input_scale",
+        ".input_scale_ub",
+        ".activation_scale",
+        "_activation_scale",
+        ".qscale_act",
+        ".k_scale",
+        ".v_scale",
+        ".q_scale",
+    ],
+    weights: |parts, settings| {
+        let codes = parts.need(&parts.weight)?;
+        Ok(vec![scaled(parts, codes, parts.mark, blocks(settings)?)?])
+    },
+};
+
+/// The sizes of blocks that the config tells.
+fn blocks(settings: &Settings) -> Result<Blocks> {
+    const KEY: &str = "weight_block_size";
+    let Some(value) = settings.json.get(KEY).filter(|v| !v.is_null()) else { return Ok(Blocks::default()) };
+    let size = |i: usize| usize::try_from(value.get(i)?.as_u64()?).ok().filter(|n| *n > 0);
+    match (size(0), size(1)) {
+        (Some(height), Some(width)) => Ok(Blocks { height: Some(height), width: Some(width) }),
+        _ => Err(settings.wrong(KEY, "two whole numbers of at least 1, or null")),
+    }
+}
+
+/// Numbers of one byte, or of half a byte, under scales.
+pub fn scaled(parts: &Parts<'_>, codes: &Tensor, scales: &Tensor, blocks: Blocks) -> Result<Tensor> {
+    let halves = matches!(codes.dtype(), DType::I8 | DType::U8);
+    let table = match bytes(codes.dtype()) {
+        _ if halves => e2m1(),
+        Some(table) => table,
+        None => {
+            return Err(Error::invalid("there are scales of weights that are not packed")
+                .tensor(&codes.name)
+                .expected("f8_e4m3 or f8_e5m2")
+                .found(codes.dtype())
+                .hint("the checkpoint is put together from several: download it again"));
+        }
+    };
+    let held = Dims::of(codes, None)?;
+    let (packing, columns) = match halves {
+        true => (Packing::Stream(4), held.columns.saturating_mul(2)),
+        false => (Packing::Stream(8), held.columns),
+    };
+    let dims = Dims { columns, ..held };
+    // The blocks of halves are told by their scales alone.
+    let scale = Grid::new(scales, dims, if halves { Blocks::default() } else { blocks })?.exponents();
+    let coded = Coded {
+        codes: codes.clone(),
+        packing,
+        stride: held.columns,
+        table: Box::new(table),
+        dims,
+        scale,
+        all: All::Nothing,
+        zero: None,
+        bias: Bias::Nothing,
+        groups: None,
+    };
+    unpacked(&parts.weight, &dims.torch(codes), DType::F32, coded)
+}

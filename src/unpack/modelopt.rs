@@ -1,0 +1,59 @@
+//! NVIDIA's ModelOpt. FP8: numbers of one byte under a scale of all, of rows or blocks. NVFP4: two codes of E2M1 in a byte,
+//! E4M3 scales of groups of 16, which `weight_scale_2` multiplies. Mixed checkpoints have both, module by module.
+//! Value: code * scale in f32, as convert_hf_to_gguf has FP8; of NVFP4 code * (scale * scale_2), as `NVFP4QTensor`.
+
+use super::coded::{All, Bias, Coded};
+use super::fp8::scaled;
+use super::grid::{Blocks, Dims, Grid};
+use super::numbers::{Packing, e2m1};
+use super::page::{Page, Parts};
+use super::rows::unpacked;
+use super::settings::Settings;
+use ggraft_formats::{DType, Error, Result, Tensor};
+
+pub const PAGE: Page = Page {
+    names: &["modelopt", "modelopt_fp4"],
+    marks: &[(".weight_scale", ".weight")],
+    ignored: &[".input_scale", ".k_scale", ".v_scale", ".q_scale", ".output_scale", ".kv_scale"],
+    weights: |parts, settings| Ok(vec![weight(parts, settings)?]),
+};
+
+fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
+    let codes = parts.need(&parts.weight)?;
+    let balanced = parts.held.contains_key(format!("{}.pre_quant_scale", parts.stem()).as_str());
+    let floats = matches!(parts.mark.dtype(), DType::F8E4M3 | DType::U8);
+    if balanced || codes.dtype() == DType::U8 && !floats {
+        let method = settings.text("quant_algo")?.unwrap_or("an unnamed algorithm");
+        return Err(Error::unsupported(format!("ModelOpt's {method} is not read"))
+            .file(&settings.file)
+            .tensor(&codes.name)
+            .expected("FP8, NVFP4 or MXFP4")
+            .hint("take the checkpoint it was made from"));
+    }
+    if codes.dtype() != DType::U8 {
+        return scaled(parts, codes, parts.mark, Blocks::default());
+    }
+    let held = Dims::of(codes, None)?;
+    let dims = Dims { columns: held.columns.saturating_mul(2), ..held };
+    let scale = Grid::new(parts.mark, dims, Blocks { height: Some(1), width: None })?.exponents();
+    let all = match parts.find(&format!("{}_scale_2", parts.weight)) {
+        Some(all) => All::Times(Grid::new(all, dims, Blocks::default())?),
+        None => All::Nothing,
+    };
+    let mut table = e2m1();
+    // ModelOpt's zero has no sign.
+    table[8] = 0.0;
+    let coded = Coded {
+        codes: codes.clone(),
+        packing: Packing::Stream(4),
+        stride: held.columns,
+        table: Box::new(table),
+        dims,
+        scale,
+        all,
+        zero: None,
+        bias: Bias::Nothing,
+        groups: None,
+    };
+    unpacked(&parts.weight, &dims.torch(codes), DType::F32, coded)
+}

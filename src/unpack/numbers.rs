@@ -1,0 +1,173 @@
+//! Small numbers: what a code of up to eight bits is worth, how codes are packed, and any elements of a tensor as f32.
+
+use ggraft_formats::{DType, Error, Result, Tensor};
+use std::ops::Range;
+
+/// The value of every code.
+pub type Table = [f32; 256];
+
+/// The values of the floats of 4 bits, E2M1, the sign in the uppermost.
+pub const E2M1: [f32; 16] =
+    [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+
+/// The values of the codes of E2M1.
+pub fn e2m1() -> Table {
+    std::array::from_fn(|code| E2M1[code % 16])
+}
+
+/// Whole numbers, less `offset`.
+pub fn whole(offset: f32) -> Table {
+    std::array::from_fn(|code| code as f32 - offset)
+}
+
+/// The values of a dtype of one byte.
+pub fn bytes(dtype: DType) -> Option<Table> {
+    let codes: [u8; 256] = std::array::from_fn(|code| code as u8);
+    let mut table = [0.0; 256];
+    match dtype {
+        DType::I8 => Some(codes.map(|code| f32::from(code as i8))),
+        DType::U8 => Some(codes.map(f32::from)),
+        DType::F8E4M3 | DType::F8E5M2 | DType::F8E8M0 => {
+            dtype.decode(&codes, &mut table).ok().map(|()| table)
+        }
+        _ => None,
+    }
+}
+
+/// How codes lie in the bytes of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// So many bits each, from the lowest of the first byte on, without gaps.
+    Stream(u32),
+    /// So many bits each, whole ones in each word of 32 bits.
+    Words(u32),
+    /// Of 4 bits, the upper half of a byte first.
+    Upper,
+}
+
+impl Packing {
+    /// Bits of a code.
+    pub fn bits(self) -> u32 {
+        match self {
+            Packing::Stream(bits) | Packing::Words(bits) => bits,
+            Packing::Upper => 4,
+        }
+    }
+
+    /// Bytes of a row of so many codes; words are whole. `None` if there are too many.
+    pub fn bytes(self, codes: usize) -> Option<usize> {
+        match self {
+            Packing::Stream(bits) => Some(codes.checked_mul(bits as usize)?.div_ceil(8)),
+            Packing::Words(bits) => codes.div_ceil(32 / bits.max(1) as usize).checked_mul(4),
+            Packing::Upper => Some(codes.div_ceil(2)),
+        }
+    }
+
+    /// The codes of `row`, as many as `out` holds.
+    pub fn unpack(self, row: &[u8], out: &mut [u8]) {
+        match self {
+            Packing::Stream(8) => out.iter_mut().zip(row).for_each(|(code, b)| *code = *b),
+            Packing::Stream(4) => {
+                for (codes, b) in out.chunks_mut(2).zip(row) {
+                    codes.iter_mut().zip([b & 15, b >> 4]).for_each(|(code, q)| *code = q);
+                }
+            }
+            Packing::Upper => {
+                for (codes, b) in out.chunks_mut(2).zip(row) {
+                    codes.iter_mut().zip([b >> 4, b & 15]).for_each(|(code, q)| *code = q);
+                }
+            }
+            Packing::Stream(bits) => {
+                let byte = |i: usize| u32::from(row.get(i).copied().unwrap_or(0));
+                let mut at = 0;
+                for code in out {
+                    let both = byte(at / 8) | byte(at / 8 + 1) << 8;
+                    *code = (both >> (at % 8) & mask(bits)) as u8;
+                    at += bits as usize;
+                }
+            }
+            Packing::Words(bits) => {
+                let each = (32 / bits.max(1)) as usize;
+                for (codes, word) in out.chunks_mut(each).zip(row.as_chunks::<4>().0) {
+                    let mut word = u32::from_le_bytes(*word);
+                    for code in codes {
+                        *code = (word & mask(bits)) as u8;
+                        word >>= bits;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The lowest `bits` bits.
+pub fn mask(bits: u32) -> u32 {
+    (1 << bits.min(8)) - 1
+}
+
+/// Calls `f` with bytes `range` of a tensor, whatever its rows are.
+pub fn with_bytes<T>(tensor: &Tensor, range: Range<usize>, f: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+    let row = tensor.row_bytes().max(1);
+    let rows = range.start / row..range.end.div_ceil(row);
+    let first = rows.start * row;
+    tensor.with_rows(rows, |bytes| {
+        let bytes = bytes.get(range.start - first..range.end - first);
+        f(bytes.ok_or_else(|| Error::invalid("the tensor is too short").tensor(&tensor.name))?)
+    })
+}
+
+/// Elements `range` of a tensor of plain floats or whole numbers; bytes are read as `read` has it.
+pub fn elements(tensor: &Tensor, read: DType, range: Range<usize>, out: &mut [f32]) -> Result<()> {
+    let size = tensor.dtype().traits().bytes;
+    with_bytes(tensor, range.start * size..range.end * size, |bytes| {
+        match read {
+            DType::I8 => out.iter_mut().zip(bytes).for_each(|(x, b)| *x = f32::from(*b as i8)),
+            DType::U8 => out.iter_mut().zip(bytes).for_each(|(x, b)| *x = f32::from(*b)),
+            _ => read.decode(bytes, out).map_err(|e| e.tensor(&tensor.name))?,
+        }
+        Ok(())
+    })
+}
+
+/// Elements `range` of a tensor of whole numbers that stand for places.
+pub fn indices(tensor: &Tensor, range: Range<usize>) -> Result<Vec<i64>> {
+    let size = tensor.dtype().traits().bytes;
+    with_bytes(tensor, range.start * size..range.end * size, |bytes| match tensor.dtype() {
+        DType::I32 => Ok(bytes.as_chunks().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect()),
+        DType::I64 => Ok(bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect()),
+        other => Err(Error::invalid("these are no whole numbers")
+            .tensor(&tensor.name)
+            .expected("I32 or I64")
+            .found(other)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The code at `i`, bit by bit.
+    fn bitwise(row: &[u8], bits: usize, first: usize) -> u8 {
+        (0..bits).map(|b| (row[(first + b) / 8] >> ((first + b) % 8) & 1) << b).sum()
+    }
+
+    #[test]
+    fn codes_of_any_width_are_found() {
+        let row: Vec<u8> = (0..64u32).map(|i| (i * 151 + 29) as u8).collect();
+        for bits in 1..=8usize {
+            let (mut dense, mut words) = ([0; 60], vec![0; 16 * (32 / bits)]);
+            Packing::Stream(bits as u32).unpack(&row, &mut dense);
+            Packing::Words(bits as u32).unpack(&row, &mut words);
+            for (i, code) in dense.iter().enumerate() {
+                assert_eq!(*code, bitwise(&row, bits, i * bits), "{bits} {i}");
+            }
+            for (i, code) in words.iter().enumerate() {
+                let first = i / (32 / bits) * 32 + i % (32 / bits) * bits;
+                assert_eq!(*code, bitwise(&row, bits, first), "{bits} {i}");
+            }
+        }
+        let mut upper = [0; 3];
+        Packing::Upper.unpack(&[0x12, 0x34], &mut upper);
+        assert_eq!(upper, [1, 2, 3]);
+    }
+}

@@ -1,0 +1,93 @@
+//! What a checkpoint says of its packing: the method and its settings, from the places where tools write them.
+
+use ggraft_formats::{Checkpoint, Error, Result};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// What is said of the packing, and where.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub file: PathBuf,
+    /// The key that holds it; empty for the file itself.
+    pub key: String,
+    /// In lower case.
+    pub method: String,
+    pub json: Value,
+}
+
+/// Where tools write it, in the order in which they are believed.
+const PLACES: [&[&str]; 6] = [
+    &["quantization_config"],
+    &["text_config", "quantization_config"],
+    &["llm_config", "quantization_config"],
+    &["language_config", "quantization_config"],
+    &["compression_config"],
+    &["quantization"],
+];
+
+impl Settings {
+    /// What the checkpoint says, if it says anything.
+    pub fn of(checkpoint: &Checkpoint) -> Result<Option<Settings>> {
+        const MODELOPT: &str = "hf_quant_config.json";
+        if let Some(config) = checkpoint.json("config.json")? {
+            for path in PLACES {
+                let found = path.iter().try_fold(&config, |object, key| object.get(*key));
+                let Some(json) = found.filter(|v| v.as_object().is_some_and(|o| !o.is_empty())) else {
+                    continue;
+                };
+                let key = path.join(".");
+                let method = method(json, path[path.len() - 1]);
+                let file = checkpoint.dir.join("config.json");
+                return Ok(Some(Settings { file, key, method, json: json.clone() }));
+            }
+        }
+        let Some(config) = checkpoint.json(MODELOPT)? else { return Ok(None) };
+        let producer = config["producer"]["name"].as_str().unwrap_or("modelopt");
+        let json = config.get("quantization").cloned().unwrap_or(Value::Null);
+        let (file, method) = (checkpoint.dir.join(MODELOPT), producer.to_lowercase());
+        Ok(Some(Settings { file, key: String::new(), method, json }))
+    }
+
+    /// The name of the file that says so, and the key.
+    pub fn place(&self) -> (String, &str) {
+        let file = self.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        (file, if self.key.is_empty() { "the file" } else { &self.key })
+    }
+
+    /// A whole number.
+    pub fn number(&self, key: &str) -> Result<Option<u64>> {
+        self.typed(key, "a whole number", Value::as_u64)
+    }
+
+    pub fn text(&self, key: &str) -> Result<Option<&str>> {
+        match self.json.get(key).filter(|v| !v.is_null()) {
+            None => Ok(None),
+            Some(value) => value.as_str().map(Some).ok_or_else(|| self.wrong(key, "a string")),
+        }
+    }
+
+    /// The error for a value.
+    pub fn wrong(&self, key: &str, expected: &str) -> Error {
+        let found = self.json.get(key).map_or(String::from("nothing"), Value::to_string);
+        Error::invalid(format!("'{key}' of the quantization is wrong"))
+            .file(&self.file)
+            .expected(expected)
+            .found(found.chars().take(60).collect::<String>())
+    }
+
+    fn typed<T>(&self, key: &str, expected: &str, read: fn(&Value) -> Option<T>) -> Result<Option<T>> {
+        match self.json.get(key).filter(|v| !v.is_null()) {
+            None => Ok(None),
+            Some(value) => read(value).map(Some).ok_or_else(|| self.wrong(key, expected)),
+        }
+    }
+}
+
+/// The name of the method: MLX does not tell its own.
+fn method(json: &Value, key: &str) -> String {
+    let text = |key: &str| json.get(key).and_then(Value::as_str).map(str::to_lowercase);
+    let mlx = || (key.starts_with("quantization") && json.get("group_size").is_some()).then(|| "mlx".into());
+    let compressed = || (json.get("config_groups").is_some()).then(|| "compressed-tensors".into());
+    let found = text("quant_method").or_else(mlx).or_else(compressed).or_else(|| text("quant_algo"));
+    found.unwrap_or_else(|| String::from("an unnamed method"))
+}

@@ -1,0 +1,136 @@
+//! Packed weights become what the library of their method makes of them, bit for bit, however their rows are cut, and what
+//! is wrong with a part is told. `fixtures/packed` holds weights that each library has packed.
+
+use ggraft::unpack;
+use ggraft_formats::{Checkpoint, DType, Input, Tensor};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+fn packed(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/packed").join(name)
+}
+
+fn opened(dir: &Path) -> Checkpoint {
+    match ggraft_formats::open(dir).unwrap() {
+        Input::Checkpoint(checkpoint) => checkpoint,
+        Input::Model(_) => panic!("{} is a GGUF", dir.display()),
+    }
+}
+
+fn rows(tensor: &Tensor) -> usize {
+    tensor.shape().rows() as usize
+}
+
+fn bytes(tensor: &Tensor) -> Vec<u8> {
+    let mut bytes = vec![0; tensor.bytes() as usize];
+    tensor.read(0..rows(tensor), &mut bytes).unwrap();
+    bytes
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Compares every weight of a directory with what its library makes of it.
+#[track_caller]
+fn as_its_library(name: &str) {
+    let dir = packed(name);
+    let checkpoint = unpack::unpacked(opened(&dir)).unwrap();
+    let expected: Value = serde_json::from_slice(&std::fs::read(dir.join("expected.json")).unwrap()).unwrap();
+    let expected = expected.as_object().unwrap();
+    let mut problems = Vec::new();
+    for (weight, due) in expected {
+        let Some(tensor) = checkpoint.tensors.iter().find(|t| t.name == *weight) else {
+            problems.push(format!("{weight} is not there"));
+            continue;
+        };
+        let torch: Vec<u64> = tensor.shape().ne().iter().rev().copied().collect();
+        if json!(torch) != due["shape"] {
+            problems.push(format!("{weight}: shape {torch:?}, not {}", due["shape"]));
+        }
+        let library = DType::from_name(due["library"][0].as_str().unwrap()).unwrap();
+        let rounded = tensor.clone().encode(library, None).unwrap();
+        if json!(sha256(&bytes(&rounded))) != due["library"][1] {
+            problems.push(format!("{weight} is not what the library makes of it in {library}"));
+        }
+        match due.get("f32") {
+            Some(hash) if tensor.dtype() != DType::F32 || json!(sha256(&bytes(tensor))) != *hash => {
+                problems.push(format!("{weight} is not what the library makes of it in f32"));
+            }
+            None if tensor.dtype() != library => {
+                problems.push(format!("{weight} is {}, not {library}", tensor.dtype()));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(checkpoint.tensors.len(), expected.len(), "{:?}", checkpoint.tensors);
+    assert!(problems.is_empty(), "{name}:\n{}", problems.join("\n"));
+}
+
+#[test]
+fn fp8() {
+    as_its_library("fp8-blocks");
+    as_its_library("fp8-scales");
+}
+
+#[test]
+fn bitsandbytes() {
+    as_its_library("bitsandbytes-4bit");
+    as_its_library("bitsandbytes-int8");
+}
+
+#[test]
+fn gptq() {
+    for version in ["gptq", "gptq-v2"] {
+        for bits in [2, 3, 4, 8] {
+            as_its_library(&format!("{version}-{bits}"));
+        }
+    }
+}
+
+#[test]
+fn awq() {
+    as_its_library("awq-4");
+}
+
+#[test]
+fn mlx() {
+    as_its_library("mlx");
+}
+
+#[test]
+fn compressed_tensors() {
+    as_its_library("compressed-tensors");
+}
+
+#[test]
+fn modelopt() {
+    as_its_library("modelopt");
+}
+
+#[test]
+fn bitnet() {
+    as_its_library("bitnet");
+}
+
+/// Ranges of every length at every place, up to where they are many.
+#[test]
+fn every_cut_of_rows_gives_the_rows_of_the_whole() {
+    for entry in std::fs::read_dir(packed("")).unwrap() {
+        let dir = entry.unwrap().path();
+        for tensor in unpack::unpacked(opened(&dir)).unwrap().tensors {
+            let (whole, row, count) = (bytes(&tensor), tensor.row_bytes(), rows(&tensor));
+            let ends =
+                |start: usize| (start + 1..=count).filter(move |end| end - start < 10 || *end == count);
+            for start in (0..count).filter(|start| *start < 40 || start % 37 == 0) {
+                for end in ends(start) {
+                    let mut part = vec![0; (end - start) * row];
+                    tensor.read(start..end, &mut part).unwrap();
+                    let name = format!("{} {start}..{end} of {}", dir.display(), tensor.name);
+                    assert!(part == whole[start * row..end * row], "{name}");
+                }
+            }
+        }
+    }
+}

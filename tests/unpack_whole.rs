@@ -1,0 +1,152 @@
+//! Whole packed checkpoints, a dense one and one of experts for each method: what `ggraft convert` makes of them is what
+//! llama.cpp's converter makes of them where it reads the method (`fixtures/goldens/packed`), and what it makes of the same
+//! weights unpacked where it does not.
+
+#[path = "support/run.rs"]
+mod run;
+mod support;
+
+use ggraft_formats::{Checkpoint, Input, Model, open};
+use run::ggraft;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, serialize_to_file};
+use serde_json::Value;
+use std::path::Path;
+use support::golden::{Golden, OUTTYPES};
+use support::packed::{self, names};
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn model(path: &Path) -> Model {
+    match open(path).unwrap() {
+        Input::Model(model) => model,
+        Input::Checkpoint(_) => panic!("{} is no GGUF", path.display()),
+    }
+}
+
+fn checkpoint(dir: &Path) -> Checkpoint {
+    match open(dir).unwrap() {
+        Input::Checkpoint(checkpoint) => checkpoint,
+        Input::Model(_) => panic!("{} is a GGUF", dir.display()),
+    }
+}
+
+#[test]
+fn a_packed_checkpoint_becomes_what_the_converter_makes_of_it() {
+    let mut lines = Vec::new();
+    for (name, _) in names().filter(|(_, scheme)| scheme.is_converted) {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join(&name);
+        packed::write(&name, &dir);
+        let goldens = Golden::packed(&name).unwrap_or_else(|| panic!("there is no golden of {name}"));
+        for (golden, outtype) in goldens.iter().zip(OUTTYPES) {
+            golden.check_generator(&dir);
+            let out = dir.with_extension(format!("{outtype}.gguf"));
+            let ran = ggraft(["convert", text(&dir), "--type", outtype, "-o", text(&out)]).ok();
+            assert!(ran.err.contains("weights are unpacked from"), "{}", ran.err);
+            let found = golden.differences(&model(&out));
+            lines.extend(found.iter().map(|line| format!("{name} {outtype}: {line}")));
+        }
+    }
+    assert!(lines.is_empty(), "{}", lines.join("\n"));
+}
+
+/// The directory with its weights unpacked, and a config that says nothing of it.
+fn plain(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+        std::fs::copy(&entry, to.join(entry.file_name().unwrap())).unwrap();
+    }
+    let mut config: Value = serde_json::from_slice(&std::fs::read(to.join("config.json")).unwrap()).unwrap();
+    for key in ["quantization", "quantization_config"] {
+        config.as_object_mut().unwrap().remove(key);
+    }
+    std::fs::write(to.join("config.json"), config.to_string()).unwrap();
+    let tensors = ggraft::unpack::unpacked(checkpoint(from)).unwrap().tensors;
+    let held: Vec<_> = tensors
+        .iter()
+        .map(|t| {
+            let mut bytes = vec![0; t.bytes() as usize];
+            t.read(0..t.shape().rows() as usize, &mut bytes).unwrap();
+            let shape: Vec<usize> = t.shape().ne().iter().rev().map(|n| *n as usize).collect();
+            let dtype = match t.dtype().to_string().as_str() {
+                "f32" => Dtype::F32,
+                "f16" => Dtype::F16,
+                _ => Dtype::BF16,
+            };
+            (t.name.clone(), dtype, shape, bytes)
+        })
+        .collect();
+    let views = held.iter().map(|(n, d, s, b)| (n, TensorView::new(*d, s.clone(), b).unwrap()));
+    serialize_to_file(views, None, &to.join("model.safetensors")).unwrap();
+}
+
+#[test]
+fn a_packed_checkpoint_is_as_good_as_the_same_unpacked() {
+    for (name, _) in names() {
+        let temporary = tempfile::tempdir().unwrap();
+        let [dir, same] = ["packed", "plain"].map(|part| temporary.path().join(part).join("Tiny"));
+        std::fs::create_dir_all(dir.parent().unwrap()).unwrap();
+        std::fs::create_dir_all(same.parent().unwrap()).unwrap();
+        packed::write(&name, &dir);
+        plain(&dir, &same);
+        let [from, to] = [&dir, &same].map(|dir| {
+            let out = dir.with_extension("gguf");
+            ggraft(["convert", text(dir), "--type", "Q4_K_M", "-o", text(&out)]).ok();
+            std::fs::read(out).unwrap()
+        });
+        assert!(from == to, "{name}");
+        // As a directory again it is plain, and is taken for what it is.
+        let again = temporary.path().join("again");
+        ggraft(["convert", text(&dir), "--type", "safetensors", "-o", text(&again)]).ok();
+        assert!(!std::fs::read_to_string(again.join("config.json")).unwrap().contains("quant"), "{name}");
+        let ran = ggraft(["diff", text(&dir), text(&again)]);
+        let count = checkpoint(&again).tensors.len();
+        let same = format!("{count} tensors, {count} with equal numbers");
+        assert!(ran.out.contains(&same), "{name}: {}{}", ran.out, ran.err);
+    }
+}
+
+/// A packed base, with a plain chat model and CP.
+#[test]
+fn a_packed_model_takes_part_in_a_merge() {
+    for (name, _) in names().filter(|(name, _)| name.starts_with("llama")) {
+        let temporary = tempfile::tempdir().unwrap();
+        let [base, chat] = ["base", "chat"].map(|part| temporary.path().join(part));
+        packed::write(&name, &base);
+        plain(&base, &chat);
+        let out = temporary.path().join("out.gguf");
+        let arguments = ["merge", "--base", text(&base), "--chat", text(&chat), "--onto", text(&base)];
+        let ran = ggraft(arguments.into_iter().chain([
+            "--type",
+            "F32",
+            "--allow-swapped",
+            "--allow-unrelated",
+            "-o",
+            text(&out),
+        ]));
+        assert!(ran.code == 0, "{name}: {}", ran.err);
+        let plain = temporary.path().join("plain.gguf");
+        ggraft(["convert", text(&base), "--type", "F32", "-o", text(&plain)]).ok();
+        for (merged, whole) in model(&out).tensors.iter().zip(&model(&plain).tensors) {
+            let rows = 0..whole.shape().rows() as usize;
+            let [mut a, mut b] = [merged, whole].map(|t| vec![0; t.bytes() as usize]);
+            merged.read(rows.clone(), &mut a).unwrap();
+            whole.read(rows, &mut b).unwrap();
+            assert!(a == b, "{name} {}", whole.name);
+        }
+    }
+}
+
+#[test]
+fn looking_at_a_packed_checkpoint_tells_how_it_is_packed() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path().join("packed");
+    packed::write("llama-awq-4", &dir);
+    let ran = ggraft(["inspect", text(&dir)]).ok();
+    assert!(ran.err.contains("7 weights are unpacked from awq to f16"), "{}", ran.err);
+    let once = ggraft(["hash", "--sha256", text(&dir)]).ok().out;
+    assert!(once.contains("q_proj.qweight"), "{once}");
+}
