@@ -9,6 +9,7 @@ pub use crate::output::plan::{Loaded, Plan, Step};
 pub use crate::output::target::{Target, Type};
 use crate::placed::placed;
 use crate::unpack;
+use ggraft_formats::source::Access;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::write::{self, Job, Layout, Watch};
 pub use ggraft_formats::write::{Beside, Resume};
@@ -17,13 +18,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Opens a model: a GGUF (its first part, if it is split), a safetensors file, or the directory of a checkpoint, which is
-/// adopted into GGUF's names and metadata. Headers are read, weights are not.
+/// adopted into GGUF's names and metadata; or what `source::Locator` names. Headers are read, weights are not.
 ///
 /// # Errors
 /// The file cannot be read, is no model, or is damaged; the checkpoint's architecture is not covered, or its
 /// tensors, `config.json` and tokenizer do not fit each other: all that is wrong stands in one error.
 pub fn open(path: &Path, options: &arch::Options) -> Result<Loaded> {
-    let (model, notes, source) = match ggraft_formats::open(path)? {
+    open_with(path, options, &Access::default())
+}
+
+/// The same, with a say in how a model is read that lies elsewhere.
+///
+/// # Errors
+/// Those of [`open`]; and those of servers.
+pub fn open_with(path: &Path, options: &arch::Options, access: &Access) -> Result<Loaded> {
+    let (model, notes, source) = match ggraft_formats::open_with(path, access)? {
         Input::Model(model) => {
             arch::refuse::gguf(&model)?;
             (model, Vec::new(), None)
@@ -111,6 +120,7 @@ impl Grafted {
                 let origins = self.graft.origins(weights);
                 let mut plan = Plan::new(merged, self.graft.onto(), fates, target, origins, card)?;
                 plan.vocabulary = Some(Arc::new(vocabulary));
+                plan.passes = self.graft.passes();
                 plans.push(plan);
             }
         }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 pub fn placed(model: Model) -> Result<Model> {
     let place: Arc<Path> = match model.containers.as_slice() {
         [] => return Ok(model),
-        [file] => file.as_path().into(),
-        [first, ..] => first.parent().map(PathBuf::from).unwrap_or_default().into(),
+        [file] => file.path().into(),
+        [first, ..] => first.path().parent().map(PathBuf::from).unwrap_or_default().into(),
     };
     let one = |t: Tensor| {
         let rows = Placed { source: t.rows(), place: Arc::clone(&place) };

@@ -11,7 +11,7 @@ mod raw_gguf;
 mod rng;
 
 use ggraft_formats::gguf::{Header, cross_check};
-use ggraft_formats::mmap::Mapping;
+use ggraft_formats::source::Container;
 use gguf_rs::{ByteOrder, GGUFContainer};
 use raw_gguf::{aligned, file, pair, string, tensor, u32_pair};
 use std::collections::BTreeMap;
@@ -312,7 +312,7 @@ fn what_we_accept_gguf_rs_reads_the_same() {
         _ = std::fs::remove_file(&path);
         std::fs::write(&path, &bytes).unwrap();
         match Header::parse(&bytes, &path) {
-            Ok(header) => match cross_check(&Mapping::open(&path).unwrap(), &header) {
+            Ok(header) => match cross_check(&Container::open(&path).unwrap(), &header) {
                 Ok(None) => agree += 1,
                 Ok(Some(_)) => beyond += 1,
                 Err(e) => {

@@ -2,6 +2,7 @@
 
 use ggraft_formats::gguf::{self, Header};
 use ggraft_formats::mmap::Mapping;
+use ggraft_formats::source::Container;
 use ggraft_formats::write;
 use ggraft_formats::{Array, DType, Input, Metadata, Model, Result, Shape, Tensor, Value, open};
 use std::path::Path;
@@ -94,7 +95,7 @@ fn metadata_and_tensors_come_back() {
         let header = Header::parse(file.bytes(), &path).unwrap();
         let not_checked =
             (alignment == Some(1)).then(|| String::from("gguf-rs takes the alignment 1 for 32"));
-        assert_eq!(gguf::cross_check(&file, &header).unwrap(), not_checked);
+        assert_eq!(gguf::cross_check(&Container::Mapped(file.clone()), &header).unwrap(), not_checked);
     }
 }
 
@@ -121,7 +122,7 @@ fn the_second_reader_notices_a_difference() {
     let mut header = Header::parse(file.bytes(), &path).unwrap();
     header.metadata.set("u32", 1u32);
     header.tensors[1].offset += 32;
-    let text = gguf::cross_check(&file, &header).unwrap_err().to_string();
+    let text = gguf::cross_check(&Container::Mapped(file.clone()), &header).unwrap_err().to_string();
     assert!(text.contains("the value of 'u32' differs"), "{text}");
     assert!(
         text.contains("tensor: two.weight [32, 3] type 1 at 64 or two.weight [32, 3] type 1 at 32"),

@@ -22,6 +22,8 @@ pub enum Kind {
     Unsupported,
     /// The system refused or failed a read or write; trying again may help.
     Io,
+    /// An input is no longer what it was when it was opened.
+    Changed,
     /// The disk is full.
     NoSpace,
     /// A finished file is not what it should be.
@@ -41,7 +43,7 @@ impl Kind {
             Kind::Usage => 2,
             Kind::Invalid => 3,
             Kind::Unsupported => 4,
-            Kind::Io => 5,
+            Kind::Io | Kind::Changed => 5,
             Kind::NoSpace => 6,
             Kind::Verification => 7,
             Kind::Interrupted => 130,
@@ -51,10 +53,10 @@ impl Kind {
 
 /// A failure with its place and its hint. Built by naming what is known:
 /// `Error::invalid("the tensor runs past the end of the file").file(path).tensor(name).expected(a).found(b)`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     kind: Kind,
     what: String,
@@ -152,6 +154,12 @@ impl Error {
     /// Says what the user can do.
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Says what the user can do, unless that is said already.
+    pub fn or_hint(mut self, hint: impl Into<String>) -> Error {
+        self.0.hint.get_or_insert_with(|| hint.into());
         self
     }
 

@@ -2,30 +2,33 @@
 //! the directory. Where it and the shards disagree is kept: it matters only for tensors that are used.
 
 use crate::error::{Error, Result};
-use crate::mmap::Mapping;
+use crate::inside::stays_inside;
 use crate::model::{Checkpoint, Disagreement, parse_json};
+use crate::source::{Container, Folder};
 use crate::stamp::Reads;
 use crate::tensor::Tensor;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-/// Reads the tensors of a shard; the checkpoint takes note of the file, and of what is noticed of it.
-pub(crate) type Read = fn(&Path, &mut Checkpoint) -> Result<Vec<Tensor>>;
+/// Reads the tensors of a shard; the checkpoint takes note of what is noticed of it.
+pub(crate) type Read = fn(&Container, &mut Checkpoint) -> Result<Vec<Tensor>>;
 
 /// Opens the checkpoint in `dir` that is one file.
-pub(crate) fn one(dir: PathBuf, path: PathBuf, read: Read) -> Result<Checkpoint> {
-    let mut checkpoint = Checkpoint { dir, ..Checkpoint::default() };
-    checkpoint.tensors = read(&path, &mut checkpoint)?;
-    checkpoint.containers.push(path);
+pub(crate) fn one(folder: &Folder, dir: PathBuf, path: &Path, read: Read) -> Result<Checkpoint> {
+    let mut checkpoint = Checkpoint { dir, folder: folder.clone(), ..Checkpoint::default() };
+    let file = folder.container(path)?;
+    checkpoint.reads.add(file.stamp());
+    checkpoint.tensors = read(&file, &mut checkpoint)?;
+    checkpoint.containers.push(file);
     Ok(checkpoint)
 }
 
 /// Opens the checkpoint in `dir` whose index is `path`.
-pub(crate) fn open(path: &Path, dir: PathBuf, read: Read) -> Result<Checkpoint> {
+pub(crate) fn open(folder: &Folder, path: &Path, dir: PathBuf, read: Read) -> Result<Checkpoint> {
     let reads = Reads::default();
     let index = {
-        let file = Mapping::open(path)?;
+        let file = folder.whole(path)?.ok_or_else(|| Error::invalid("this file is missing").file(path))?;
         reads.add(file.stamp().clone());
         parse_json(file.bytes(), path)?
     };
@@ -33,7 +36,7 @@ pub(crate) fn open(path: &Path, dir: PathBuf, read: Read) -> Result<Checkpoint> 
     let missing: Vec<Error> = shards
         .keys()
         .map(|name| dir.join(name))
-        .filter(|shard| !shard.is_file())
+        .filter(|shard| !folder.has(shard))
         .map(|shard| {
             Error::invalid("this shard is missing")
                 .file(&shard)
@@ -43,16 +46,21 @@ pub(crate) fn open(path: &Path, dir: PathBuf, read: Read) -> Result<Checkpoint> 
     if let Some(e) = Error::all(missing) {
         return Err(e);
     }
-    let mut checkpoint = Checkpoint { dir, reads, ..Checkpoint::default() };
+    let mut checkpoint = Checkpoint { dir, reads, folder: folder.clone(), ..Checkpoint::default() };
     let mut problems = Vec::new();
     for (name, mapped) in &shards {
         let shard = checkpoint.dir.join(name);
-        match read(&shard, &mut checkpoint) {
-            Ok(tensors) => {
+        let opened = folder.container(&shard);
+        let read = opened.and_then(|file| {
+            checkpoint.reads.add(file.stamp());
+            Ok((read(&file, &mut checkpoint)?, file))
+        });
+        match read {
+            Ok((tensors, file)) => {
                 let held: BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
                 checkpoint.disagreements.extend(disagreements(&shard, mapped, &held));
                 checkpoint.tensors.extend(tensors);
-                checkpoint.containers.push(shard);
+                checkpoint.containers.push(file);
             }
             Err(e) => problems.push(e),
         }
@@ -83,12 +91,6 @@ fn weight_map(index: &Value, path: &Path) -> Result<BTreeMap<String, BTreeSet<St
         return Err(Error::invalid("the index names no tensors").file(path));
     }
     Ok(shards)
-}
-
-/// Whether a path consists of plain names alone, on any system.
-pub(crate) fn stays_inside(path: &str) -> bool {
-    let plain = |c: Component| matches!(c, Component::Normal(_));
-    !path.is_empty() && !path.contains(['\\', ':', '\0']) && Path::new(path).components().all(plain)
 }
 
 fn disagreements(shard: &Path, mapped: &BTreeSet<String>, held: &BTreeSet<&str>) -> Vec<Disagreement> {

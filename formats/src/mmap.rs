@@ -12,15 +12,38 @@ use std::sync::Arc;
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 const LONGEST_POINTER: usize = 1024;
 
-/// A whole regular file, mapped read-only. Cloning shares the mapping.
+/// A whole regular file, mapped read-only; or one that lies elsewhere, read whole. Cloning shares the bytes.
 #[derive(Clone, Debug)]
 pub struct Mapping {
-    map: Arc<Mmap>,
+    map: Arc<Held>,
     path: Arc<PathBuf>,
     stamp: Arc<Stamp>,
 }
 
+/// Where the bytes are.
+#[derive(Debug)]
+enum Held {
+    Mapped(Mmap),
+    Memory(Vec<u8>),
+}
+
+impl Held {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Held::Mapped(map) => map,
+            Held::Memory(bytes) => bytes,
+        }
+    }
+}
+
 impl Mapping {
+    /// A file that lies elsewhere, which was read whole in the state `tag`.
+    pub fn of_bytes(bytes: Vec<u8>, path: &Path, tag: &str) -> Mapping {
+        let stamp = Stamp::elsewhere(path, bytes.len() as u64, tag, Arc::default());
+        let map = Arc::new(Held::Memory(bytes));
+        Mapping { map, path: Arc::new(path.to_path_buf()), stamp: Arc::new(stamp) }
+    }
+
     /// Maps `path`, which must be a regular file (a link to one is followed).
     pub fn open(path: &Path) -> Result<Mapping> {
         let irregular = || Error::invalid("this is not a regular file").file(path);
@@ -41,41 +64,49 @@ impl Mapping {
                 .file(path)
                 .hint("get the file itself: run `git lfs pull` in its folder, or download it again"));
         }
-        Ok(Mapping { map: Arc::new(map), path: Arc::new(path.to_path_buf()), stamp: Arc::new(stamp) })
+        Ok(Mapping {
+            map: Arc::new(Held::Mapped(map)),
+            path: Arc::new(path.to_path_buf()),
+            stamp: Arc::new(stamp),
+        })
     }
 
     /// All bytes of the file.
     pub fn bytes(&self) -> &[u8] {
-        &self.map
+        self.map.bytes()
     }
 
     /// The bytes of `range`, or an error that names the file if it is shorter.
     pub fn slice(&self, range: Range<u64>) -> Result<&[u8]> {
         let part = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
-        part.and_then(|(start, end)| self.map.get(start..end)).ok_or_else(|| {
+        part.and_then(|(start, end)| self.bytes().get(start..end)).ok_or_else(|| {
             Error::invalid("the data runs past the end of the file")
                 .file(&self.path)
                 .expected(format!("at least {} bytes", range.end))
-                .found(format!("{} bytes", self.map.len()))
+                .found(format!("{} bytes", self.bytes().len()))
                 .hint("the file is truncated: copy or download it again")
         })
     }
 
     /// Asks the system to fetch `range`, which is read soon, and nothing around it.
     pub fn prefetch(&self, range: Range<usize>) {
-        let length = range.end.min(self.map.len()).saturating_sub(range.start);
+        let Held::Mapped(map) = &*self.map else { return };
+        if crate::source::is_planning() {
+            return;
+        }
+        let length = range.end.min(map.len()).saturating_sub(range.start);
         // An advice that is refused costs time and nothing else.
-        _ = self.map.advise_range(Advice::WillNeed, range.start, length);
+        _ = map.advise_range(Advice::WillNeed, range.start, length);
     }
 
     /// Gives the pages of `range` back to the system: they stay in its cache, but no longer count as this
     /// process's memory, and are fetched again if they are read again.
     pub fn release(&self, range: Range<usize>) {
-        let length = range.end.min(self.map.len()).saturating_sub(range.start);
+        let Held::Mapped(map) = &*self.map else { return };
+        let length = range.end.min(map.len()).saturating_sub(range.start);
         // SAFETY: the mapping is of a file and read-only, so no page of it holds anything that the file does not;
         // a page that is dropped while another thread reads it is read from the file anew.
-        let dropped =
-            unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, length) };
+        let dropped = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, length) };
         // An advice that is refused costs memory and nothing else.
         _ = dropped;
     }

@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::mmap::Mapping;
+use crate::source::{Container, Folder, hub_id};
 use crate::stamp::Reads;
 use crate::tensor::Tensor;
 use serde_json::Value;
@@ -21,8 +22,10 @@ pub enum Input {
 pub struct Checkpoint {
     /// The directory, where `config.json` and the tokenizer's files are.
     pub dir: PathBuf,
+    /// Where that directory is.
+    pub folder: Folder,
     /// The files that hold tensors, in order.
-    pub containers: Vec<PathBuf>,
+    pub containers: Vec<Container>,
     pub tensors: Vec<Tensor>,
     /// The name of its format in `FORMATS`.
     pub format: &'static str,
@@ -64,16 +67,24 @@ impl Checkpoint {
 
     /// A file of the directory as bytes, `None` if there is none.
     pub fn bytes(&self, name: &str) -> Result<Option<Mapping>> {
-        let path = self.dir.join(name);
-        match std::fs::metadata(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(&e, &path)),
-            Ok(_) => {
-                let file = Mapping::open(&path)?;
-                self.reads.add(file.stamp().clone());
-                Ok(Some(file))
-            }
+        let file = self.folder.whole(&self.dir.join(name))?;
+        if let Some(file) = &file {
+            self.reads.add(file.stamp().clone());
         }
+        Ok(file)
+    }
+
+    /// Whether there is such a file in the directory.
+    pub fn has(&self, name: &str) -> bool {
+        self.folder.has(&self.dir.join(name))
+    }
+
+    /// What the model is called by where it lies: `org/name` if that is the hub or its cache, else the name of the
+    /// directory.
+    pub fn place_name(&self) -> Option<String> {
+        let real = std::path::absolute(&self.dir).ok();
+        let hub = hub_id(&self.dir).or_else(|| real.and_then(|dir| hub_id(&dir)));
+        hub.or_else(|| self.dir.file_name().map(|name| name.to_string_lossy().into_owned()))
     }
 
     /// A text file of the directory, `None` if there is none.
@@ -115,7 +126,7 @@ pub struct Model {
     pub metadata: Metadata,
     pub tensors: Vec<Tensor>,
     /// The files that it was read from, in order; none for a model made here.
-    pub containers: Vec<PathBuf>,
+    pub containers: Vec<Container>,
     /// Every file that was read for it.
     pub reads: Reads,
 }

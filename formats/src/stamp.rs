@@ -5,6 +5,7 @@ use crate::error::{Error, Kind, Result};
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,7 +21,25 @@ pub struct Stamp {
     modified: Option<SystemTime>,
     /// When anything of it was changed last, in seconds and nanoseconds: what no tool sets back.
     changed: Option<(i64, i64)>,
+    /// Of a file that lies elsewhere what its server calls its state.
+    elsewhere: Option<Elsewhere>,
 }
+
+/// The state of a file that lies elsewhere. Every part that is read of it is held against that.
+#[derive(Clone, Debug)]
+struct Elsewhere {
+    tag: String,
+    /// Whether a part was refused as one of another state.
+    changed: Arc<AtomicBool>,
+}
+
+impl PartialEq for Elsewhere {
+    fn eq(&self, other: &Elsewhere) -> bool {
+        self.tag == other.tag
+    }
+}
+
+impl Eq for Elsewhere {}
 
 impl Stamp {
     /// The state of the file at `path` now.
@@ -43,18 +62,40 @@ impl Stamp {
             bytes: meta.len(),
             modified: meta.modified().ok(),
             changed: changed(meta),
+            elsewhere: None,
+        }
+    }
+
+    /// The state of a file that lies elsewhere, by what its server calls it; `changed` is set when it is found to be another.
+    pub(crate) fn elsewhere(path: &Path, bytes: u64, tag: &str, changed: Arc<AtomicBool>) -> Stamp {
+        Stamp {
+            path: path.to_path_buf(),
+            id: None,
+            is_file: true,
+            bytes,
+            modified: None,
+            changed: None,
+            elsewhere: Some(Elsewhere { tag: tag.to_string(), changed }),
         }
     }
 
     /// Refuses the file if it is no longer what it was.
     pub fn check(&self) -> Result<()> {
+        if let Some(elsewhere) = &self.elsewhere {
+            return match elsewhere.changed.load(Ordering::Relaxed) {
+                false => Ok(()),
+                true => {
+                    Err(Error::new(Kind::Changed, "the input changed while it was read").file(&self.path))
+                }
+            };
+        }
         let now = Stamp::of(&self.path).map_err(|e| {
             e.hint("put the input back where it was and give the same command again; what is written stays")
         })?;
         if now == *self {
             return Ok(());
         }
-        Err(Error::new(Kind::Io, "the input changed while it was read")
+        Err(Error::new(Kind::Changed, "the input changed while it was read")
             .file(&self.path)
             .expected(self)
             .found(now)
@@ -63,6 +104,9 @@ impl Stamp {
 
     /// Whether another file is there now, or other content; not whether it is gone.
     pub fn is_changed(&self) -> bool {
+        if let Some(elsewhere) = &self.elsewhere {
+            return elsewhere.changed.load(Ordering::Relaxed);
+        }
         Stamp::of(&self.path).is_ok_and(|now| now != *self)
     }
 
@@ -111,6 +155,9 @@ impl Reads {
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.bytes)?;
+        if let Some(elsewhere) = &self.elsewhere {
+            write!(f, ", state {}", elsewhere.tag)?;
+        }
         if let Some(since) = self.modified.and_then(|t| t.duration_since(UNIX_EPOCH).ok()) {
             write!(f, ", changed at {}.{:09}", since.as_secs(), since.subsec_nanos())?;
         }

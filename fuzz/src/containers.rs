@@ -2,7 +2,7 @@
 
 use ggraft_formats::error::is_obeyed;
 use ggraft_formats::gguf::{self, Header};
-use ggraft_formats::mmap::Mapping;
+use ggraft_formats::source::Container;
 use ggraft_formats::{Input, Tensor, imatrix as importance};
 use std::path::Path;
 
@@ -41,7 +41,7 @@ pub fn safetensors(data: &[u8]) {
     scratch::with(&[("x.safetensors", data)], |dir| {
         let path = dir.join("x.safetensors");
         open(&path);
-        if let Ok(file) = Mapping::open(&path)
+        if let Ok(file) = Container::open(&path)
             && let Ok(length) = ggraft_formats::safetensors::header(&file)
         {
             assert!(length <= data.len() as u64);

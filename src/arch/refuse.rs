@@ -12,7 +12,7 @@ pub fn gguf(model: &Model) -> Result<()> {
     let kind = model.metadata.str("general.type").unwrap_or("model");
     let refused = |what: &str, hint: &str| {
         let e = Error::unsupported(format!("this is {what}, not a model")).hint(hint);
-        Err(model.containers.iter().fold(e, |e, file| e.file(file)))
+        Err(model.containers.iter().fold(e, |e, file| e.file(file.path())))
     };
     match kind {
         "adapter" => refused("a LoRA adapter", "merge it into its base model first: llama-export-lora does"),
@@ -35,7 +35,7 @@ pub fn adapter(checkpoint: &Checkpoint) -> Result<Option<String>> {
             .tensor(&part.name)
             .hint(MERGE_FIRST));
     }
-    let lies_beside = checkpoint.dir.join(ADAPTER_CONFIG).is_file();
+    let lies_beside = checkpoint.has(ADAPTER_CONFIG);
     Ok(lies_beside.then(|| format!("{ADAPTER_CONFIG} lies beside the weights: that adapter is not applied")))
 }
 

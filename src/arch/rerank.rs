@@ -25,7 +25,7 @@ pub fn judges(checkpoint: &Checkpoint, config: &Config) -> Result<bool> {
     if SIGNS.iter().any(|sign| card.contains(&format!("# {sign}"))) {
         return Ok(true);
     }
-    let dir = checkpoint.dir.file_name().map(|name| name.to_string_lossy().into_owned());
+    let dir = checkpoint.place_name();
     let told =
         ["_name_or_path", "model_type"].map(|key| config.get(key).and_then(|v| v.as_str()).map(String::from));
     let names = dir.into_iter().chain(told.into_iter().flatten()).map(|name| name.to_lowercase());

@@ -28,7 +28,7 @@ fn stays(source: &Source, metadata: &Metadata) -> bool {
         let told = m.iter().filter(|(key, _)| key.starts_with(TEMPLATE));
         told.map(|(key, value)| (key.to_string(), value.clone())).collect()
     };
-    all(metadata) == all(&source.metadata) && !source.checkpoint.dir.join(MORE).exists()
+    all(metadata) == all(&source.metadata) && !source.checkpoint.has(MORE)
 }
 
 /// Writes the templates of `metadata` into `tokenizer_config.json`: one as a text, several as a list.

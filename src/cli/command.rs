@@ -4,9 +4,11 @@
 use super::Cli;
 use crate::text::shell;
 use clap::{CommandFactory, ValueHint};
+use ggraft_formats::source::{is_named, shown};
+use std::path::Path;
 
 /// Options that say how the work is done, or where the results go.
-const SILENT: [&str; 12] = [
+const SILENT: [&str; 15] = [
     "threads",
     "force",
     "dry_run",
@@ -19,6 +21,9 @@ const SILENT: [&str; 12] = [
     "card",
     "output",
     "no_resume",
+    "download",
+    "connections",
+    "fetch_memory",
 ];
 
 /// What was typed after `ggraft`, without the options of these ids.
@@ -63,16 +68,34 @@ pub(super) fn is_typed(verb: &str, id: &str) -> bool {
     source == Some(clap::parser::ValueSource::CommandLine)
 }
 
-/// The last part of a path. A word that is no path, such as a type, is its own.
+/// The last part of a path. A word that is no path, such as a type, is its own; so is a name of the hub, and an address,
+/// but for its secrets.
 fn last_part(path: &str) -> String {
+    if is_named(Path::new(path)) {
+        return shown(Path::new(path)).to_string_lossy().into_owned();
+    }
     path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default().to_string()
+}
+
+/// `CHAT`, `BASE` and `W`: colons of addresses and of their ports are none of ours.
+pub(super) fn vector_parts(text: &str) -> Option<[&str; 3]> {
+    let (models, w) = text.rsplit_once(':')?;
+    let is_port =
+        |rest: &str| rest.split('/').next().is_some_and(|n| n.parse::<u16>().is_ok()) && rest.contains('/');
+    let ours = |at: &usize| {
+        let rest = &models[at + 1..];
+        !rest.starts_with("//") && !is_port(rest)
+    };
+    let at = models.match_indices(':').map(|(at, _)| at).filter(ours).next_back()?;
+    Some([&models[..at], &models[at + 1..], w])
 }
 
 /// `CHAT:BASE:W` with the last parts of its paths.
 fn parts(value: &str) -> String {
-    let mut parts: Vec<String> = value.rsplitn(3, ':').map(last_part).collect();
-    parts.reverse();
-    parts.join(":")
+    match vector_parts(value) {
+        Some(parts) => parts.map(last_part).join(":"),
+        None => last_part(value),
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +106,11 @@ mod tests {
     fn paths_are_reduced_to_their_last_parts() {
         assert_eq!(parts("/a/b/chat:../base/:0.5"), "chat:base:0.5");
         assert_eq!(parts(r"C:\models\chat:base:1"), "chat:base:1");
+        assert_eq!(parts("hf://org/chat:org/base@v1:1"), "hf://org/chat:hf://org/base@v1:1");
+        assert_eq!(
+            parts("https://h:8443/x.gguf?sig=s:https://h:8443/y.gguf:1"),
+            "https://h:8443/x.gguf:https://h:8443/y.gguf:1"
+        );
         assert_eq!(last_part("a/b/cp/"), "cp");
         assert_eq!(last_part("chatml"), "chatml");
     }

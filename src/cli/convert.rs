@@ -1,6 +1,7 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
 use super::command;
+use super::elsewhere::Elsewhere;
 use super::naming::Naming;
 use super::options::{self, Order, Output};
 use crate::arch;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A Hugging Face directory, a .safetensors, PyTorch or .gguf file
+    /// A Hugging Face directory, a .safetensors, PyTorch or .gguf file; or org/name of the hub, or an address
     input: PathBuf,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32; several, as Q4_K_M,Q8_0, give an
     /// output each
@@ -28,6 +29,8 @@ pub(super) struct Args {
     #[command(flatten)]
     splitting: Splitting,
     #[command(flatten)]
+    elsewhere: Elsewhere,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -37,7 +40,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     let stages = Stage::new(args.output.run.show.how());
     stages.begin("opening the model", 1);
-    let input = pipeline::open(&args.input, &arch::Options { pre: args.pre })?;
+    let access = args.elsewhere.access(&stages);
+    let input = pipeline::open_with(&args.input, &arch::Options { pre: args.pre }, &access)?;
     let kind = |kind: &Choice<Type>| match kind.0 {
         Type::Auto if !args.mixture.has_budget() => Type::of_weights(&input.model),
         kind => kind,
@@ -64,6 +68,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         formula: None,
         beside: &args.output.beside,
         run: &args.output.run,
+        access: &access,
     };
     options::carry_out(&plans, &order, || Ok(Vec::new()))
 }

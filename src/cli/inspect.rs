@@ -5,11 +5,11 @@ use crate::report;
 use crate::unpack;
 use ggraft_formats::error::Printable;
 use ggraft_formats::gguf::{self, Header};
-use ggraft_formats::mmap::Mapping;
+use ggraft_formats::source::Container;
 use ggraft_formats::{Checkpoint, Input, Model, Result, Tensor};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Arrays longer than this are only counted.
 const MOST_ITEMS: usize = 16;
@@ -57,12 +57,11 @@ fn seen(checkpoint: &Checkpoint) -> Vec<String> {
 }
 
 /// Asks gguf-rs about every file; a line for each.
-pub(super) fn cross_check(containers: &[PathBuf]) -> Result<Vec<String>> {
-    let check = |path: &PathBuf| -> Result<String> {
-        let file = Mapping::open(path)?;
-        let header = Header::parse(file.bytes(), path)?;
-        let name = path.to_string_lossy();
-        Ok(match gguf::cross_check(&file, &header)? {
+pub(super) fn cross_check(containers: &[Container]) -> Result<Vec<String>> {
+    let check = |file: &Container| -> Result<String> {
+        let header = Header::of(file)?;
+        let name = file.path().to_string_lossy();
+        Ok(match gguf::cross_check(file, &header)? {
             None => format!("{}: gguf-rs agrees", Printable(&name)),
             Some(reason) => format!("{}: not cross-checked: {}", Printable(&name), Printable(&reason)),
         })
@@ -91,8 +90,9 @@ fn checkpoint_text(checkpoint: &Checkpoint, list: bool) -> Result<String> {
     Ok(out + &tensors_text(&checkpoint.tensors, list))
 }
 
-fn containers_text(format: &str, containers: &[PathBuf]) -> String {
-    containers.iter().map(|path| format!("{format}: {}\n", Printable(&path.to_string_lossy()))).collect()
+fn containers_text(format: &str, containers: &[Container]) -> String {
+    let path = |file: &Container| format!("{format}: {}\n", Printable(&file.path().to_string_lossy()));
+    containers.iter().map(path).collect()
 }
 
 fn tensors_text(tensors: &[Tensor], list: bool) -> String {
@@ -128,8 +128,8 @@ fn checkpoint_json(checkpoint: &Checkpoint, list: bool) -> Result<Json> {
     Ok(json)
 }
 
-fn tensors_json(format: &str, containers: &[PathBuf], tensors: &[Tensor], list: bool) -> Json {
-    let files: Vec<_> = containers.iter().map(|p: &PathBuf| Path::to_string_lossy(p)).collect();
+fn tensors_json(format: &str, containers: &[Container], tensors: &[Tensor], list: bool) -> Json {
+    let files: Vec<_> = containers.iter().map(|file| file.path().to_string_lossy()).collect();
     let mut json = json!({
         "format": format,
         "files": files,

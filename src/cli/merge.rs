@@ -1,6 +1,7 @@
 //! `ggraft merge`: the main job. What is typed, or what a file says, becomes a recipe, and the recipe is run.
 
 use super::beside::Beside;
+use super::elsewhere::Elsewhere;
 use super::naming::Naming;
 use super::options::{self, Order, Output};
 use super::weights::Weights;
@@ -45,6 +46,8 @@ pub(super) struct Args {
     /// Write the recipe of what was typed to FILE, or to stdout if it is -, and stop
     #[arg(long, value_name = "FILE")]
     emit_recipe: Option<PathBuf>,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
     #[command(flatten)]
     output: Output,
 }
@@ -92,8 +95,7 @@ fn decimal_comma(weights: &[f64]) -> Vec<String> {
 }
 
 fn vector(text: &str) -> Result<recipe::Vector, String> {
-    let parts: Vec<&str> = text.rsplitn(3, ':').collect();
-    let [w, base, chat] = parts[..] else { return Err(String::from("expected CHAT:BASE:W")) };
+    let [chat, base, w] = command::vector_parts(text).ok_or_else(|| String::from("expected CHAT:BASE:W"))?;
     Ok(recipe::Vector { chat: chat.into(), base: base.into(), weight: vec![weight(w)?] })
 }
 
@@ -106,9 +108,9 @@ pub(super) fn run(mut args: Args) -> Result<()> {
             (typed(&mut args)?, notes)
         }
     };
-    match args.emit_recipe {
-        Some(file) => write(&recipe, &file, args.output.run.force),
-        None => carry_out(&recipe, stamp, notes, &args.output.beside, &args.output.run),
+    match &args.emit_recipe {
+        Some(file) => write(&recipe, file, args.output.run.force),
+        None => carry_out(&recipe, stamp, notes, &args),
     }
 }
 
@@ -179,18 +181,14 @@ fn write(recipe: &Recipe, file: &Path, force: bool) -> Result<()> {
     stdout::told(&shown(file).to_string())
 }
 
-fn carry_out(
-    recipe: &Recipe,
-    file: Option<Stamp>,
-    mut notes: Vec<String>,
-    beside: &Beside,
-    run: &options::Run,
-) -> Result<()> {
+fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args: &Args) -> Result<()> {
+    let (beside, run): (&Beside, &options::Run) = (&args.output.beside, &args.output.run);
     if recipe.mixture.has_budget() {
         options::early(recipe.output.as_deref(), run)?;
     }
     let options = arch::Options { pre: recipe.pre.clone() };
     let stages = Stage::new(run.show.how());
+    let access = args.elsewhere.access(&stages);
     stages.begin("opening the models", 1 + 2 * recipe.vectors.len());
     let targets = options::types(&recipe.types)
         .iter()
@@ -200,7 +198,7 @@ fn carry_out(
         })
         .collect::<Result<Vec<_>>>()?;
     let load = |path: &Path| {
-        let loaded = pipeline::open(path, &options)?;
+        let loaded = pipeline::open_with(path, &options, &access)?;
         stages.step();
         match targets.first() {
             Some(target) => loaded.pruned(&target.prune),
@@ -245,6 +243,7 @@ fn carry_out(
         formula: Some(grafted.graft.method().formula),
         beside,
         run,
+        access: &access,
     };
     options::carry_out(&named.collect::<Result<Vec<_>>>()?, &order, || {
         grafted.graft.check_kinship(recipe.allow.allowed())

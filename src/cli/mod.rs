@@ -6,6 +6,7 @@ mod command;
 mod completions;
 mod convert;
 mod diff;
+mod elsewhere;
 mod examples;
 mod hash;
 mod inspect;

@@ -1,12 +1,13 @@
 //! Options that several verbs share, and the carrying out of a plan under them.
 
 use super::beside::Beside;
-use super::{signals, stdout};
+use super::{elsewhere, signals, stdout};
 use crate::output::target::Type;
 use crate::pipeline::{self, Plan, Resume, Work};
 use crate::recipe::Choice;
 use crate::report::{self, Finished};
 use crate::text::shown;
+use ggraft_formats::source::Access;
 use ggraft_formats::write::Beside as File;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::IsTerminal;
@@ -91,6 +92,8 @@ pub(super) struct Order<'a> {
     pub formula: Option<&'static str>,
     pub beside: &'a Beside,
     pub run: &'a Run,
+    /// How the inputs are read that lie elsewhere.
+    pub access: &'a Access,
 }
 
 /// Shows the plans and, unless this is a dry run, carries them out in one pass. The outputs' paths are the
@@ -134,6 +137,9 @@ pub(super) fn carry_out(
     drop(requests);
     progress.finish();
     done?;
+    if !run.show.quiet {
+        elsewhere::print_traffic(order.access);
+    }
     for (plan, path) in plans {
         if !run.show.quiet {
             report::print_summary(plan, path, start.elapsed());

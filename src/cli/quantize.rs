@@ -11,6 +11,7 @@ use crate::pipeline::{self, Plan};
 use crate::recipe::{Choice, Mixture, Splitting};
 use crate::report::Stage;
 use crate::stages::Stages;
+use ggraft_formats::source::Access;
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -132,7 +133,8 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     }
     let stages = Stage::new(args.run.show.how());
     stages.begin("opening the model", 1);
-    let loaded = pipeline::open(&request.input, &arch::Options::default())?;
+    let access = Access::default();
+    let loaded = pipeline::open_with(&request.input, &arch::Options::default(), &access)?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
             .file(&request.input)
@@ -161,6 +163,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         formula: None,
         beside: &args.beside,
         run: &args.run,
+        access: &access,
     };
     options::carry_out(&plans, &order, || Ok(Vec::new()))
 }

@@ -7,6 +7,7 @@ use super::options::{self, Order, Run};
 use crate::pipeline::Plan;
 use crate::recipe::Size;
 use ggraft_formats::gguf::{Limits, Split};
+use ggraft_formats::source::Access;
 use ggraft_formats::{Error, Input, Model, Result};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -88,6 +89,7 @@ pub(super) fn carry_out(
         formula: None,
         beside: &Beside::default(),
         run,
+        access: &Access::default(),
     };
     options::carry_out(&[(plan, output)], &order, || Ok(Vec::new()))
 }

@@ -186,6 +186,11 @@ impl Graft {
         self.options.method
     }
 
+    /// How often the weights are read.
+    pub fn passes(&self) -> u64 {
+        self.options.method.passes(&self.options.params)
+    }
+
     /// How much each tensor of the model gets of each vector, on average where its parts get different shares; nothing
     /// where none is merged into it.
     pub fn weights(&self, weights: &[f64]) -> Vec<Vec<f64>> {

@@ -63,7 +63,7 @@ fn mismatches(onto: &Model, role: &str, other: &Model, tables: &Tables) -> Vec<E
 fn difference(model: &Model, what: String) -> Error {
     let e = Error::invalid(what);
     match model.containers.first() {
-        Some(file) => e.file(file),
+        Some(file) => e.file(file.path()),
         None => e,
     }
 }

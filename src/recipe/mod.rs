@@ -25,6 +25,7 @@ pub use word::{Choice, Rule, Scalar, Word};
 use crate::merge::weights::{Preset, Rules};
 use crate::merge::{self, CHAT_VECTOR, Method, Params};
 use crate::output::target::{Target, Type};
+use ggraft_formats::source::{is_named, shown};
 use ggraft_formats::stamp::Stamp;
 use ggraft_formats::{Error, Result};
 use read::Fault;
@@ -110,6 +111,9 @@ impl Recipe {
         let (mut recipe, notes) = Recipe::parse(&text, file)?;
         if let Some(dir) = file.parent() {
             recipe.paths().into_iter().for_each(|path| *path = dir.join(&path));
+            // What is no path is relative to nothing.
+            let is_path = |path: &PathBuf| dir.join(path).exists() || !is_named(path);
+            recipe.models().into_iter().filter(|m| is_path(m)).for_each(|m| *m = dir.join(&m));
         }
         Ok((recipe, notes))
     }
@@ -158,6 +162,7 @@ impl Recipe {
         if let Some(dir) = dir.filter(|dir| !dir.as_os_str().is_empty()) {
             let back = way_back(dir)?;
             recipe.paths().into_iter().for_each(|path| *path = back.join(&path));
+            recipe.models().into_iter().filter(|m| !is_named(m)).for_each(|m| *m = back.join(&m));
         }
         let json = serde_json::to_value(&recipe)
             .map_err(|e| Error::invalid(format!("the recipe cannot be written: {e}")))?;
@@ -172,7 +177,10 @@ impl Recipe {
     /// The options in words, which change only if one of them does: what decides the bytes of an output, whichever other
     /// types are asked for beside it, and wherever it goes.
     pub fn words(&self) -> Result<String> {
-        Recipe { types: Vec::new(), output: None, ..self.clone() }.to_yaml(None)
+        let mut recipe = Recipe { types: Vec::new(), output: None, ..self.clone() };
+        // A signature may be another one when the work is resumed, and is nobody's business.
+        recipe.models().into_iter().filter(|m| is_named(m)).for_each(|m| *m = shown(m));
+        recipe.to_yaml(None)
     }
 
     /// The file that it names beside models and those of the mixture, as it is now; one that is not there is refused
@@ -183,11 +191,16 @@ impl Recipe {
         file.map(|path| Stamp::of(path)).transpose()
     }
 
-    /// Every path, to be made relative to another directory.
-    fn paths(&mut self) -> Vec<&mut PathBuf> {
+    /// Every model, which may be a path or a name.
+    fn models(&mut self) -> Vec<&mut PathBuf> {
         let vectors = self.vectors.iter_mut().flat_map(|v| [&mut v.chat, &mut v.base]);
+        vectors.chain([&mut self.onto]).collect()
+    }
+
+    /// Every other path, to be made relative to another directory.
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
         let options = self.output.as_mut().into_iter().chain(self.vocabulary.template_file());
-        vectors.chain([&mut self.onto]).chain(options).chain(self.mixture.paths()).collect()
+        options.chain(self.mixture.paths()).collect()
     }
 
     fn read_parameters<'a>(&self, some: impl Iterator<Item = (&'a String, &'a Scalar)>) -> Result<Params> {

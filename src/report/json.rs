@@ -38,6 +38,7 @@ pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {
         "bits_per_weight": plan.bits_per_weight(),
         "memory": plan.memory(threads),
         "threads": threads,
+        "fetched": plan.fetched().iter().map(|f| json!({ "from": f.from.to_string_lossy(), "bytes": f.bytes, "times": plan.passes })).collect::<Vec<_>>(),
         "notes": plan.notes,
         "budget": plan.budget.as_ref().map(budget_json),
         "vocabulary": plan.vocabulary.as_ref().map(|v| super::vocabulary_json(v)),

@@ -1,7 +1,7 @@
 //! The plan and the summary as text.
 
 use super::vocabulary::write_vocabulary;
-use crate::output::plan::{Plan, Step};
+use crate::output::plan::{Fetched, Plan, Step};
 use ggraft_formats::DType;
 use ggraft_formats::error::Printable;
 use ggraft_formats::write::Part;
@@ -68,6 +68,9 @@ fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) 
         let name = part.path.file_name().unwrap_or_default().to_string_lossy();
         writeln!(out, "  part {}: {} tensors, {}", Printable(&name), part.tensors, size(part.bytes))?;
     }
+    for fetched in plan.fetched() {
+        writeln!(out, "{}", fetched_line(&fetched, plan.passes))?;
+    }
     let dir = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let free = fs4::available_space(dir).map_or(String::from("unknown"), size);
     writeln!(
@@ -76,6 +79,16 @@ fn write_plan(out: &mut impl Write, plan: &Plan, output: &Path, threads: usize) 
         size(plan.total),
         size(plan.memory(threads))
     )
+}
+
+/// What is read from elsewhere, and how often.
+fn fetched_line(fetched: &Fetched, passes: u64) -> String {
+    let often = match passes {
+        1 => String::new(),
+        n => format!(", {n} times, as the method looks at whole tensors first; --download fetches it once"),
+    };
+    let from = fetched.from.to_string_lossy();
+    format!("to be fetched: {} from {}{often}", size(fetched.bytes), Printable(&from))
 }
 
 /// Prints what is going to become of every tensor, a line each.

@@ -63,7 +63,7 @@ pub fn check_release(checkpoint: &Checkpoint) -> Result<()> {
 /// The method is not read here, or parts of a weight are missing or do not fit each other: all are told in one error.
 pub fn unpacked(checkpoint: Checkpoint) -> Result<Checkpoint> {
     let place = match checkpoint.containers.as_slice() {
-        [file] => file.clone(),
+        [file] => file.path().to_path_buf(),
         _ => checkpoint.dir.clone(),
     };
     let settings = Settings::of(&checkpoint)?;

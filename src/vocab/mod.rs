@@ -289,7 +289,7 @@ fn vocab_size(config: &Value, checkpoint: &Checkpoint) -> Result<Option<usize>> 
 }
 
 fn missing(checkpoint: &Checkpoint) -> Error {
-    let there = |name: &str| checkpoint.dir.join(name).is_file();
+    let there = |name: &str| checkpoint.has(name);
     if there("tekken.json") {
         return Error::unsupported("the only tokenizer here is Mistral's tekken.json")
             .file(&checkpoint.dir.join("tekken.json"))

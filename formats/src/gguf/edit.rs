@@ -6,6 +6,7 @@ use super::{ALIGNMENT_KEY, alignment, pad, split, write};
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::mmap::Mapping;
+use crate::source::Container;
 use crate::write::Rewrite;
 use std::path::Path;
 
@@ -14,7 +15,9 @@ use std::path::Path;
 /// # Errors
 /// What `change` refuses, a file that cannot be read, and another alignment, which would move each tensor.
 pub fn edit(path: &Path, change: impl FnOnce(&Metadata) -> Result<Metadata>) -> Result<Rewrite> {
-    let (header, tensors, stamp) = split::read(path)?;
+    let here = Mapping::open(path)?;
+    let stamp = here.stamp().clone();
+    let (header, tensors) = split::read(&Container::Mapped(here.clone()))?;
     let metadata = change(&header.metadata).map_err(|e| e.file(path))?;
     let due = alignment(&metadata).map_err(|e| e.file(path))?;
     if due != header.alignment {
@@ -30,5 +33,5 @@ pub fn edit(path: &Path, change: impl FnOnce(&Metadata) -> Result<Metadata>) -> 
     let start = pad(head.len() as u64, due).and_then(|n| usize::try_from(n).ok());
     head.resize(start.ok_or_else(|| Error::invalid("the header is too long").file(path))?, 0);
     let check = |file: &Mapping| Header::parse(file.bytes(), file.path()).map(|_| ());
-    Ok(Rewrite::new(&Mapping::open(path)?, stamp, head, header.data_offset, check))
+    Ok(Rewrite::new(&here, stamp, head, header.data_offset, check))
 }

@@ -7,9 +7,9 @@ use super::split::{COUNT, NO, TENSORS, unsplit};
 use super::{ALIGNMENT_KEY, pad};
 use crate::error::{Error, Result};
 use crate::metadata::{Metadata, Value};
+use crate::source::Container;
 use crate::tensor::Tensor;
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 /// How a model is split.
 #[derive(Clone, Debug)]
@@ -106,7 +106,7 @@ impl Limits {
 /// The split that keeps the parts of `files` for tensors of these names, which stand in the order of the files. `rename` is
 /// the new name of a tensor of a file, `None` if it is gone; a tensor that is in no file joins the last part.
 pub fn keep<'a>(
-    files: &[PathBuf],
+    files: &[Container],
     names: impl Iterator<Item = &'a str>,
     rename: impl Fn(&str) -> Option<String>,
 ) -> Result<Split> {

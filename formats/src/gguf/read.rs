@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::metadata::{Array, Metadata, Value};
 use crate::quant::DType;
 use crate::shape::Shape;
+use crate::source::Container;
 use bstr::BString;
 use byteorder::{ByteOrder, LE};
 use std::collections::HashSet;
@@ -16,6 +17,10 @@ use std::path::Path;
 const LEAST_PAIR: u64 = 8 + 1 + 4 + 1;
 /// The fewest bytes that a tensor description can take: name length, dimensions, type, offset.
 const LEAST_TENSOR: u64 = 8 + 4 + 4 + 8;
+
+/// Of a file that lies elsewhere so much is read first, then four times as much, up to the longest header.
+const FIRST_PART: u64 = 1 << 20;
+const MOST_HEADER: u64 = 1 << 28;
 
 /// One tensor as the header describes it.
 #[derive(Clone, Debug)]
@@ -43,8 +48,26 @@ pub struct Header {
 impl Header {
     /// Checks and parses the header of `file`, all of whose bytes are given.
     pub fn parse(file: &[u8], path: &Path) -> Result<Header> {
-        let mut cursor = Cursor { file, at: 0 };
+        let mut cursor = Cursor { file, at: 0, length: file.len(), wants_more: false };
         parse(&mut cursor).map_err(|e| e.file(path))
+    }
+
+    /// Checks and parses the header of `file`, of which no more is read than it takes.
+    pub fn of(file: &Container) -> Result<Header> {
+        if let Some(here) = file.mapping() {
+            return Header::parse(here.bytes(), here.path());
+        }
+        let length = usize::try_from(file.length());
+        let length = length.map_err(|_| Error::unsupported("the file is too long").file(file.path()))?;
+        let mut part = FIRST_PART;
+        loop {
+            let start = file.start(part)?;
+            let mut cursor = Cursor { file: &start, at: 0, length, wants_more: false };
+            match parse(&mut cursor) {
+                Err(_) if cursor.wants_more && part < MOST_HEADER => part *= 4,
+                parsed => return parsed.map_err(|e| e.file(file.path())),
+            }
+        }
     }
 }
 
@@ -75,7 +98,7 @@ fn parse(c: &mut Cursor<'_>) -> Result<Header> {
     }
     let data_offset = pad(c.at as u64, alignment).ok_or_else(|| Error::invalid("the header is too long"))?;
     for t in &tensors {
-        data_inside_file(t, data_offset, c.file.len() as u64)?;
+        data_inside_file(t, data_offset, c.length as u64)?;
     }
     Ok(Header { version, alignment, metadata, tensors, data_offset })
 }
@@ -169,7 +192,8 @@ fn array(c: &mut Cursor<'_>, key: &str) -> Result<Array> {
     let n = c.count(format_args!("the length of the array '{key}'"), least)?;
     if kind == kind::STR {
         // Each takes eight bytes of the file at least, so this is at most three times what the file takes.
-        let mut strings = Vec::with_capacity(usize::try_from(n).unwrap_or(0));
+        let most = (c.file.len() / 8) as u64;
+        let mut strings = Vec::with_capacity(usize::try_from(n.min(most)).unwrap_or(0));
         for _ in 0..n {
             strings.push(BString::from(c.string("an array's string")?));
         }
@@ -285,13 +309,18 @@ impl fmt::Display for LengthOf<'_> {
 
 /// A place in the file; every read is held against what remains.
 struct Cursor<'a> {
+    /// The file, or its first bytes.
     file: &'a [u8],
     at: usize,
+    /// Bytes of the file.
+    length: usize,
+    /// Whether something lies beyond the bytes that are here.
+    wants_more: bool,
 }
 
 impl<'a> Cursor<'a> {
     fn remaining(&self) -> u64 {
-        (self.file.len() - self.at) as u64
+        (self.length - self.at) as u64
     }
 
     fn take(&mut self, n: u64, what: impl fmt::Display) -> Result<&'a [u8]> {
@@ -301,11 +330,14 @@ impl<'a> Cursor<'a> {
                 self.at += bytes.len();
                 Ok(bytes)
             }
-            None => Err(Error::invalid(format!("the file ends within {what}"))
-                .offset(self.at as u64)
-                .expected(format!("{n} more bytes"))
-                .found(self.remaining())
-                .hint("the file is truncated or damaged: copy or download it again")),
+            None => {
+                self.wants_more = end.is_some_and(|end| end <= self.length);
+                Err(Error::invalid(format!("the file ends within {what}"))
+                    .offset(self.at as u64)
+                    .expected(format!("{n} more bytes"))
+                    .found(self.remaining())
+                    .hint("the file is truncated or damaged: copy or download it again"))
+            }
         }
     }
 

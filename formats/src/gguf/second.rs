@@ -6,6 +6,7 @@ use super::read::{Entry, Header};
 use crate::error::{Error, Kind, Result};
 use crate::metadata::{Array, Value};
 use crate::mmap::Mapping;
+use crate::source::Container;
 use bstr::ByteSlice;
 use gguf_rs::{ByteOrder, GGUFContainer, GGUFModel};
 use serde_json::Value as Json;
@@ -26,11 +27,16 @@ const LEAST_ROOM: u64 = 64 << 20;
 
 /// Holds `header`, as our reader understood `file`, against what gguf-rs reads from it. `Ok(Some(reason))`
 /// when gguf-rs cannot read a file of this kind.
-pub fn cross_check(file: &Mapping, header: &Header) -> Result<Option<String>> {
-    if let Some(reason) = out_of_reach(header, file.bytes().len() as u64) {
+pub fn cross_check(file: &Container, header: &Header) -> Result<Option<String>> {
+    if let Some(reason) = out_of_reach(header, file.length()) {
         return Ok(Some(reason));
     }
-    let mut reader = Cursor::new(file.clone());
+    // It reads no further than the header, so of a file that lies elsewhere that is enough.
+    let bytes = match file.mapping() {
+        Some(mapping) => Bytes::Mapped(mapping.clone()),
+        None => Bytes::Start(file.start(header.data_offset)?.into_owned()),
+    };
+    let mut reader = Cursor::new(bytes);
     reader.set_position(4);
     let decoded = catch_unwind(AssertUnwindSafe(|| {
         GGUFContainer::new(ByteOrder::LE, Box::new(reader) as Box<dyn Read>, u64::MAX).decode()
@@ -44,6 +50,21 @@ pub fn cross_check(file: &Mapping, header: &Header) -> Result<Option<String>> {
     match Error::all(differences.into_iter().map(|d| disagree(d).file(file.path())).collect()) {
         Some(e) => Err(e),
         None => Ok(None),
+    }
+}
+
+/// What gguf-rs reads.
+enum Bytes {
+    Mapped(Mapping),
+    Start(Vec<u8>),
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(file) => file.bytes(),
+            Bytes::Start(bytes) => bytes,
+        }
     }
 }
 

@@ -6,9 +6,9 @@
 use super::read::Header;
 use crate::error::{Error, Kind, Result};
 use crate::metadata::Metadata;
-use crate::mmap::Mapping;
 use crate::model::Model;
-use crate::stamp::{Reads, Stamp};
+use crate::source::{Container, Folder};
+use crate::stamp::Reads;
 use crate::tensor::Tensor;
 use crate::twice;
 use std::path::{Path, PathBuf};
@@ -50,34 +50,36 @@ fn file_name(stem: &str, no: u64, count: u64) -> String {
 }
 
 /// The names of the tensors in `file`, in order.
-pub(super) fn names(file: &Path) -> Result<Vec<String>> {
-    let mapping = Mapping::open(file)?;
-    let header = Header::parse(mapping.bytes(), file)?;
+pub(super) fn names(file: &Container) -> Result<Vec<String>> {
+    let header = Header::of(file)?;
     Ok(header.tensors.into_iter().map(|t| t.name).collect())
 }
 
 /// Opens `path` and, if it is the first part of a split model, its other parts.
 pub fn open(path: &Path) -> Result<Model> {
-    let (first, tensors, stamp) = read(path)?;
+    open_in(&Folder::default(), path)
+}
+
+/// The same of a file of `folder`.
+pub(crate) fn open_in(folder: &Folder, path: &Path) -> Result<Model> {
+    let file = folder.container(path)?;
+    let (first, tensors) = read(&file)?;
     let count = first.metadata.u64(COUNT).unwrap_or(0);
-    let mut model = Model {
-        metadata: first.metadata,
-        tensors,
-        containers: vec![path.to_path_buf()],
-        reads: Reads::default(),
-    };
-    model.reads.add(stamp);
+    let mut model =
+        Model { metadata: first.metadata, tensors, containers: vec![file.clone()], reads: Reads::default() };
+    model.reads.add(file.stamp());
     if count > 1 {
         check_key(&model, path, NO, 0)?;
         for no in 1..count {
             let part = sibling(path, no, count)?;
-            let (header, tensors, stamp) = read(&part).map_err(|e| missing(e, &part))?;
-            model.reads.add(stamp);
+            let file = folder.container(&part).map_err(|e| missing(e, folder, &part))?;
+            let (header, tensors) = read(&file)?;
+            model.reads.add(file.stamp());
             let part_model = Model { metadata: header.metadata, tensors, ..Model::default() };
             check_key(&part_model, &part, NO, no)?;
             check_key(&part_model, &part, COUNT, count)?;
             model.tensors.extend(part_model.tensors);
-            model.containers.push(part);
+            model.containers.push(file);
         }
         check_tensors(&model, path)?;
         unsplit(&mut model.metadata);
@@ -85,23 +87,22 @@ pub fn open(path: &Path) -> Result<Model> {
     Ok(model)
 }
 
-/// The header of one file, its tensors, and its state when it was opened.
-pub(super) fn read(path: &Path) -> Result<(Header, Vec<Tensor>, Stamp)> {
-    let file = Mapping::open(path)?;
-    let header = Header::parse(file.bytes(), path)?;
+/// The header of one file, and its tensors.
+pub(super) fn read(file: &Container) -> Result<(Header, Vec<Tensor>)> {
+    let header = Header::of(file)?;
     let tensors = header
         .tensors
         .iter()
         .map(|t| {
-            Tensor::mapped(&t.name, t.shape, t.dtype, &file, header.data_offset + t.offset)
-                .map_err(|e| e.file(path))
+            file.tensor(&t.name, t.shape, t.dtype, header.data_offset + t.offset)
+                .map_err(|e| e.file(file.path()))
         })
         .collect::<Result<_>>()?;
-    Ok((header, tensors, file.stamp().clone()))
+    Ok((header, tensors))
 }
 
-fn missing(e: Error, part: &Path) -> Error {
-    match part.exists() {
+fn missing(e: Error, folder: &Folder, part: &Path) -> Error {
+    match folder.has(part) {
         true => e,
         false => Error::new(Kind::Invalid, "this part of the split model is missing")
             .file(part)

@@ -2,15 +2,18 @@
 //! Specification: the `safetensors` crate's README ("Format").
 
 use crate::error::{Error, Result};
-use crate::mmap::Mapping;
 use crate::model::Checkpoint;
 use crate::quant::DType;
 use crate::shape::Shape;
+use crate::source::Container;
 use crate::tensor::Tensor;
 use crate::twice;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::tensor::Metadata;
+use safetensors::{Dtype, SafeTensorError};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use std::path::Path;
+
+/// The longest header that the crate reads.
+const MOST_HEADER: u64 = 100_000_000;
 
 /// The dtypes of both worlds.
 pub(super) const DTYPES: &[(Dtype, DType)] = &[
@@ -32,14 +35,12 @@ pub(super) const DTYPES: &[(Dtype, DType)] = &[
     (Dtype::U64, DType::U64),
 ];
 
-/// Reads the tensors of `path`, in the order of their data; `into` takes note of the file.
-pub(super) fn read(path: &Path, into: &mut Checkpoint) -> Result<Vec<Tensor>> {
-    let file = Mapping::open(path)?;
-    into.reads.add(file.stamp().clone());
-    let parts = parts(&file)?;
+/// Reads the tensors of `file`, in the order of their data.
+pub(super) fn read(file: &Container, _into: &mut Checkpoint) -> Result<Vec<Tensor>> {
+    let parts = parts(file)?;
     let build = |p: Part| {
-        let tensor = Tensor::mapped(&p.name, p.shape, p.dtype, &file, p.offset);
-        tensor.map_err(|e| e.tensor(&p.name).file(path))
+        let tensor = file.tensor(&p.name, p.shape, p.dtype, p.offset);
+        tensor.map_err(|e| e.tensor(&p.name).file(file.path()))
     };
     parts.into_iter().map(build).collect()
 }
@@ -54,16 +55,16 @@ pub(super) struct Part {
 }
 
 /// Checks and reads the header of `file`; the tensors in the order of their data.
-pub(super) fn parts(file: &Mapping) -> Result<Vec<Part>> {
+pub(super) fn parts(file: &Container) -> Result<Vec<Part>> {
     let path = file.path();
-    let (length, metadata) = SafeTensors::read_metadata(file.bytes()).map_err(|e| refused(&e, file))?;
-    let header = file.slice(8..8 + length as u64)?;
-    let keys: Keys = serde_json::from_slice(header)
+    let (length, metadata) = described(file)?;
+    let head = file.start(length)?;
+    let keys: Keys = serde_json::from_slice(head.get(8..).unwrap_or_default())
         .map_err(|e| Error::invalid(format!("the safetensors header is not valid JSON: {e}")).file(path))?;
     if let Some(name) = twice(keys.0.iter().map(String::as_str)) {
         return Err(Error::invalid("the safetensors header names this tensor twice").file(path).tensor(name));
     }
-    let start = 8 + length as u64;
+    let start = length;
     let mut parts = Vec::with_capacity(keys.0.len());
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
@@ -76,15 +77,40 @@ pub(super) fn parts(file: &Mapping) -> Result<Vec<Part>> {
 }
 
 /// The length in bytes of the header of `file`, with its own length in front.
-pub fn header(file: &Mapping) -> Result<u64> {
-    let (length, _) = SafeTensors::read_metadata(file.bytes()).map_err(|e| refused(&e, file))?;
-    Ok(8 + length as u64)
+pub fn header(file: &Container) -> Result<u64> {
+    described(file).map(|(length, _)| length)
 }
 
-fn refused(e: &safetensors::SafeTensorError, file: &Mapping) -> Error {
+/// The header of `file`, which the crate checks as it reads it, and its length with its own length in front. As the
+/// crate's `read_metadata`, which wants all bytes of the file.
+fn described(file: &Container) -> Result<(u64, Metadata)> {
+    use SafeTensorError as Refused;
+    let refuse = |e: Refused| refused(&e, file);
+    let start = file.start(8)?;
+    let length = start.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    let length = length.ok_or_else(|| refuse(Refused::HeaderTooSmall))?;
+    if length > MOST_HEADER {
+        return Err(refuse(Refused::HeaderTooLarge));
+    }
+    let all = 8 + length;
+    if all > file.length() {
+        return Err(refuse(Refused::InvalidHeaderLength));
+    }
+    let head = file.start(all)?;
+    let text = std::str::from_utf8(head.get(8..).unwrap_or_default())
+        .map_err(|e| refuse(Refused::InvalidHeader(e)))?;
+    let metadata: Metadata =
+        serde_json::from_str(text).map_err(|e| refuse(Refused::InvalidHeaderDeserialization(e)))?;
+    match all.checked_add(metadata.data_len() as u64) {
+        Some(end) if end == file.length() => Ok((all, metadata)),
+        _ => Err(refuse(Refused::MetadataIncompleteBuffer)),
+    }
+}
+
+fn refused(e: &SafeTensorError, file: &Container) -> Error {
     let error = Error::invalid(format!("the safetensors file is malformed: {e}"))
         .file(file.path())
-        .found(format!("{} bytes", file.bytes().len()));
+        .found(format!("{} bytes", file.length()));
     error.hint("the file is truncated or damaged: copy or download it again")
 }
 

@@ -11,12 +11,14 @@ pub use write::{Directory, Named, SHARD, plan};
 use crate::error::{Error, Printable, Result};
 use crate::index;
 use crate::model::Checkpoint;
+use crate::source::Folder;
 use crate::usual;
 use std::path::{Path, PathBuf};
 
 /// Opens a checkpoint: a directory, an index file or a `.safetensors` file.
 pub fn open(path: &Path) -> Result<Checkpoint> {
-    let mut checkpoint = if path.is_dir() { open_directory(path)? } else { open_file(path)? };
+    let here = Folder::default();
+    let mut checkpoint = if path.is_dir() { open_directory(path)? } else { open_in(&here, path)? };
     checkpoint.format = "safetensors";
     if path.is_dir() && usual::PYTORCH.is_in(path) {
         checkpoint.notes.push(format!(
@@ -27,21 +29,24 @@ pub fn open(path: &Path) -> Result<Checkpoint> {
     Ok(checkpoint)
 }
 
-fn open_file(path: &Path) -> Result<Checkpoint> {
+/// Opens an index or a `.safetensors` file of `folder`.
+pub(crate) fn open_in(folder: &Folder, path: &Path) -> Result<Checkpoint> {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
-    if path.extension().is_some_and(|e| e == "json") {
-        return index::open(path, dir, file::read);
-    }
-    index::one(dir, path.to_path_buf(), file::read)
+    let checkpoint = match path.extension().is_some_and(|e| e == "json") {
+        true => index::open(folder, path, dir, file::read)?,
+        false => index::one(folder, dir, path, file::read)?,
+    };
+    Ok(Checkpoint { format: "safetensors", ..checkpoint })
 }
 
 fn open_directory(dir: &Path) -> Result<Checkpoint> {
+    let (here, own) = (Folder::default(), dir.to_path_buf());
     match usual::SAFETENSORS.find(dir) {
         Some(index) if index.ends_with(usual::SAFETENSORS.index) => {
-            index::open(&index, dir.to_path_buf(), file::read)
+            index::open(&here, &index, own, file::read)
         }
-        Some(path) => index::one(dir.to_path_buf(), path, file::read),
-        None => index::one(dir.to_path_buf(), only_container(dir)?, file::read),
+        Some(path) => index::one(&here, own, &path, file::read),
+        None => index::one(&here, own, &only_container(dir)?, file::read),
     }
 }
 

@@ -5,6 +5,7 @@
 use super::file::{self, DTYPES};
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
+use crate::source::Container;
 use crate::tensor::Tensor;
 use crate::twice;
 use crate::usual::SAFETENSORS;
@@ -150,6 +151,6 @@ fn dtype(name: &str, tensor: &Tensor) -> Result<String> {
 
 /// What the strict reader finds in a finished file.
 fn held(file: &Mapping) -> Result<Vec<Held>> {
-    let parts = file::parts(file)?;
+    let parts = file::parts(&Container::Mapped(file.clone()))?;
     Ok(parts.iter().map(|p| Held::new(&p.name, &p.shape, p.dtype, p.offset)).collect())
 }

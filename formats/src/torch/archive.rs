@@ -85,7 +85,7 @@ fn members(file: &Mapping) -> Result<HashMap<String, Range<u64>>> {
         let wrong = |kind: Kind, what: &str| {
             Error::new(kind, what).file(file.path()).found(format!("the member '{name}'"))
         };
-        if !crate::index::stays_inside(&name) || member.is_dir() || member.is_symlink() {
+        if !crate::inside::stays_inside(&name) || member.is_dir() || member.is_symlink() {
             return Err(wrong(
                 Kind::Invalid,
                 "a member of the zip archive has a name that no checkpoint needs",

@@ -7,15 +7,14 @@ use super::{legacy, state};
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::model::Checkpoint;
+use crate::source::{Container, must_be_here};
 use crate::tensor::Tensor;
 use std::ops::Range;
-use std::path::Path;
 
-/// Reads the tensors of `path`; `into` takes note of the file, and of what of it is left out.
-pub fn read(path: &Path, into: &mut Checkpoint) -> Result<Vec<Tensor>> {
-    let file = Mapping::open(path)?;
-    into.reads.add(file.stamp().clone());
-    state::tensors(&file, &contents(&file)?, &mut into.notes)
+/// Reads the tensors of `file`; `into` takes note of what of it is left out.
+pub fn read(file: &Container, into: &mut Checkpoint) -> Result<Vec<Tensor>> {
+    let file = file.mapping().ok_or_else(|| must_be_here("a file of PyTorch", file))?;
+    state::tensors(file, &contents(file)?, &mut into.notes)
 }
 
 /// Where the pickle lies that describes the tensors of `file`.

@@ -15,6 +15,7 @@ pub use file::{header, is_ours};
 use crate::error::{Error, Result};
 use crate::index;
 use crate::model::Checkpoint;
+use crate::source::Folder;
 use crate::usual;
 use std::path::{Path, PathBuf};
 
@@ -42,8 +43,8 @@ pub fn open(path: &Path) -> Result<Checkpoint> {
     };
     let dir = dir.to_path_buf();
     let checkpoint = match path.extension().is_some_and(|e| e == "json") {
-        true => index::open(&path, dir, file::read)?,
-        false => index::one(dir, path, file::read)?,
+        true => index::open(&Folder::default(), &path, dir, file::read)?,
+        false => index::one(&Folder::default(), dir, &path, file::read)?,
     };
     Ok(Checkpoint { format: "PyTorch", ..checkpoint })
 }

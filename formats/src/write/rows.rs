@@ -5,6 +5,7 @@ use super::job::Watch;
 use super::layout::Placed;
 use super::pieces::{BLOCK, step};
 use crate::error::{Error, Kind, Result};
+use crate::source::{Fetching, fetch_ahead, planned};
 use crate::tensor::Tensor;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -30,34 +31,60 @@ pub(super) fn write_rows(outputs: &[Growing<'_>], written: &AtomicU64, watch: &d
     let done: Vec<AtomicUsize> = groups.iter().map(|_| AtomicUsize::new(0)).collect();
     let next = AtomicUsize::new(0);
     let failure = FirstFailure::default();
-    rayon::broadcast(|_| {
-        let mut buffers = Vec::new();
-        while !failure.happened() {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(piece) = pieces.get(i) else { break };
-            if watch.cancelled() {
-                failure.set(i, stopped(outputs));
-                break;
-            }
-            let members = &groups[piece.group].members;
-            let result = write_piece(outputs, members, &piece.rows, &mut buffers);
-            for (output, index) in members {
-                outputs[*output].layout.tensors[*index].tensor.release(piece.rows.clone());
-            }
-            match result {
-                Ok(bytes) => {
-                    let pieces = done[piece.group].fetch_add(1, Ordering::Relaxed) + 1;
-                    let last = pieces == groups[piece.group].pieces;
-                    for ((output, index), bytes) in members.iter().zip(bytes) {
-                        written.fetch_add(bytes, Ordering::Relaxed);
-                        watch.advance(*output, *index, bytes, last);
-                    }
+    let fetching = fetching(outputs, &groups, &pieces);
+    let work = || {
+        rayon::broadcast(|_| {
+            let mut buffers = Vec::new();
+            while !failure.happened() {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                let Some(piece) = pieces.get(i) else { break };
+                if watch.cancelled() {
+                    failure.set(i, stopped(outputs));
+                    break;
                 }
-                Err(e) => failure.set(i, e),
+                let members = &groups[piece.group].members;
+                let result = write_piece(outputs, members, &piece.rows, &mut buffers);
+                for (output, index) in members {
+                    outputs[*output].layout.tensors[*index].tensor.release(piece.rows.clone());
+                }
+                if let Some(fetching) = &fetching {
+                    fetching.done(i);
+                }
+                match result {
+                    Ok(bytes) => {
+                        let pieces = done[piece.group].fetch_add(1, Ordering::Relaxed) + 1;
+                        let last = pieces == groups[piece.group].pieces;
+                        for ((output, index), bytes) in members.iter().zip(bytes) {
+                            written.fetch_add(bytes, Ordering::Relaxed);
+                            watch.advance(*output, *index, bytes, last);
+                        }
+                    }
+                    Err(e) if e.kind() == Kind::Interrupted => failure.set(i, stopped(outputs)),
+                    Err(e) => failure.set(i, e),
+                }
             }
-        }
-    });
+        })
+    };
+    match &fetching {
+        Some(fetching) => _ = fetching.during(|| watch.cancelled(), work),
+        None => _ = work(),
+    }
     failure.into_result()
+}
+
+/// Begins to fetch what of the pieces lies elsewhere, and is not written by an earlier run as far as its journal knows.
+fn fetching(outputs: &[Growing<'_>], groups: &[Group], pieces: &[Piece]) -> Option<Fetching> {
+    let needed = |piece: &Piece| {
+        planned(|| {
+            for (output, index) in &groups[piece.group].members {
+                let growing = &outputs[*output];
+                if !growing.journal.knows(*index, piece.rows.start) {
+                    growing.layout.tensors[*index].tensor.prefetch(piece.rows.clone());
+                }
+            }
+        })
+    };
+    fetch_ahead(pieces.iter().map(needed))
 }
 
 /// The error of a run that was told to stop.

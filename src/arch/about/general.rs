@@ -97,7 +97,7 @@ pub fn metadata(
 fn ids(checkpoint: &Checkpoint, config: &Config, parameters: u64) -> Vec<ModelId> {
     // More than one slash is a path on the trainer's machine.
     let path = config.get("_name_or_path").and_then(Json::as_str).filter(|p| p.matches('/').count() <= 1);
-    let dir = checkpoint.dir.file_name().map(|name| name.to_string_lossy());
+    let dir = checkpoint.place_name();
     path.into_iter().chain(dir.as_deref()).map(|id| ModelId::parse(id, parameters)).collect()
 }
 

@@ -293,7 +293,7 @@ pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> R
     }
     // With several shards it is not known which one a tensor came from, or should have been in.
     let place = match checkpoint.containers.as_slice() {
-        [file] => file,
+        [file] => file.path(),
         _ => &checkpoint.dir,
     };
     if let Some(e) = Error::all(problems.into_iter().map(|e| e.file(place)).collect()) {

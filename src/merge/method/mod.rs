@@ -100,6 +100,15 @@ pub struct Method {
 }
 
 impl Method {
+    /// How often it reads the weights: to survey them, and to merge them.
+    pub(crate) fn passes(&self, params: &Params) -> u64 {
+        match (self.survey)(params) {
+            Survey::Nothing => 1,
+            Survey::Rows { .. } => 2,
+            Survey::Magnitudes(_) => 3,
+        }
+    }
+
     /// What names say of a model that is merged so.
     pub fn mark(&self) -> String {
         if self.reads_base { String::from("chat-vector") } else { format!("{}-merge", self.name) }

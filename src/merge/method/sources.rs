@@ -130,7 +130,7 @@ impl Sources {
 
     /// Tells that these rows are needed soon.
     pub fn prefetch(&self, rows: &Range<usize>) {
-        self.own.each(|tensor| tensor.prefetch(rows.clone()));
+        self.own.prefetch(rows);
     }
 
     /// Gives back what was mapped of these rows.
@@ -172,6 +172,17 @@ impl Tensors {
         for (chat, base) in &self.pairs {
             chat.identify(into);
             base.identify(into);
+        }
+    }
+
+    /// Tells what is going to be decoded of these rows.
+    pub fn prefetch(&self, rows: &Range<usize>) {
+        self.onto.prefetch(rows.clone());
+        for (chat, base) in &self.pairs {
+            chat.prefetch(rows.clone());
+            if self.reads_base {
+                base.prefetch(rows.clone());
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 
 use super::sources::{Decoded, Sources, Tensors};
 use super::{Place, Survey};
+use ggraft_formats::source::{fetch_ahead, planned};
 use ggraft_formats::{Error, Kind, Result};
 use std::ops::Range;
 use std::sync::Mutex;
@@ -169,12 +170,17 @@ fn gather<T: Send>(
 ) -> Result<Vec<T>> {
     let portions = unit.portions(portion)?;
     let next = AtomicUsize::new(0);
+    let needed = |(i, rows): &(usize, Range<usize>)| planned(|| unit.tensors[*i].0.prefetch(rows));
+    let fetching = fetch_ahead(portions.iter().map(needed));
     let work = || -> Result<T> {
         let mut own = start();
-        while let Some((i, rows)) = portions.get(next.fetch_add(1, Ordering::Relaxed)) {
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some((i, rows)) = portions.get(place) else { break };
             let (tensors, _) = &unit.tensors[*i];
             add(&mut own, (*i, rows.start), &tensors.decode(rows)?);
             tensors.release(rows);
+            fetching.iter().for_each(|fetching| fetching.done(place));
         }
         Ok(own)
     };

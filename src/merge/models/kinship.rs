@@ -6,6 +6,7 @@
 use crate::merge::method::Sources;
 use crate::roles;
 use crate::stages::Stages;
+use ggraft_formats::source::{Span, fetch_ahead, planned};
 use ggraft_formats::{DType, Error, Result, Tensor};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -68,12 +69,14 @@ pub struct Allowed {
 /// The figures of every merged tensor, for each vector.
 pub(crate) fn measure(sources: &[Arc<Sources>], stages: &dyn Stages) -> Result<Vec<Vec<Kinship>>> {
     stages.begin("looking at how the models are related", sources.len());
-    let one = |s: &Arc<Sources>| {
+    let fetching = fetch_ahead(sources.iter().map(needed));
+    let one = |(i, s): (usize, &Arc<Sources>)| {
         let found = of_tensor(s);
+        fetching.iter().for_each(|fetching| fetching.done(i));
         stages.step();
         found
     };
-    let by_tensor = sources.par_iter().map(one).collect::<Result<Vec<_>>>();
+    let by_tensor = sources.par_iter().enumerate().map(one).collect::<Result<Vec<_>>>();
     stages.end();
     let by_tensor = by_tensor?;
     let vectors = by_tensor.first().map_or(0, Vec::len);
@@ -115,11 +118,23 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
     s.own.pairs.iter().map(one).collect()
 }
 
-/// Rows spread evenly over a tensor, decoded.
-fn sample(t: &Tensor) -> Result<Vec<Vec<f32>>> {
+/// What of these sources lies elsewhere and is looked at.
+fn needed(s: &Arc<Sources>) -> Vec<Span> {
+    let pairs = s.own.pairs.iter().flat_map(|(chat, base)| [chat, base]);
+    let all = [&s.own.onto].into_iter().chain(pairs);
+    planned(|| all.for_each(|t| places(t).for_each(|row| t.prefetch(row..row + 1))))
+}
+
+/// The rows of a tensor that are looked at.
+fn places(t: &Tensor) -> impl Iterator<Item = usize> + Clone + use<> {
     let rows = t.shape().rows();
     let count = (SAMPLE / t.shape().row().max(1)).clamp(1, MOST_ROWS).min(rows);
-    let places = (0..count).map(|i| usize::try_from(i * rows / count).unwrap_or(0));
+    (0..count).map(move |i| usize::try_from(i * rows / count).unwrap_or(0))
+}
+
+/// Rows spread evenly over a tensor, decoded.
+fn sample(t: &Tensor) -> Result<Vec<Vec<f32>>> {
+    let (rows, places) = (t.shape().rows(), places(t));
     // All are asked for before the first is needed: the disk reads many at a time, and nothing around them.
     places.clone().for_each(|row| t.prefetch(row..row + 1));
     let mut all = Vec::new();

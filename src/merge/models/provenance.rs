@@ -6,11 +6,11 @@
 use crate::arch::about;
 use crate::hash::hexadecimal;
 use crate::merge::{Options, Vector};
-use ggraft_formats::mmap::Mapping;
+use ggraft_formats::source::{Container, hub_id};
 use ggraft_formats::{Metadata, Model, Result, header};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// One of the models that were merged.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub struct Origin {
     told: Vec<(&'static str, String)>,
     licence: Option<String>,
     /// Its files, by which the same model is known again; they are not told.
-    containers: Vec<PathBuf>,
+    containers: Vec<Container>,
 }
 
 /// What `general.base_model.N` tells, each from the first of these keys of the model itself.
@@ -51,8 +51,7 @@ impl Origin {
     pub fn of(role: &'static str, model: &Model) -> Result<Origin> {
         let mut hash = Sha256::new();
         for container in &model.containers {
-            let file = Mapping::open(container)?;
-            hash.update(file.slice(header(&file)?)?);
+            hash.update(header(container)?);
         }
         let digest = hash.finalize();
         let header_sha256 = match model.containers.is_empty() {
@@ -63,10 +62,10 @@ impl Origin {
         let one = |(part, keys): &(&'static str, &[&str])| Some((*part, keys.iter().find_map(|k| text(k))?));
         Ok(Origin {
             role,
-            name: model.containers.first().map(|c| name(c)).unwrap_or_default(),
+            name: model.containers.first().map(|c| name(c.path())).unwrap_or_default(),
             header_sha256,
             weights: Vec::new(),
-            told: TOLD.iter().filter_map(one).collect(),
+            told: told_by(TOLD.iter().filter_map(one).collect(), model),
             licence: text(LICENCE),
             containers: model.containers.clone(),
         })
@@ -79,9 +78,21 @@ impl Origin {
     }
 }
 
-/// The name of a GGUF file, or of the directory that a checkpoint's file lies in.
+/// What a model tells of itself, and the hub that it was read from of it.
+fn told_by(mut told: Vec<(&'static str, String)>, model: &Model) -> Vec<(&'static str, String)> {
+    let id = model.containers.first().and_then(|file| hub_id(file.path()));
+    if let Some(id) = id.filter(|_| told.iter().all(|(part, _)| *part != "repo_url")) {
+        told.push(("repo_url", format!("{HUB}{id}")));
+    }
+    told
+}
+
+/// The name of a GGUF file, of a model of the hub, or of the directory that a checkpoint's file lies in.
 fn name(container: &Path) -> String {
     let is_gguf = container.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+    if let Some(id) = hub_id(container).filter(|_| !is_gguf) {
+        return id.rsplit('/').next().unwrap_or_default().to_string();
+    }
     let path = container.canonicalize().unwrap_or_else(|_| container.to_path_buf());
     let named = if is_gguf { Some(path.as_path()) } else { path.parent() };
     named.and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()

@@ -33,7 +33,7 @@ impl Facts {
     fn of(model: &Model) -> Facts {
         let tokens = model.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array());
         Facts {
-            files: model.containers.clone(),
+            files: model.containers.iter().map(|file| file.path().to_path_buf()).collect(),
             has_template: model.metadata.str("tokenizer.chat_template").is_some_and(|t| !t.is_empty()),
             tokens: tokens.map_or(0, |tokens| tokens.len() as u64),
             tables: model.tensors.iter().filter(|t| TABLES.contains(&t.name.as_str())).cloned().collect(),

@@ -71,7 +71,7 @@ fn refusal(lost: &[&Stranger], vectors: &[Vector], chosen: &Chosen) -> Error {
     .found(format!("in chat alone: {}", brief(&names)))
     .hint("give --add-chat-tokens to append them to CP, or choose a template of CP's own tokens with --chat-template");
     match lost.first().and_then(|s| vectors.get(s.vector)?.chat.containers.first()) {
-        Some(file) => e.file(file),
+        Some(file) => e.file(file.path()),
         None => e,
     }
 }

@@ -113,7 +113,7 @@ fn without(model: &Model, role: &str) -> Error {
 
 fn at(e: Error, model: &Model) -> Error {
     match model.containers.first() {
-        Some(file) => e.file(file),
+        Some(file) => e.file(file.path()),
         None => e,
     }
 }

@@ -382,7 +382,7 @@ impl Planner<'_> {
             .found("CP tied, the vector not")
             .hint("give --embeddings keep --no-auto-copy, which leaves the rows of CP as they are");
         Err(match other.containers.first() {
-            Some(file) => e.file(file),
+            Some(file) => e.file(file.path()),
             None => e,
         })
     }
@@ -397,7 +397,7 @@ fn same_width<'a>(table: Option<&'a Tensor>, onto: &Tensor, model: &Model) -> Re
             .found(table.map_or(String::from("no such tensor"), |t| t.shape().row().to_string()))
             .hint("the three models must be of one family: chat and CP are both made from base");
         match model.containers.first() {
-            Some(file) => e.file(file),
+            Some(file) => e.file(file.path()),
             None => e,
         }
     })

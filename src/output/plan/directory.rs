@@ -10,7 +10,6 @@ use ggraft_formats::safetensors::Named;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Model, Result};
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 /// The directory of a merged or converted checkpoint.
 pub(crate) fn released(
@@ -22,7 +21,7 @@ pub(crate) fn released(
     card: Option<Card>,
 ) -> Result<Plan> {
     let Some(source) = input.source else {
-        return Err(checkpoint::refuse(onto.containers.first().map(PathBuf::as_path)));
+        return Err(checkpoint::refuse(onto.containers.first().map(|file| file.path())));
     };
     let released = source.release(&input.model)?;
     let origins = source.release(onto)?.tensors;
@@ -68,6 +67,7 @@ pub(crate) fn released(
         origins: Vec::new(),
         vocabulary: None,
         budget: None,
+        passes: 1,
         company: Share::default(),
         reads: Reads::default(),
         content,

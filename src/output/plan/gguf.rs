@@ -111,7 +111,20 @@ fn made(
     let content = Content::Gguf { model: Model { tensors, ..model }, split };
     let (dropped, origins) = (Vec::new(), Vec::new());
     let (vocabulary, budget, reads, company) = (None, None, Reads::default(), Share::default());
-    Plan { kind, steps, dropped, total: 0, notes, origins, vocabulary, budget, company, reads, content }
+    Plan {
+        kind,
+        steps,
+        dropped,
+        total: 0,
+        notes,
+        origins,
+        vocabulary,
+        budget,
+        passes: 1,
+        company,
+        reads,
+        content,
+    }
 }
 
 /// A tensor that is copied.

@@ -3,6 +3,7 @@
 //! The map: `gguf` and `directory` plan the two kinds of output, `stored` a tensor of either.
 
 mod directory;
+mod elsewhere;
 mod gguf;
 mod memory;
 mod stored;
@@ -17,6 +18,7 @@ use crate::measure::meter::{Measured, Meter};
 use crate::merge::{Fate, Origin, Summary, Verdict};
 use crate::output::target::{Target, Type};
 use crate::text;
+pub use elsewhere::Fetched;
 use ggraft_formats::gguf::Split;
 use ggraft_formats::quant::Vanished;
 use ggraft_formats::safetensors::{self, Directory};
@@ -113,6 +115,8 @@ pub struct Plan {
     pub vocabulary: Option<Arc<Summary>>,
     /// What a budget was spent on, if the dtypes were chosen by one.
     pub budget: Option<Account>,
+    /// How often the weights of the inputs are read: more than once where a method must know of a whole tensor first.
+    pub passes: u64,
     /// What the other outputs of the run take beside this one.
     company: Share,
     /// Every file that was read for it, as it was when it was opened.

@@ -13,6 +13,7 @@ use super::{Allow, Choice, Mixture, Recipe, Splitting, Vocabulary, Word};
 use crate::merge::tokens::matching::{Baseless, Embeddings};
 use crate::merge::{METHODS, Method};
 use crate::output::target::Type;
+use ggraft_formats::source::is_named;
 use std::path::{Path, PathBuf};
 use terms::{Source, Terms};
 
@@ -91,6 +92,8 @@ fn model<'a>(at: &At<'a>) -> Result<&'a str, Fault> {
     let path = at.text()?;
     match path.find(['@', '+']) {
         None => Ok(path),
+        // A revision of a model of the hub.
+        Some(_) if is_named(Path::new(path)) => Ok(path),
         Some(_) => Err(at.fault(
             Fault::unsupported("revisions (@) and adapters (+) are not supported")
                 .found(format!("'{path}'"))

@@ -1,0 +1,58 @@
+//! Where the bytes of models come from. A `Locator` is what a user names: a path, a model of the Hugging Face hub, an
+//! address. What lies elsewhere is an `Object`, read by ranges; a `Window` fetches ahead what is going to be read. The
+//! readers above see a `Folder` with its files and `Container`s with tensors, wherever they lie. Without the feature
+//! `remote` there are only files.
+
+mod access;
+mod container;
+mod folder;
+#[cfg(feature = "remote")]
+mod http;
+#[cfg(feature = "remote")]
+mod hub;
+mod locator;
+mod object;
+mod planning;
+#[cfg(feature = "remote")]
+mod site;
+mod window;
+
+pub use access::{Access, Traffic, Watch};
+pub use container::Container;
+pub use folder::{Folder, Remote};
+pub use locator::{Locator, Name, hub_id, is_named, shown};
+pub use object::{Fetch, Known, Object, Span, Stop, is_elsewhere, planned};
+pub use window::{Fetching, Window, fetch_ahead};
+
+pub(crate) use planning::is_planning;
+
+use crate::error::{Error, Result};
+use crate::model::Input;
+
+/// Opens what lies elsewhere.
+#[cfg(feature = "remote")]
+pub(crate) fn open(locator: &Locator, access: &Access) -> Result<Input> {
+    match locator {
+        Locator::Path(path) => crate::format::open_path(path),
+        Locator::Hub(name) => hub::open(name, access),
+        Locator::Url(url) => site::open(url, access),
+    }
+}
+
+/// Opens a path; nothing else can be opened.
+#[cfg(not(feature = "remote"))]
+pub(crate) fn open(locator: &Locator, _access: &Access) -> Result<Input> {
+    match locator {
+        Locator::Path(path) => crate::format::open_path(path),
+        Locator::Hub(_) | Locator::Url(_) => Err(Error::unsupported("this build reads files only")
+            .file(&locator.path())
+            .hint("build with the feature remote, or download the model first")),
+    }
+}
+
+/// The error of a format whose files can be read only where they are.
+pub(crate) fn must_be_here(what: &str, container: &Container) -> Error {
+    Error::unsupported(format!("{what} cannot be read from elsewhere, as its directory stands at its end"))
+        .file(container.path())
+        .hint("give --download, or download the model first")
+}
