@@ -86,7 +86,7 @@ pub(super) fn vector_parts(text: &str) -> Option<[&str; 3]> {
         let rest = &models[at + 1..];
         !rest.starts_with("//") && !is_port(rest)
     };
-    let at = models.match_indices(':').map(|(at, _)| at).filter(ours).next_back()?;
+    let at = models.match_indices(':').map(|(at, _)| at).rfind(ours)?;
     Some([&models[..at], &models[at + 1..], w])
 }
 

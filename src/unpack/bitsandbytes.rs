@@ -26,7 +26,7 @@ pub const PAGE: Page = Page {
 };
 
 /// What a row's largest magnitude is divided by, as bitsandbytes multiplies it.
-const RECIPROCAL: f32 = 7.874_015_7e-3;
+const RECIPROCAL: f32 = 7.874_016e-3;
 
 fn int8(parts: &Parts<'_>) -> Result<Tensor> {
     let codes = parts.need(&parts.weight)?;

@@ -107,8 +107,11 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     unpacked(&parts.weight, &dims.torch(codes), dtype, coded)
 }
 
+/// What comes before a part of stacked experts, what before one of a single expert, and the parts of both.
+type Stack = (&'static str, &'static str, [(&'static str, &'static str); 3]);
+
 /// What a part of stacked experts is called where each expert has its own.
-const EXPERTS: [(&str, &str, [(&str, &str); 3]); 2] = [
+const EXPERTS: [Stack; 2] = [
     (
         "block_sparse_moe.switch_mlp.",
         "block_sparse_moe.experts.",

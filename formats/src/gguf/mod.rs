@@ -15,6 +15,7 @@ pub use edit::edit;
 pub use parts::{Limits, Split, keep};
 pub use read::{Entry, Header};
 pub use second::cross_check;
+#[cfg(feature = "remote")]
 pub(crate) use split::open_in;
 pub use split::{is_split, open, unsplit};
 pub(crate) use value::brief;
