@@ -54,7 +54,7 @@ pub struct Tokenizer {
 }
 
 /// The model classes that the converter treats as llama; these read `add_prefix_space` and know two quirks.
-const LLAMA: [&str; 20] = [
+const LLAMA: [&str; 24] = [
     "LLaMAForCausalLM",
     "LlamaForCausalLM",
     "LlamaModel",
@@ -75,6 +75,10 @@ const LLAMA: [&str; 20] = [
     "AfmoeForCausalLM",
     "GraniteSWAForCausalLM",
     "LlamaBidirectionalModel",
+    "NanbeigeForCausalLM",
+    "GraniteMoeSWAForCausalLM",
+    "JanusForConditionalGeneration",
+    "Sarashina2VisionForCausalLM",
 ];
 
 /// Code Llama's vocabulary, and the end-of-turn token that only it has.

@@ -12,11 +12,12 @@ use std::path::Path;
 
 mod decoders;
 mod first;
+mod later;
 mod second;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
-    [first::all(), decoders::all(), second::all()].concat()
+    [first::all(), decoders::all(), second::all(), later::all()].concat()
 }
 
 /// A checkpoint that is only merged: with as many experts as Qwen 3 has.
