@@ -8,7 +8,7 @@ mod support;
 use ggraft::output::target::{Target, Type};
 use ggraft::pipeline::{self, Beside, Plan, Resume, Work};
 use ggraft_formats::{Error, Kind, Result, Watch};
-use run::{Folder, Ran, ggraft, ggraft_in};
+use run::{Folder, Ran, begin, ggraft, ggraft_in, let_go};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -100,7 +100,9 @@ fn after(pieces: usize, act: &(dyn Fn() + Sync)) -> After<'_> {
 fn write(plans: &[(Plan, PathBuf)], work: &Work<'_>, watch: &dyn Watch) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let contents = |_: &[Vec<PathBuf>]| Ok(work.beside.iter().map(|_| b"text".to_vec()).collect());
-    pool.install(|| pipeline::write_beside(plans, work, watch, contents))
+    let done = pool.install(|| pipeline::write_beside(plans, work, watch, contents));
+    let_go();
+    done
 }
 
 /// The same, stopped after some pieces.
@@ -113,6 +115,7 @@ fn stopped(plans: &[(Plan, PathBuf)], work: &Work<'_>) {
 fn stopped_before_the_names(plans: &[(Plan, PathBuf)], work: &Work<'_>) {
     let stop = |_: &[Vec<PathBuf>]| Err(Error::new(Kind::Interrupted, "stopped"));
     assert_eq!(pipeline::write_beside(plans, work, &(), stop).unwrap_err().kind(), Kind::Interrupted);
+    let_go();
 }
 
 /// How many pieces an earlier run had written.
@@ -276,9 +279,11 @@ fn values_that_are_made_in_memory_are_a_part_of_the_run() {
     let carry_out = |model: &ggraft_formats::Model, watch: &dyn Watch| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         let layout = ggraft_formats::gguf::plan(model, &bench.path("o.gguf")).unwrap();
-        pool.install(|| {
+        let done = pool.install(|| {
             ggraft_formats::write::carry_out(&[layout], &Default::default(), watch, |_| Ok(Vec::new()))
-        })
+        });
+        let_go();
+        done
     };
     carry_out(&model(1.0), &After { stop: true, ..after(4, &|| ()) }).unwrap_err();
     let e = carry_out(&model(2.0), &()).unwrap_err().to_string();
@@ -360,6 +365,7 @@ fn a_lock_on_a_later_output_costs_the_first_nothing() {
     assert!(e.kind() == Kind::Io && e.to_string().contains("another run is writing this output"), "{e}");
     assert_eq!(bench.names("a"), ["a.gguf.partial", "a.gguf.partial.journal"]);
     drop(lock);
+    let_go();
     assert!(resumed(&plans, &Work::default()) >= 4);
     assert_eq!((bench.names("a"), bench.names("b")), (vec!["a.gguf".into()], vec!["b.gguf".into()]));
 }
@@ -504,6 +510,7 @@ fn two_runs_cannot_write_one_report() {
     refused(&ran, 5, &["r.html", "another run is writing"]);
     assert!(bench.names("o").is_empty(), "{:?}", bench.names("o"));
     drop(other);
+    let_go();
     bench.run("quantize @in.gguf @o.gguf Q8_0 --report @r.html").ok();
     assert_eq!(bench.names("r"), ["r.html"]);
 }
@@ -550,7 +557,7 @@ fn a_small_file_that_a_killed_run_of_another_output_has_left_is_in_nobodys_way()
 #[test]
 fn a_pipe_for_a_journal_is_refused() {
     let bench = Bench::new();
-    let made = std::process::Command::new("mkfifo").arg(bench.path("o.gguf.partial.journal")).status();
+    let made = begin(std::process::Command::new("mkfifo").arg(bench.path("o.gguf.partial.journal"))).wait();
     assert!(made.unwrap().success());
     refused(&bench.run("quantize @in.gguf @o.gguf Q8_0"), 1, &["o.gguf.partial.journal", "in the way"]);
     assert!(bench.names("o") == ["o.gguf.partial.journal"]);

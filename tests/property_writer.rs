@@ -8,6 +8,7 @@
 mod run;
 mod support;
 
+use run::{begin, let_go};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -270,7 +271,7 @@ impl World {
     }
 
     fn run(&self, run: &Run) -> Output {
-        self.command(run).output().unwrap()
+        run::output(&mut self.command(run))
     }
 
     /// Puts a file of the user there, if nothing is.
@@ -400,7 +401,7 @@ fn step(
         file.try_lock().unwrap();
         (file, world.path(&name))
     });
-    let mut process = world.command(run).spawn().unwrap();
+    let mut process = begin(&mut world.command(run));
     match event {
         0..=2 => {
             std::thread::sleep(at);
@@ -430,6 +431,8 @@ fn step(
         if file.metadata().unwrap().len() == 0 {
             fs::remove_file(path).unwrap();
         }
+        drop(file);
+        let_go();
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!said.contains("panicked"), "{said}");

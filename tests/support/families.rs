@@ -11,13 +11,25 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 mod decoders;
+mod dense;
 mod first;
 mod later;
+mod recurrent;
 mod second;
+mod sparse;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
-    [first::all(), decoders::all(), second::all(), later::all()].concat()
+    let parts = [
+        first::all(),
+        decoders::all(),
+        second::all(),
+        sparse::all(),
+        recurrent::all(),
+        dense::all(),
+        later::all(),
+    ];
+    parts.concat()
 }
 
 /// A checkpoint that is only merged: with as many experts as Qwen 3 has.
@@ -30,6 +42,14 @@ pub fn many_experts() -> Tiny {
         "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
         "norm_topk_prob": true, "tie_word_embeddings": false, "torch_dtype": "bfloat16"}),
     )
+}
+
+/// The keys of `base`, and those of `own`, which count where both have one.
+fn laid_over(mut base: Value, own: &Value) -> Value {
+    for (key, value) in own.as_object().unwrap() {
+        base[key] = value.clone();
+    }
+    base
 }
 
 /// The checkpoint of that name.

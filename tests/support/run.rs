@@ -2,7 +2,28 @@
 #![allow(dead_code, reason = "every test file uses another part")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{PoisonError, RwLock};
+
+/// Held by all who begin a program.
+static BEGINNING: RwLock<()> = RwLock::new(());
+
+/// Begins a program. Until it is that program it has every file open that this one has, and with it its locks.
+pub fn begin(command: &mut Command) -> Child {
+    let _others = BEGINNING.read().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap()
+}
+
+/// Returns when no program is left that was begun before and has a file open that was closed here meanwhile.
+pub fn let_go() {
+    drop(BEGINNING.write());
+}
+
+/// Runs a program to its end.
+pub fn output(command: &mut Command) -> Output {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    begin(command).wait_with_output().unwrap()
+}
 
 /// What a run left behind.
 pub struct Ran {
@@ -18,7 +39,7 @@ pub fn ggraft<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> R
 
 /// Runs `ggraft` in `dir`.
 pub fn ggraft_in<S: AsRef<std::ffi::OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_ggraft")).args(args).current_dir(dir).output().unwrap();
+    let output = output(Command::new(env!("CARGO_BIN_EXE_ggraft")).args(args).current_dir(dir));
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }

@@ -1,15 +1,14 @@
 //! Decoders with experts, with norms of Gemma's kind, with sinks; models that embed or judge.
 
-use super::{Draft, Dtype, Tiny, Value, Words, json};
+use super::{Draft, Dtype, Tiny, Value, Words, json, laid_over};
 
 /// `config` with the sizes that all have in common, and those of its own.
 fn sized(config: Value) -> Value {
-    let mut all = json!({"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 512});
-    if let (Some(all), Some(own)) = (all.as_object_mut(), config.as_object()) {
-        all.extend(own.clone());
-    }
-    all
+    laid_over(
+        json!({"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 512}),
+        &config,
+    )
 }
 
 /// With the vocabulary of GPT-2, for classes that the converter gives no other kind.

@@ -79,5 +79,32 @@ pub fn all() -> Vec<Tiny> {
             "tie_word_embeddings": false, "torch_dtype": "bfloat16"}),
             )
         },
+        Tiny::new(
+            "Mixtral-Tiny-8x1M",
+            json!({"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "hidden_act": "silu",
+            "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4,
+            "num_key_value_heads": 1, "head_dim": 16, "num_local_experts": 8, "num_experts_per_tok": 2,
+            "max_position_embeddings": 1024, "rms_norm_eps": 1e-6,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}, "tie_word_embeddings": false,
+            "dtype": "bfloat16"}),
+        ),
+        Tiny::new(
+            "Qwen2-Tiny-Untied",
+            json!({"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu",
+            "hidden_size": 64, "intermediate_size": 80, "num_hidden_layers": 3, "num_attention_heads": 4,
+            "num_key_value_heads": 4, "max_position_embeddings": 1024, "rms_norm_eps": 1e-5,
+            "use_sliding_window": false, "sliding_window": 512, "max_window_layers": 3,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}, "tie_word_embeddings": false,
+            "dtype": "bfloat16"}),
+        ),
+        Tiny {
+            words: Words::Whole("gpt-2"),
+            ..Tiny::new(
+                "gpt2-tiny-medium",
+                json!({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "n_embd": 32,
+            "n_layer": 1, "n_head": 4, "n_positions": 128, "n_ctx": 128, "layer_norm_epsilon": 1e-6,
+            "activation_function": "gelu_new", "vocab_size": 50257, "torch_dtype": "bfloat16"}),
+            )
+        },
     ]
 }

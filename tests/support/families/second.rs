@@ -1,7 +1,7 @@
 //! Phi, Mistral 3, Granite, StarCoder, GLM-4, Cohere and the simpler families after them: two checkpoints each of the
 //! first, one of the others.
 
-use super::{Draft, Dtype, Tiny, Words, json};
+use super::{Draft, Dtype, Tiny, Words, json, laid_over};
 use serde_json::Value;
 
 pub fn all() -> Vec<Tiny> {
@@ -10,13 +10,12 @@ pub fn all() -> Vec<Tiny> {
 
 /// `config` with the sizes that most of these have.
 fn sized(config: Value) -> Value {
-    let mut all = json!({"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    laid_over(
+        json!({"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 2, "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-        "tie_word_embeddings": false, "torch_dtype": "bfloat16"});
-    for (key, value) in config.as_object().unwrap() {
-        all[key] = value.clone();
-    }
-    all
+        "tie_word_embeddings": false, "torch_dtype": "bfloat16"}),
+        &config,
+    )
 }
 
 /// With GPT-2's vocabulary, for families that know only byte-level BPE.
