@@ -19,11 +19,8 @@ pub const TEXT: &[&[&str]] = &[
 ];
 
 /// Classes that say more of a text model than its own section does.
-const WHOLE: &[&str] = &[
-    "StepVLForConditionalGeneration",
-    "Sarashina2VisionForCausalLM",
-    "Exaone4_5_ForConditionalGeneration",
-];
+const WHOLE: &[&str] =
+    &["StepVLForConditionalGeneration", "Sarashina2VisionForCausalLM", "Exaone4_5_ForConditionalGeneration"];
 
 /// `config.json`, or an object in it.
 pub struct Config {

@@ -54,7 +54,10 @@ const NEO: &[Rule] = &[
     rule(&["transformer_encoder.{l}.ffn.w12.weight"], &["blk.{l}.ffn_up.weight"], "(two wide) n"),
     rule(&["transformer_encoder.{l}.ffn.w3.weight"], &["blk.{l}.ffn_down.weight"], "n wide"),
     rule(&["^dense.weight"], &["cls.weight"], "n m").may().bias(Need::May),
-    rule(&["^classifier.weight"], &["cls.output.weight"], "labels n").may().bias(Need::May).layers(bert::NAMED),
+    rule(&["^classifier.weight"], &["cls.output.weight"], "labels n")
+        .may()
+        .bias(Need::May)
+        .layers(bert::NAMED),
 ];
 
 pub const JINA_BERT: Arch = Arch {
@@ -74,7 +77,9 @@ const JINA: &[Rule] = &[
     rule(&["encoder.layer.{l}.attention.self.layer_norm_k.weight"], &["blk.{l}.attn_k_norm.weight"], "n")
         .may()
         .bias(Need::May),
-    rule(&["encoder.layer.{l}.layer_norm_1.weight"], &["blk.{l}.attn_norm_2.weight"], "n").may().bias(Need::May),
+    rule(&["encoder.layer.{l}.layer_norm_1.weight"], &["blk.{l}.attn_norm_2.weight"], "n")
+        .may()
+        .bias(Need::May),
     rule(
         &["encoder.layer.{l}.mlp.gated_layers.weight", "encoder.layer.{l}.mlp.up_gated_layer.weight"],
         &["blk.{l}.ffn_up.weight"],
@@ -109,9 +114,7 @@ pub const LFM2_EMBED: Arch = Arch {
     gguf: "lfm2",
     base: Some(&LFM2),
     prefixes: &[""],
-    keys: &[make("attention.causal", |params| {
-        Ok(both_ways(params.config)?.then_some(Value::Bool(false)))
-    })],
+    keys: &[make("attention.causal", |params| Ok(both_ways(params.config)?.then_some(Value::Bool(false))))],
     without: &["output.weight"],
     uses: Uses::Pooled,
     ..NONE

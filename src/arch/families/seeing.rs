@@ -159,7 +159,9 @@ const GLM4_NEXT: Arch = Arch {
 };
 
 fn has_sections(config: &Config) -> Result<bool> {
-    let told = |key| Ok::<_, ggraft_formats::Error>(config.section(key)?.is_some_and(|s| s.get("mrope_section").is_some()));
+    let told = |key| {
+        Ok::<_, ggraft_formats::Error>(config.section(key)?.is_some_and(|s| s.get("mrope_section").is_some()))
+    };
     Ok(told("rope_parameters")? || told("rope_scaling")?)
 }
 
@@ -233,7 +235,8 @@ fn sections(params: &Params<'_>) -> Result<Option<Vec<i32>>> {
     let rope = Rope::read(params.config)?;
     match rope.kind()? {
         Some(("xdrope" | "dynamic", section, _)) => {
-            let told = section.get("xdrope_section").or(section.get("mrope_section")).and_then(|v| v.as_array());
+            let told =
+                section.get("xdrope_section").or(section.get("mrope_section")).and_then(|v| v.as_array());
             let part = |n: &serde_json::Value| n.as_i64().and_then(|n| i32::try_from(n).ok());
             Ok(told.map(|all| all.iter().filter_map(part).collect()))
         }
@@ -247,5 +250,6 @@ fn of_parts(params: &Params<'_>, key: &str, absent: Option<f64>) -> Result<Optio
     Ok(sections(params)?.and(told).map(|x| Value::F32(x as f32)))
 }
 
-const HEAD: Rule = rule(&["^lm_head.weight", "^language_model.lm_head.weight"], &["output.weight"], "vocab n")
-    .need(Need::Unless("tie_word_embeddings"));
+const HEAD: Rule =
+    rule(&["^lm_head.weight", "^language_model.lm_head.weight"], &["output.weight"], "vocab n")
+        .need(Need::Unless("tie_word_embeddings"));

@@ -109,11 +109,7 @@ fn plain() -> Vec<Tiny> {
     vec![
         pieces("openPangu-tiny", "PanguEmbeddedForCausalLM", json!({"bias": true})),
         f16(pieces("Nanbeige-tiny", "NanbeigeForCausalLM", json!({"head_dim": 16, "num_loops": 2}))),
-        bytes(
-            "Maincoder-tiny",
-            "MaincoderForCausalLM",
-            json!({"head_dim": 16, "tie_word_embeddings": true}),
-        ),
+        bytes("Maincoder-tiny", "MaincoderForCausalLM", json!({"head_dim": 16, "tie_word_embeddings": true})),
         bytes("KORMo-tiny", "KORMoForCausalLM", json!({"head_dim": 8})),
     ]
 }
