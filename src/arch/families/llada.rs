@@ -44,7 +44,7 @@ const KEYS: &[Key] = &[
     size("embedding_length", "n"),
     size("feed_forward_length", "ff"),
     is("attention.causal", Fixed::Flag(false)),
-    is("diffusion.shift_logits", Fixed::Flag(false)),
+    is("^diffusion.shift_logits", Fixed::Flag(false)),
 ];
 
 const AXES: &[Axis] = &[
@@ -77,5 +77,5 @@ const MOE_KEYS: &[Key] = &[
     count("expert_feed_forward_length", &["expert_intermediate_size"]),
     is("^tokenizer.ggml.mask_token_id", Fixed::Count(156895)),
     is("attention.causal", Fixed::Flag(false)),
-    is("diffusion.shift_logits", Fixed::Flag(false)),
+    is("^diffusion.shift_logits", Fixed::Flag(false)),
 ];
