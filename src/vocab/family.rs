@@ -164,15 +164,15 @@ pub fn last(class: &str, config: &Value, files: &Files, metadata: &mut Metadata)
             metadata.set("tokenizer.ggml.token_type_count", types);
         }
         "Qwen3OmniMoeForConditionalGeneration" | "Qwen3ASRForConditionalGeneration" => {
+            if class == "Qwen3ASRForConditionalGeneration" {
+                metadata.set("tokenizer.chat_template", TURNS);
+            }
             let added = files.config("added_tokens_decoder").and_then(Value::as_object);
             let is_end = |token: &Value| token.get("content").and_then(Value::as_str) == Some(TURN_END);
             let end = added.into_iter().flatten().find(|(_, token)| is_end(token));
             if let Some(id) = end.and_then(|(id, _)| id.parse::<u32>().ok()) {
                 metadata.set("tokenizer.ggml.bos_token_id", id);
                 metadata.set("tokenizer.ggml.eos_token_id", id);
-            }
-            if class == "Qwen3ASRForConditionalGeneration" {
-                metadata.set("tokenizer.chat_template", TURNS);
             }
         }
         class if keeps_merges(class) => {

@@ -40,7 +40,7 @@ pub const QWEN3_VL_MOE: Arch = Arch {
 
 /// The tensors of the parts that see, hear and speak.
 pub const SEEING: &[&str] = &[
-    "mlp1.*",
+    "mlp*",
     "vit.*",
     "vpm.*",
     "siglip2.*",

@@ -220,9 +220,9 @@ const HUNYUAN_KEYS: &[Key] = &[
     make("rope.freq_base", |params| {
         Ok(Rope::read(params.config)?.theta()?.map(|theta| Value::F32(theta as f32)))
     }),
-    make("rope.scaling.alpha", |params| of_parts(params, "alpha", None)),
     make("rope.scaling.type", |params| Ok(sections(params)?.map(|_| Value::from("none")))),
     make("rope.scaling.factor", |params| of_parts(params, "factor", Some(1.0))),
+    make("rope.scaling.alpha", |params| of_parts(params, "alpha", None)),
     make("rope.scaling.original_context_length", |params| {
         let context = || params.config.count("max_position_embeddings").map(Value::U32);
         sections(params)?.map(|_| context()).transpose()
