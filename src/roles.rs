@@ -135,8 +135,9 @@ pub fn sensitive(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a matrix is too sensitive to be quantized, but is rounded when a trainer's checkpoint is converted.
-pub fn rounds(name: &str) -> bool {
+/// Whether a matrix is too sensitive to be quantized, but is rounded when a trainer's checkpoint of architecture `arch` is
+/// converted.
+pub fn rounds(name: &str, arch: &str) -> bool {
     const PARTS: [&str; 9] = [
         "altup_router.weight",
         "altup_proj.weight",
@@ -148,12 +149,16 @@ pub fn rounds(name: &str) -> bool {
         "indexer.k_proj.weight",
         "indexer.q_proj.weight",
     ];
-    PARTS.iter().any(|part| name.ends_with(part))
+    PARTS.iter().any(|part| name.ends_with(part)) || arch == "dbrx" && name.ends_with("ffn_gate_inp.weight")
 }
 
-/// Whether it says how much a shared expert counts, which stays as it is when a trainer's checkpoint is converted.
-pub fn weighs_shared(name: &str) -> bool {
-    name.ends_with("ffn_gate_inp_shexp.weight")
+/// Why a matrix stays as it is when a trainer's checkpoint is converted, though it may be quantized.
+pub fn stays(name: &str) -> Option<&'static str> {
+    const STAYS: [(&str, &str); 2] = [
+        ("ffn_gate_inp_shexp.weight", "weighs the shared expert"),
+        ("indexer.proj.weight", "selects what to attend to"),
+    ];
+    STAYS.iter().find(|(end, _)| name.ends_with(end)).map(|(_, what)| *what)
 }
 
 /// A residual block: attention or what stands for it, then the feed-forward part.

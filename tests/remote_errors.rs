@@ -183,7 +183,7 @@ fn an_answer_about_a_model_that_lies_is_refused() {
         ("[".repeat(100_000), "not valid JSON"),
         ("{}".into(), "no commit"),
         (format!("{{\"sha\":\"{sha}\"}}"), "no files"),
-        (format!("{{\"sha\":\"../../x\",\"siblings\":[]}}"), "no commit"),
+        ("{\"sha\":\"../../x\",\"siblings\":[]}".into(), "no commit"),
         (format!("{{\"id\":\"../x\",\"sha\":\"{sha}\",\"siblings\":[]}}"), "no name"),
         (format!("{{\"sha\":\"{sha}\",\"siblings\":[{{\"rfilename\":\"../../x.json\"}}]}}"), "outside"),
         (

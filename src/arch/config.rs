@@ -18,6 +18,10 @@ pub const TEXT: &[&[&str]] = &[
     &["text_config"],
 ];
 
+/// Classes that say more of a text model than its own section does.
+const WHOLE: &[&str] =
+    &["StepVLForConditionalGeneration", "Sarashina2VisionForCausalLM", "Exaone4_5_ForConditionalGeneration"];
+
 /// `config.json`, or an object in it.
 pub struct Config {
     file: PathBuf,
@@ -56,8 +60,12 @@ impl Config {
         &self.raw
     }
 
-    /// The model's class: `architectures` of the text model, else of the whole.
+    /// The model's class: `architectures` of the text model, else of the whole; of some models always of the whole.
     pub fn class(&self) -> Result<&str> {
+        let whole = self.raw.get("architectures").and_then(|classes| classes.get(0)?.as_str());
+        if let Some(whole) = whole.filter(|class| WHOLE.contains(class)) {
+            return Ok(whole);
+        }
         let section = text_section(self.raw.as_object()).and_then(|s| s.get("architectures"));
         let classes = section.filter(|v| !v.is_null()).or_else(|| self.raw.get("architectures"));
         let classes = classes.filter(|v| !v.is_null());

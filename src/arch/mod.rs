@@ -21,6 +21,7 @@ pub(crate) mod refuse;
 mod rerank;
 mod rope;
 mod rule;
+mod scaled;
 mod trainer;
 mod values;
 

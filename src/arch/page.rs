@@ -192,6 +192,7 @@ fn value(value: Value) -> Option<String> {
         Value::Plus(by) => Some(format!("w + {by}")),
         Value::NegExp => Some(String::from("-exp(w)")),
         Value::Softplus => Some(String::from("ln(1 + exp(w))")),
+        Value::Times(times) => Some(times.name.to_string()),
         Value::Custom(custom) => Some(custom.name.to_string()),
     }
 }

@@ -3,6 +3,7 @@
 //! f16, as the converter computes.
 //! Specification: the `modify_tensors` of llama.cpp's converter.
 
+use super::scaled::Times;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Result, Rows, Tensor};
 use half::f16;
@@ -19,6 +20,8 @@ pub enum Value {
     NegExp,
     /// `ln(1 + exp(x))`.
     Softplus,
+    /// Numbers of the config multiply it, at adoption: a merge of multiples is the multiple of the merge.
+    Times(&'static Times),
     /// What no other form can say.
     Custom(&'static Custom),
 }
@@ -37,7 +40,7 @@ impl Value {
     /// An element of GGUF's.
     pub fn forth(self, x: f32) -> f32 {
         match self {
-            Value::Same => x,
+            Value::Same | Value::Times(_) => x,
             Value::Plus(a) => x + a,
             // Rounded once: what f32's own function gives is not the same on every machine.
             Value::NegExp => -(f64::from(x).exp() as f32),
@@ -49,7 +52,7 @@ impl Value {
     /// An element of the trainer's.
     pub fn back(self, x: f32) -> f32 {
         match self {
-            Value::Same => x,
+            Value::Same | Value::Times(_) => x,
             Value::Plus(a) => x - a,
             Value::NegExp => (-x).ln(),
             Value::Softplus => x.exp_m1().ln(),
@@ -62,7 +65,7 @@ impl Value {
     pub fn is_exact(self) -> bool {
         match self {
             Value::Same | Value::Plus(_) => true,
-            Value::NegExp | Value::Softplus => false,
+            Value::NegExp | Value::Softplus | Value::Times(_) => false,
             Value::Custom(custom) => custom.exact,
         }
     }
@@ -74,6 +77,7 @@ impl Value {
             Value::Plus(a) => ("plus", a),
             Value::NegExp => ("neg exp", 0.0),
             Value::Softplus => ("softplus", 0.0),
+            Value::Times(times) => (times.name, 0.0),
             Value::Custom(custom) => (custom.name, 0.0),
         };
         into.add(name.as_bytes());
@@ -90,9 +94,9 @@ impl Value {
         self.changed(tensor, false)
     }
 
-    /// Whether nothing changes.
+    /// Whether nothing changes between the trainer's space and what is merged.
     pub fn is_same(self) -> bool {
-        matches!(self, Value::Same)
+        matches!(self, Value::Same | Value::Times(_))
     }
 
     /// `tensor`, which a GGUF holds, in the trainer's space: as the checkpoint had it, if it came from one.

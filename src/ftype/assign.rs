@@ -85,7 +85,7 @@ pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Ass
     let mut assignments: Vec<Option<Assignment>> = vec![None; facts.tensors.len()];
     let mut errors = Vec::new();
     for i in visit {
-        let converts = facts.is_trained && ftype.is_converted();
+        let converts = (facts.is_trained && ftype.is_converted()).then_some(facts.architecture);
         match one(&facts.tensors[i], ftype, options, converts, walk.as_mut()) {
             Ok(assignment) => assignments[i] = Some(assignment),
             Err(e) => errors.push(e),
@@ -102,7 +102,7 @@ fn one(
     tensor: &TensorFact,
     ftype: &Ftype,
     options: &Options,
-    converts: bool,
+    converts: Option<&str>,
     walk: Option<&mut Walk>,
 ) -> Result<Assignment> {
     let leave = options.leave_output_tensor && tensor.name == "output.weight";

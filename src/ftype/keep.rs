@@ -6,20 +6,21 @@ use super::facts::TensorFact;
 use crate::roles::{self, Role};
 use ggraft_formats::{DType, Error, Result};
 
-/// Why the tensor keeps its dtype, if it does. What `converts` a trainer's checkpoint takes a matrix of one row for one,
-/// and rounds some that are never quantized.
-pub(super) fn kept(tensor: &TensorFact, converts: bool) -> Option<&'static str> {
-    let dims = if converts { tensor.shape.ne() } else { tensor.shape.significant() };
+/// Why the tensor keeps its dtype, if it does. What converts a trainer's checkpoint, of the architecture that `converts`
+/// names, takes a matrix of one row for one, and rounds some that are never quantized.
+pub(super) fn kept(tensor: &TensorFact, converts: Option<&str>) -> Option<&'static str> {
+    let dims = if converts.is_some() { tensor.shape.ne() } else { tensor.shape.significant() };
     if dims.len() < 2 {
         return Some("not a matrix");
     }
     if !tensor.name.ends_with("weight") {
         return Some("not a weight");
     }
-    if converts && roles::weighs_shared(tensor.name) {
-        return Some("weighs the shared expert");
+    if let Some(what) = converts.and_then(|_| roles::stays(tensor.name)) {
+        return Some(what);
     }
-    roles::sensitive(tensor.name).filter(|_| !(converts && roles::rounds(tensor.name)))
+    let rounds = converts.is_some_and(|arch| roles::rounds(tensor.name, arch));
+    roles::sensitive(tensor.name).filter(|_| !rounds)
 }
 
 /// The dtype that the tensor gets if its rows do not fill whole blocks of the `wanted` one.

@@ -22,6 +22,9 @@ const SOLAR: Texts = &[("eot", "<|endoftext|>"), ("unk", "<unk>"), ("bos", "<|st
 
 const FAMILIES: &[(&str, Texts)] = &[
     ("Glm4ForCausalLM", GLM4),
+    ("Glm4vForConditionalGeneration", GLM4),
+    ("GlmOcrForConditionalGeneration", GLM4),
+    ("GlmMoeDsaForCausalLM", GLM4_MOE),
     ("GlmForCausalLM", GLM),
     ("Glm4MoeForCausalLM", GLM4_MOE),
     ("Glm4vMoeForConditionalGeneration", GLM4_MOE),
@@ -122,6 +125,9 @@ pub fn pieces(class: &str, model: &ModelProto, metadata: &mut Metadata) -> Resul
     Ok(())
 }
 
+/// The turns of a Qwen 3 ASR, whose own template is for something else.
+const TURNS: &str = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
 /// The end of a text that Hunyuan's configs have unless they say so.
 const HUNYUAN_END: u32 = 3;
 
@@ -132,12 +138,16 @@ pub fn last(class: &str, config: &Value, files: &Files, metadata: &mut Metadata)
             metadata.set("tokenizer.ggml.padding_token_id", 0u32);
             metadata.set("tokenizer.ggml.unknown_token_id", 1u32);
         }
-        "Ernie4_5_ForCausalLM" | "Ernie4_5ForCausalLM" | "Ernie4_5_MoeForCausalLM" => {
+        "Ernie4_5_ForCausalLM"
+        | "Ernie4_5ForCausalLM"
+        | "Ernie4_5_MoeForCausalLM"
+        | "PaddleOCRVLForConditionalGeneration"
+        | "PanguEmbeddedForCausalLM" => {
             if let Some(prefix) = files.config("add_prefix_space").and_then(Value::as_bool) {
                 metadata.set(SPACE_PREFIX, prefix);
             }
         }
-        "HunYuanDenseV1ForCausalLM" => {
+        "HunYuanDenseV1ForCausalLM" | "HunYuanVLForConditionalGeneration" => {
             let id =
                 |value: Option<&Value>| value.and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
             metadata
@@ -152,6 +162,18 @@ pub fn last(class: &str, config: &Value, files: &Files, metadata: &mut Metadata)
             let told = config.get("type_vocab_size").and_then(Value::as_u64);
             let types = told.and_then(|n| u32::try_from(n).ok()).unwrap_or(2);
             metadata.set("tokenizer.ggml.token_type_count", types);
+        }
+        "Qwen3OmniMoeForConditionalGeneration" | "Qwen3ASRForConditionalGeneration" => {
+            if class == "Qwen3ASRForConditionalGeneration" {
+                metadata.set("tokenizer.chat_template", TURNS);
+            }
+            let added = files.config("added_tokens_decoder").and_then(Value::as_object);
+            let is_end = |token: &Value| token.get("content").and_then(Value::as_str) == Some(TURN_END);
+            let end = added.into_iter().flatten().find(|(_, token)| is_end(token));
+            if let Some(id) = end.and_then(|(id, _)| id.parse::<u32>().ok()) {
+                metadata.set("tokenizer.ggml.bos_token_id", id);
+                metadata.set("tokenizer.ggml.eos_token_id", id);
+            }
         }
         class if keeps_merges(class) => {
             metadata.set(SPACE_PREFIX, false);

@@ -54,7 +54,7 @@ pub struct Tokenizer {
 }
 
 /// The model classes that the converter treats as llama; these read `add_prefix_space` and know two quirks.
-const LLAMA: [&str; 20] = [
+const LLAMA: [&str; 24] = [
     "LLaMAForCausalLM",
     "LlamaForCausalLM",
     "LlamaModel",
@@ -75,6 +75,10 @@ const LLAMA: [&str; 20] = [
     "AfmoeForCausalLM",
     "GraniteSWAForCausalLM",
     "LlamaBidirectionalModel",
+    "NanbeigeForCausalLM",
+    "GraniteMoeSWAForCausalLM",
+    "JanusForConditionalGeneration",
+    "Sarashina2VisionForCausalLM",
 ];
 
 /// Code Llama's vocabulary, and the end-of-turn token that only it has.
@@ -272,7 +276,8 @@ fn quirks(size: Option<usize>, metadata: &mut Metadata) -> Result<()> {
 
 /// The number of embedding rows that `config.json` declares; `None` if it does not.
 fn vocab_size(config: &Value, checkpoint: &Checkpoint) -> Result<Option<usize>> {
-    let inner = config.get("text_config").and_then(|text| text.get("vocab_size"));
+    let thinker = config.get("thinker_config").and_then(|thinker| thinker.get("text_config"));
+    let inner = config.get("text_config").or(thinker).and_then(|text| text.get("vocab_size"));
     let Some(value) = inner.or_else(|| config.get("vocab_size")).filter(|v| !v.is_null()) else {
         return Ok(None);
     };

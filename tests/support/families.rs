@@ -13,13 +13,23 @@ use std::path::Path;
 mod decoders;
 mod dense;
 mod first;
+mod later;
 mod recurrent;
 mod second;
 mod sparse;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
-    [first::all(), decoders::all(), second::all(), sparse::all(), recurrent::all(), dense::all()].concat()
+    let parts = [
+        first::all(),
+        decoders::all(),
+        second::all(),
+        sparse::all(),
+        recurrent::all(),
+        dense::all(),
+        later::all(),
+    ];
+    parts.concat()
 }
 
 /// A checkpoint that is only merged: with as many experts as Qwen 3 has.

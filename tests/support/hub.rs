@@ -81,7 +81,9 @@ impl Hub {
         let (f, r, p, begun) = (Arc::clone(&faults), Arc::clone(&repos), Arc::clone(&port), Instant::now());
         let server = Server::start(move |asked| {
             let faults = f.lock().unwrap().clone();
-            faults.latency.map(std::thread::sleep);
+            if let Some(latency) = faults.latency {
+                std::thread::sleep(latency);
+            }
             answer(asked, &faults, &f, &r.lock().unwrap().clone(), *p.lock().unwrap(), begun)
         });
         *port.lock().unwrap() = server.port;

@@ -13,7 +13,14 @@ use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};
 
 pub const DEEPSEEK2: Arch = Arch {
-    classes: &["DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"],
+    classes: &[
+        "DeepseekV2ForCausalLM",
+        "DeepseekV3ForCausalLM",
+        "KimiVLForConditionalGeneration",
+        "KimiK25ForConditionalGeneration",
+        "YoutuForCausalLM",
+        "YoutuVLForConditionalGeneration",
+    ],
     gguf: "deepseek2",
     base: Some(&DECODER),
     keys: KEYS,
@@ -26,7 +33,7 @@ pub const DEEPSEEK2: Arch = Arch {
         &experts::correction(SPARSE),
     ],
     without: &["blk.{l}.attn_k.weight", "blk.{l}.attn_v.weight"],
-    ignored: &["model.layers.{l..}.*"],
+    ignored: &["*.layers.{l..}.*", "*vision_tower.*", "*projector.*"],
     ..NONE
 };
 

@@ -23,10 +23,7 @@ pub const GRANITE_MOE: Arch = Arch {
     classes: &["GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"],
     gguf: "granitemoe",
     base: Some(&GRANITE),
-    keys: &[make("expert_shared_feed_forward_length", |params| {
-        let shared = params.config.whole_at("shared_intermediate_size", 0)?;
-        Ok(shared.filter(|n| *n > 0).map(Value::U32))
-    })],
+    keys: &[SHARED_WIDTH],
     axes: MOE_AXES,
     rules: MOE,
     without: &["blk.{l}.ffn_gate.weight", "blk.{l}.ffn_up.weight", "blk.{l}.ffn_down.weight"],
@@ -40,6 +37,18 @@ pub const GRANITE_SWA: Arch = Arch {
     base: Some(&GRANITE),
     keys: SWA,
     rules: &[rule(&["layers.{l}.self_attn.sinks"], &["blk.{l}.attn_sinks.weight"], "h").may()],
+    ..NONE
+};
+
+/// The same with experts, whose gate and up stay in one.
+pub const GRANITE_MOE_SWA: Arch = Arch {
+    classes: &["GraniteMoeSWAForCausalLM"],
+    gguf: "granite_swa",
+    base: Some(&GRANITE_SWA),
+    keys: &[SHARED_WIDTH],
+    axes: MOE_AXES,
+    rules: FUSED,
+    without: &["blk.{l}.ffn_gate.weight", "blk.{l}.ffn_up.weight", "blk.{l}.ffn_down.weight"],
     ..NONE
 };
 
@@ -68,6 +77,11 @@ fn multiplier(params: &Params<'_>, key: &str) -> Result<Option<Value>> {
     Ok(params.config.optional_number(key)?.filter(|x| *x != 0.0).map(|x| Value::F32(x as f32)))
 }
 
+const SHARED_WIDTH: Key = make("expert_shared_feed_forward_length", |params| {
+    let shared = params.config.whole_at("shared_intermediate_size", 0)?;
+    Ok(shared.filter(|n| *n > 0).map(Value::U32))
+});
+
 const MOE_AXES: &[Axis] = &[axis("shared", Size::Of(&["shared_intermediate_size"]))];
 
 /// The layers that have an expert for all tokens: every one or none.
@@ -88,6 +102,34 @@ const MOE: &[Rule] = &[
         "[shared|shared] n -> shared n ; shared n",
     )
     .layers(SHARED),
+    rule(&["layers.{l}.shared_mlp.output_linear.weight"], &["blk.{l}.ffn_down_shexp.weight"], "n shared")
+        .layers(SHARED),
+];
+
+const FUSED: &[Rule] = &[
+    rule(
+        &["layers.{l}.block_sparse_moe.router.weight", "layers.{l}.block_sparse_moe.router.layer.weight"],
+        &["blk.{l}.ffn_gate_inp.weight"],
+        "e n",
+    ),
+    rule(
+        &[
+            "layers.{l}.block_sparse_moe.experts.gate_up_proj",
+            "layers.{l}.block_sparse_moe.input_linear.weight",
+        ],
+        &["blk.{l}.ffn_gate_up_exps.weight"],
+        "e (two ff) n",
+    ),
+    rule(
+        &[
+            "layers.{l}.block_sparse_moe.experts.down_proj",
+            "layers.{l}.block_sparse_moe.output_linear.weight",
+        ],
+        &["blk.{l}.ffn_down_exps.weight"],
+        "e n ff",
+    ),
+    rule(&["layers.{l}.shared_mlp.input_linear.weight"], &["blk.{l}.ffn_up_shexp.weight"], "(two shared) n")
+        .layers(SHARED),
     rule(&["layers.{l}.shared_mlp.output_linear.weight"], &["blk.{l}.ffn_down_shexp.weight"], "n shared")
         .layers(SHARED),
 ];

@@ -22,7 +22,7 @@ pub const MODERN_BERT: Arch = Arch {
 };
 
 pub const EUROBERT: Arch = Arch {
-    classes: &["EuroBertModel"],
+    classes: &["EuroBertModel", "JinaEmbeddingsV5Model"],
     gguf: "eurobert",
     base: Some(&DECODER),
     keys: &[

@@ -3,6 +3,7 @@
 //! Specification: `Phi3MiniModel` of llama.cpp's converter.
 
 use super::decoder::NAMES;
+use super::qwen_vl::SEEING;
 use super::{Arch, Made, NONE, experts, partial};
 use crate::arch::keys::{Fixed, Key, count, make, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
@@ -11,7 +12,7 @@ use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};
 
 pub const PHI3: Arch = Arch {
-    classes: &["Phi3ForCausalLM"],
+    classes: &["Phi3ForCausalLM", "Phi4ForCausalLMV"],
     gguf: "phi3",
     base: Some(&NAMES),
     keys: KEYS,
@@ -24,6 +25,7 @@ pub const PHI3: Arch = Arch {
         "blk.{l}.attn_v.weight",
         "blk.{l}.ffn_gate.weight",
     ],
+    ignored: SEEING,
     made: FACTORS,
     ..NONE
 };

@@ -13,7 +13,11 @@ use crate::arch::values;
 use ggraft_formats::{Array, Result, Value};
 
 pub const QWEN35: Arch = Arch {
-    classes: &["Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"],
+    classes: &[
+        "Qwen3_5ForCausalLM",
+        "Qwen3_5ForConditionalGeneration",
+        "MiniCPMV4_6ForConditionalGeneration",
+    ],
     gguf: "qwen35",
     base: Some(&HYBRID),
     keys: &[make("rope.dimension_sections", sections)],

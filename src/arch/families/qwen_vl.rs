@@ -38,20 +38,38 @@ pub const QWEN3_VL_MOE: Arch = Arch {
     ..NONE
 };
 
-/// The tensors of the part that sees.
+/// The tensors of the parts that see, hear and speak.
 pub const SEEING: &[&str] = &[
-    "model.visual.*",
-    "visual.*",
-    "*vision_tower.*",
-    "*vision_model.*",
-    "*multi_modal_projector.*",
-    "*audio_tower.*",
-    "*embed_vision.*",
-    "*embed_audio.*",
+    "mlp*",
+    "vit.*",
+    "vpm.*",
+    "siglip2.*",
+    "conformer.*",
+    "merger.*",
+    "model.merger.*",
+    "resampler.*",
+    "sound_encoder.*",
+    "sound_projection.*",
+    "speech_embeddings.*",
+    "*visual.*",
+    "*vision.*",
+    "*audio.*",
+    "*vision_*",
+    "*audio_*",
+    "*talker.*",
+    "*token2wav.*",
+    "*code2wav.*",
+    "*projector.*",
+    "*image_newline*",
+    "*view_seperator*",
+    "*patch_embed*",
+    "*patch_merger.*",
+    "*patch_merge_mlp.*",
+    "*model.connector.*",
 ];
 
 /// `mrope` is told by its sections alone.
-const ROPE: Key = Key {
+pub const ROPE: Key = Key {
     gguf: "rope",
     from: From::Rope(&["default", "linear", "yarn", "llama3", "dynamic", "mrope"]),
     absent: Absent::Omit,

@@ -5,6 +5,7 @@ use crate::arch::axes::{Sizes, Stacks};
 use crate::arch::moved::{self, moved};
 use crate::arch::params::Params;
 use crate::arch::rule::RowCount;
+use crate::arch::values::Value;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use std::collections::HashMap;
@@ -35,6 +36,10 @@ impl Instance<'_> {
                 [one] if self.axes.is_same() => one.clone().renamed(name),
                 _ => self.moved(name, target, sources.clone(), params)?,
             };
+            let tensor = match self.rule.value {
+                Value::Times(times) => times.applied(tensor, params)?,
+                _ => tensor,
+            };
             Ok(Adopted { tensor, value: self.rule.value, rows: self.rule.rows })
         };
         (0..self.to.len()).map(of).collect::<Result<_>>().map_err(|e| vec![e])
@@ -63,7 +68,10 @@ impl Instance<'_> {
                 Error::invalid("the model lacks a tensor that the checkpoint keeps together with others")
                     .tensor(name)
             })?;
-            sources.push(self.rule.value.trained((*tensor).clone())?);
+            sources.push(match self.rule.value {
+                Value::Times(times) => times.undone((*tensor).clone(), params)?,
+                value => value.trained((*tensor).clone())?,
+            });
         }
         if let ([one], [name], true) = (sources.as_slice(), self.from.as_slice(), self.axes.is_same()) {
             return Ok(vec![Named { name: name.clone(), tensor: self.unpadded(one.clone())? }]);

@@ -1,0 +1,125 @@
+//! Encoders beside BERT: NeoBERT, with rotary positions and gate and up in one; Jina's BERT (v2), with ALiBi and a gate; and
+//! decoders that were made encoders: Llama Embed Nemotron, LFM 2 that embeds.
+//! Specification: `NeoBert`, `JinaBertV2Model`, `LlamaEmbedNemotronModel`, `LFM2ColBertModel` of llama.cpp's converter.
+
+use super::bert::{self, ENCODER};
+use super::lfm2::LFM2;
+use super::llama::LLAMA;
+use super::{Arch, NONE, Uses};
+use crate::arch::config::Config;
+use crate::arch::keys::{Fixed, Key, count, is, make, positive, size};
+use crate::arch::params::{AXES as ALL, Axis, Size, axis};
+use crate::arch::rule::{Need, Rule, rule};
+use ggraft_formats::{Result, Value};
+
+pub const NEO_BERT: Arch = Arch {
+    classes: &["NeoBERT", "NeoBERTLMHead", "NeoBERTForSequenceClassification"],
+    gguf: "neo-bert",
+    base: Some(&NEO_ROOT),
+    prefixes: &["", "model."],
+    keys: NEO_KEYS,
+    axes: NEO_AXES,
+    rules: NEO,
+    ignored: &["decoder.*"],
+    ..NONE
+};
+
+const NEO_ROOT: Arch = Arch { keys: bert::ENCODES, base: Some(&ROOT), ..NONE };
+const ROOT: Arch = Arch { keys: crate::arch::keys::TRANSFORMER, axes: ALL, ..NONE };
+
+/// How texts are pooled, for NeoBERT: by their first token.
+const FIRST: u32 = 2;
+
+const NEO_KEYS: &[Key] = &[
+    size("feed_forward_length", "wide"),
+    is("rope.freq_base", Fixed::Number(10000.0)),
+    is("rope.scaling.type", Fixed::Text("none")),
+    positive("attention.layer_norm_rms_epsilon", &["norm_eps"]).or(Fixed::Number(1e-6)),
+    is("pooling_type", Fixed::Count(FIRST)),
+    count("^tokenizer.ggml.token_type_count", &["type_vocab_size"]).or(Fixed::Count(1)),
+];
+
+const NEO_AXES: &[Axis] = &[
+    axis("wide", Size::Make(|params, layer| Ok(params.size("ff", layer)?.saturating_mul(2) / 3))),
+    axis("labels", Size::Make(bert::count_labels)),
+];
+
+const NEO: &[Rule] = &[
+    rule(&["encoder.weight"], &["token_embd.weight"], "vocab n"),
+    rule(&["layer_norm.weight"], &["enc.output_norm.weight"], "n"),
+    rule(&["transformer_encoder.{l}.attention_norm.weight"], &["blk.{l}.attn_norm.weight"], "n"),
+    rule(&["transformer_encoder.{l}.qkv.weight"], &["blk.{l}.attn_qkv.weight"], "(three n) m"),
+    rule(&["transformer_encoder.{l}.wo.weight"], &["blk.{l}.attn_output.weight"], "n m"),
+    rule(&["transformer_encoder.{l}.ffn_norm.weight"], &["blk.{l}.ffn_norm.weight"], "n"),
+    rule(&["transformer_encoder.{l}.ffn.w12.weight"], &["blk.{l}.ffn_up.weight"], "(two wide) n"),
+    rule(&["transformer_encoder.{l}.ffn.w3.weight"], &["blk.{l}.ffn_down.weight"], "n wide"),
+    rule(&["^dense.weight"], &["cls.weight"], "n m").may().bias(Need::May),
+    rule(&["^classifier.weight"], &["cls.output.weight"], "labels n")
+        .may()
+        .bias(Need::May)
+        .layers(bert::NAMED),
+];
+
+pub const JINA_BERT: Arch = Arch {
+    classes: &["JinaBertModel", "JinaBertForMaskedLM"],
+    gguf: "jina-bert-v2",
+    base: Some(&ENCODER),
+    keys: &[count("^tokenizer.ggml.token_type_count", &["type_vocab_size"]).or(Fixed::Count(1))],
+    rules: JINA,
+    without: &["blk.{l}.ffn_up.weight", "blk.{l}.ffn_up.bias"],
+    ..NONE
+};
+
+const JINA: &[Rule] = &[
+    rule(&["encoder.layer.{l}.attention.self.layer_norm_q.weight"], &["blk.{l}.attn_q_norm.weight"], "n")
+        .may()
+        .bias(Need::May),
+    rule(&["encoder.layer.{l}.attention.self.layer_norm_k.weight"], &["blk.{l}.attn_k_norm.weight"], "n")
+        .may()
+        .bias(Need::May),
+    rule(&["encoder.layer.{l}.layer_norm_1.weight"], &["blk.{l}.attn_norm_2.weight"], "n")
+        .may()
+        .bias(Need::May),
+    rule(
+        &["encoder.layer.{l}.mlp.gated_layers.weight", "encoder.layer.{l}.mlp.up_gated_layer.weight"],
+        &["blk.{l}.ffn_up.weight"],
+        "(two ff) n",
+    ),
+    rule(
+        &["encoder.layer.{l}.mlp.wo.weight", "encoder.layer.{l}.mlp.down_layer.weight"],
+        &["blk.{l}.ffn_down.weight"],
+        "n ff",
+    )
+    .bias(Need::May),
+    rule(
+        &["encoder.layer.{l}.mlp.layernorm.weight", "encoder.layer.{l}.layer_norm_2.weight"],
+        &["blk.{l}.layer_output_norm.weight"],
+        "n",
+    )
+    .bias(Need::Must),
+];
+
+pub const LLAMA_EMBED: Arch = Arch {
+    classes: &["LlamaBidirectionalModel"],
+    gguf: "llama-embed",
+    base: Some(&LLAMA),
+    prefixes: &["", "model."],
+    without: &["output.weight"],
+    ..NONE
+};
+
+/// LFM 2 that embeds, without a head.
+pub const LFM2_EMBED: Arch = Arch {
+    classes: &["Lfm2Model", "Lfm2BidirectionalModel"],
+    gguf: "lfm2",
+    base: Some(&LFM2),
+    prefixes: &[""],
+    keys: &[make("attention.causal", |params| Ok(both_ways(params.config)?.then_some(Value::Bool(false))))],
+    without: &["output.weight"],
+    uses: Uses::Pooled,
+    ..NONE
+};
+
+fn both_ways(config: &Config) -> Result<bool> {
+    Ok(config.class()? == "Lfm2BidirectionalModel")
+}
