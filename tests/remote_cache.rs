@@ -166,12 +166,8 @@ fn a_download_that_is_cut_off_goes_on() {
     let blobs = bench.model("cp").join("blobs");
     let begun = Instant::now();
     let noted = || {
-        let parts = blobs
-            .is_dir()
-            .then(|| names(&blobs))
-            .unwrap_or_default()
-            .into_iter()
-            .find(|n| n.ends_with(".parts"));
+        let there = if blobs.is_dir() { names(&blobs) } else { Vec::new() };
+        let parts = there.into_iter().find(|n| n.ends_with(".parts"));
         parts.is_some_and(|name| std::fs::metadata(blobs.join(name)).is_ok_and(|m| m.len() > 0))
     };
     while !noted() && begun.elapsed() < Duration::from_secs(60) {

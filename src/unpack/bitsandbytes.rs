@@ -25,8 +25,8 @@ pub const PAGE: Page = Page {
     },
 };
 
-/// What a row's largest magnitude is divided by, as bitsandbytes multiplies it.
-const RECIPROCAL: f32 = 7.874_016e-3;
+/// By what bitsandbytes multiplies, where a magnitude is to be divided by 127.
+const RECIPROCAL: f32 = 1.0 / 127.0;
 
 fn int8(parts: &Parts<'_>) -> Result<Tensor> {
     let codes = parts.need(&parts.weight)?;

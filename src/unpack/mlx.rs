@@ -107,30 +107,34 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     unpacked(&parts.weight, &dims.torch(codes), dtype, coded)
 }
 
-/// What comes before a part of stacked experts, what before one of a single expert, and the parts of both.
-type Stack = (&'static str, &'static str, [(&'static str, &'static str); 3]);
+/// What stacked experts are called, and each of them where it has its own tensors.
+struct Stack {
+    stacked: &'static str,
+    single: &'static str,
+    /// The parts: of the stack, and of one.
+    parts: [(&'static str, &'static str); 3],
+}
 
-/// What a part of stacked experts is called where each expert has its own.
-const EXPERTS: [Stack; 2] = [
-    (
-        "block_sparse_moe.switch_mlp.",
-        "block_sparse_moe.experts.",
-        [("gate_proj", "w1"), ("down_proj", "w2"), ("up_proj", "w3")],
-    ),
-    (
-        "switch_mlp.",
-        "experts.",
-        [("gate_proj", "gate_proj"), ("down_proj", "down_proj"), ("up_proj", "up_proj")],
-    ),
+const STACKS: [Stack; 2] = [
+    Stack {
+        stacked: "block_sparse_moe.switch_mlp.",
+        single: "block_sparse_moe.experts.",
+        parts: [("gate_proj", "w1"), ("down_proj", "w2"), ("up_proj", "w3")],
+    },
+    Stack {
+        stacked: "switch_mlp.",
+        single: "experts.",
+        parts: [("gate_proj", "gate_proj"), ("down_proj", "down_proj"), ("up_proj", "up_proj")],
+    },
 ];
 
 /// Stacked experts as one tensor each; anything else as it is.
 pub fn apart(weight: Tensor) -> Result<Vec<Tensor>> {
     let [columns, rows, experts] = *weight.shape().ne() else { return Ok(vec![weight]) };
-    let named = EXPERTS.iter().find_map(|(stacked, single, names)| {
-        let (before, after) = weight.name.split_once(stacked)?;
+    let named = STACKS.iter().find_map(|Stack { stacked, single, parts }| {
+        let (before, after) = weight.name.split_once(*stacked)?;
         let (name, ending) = after.split_once('.')?;
-        let (_, own) = names.iter().find(|(theirs, _)| *theirs == name)?;
+        let (_, own) = parts.iter().find(|(theirs, _)| *theirs == name)?;
         Some((format!("{before}{single}"), format!("{own}.{ending}")))
     });
     let Some((before, after)) = named else { return Ok(vec![weight]) };
