@@ -13,7 +13,6 @@ use std::path::Path;
 mod decoders;
 mod dense;
 mod first;
-mod later;
 mod recurrent;
 mod second;
 mod sparse;
@@ -27,7 +26,6 @@ pub fn all() -> Vec<Tiny> {
         sparse::all(),
         recurrent::all(),
         dense::all(),
-        later::all(),
     ];
     parts.concat()
 }
