@@ -25,6 +25,15 @@ struct Row {
     runtime: &'static str,
 }
 
+/// Of models of every architecture.
+const EVERY: &[Row] = &[Row {
+    key: "norm_head",
+    fine: |v| *v == json!(false),
+    expected: "false",
+    otherwise: Refuse,
+    runtime: "the head would have to be divided by the norms of its columns, which is not done here",
+}];
+
 const LLAMA: &[Row] = &[
     Row {
         key: "hidden_act",
@@ -202,10 +211,11 @@ fn one(value: &Value) -> bool {
 /// make up for what it can be told.
 pub fn check(config: &Config, arch: &str, warnings: &mut Vec<String>) -> Result<Metadata> {
     let mut metadata = Metadata::new();
-    if arch != "llama" {
-        return Ok(metadata);
-    }
     let mut problems = Vec::new();
+    look(config, EVERY, &mut problems, warnings);
+    if arch != "llama" {
+        return Error::all(problems).map_or(Ok(metadata), Err);
+    }
     look(config, LLAMA, &mut problems, warnings);
     let section = match config.section("rope_scaling")? {
         Some(section) => Some(section),
@@ -297,7 +307,7 @@ mod tests {
 
     #[test]
     fn every_other_value_is_refused_or_told() {
-        for row in LLAMA {
+        for row in EVERY.iter().chain(LLAMA) {
             let mut config = json!({});
             config[row.key] = json!("another");
             match row.otherwise {

@@ -19,14 +19,7 @@ mod sparse;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
-    let parts = [
-        first::all(),
-        decoders::all(),
-        second::all(),
-        sparse::all(),
-        recurrent::all(),
-        dense::all(),
-    ];
+    let parts = [first::all(), decoders::all(), second::all(), sparse::all(), recurrent::all(), dense::all()];
     parts.concat()
 }
 
