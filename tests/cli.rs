@@ -254,7 +254,7 @@ fn verify(gguf: &Path) {
 fn usage_errors_exit_with_2() {
     for args in [
         &["merge", "--type", "Q4_K_M"][..],
-        &["convert", "x", "--type", "Q4_K_L"],
+        &["convert", "x", "--type", "Q4_K_XX"],
         &["quantize", "x"],
         &["fly"],
     ] {
@@ -262,7 +262,7 @@ fn usage_errors_exit_with_2() {
         assert_eq!(ran.code, 2, "{args:?}: {}", ran.err);
         assert_eq!(ran.out, "");
     }
-    let ran = ggraft(["convert", "x", "--type", "Q4_K_L"]);
+    let ran = ggraft(["convert", "x", "--type", "Q4_K_XX"]);
     assert!(ran.err.contains("did you mean"), "{}", ran.err);
 }
 

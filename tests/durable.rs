@@ -223,12 +223,12 @@ fn a_directory_of_notes_is_not_replaced_by_a_model() {
 fn two_things_of_one_run_cannot_have_one_name() {
     let bench = Bench::new();
     for report in ["o.html", "o.html.partial.html"] {
-        let ran = bench.run(&format!("quantize @in.gguf @o.html Q8_0 --report @{report}"));
+        let ran = bench.run(&format!("convert @cp --type safetensors-f16 -o @o.html --report @{report}"));
         if report == "o.html" {
             refused(&ran, 2, &["would be one file"]);
         }
     }
-    assert_eq!(bench.names("in"), ["in.gguf"]);
+    assert_eq!(bench.names("o"), ["o.html", "o.html.partial.html"]);
 }
 
 // A run is known by all that decides its bytes (review B2, B3, B16, B18; attacks F4).

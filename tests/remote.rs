@@ -80,6 +80,13 @@ fn ran(mut command: Command) -> Ran {
     Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
+fn tensors_of(dir: &Path) -> usize {
+    match ggraft_formats::open(dir).unwrap() {
+        ggraft_formats::Input::Checkpoint(checkpoint) => checkpoint.tensors.len(),
+        ggraft_formats::Input::Model(model) => model.tensors.len(),
+    }
+}
+
 /// The bytes of all files below a folder.
 fn held(dir: &Path) -> u64 {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
@@ -96,8 +103,10 @@ fn names_give_the_bytes_of_local_files_with_few_requests_and_nothing_kept() {
         .map(|name| trio(name).join("model.safetensors").metadata().unwrap().len())
         .iter()
         .sum();
-    // Of each model the header, the rows of tokens, the look at how the models are related, and the weights.
-    assert!(requests <= 3 * 12, "{requests} requests");
+    // Whoever fetches tensor by tensor asks once for each. In so small a model the rows that are looked at first, those of
+    // tokens and those that tell how the models are related, are most of it.
+    let tensors: usize = ["base", "chat", "cp"].iter().map(|name| tensors_of(&trio(name))).sum();
+    assert!(requests < tensors, "{requests} requests for {tensors} tensors");
     assert!(bytes as u64 <= 3 * weights, "{bytes} of {weights} bytes");
     let resolved = bench
         .hub

@@ -2,7 +2,7 @@
 //! the methods' own libraries pack is in `fixtures/packed`; here is what a whole checkpoint looks like.
 
 use super::checkpoint::Weight;
-use super::families::Tiny;
+use super::families::{Tiny, Words};
 use super::rng;
 use super::tokenizer::write_json;
 use half::{bf16, f16};
@@ -68,14 +68,18 @@ fn llama() -> Tiny {
 }
 
 fn qwen3_moe() -> Tiny {
-    Tiny::new(
-        "qwen3moe",
-        json!({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 128,
+    // The converter knows this class by byte-level BPE only.
+    Tiny {
+        words: Words::Whole("gpt-2"),
+        ..Tiny::new(
+            "qwen3moe",
+            json!({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 128,
         "intermediate_size": 192, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2,
         "head_dim": 32, "moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2, "hidden_act": "silu",
         "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "decoder_sparse_step": 1,
         "norm_topk_prob": true, "tie_word_embeddings": true, "torch_dtype": "bfloat16"}),
-    )
+        )
+    }
 }
 
 /// Every scheme.

@@ -23,23 +23,6 @@ pub fn all() -> Vec<Tiny> {
             "routed_scaling_factor": 1.0, "tie_word_embeddings": true, "use_expert_bias": true}),
         ),
         bytes(
-            "falcon-mamba-tiny",
-            "gpt-2",
-            json!({"architectures": ["FalconMambaForCausalLM"], "model_type": "falcon_mamba", "conv_kernel": 4,
-            "expand": 2, "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 128,
-            "layer_norm_epsilon": 1e-05, "mixer_rms_eps": 1e-06, "num_hidden_layers": 2, "state_size": 16,
-            "tie_word_embeddings": false, "time_step_rank": 4, "use_bias": false, "use_conv_bias": true,
-            "torch_dtype": "bfloat16"}),
-        ),
-        bytes(
-            "mamba-tiny-hf",
-            "gpt-2",
-            json!({"architectures": ["MambaForCausalLM"], "model_type": "mamba", "conv_kernel": 4, "dtype":
-            "float32", "expand": 2, "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 128,
-            "layer_norm_epsilon": 1e-05, "num_hidden_layers": 2, "state_size": 16, "tie_word_embeddings": true,
-            "time_step_rank": 4, "use_bias": false, "use_conv_bias": true}),
-        ),
-        bytes(
             "Nemotron-3-Nano-Tiny",
             "gpt-2",
             json!({"architectures": ["NemotronHForCausalLM"], "model_type": "nemotron_h", "attention_bias":
