@@ -57,9 +57,10 @@ fn output_json(output: &Output<'_>) -> Json {
     let mut json = plan_json(plan, output.path, 1);
     json["output"] = json!(output.name());
     if let Some(object) = json.as_object_mut() {
-        // They depend on the machine.
-        object.shift_remove("threads");
-        object.shift_remove("memory");
+        // They depend on the machine, and on where the models are.
+        for key in ["threads", "memory", "fetched"] {
+            object.shift_remove(key);
+        }
     }
     json["loss"] = plan.loss().as_ref().map_or(Json::Null, loss_json);
     for (step, json) in plan.steps.iter().zip(json["tensors"].as_array_mut().into_iter().flatten()) {
