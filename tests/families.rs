@@ -6,21 +6,24 @@ mod run;
 mod support;
 
 use ggraft_formats::{Checkpoint, Input, Model, Tensor, open};
+use rayon::prelude::*;
 use run::ggraft;
 use std::path::Path;
 use support::families::{Tiny, all};
 use support::golden::{Golden, OUTTYPES};
 
 /// Does something with each checkpoint, and tells all that fails.
-fn each(check: impl Fn(&Tiny, &Path) -> Vec<String>) {
+fn each(check: impl Fn(&Tiny, &Path) -> Vec<String> + Sync) {
     let wanted = std::env::var("FAMILY").unwrap_or_default();
-    let mut failed = Vec::new();
-    for tiny in all().iter().filter(|tiny| tiny.name.contains(&wanted)) {
+    let failures = |tiny: &Tiny| {
         let temporary = tempfile::tempdir().unwrap();
         let dir = temporary.path().join(tiny.name);
         tiny.write(&dir);
-        failed.extend(check(tiny, &dir).iter().map(|line| format!("{}: {line}", tiny.name)));
-    }
+        check(tiny, &dir).iter().map(|line| format!("{}: {line}", tiny.name)).collect::<Vec<_>>()
+    };
+    let all = all();
+    let failed: Vec<String> =
+        all.par_iter().filter(|tiny| tiny.name.contains(&wanted)).flat_map_iter(failures).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
