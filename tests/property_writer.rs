@@ -283,8 +283,9 @@ impl World {
     }
 
     /// Nothing is lost, and what has an output's name is whole.
-    fn check(&self, whole: &Whole) {
+    fn check(&mut self, whole: &Whole) {
         let now = files(self.dir.path());
+        let mut made_way = Vec::new();
         for (name, content) in &self.kept {
             let found = now.get(name);
             if found == Some(content) {
@@ -294,7 +295,11 @@ impl World {
             let aside = |(other, c): (&String, &Vec<u8>)| other.contains(".replaced") && c == content;
             let replaced = self.forced
                 && (found.is_some_and(|c| whole.has(self.kind, name, c)) || now.iter().any(aside));
-            assert!(replaced, "{name} is lost: {}\n{:#?}", kind_of(found), self.log);
+            let there: Vec<(&String, usize)> = now.iter().map(|(name, c)| (name, c.len())).collect();
+            // From now on it is the whole output that is kept.
+            made_way
+                .extend(found.filter(|c| whole.has(self.kind, name, c)).map(|c| (name.clone(), c.clone())));
+            assert!(replaced, "{name} is lost: {}, there are {there:?}\n{:#?}", kind_of(found), self.log);
         }
         for (name, content) in &now {
             if self.kept.get(name) == Some(content) || is_unfinished(name) {
@@ -302,6 +307,7 @@ impl World {
             }
             assert!(whole.has(self.kind, name, content), "{name} is not whole\n{:#?}", self.log);
         }
+        self.kept.extend(made_way);
     }
 }
 
