@@ -9,7 +9,7 @@ mod run;
 mod server;
 
 use hub::{Faults, Hub, alone};
-use run::{Ran, trio};
+use run::{Ran, ran, trio};
 use server::{Reply, Server};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,7 +40,7 @@ impl Bench {
     }
 
     fn ggraft(&self, words: &str) -> Ran {
-        ran(self.command(words))
+        ran(&mut self.command(words))
     }
 
     /// Merges the names, and gives the bytes of the output.
@@ -69,15 +69,9 @@ impl Bench {
         let words = format!("merge {models} {words} -f -o local.gguf");
         command.args(words.split_whitespace()).current_dir(self.dir.path());
         alone(&mut command, &self.path("none"));
-        ran(command).ok();
+        ran(&mut command).ok();
         std::fs::read(self.path("local.gguf")).unwrap()
     }
-}
-
-fn ran(mut command: Command) -> Ran {
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
 fn tensors_of(dir: &Path) -> usize {

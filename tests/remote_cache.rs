@@ -9,7 +9,7 @@ mod run;
 mod server;
 
 use hub::Hub;
-use run::{Ran, trio};
+use run::{Ran, ran, trio};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -36,14 +36,14 @@ impl Bench {
     }
 
     fn ggraft(&self, words: &str) -> Ran {
-        ran(self.command(words))
+        ran(&mut self.command(words))
     }
 
     /// The same without the hub.
     fn offline(&self, words: &str) -> Ran {
         let mut command = self.command(words);
         command.env("HF_HUB_OFFLINE", "1");
-        ran(command)
+        ran(&mut command)
     }
 
     fn model(&self, name: &str) -> PathBuf {
@@ -53,12 +53,6 @@ impl Bench {
     fn snapshot(&self, name: &str) -> PathBuf {
         self.model(name).join("snapshots").join(self.hub.commit(&format!("acme/{name}")))
     }
-}
-
-fn ran(mut command: Command) -> Ran {
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
 fn names(dir: &Path) -> Vec<String> {

@@ -9,7 +9,7 @@ mod run;
 mod server;
 
 use hub::{Faults, Hub};
-use run::{Ran, trio};
+use run::{Ran, ran, trio};
 use server::{Asked, Reply, Server};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -20,9 +20,7 @@ fn inspect(hub: &Hub, token: Option<&str>, words: &str) -> Ran {
     command.args(words.split_whitespace()).current_dir(dir.path());
     hub.known_to(&mut command, &dir.path().join("home"));
     token.map(|token| command.env("HF_TOKEN", token));
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    ran(&mut command)
 }
 
 #[track_caller]

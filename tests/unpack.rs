@@ -116,7 +116,7 @@ fn bitnet() {
 
 /// Short ranges and long ones, from places that begin blocks and words and from such that do not.
 #[test]
-fn every_cut_of_rows_gives_the_rows_of_the_whole() {
+fn cuts_of_rows_give_the_rows_of_the_whole() {
     for entry in std::fs::read_dir(packed("")).unwrap() {
         let dir = entry.unwrap().path();
         for tensor in unpack::unpacked(opened(&dir)).unwrap().tensors {

@@ -22,6 +22,7 @@ mod rerank;
 mod rope;
 mod rule;
 mod scaled;
+mod stored;
 mod trainer;
 mod values;
 

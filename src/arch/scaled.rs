@@ -3,6 +3,7 @@
 //! Specification: `FalconH1Model`, `JaisModel` of llama.cpp's converter.
 
 use super::params::Params;
+use super::stored::store;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Result, Rows, Tensor};
 use half::f16;
@@ -90,15 +91,7 @@ impl Rows for Scaled {
             .chunks(row.max(1))
             .zip(rows)
             .flat_map(|(values, row)| values.iter().map(move |x| self.scale(row as u64, *x)));
-        if self.half {
-            for (bytes, x) in out.as_chunks_mut().0.iter_mut().zip(scaled) {
-                *bytes = f16::from_f32(x).to_le_bytes();
-            }
-        } else {
-            for (bytes, x) in out.as_chunks_mut().0.iter_mut().zip(scaled) {
-                *bytes = x.to_le_bytes();
-            }
-        }
+        store(scaled, self.half, out);
         Ok(())
     }
 

@@ -4,9 +4,9 @@
 //! Specification: the `modify_tensors` of llama.cpp's converter.
 
 use super::scaled::Times;
+use super::stored::store;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Result, Rows, Tensor};
-use half::f16;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -132,15 +132,7 @@ impl Rows for Changed {
         let mut values = vec![0f32; rows.len() * self.source.row_elements()?];
         self.source.decode_rows(rows, &mut values)?;
         let change = |x: f32| if self.forth { self.value.forth(x) } else { self.value.back(x) };
-        if self.half {
-            for (bytes, x) in out.as_chunks_mut().0.iter_mut().zip(values) {
-                *bytes = f16::from_f32(change(x)).to_le_bytes();
-            }
-        } else {
-            for (bytes, x) in out.as_chunks_mut().0.iter_mut().zip(values) {
-                *bytes = change(x).to_le_bytes();
-            }
-        }
+        store(values.into_iter().map(change), self.half, out);
         Ok(())
     }
 

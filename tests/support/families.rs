@@ -43,6 +43,21 @@ fn laid_over(mut base: Value, own: &Value) -> Value {
     base
 }
 
+/// `config` with the sizes that those written by hand have.
+fn sized(config: Value) -> Value {
+    laid_over(
+        json!({"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0, "tie_word_embeddings": false}),
+        &config,
+    )
+}
+
+/// On a whole vocabulary of byte-level BPE.
+fn bytes(name: &'static str, words: &'static str, config: Value) -> Tiny {
+    Tiny { words: Words::Whole(words), ..Tiny::new(name, config) }
+}
+
 /// The checkpoint of that name.
 pub fn family(name: &str) -> Option<Tiny> {
     all().into_iter().chain([many_experts()]).find(|tiny| tiny.name == name)

@@ -19,7 +19,7 @@ pub fn let_go() {
     drop(BEGINNING.write());
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end: what it printed, as it is.
 pub fn output(command: &mut Command) -> Output {
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     begin(command).wait_with_output().unwrap()
@@ -32,6 +32,13 @@ pub struct Ran {
     pub err: String,
 }
 
+/// Runs a program to its end.
+pub fn ran(command: &mut Command) -> Ran {
+    let output = output(command);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
 /// Runs `ggraft` with these arguments.
 pub fn ggraft<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
     ggraft_in(Path::new("."), args)
@@ -39,9 +46,7 @@ pub fn ggraft<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> R
 
 /// Runs `ggraft` in `dir`.
 pub fn ggraft_in<S: AsRef<std::ffi::OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Ran {
-    let output = output(Command::new(env!("CARGO_BIN_EXE_ggraft")).args(args).current_dir(dir));
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    ran(Command::new(env!("CARGO_BIN_EXE_ggraft")).args(args).current_dir(dir))
 }
 
 impl Ran {

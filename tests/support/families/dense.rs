@@ -1,6 +1,6 @@
 //! Dense decoders beyond the first families.
 
-use super::{Tiny, Value, Words, json, laid_over};
+use super::{Tiny, bytes, json, sized};
 
 pub fn all() -> Vec<Tiny> {
     vec![
@@ -71,19 +71,4 @@ pub fn all() -> Vec<Tiny> {
             10000.0, "partial_rotary_factor": 0.5, "torch_dtype": "float16"}),
         ),
     ]
-}
-
-/// `config` with the sizes that those written by hand have.
-fn sized(config: Value) -> Value {
-    laid_over(
-        json!({"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
-        "rope_theta": 10000.0, "tie_word_embeddings": false}),
-        &config,
-    )
-}
-
-/// On a whole vocabulary of byte-level BPE.
-fn bytes(name: &'static str, words: &'static str, config: Value) -> Tiny {
-    Tiny { words: Words::Whole(words), ..Tiny::new(name, config) }
 }

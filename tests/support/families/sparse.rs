@@ -1,6 +1,6 @@
 //! Decoders of many experts, as published in 2025 and 2026.
 
-use super::{Tiny, Value, Words, json, laid_over};
+use super::{Tiny, bytes, json, sized};
 
 pub fn all() -> Vec<Tiny> {
     vec![
@@ -107,19 +107,4 @@ pub fn all() -> Vec<Tiny> {
             "rope_type": "default"}}, "sliding_window": 1024, "tie_word_embeddings": false}),
         ),
     ]
-}
-
-/// `config` with the sizes that those written by hand have.
-fn sized(config: Value) -> Value {
-    laid_over(
-        json!({"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
-        "rope_theta": 10000.0, "tie_word_embeddings": false}),
-        &config,
-    )
-}
-
-/// On a whole vocabulary of byte-level BPE.
-fn bytes(name: &'static str, words: &'static str, config: Value) -> Tiny {
-    Tiny { words: Words::Whole(words), ..Tiny::new(name, config) }
 }
