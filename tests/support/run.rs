@@ -8,10 +8,17 @@ use std::sync::{PoisonError, RwLock};
 /// Held by all who begin a program.
 static BEGINNING: RwLock<()> = RwLock::new(());
 
-/// Begins a program. Until it is that program it has every file open that this one has, and with it its locks.
+/// Begins a program. Until it is that program it has every file open that this one has, and with it its locks: the system
+/// closes them after `spawn` has returned, and before the program's words can be seen.
 pub fn begin(command: &mut Command) -> Child {
     let _others = BEGINNING.read().unwrap_or_else(PoisonError::into_inner);
-    command.spawn().unwrap()
+    let mut child = command.spawn().unwrap();
+    let words = format!("/proc/{}/cmdline", child.id());
+    let is_on_its_way = |words: &str| std::fs::read(words).is_ok_and(|words| words.is_empty());
+    while is_on_its_way(&words) && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child
 }
 
 /// Returns when no program is left that was begun before and has a file open that was closed here meanwhile.
