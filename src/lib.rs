@@ -44,6 +44,7 @@ pub mod chat;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod estimate;
 pub mod ftype;
 pub mod hash;
 pub mod measure;

@@ -45,7 +45,7 @@ pub fn open_with(path: &Path, options: &arch::Options, access: &Access) -> Resul
         }
     };
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
-    Ok(Loaded { model: placed(Model { tensors, ..model })?, notes, source })
+    Ok(Loaded::new(placed(Model { tensors, ..model })?, notes, source))
 }
 
 /// Plans a conversion or quantization of one model.
@@ -110,11 +110,13 @@ impl Grafted {
     pub fn plans(&self, weights: &[Vec<f64>], targets: &[Target]) -> Result<Vec<Plan>> {
         let mut plans = Vec::with_capacity(weights.len() * targets.len());
         for weights in weights {
+            let estimated = Arc::default();
             for target in targets {
                 let model = self.graft.model(weights)?;
                 let (vocabulary, left_out) = self.graft.tokens(weights);
                 let notes = [&self.graft.notes[..], &left_out].concat();
-                let merged = Loaded { model, notes, source: self.source.clone() };
+                let source = self.source.clone();
+                let merged = Loaded { model, notes, source, estimated: Arc::clone(&estimated) };
                 let card = |model: &Model| Some(self.card(model, weights, target));
                 let fates = Some((self.graft.verdicts(), self.graft.weights(weights)));
                 let origins = self.graft.origins(weights);

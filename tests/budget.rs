@@ -96,33 +96,64 @@ fn a_budget_beats_the_mixture_of_its_size() {
     );
     ggraft(words.into_iter().chain([String::from("-o"), merged.display().to_string()])).ok();
     let texts = ["korean_heldout.txt", "english_heldout.txt"].map(trio);
+    let mut by_weights = 1.0;
     for (name, input) in [("cp", trio("cp")), ("merged", merged)] {
-        for (ftype, theirs, ours) in compared(peer, &bench, &input, &texts) {
-            assert!(ours < theirs * 0.95, "{name} {ftype}: {ours} is not below {theirs}");
+        for found in compared(peer, &bench, &input, &texts, &["Q3_K_M", "Q4_K_M"]) {
+            let Compared { ftype, fixed, bought, .. } = found;
+            assert!(bought < fixed * 0.95, "{name} {ftype}: {bought} is not below {fixed}");
+            assert!(found.bought_weighed < fixed * 0.75 && found.fixed_weighed < fixed);
+            by_weights *= found.bought_weighed / bought;
         }
     }
+    assert!(by_weights < 0.8, "of four files together: {by_weights}");
 }
 
-/// The divergences of two mixtures and of what a budget of their sizes buys, from the model in F32.
+/// Divergences from the model in F32.
+struct Compared {
+    ftype: &'static str,
+    /// Of a mixture, and of what a budget of its size buys.
+    fixed: f64,
+    bought: f64,
+    /// The same with importance that the weights tell.
+    fixed_weighed: f64,
+    bought_weighed: f64,
+}
+
 fn compared(
     peer: &'static peer::Peer,
     bench: &Bench,
     input: &Path,
     texts: &[PathBuf],
-) -> Vec<(&'static str, f64, f64)> {
+    ftypes: &[&'static str],
+) -> Vec<Compared> {
     let full = bench.convert(input, "reference.gguf", &["--type", "F32"]);
     let reference = logits(peer, &full, texts);
-    let of = |ftype| {
+    let of = |ftype: &&'static str| {
         let fixed = bench.convert(&full, "fixed.gguf", &["--type", ftype]);
-        let budget = size(&fixed).to_string();
-        let bought = bench.convert(&full, "bought.gguf", &["--target-size", &budget]);
-        let (theirs, ours) = (size(&fixed), size(&bought));
-        assert!(ours <= theirs && ours as f64 >= theirs as f64 * 0.995, "{ours} of {theirs} bytes");
-        let [theirs, ours] = [&fixed, &bought].map(|file| divergence(&reference, &logits(peer, file, texts)));
-        println!("{ftype} {budget} bytes: KL divergence {theirs:.5} fixed, {ours:.5} bought");
-        (ftype, theirs, ours)
+        let budget = size(&fixed);
+        let far = |file: &Path| divergence(&reference, &logits(peer, file, texts));
+        let bought = |options: &[&str]| {
+            let limit = budget.to_string();
+            let file = bench.convert(&full, "bought.gguf", &[&["--target-size", &limit], options].concat());
+            let ours = size(&file);
+            assert!(ours <= budget && ours as f64 >= budget as f64 * 0.995, "{ours} of {budget} bytes");
+            far(&file)
+        };
+        let weighed = ["--type", ftype, "--importance", "weights"];
+        let found = Compared {
+            ftype,
+            fixed: far(&fixed),
+            bought: bought(&[]),
+            fixed_weighed: far(&bench.convert(&full, "fixed.gguf", &weighed)),
+            bought_weighed: bought(&weighed[2..]),
+        };
+        println!(
+            "{ftype} {budget} bytes: KL divergence {:.5} fixed, {:.5} bought; by importance of the weights {:.5}, {:.5}",
+            found.fixed, found.bought, found.fixed_weighed, found.bought_weighed
+        );
+        found
     };
-    ["Q3_K_M", "Q4_K_M"].map(of).into()
+    ftypes.iter().map(of).collect()
 }
 
 /// `GGRAFT_MODEL=model.gguf GGRAFT_TEXT=text.txt cargo test --release --test budget -- --ignored --nocapture`
@@ -134,7 +165,8 @@ fn a_model_of_yours() {
     else {
         panic!("GGRAFT_LLAMA_CPP, GGRAFT_MODEL and GGRAFT_TEXT must be set");
     };
-    compared(peer, &Bench::new(), Path::new(&model), &[PathBuf::from(text)]);
+    let ftypes = ["Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "Q5_K_M"];
+    compared(peer, &Bench::new(), Path::new(&model), &[PathBuf::from(text)], &ftypes);
 }
 
 #[test]

@@ -55,6 +55,7 @@ const ROWS: &[Row] = &[
     row("--override-kv", "a.key=int:-3", Changes),
     row("--name", "Another", Changes),
     row("--imatrix", "@m.imatrix", Changes),
+    row("--importance", "weights", Changes),
     Row { with: MATRIX, ..row("--include-weights", "attn_", Changes) },
     Row { with: MATRIX, ..row("--exclude-weights", "attn_", Changes) },
     row("--target-size", "Q6_K", Changes),

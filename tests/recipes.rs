@@ -80,7 +80,7 @@ fn mixture() -> impl Strategy<Value = Mixture> {
     let dtype = || option::of(proptest::sample::select(DType::all().map(Choice).collect::<Vec<_>>()));
     let words = || vec(text(), 0..3);
     let dtypes = (any::<[bool; 3]>(), dtype(), dtype(), words(), option::of(path()));
-    let rest = (vec(0..i64::MAX as u64, 0..3), words(), option::of(path()), words(), words());
+    let rest = (vec(0..i64::MAX as u64, 0..3), words(), option::of(path()), words(), words(), any::<bool>());
     let budget = (option::of(text()), option::of(number()));
     (dtypes, rest, budget).prop_map(|(dtypes, rest, budget)| Mixture {
         target_size: budget.0,
@@ -95,6 +95,7 @@ fn mixture() -> impl Strategy<Value = Mixture> {
         prune_layers: rest.0,
         override_kv: rest.1,
         imatrix: rest.2,
+        importance: rest.5.then(Choice::default),
         include_weights: rest.3,
         exclude_weights: rest.4,
     })

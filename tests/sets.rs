@@ -127,7 +127,7 @@ fn many_types_read_the_model_once() {
     let mut model =
         Model { tensors: vec![Tensor::new(NAME, shape, DType::F32, rows).unwrap()], ..Model::default() };
     model.metadata.set("general.architecture", "llama");
-    let loaded = Loaded { model, notes: Vec::new(), source: None };
+    let loaded = Loaded::new(model, Vec::new(), None);
     let targets: Vec<Target> =
         ["F32", "BF16", "Q8_0", "Q4_K_S"].iter().map(|t| Target::new(Type::parse(t).unwrap())).collect();
     let dir = tempfile::tempdir().unwrap();

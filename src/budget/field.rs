@@ -3,10 +3,11 @@
 //! energies are followed through the model as a mean field: inputs of unit variance behind a norm, independent
 //! weights. The output and the embedding are whole streams. Names that are not known share evenly.
 
+use crate::estimate::Named;
 use crate::ftype::{Facts, TensorFact};
-use crate::roles::{self, Part, Role, block, layer};
-use ggraft_formats::{Model, Result, Tensor};
-use std::collections::{BTreeMap, HashMap};
+use crate::roles::{self, Part, Role, block};
+use ggraft_formats::Result;
+use std::collections::BTreeMap;
 
 /// Of the variance of gate x up that the activation lets through: E[silu(z)^2] of a normal z.
 const ACTIVATION: f64 = 0.36;
@@ -121,60 +122,19 @@ impl Flow {
     }
 }
 
-/// The tensors of a model that have numbers, by their names.
-pub(super) struct Named<'a>(HashMap<&'a str, &'a Tensor>);
-
-impl<'a> Named<'a> {
-    pub fn of(model: &'a Model) -> Named<'a> {
-        let numbers = model.tensors.iter().filter(|t| t.dtype().traits().decode.is_some());
-        Named(numbers.map(|t| (t.name.as_str(), t)).collect())
-    }
-
-    /// A gain for each of `columns`, if there is such a norm.
-    fn norm(&self, name: &str, columns: u64) -> Result<Option<Vec<f32>>> {
-        let Some(tensor) = self.0.get(name).filter(|t| t.shape().elements() == columns) else {
-            return Ok(None);
-        };
-        let mut gains = vec![0f32; tensor.shape().elements() as usize];
-        tensor.decode_rows(0..tensor.shape().rows() as usize, &mut gains)?;
-        Ok(Some(gains))
-    }
-}
-
-/// The gain of the norm that a tensor's input comes from.
-pub(super) fn gains(model: &Named<'_>, tensor: &Tensor, role: Role) -> Result<Option<Vec<f32>>> {
-    let of_layer = |names: &[&str]| match layer(&tensor.name) {
-        None => Vec::new(),
-        Some(n) => names.iter().map(|name| format!("blk.{n}.{name}.weight")).collect(),
-    };
-    let names = match role {
-        Role::Output => vec![String::from("output_norm.weight")],
-        Role::AttnQ | Role::AttnK | Role::AttnV => of_layer(&["attn_norm"]),
-        // Some call it by its place: behind the attention.
-        Role::FfnGate | Role::FfnUp => of_layer(&["ffn_norm", "post_attention_norm"]),
-        _ => Vec::new(),
-    };
-    for name in names {
-        if let Some(gains) = model.norm(&name, tensor.shape().row())? {
-            return Ok(Some(gains));
-        }
-    }
-    Ok(None)
-}
-
 /// The energy behind a block that ends in a norm. Models with such norms have one behind each block.
 fn post_norm(model: &Named<'_>, (layer, part): (u64, Part)) -> Result<Option<f64>> {
     let name = |which: &str| format!("blk.{layer}.{which}.weight");
     let (attn, ffn) = (name("post_attention_norm"), name("post_ffw_norm"));
-    let Some(columns) = model.0.get(ffn.as_str()).map(|t| t.shape().elements()) else { return Ok(None) };
-    let gains = model.norm(if part == Part::Ffn { &ffn } else { &attn }, columns)?;
+    let Some(columns) = model.get(&ffn).map(|t| t.shape().elements()) else { return Ok(None) };
+    let gains = model.values(if part == Part::Ffn { &ffn } else { &attn }, columns)?;
     Ok(gains.map(|g| g.iter().map(|g| f64::from(*g) * f64::from(*g)).sum()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ggraft_formats::{DType, Shape};
+    use ggraft_formats::{DType, Model, Shape, Tensor};
 
     fn facts<'a>(tensors: &[(&'a str, [u64; 2])]) -> Facts<'a> {
         let fact = |(name, ne): &(&'a str, [u64; 2])| TensorFact {

@@ -15,10 +15,11 @@ mod solve;
 pub use explain::{Account, Chosen, Fixed, Step};
 pub use goal::{Budget, bytes};
 
+use crate::estimate::{self, Named};
 use crate::ftype::{self, Assignment, Facts, Ftype, Importance, Options, Reason};
 use crate::roles::Role;
 use crate::stages::Stages;
-use field::{Field, Named};
+use field::Field;
 use ggraft_formats::{DType, Error, Model, Result, Tensor, gguf};
 use measure::{Columns, Measured};
 use rayon::prelude::*;
@@ -285,7 +286,12 @@ fn measured(
 ) -> Result<Vec<Measured>> {
     let one = |(tensor, menu): (&Tensor, &Vec<DType>)| {
         let role = Role::of(&tensor.name);
-        let gains = field::gains(named, tensor, role)?;
+        let gains = match role {
+            Role::Output | Role::AttnQ | Role::AttnK | Role::AttnV | Role::FfnGate | Role::FfnUp => {
+                estimate::gains(named, tensor)?
+            }
+            _ => None,
+        };
         let importance = terms.importance.and_then(|i| i.weights(tensor));
         let found = measure::measure(tensor, menu, &Columns { gains, importance }, menus.len());
         terms.stages.step();

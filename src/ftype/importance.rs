@@ -1,20 +1,37 @@
-//! How an importance matrix meets a model: which tensor has weights in it, which has none and which cannot do
+//! How importance, measured or estimated, meets a model: which tensor has weights in it, which has none and which cannot do
 //! without; and what the output's metadata tells of it.
 //! Specification: llama.cpp v0.5.0, llama-quantize.
 
 use super::{Assignment, Prune};
+use crate::estimate::Estimates;
 use ggraft_formats::{DType, Error, Imatrix, Metadata, Result, Tensor};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// An importance matrix and the name of its file.
+/// How much the columns of a model's matrices matter, and who says so.
 #[derive(Clone, Debug)]
 pub struct Importance {
-    matrix: Imatrix,
-    /// How many entries were chosen, those of layers that are left out included.
-    count: u32,
-    /// Without the folder: an output tells nothing of the machine that it was made on.
-    file: String,
+    entries: BTreeMap<String, Arc<[f32]>>,
+    origin: Origin,
+}
+
+/// Who says how much columns matter.
+#[derive(Clone, Debug)]
+enum Origin {
+    /// A file that was measured.
+    Measured {
+        /// Without the folder: an output tells nothing of the machine that it was made on.
+        file: String,
+        dataset: Option<String>,
+        chunks: Option<u32>,
+        /// How many entries were chosen, those of layers that are left out included.
+        count: u32,
+        /// Tensors of the file that are no part of an entry.
+        ignored: Vec<String>,
+    },
+    /// The weights themselves.
+    Weights,
 }
 
 /// Which entries of an importance matrix are used: those whose names contain one of these words.
@@ -30,14 +47,14 @@ impl Importance {
     /// # Errors
     /// The file cannot be read, or no entry is left.
     pub fn open(path: &Path, choice: Choice) -> Result<Importance> {
-        let mut matrix = ggraft_formats::imatrix::open(path)?;
-        let count = matrix.entries.len();
+        let Imatrix { mut entries, dataset, chunks, ignored } = ggraft_formats::imatrix::open(path)?;
+        let count = entries.len();
         let named = |name: &str, words: &[String]| words.iter().any(|w| name.contains(w.as_str()));
-        matrix.entries.retain(|name, _| match choice {
+        entries.retain(|name, _| match choice {
             Choice::Including(words) => named(name, words),
             Choice::Excluding(words) => !named(name, words),
         });
-        if matrix.entries.is_empty() {
+        if entries.is_empty() {
             return Err(Error::usage("no entry of the importance matrix is left to be used")
                 .file(path)
                 .expected("a word that names some of them")
@@ -46,35 +63,63 @@ impl Importance {
                     "change --include-weights or --exclude-weights, which look for parts of tensor names",
                 ));
         }
-        let count = u32::try_from(matrix.entries.len()).unwrap_or(u32::MAX);
-        Ok(Importance { matrix, count, file: last_part(&path.to_string_lossy()) })
+        let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        let file = last_part(&path.to_string_lossy());
+        Ok(Importance { entries, origin: Origin::Measured { file, dataset, chunks, count, ignored } })
+    }
+
+    /// What the weights of the model themselves tell.
+    pub fn estimated(entries: Estimates) -> Importance {
+        Importance { entries, origin: Origin::Weights }
     }
 
     /// The entries under the names that the tensors have without some layers.
     pub fn pruned(mut self, prune: &Prune) -> Importance {
-        let entries = std::mem::take(&mut self.matrix.entries);
-        self.matrix.entries =
+        let entries = std::mem::take(&mut self.entries);
+        self.entries =
             entries.into_iter().filter_map(|(name, w)| prune.rename(&name).map(|name| (name, w))).collect();
         self
     }
 
     /// The weights of a tensor, if there are some that fit it.
     pub fn weights(&self, tensor: &Tensor) -> Option<&[f32]> {
-        self.matrix.entries.get(&tensor.name).map(|w| &**w).filter(|w| fitting(tensor, w).is_ok())
+        self.entries.get(&tensor.name).map(|w| &**w).filter(|w| fitting(tensor, w).is_ok())
     }
 
-    /// Tells the output's metadata where the importance came from, at the place and in the types of llama-quantize.
+    /// Tells the output's metadata where the importance came from: of a file at the place and in the types of
+    /// llama-quantize.
     pub fn stamp(&self, metadata: &mut Metadata) {
-        metadata.set_last("quantize.imatrix.file", short(&self.file));
-        if let Some(dataset) = &self.matrix.dataset {
+        let Origin::Measured { file, dataset, chunks, count, .. } = &self.origin else {
+            metadata.set_last(ESTIMATED, "weights");
+            return;
+        };
+        metadata.set_last("quantize.imatrix.file", short(file));
+        if let Some(dataset) = dataset {
             metadata.set_last("quantize.imatrix.dataset", short(&last_part(dataset)));
         }
-        metadata.set_last("quantize.imatrix.entries_count", self.count);
-        if let Some(chunks) = self.matrix.chunks.filter(|n| *n > 0) {
+        metadata.set_last("quantize.imatrix.entries_count", *count);
+        if let Some(chunks) = chunks.filter(|n| *n > 0) {
             metadata.set_last("quantize.imatrix.chunks_count", chunks);
         }
     }
+
+    /// What to say of tensors that are encoded without it, and of what it holds beside weights.
+    fn notes(&self, missing: &[&str]) -> Vec<String> {
+        let (ignored, why) = match &self.origin {
+            Origin::Measured { ignored, .. } => (&ignored[..], "for the matrix has no entry"),
+            Origin::Weights => (&[][..], "for the weights do not tell what they are multiplied by"),
+        };
+        let ignored = (!ignored.is_empty()).then(|| {
+            format!("the importance matrix holds tensors that mean nothing here: {}", ignored.join(", "))
+        });
+        let missing = (!missing.is_empty())
+            .then(|| format!("quantized without importance, {why}: {}", missing.join(", ")));
+        ignored.into_iter().chain(missing).collect()
+    }
 }
+
+/// Says in an output that its importance was estimated.
+const ESTIMATED: &str = "ggraft.importance";
 
 /// The name without the folders, of whichever system.
 fn last_part(path: &str) -> String {
@@ -114,7 +159,7 @@ pub fn weigh(
         }
         // llama.cpp ends where it would encode such an embedding.
         let needs = given.needs_imatrix || !given.dtype.traits().plain;
-        match importance.and_then(|importance| importance.matrix.entries.get(&tensor.name)) {
+        match importance.and_then(|importance| importance.entries.get(&tensor.name)) {
             None if needs => bare.push((tensor, given.dtype)),
             None => missing.push(tensor.name.as_str()),
             Some(found) => match fitting(tensor, found) {
@@ -143,21 +188,7 @@ pub fn weigh(
             dead.join(", ")
         ));
     }
-    if let Some(importance) = importance {
-        let all = &importance.matrix.ignored;
-        if !all.is_empty() {
-            notes.push(format!(
-                "the importance matrix holds tensors that mean nothing here: {}",
-                all.join(", ")
-            ));
-        }
-        if !missing.is_empty() {
-            notes.push(format!(
-                "quantized without importance, for the matrix has no entry: {}",
-                missing.join(", ")
-            ));
-        }
-    }
+    notes.extend(importance.map(|importance| importance.notes(&missing)).unwrap_or_default());
     Ok(Weighed { weights, notes })
 }
 
@@ -203,7 +234,7 @@ fn bare_tensors(bare: &[(&Tensor, DType)], importance: Option<&Importance>) -> O
         None => Error::usage(what)
             .tensor(&first.name)
             .found(format!("no --imatrix, and {} tensors that need one", bare.len()))
-            .hint("give --imatrix FILE, or choose a larger type"),
+            .hint("give --imatrix FILE, or --importance weights, or choose a larger type"),
         Some(_) => {
             let names: Vec<&str> = bare.iter().map(|(t, _)| t.name.as_str()).collect();
             Error::invalid(what)

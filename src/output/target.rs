@@ -89,6 +89,8 @@ pub struct Target {
     pub options: ftype::Options,
     /// How much each weight matters, if that was measured.
     pub importance: Option<Importance>,
+    /// Whether it is to be estimated from the weights.
+    pub estimates: bool,
     /// Layers that are left out.
     pub prune: Prune,
     /// Keys of the metadata and what they are to be, in order.
@@ -115,6 +117,7 @@ impl Target {
             budget: None,
             options: ftype::Options::default(),
             importance: None,
+            estimates: false,
             prune: Prune::default(),
             overrides: Vec::new(),
             allow_requantize: false,
@@ -136,6 +139,7 @@ impl Target {
             ("--token-embedding-type", o.token_embedding_type.is_some()),
             ("--tensor-type", !o.tensor_types.is_empty()),
             ("--imatrix", self.importance.is_some()),
+            ("--importance", self.estimates),
         ];
         said.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }

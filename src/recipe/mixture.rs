@@ -3,6 +3,7 @@
 
 #[cfg(feature = "cli")]
 use super::typed;
+use super::word::Source;
 use super::{Choice, is_default};
 use crate::budget::Budget;
 use crate::ftype::{self, Importance, Prune, TensorType};
@@ -58,6 +59,10 @@ pub struct Mixture {
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     #[serde(skip_serializing_if = "is_default")]
     pub imatrix: Option<PathBuf>,
+    /// Tell what matters from the model's own weights, where no importance matrix was measured
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SOURCE", conflicts_with = "imatrix"))]
+    #[serde(skip_serializing_if = "is_default")]
+    pub importance: Option<Choice<Source>>,
     /// Use only the entries of the matrix whose names contain this; may be repeated
     #[cfg_attr(
         feature = "cli",
@@ -88,7 +93,10 @@ impl Mixture {
             reads.add(Stamp::of(path)?);
         }
         let prune = Prune::new(self.prune_layers.iter().copied());
-        let importance = self.importance()?.map(|importance| importance.pruned(&prune));
+        if self.imatrix.is_some() && self.importance.is_some() {
+            return Err(Error::usage("--imatrix and --importance exclude each other"));
+        }
+        let importance = self.measured()?.map(|importance| importance.pruned(&prune));
         let mut tensor_types =
             self.tensor_type.iter().map(|text| TensorType::parse(text)).collect::<Result<Vec<_>>>()?;
         if let Some(path) = &self.tensor_type_file {
@@ -107,9 +115,10 @@ impl Mixture {
                 output_tensor_type: self.output_tensor_type.map(|c| c.0),
                 token_embedding_type: self.token_embedding_type.map(|c| c.0),
                 tensor_types,
-                has_imatrix: importance.is_some(),
+                has_imatrix: importance.is_some() || self.importance.is_some(),
             },
             importance,
+            estimates: self.importance.is_some(),
             prune,
             overrides,
             allow_requantize: self.allow_requantize,
@@ -151,7 +160,7 @@ impl Mixture {
         Ok(budget)
     }
 
-    fn importance(&self) -> Result<Option<Importance>> {
+    fn measured(&self) -> Result<Option<Importance>> {
         let choice = match self.include_weights.as_slice() {
             [] => ftype::Choice::Excluding(&self.exclude_weights),
             words => ftype::Choice::Including(words),

@@ -120,6 +120,30 @@ impl Word for Baseless {
     }
 }
 
+/// Where importance comes from if not from a file.
+#[derive(Clone, Copy, Default)]
+pub enum Source {
+    /// The weights of the model themselves.
+    #[default]
+    Weights,
+}
+
+impl Word for Source {
+    fn word(self) -> &'static str {
+        match self {
+            Source::Weights => "weights",
+        }
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        one_of(word)
+    }
+
+    fn all() -> Vec<Self> {
+        vec![Source::Weights]
+    }
+}
+
 /// What a word named.
 #[derive(Clone, Copy, Default)]
 pub struct Choice<T>(pub T);

@@ -2,7 +2,8 @@
 //! metadata. Specification: llama-quantize.
 
 use crate::budget::{self, Account};
-use crate::ftype::{self, Assignment, Ftype, Reason};
+use crate::estimate;
+use crate::ftype::{self, Assignment, Ftype, Importance, Reason};
 use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::unheeded::unheeded;
 use crate::output::plan::{Content, Fates, Loaded, Plan, Share, Step, idle};
@@ -12,6 +13,7 @@ use ggraft_formats::gguf::{self, Split};
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Tensor};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// A GGUF file; which mixture stands for it is open only if there is a budget.
 pub(crate) fn quantized(
@@ -34,10 +36,12 @@ pub(crate) fn quantized(
     // The mixtures go by the layers that there were, as in llama-quantize.
     facts.is_trained = !is_gguf;
     facts.n_layer = facts.n_layer.saturating_add(target.prune.len());
-    let (ftype, mut assignments, account) = assigned(&model, &facts, is_gguf.then_some(onto), named, target)?;
+    let estimated = estimated(&model, &input.estimated, target)?;
+    let importance = estimated.as_ref().or(target.importance.as_ref());
+    let source = is_gguf.then_some(onto);
+    let (ftype, mut assignments, account) = assigned(&model, &facts, source, named, target, importance)?;
     let keeps_blocks = !is_gguf && keep_blocks(&model, &mut assignments);
-    let ftype::Weighed { weights, notes } =
-        ftype::weigh(&model.tensors, &assignments, target.importance.as_ref())?;
+    let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance)?;
     let unheeded = unheeded(&facts, &assignments, &target.options, ftype);
     let notes = [input.notes, target.prune.note().into_iter().collect(), unheeded, notes].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
@@ -45,11 +49,11 @@ pub(crate) fn quantized(
     let converts = ftype.is_converted();
     let trimmed = |t: Tensor| if converts && !is_gguf { t } else { t.trimmed() };
     let tensors = std::mem::take(&mut model.tensors).into_iter().map(trimmed);
-    for (i, ((tensor, given), importance)) in tensors.zip(assignments).zip(weights).enumerate() {
+    for (i, ((tensor, given), weights)) in tensors.zip(assignments).zip(weights).enumerate() {
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
-        let how = How { dtype: given.dtype, importance, measure: target.measure };
+        let how = How { dtype: given.dtype, importance: weights, measure: target.measure };
         let stored = Stored::new(tensor, onto.tensors.get(i), fate(&fates, i), how)?;
         parts.push(stored.step(None, given.fallback));
     }
@@ -57,8 +61,20 @@ pub(crate) fn quantized(
     // A file of plain floats whose experts are in blocks goes by those.
     let blocks =
         ftype::FTYPES.iter().find(|f| f.default == DType::MXFP4).filter(|_| !ftype.default.is_quantized());
-    stamp(&mut model.metadata, blocks.filter(|_| keeps_blocks).or(Some(ftype)), target);
+    stamp(&mut model.metadata, blocks.filter(|_| keeps_blocks).or(Some(ftype)), target, importance);
     Ok(Plan { budget: account, ..made(Type::Gguf(ftype), model, parts, split, notes) })
+}
+
+/// What the weights tell of their importance, if that is asked for: once for all outputs of one model.
+fn estimated(model: &Model, known: &OnceLock<Importance>, target: &Target) -> Result<Option<Importance>> {
+    if !target.estimates {
+        return Ok(None);
+    }
+    if let Some(known) = known.get() {
+        return Ok(Some(known.clone()));
+    }
+    let found = Importance::estimated(estimate::of_weights(model, &*target.stages)?);
+    Ok(Some(known.get_or_init(|| found).clone()))
 }
 
 /// Leaves the blocks that a trainer has published as they are wherever another dtype would not be smaller.
@@ -85,7 +101,7 @@ pub(crate) fn copied(input: Loaded, merges: bool, target: &Target) -> Result<Pla
     let tensors = std::mem::take(&mut model.tensors).into_iter();
     let mut parts = tensors.map(|t| as_it_is(t.trimmed())).collect::<Result<Vec<_>>>()?;
     let split = divided(&mut parts, Some(&model), target)?;
-    stamp(&mut model.metadata, None, target);
+    stamp(&mut model.metadata, None, target, target.importance.as_ref());
     let notes =
         [input.notes, target.prune.note().into_iter().collect(), idle(&target.quantizing(), "COPY")].concat();
     Ok(made(Type::Copy, model, parts, split, notes))
@@ -149,6 +165,7 @@ fn assigned(
     source: Option<&Model>,
     named: Option<&'static Ftype>,
     target: &Target,
+    importance: Option<&Importance>,
 ) -> Result<(&'static Ftype, Vec<Assignment>, Option<Account>)> {
     let ftype = match (&target.budget, named) {
         (None, Some(ftype)) => ftype,
@@ -156,10 +173,10 @@ fn assigned(
         (Some(budget), named) => {
             let terms = budget::Terms {
                 options: &target.options,
-                importance: target.importance.as_ref(),
+                importance,
                 allow_requantize: target.allow_requantize,
                 ftype: named,
-                overhead: overhead(model, source, target)?,
+                overhead: overhead(model, source, target, importance)?,
                 stages: &*target.stages,
             };
             let bought = budget::choose(model, facts, budget, &terms)?;
@@ -171,9 +188,14 @@ fn assigned(
 
 /// Bytes of the output beside its tensors and their padding, whatever their dtypes; of one that is split, as many as
 /// its parts would be in the dtypes that the tensors have.
-fn overhead(model: &Model, source: Option<&Model>, target: &Target) -> Result<u64> {
+fn overhead(
+    model: &Model,
+    source: Option<&Model>,
+    target: &Target,
+    importance: Option<&Importance>,
+) -> Result<u64> {
     let mut model = model.clone();
-    stamp(&mut model.metadata, Some(&ftype::FTYPES[0]), target);
+    stamp(&mut model.metadata, Some(&ftype::FTYPES[0]), target, importance);
     let mut parts = model.tensors.drain(..).map(as_it_is).collect::<Result<Vec<_>>>()?;
     let split = divided(&mut parts, source, target)?;
     let plan = made(Type::Auto, model, parts, split, Vec::new());
@@ -183,12 +205,12 @@ fn overhead(model: &Model, source: Option<&Model>, target: &Target) -> Result<u6
 }
 
 /// Writes what was done into the metadata, in the order of llama-quantize.
-fn stamp(metadata: &mut Metadata, ftype: Option<&Ftype>, target: &Target) {
+fn stamp(metadata: &mut Metadata, ftype: Option<&Ftype>, target: &Target, importance: Option<&Importance>) {
     ftype::stamp(metadata, ftype);
     for (key, value) in &target.overrides {
         metadata.set_last(key, value.clone());
     }
-    if let Some(importance) = &target.importance {
+    if let Some(importance) = importance {
         importance.stamp(metadata);
     }
     if !target.prune.is_empty() {

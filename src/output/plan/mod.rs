@@ -12,7 +12,7 @@ mod unheeded;
 use crate::arch::about;
 use crate::budget::Account;
 use crate::checkpoint::{Card, Source};
-use crate::ftype::Prune;
+use crate::ftype::{Importance, Prune};
 use crate::measure::figures::Figures;
 use crate::measure::meter::{Measured, Meter};
 use crate::merge::{Fate, Origin, Summary, Verdict};
@@ -29,7 +29,7 @@ pub use memory::in_company;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A model that has been opened and speaks GGUF, and what was noticed on the way.
 #[derive(Clone)]
@@ -38,9 +38,16 @@ pub struct Loaded {
     pub notes: Vec<String>,
     /// The checkpoint that it was adopted from; none for a GGUF, whose tensors may be copied as they are.
     pub source: Option<Arc<Source>>,
+    /// What its weights tell of their importance, once that was asked.
+    pub estimated: Arc<OnceLock<Importance>>,
 }
 
 impl Loaded {
+    /// A model of which no more is known.
+    pub fn new(model: Model, notes: Vec<String>, source: Option<Arc<Source>>) -> Loaded {
+        Loaded { model, notes, source, estimated: Arc::default() }
+    }
+
     /// The model without the layers that are left out.
     pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
         let (model, notes) = prune.apply(self.model)?;
