@@ -157,7 +157,9 @@ fn tensor(rule: &Rule) -> Vec<String> {
         RowCount::Tokens => told.push(String::from("no more rows than tokens")),
         RowCount::Padded => told.push(String::from("rows of zeros up to the number of tokens")),
         RowCount::After(axis) => told.push(format!("without the first {} rows", code(axis))),
+        RowCount::One(axis) => told.push(format!("row {} alone", code(axis))),
     }
+    told.extend(rule.stored.map(|dtype| format!("always {}", dtype.to_string().to_uppercase())));
     let spelled = |name: &&str| name.strip_prefix('^').unwrap_or(name).to_string();
     let from: Vec<String> = rule.from.iter().map(spelled).collect();
     let from: Vec<&str> = from.iter().map(String::as_str).collect();

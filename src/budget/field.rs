@@ -184,6 +184,7 @@ mod tests {
         };
         Facts {
             is_trained: false,
+            pinned: Vec::new(),
             tensors: tensors.iter().map(fact).collect(),
             architecture: "llama",
             n_layer: 1,

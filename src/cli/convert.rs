@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
+    /// Write what sees and hears (the vision or audio tower and its projector) as a GGUF of its own, mmproj-….gguf
+    #[arg(long, conflicts_with = "pre")]
+    mmproj: bool,
     #[command(flatten)]
     mixture: Mixture,
     #[command(flatten)]
@@ -41,7 +44,10 @@ pub(super) fn run(args: Args) -> Result<()> {
     let stages = Stage::new(args.output.run.show.how());
     stages.begin("opening the model", 1);
     let access = args.elsewhere.access(&stages);
-    let input = pipeline::open_with(&args.input, &arch::Options { pre: args.pre }, &access)?;
+    let input = match args.mmproj {
+        true => pipeline::open_projector(&args.input, &access)?,
+        false => pipeline::open_with(&args.input, &arch::Options { pre: args.pre }, &access)?,
+    };
     let kind = |kind: &Choice<Type>| match kind.0 {
         Type::Auto if !args.mixture.has_budget() => Type::of_weights(&input.model),
         kind => kind,

@@ -2,6 +2,7 @@
 //! that stand in when a row does not fill whole blocks, and those that need an importance matrix.
 //! Specification: llama.cpp v0.5.0, measured with made-up names (`fixtures/mixtures/names.schema`).
 
+use super::Ftype;
 use super::facts::TensorFact;
 use crate::roles::{self, Role};
 use ggraft_formats::{DType, Error, Result};
@@ -21,6 +22,15 @@ pub(super) fn kept(tensor: &TensorFact, converts: Option<&str>) -> Option<&'stat
     }
     let rounds = converts.is_some_and(|arch| roles::rounds(tensor.name, arch));
     roles::sensitive(tensor.name).filter(|_| !rounds)
+}
+
+/// F16 for the kernels of a projector where everything is F16, though they are never quantized.
+pub(super) fn halved(tensor: &TensorFact, arch: &str, ftype: &Ftype) -> Option<DType> {
+    const KERNELS: [&str; 2] = [".patch_embd.weight", ".patch_merger.weight"];
+    let is = arch == "clip"
+        && ftype.default == DType::F16
+        && KERNELS.iter().any(|part| tensor.name.contains(part));
+    (is && tensor.shape.ne().len() > 1).then_some(DType::F16)
 }
 
 /// The dtype that the tensor gets if its rows do not fill whole blocks of the `wanted` one.

@@ -118,7 +118,7 @@ pub struct Arch {
     /// Lists of rules that pages have in common; they count as the page's own.
     pub shares: &'static [&'static [Rule]],
     /// Beginnings of names in the checkpoint (or, after `*`, ends), and what the rules have instead; `{l}` is an index, `{main}` and `{l+main}`
-    /// are counted from the end of the layers proper.
+    /// are counted from the end of the layers proper, any other is the axis whose size for `{l}` it is.
     pub renamed: &'static [(&'static str, &'static str)],
     /// Targets and keys of the base that it lacks.
     pub without: &'static [&'static str],
