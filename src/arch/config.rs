@@ -81,14 +81,18 @@ impl Config {
     /// how images and sounds are prepared as a section of its own. A key of a section is `section.key`.
     pub fn of_projector(checkpoint: &Checkpoint) -> Result<Config> {
         let file = checkpoint.dir.join("config.json");
-        let raw = checkpoint.required_json("config.json")?;
+        Config::seeing(file, checkpoint.required_json("config.json")?, prepared(checkpoint)?)
+    }
+
+    /// The same of what `file` holds, and of how images and sounds are prepared.
+    pub fn seeing(file: PathBuf, raw: Value, prepared: Value) -> Result<Config> {
         let mut config = Config::new(file, raw)?;
         let Some(root) = config.raw.as_object() else { return Ok(config) };
         let mut all = defaults::nested(root);
         if let Some(text) = text_section(Some(root)) {
             all.insert(String::from("text_config"), Value::Object(defaults::filled(text)));
         }
-        all.insert(PREPARED.into(), prepared(checkpoint)?);
+        all.insert(PREPARED.into(), prepared);
         config.json = Value::Object(all);
         Ok(config)
     }

@@ -72,6 +72,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let adopted = refuse::disagreements(checkpoint, adopted, |name| !family.ignores(name, layers))?;
 
     warnings.extend(params.told());
+    warnings.extend(projectors::beside(&config));
     let tokenizer = vocab::tokenizer(checkpoint, config.raw(), options)?;
     let tokens =
         tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);

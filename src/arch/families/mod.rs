@@ -88,7 +88,7 @@ mod windows;
 
 pub use decoder::DECODER;
 
-pub use family::{Family, Values, faults, fits};
+pub use family::{Family, Line, Values, faults, fits};
 
 use super::config::Config;
 use super::keys::{Fixed, Key};
@@ -100,7 +100,7 @@ use ggraft_formats::Result;
 pub struct Arch {
     /// What `architectures` in `config.json` calls it.
     pub classes: &'static [&'static str],
-    /// `general.architecture` of the GGUF.
+    /// `general.architecture` of the GGUF; of a page that no model is of, what it is called.
     pub gguf: &'static str,
     /// Which models of the classes it is for, where pages share them: the first that applies, or says nothing.
     pub applies: Option<fn(&Config) -> Result<bool>>,

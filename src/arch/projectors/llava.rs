@@ -2,6 +2,7 @@
 //! comes with the projector.
 //! Specification: `LlavaVisionModel` of llama.cpp's converter.
 
+use super::siglip::TEXT;
 use super::vision::VISION;
 use crate::arch::config::Config;
 use crate::arch::families::{Arch, NONE};
@@ -19,6 +20,33 @@ pub const PIXTRAL: Arch = Arch {
     keys: KEYS,
     axes: AXES,
     rules: RULES,
+    ignored: TEXT_LAYERS,
+    ..NONE
+};
+
+/// The tensors of the text model but for its embeddings.
+const TEXT_LAYERS: &[&str] = &[
+    "language_model.model.layers.*",
+    "language_model.model.norm.*",
+    "language_model.lm_head.*",
+    "model.language_model.layers.*",
+    "model.language_model.norm.*",
+    "model.layers.*",
+    "model.norm.*",
+    "lm_head.*",
+    "*.inv_freq",
+];
+
+/// LightOnOCR: Pixtral without the token that ends a line.
+pub const LIGHTON_OCR: Arch = Arch {
+    classes: &["LightOnOCRForConditionalGeneration", "LightOnOcrForConditionalGeneration"],
+    gguf: "clip",
+    base: Some(&PIXTRAL),
+    prefixes: &["model.vision_encoder."],
+    renamed: &[("model.vision_projection.", "multi_modal_projector.")],
+    keys: &[is("projector_type", Fixed::Text("lightonocr"))],
+    without: &["v.token_embd.img_break"],
+    ignored: TEXT,
     ..NONE
 };
 
@@ -50,6 +78,12 @@ pub fn activation(params: &Params<'_>, name: &str) -> Result<Option<Value>> {
             Err(params.config.unsupported(KEY).expected("silu or gelu").found(other.unwrap_or("nothing")))
         }
     }
+}
+
+/// The same; another activation is not told.
+pub fn activation_if(params: &Params<'_>, name: &str) -> Result<Option<Value>> {
+    let told = params.config.text("vision_config.hidden_act")?;
+    Ok(told.is_some_and(|told| told.eq_ignore_ascii_case(name)).then_some(Value::Bool(true)))
 }
 
 const AXES: &[Axis] = &[
@@ -129,9 +163,9 @@ const RULES: &[Rule] = &[
     .may(),
     rule(
         &[
+            "^model.embed_tokens.weight",
             "^language_model.model.embed_tokens.weight",
             "^model.language_model.embed_tokens.weight",
-            "^model.embed_tokens.weight",
         ],
         &["v.token_embd.img_break"],
         "vocab text",

@@ -4,24 +4,73 @@
 //! Specification: `MmprojModel` and its children of llama.cpp's converter; `gguf.constants.Keys.Clip*`.
 
 mod gemma;
+mod gemma4;
+mod glm;
 mod idefics;
+mod internvl;
+mod lfm2;
+mod llama4;
 mod llava;
+mod minicpm;
+mod phi4;
 mod qwen;
 mod siglip;
 mod vision;
+mod whisper;
 
 use super::config::Config;
-use super::families::{Arch, Family};
+use super::families::{Arch, Family, Line};
+use super::keys::{Fixed, From, Key};
 use super::params::Params;
 use super::rule::RowCount;
 use super::{Adopted, about, names, refuse};
 use ggraft_formats::{Checkpoint, DType, Error, Metadata, Model, Result};
 
 /// Every kind of projector, in the order of use.
-pub const PROJECTORS: &[Arch] =
-    &[gemma::GEMMA3, qwen::QWEN2_VL, qwen::QWEN2_5_VL, qwen::QWEN3_VL, llava::PIXTRAL, idefics::IDEFICS3];
+pub const PROJECTORS: &[Arch] = &[
+    gemma::GEMMA3,
+    qwen::QWEN2_VL,
+    qwen::QWEN2_5_VL,
+    qwen::QWEN3_VL,
+    llava::PIXTRAL,
+    idefics::IDEFICS3,
+    internvl::INTERNVL,
+    gemma4::GEMMA4_SEEING,
+    gemma4::GEMMA4,
+    minicpm::MINICPM_V,
+    lfm2::LFM2_VL,
+    glm::GLM4V,
+    glm::GLM_OCR,
+    llama4::LLAMA4,
+    phi4::PHI4,
+    llava::LIGHTON_OCR,
+    whisper::QWEN2_AUDIO,
+    whisper::ULTRAVOX,
+    whisper::VOXTRAL,
+    whisper::AUDIO_FLAMINGO3,
+];
 
-/// The page of this class.
+/// The pages that others build on.
+pub const BASES: &[&Arch] = &[&vision::VISION, &siglip::SIGLIP, &whisper::WHISPER];
+
+/// What a page's projector is called in the GGUF, of eyes and of ears.
+pub fn kind(arch: &'static Arch) -> String {
+    let family = Family::of(arch);
+    let told = |line: &Line| match line.key {
+        Key { gguf, from: From::Is(Fixed::Text(kind)), .. } if gguf.ends_with("projector_type") => {
+            Some((*gguf, *kind))
+        }
+        _ => None,
+    };
+    let mut kinds: Vec<(&str, &str)> = Vec::new();
+    for (key, kind) in family.keys.iter().filter_map(told) {
+        kinds.retain(|(other, _)| *other != key);
+        kinds.push((key, kind));
+    }
+    kinds.into_iter().map(|(_, kind)| kind).collect::<Vec<_>>().join(", ")
+}
+
+/// The pages of this class.
 pub fn of_class(class: &str) -> impl Iterator<Item = &'static Arch> {
     PROJECTORS.iter().filter(move |arch| arch.classes.contains(&class))
 }
@@ -60,7 +109,7 @@ pub fn adopt(checkpoint: &Checkpoint) -> Result<Adopted> {
 }
 
 /// The page of the class that `config.json` names.
-fn page(config: &Config) -> Result<&'static Arch> {
+pub fn page(config: &Config) -> Result<&'static Arch> {
     let class = config.projector_class().unwrap_or_default();
     for arch in of_class(class) {
         if arch.applies.map_or(Ok(true), |applies| applies(config))? {
@@ -84,10 +133,27 @@ fn page(config: &Config) -> Result<&'static Arch> {
         .found(found))
 }
 
+/// What to say of a model of which the text model alone is written.
+pub fn beside(config: &Config) -> Option<String> {
+    let classes = [config.class().ok(), config.projector_class()];
+    let page = classes.into_iter().flatten().find_map(|class| of_class(class).next())?;
+    Some(format!(
+        "what sees or hears of it ({}) is a file of its own: `ggraft convert MODEL --mmproj --type F16` writes it",
+        kind(page)
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::arch::families::faults;
+
+    #[test]
+    fn every_projector_has_a_kind() {
+        for arch in PROJECTORS {
+            assert!(!kind(arch).is_empty(), "{:?}", arch.classes);
+        }
+    }
 
     #[test]
     fn both_sides_of_every_rule_hold_the_same_axes_which_all_have_a_size() {

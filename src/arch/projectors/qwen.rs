@@ -2,6 +2,7 @@
 //! matrix; patches are merged in squares by two layers.
 //! Specification: `Qwen2VLVisionModel`, `Qwen3VLVisionModel` of llama.cpp's converter.
 
+use super::siglip::TEXT;
 use super::vision::VISION;
 use crate::arch::config::Config;
 use crate::arch::families::{Arch, NONE};
@@ -45,11 +46,11 @@ const QWEN2_CLASSES: &[&str] =
 const EPSILON: Key =
     positive("vision.attention.layer_norm_epsilon", &["rms_norm_eps"]).or(Fixed::Number(1e-6));
 
-fn is_of(config: &Config, types: &[&str]) -> Result<bool> {
+pub fn is_of(config: &Config, types: &[&str]) -> Result<bool> {
     Ok(config.text("model_type")?.is_some_and(|told| types.contains(&told)))
 }
 
-const QWEN2: Arch = Arch {
+pub const QWEN2: Arch = Arch {
     base: Some(&VISION),
     prefixes: &["visual.", "model.visual."],
     axes: &[
@@ -60,6 +61,7 @@ const QWEN2: Arch = Arch {
         axis("hidden", Size::Same("merged")),
     ],
     rules: RULES,
+    ignored: TEXT,
     ..NONE
 };
 
@@ -84,7 +86,7 @@ fn pattern(params: &Params<'_>) -> Result<Option<Value>> {
     }
 }
 
-const FRAMES: Rule = rule(
+pub const FRAMES: Rule = rule(
     &["patch_embed.proj.weight"],
     &["v.patch_embd.weight", "v.patch_embd.weight.1"],
     "n channels [1|1] row column -> n channels row column ; n channels row column",
@@ -96,6 +98,11 @@ const QKV: Rule = rule(
     "[(h d)|(h d)|(h d)] n -> (h d) n ; (h d) n ; (h d) n",
 )
 .bias(Need::Must);
+
+/// The same as one tensor.
+pub const FUSED: Rule =
+    rule(&["blocks.{l}.attn.qkv.weight"], &["v.blk.{l}.attn_qkv.weight"], "[(h d)|(h d)|(h d)] n")
+        .bias(Need::Must);
 
 const RULES: &[Rule] = &[
     FRAMES,
@@ -147,7 +154,7 @@ const QWEN3: Arch = Arch {
     keys: QWEN3_KEYS,
     axes: QWEN3_AXES,
     rules: QWEN3_RULES,
-    without: &["v.post_ln.weight", "mm.0.weight", "mm.2.weight"],
+    without: &["v.blk.{l}.attn_q.weight"],
     ..NONE
 };
 
@@ -185,6 +192,7 @@ fn is_deep(params: &Params<'_>, layer: u32) -> Result<bool> {
 const DEEP: Layers = Layers::When(is_deep);
 
 const QWEN3_RULES: &[Rule] = &[
+    FUSED,
     rule(&["patch_embed.proj.bias"], &["v.patch_embd.bias"], "n"),
     rule(&["pos_embed.weight"], &["v.position_embd.weight"], "places n"),
     rule(&["blocks.{l}.norm1.weight"], &["v.blk.{l}.ln1.weight"], "n").bias(Need::Must),

@@ -5,7 +5,7 @@ use super::vision::VISION;
 use crate::arch::families::{Arch, NONE};
 use crate::arch::rule::{Need, Rule, rule};
 
-pub const SIGLIP: Arch = Arch { base: Some(&VISION), rules: RULES, ..NONE };
+pub const SIGLIP: Arch = Arch { gguf: "SigLIP", base: Some(&VISION), rules: RULES, ignored: TEXT, ..NONE };
 
 const RULES: &[Rule] = &[
     rule(&["embeddings.patch_embedding.weight"], &["v.patch_embd.weight"], "n channels row column"),

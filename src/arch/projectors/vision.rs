@@ -1,13 +1,12 @@
 //! What everything that sees has in common: the keys in the converter's order, and the sizes of the tower. No model is of
 //! this page.
 
-use super::siglip::TEXT;
 use crate::arch::families::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, is, number, size};
-use crate::arch::params::{Axis, Size, axis};
+use crate::arch::params::{Axis, Params, Size, axis};
+use ggraft_formats::{Error, Result};
 
-pub const VISION: Arch =
-    Arch { gguf: "clip", prefixes: &[""], keys: KEYS, axes: AXES, ignored: TEXT, ..NONE };
+pub const VISION: Arch = Arch { gguf: "what sees", prefixes: &[""], keys: KEYS, axes: AXES, ..NONE };
 
 const KEYS: &[Key] = &[
     is("has_vision_encoder", Fixed::Flag(true)),
@@ -64,3 +63,26 @@ const AXES: &[Axis] = &[
 
 /// The width of the text model, which projectors project to.
 pub const TEXT_WIDTH: &[&str] = &["text_config.hidden_size", "hidden_size", "text_config.n_embd", "n_embd"];
+
+/// The first dimension of the checkpoint's tensor whose name ends so, for a size that no key tells.
+pub fn rows(params: &Params<'_>, name: &str) -> Result<u64> {
+    dimension(params, name, |ne| ne.last().copied())
+}
+
+/// The last dimension of it.
+pub fn columns(params: &Params<'_>, name: &str) -> Result<u64> {
+    dimension(params, name, |ne| ne.first().copied())
+}
+
+fn dimension(params: &Params<'_>, name: &str, of: impl Fn(&[u64]) -> Option<u64>) -> Result<u64> {
+    let Some(checkpoint) = params.checkpoint() else { return Ok(1) };
+    let held = checkpoint.tensors.iter().find(|tensor| tensor.name.ends_with(name));
+    held.and_then(|tensor| of(tensor.shape().ne())).ok_or_else(|| {
+        Error::invalid("the checkpoint lacks the tensor that tells a size").file(&checkpoint.dir).tensor(name)
+    })
+}
+
+/// The whole number next below one by this number, as Python's `int` has it.
+pub fn inverse(params: &Params<'_>, key: &str) -> Result<u64> {
+    Ok((1.0 / params.config.number(key)?) as u64)
+}
