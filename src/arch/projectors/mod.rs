@@ -3,15 +3,19 @@
 //! its file with an `Arch`, and add its line to `PROJECTORS`.
 //! Specification: `MmprojModel` and its children of llama.cpp's converter; `gguf.constants.Keys.Clip*`.
 
+mod dots;
 mod gemma;
 mod gemma4;
 mod glm;
 mod idefics;
 mod internvl;
+mod janus;
+mod kimi;
 mod lfm2;
 mod llama4;
 mod llava;
 mod minicpm;
+mod paddle;
 mod phi4;
 mod qwen;
 mod siglip;
@@ -44,6 +48,10 @@ pub const PROJECTORS: &[Arch] = &[
     llama4::LLAMA4,
     phi4::PHI4,
     llava::LIGHTON_OCR,
+    kimi::KIMI_VL,
+    janus::JANUS,
+    paddle::PADDLE_OCR,
+    dots::DOTS_OCR,
     whisper::QWEN2_AUDIO,
     whisper::ULTRAVOX,
     whisper::VOXTRAL,
