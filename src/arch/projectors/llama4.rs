@@ -27,7 +27,12 @@ const KEYS: &[Key] = &[
     make("vision.projector.scale_factor", |params| {
         inverse(params, "vision_config.pixel_shuffle_ratio").map(|n| Some(Value::U32(n as u32)))
     }),
-    is("use_gelu", Fixed::Flag(true)),
+    make("use_gelu", |params| {
+        params.tell(String::from(
+            "v.blk.*.ln2 is the norm before the feed-forward part (convert_hf_to_gguf calls it attn_post_norm, and the runtime would norm the attention)",
+        ));
+        Ok(Some(Value::Bool(true)))
+    }),
 ];
 
 const AXES: &[Axis] = &[
