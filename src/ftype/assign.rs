@@ -89,7 +89,7 @@ pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Ass
         let tensor = &facts.tensors[i];
         let wanted = converts.and_then(|arch| {
             let pinned = facts.pinned.contains(&tensor.name).then_some(tensor.dtype);
-            pinned.or_else(|| keep::halved(tensor, arch, ftype))
+            pinned.or_else(|| keep::kernel(tensor, arch, ftype))
         });
         if let Some(dtype) = wanted {
             let reason = Reason::Kept("wanted so by the runtime");

@@ -24,13 +24,13 @@ pub(super) fn kept(tensor: &TensorFact, converts: Option<&str>) -> Option<&'stat
     roles::sensitive(tensor.name).filter(|_| !rounds)
 }
 
-/// F16 for the kernels of a projector where everything is F16, though they are never quantized.
-pub(super) fn halved(tensor: &TensorFact, arch: &str, ftype: &Ftype) -> Option<DType> {
-    const KERNELS: [&str; 2] = [".patch_embd.weight", ".patch_merger.weight"];
-    let is = arch == "clip"
-        && ftype.default == DType::F16
-        && KERNELS.iter().any(|part| tensor.name.contains(part));
-    (is && tensor.shape.ne().len() > 1).then_some(DType::F16)
+/// The dtype of a kernel of a projector, which is never quantized: F16 where everything is, else F32.
+pub(super) fn kernel(tensor: &TensorFact, arch: &str, ftype: &Ftype) -> Option<DType> {
+    let (name, dims) = (tensor.name, tensor.shape.ne().len());
+    let patches = [".patch_embd.weight", ".patch_merger.weight"].iter().any(|part| name.contains(part));
+    let convolves = name.starts_with("mm.") && name.ends_with(".weight") && dims > 3;
+    let is = arch == "clip" && dims > 1 && (patches || convolves);
+    is.then(|| if ftype.default == DType::F16 { DType::F16 } else { DType::F32 })
 }
 
 /// The dtype that the tensor gets if its rows do not fill whole blocks of the `wanted` one.

@@ -3,10 +3,12 @@
 //! its file with an `Arch`, and add its line to `PROJECTORS`.
 //! Specification: `MmprojModel` and its children of llama.cpp's converter; `gguf.constants.Keys.Clip*`.
 
+mod cogvlm;
 mod dots;
 mod gemma;
 mod gemma4;
 mod glm;
+mod hunyuan;
 mod idefics;
 mod internvl;
 mod janus;
@@ -21,6 +23,7 @@ mod qwen;
 mod siglip;
 mod vision;
 mod whisper;
+mod youtu;
 
 use super::config::Config;
 use super::families::{Arch, Family, Line};
@@ -52,6 +55,9 @@ pub const PROJECTORS: &[Arch] = &[
     janus::JANUS,
     paddle::PADDLE_OCR,
     dots::DOTS_OCR,
+    hunyuan::HUNYUAN_VL,
+    youtu::YOUTU_VL,
+    cogvlm::COGVLM,
     whisper::QWEN2_AUDIO,
     whisper::ULTRAVOX,
     whisper::VOXTRAL,
@@ -98,6 +104,7 @@ pub fn adopt(checkpoint: &Checkpoint) -> Result<Adopted> {
     for names::Adopted { tensor, value, rows, stored: dtype } in adopted {
         let tensor = match rows {
             RowCount::One(axis) => super::one_row(value.applied(tensor)?, params.size(axis, 0)?)?,
+            RowCount::After(axis) => super::after(value.applied(tensor)?, params.size(axis, 0)?)?,
             _ => value.applied(tensor)?,
         };
         stored.extend(dtype.map(|dtype| (tensor.name.clone(), dtype)));

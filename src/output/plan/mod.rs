@@ -274,7 +274,7 @@ impl Plan {
             .into_iter()
             .chain([self.stem()])
             .chain(mark.map(String::from))
-            .chain([self.encoding()])
+            .chain([if self.steps.is_empty() { String::from("vocab") } else { self.encoding() }])
             .collect();
         PathBuf::from(parts.join("-") + if self.is_directory() { "" } else { ".gguf" })
     }
