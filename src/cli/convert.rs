@@ -46,7 +46,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
-    let Some(input) = &args.input else { return stdout::print(page::classes().as_bytes()) };
+    let (Some(input), false) = (&args.input, args.print_supported_models) else {
+        return stdout::print(page::classes().as_bytes());
+    };
     if args.mixture.has_budget() {
         options::early(args.output.output.as_deref(), &args.output.run)?;
     }
