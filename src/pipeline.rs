@@ -64,7 +64,7 @@ pub fn open_projector(path: &Path, access: &Access) -> Result<Loaded> {
         .hint("give the Hugging Face directory of the model that sees"));
     };
     let checkpoint = unpack::unpacked(checkpoint)?;
-    let adopted = arch::projectors::adopt(&checkpoint)?;
+    let adopted = arch::adopt_projector(&checkpoint)?;
     let metadata = adopted.model.metadata.clone();
     let source = Source { checkpoint, metadata, projector: Some(adopted.stored) };
     loaded(adopted.model, adopted.warnings, Some(Arc::new(source)))

@@ -23,6 +23,7 @@ mod rerank;
 mod rope;
 mod rule;
 mod scaled;
+mod seen;
 mod stored;
 mod trainer;
 mod values;
@@ -30,6 +31,7 @@ mod values;
 pub use crate::vocab::Options;
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
+pub use seen::adopt_projector;
 pub use trainer::{Trainer, alike};
 pub use values::Value;
 

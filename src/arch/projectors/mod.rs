@@ -28,10 +28,7 @@ mod youtu;
 use super::config::Config;
 use super::families::{Arch, Family, Line};
 use super::keys::{Fixed, From, Key};
-use super::params::Params;
-use super::rule::RowCount;
-use super::{Adopted, about, names, refuse};
-use ggraft_formats::{Checkpoint, DType, Error, Metadata, Model, Result};
+use ggraft_formats::{Error, Result};
 
 /// Every kind of projector, in the order of use.
 pub const PROJECTORS: &[Arch] = &[
@@ -85,46 +82,12 @@ pub fn kind(arch: &'static Arch) -> String {
 }
 
 /// The pages of this class.
-pub fn of_class(class: &str) -> impl Iterator<Item = &'static Arch> {
+fn of_class(class: &str) -> impl Iterator<Item = &'static Arch> {
     PROJECTORS.iter().filter(move |arch| arch.classes.contains(&class))
 }
 
-/// The projector of `checkpoint` as a GGUF of its own.
-pub fn adopt(checkpoint: &Checkpoint) -> Result<Adopted> {
-    let mut warnings = checkpoint.notes.clone();
-    warnings.extend(refuse::adapter(checkpoint)?);
-    let config = Config::of_projector(checkpoint)?;
-    let family = Family::of(page(&config)?);
-    let params = Params::new(&config, &family.axes).beside(checkpoint);
-    let hparams = family.hparams(&params)?;
-    let layers = params.size("l", 0)?;
-    let adopted = names::adopt(&family, &params, checkpoint);
-    let adopted = refuse::disagreements(checkpoint, adopted, |name| !family.ignores(name, layers))?;
-    let (mut tensors, mut stored) = (super::made(&family, &params)?, Vec::new());
-    for names::Adopted { tensor, value, rows, stored: dtype } in adopted {
-        let tensor = match rows {
-            RowCount::One(axis) => super::one_row(value.applied(tensor)?, params.size(axis, 0)?)?,
-            RowCount::After(axis) => super::after(value.applied(tensor)?, params.size(axis, 0)?)?,
-            _ => value.applied(tensor)?,
-        };
-        stored.extend(dtype.map(|dtype| (tensor.name.clone(), dtype)));
-        tensors.push(match dtype {
-            Some(dtype) => tensor.encode(DType::F32, None)?.encode(dtype, None)?,
-            None => tensor,
-        });
-    }
-    warnings.extend(params.told());
-    let mut metadata = Metadata::new();
-    metadata.set("general.architecture", family.arch.gguf);
-    metadata.extend(about::metadata(checkpoint, &config, &about::Size::of(tensors.iter()), &mut warnings)?);
-    metadata.set("general.type", "mmproj");
-    metadata.extend(hparams);
-    let (containers, reads) = (checkpoint.containers.clone(), checkpoint.reads.clone());
-    Ok(Adopted { model: Model { metadata, tensors, containers, reads }, warnings, stored })
-}
-
 /// The page of the class that `config.json` names.
-pub fn page(config: &Config) -> Result<&'static Arch> {
+pub(super) fn page(config: &Config) -> Result<&'static Arch> {
     let class = config.projector_class().unwrap_or_default();
     for arch in of_class(class) {
         if arch.applies.map_or(Ok(true), |applies| applies(config))? {
@@ -149,7 +112,7 @@ pub fn page(config: &Config) -> Result<&'static Arch> {
 }
 
 /// What to say of a model of which the text model alone is written.
-pub fn beside(config: &Config) -> Option<String> {
+pub(super) fn beside(config: &Config) -> Option<String> {
     let classes = [config.class().ok(), config.projector_class()];
     let page = classes.into_iter().flatten().find_map(|class| of_class(class).next())?;
     Some(format!(
