@@ -99,7 +99,7 @@ impl Config {
 
     /// The model's class where it sees or hears: that of its section, else of the whole.
     pub fn projector_class(&self) -> Option<&str> {
-        let first = |of: &'_ Value| of.get("architectures").and_then(|all| all.get(0)).is_some();
+        let first = |of: &Value| of.get("architectures").and_then(|all| all.get(0)).is_some();
         let section = self.raw.get("vision_config").filter(|section| first(section));
         section.unwrap_or(&self.raw).get("architectures")?.get(0)?.as_str()
     }
