@@ -41,9 +41,36 @@ pub fn open_with(path: &Path, options: &arch::Options, access: &Access) -> Resul
             let checkpoint = unpack::unpacked(checkpoint)?;
             let adopted = arch::adopt(&checkpoint, options)?;
             let metadata = adopted.model.metadata.clone();
-            (adopted.model, adopted.warnings, Some(Arc::new(Source { checkpoint, metadata })))
+            (
+                adopted.model,
+                adopted.warnings,
+                Some(Arc::new(Source { checkpoint, metadata, projector: None })),
+            )
         }
     };
+    loaded(model, notes, source)
+}
+
+/// Opens what sees and hears of a checkpoint, which is written as a GGUF of its own.
+///
+/// # Errors
+/// Those of [`open`]; the model neither sees nor hears, or is a GGUF.
+pub fn open_projector(path: &Path, access: &Access) -> Result<Loaded> {
+    let Input::Checkpoint(checkpoint) = ggraft_formats::open_with(path, access)? else {
+        return Err(Error::usage(
+            "a GGUF holds one part of a model: --mmproj takes the other from a checkpoint",
+        )
+        .file(path)
+        .hint("give the Hugging Face directory of the model that sees"));
+    };
+    let checkpoint = unpack::unpacked(checkpoint)?;
+    let adopted = arch::adopt_projector(&checkpoint)?;
+    let metadata = adopted.model.metadata.clone();
+    let source = Source { checkpoint, metadata, projector: Some(adopted.stored) };
+    loaded(adopted.model, adopted.warnings, Some(Arc::new(source)))
+}
+
+fn loaded(model: Model, notes: Vec<String>, source: Option<Arc<Source>>) -> Result<Loaded> {
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
     Ok(Loaded::new(placed(Model { tensors, ..model })?, notes, source))
 }

@@ -217,13 +217,14 @@ fn json() {
 /// Every document has its test here, but for that of the architectures, which no command in it shows (`readme.rs`).
 #[test]
 fn no_document_is_forgotten() {
-    // The commands of remote.md run in tests/remote.rs; packed.md has none.
-    const DOCUMENTS: [&str; 7] = [
+    // The commands of remote.md run in tests/remote.rs; packed.md and projectors.md have none.
+    const DOCUMENTS: [&str; 8] = [
         "architectures.md",
         "chat-vector.ko.md",
         "chat-vector.md",
         "json.md",
         "packed.md",
+        "projectors.md",
         "recipes.md",
         "remote.md",
     ];

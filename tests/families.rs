@@ -9,11 +9,15 @@ use ggraft_formats::{Checkpoint, Input, Model, Tensor, open};
 use rayon::prelude::*;
 use run::ggraft;
 use std::path::Path;
-use support::families::{Tiny, all};
+use support::families::{Tiny, all, projectors};
 use support::golden::{Golden, OUTTYPES};
 
 /// Does something with each checkpoint, and tells all that fails.
 fn each(check: impl Fn(&Tiny, &Path) -> Vec<String> + Sync) {
+    each_of(&all(), check);
+}
+
+fn each_of(all: &[Tiny], check: impl Fn(&Tiny, &Path) -> Vec<String> + Sync) {
     let wanted = std::env::var("FAMILY").unwrap_or_default();
     let failures = |tiny: &Tiny| {
         let temporary = tempfile::tempdir().unwrap();
@@ -21,7 +25,6 @@ fn each(check: impl Fn(&Tiny, &Path) -> Vec<String> + Sync) {
         tiny.write(&dir);
         check(tiny, &dir).iter().map(|line| format!("{}: {line}", tiny.name)).collect::<Vec<_>>()
     };
-    let all = all();
     let failed: Vec<String> =
         all.par_iter().filter(|tiny| tiny.name.contains(&wanted)).flat_map_iter(failures).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -29,30 +32,29 @@ fn each(check: impl Fn(&Tiny, &Path) -> Vec<String> + Sync) {
 
 #[test]
 fn every_checkpoint_becomes_what_the_converter_makes_of_it() {
-    each(|tiny, dir| {
-        let Some(goldens) = Golden::family(tiny.name) else {
-            return vec![String::from("there is no golden")];
-        };
-        let mut lines = Vec::new();
-        for (golden, outtype) in goldens.iter().zip(OUTTYPES) {
-            golden.check_generator(dir);
-            let out = dir.with_extension(format!("{outtype}.gguf"));
-            let ran = ggraft([
-                "convert",
-                "-q",
-                dir.to_str().unwrap(),
-                "--type",
-                outtype,
-                "-o",
-                out.to_str().unwrap(),
-            ]);
-            if ran.code != 0 {
-                return vec![ran.err];
-            }
-            lines.extend(golden.differences(&model(&out)).iter().map(|line| format!("{outtype}: {line}")));
+    each(|tiny, dir| differences(Golden::family(tiny.name), dir, &[]));
+}
+
+#[test]
+fn what_sees_or_hears_becomes_what_the_converter_makes_of_it() {
+    each_of(&projectors::all(), |tiny, dir| differences(Golden::projector(tiny.name), dir, &["--mmproj"]));
+}
+
+/// A line for each difference between what is made of a checkpoint and what the converter made of it.
+fn differences(goldens: Option<Vec<Golden>>, dir: &Path, more: &[&str]) -> Vec<String> {
+    let Some(goldens) = goldens else { return vec![String::from("there is no golden")] };
+    let mut lines = Vec::new();
+    for (golden, outtype) in goldens.iter().zip(OUTTYPES) {
+        golden.check_generator(dir);
+        let out = dir.with_extension(format!("{outtype}.gguf"));
+        let (dir, path) = (dir.to_str().unwrap(), out.to_str().unwrap());
+        let ran = ggraft([&["convert", "-q", dir, "--type", outtype, "-o", path], more].concat());
+        if ran.code != 0 {
+            return vec![ran.err];
         }
-        lines
-    });
+        lines.extend(golden.differences(&model(&out)).iter().map(|line| format!("{outtype}: {line}")));
+    }
+    lines
 }
 
 #[test]

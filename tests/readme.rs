@@ -5,6 +5,7 @@
 mod run;
 
 use ggraft::arch::ARCHS;
+use ggraft::arch::projectors::{PROJECTORS, kind};
 use ggraft::ftype::FTYPES;
 use ggraft::merge::METHODS;
 use ggraft::merge::weights::PRESETS;
@@ -51,6 +52,15 @@ fn the_architectures() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(table("architecture"), [names.join(" ")]);
+}
+
+#[test]
+fn the_projectors() {
+    let kinds: Vec<String> = PROJECTORS.iter().map(kind).collect();
+    let mut names: Vec<&str> = kinds.iter().flat_map(|kinds| kinds.split(", ")).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(table("projector"), [names.join(" ")]);
 }
 
 /// `GGRAFT_WRITE_DOCS=1` writes it.

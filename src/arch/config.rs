@@ -77,9 +77,37 @@ impl Config {
         })
     }
 
-    /// The value of `key`; null is as good as absent.
+    /// That of what sees and hears in `checkpoint`: the root and its sections as they are told, each with its defaults, and
+    /// how images and sounds are prepared as a section of its own. A key of a section is `section.key`.
+    pub fn of_projector(checkpoint: &Checkpoint) -> Result<Config> {
+        let file = checkpoint.dir.join("config.json");
+        Config::seeing(file, checkpoint.required_json("config.json")?, prepared(checkpoint)?)
+    }
+
+    /// The same of what `file` holds, and of how images and sounds are prepared.
+    pub fn seeing(file: PathBuf, raw: Value, prepared: Value) -> Result<Config> {
+        let mut config = Config::new(file, raw)?;
+        let Some(root) = config.raw.as_object() else { return Ok(config) };
+        let mut all = defaults::nested(root);
+        if let Some(text) = text_section(Some(root)) {
+            all.insert(String::from("text_config"), Value::Object(defaults::filled(text)));
+        }
+        all.insert(PREPARED.into(), prepared);
+        config.json = Value::Object(all);
+        Ok(config)
+    }
+
+    /// The model's class where it sees or hears: that of its section, else of the whole.
+    pub fn projector_class(&self) -> Option<&str> {
+        let first = |of: &Value| of.get("architectures").and_then(|all| all.get(0)).is_some();
+        let section = self.raw.get("vision_config").filter(|section| first(section));
+        section.unwrap_or(&self.raw).get("architectures")?.get(0)?.as_str()
+    }
+
+    /// The value of `key`, or of `section.key`; null is as good as absent.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.json.get(key).filter(|v| !v.is_null())
+        let nested = || key.split('.').try_fold(&self.json, |value, part| value.get(part));
+        self.json.get(key).or_else(nested).filter(|v| !v.is_null())
     }
 
     /// The first of these keys that is there.
@@ -151,24 +179,53 @@ impl Config {
 
     /// An error about `key`.
     pub fn wrong(&self, key: &str, expected: &str) -> Error {
-        Error::invalid(format!("'{}{key}' is wrong", self.path)).file(&self.file).expected(expected)
+        let (file, key) = self.told_in(key);
+        Error::invalid(format!("'{}{key}' is wrong", self.path)).file(&file).expected(expected)
+    }
+
+    /// The file that tells `key`, and what it is called there.
+    fn told_in<'k>(&self, key: &'k str) -> (PathBuf, &'k str) {
+        match key.strip_prefix(PREPARED).and_then(|rest| rest.strip_prefix('.')) {
+            Some(own) => (self.file.with_file_name(PREPARED_FILE), own),
+            None => (self.file.clone(), key),
+        }
     }
 
     /// Refuses a value of `key` that is well-formed but not covered.
     pub fn unsupported(&self, key: &str) -> Error {
-        Error::unsupported(format!("'{}{key}' is not covered", self.path)).file(&self.file)
+        let (file, key) = self.told_in(key);
+        Error::unsupported(format!("'{}{key}' is not covered", self.path)).file(&file)
     }
 
     /// The error for a `key` that is not there.
     pub fn missing(&self, key: &str, expected: &str) -> Error {
-        let error = Error::invalid(format!("'{}{key}' is missing", self.path)).file(&self.file);
-        error.expected(expected).hint("take the config.json that belongs to these weights")
+        let (file, key) = self.told_in(key);
+        let name = file.file_name().unwrap_or_default().display().to_string();
+        let error = Error::invalid(format!("'{}{key}' is missing", self.path)).file(&file);
+        error.expected(expected).hint(format!("take the {name} that belongs to these weights"))
     }
 
     fn typed<T>(&self, key: &str, expected: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>> {
         let Some(value) = self.get(key) else { return Ok(None) };
         read(value).map(Some).ok_or_else(|| self.wrong(key, expected).found(brief(value)))
     }
+}
+
+/// The section of what is told of preparing images and sounds, and the file that tells it first.
+const PREPARED: &str = "preprocessor_config";
+const PREPARED_FILE: &str = "preprocessor_config.json";
+
+/// How images and sounds are prepared: what `preprocessor_config.json` says, and over it `processor_config.json`; what either
+/// says of images alone counts more.
+fn prepared(checkpoint: &Checkpoint) -> Result<Value> {
+    let mut all = Map::new();
+    for (file, own) in [(PREPARED_FILE, "media_proc_cfg"), ("processor_config.json", "image_processor")] {
+        let Some(told) = checkpoint.json(file)? else { continue };
+        let inner = told.get(own).and_then(Value::as_object).cloned();
+        all.extend(told.as_object().cloned().unwrap_or_default());
+        all.extend(inner.unwrap_or_default());
+    }
+    Ok(Value::Object(all))
 }
 
 pub const COUNT: &str = "a whole number of at least 1";

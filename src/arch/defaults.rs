@@ -11,12 +11,57 @@ fn table() -> &'static Map<String, Value> {
     TABLE.get_or_init(|| serde_json::from_str(include_str!("defaults.json")).unwrap_or_default())
 }
 
+/// The same of models that see or hear, and of the sections of their configs, each of which may hold others (`sections`).
+fn seeing() -> &'static Map<String, Value> {
+    static TABLE: OnceLock<Map<String, Value>> = OnceLock::new();
+    TABLE.get_or_init(|| serde_json::from_str(include_str!("sections.json")).unwrap_or_default())
+}
+
+/// What a model that sees or hears says of itself, with its defaults, and each section with its own.
+pub fn nested(root: &Map<String, Value>) -> Map<String, Value> {
+    let told = |of: &Map<String, Value>| of.get("model_type").and_then(Value::as_str).map(String::from);
+    let mut wanted = vec![(Vec::<String>::new(), told(root))];
+    let mut all = Value::Object(root.clone());
+    while let Some((path, kind)) = wanted.pop() {
+        let at = path.iter().try_fold(&mut all, |value, key| value.get_mut(key));
+        let Some(section) = at.and_then(Value::as_object_mut) else { continue };
+        let kind = told(section).or(kind);
+        let own = kind.as_deref().and_then(|kind| seeing().get(kind)?.as_object());
+        if let (Some(kind), None) = (&kind, section.get("model_type")) {
+            section.insert(String::from("model_type"), kind.as_str().into());
+        }
+        let sections = own.and_then(|own| own.get(SECTIONS)?.as_object());
+        let below = sections.into_iter().flatten();
+        wanted.extend(below.map(|(key, kind)| {
+            ([&path[..], std::slice::from_ref(key)].concat(), kind.as_str().map(String::from))
+        }));
+        *section = match own {
+            Some(own) => filled_from(section, own),
+            None => filled(section),
+        };
+    }
+    match all {
+        Value::Object(all) => all,
+        _ => Map::new(),
+    }
+}
+
+/// The sections of a config, in the table.
+const SECTIONS: &str = "sections";
+
 /// `given`, and for each key that it lacks the default of its `model_type`. A null is told, and stays, unless the value
 /// follows from other keys.
 pub fn filled(given: &Map<String, Value>) -> Map<String, Value> {
-    let mut all = given.clone();
     let model_type = given.get("model_type").and_then(Value::as_str);
-    let Some(defaults) = model_type.and_then(|t| table().get(t)?.as_object()) else { return all };
+    match model_type.and_then(|t| table().get(t)?.as_object()) {
+        Some(defaults) => filled_from(given, defaults),
+        None => given.clone(),
+    }
+}
+
+/// `given`, and what it lacks of `defaults`.
+fn filled_from(given: &Map<String, Value>, defaults: &Map<String, Value>) -> Map<String, Value> {
+    let mut all = given.clone();
     for (alias, key) in defaults.get(ALIASES).and_then(Value::as_object).into_iter().flatten() {
         if let (Some(value), Some(key)) = (given.get(alias), key.as_str())
             && !all.contains_key(key)
@@ -24,7 +69,7 @@ pub fn filled(given: &Map<String, Value>) -> Map<String, Value> {
             all.insert(key.to_string(), value.clone());
         }
     }
-    let own = || defaults.iter().filter(|(key, _)| key.as_str() != ALIASES);
+    let own = || defaults.iter().filter(|(key, _)| ![ALIASES, SECTIONS].contains(&key.as_str()));
     let follows = |value: &Value| value.get("as").is_some() || value.get("quotient").is_some();
     for (key, value) in own().filter(|(_, value)| !follows(value)) {
         if !all.contains_key(key) {

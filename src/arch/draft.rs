@@ -2,9 +2,10 @@
 //! `config.json` asks for. Tests make tiny models of it, and documentation lists it.
 
 use super::config::Config;
-use super::families::Family;
+use super::families::{Arch, Family};
 use super::names::numbered;
 use super::params::Params;
+use super::projectors;
 use super::rule::{Need, Rule, biased, spelled};
 use ggraft_formats::{Error, Result};
 use serde_json::Value;
@@ -29,14 +30,29 @@ impl Draft {
     /// The config names no family that is covered, or lacks a size.
     pub fn tensors(self, config: &Value) -> Result<Vec<(String, Vec<u64>)>> {
         let config = Config::new(Path::new("config.json").into(), config.clone())?;
-        let family = Family::of(super::arch(&config)?);
-        let params = Params::new(&config, &family.axes);
+        self.of(super::arch(&config)?, &config)
+    }
+
+    /// The same of what sees and hears.
+    ///
+    /// # Errors
+    /// Those of [`Draft::tensors`].
+    pub fn projector(self, config: &Value) -> Result<Vec<(String, Vec<u64>)>> {
+        let config = Config::seeing(Path::new("config.json").into(), config.clone(), Value::Null)?;
+        self.of(projectors::page(&config)?, &config)
+    }
+
+    fn of(self, arch: &'static Arch, config: &Config) -> Result<Vec<(String, Vec<u64>)>> {
+        let family = Family::of(arch);
+        let params = Params::new(config, &family.axes);
         let (layered, whole): (Vec<&Rule>, Vec<&Rule>) =
             family.rules.iter().partition(|rule| !rule.indices().is_empty());
         let mut all = Vec::new();
         let mut rows = vec![(0, whole)];
-        for layer in 0..params.count("l", 0)? {
-            rows.push((layer, layered.clone()));
+        let sizes = layered.iter().map(|rule| layers(rule, &params)).collect::<Result<Vec<_>>>()?;
+        for layer in 0..sizes.iter().copied().max().unwrap_or(0) {
+            let within = layered.iter().zip(&sizes).filter(|(_, size)| layer < **size);
+            rows.push((layer, within.map(|(rule, _)| *rule).collect()));
         }
         for (layer, rules) in rows {
             self.add(&mut all, &rules, layer, &family, &params)?;
@@ -124,4 +140,10 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// The layers that a rule may hold in.
+fn layers(rule: &Rule, params: &Params<'_>) -> Result<u32> {
+    let all = rule.indices().into_iter().map(|index| params.count(index, 0));
+    Ok(all.collect::<Result<Vec<_>>>()?.into_iter().min().unwrap_or(0))
 }

@@ -17,11 +17,13 @@ mod moved;
 mod names;
 pub mod page;
 mod params;
+pub mod projectors;
 pub(crate) mod refuse;
 mod rerank;
 mod rope;
 mod rule;
 mod scaled;
+mod seen;
 mod stored;
 mod trainer;
 mod values;
@@ -29,6 +31,7 @@ mod values;
 pub use crate::vocab::Options;
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
+pub use seen::adopt_projector;
 pub use trainer::{Trainer, alike};
 pub use values::Value;
 
@@ -36,7 +39,7 @@ use crate::vocab;
 use config::Config;
 use families::{Family, Uses};
 use ggraft_formats::safetensors::Named;
-use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor};
+use ggraft_formats::{Checkpoint, DType, Error, Metadata, Model, Result, Tensor};
 use params::Params;
 use rule::RowCount;
 
@@ -45,6 +48,8 @@ use rule::RowCount;
 pub struct Adopted {
     pub model: Model,
     pub warnings: Vec<String>,
+    /// Tensors that have a dtype whatever is asked for: the name, and which.
+    pub stored: Vec<(String, DType)>,
 }
 
 /// Renames, re-orders and describes `checkpoint` as GGUF. All missing, unknown and misshapen tensors are told in
@@ -69,14 +74,16 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let adopted = refuse::disagreements(checkpoint, adopted, |name| !family.ignores(name, layers))?;
 
     warnings.extend(params.told());
+    warnings.extend(projectors::beside(&config));
     let tokenizer = vocab::tokenizer(checkpoint, config.raw(), options)?;
     let tokens =
         tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
-    for names::Adopted { tensor, value, rows } in adopted {
+    for names::Adopted { tensor, value, rows, .. } in adopted {
         let tensor = value.applied(tensor)?;
         tensors.push(match (rows, tokens) {
             (RowCount::Tokens, Some(tokens)) => cut(tensor, tokens, &mut warnings)?,
             (RowCount::After(axis), _) => after(tensor, params.size(axis, 0)?)?,
+            (RowCount::One(axis), _) => one_row(tensor, params.size(axis, 0)?)?,
             (RowCount::Padded, _) => padded(tensor, params.size("vocab", 0)?)?,
             _ => tensor,
         });
@@ -107,7 +114,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     }
     let (containers, reads) = (checkpoint.containers.clone(), checkpoint.reads.clone());
     let model = Model { metadata, tensors, containers, reads };
-    Ok(Adopted { model, warnings })
+    Ok(Adopted { model, warnings, stored: Vec::new() })
 }
 
 /// The tensors that follow from the configuration.
@@ -146,6 +153,18 @@ fn after(table: Tensor, first: u64) -> Result<Tensor> {
     ];
     let piece = axes::Piece { source: 0, from: first * row, to: 0, steps };
     moved::moved(&table.name.clone(), &[left, row], vec![table], &[piece])
+}
+
+/// One row of a table.
+fn one_row(table: Tensor, at: u64) -> Result<Tensor> {
+    let [row, rows] = *table.shape().ne() else { return Ok(table) };
+    if at >= rows {
+        let error = Error::invalid("the table has no such row").tensor(&table.name);
+        return Err(error.expected(format!("more than {at} rows")).found(rows));
+    }
+    let steps = vec![axes::Step { size: row, from: 1, to: 1, tensor: 0 }];
+    let piece = axes::Piece { source: 0, from: at * row, to: 0, steps };
+    moved::moved(&table.name.clone(), &[row], vec![table], &[piece])
 }
 
 /// A table with rows of zeros up to so many.

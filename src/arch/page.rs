@@ -4,21 +4,24 @@
 use super::families::{ARCHS, Arch, DECODER, Family};
 use super::keys::{Absent, Fixed, From, Key};
 use super::params::{Axis, Size};
+use super::projectors::{self, PROJECTORS};
 use super::rule::{Layers, Need, RowCount, Rule};
 use super::values::Value;
 use std::fmt::Write;
 
-/// The architectures of this name: a class of `config.json`, or what a GGUF calls it.
+/// The architectures of this name: a class of `config.json`, or what a GGUF calls it; and the projectors.
 pub fn named(name: &str) -> Vec<&'static Arch> {
     let is = |one: &str| one.eq_ignore_ascii_case(name);
-    ARCHS.iter().filter(|arch| is(arch.gguf) || arch.classes.iter().any(|class| is(class))).collect()
+    let of_class = |arch: &&Arch| arch.classes.iter().any(|class| is(class));
+    let texts = ARCHS.iter().filter(|arch| is(arch.gguf) || of_class(arch));
+    texts.chain(PROJECTORS.iter().filter(|arch| is(&projectors::kind(arch)) || of_class(arch))).collect()
 }
 
 /// Every name that `named` knows.
 pub fn names() -> Vec<&'static str> {
     let mut names: Vec<&str> = ARCHS.iter().map(|arch| arch.gguf).collect();
     names.dedup();
-    names.extend(ARCHS.iter().flat_map(|arch| arch.classes));
+    names.extend(ARCHS.iter().chain(PROJECTORS).flat_map(|arch| arch.classes));
     names
 }
 
@@ -28,13 +31,25 @@ pub fn classes() -> String {
     let mut rows: Vec<Vec<String>> =
         ARCHS.iter().flat_map(|arch| arch.classes.iter().map(|class| row(class, arch))).collect();
     rows.sort();
-    table(&["`architectures` in config.json", "`general.architecture`"], rows)
+    let texts = table(&["`architectures` in config.json", "`general.architecture`"], rows);
+    let row = |class: &&str, arch: &'static Arch| vec![code(class), code(&projectors::kind(arch))];
+    let mut rows: Vec<Vec<String>> =
+        PROJECTORS.iter().flat_map(|arch| arch.classes.iter().map(|class| row(class, arch))).collect();
+    rows.sort();
+    let projectors = table(&["with `--mmproj`: class of what sees or hears", "projector"], rows);
+    format!("{texts}\n{projectors}")
+}
+
+/// What a page is called: what the GGUF calls the architecture, and the projector.
+fn title(arch: &'static Arch) -> String {
+    let is_projector = PROJECTORS.iter().any(|page| std::ptr::eq(page, arch));
+    if is_projector { format!("{} ({})", arch.gguf, projectors::kind(arch)) } else { arch.gguf.to_string() }
 }
 
 /// All that a conversion of this architecture does: its own page and those that it builds on.
 pub fn page(arch: &'static Arch) -> String {
     let family = Family::of(arch);
-    let mut text = format!("# {}: {}\n", arch.gguf, arch.classes.join(", "));
+    let mut text = format!("# {}: {}\n", title(arch), arch.classes.join(", "));
     section(&mut text, "Tensors", table(&TENSORS, family.rules.iter().map(|rule| tensor(rule))));
     section(&mut text, "Axes", table(&AXES, family.axes.iter().map(|axis| size_of(axis))));
     let keys = family.keys.iter().filter(|line| line.place_of.is_none()).map(|line| line.key);
@@ -69,6 +84,16 @@ pub fn document() -> String {
     for arch in ARCHS {
         _ = write!(text, "\n{}", differences(arch));
     }
+    _ = write!(
+        text,
+        "\n# Projectors\n\nWhat `convert --mmproj` writes: the parts of a model that see or hear.\n"
+    );
+    for base in projectors::BASES {
+        _ = write!(text, "\n## {}\n{}", base.gguf, stated(&[base], "clip"));
+    }
+    for arch in PROJECTORS {
+        _ = write!(text, "\n{}", differences(arch));
+    }
     text
 }
 
@@ -94,7 +119,7 @@ fn differences(arch: &'static Arch) -> String {
         gguf => format!(", as {}", code(gguf)),
     });
     let but = if stated.is_empty() { "." } else { ", but for:" };
-    format!("## {}\n\n{}{base}{but}\n{stated}", arch.gguf, codes(arch.classes, ", "))
+    format!("## {}\n\n{}{base}{but}\n{stated}", title(arch), codes(arch.classes, ", "))
 }
 
 /// The tables of these pages, one after the other; `gguf` stands in front of the keys.
@@ -157,7 +182,9 @@ fn tensor(rule: &Rule) -> Vec<String> {
         RowCount::Tokens => told.push(String::from("no more rows than tokens")),
         RowCount::Padded => told.push(String::from("rows of zeros up to the number of tokens")),
         RowCount::After(axis) => told.push(format!("without the first {} rows", code(axis))),
+        RowCount::One(axis) => told.push(format!("row {} alone", code(axis))),
     }
+    told.extend(rule.stored.map(|dtype| format!("always {}", dtype.to_string().to_uppercase())));
     let spelled = |name: &&str| name.strip_prefix('^').unwrap_or(name).to_string();
     let from: Vec<String> = rule.from.iter().map(spelled).collect();
     let from: Vec<&str> = from.iter().map(String::as_str).collect();

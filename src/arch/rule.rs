@@ -6,7 +6,7 @@
 use super::axes::Axes;
 use super::params::Params;
 use super::values::Value;
-use ggraft_formats::Result;
+use ggraft_formats::{DType, Result};
 
 /// One kind of tensor.
 pub struct Rule {
@@ -22,6 +22,8 @@ pub struct Rule {
     pub bias: Option<Need>,
     pub layers: Layers,
     pub rows: RowCount,
+    /// The dtype that the weight has whatever is asked for, because the runtime wants that.
+    pub stored: Option<DType>,
 }
 
 /// Whether the checkpoint must hold a tensor. One that it holds unannounced is kept, and told.
@@ -62,6 +64,8 @@ pub enum RowCount {
     Padded,
     /// Those from the one on that this axis says; the ones before stand for no place.
     After(&'static str),
+    /// The one that this axis says, as a tensor of its own.
+    One(&'static str),
 }
 
 /// A tensor that moves: `axes` tells from where to where.
@@ -75,6 +79,7 @@ pub const fn rule(from: &'static [&'static str], to: &'static [&'static str], ax
         bias: None,
         layers: Layers::All,
         rows: RowCount::All,
+        stored: None,
     }
 }
 
@@ -113,6 +118,16 @@ impl Rule {
     /// The first rows are left out.
     pub const fn after(self, axis: &'static str) -> Rule {
         Rule { rows: RowCount::After(axis), ..self }
+    }
+
+    /// One row of the table is taken.
+    pub const fn row(self, axis: &'static str) -> Rule {
+        Rule { rows: RowCount::One(axis), ..self }
+    }
+
+    /// The weight has this dtype whatever is asked for.
+    pub const fn stored(self, dtype: DType) -> Rule {
+        Rule { stored: Some(dtype), ..self }
     }
 
     /// The axes, read; of the bias, if that is asked for.

@@ -44,7 +44,9 @@ impl Value {
             Value::Plus(a) => x + a,
             // Rounded once: what f32's own function gives is not the same on every machine.
             Value::NegExp => -(f64::from(x).exp() as f32),
-            Value::Softplus => x.exp().ln_1p(),
+            // Each step rounded to f32, and a line where the curve is one, as torch computes.
+            Value::Softplus if x > 20.0 => x,
+            Value::Softplus => f64::from(f64::from(x).exp() as f32).ln_1p() as f32,
             Value::Custom(custom) => (custom.forth)(x),
         }
     }
@@ -55,6 +57,7 @@ impl Value {
             Value::Same | Value::Times(_) => x,
             Value::Plus(a) => x - a,
             Value::NegExp => (-x).ln(),
+            Value::Softplus if x > 20.0 => x,
             Value::Softplus => x.exp_m1().ln(),
             Value::Custom(custom) => (custom.back)(x),
         }

@@ -144,6 +144,7 @@ mod tests {
         };
         Facts {
             is_trained: false,
+            pinned: Vec::new(),
             tensors: tensors.iter().map(fact).collect(),
             architecture: "llama",
             n_layer: 1,

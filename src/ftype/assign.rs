@@ -86,7 +86,17 @@ pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Ass
     let mut errors = Vec::new();
     for i in visit {
         let converts = (facts.is_trained && ftype.is_converted()).then_some(facts.architecture);
-        match one(&facts.tensors[i], ftype, options, converts, walk.as_mut()) {
+        let tensor = &facts.tensors[i];
+        let wanted = converts.and_then(|arch| {
+            let pinned = facts.pinned.contains(&tensor.name).then_some(tensor.dtype);
+            pinned.or_else(|| keep::kernel(tensor, arch, ftype))
+        });
+        if let Some(dtype) = wanted {
+            let reason = Reason::Kept("wanted so by the runtime");
+            assignments[i] = Some(Assignment { dtype, fallback: None, reason, needs_imatrix: false });
+            continue;
+        }
+        match one(tensor, ftype, options, converts, walk.as_mut()) {
             Ok(assignment) => assignments[i] = Some(assignment),
             Err(e) => errors.push(e),
         }

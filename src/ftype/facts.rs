@@ -29,6 +29,8 @@ pub struct Facts<'a> {
     pub n_expert: u64,
     /// Whether the source is a trainer's checkpoint.
     pub is_trained: bool,
+    /// The tensors of a trainer's checkpoint that have the dtype that the runtime wants.
+    pub pinned: Vec<&'a str>,
 }
 
 impl<'a> Facts<'a> {
@@ -54,6 +56,7 @@ impl<'a> Facts<'a> {
             n_head_kv: number("attention.head_count_kv")?.unwrap_or(n_head),
             n_expert: number("expert_count")?.unwrap_or(0),
             is_trained: false,
+            pinned: Vec::new(),
             tensors,
         })
     }

@@ -2,6 +2,7 @@
 //! that stand in when a row does not fill whole blocks, and those that need an importance matrix.
 //! Specification: llama.cpp v0.5.0, measured with made-up names (`fixtures/mixtures/names.schema`).
 
+use super::Ftype;
 use super::facts::TensorFact;
 use crate::roles::{self, Role};
 use ggraft_formats::{DType, Error, Result};
@@ -21,6 +22,15 @@ pub(super) fn kept(tensor: &TensorFact, converts: Option<&str>) -> Option<&'stat
     }
     let rounds = converts.is_some_and(|arch| roles::rounds(tensor.name, arch));
     roles::sensitive(tensor.name).filter(|_| !rounds)
+}
+
+/// The dtype of a kernel of a projector, which is never quantized: F16 where everything is, else F32.
+pub(super) fn kernel(tensor: &TensorFact, arch: &str, ftype: &Ftype) -> Option<DType> {
+    let (name, dims) = (tensor.name, tensor.shape.ne().len());
+    let patches = [".patch_embd.weight", ".patch_merger.weight"].iter().any(|part| name.contains(part));
+    let convolves = name.starts_with("mm.") && name.ends_with(".weight") && dims > 3;
+    let is = arch == "clip" && dims > 1 && (patches || convolves);
+    is.then(|| if ftype.default == DType::F16 { DType::F16 } else { DType::F32 })
 }
 
 /// The dtype that the tensor gets if its rows do not fill whole blocks of the `wanted` one.

@@ -164,6 +164,7 @@ fn lone<'a>(name: &'a str, ne: &[u64], dtype: DType) -> Facts<'a> {
         n_head_kv: 1,
         n_expert: 0,
         is_trained: false,
+        pinned: Vec::new(),
     }
 }
 

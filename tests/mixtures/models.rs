@@ -24,6 +24,7 @@ impl Model {
             n_head_kv: schema.number("n_head_kv"),
             n_expert: schema.number("n_expert"),
             is_trained: false,
+            pinned: Vec::new(),
         }
     }
 

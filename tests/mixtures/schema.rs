@@ -85,6 +85,7 @@ impl Schema {
             n_head_kv: self.number("n_head_kv"),
             n_expert: self.number("n_expert"),
             is_trained: false,
+            pinned: Vec::new(),
         }
     }
 

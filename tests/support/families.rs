@@ -13,6 +13,7 @@ use std::path::Path;
 mod decoders;
 mod dense;
 mod first;
+pub mod projectors;
 mod recurrent;
 mod second;
 mod sparse;
@@ -60,7 +61,7 @@ fn bytes(name: &'static str, words: &'static str, config: Value) -> Tiny {
 
 /// The checkpoint of that name.
 pub fn family(name: &str) -> Option<Tiny> {
-    all().into_iter().chain([many_experts()]).find(|tiny| tiny.name == name)
+    all().into_iter().chain(projectors::all()).chain([many_experts()]).find(|tiny| tiny.name == name)
 }
 
 /// The tokens of a tiny checkpoint.
@@ -81,6 +82,8 @@ pub struct Tiny {
     pub words: Words,
     pub dtype: Dtype,
     pub draft: Draft,
+    /// Whether its tensors are those of what sees or hears, and not of the text model.
+    pub projector: bool,
     /// The sort of tensors that have a dtype of their own: the end of the name.
     pub single: &'static [&'static str],
     pub shards: usize,
@@ -96,6 +99,7 @@ impl Tiny {
             words: Words::Pieces(288),
             dtype: Dtype::BF16,
             draft: Draft::default(),
+            projector: false,
             single: &[],
             shards: 1,
             files: &[],
@@ -150,7 +154,8 @@ impl Tiny {
 
     /// The tensors that the family's page tells.
     pub fn weights(&self, config: &Value) -> Vec<Weight> {
-        let tensors = self.draft.tensors(config).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        let tensors = if self.projector { self.draft.projector(config) } else { self.draft.tensors(config) };
+        let tensors = tensors.unwrap_or_else(|e| panic!("{}: {e}", self.name));
         tensors.into_iter().map(|(name, shape)| self.weight(name, &shape)).collect()
     }
 

@@ -40,6 +40,11 @@ impl Golden {
         Golden::all(&fixture(&format!("goldens/families/{name}.json")))
     }
 
+    /// Those of what sees or hears of a checkpoint.
+    pub fn projector(name: &str) -> Option<Vec<Golden>> {
+        Golden::all(&fixture(&format!("goldens/projectors/{name}.json")))
+    }
+
     /// Those of a packed checkpoint.
     pub fn packed(name: &str) -> Option<Vec<Golden>> {
         Golden::all(&fixture(&format!("goldens/packed/{name}.json")))

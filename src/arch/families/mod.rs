@@ -88,7 +88,7 @@ mod windows;
 
 pub use decoder::DECODER;
 
-pub use family::{Family, Values, faults, fits};
+pub use family::{Family, Line, Values, faults, fits};
 
 use super::config::Config;
 use super::keys::{Fixed, Key};
@@ -100,7 +100,7 @@ use ggraft_formats::Result;
 pub struct Arch {
     /// What `architectures` in `config.json` calls it.
     pub classes: &'static [&'static str],
-    /// `general.architecture` of the GGUF.
+    /// `general.architecture` of the GGUF; of a page that no model is of, what it is called.
     pub gguf: &'static str,
     /// Which models of the classes it is for, where pages share them: the first that applies, or says nothing.
     pub applies: Option<fn(&Config) -> Result<bool>>,
@@ -118,7 +118,7 @@ pub struct Arch {
     /// Lists of rules that pages have in common; they count as the page's own.
     pub shares: &'static [&'static [Rule]],
     /// Beginnings of names in the checkpoint (or, after `*`, ends), and what the rules have instead; `{l}` is an index, `{main}` and `{l+main}`
-    /// are counted from the end of the layers proper.
+    /// are counted from the end of the layers proper, any other is the axis whose size for `{l}` it is.
     pub renamed: &'static [(&'static str, &'static str)],
     /// Targets and keys of the base that it lacks.
     pub without: &'static [&'static str],

@@ -40,7 +40,8 @@ impl Instance<'_> {
                 Value::Times(times) => times.applied(tensor, params)?,
                 _ => tensor,
             };
-            Ok(Adopted { tensor, value: self.rule.value, rows: self.rule.rows })
+            let stored = self.rule.stored.filter(|_| !self.bias);
+            Ok(Adopted { tensor, value: self.rule.value, rows: self.rule.rows, stored })
         };
         (0..self.to.len()).map(of).collect::<Result<_>>().map_err(|e| vec![e])
     }

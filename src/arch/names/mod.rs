@@ -7,10 +7,10 @@ use super::axes::Axes;
 use super::families::Family;
 use super::params::Params;
 use super::rerank;
-use super::rule::{Need, RowCount, Rule, biased, spelled};
+use super::rule::{Need, RowCount, Rule, biased, indices, spelled};
 use super::values::Value;
 use ggraft_formats::safetensors::Named;
-use ggraft_formats::{Checkpoint, Error, Model, Result, Tensor};
+use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
@@ -19,6 +19,8 @@ pub struct Adopted {
     pub tensor: Tensor,
     pub value: Value,
     pub rows: RowCount,
+    /// The dtype that it has whatever is asked for.
+    pub stored: Option<DType>,
 }
 
 /// A rule in one layer: the tensors that become others together.
@@ -102,8 +104,11 @@ fn dialect<'a>(family: &Family, params: &Params<'_>, name: &'a str) -> Result<Co
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let (number, rest) = if theirs.contains("{l}") { rest.split_at(digits) } else { ("0", rest) };
         if let (Some(rest), Ok(number)) = (rest.strip_prefix(after), number.parse::<u64>()) {
-            let at =
-                if ours.contains("main") { params.size("main", 0)?.saturating_add(number) } else { number };
+            let at = match indices(ours).first().copied() {
+                Some("main" | "l+main") => params.size("main", 0)?.saturating_add(number),
+                Some("l") | None => number,
+                Some(axis) => params.size(axis, u32::try_from(number).unwrap_or(u32::MAX))?,
+            };
             name = Cow::Owned(numbered(ours, &|_| at) + rest);
         }
     }

@@ -25,9 +25,15 @@ pub(crate) fn quantized(
 ) -> Result<Plan> {
     let mut model = input.model;
     let is_gguf = input.source.is_none();
+    let pinned: &[(String, DType)] =
+        input.source.as_ref().and_then(|source| source.projector.as_deref()).unwrap_or_default();
     if !is_gguf {
         // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
-        let plain = |t: Tensor| if t.dtype().is_quantized() { Ok(t) } else { t.encode(DType::F32, None) };
+        let plain =
+            |t: Tensor| match t.dtype().is_quantized() || pinned.iter().any(|(name, _)| *name == t.name) {
+                true => Ok(t),
+                false => t.encode(DType::F32, None),
+            };
         model.tensors = model.tensors.into_iter().map(plain).collect::<Result<_>>()?;
     }
     // The hyperparameters are those that the output will have.
@@ -35,6 +41,7 @@ pub(crate) fn quantized(
     let mut facts = ftype::Facts::of(&model)?;
     // The mixtures go by the layers that there were, as in llama-quantize.
     facts.is_trained = !is_gguf;
+    facts.pinned = pinned.iter().map(|(name, _)| name.as_str()).collect();
     facts.n_layer = facts.n_layer.saturating_add(target.prune.len());
     let estimated = estimated(&model, &input.estimated, target)?;
     let importance = estimated.as_ref().or(target.importance.as_ref());

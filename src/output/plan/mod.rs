@@ -276,9 +276,19 @@ impl Plan {
     /// The name by GGUF's naming convention: `BaseName-SizeLabel-FineTune-Version-Encoding.gguf`, without the ending
     /// for a directory; `mark` tells outputs apart that differ in something else, and stands before the encoding.
     pub fn file_name(&self, mark: Option<&str>) -> PathBuf {
-        let parts: Vec<String> =
-            [self.stem()].into_iter().chain(mark.map(String::from)).chain([self.encoding()]).collect();
+        let before = self.is_projector().then(|| String::from("mmproj"));
+        let parts: Vec<String> = before
+            .into_iter()
+            .chain([self.stem()])
+            .chain(mark.map(String::from))
+            .chain([if self.steps.is_empty() { String::from("vocab") } else { self.encoding() }])
+            .collect();
         PathBuf::from(parts.join("-") + if self.is_directory() { "" } else { ".gguf" })
+    }
+
+    /// Whether the output is what sees and hears of a model.
+    fn is_projector(&self) -> bool {
+        self.metadata().str("general.type") == Some("mmproj")
     }
 
     /// What the model is called in file names, without the encoding.
@@ -288,7 +298,9 @@ impl Plan {
             part("general.basename").or_else(|| part("general.name")).unwrap_or_else(|| "model".into());
         // A name that a user gives may hold the size.
         let has = |part: &String| name.split('-').any(|word| word.eq_ignore_ascii_case(part));
-        let rest = ["general.size_label", "general.finetune", "general.version"].into_iter().filter_map(part);
+        let rest = ["general.size_label", "general.finetune", "general.version"].into_iter();
+        // The size of a projector says nothing of the model that it belongs to.
+        let rest = rest.filter(|key| !self.is_projector() || *key != "general.size_label").filter_map(part);
         [name.clone()].into_iter().chain(rest.filter(|part| !has(part))).collect::<Vec<_>>().join("-")
     }
 }
