@@ -1,6 +1,7 @@
 //! THE LINE: open -> adopt -> merge -> assign -> write. Everything before `write` touches headers only; the
 //! weights move once, in the writer, through the wrappers that were put around them on the way.
 
+use crate::adapter::Adapter;
 use crate::arch;
 use crate::checkpoint::{Card, Source};
 use crate::merge::{self, Graft, Origin, Vector};
@@ -46,6 +47,17 @@ pub fn open_with(path: &Path, options: &arch::Options, access: &Access) -> Resul
     };
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
     Ok(Loaded { model: placed(Model { tensors, ..model })?, notes, source })
+}
+
+/// `onto` as an adapter makes it, to be a vector whose base is `onto` itself: `out = CP + w * (CP with the adapter - CP)`.
+///
+/// # Errors
+/// The adapter does not fit the model: all that is wrong stands in one error.
+pub fn wear(onto: &Loaded, adapter: &Adapter, options: &arch::Options) -> Result<Loaded> {
+    let checkpoint = onto.source.as_ref().map(|source| &source.checkpoint);
+    let (model, _) = adapter.worn(&onto.model, checkpoint, options)?;
+    let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
+    Ok(Loaded { model: placed(Model { tensors, ..model })?, notes: adapter.notes(), source: None })
 }
 
 /// Plans a conversion or quantization of one model.
@@ -131,7 +143,7 @@ impl Grafted {
     fn card(&self, model: &Model, weights: &[f64], target: &Target) -> Card {
         let command = match weights {
             // A vector, or a recipe, has its weight in itself.
-            [w] if self.command.contains(" --chat ") => {
+            [w, ..] if self.command.contains(" --chat ") => {
                 format!("{} --weight {w} --type {}", self.command, target.kind.name())
             }
             _ => format!("{} --type {}", self.command, target.kind.name()),

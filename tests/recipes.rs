@@ -8,7 +8,7 @@ use ggraft::ftype::FTYPES;
 use ggraft::merge::METHODS;
 use ggraft::merge::tokens::matching::{Baseless, Embeddings};
 use ggraft::merge::weights::PRESETS;
-use ggraft::recipe::{Allow, Choice, Mixture, Recipe, Size, Splitting, Vector, Vocabulary};
+use ggraft::recipe::{Adapter, Allow, Choice, Mixture, Recipe, Size, Splitting, Vector, Vocabulary};
 use ggraft_formats::DType;
 use proptest::collection::vec;
 use proptest::option;
@@ -76,6 +76,11 @@ fn vectors() -> impl Strategy<Value = Vec<Vector>> {
     })
 }
 
+fn adapters() -> impl Strategy<Value = Vec<Adapter>> {
+    let adapter = (path(), number()).prop_map(|(path, weight)| Adapter { path, weight: vec![weight] });
+    vec(adapter, 0..3)
+}
+
 fn mixture() -> impl Strategy<Value = Mixture> {
     let dtype = || option::of(proptest::sample::select(DType::all().map(Choice).collect::<Vec<_>>()));
     let words = || vec(text(), 0..3);
@@ -134,7 +139,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         option::of(path()),
         [option::of(text()), option::of(text())],
     );
-    let models = (path(), vectors(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
+    let models = (path(), vectors(), adapters(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
     let rules = ["*=0", "blk.{0-1,-2--1}.*=0.3", "blk.*=[0.2,1.0,0.2]", "{a,b}?=-1e-3"];
     let rule = proptest::sample::select(rules.to_vec()).prop_map(|rule| rule.parse().unwrap());
     let preset = proptest::sample::select(PRESETS.iter().map(Choice).collect::<Vec<_>>());
@@ -142,7 +147,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     let exceptions = (mixture(), splitting());
     (models, outputs, any::<[bool; 5]>(), exceptions, vocabulary(), weights).prop_map(
         |(
-            (onto, vectors, method, layers),
+            (onto, vectors, adapters, method, layers),
             (types, output, [pre, name]),
             allow,
             (mixture, splitting),
@@ -151,6 +156,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         )| Recipe {
             onto,
             vectors,
+            adapters,
             method,
             parameters: BTreeMap::new(),
             weights,

@@ -46,6 +46,8 @@ pub struct Graft {
     provenance: Provenance,
     /// Where the models of each vector stand.
     places: Vec<Places>,
+    /// The name of each vector that is an adapter.
+    adapters: Vec<Option<String>>,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
     /// What becomes of the tokens.
@@ -64,6 +66,7 @@ impl Graft {
         let provenance = Provenance::of(&onto, vectors)?;
         notes.extend(provenance.note());
         let places = Places::of(&onto, vectors, options.method);
+        let adapters = provenance.adapters();
         let mut model = onto;
         let mut prepared = tokens::prepare(&mut model, vectors, &options.vocabulary)?;
         notes.append(&mut prepared.notes);
@@ -103,6 +106,7 @@ impl Graft {
             options,
             provenance,
             places,
+            adapters,
             notes,
             vocabulary,
             stages,
@@ -127,6 +131,10 @@ impl Graft {
         for (v, (figures, places)) in
             models::measure(&sources, &*self.stages)?.iter().zip(&self.places).enumerate()
         {
+            if let Some(name) = &self.adapters[v] {
+                notes.push(models::moved(name, figures));
+                continue;
+            }
             let place = places.judge(figures, &sources, v, allowed.base_is_onto)?;
             notes.extend(models::judge(figures, place, allowed)?);
         }

@@ -1,0 +1,114 @@
+//! LoRA adapters: of PEFT (a directory with `adapter_config.json`) and of llama.cpp (a GGUF). One is opened, and worn by a
+//! model: that gives the model as the adapter makes it, whose weights are computed when they are read, in f64. What an
+//! adapter says and a model has no place for is refused by name.
+//! The map: `settings` and `parts` read what PEFT saves, `named` finds what it means, `peft` and `gguf` change a model by
+//! the two kinds, `rows` computes.
+
+mod gguf;
+mod named;
+mod parts;
+mod peft;
+mod rows;
+mod settings;
+
+use crate::arch;
+use gguf::Gguf;
+use ggraft_formats::source::{Access, is_named, shown};
+use ggraft_formats::{Checkpoint, Error, Input, Model, Result};
+use peft::Peft;
+use std::path::{Path, PathBuf};
+
+/// The names of the file that holds an adapter's tensors, the first that is there.
+const FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
+
+/// What metadata of a model says of its vocabulary's use, and an adapter does not.
+const OF_THE_BASE: [&str; 2] = ["tokenizer.chat_template", "tokenizer.chat_templates"];
+
+/// An adapter that was opened; its weights were not read.
+pub enum Adapter {
+    Peft(Box<Peft>),
+    Gguf(Box<Gguf>),
+}
+
+impl Adapter {
+    /// Opens a directory that PEFT has saved, the file of its tensors, or a GGUF.
+    ///
+    /// # Errors
+    /// It is no adapter, or one that is not supported.
+    pub fn open(path: &Path, access: &Access) -> Result<Adapter> {
+        match ggraft_formats::open_with(&file(path), access)? {
+            Input::Model(model) if Gguf::is(&model) => Gguf::open(model).map(|g| Adapter::Gguf(Box::new(g))),
+            Input::Checkpoint(checkpoint) if checkpoint.has(settings::FILE) => {
+                checkpoint.agrees()?;
+                Peft::open(checkpoint).map(|p| Adapter::Peft(Box::new(p)))
+            }
+            _ => Err(Error::invalid("this is no adapter")
+                .file(path)
+                .expected("a directory with adapter_config.json, or a GGUF of the type 'adapter'")
+                .hint("a whole model is given with --chat and its base with --base")),
+        }
+    }
+
+    /// `model` with this adapter at work, and how many of its tensors it changes. `checkpoint` is the one that the model
+    /// was adopted from, if there is one.
+    ///
+    /// # Errors
+    /// It does not fit the model.
+    pub fn worn(
+        &self,
+        model: &Model,
+        checkpoint: Option<&Checkpoint>,
+        options: &arch::Options,
+    ) -> Result<(Model, usize)> {
+        let (made, own, count) = match (self, checkpoint) {
+            (Adapter::Gguf(gguf), _) => {
+                let (tensors, count) = gguf.applied(&model.tensors)?;
+                (Model { tensors, ..model.clone() }, &gguf.model, count)
+            }
+            (Adapter::Peft(peft), Some(checkpoint)) => {
+                let (tensors, count) = peft.applied(&checkpoint.tensors)?;
+                let adopted = arch::adopt(&Checkpoint { tensors, ..checkpoint.clone() }, options)?;
+                (adopted.model, &peft.described()?, count)
+            }
+            (Adapter::Peft(peft), None) => {
+                return Err(Error::unsupported("an adapter of PEFT has the names and the order of a checkpoint")
+                    .file(&peft.checkpoint.dir)
+                    .expected("CP as a Hugging Face checkpoint")
+                    .found("a GGUF")
+                    .hint("make a GGUF of the adapter first: ggraft adapter DIR --base MODEL -o adapter.gguf"));
+            }
+        };
+        let mut made = made;
+        // It is told as what it is: what the model under it is called is not its name.
+        made.metadata.retain(|key| !key.starts_with("general.") && !OF_THE_BASE.contains(&key));
+        if let Some(architecture) = model.architecture() {
+            made.metadata.set("general.architecture", architecture);
+        }
+        for (key, value) in own.metadata.iter().filter(|(key, _)| key.starts_with("general.")) {
+            if key != "general.architecture" {
+                made.metadata.set(key, value.clone());
+            }
+        }
+        made.metadata.set("general.type", "adapter");
+        (made.containers, made.reads) = (own.containers.clone(), own.reads.clone());
+        Ok((made, count))
+    }
+
+    /// What was noticed when it was opened, a sentence each.
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            Adapter::Gguf(_) => Vec::new(),
+            Adapter::Peft(peft) => peft.notes(),
+        }
+    }
+}
+
+/// The file that is opened of what a user names.
+fn file(path: &Path) -> PathBuf {
+    if path.is_dir() {
+        let found = FILES.map(|name| path.join(name)).into_iter().find(|file| file.is_file());
+        return found.unwrap_or_else(|| path.to_path_buf());
+    }
+    let is_file = path.extension().is_some_and(|e| ["gguf", "safetensors", "bin"].iter().any(|x| e == *x));
+    if is_named(path) && !is_file { shown(path).join(FILES[0]) } else { path.to_path_buf() }
+}
