@@ -60,6 +60,15 @@ pub fn wear(onto: &Loaded, adapter: &Adapter, options: &arch::Options) -> Result
     Ok(Loaded { model: placed(Model { tensors, ..model })?, notes: adapter.notes(), source: None })
 }
 
+/// Plans a model as it is: metadata, tensors and their order stay.
+///
+/// # Errors
+/// A GGUF cannot hold it.
+pub fn rearranged(model: Model) -> Result<Plan> {
+    let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
+    Plan::rearranged(placed(Model { tensors, ..model })?, None)
+}
+
 /// Plans a conversion or quantization of one model.
 ///
 /// # Errors

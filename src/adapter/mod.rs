@@ -2,8 +2,9 @@
 //! model: that gives the model as the adapter makes it, whose weights are computed when they are read, in f64. What an
 //! adapter says and a model has no place for is refused by name.
 //! The map: `settings` and `parts` read what PEFT saves, `named` finds what it means, `peft` and `gguf` change a model by
-//! the two kinds, `rows` computes.
+//! the two kinds, `rows` computes; `convert` makes a GGUF of what PEFT saves.
 
+mod convert;
 mod gguf;
 mod named;
 mod parts;
@@ -12,9 +13,10 @@ mod rows;
 mod settings;
 
 use crate::arch;
+use crate::unpack;
 use gguf::Gguf;
 use ggraft_formats::source::{Access, is_named, shown};
-use ggraft_formats::{Checkpoint, Error, Input, Model, Result};
+use ggraft_formats::{Checkpoint, DType, Error, Input, Model, Result};
 use peft::Peft;
 use std::path::{Path, PathBuf};
 
@@ -94,6 +96,29 @@ impl Adapter {
         Ok((made, count))
     }
 
+    /// The model that it was made for, if it tells.
+    pub fn base(&self) -> Option<&str> {
+        match self {
+            Adapter::Gguf(_) => None,
+            Adapter::Peft(peft) => peft.settings.base.as_deref(),
+        }
+    }
+
+    /// An adapter of PEFT as llama.cpp's, its factors in `dtype`, and what is to be told; `base` is the model that it was
+    /// made for.
+    ///
+    /// # Errors
+    /// It is not of this model, or one that llama.cpp could not apply.
+    pub fn converted(&self, base: &Path, access: &Access, dtype: DType) -> Result<(Model, Vec<String>)> {
+        match self {
+            Adapter::Peft(peft) => convert::converted(peft, of_base(base, access)?, dtype),
+            Adapter::Gguf(gguf) => {
+                let e = Error::usage("this is an adapter of llama.cpp already");
+                Err(gguf.model.containers.iter().fold(e, |e, file| e.file(file.path())))
+            }
+        }
+    }
+
     /// What was noticed when it was opened, a sentence each.
     pub fn notes(&self) -> Vec<String> {
         match self {
@@ -111,4 +136,24 @@ fn file(path: &Path) -> PathBuf {
     }
     let is_file = path.extension().is_some_and(|e| ["gguf", "safetensors", "bin"].iter().any(|x| e == *x));
     if is_named(path) && !is_file { shown(path).join(FILES[0]) } else { path.to_path_buf() }
+}
+
+/// The checkpoint of a model; of a directory that holds a config and no weights, without tensors.
+fn of_base(path: &Path, access: &Access) -> Result<Checkpoint> {
+    let is_weights = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        [".safetensors", ".bin", ".pt", ".pth", ".ckpt"].iter().any(|end| name.ends_with(end))
+    };
+    if path.join("config.json").is_file() {
+        let mut entries = std::fs::read_dir(path).map_err(|e| Error::io(&e, path))?;
+        if !entries.any(|entry| entry.is_ok_and(is_weights)) {
+            return Ok(Checkpoint { dir: path.to_path_buf(), ..Checkpoint::default() });
+        }
+    }
+    match ggraft_formats::open_with(path, access)? {
+        Input::Checkpoint(checkpoint) => unpack::seen(checkpoint),
+        Input::Model(_) => Err(Error::usage("the names of a checkpoint are not told by a GGUF")
+            .file(path)
+            .expected("the Hugging Face checkpoint that the adapter was made for, or its config.json")),
+    }
 }

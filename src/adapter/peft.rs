@@ -7,7 +7,7 @@ use super::parts::{Module, Parts};
 use super::rows::{Change, Factor, Product, changed, count};
 use super::settings::Settings;
 use crate::arch::about;
-use ggraft_formats::{Checkpoint, Error, Model, Result, Tensor};
+use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
 
 /// An adapter that was opened.
 pub struct Peft {
@@ -53,7 +53,12 @@ impl Peft {
                 .hint("`ggraft adapter` makes a GGUF of it, which llama.cpp applies so"));
         }
         let names = Names::of(tensors);
-        let mut all = tensors.to_vec();
+        // Tensors that become one must have one dtype, changed or not.
+        let wide = |t: &Tensor| match t.dtype() {
+            DType::F32 | DType::F16 | DType::BF16 => changed(t, Change::Nothing),
+            _ => Ok(t.clone()),
+        };
+        let mut all = tensors.iter().map(wide).collect::<Result<Vec<_>>>()?;
         let (mut problems, mut count) = (Vec::new(), 0);
         let mut set = |place: Result<(usize, Tensor)>| match place {
             Ok((i, tensor)) => (all[i], count) = (tensor, count + 1),
@@ -163,15 +168,18 @@ fn whole(names: &Names<'_>, tensors: &[Tensor], name: &str, tensor: &Tensor) -> 
             false => e,
         });
     }
-    Ok((i, tensor.clone().renamed(&old.name)))
+    Ok((i, changed(&tensor.clone().renamed(&old.name), Change::Nothing)?))
 }
 
 fn find(names: &Names<'_>, name: &str) -> Result<usize> {
-    names.find(name).ok_or_else(|| {
-        let e = Error::invalid("the model has no such tensor").tensor(name);
-        match name.contains("lm_head") {
-            true => e.hint("its output head is its embedding, which an adapter of the head would change too"),
-            false => e.hint("the adapter is of another model, or of weights that this one keeps in one piece"),
-        }
-    })
+    names.find(name).ok_or_else(|| unknown(name))
+}
+
+/// The error for a tensor or module that the model has not.
+pub fn unknown(name: &str) -> Error {
+    let e = Error::invalid("the model has no such tensor").tensor(name);
+    match name.contains("lm_head") {
+        true => e.hint("its output head is its embedding, which an adapter of the head would change too"),
+        false => e.hint("the adapter is of another model, or of weights that this one keeps in one piece"),
+    }
 }

@@ -37,9 +37,12 @@ pub struct Product {
 
 /// What becomes of a weight.
 pub enum Change {
+    Nothing,
     Product(Product),
     /// The sum, each row of which is then as long as this tells.
     Magnitude(Product, Tensor),
+    /// So many times the weight.
+    Times(f64),
     /// So many times these values more.
     Plus(f64, Tensor),
 }
@@ -70,6 +73,8 @@ impl Rows for Changed {
         let mut values = vec![0.0; rows.len() * self.row];
         self.base.decode_rows_f64(rows.clone(), &mut values)?;
         match &self.change {
+            Change::Nothing => {}
+            Change::Times(scale) => values.iter_mut().for_each(|x| *x *= scale),
             Change::Product(product) => product.add(rows, self.row, &mut values)?,
             Change::Magnitude(product, lengths) => {
                 product.add(rows.clone(), self.row, &mut values)?;
@@ -100,6 +105,8 @@ impl Rows for Changed {
     fn identify(&self, into: &mut Identity) {
         self.base.identify(into);
         let (kind, scale, rank) = match &self.change {
+            Change::Nothing => ("nothing", 0.0, 0),
+            Change::Times(scale) => ("times", *scale, 0),
             Change::Product(product) => ("product", product.scale, product.rank),
             Change::Magnitude(product, _) => ("magnitude", product.scale, product.rank),
             Change::Plus(scale, _) => ("plus", *scale, 0),
@@ -113,6 +120,7 @@ impl Rows for Changed {
 impl Changed {
     fn tensors(&self) -> Vec<&Tensor> {
         match &self.change {
+            Change::Nothing | Change::Times(_) => Vec::new(),
             Change::Product(product) => vec![product.left.tensor(), product.right.tensor()],
             Change::Magnitude(product, lengths) => {
                 vec![product.left.tensor(), product.right.tensor(), lengths]

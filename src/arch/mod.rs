@@ -10,6 +10,7 @@ mod axes;
 mod config;
 mod defaults;
 mod draft;
+pub(crate) mod factors;
 mod families;
 mod graph;
 mod keys;

@@ -1,5 +1,6 @@
 //! The words a user may type, one file a verb. What may stand for an option comes from the lists of the library.
 
+mod adapter;
 mod architectures;
 mod beside;
 mod command;
@@ -44,6 +45,9 @@ enum Command {
     /// Quantize a GGUF: IN [OUT] TYPE [THREADS], as llama-quantize
     #[command(after_help = examples::QUANTIZE)]
     Quantize(quantize::Args),
+    /// Convert a LoRA adapter of PEFT to a GGUF that llama.cpp applies
+    #[command(after_help = examples::ADAPTER)]
+    Adapter(adapter::Args),
     /// Cut a GGUF into parts of a limited size, named as llama.cpp reads them
     #[command(after_help = examples::SPLIT)]
     Split(split::Args),
@@ -107,6 +111,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Merge(args) => merge::run(*args),
         Command::Convert(args) => convert::run(args),
         Command::Quantize(args) => quantize::run(args),
+        Command::Adapter(args) => adapter::run(args),
         Command::Split(args) => split::run(args),
         Command::Join(args) => join::run(args),
         Command::Inspect(args) => inspect::run(args),

@@ -22,14 +22,14 @@ pub struct Adopted {
 }
 
 /// A rule in one layer: the tensors that become others together.
-struct Instance<'a> {
-    rule: &'a Rule,
+pub(super) struct Instance<'a> {
+    pub(super) rule: &'a Rule,
     bias: bool,
     layer: u32,
-    axes: Axes,
+    pub(super) axes: Axes,
     /// The checkpoint's names; of stacked ones each tensor, the last index fastest.
-    from: Vec<String>,
-    to: Vec<String>,
+    pub(super) from: Vec<String>,
+    pub(super) to: Vec<String>,
     /// Whether the rule holds in this layer.
     holds: bool,
     needed: bool,
@@ -138,7 +138,7 @@ fn refuse_more(params: &Params<'_>, checkpoint: &Checkpoint, axis: &str, what: &
 
 /// Every rule in every layer that has it, those of the whole model first. Which spelling, and which of several
 /// alternatives, the names in the checkpoint decide.
-fn instances<'a>(
+pub(super) fn instances<'a>(
     family: &'a Family,
     params: &Params<'_>,
     checkpoint: &Checkpoint,
@@ -228,7 +228,7 @@ fn add<'a>(
     Ok(())
 }
 
-fn broken(rule: &Rule, what: &str) -> Error {
+pub(super) fn broken(rule: &Rule, what: &str) -> Error {
     Error::invalid(format!("the rule for {} cannot be applied: {what}", rule.to.join(", ")))
 }
 
