@@ -55,9 +55,8 @@ pub fn open_with(path: &Path, options: &arch::Options, access: &Access) -> Resul
 /// The adapter does not fit the model: all that is wrong stands in one error.
 pub fn wear(onto: &Loaded, adapter: &Adapter, options: &arch::Options) -> Result<Loaded> {
     let checkpoint = onto.source.as_ref().map(|source| &source.checkpoint);
-    let (model, _) = adapter.worn(&onto.model, checkpoint, options)?;
-    let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
-    Ok(Loaded { model: placed(Model { tensors, ..model })?, notes: adapter.notes(), source: None })
+    let model = adapter.worn(&onto.model, checkpoint, options)?;
+    Ok(Loaded { model, notes: adapter.notes(), source: None })
 }
 
 /// Plans a model as it is: metadata, tensors and their order stay.

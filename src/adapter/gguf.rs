@@ -69,15 +69,14 @@ impl Gguf {
         Ok(Gguf { alpha, pairs, whole, model })
     }
 
-    /// `tensors` of a model as the adapter makes them, and how many it changes.
+    /// The tensors of a model that the adapter changes, by their places.
     ///
     /// # Errors
     /// What does not fit them: all in one error.
-    pub fn applied(&self, tensors: &[Tensor]) -> Result<(Vec<Tensor>, usize)> {
+    pub fn applied(&self, tensors: &[Tensor]) -> Result<BTreeMap<usize, Tensor>> {
         let places: HashMap<&str, usize> =
             tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
-        let mut all = tensors.to_vec();
-        let (mut problems, mut number) = (Vec::new(), 0);
+        let (mut all, mut problems) = (BTreeMap::new(), Vec::new());
         let pairs = self.pairs.iter().map(|(name, pair)| (name.as_str(), Some(pair), None));
         let whole = self.whole.iter().map(|t| (t.name.as_str(), None, Some(t)));
         for (name, pair, other) in pairs.chain(whole) {
@@ -94,12 +93,12 @@ impl Gguf {
                 (None, other) => Err(unfit(&tensors[i], other.map_or_else(String::new, |t| t.shape().to_string()))),
             };
             match made {
-                Ok(tensor) => (all[i], number) = (tensor, number + 1),
+                Ok(tensor) => _ = all.insert(i, tensor),
                 Err(e) => problems.push(e),
             }
         }
         let place = |e: Error| self.model.containers.iter().fold(e, |e, file| e.file(file.path()));
-        Error::all(problems).map_or(Ok((all, number)), |e| Err(place(e)))
+        Error::all(problems).map_or(Ok(all), |e| Err(place(e)))
     }
 
     fn product(&self, weight: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {

@@ -13,11 +13,13 @@ mod rows;
 mod settings;
 
 use crate::arch;
+use crate::placed::at;
 use crate::unpack;
 use gguf::Gguf;
 use ggraft_formats::source::{Access, is_named, shown};
-use ggraft_formats::{Checkpoint, DType, Error, Input, Model, Result};
+use ggraft_formats::{Checkpoint, DType, Error, Input, Model, Result, Tensor};
 use peft::Peft;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// The names of the file that holds an adapter's tensors, the first that is there.
@@ -51,8 +53,8 @@ impl Adapter {
         }
     }
 
-    /// `model` with this adapter at work, and how many of its tensors it changes. `checkpoint` is the one that the model
-    /// was adopted from, if there is one.
+    /// `model` with this adapter at work. What it does not change are the very tensors of `model`. `checkpoint` is the one
+    /// that the model was adopted from, if there is one.
     ///
     /// # Errors
     /// It does not fit the model.
@@ -61,39 +63,46 @@ impl Adapter {
         model: &Model,
         checkpoint: Option<&Checkpoint>,
         options: &arch::Options,
-    ) -> Result<(Model, usize)> {
-        let (made, own, count) = match (self, checkpoint) {
+    ) -> Result<Model> {
+        let (tensors, own) = match (self, checkpoint) {
             (Adapter::Gguf(gguf), _) => {
-                let (tensors, count) = gguf.applied(&model.tensors)?;
-                (Model { tensors, ..model.clone() }, &gguf.model, count)
+                let mut tensors = model.tensors.clone();
+                let changed = gguf.applied(&tensors)?;
+                changed.into_iter().for_each(|(i, tensor)| tensors[i] = tensor);
+                (tensors, gguf.model.clone())
             }
             (Adapter::Peft(peft), Some(checkpoint)) => {
-                let (tensors, count) = peft.applied(&checkpoint.tensors)?;
-                let adopted = arch::adopt(&Checkpoint { tensors, ..checkpoint.clone() }, options)?;
-                (adopted.model, &peft.described()?, count)
+                (adopted(peft, model, checkpoint, options)?, peft.described()?)
             }
             (Adapter::Peft(peft), None) => {
-                return Err(Error::unsupported("an adapter of PEFT has the names and the order of a checkpoint")
-                    .file(&peft.checkpoint.dir)
-                    .expected("CP as a Hugging Face checkpoint")
-                    .found("a GGUF")
-                    .hint("make a GGUF of the adapter first: ggraft adapter DIR --base MODEL -o adapter.gguf"));
+                return Err(Error::unsupported(
+                    "an adapter of PEFT has the names and the order of a checkpoint",
+                )
+                .file(&peft.checkpoint.dir)
+                .expected("CP as a Hugging Face checkpoint")
+                .found("a GGUF")
+                .hint("make a GGUF of the adapter first: ggraft adapter DIR --base MODEL -o adapter.gguf"));
             }
         };
-        let mut made = made;
-        // It is told as what it is: what the model under it is called is not its name.
-        made.metadata.retain(|key| !key.starts_with("general.") && !OF_THE_BASE.contains(&key));
-        if let Some(architecture) = model.architecture() {
-            made.metadata.set("general.architecture", architecture);
+        let place = own.containers.first().map(|file| file.path().to_path_buf());
+        let (mut all, mut metadata) = (Vec::with_capacity(tensors.len()), model.metadata.clone());
+        for (tensor, old) in tensors.into_iter().zip(&model.tensors) {
+            all.push(match &place {
+                _ if tensor.shares_rows(old) => tensor,
+                Some(place) => at(tensor.checked(), place)?,
+                None => tensor.checked(),
+            });
         }
+        // It is told as what it is: what the model under it is called is not its name.
+        metadata.retain(|key| !key.starts_with("general.") && !OF_THE_BASE.contains(&key));
+        metadata.set("general.architecture", model.architecture().unwrap_or_default());
         for (key, value) in own.metadata.iter().filter(|(key, _)| key.starts_with("general.")) {
             if key != "general.architecture" {
-                made.metadata.set(key, value.clone());
+                metadata.set(key, value.clone());
             }
         }
-        made.metadata.set("general.type", "adapter");
-        (made.containers, made.reads) = (own.containers.clone(), own.reads.clone());
-        Ok((made, count))
+        metadata.set("general.type", "adapter");
+        Ok(Model { metadata, tensors: all, containers: own.containers, reads: own.reads })
     }
 
     /// The model that it was made for, if it tells.
@@ -126,6 +135,33 @@ impl Adapter {
             Adapter::Peft(peft) => peft.notes(),
         }
     }
+}
+
+/// The tensors of `model`, which was adopted from `checkpoint`, as they are when the adapter has changed that.
+fn adopted(
+    peft: &Peft,
+    model: &Model,
+    checkpoint: &Checkpoint,
+    options: &arch::Options,
+) -> Result<Vec<Tensor>> {
+    let changes = peft.applied(&checkpoint.tensors)?;
+    let mut tensors = checkpoint.tensors.clone();
+    changes.into_iter().for_each(|(i, tensor)| tensors[i] = tensor);
+    let named = |(new, old): (&Tensor, &Tensor)| (!new.shares_rows(old)).then(|| old.name.clone());
+    let names: Vec<String> = tensors.iter().zip(&checkpoint.tensors).filter_map(named).collect();
+    let names = names.iter().map(String::as_str).collect();
+    let (to, from) = arch::touched(checkpoint, &names)?;
+    // Tensors that become one must have one dtype, changed or not.
+    for tensor in tensors.iter_mut().filter(|t| from.contains(&t.name) && !names.contains(t.name.as_str())) {
+        *tensor = rows::changed(tensor, rows::Change::Nothing)?;
+    }
+    let made = arch::adopt(&Checkpoint { tensors, ..checkpoint.clone() }, options)?.model.tensors;
+    let made: HashMap<String, Tensor> = made.into_iter().map(|t| (t.name.clone(), t)).collect();
+    let one = |old: &Tensor| match made.get(&old.name).filter(|_| to.contains(&old.name)) {
+        Some(new) => new.clone(),
+        None => old.clone(),
+    };
+    Ok(model.tensors.iter().map(one).collect())
 }
 
 /// The file that is opened of what a user names.

@@ -7,7 +7,8 @@ use super::parts::{Module, Parts};
 use super::rows::{Change, Factor, Product, changed, count};
 use super::settings::Settings;
 use crate::arch::about;
-use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
+use ggraft_formats::{Checkpoint, Error, Model, Result, Tensor};
+use std::collections::BTreeMap;
 
 /// An adapter that was opened.
 pub struct Peft {
@@ -41,11 +42,11 @@ impl Peft {
         self.checkpoint.notes.iter().cloned().chain((repeated > 0).then(|| told(repeated))).collect()
     }
 
-    /// `tensors` of a checkpoint as the adapter makes them, and how many it changes.
+    /// The tensors of a checkpoint that the adapter changes, by their places.
     ///
     /// # Errors
     /// What does not fit them: all in one error.
-    pub fn applied(&self, tensors: &[Tensor]) -> Result<(Vec<Tensor>, usize)> {
+    pub fn applied(&self, tensors: &[Tensor]) -> Result<BTreeMap<usize, Tensor>> {
         if self.settings.invocation.is_some() {
             return Err(Error::unsupported("the adapter counts only after some tokens: it cannot be merged")
                 .file(&self.settings.file)
@@ -53,15 +54,14 @@ impl Peft {
                 .hint("`ggraft adapter` makes a GGUF of it, which llama.cpp applies so"));
         }
         let names = Names::of(tensors);
-        // Tensors that become one must have one dtype, changed or not.
-        let wide = |t: &Tensor| match t.dtype() {
-            DType::F32 | DType::F16 | DType::BF16 => changed(t, Change::Nothing),
-            _ => Ok(t.clone()),
-        };
-        let mut all = tensors.iter().map(wide).collect::<Result<Vec<_>>>()?;
-        let (mut problems, mut count) = (Vec::new(), 0);
+        let (mut all, mut problems) = (BTreeMap::new(), Vec::new());
         let mut set = |place: Result<(usize, Tensor)>| match place {
-            Ok((i, tensor)) => (all[i], count) = (tensor, count + 1),
+            Ok((i, tensor)) => {
+                if all.insert(i, tensor).is_some() {
+                    let e = Error::invalid("the adapter changes this tensor twice");
+                    problems.push(e.tensor(&tensors[i].name).file(&self.checkpoint.dir));
+                }
+            }
             Err(e) => problems.push(e.file(&self.checkpoint.dir)),
         };
         for (name, tensor) in &self.parts.whole {
@@ -73,7 +73,7 @@ impl Peft {
                 set(self.bias(&names, tensors, name, (module, bias)));
             }
         }
-        Error::all(problems).map_or(Ok((all, count)), Err)
+        Error::all(problems).map_or(Ok(all), Err)
     }
 
     /// What becomes of the weight of a module.

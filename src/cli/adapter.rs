@@ -7,8 +7,8 @@ use super::command;
 use crate::adapter::Adapter;
 use crate::output::target::Type;
 use crate::pipeline::{self, Plan};
-use crate::recipe::{Choice, Word};
-use crate::report::{self, Stage};
+use crate::recipe::Choice;
+use crate::report::Stage;
 use crate::stages::Stages;
 use ggraft_formats::{DType, Error, Result};
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let default = PathBuf::from(format!("{}-{}-LoRA.gguf", plan.stem(), args.kind.0.name()));
     let typed = args.output.output.map(|path| naming::gguf(path, args.kind.0.name())).transpose()?;
     let path = destination(typed, default, false);
-    let words = format!("adapter {}", args.kind.word());
+    let words = format!("adapter {}", args.kind.0.name());
     let order = Order {
         words: &words,
         command: &command::typed("adapter", &[]),

@@ -85,13 +85,18 @@ impl Graft {
             if without && overlay.is_none() {
                 *verdict = Verdict { fate: Fate::Kept, reason: "its weight is 0" };
             }
-            sources.push(match (table, verdict.fate) {
+            let pairs = match (table, verdict.fate) {
                 _ if without => None,
-                (Some(table), _) if table.pairs.is_empty() => None,
-                (Some(table), _) => Some(options.sources(tensor, table.pairs, &values)?),
-                (None, Fate::Merged) => Some(options.sources(tensor, matched(tensor, &by_name)?, &values)?),
+                (Some(table), _) => Some(table.pairs).filter(|pairs| !pairs.is_empty()),
+                (None, Fate::Merged) => Some(matched(tensor, &by_name)?),
                 (None, Fate::Kept) => None,
-            });
+            };
+            // Of an adapter chat and base are one where it says nothing.
+            let alone = pairs.filter(|pairs| !pairs.iter().all(|(chat, base)| chat.shares_rows(base)));
+            if alone.is_none() && verdict.fate == Fate::Merged && !without && overlay.is_none() {
+                *verdict = Verdict { fate: Fate::Kept, reason: "no adapter changes it" };
+            }
+            sources.push(alone.map(|pairs| options.sources(tensor, pairs, &values)).transpose()?);
             overlays.push(overlay);
         }
         let sources = together(sources, &Trainer::of(model.architecture().unwrap_or_default()));

@@ -261,6 +261,23 @@ fn alternatives(all: Vec<Instance<'_>>) -> Vec<Instance<'_>> {
     all.into_iter().zip(keep).filter_map(|(instance, keep)| keep.then_some(instance)).collect()
 }
 
+/// The tensors of GGUF's that any of these of `checkpoint` becomes, and the checkpoint's that become one with them.
+pub fn touched(
+    family: &Family,
+    params: &Params<'_>,
+    checkpoint: &Checkpoint,
+    names: &HashSet<&str>,
+) -> Result<(HashSet<String>, HashSet<String>)> {
+    let (mut to, mut from) = (HashSet::new(), HashSet::new());
+    for instance in instances(family, params, checkpoint)? {
+        if instance.from.iter().any(|name| names.contains(name.as_str())) {
+            to.extend(instance.to);
+            from.extend(instance.from);
+        }
+    }
+    Ok((to, from))
+}
+
 /// The tensors of `checkpoint` under GGUF's names, in its order and its dtypes.
 pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Vec<Adopted>> {
     let all = instances(family, params, checkpoint)?;

@@ -213,7 +213,9 @@ impl Provenance {
             let told_of_cp = key.starts_with(BASE_MODEL) || key.starts_with("ggraft.");
             !(told_of_cp || other_licences && key.starts_with(LICENCE))
         });
-        about::mark(metadata, &options.method.mark());
+        let of_adapters = self.vectors.iter().all(|(_, base)| base.is_none());
+        let mark = if of_adapters { String::from("lora-merge") } else { options.method.mark() };
+        about::mark(metadata, &mark);
         let origins = self.origins(weights);
         metadata.set(&format!("{BASE_MODEL}count"), origins.len() as u32);
         for (i, origin) in origins.iter().enumerate() {
