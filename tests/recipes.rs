@@ -139,7 +139,8 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         option::of(path()),
         [option::of(text()), option::of(text())],
     );
-    let models = (path(), vectors(), adapters(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
+    let models =
+        (path(), vectors(), adapters(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
     let rules = ["*=0", "blk.{0-1,-2--1}.*=0.3", "blk.*=[0.2,1.0,0.2]", "{a,b}?=-1e-3"];
     let rule = proptest::sample::select(rules.to_vec()).prop_map(|rule| rule.parse().unwrap());
     let preset = proptest::sample::select(PRESETS.iter().map(Choice).collect::<Vec<_>>());

@@ -2,6 +2,7 @@
 //! that they change. Of the model that it was made for only the config is needed, and the names of its tensors.
 //! Specification: `convert_lora_to_gguf.py` of llama.cpp; where its scale would be wrong, ours is right (`scales`).
 
+use super::QUANTIZATION_VERSION;
 use super::named::Names;
 use super::peft::{Peft, unknown};
 use super::rows::{Change, changed};
@@ -10,9 +11,6 @@ use crate::arch::{Draft, about};
 use crate::roles;
 use ggraft_formats::{Array, Checkpoint, DType, Error, Metadata, Model, Result, Tensor, Value};
 use std::collections::{BTreeMap, HashMap};
-
-/// What a GGUF calls the quantization formats of this time.
-const QUANTIZATION_VERSION: u32 = 2;
 
 /// The checkpoints that a config may be of, of which the adapter's names tell the one.
 const DRAFTS: [Draft; 4] = [
@@ -63,7 +61,8 @@ pub(super) fn converted(peft: &Peft, base: Checkpoint, dtype: DType) -> Result<(
         return Err(e.file(&peft.checkpoint.dir));
     }
     let made = factors(&base, &pairs, &whole).map_err(|e| e.file(&peft.checkpoint.dir))?;
-    let mut tensors = made.whole.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<Vec<_>>>()?;
+    let mut tensors =
+        made.whole.into_iter().map(|t| t.encode(DType::F32, None)).collect::<Result<Vec<_>>>()?;
     for (name, pair) in made.pairs {
         let [a, b] = named(&name, pair)?;
         tensors.extend([stored(a, dtype)?, stored(b, dtype)?]);
@@ -134,7 +133,8 @@ fn with_names(peft: &Peft, base: Checkpoint) -> Result<Checkpoint> {
     for draft in DRAFTS {
         let tensors = outlined(&base, any, draft)?;
         let names = Names::of(&tensors);
-        let found = parts.modules.keys().filter(|name| names.find(&format!("{name}.weight")).is_some()).count();
+        let found =
+            parts.modules.keys().filter(|name| names.find(&format!("{name}.weight")).is_some()).count();
         if best.as_ref().is_none_or(|(most, _)| found > *most) {
             best = Some((found, tensors));
         }

@@ -46,12 +46,14 @@ impl Gguf {
         let (mut pairs, mut whole, mut problems) = (BTreeMap::new(), Vec::new(), Vec::new());
         for tensor in &model.tensors {
             let name = &tensor.name;
-            let other = |own: &str, other: &str| name.strip_suffix(own).map(|stem| (stem, format!("{stem}{other}")));
+            let other =
+                |own: &str, other: &str| name.strip_suffix(own).map(|stem| (stem, format!("{stem}{other}")));
             let Some((stem, twin)) = other(A, B).or_else(|| other(B, A)) else {
                 if name.ends_with("_norm.weight") {
                     whole.push(tensor.clone());
                 } else {
-                    problems.push(Error::unsupported("this tensor of an adapter is not supported").tensor(name));
+                    problems
+                        .push(Error::unsupported("this tensor of an adapter is not supported").tensor(name));
                 }
                 continue;
             };
@@ -90,7 +92,9 @@ impl Gguf {
                 (None, Some(other)) if other.shape().significant() == tensors[i].shape().significant() => {
                     Ok(other.clone())
                 }
-                (None, other) => Err(unfit(&tensors[i], other.map_or_else(String::new, |t| t.shape().to_string()))),
+                (None, other) => {
+                    Err(unfit(&tensors[i], other.map_or_else(String::new, |t| t.shape().to_string())))
+                }
             };
             match made {
                 Ok(tensor) => _ = all.insert(i, tensor),

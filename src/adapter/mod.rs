@@ -2,28 +2,36 @@
 //! model: that gives the model as the adapter makes it, whose weights are computed when they are read, in f64. What an
 //! adapter says and a model has no place for is refused by name.
 //! The map: `settings` and `parts` read what PEFT saves, `named` finds what it means, `peft` and `gguf` change a model by
-//! the two kinds, `rows` computes; `convert` makes a GGUF of what PEFT saves.
+//! the two kinds, `rows` computes; `convert` makes a GGUF of what PEFT saves, and
+//! `extract` one of a chat vector (`svd`).
 
 mod convert;
+mod extract;
 mod gguf;
 mod named;
 mod parts;
 mod peft;
 mod rows;
 mod settings;
+mod svd;
 
-use crate::arch;
 use crate::placed::at;
 use crate::unpack;
-use gguf::Gguf;
+pub use extract::{Job, extracted};
+
+use crate::arch;
 use ggraft_formats::source::{Access, is_named, shown};
 use ggraft_formats::{Checkpoint, DType, Error, Input, Model, Result, Tensor};
+use gguf::Gguf;
 use peft::Peft;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// The names of the file that holds an adapter's tensors, the first that is there.
 const FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
+
+/// What a GGUF calls the quantization formats of this time.
+const QUANTIZATION_VERSION: u32 = 2;
 
 /// What metadata of a model says of its vocabulary's use, and an adapter does not.
 const OF_THE_BASE: [&str; 2] = ["tokenizer.chat_template", "tokenizer.chat_templates"];

@@ -38,7 +38,11 @@ impl Peft {
     /// What was noticed, a sentence each.
     pub fn notes(&self) -> Vec<String> {
         let repeated = self.parts.repeated;
-        let told = |n| format!("{n} weights of its base that the adapter holds beside its own are left out: CP's are taken");
+        let told = |n| {
+            format!(
+                "{n} weights of its base that the adapter holds beside its own are left out: CP's are taken"
+            )
+        };
         self.checkpoint.notes.iter().cloned().chain((repeated > 0).then(|| told(repeated))).collect()
     }
 

@@ -199,7 +199,9 @@ impl<'a> Told<'a> {
         let start = self.get("init_lora_weights").and_then(Value::as_str).unwrap_or_default();
         if RESIDUAL.iter().any(|method| start.starts_with(method)) {
             return refused(
-                format!("'init_lora_weights' is {start}: the adapter belongs to a base whose weights that start has changed"),
+                format!(
+                    "'init_lora_weights' is {start}: the adapter belongs to a base whose weights that start has changed"
+                ),
                 "convert it in PEFT (save_pretrained with path_initial_model_for_weight_conversion); \
                  if CP is that changed base, set init_lora_weights to true",
             );

@@ -74,12 +74,14 @@ pub fn factors(
         done.extend(sources.iter().map(|(name, _)| name.as_str()));
         let made = match (sources.first(), lacking) {
             (None, _) => continue,
-            (Some((name, _)), Some(other)) => Err(Error::unsupported(
-                "the adapter changes a part of what a GGUF keeps in one piece",
-            )
-            .tensor(name)
-            .expected(format!("{other} too"))),
-            (Some(_), None) => instance.factored(&sources.iter().map(|(_, p)| *p).collect::<Vec<_>>(), &params),
+            (Some((name, _)), Some(other)) => {
+                Err(Error::unsupported("the adapter changes a part of what a GGUF keeps in one piece")
+                    .tensor(name)
+                    .expected(format!("{other} too")))
+            }
+            (Some(_), None) => {
+                instance.factored(&sources.iter().map(|(_, p)| *p).collect::<Vec<_>>(), &params)
+            }
         };
         match made {
             Ok(made) => out.pairs.extend(made),
@@ -93,9 +95,11 @@ pub fn factors(
                 out.whole.push(x.rule.value.applied(tensor.clone().renamed(to))?);
             }
             _ => problems.push(
-                Error::unsupported("llama.cpp's adapters change weights by factors, and hold none whole but norms")
-                    .tensor(&tensor.name)
-                    .hint("merge it: ggraft merge --onto MODEL --adapter DIR"),
+                Error::unsupported(
+                    "llama.cpp's adapters change weights by factors, and hold none whole but norms",
+                )
+                .tensor(&tensor.name)
+                .hint("merge it: ggraft merge --onto MODEL --adapter DIR"),
             ),
         }
         done.insert(tensor.name.as_str());

@@ -35,6 +35,11 @@ Examples:
   ggraft adapter my-lora/ --base Llama-3.1-8B/
   ggraft adapter my-lora/ --base Llama-3.1-8B/ --type F16 -o my-lora.gguf";
 
+pub(super) const VECTOR: &str = "\
+Examples:
+  ggraft vector --base solar --chat solar-chat --rank 64 -o solar-chat-r64.gguf
+  ggraft vector --base solar --chat solar-chat --rank 256 --type Q8_0 --dry-run";
+
 pub(super) const QUANTIZE: &str = "\
 Examples:
   ggraft quantize llama-F16.gguf Q4_K_M

@@ -20,6 +20,7 @@ mod quantize;
 pub mod signals;
 mod split;
 mod stdout;
+mod vector;
 mod verify;
 mod weights;
 
@@ -48,6 +49,9 @@ enum Command {
     /// Convert a LoRA adapter of PEFT to a GGUF that llama.cpp applies
     #[command(after_help = examples::ADAPTER)]
     Adapter(adapter::Args),
+    /// Write the difference of two models as a LoRA adapter of low rank, which llama.cpp applies at run time
+    #[command(after_help = examples::VECTOR)]
+    Vector(vector::Args),
     /// Cut a GGUF into parts of a limited size, named as llama.cpp reads them
     #[command(after_help = examples::SPLIT)]
     Split(split::Args),
@@ -112,6 +116,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Convert(args) => convert::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Adapter(args) => adapter::run(args),
+        Command::Vector(args) => vector::run(args),
         Command::Split(args) => split::run(args),
         Command::Join(args) => join::run(args),
         Command::Inspect(args) => inspect::run(args),
