@@ -2,7 +2,6 @@
 //! that they change. Of the model that it was made for only the config is needed, and the names of its tensors.
 //! Specification: `convert_lora_to_gguf.py` of llama.cpp; where its scale would be wrong, ours is right (`scales`).
 
-use super::QUANTIZATION_VERSION;
 use super::named::Names;
 use super::peft::{Peft, unknown};
 use super::rows::{Change, changed};
@@ -11,6 +10,9 @@ use crate::arch::{Draft, about};
 use crate::roles;
 use ggraft_formats::{Array, Checkpoint, DType, Error, Metadata, Model, Result, Tensor, Value};
 use std::collections::{BTreeMap, HashMap};
+
+/// What a GGUF calls the quantization formats of this time.
+pub const QUANTIZATION_VERSION: u32 = 2;
 
 /// The checkpoints that a config may be of, of which the adapter's names tell the one.
 const DRAFTS: [Draft; 4] = [

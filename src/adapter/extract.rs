@@ -1,6 +1,7 @@
 //! A chat vector as a LoRA adapter: of every matrix that chat and base have in common, the factors of low rank that are
 //! nearest to their difference. They are computed when they are written, a tensor at a time.
 
+use super::convert::QUANTIZATION_VERSION;
 use super::svd::{LowRank, Matrix, low_rank};
 use crate::roles;
 use ggraft_formats::write::Identity;
@@ -154,7 +155,7 @@ pub fn extracted(
     metadata.set("general.name", format!("{name} LoRA"));
     // With the rank as alpha the factors count as they are; tensors with fewer rows or columns have theirs by B.
     metadata.set("adapter.lora.alpha", rank as f32);
-    metadata.set("general.quantization_version", super::QUANTIZATION_VERSION);
+    metadata.set("general.quantization_version", QUANTIZATION_VERSION);
     let reads = chat.reads.clone();
     base.reads.all().into_iter().for_each(|stamp| reads.add(stamp));
     Ok((Model { metadata, tensors, containers: Vec::new(), reads }, jobs, notes))

@@ -2,8 +2,8 @@
 //! model: that gives the model as the adapter makes it, whose weights are computed when they are read, in f64. What an
 //! adapter says and a model has no place for is refused by name.
 //! The map: `settings` and `parts` read what PEFT saves, `named` finds what it means, `peft` and `gguf` change a model by
-//! the two kinds, `rows` computes; `convert` makes a GGUF of what PEFT saves, and
-//! `extract` one of a chat vector (`svd`).
+//! the two kinds, `rows` computes; `convert` makes a GGUF of what PEFT saves, and `extract` one
+//! of a chat vector (`svd`).
 
 mod convert;
 mod extract;
@@ -15,11 +15,11 @@ mod rows;
 mod settings;
 mod svd;
 
-use crate::placed::at;
-use crate::unpack;
 pub use extract::{Job, extracted};
 
 use crate::arch;
+use crate::placed::at;
+use crate::unpack;
 use ggraft_formats::source::{Access, is_named, shown};
 use ggraft_formats::{Checkpoint, DType, Error, Input, Model, Result, Tensor};
 use gguf::Gguf;
@@ -29,9 +29,6 @@ use std::path::{Path, PathBuf};
 
 /// The names of the file that holds an adapter's tensors, the first that is there.
 const FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
-
-/// What a GGUF calls the quantization formats of this time.
-const QUANTIZATION_VERSION: u32 = 2;
 
 /// What metadata of a model says of its vocabulary's use, and an adapter does not.
 const OF_THE_BASE: [&str; 2] = ["tokenizer.chat_template", "tokenizer.chat_templates"];

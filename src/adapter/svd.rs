@@ -125,22 +125,26 @@ fn signs(count: usize, seed: u64) -> Vec<f64> {
 
 /// Makes the columns orthonormal: each is freed of those before it, twice. One of which nothing is left becomes zero.
 fn orthogonal(columns: &mut [f64], width: usize) {
-    for column in 0..width {
-        let whole = dot(columns, width, column, column);
+    let mut done: Vec<Vec<f64>> = Vec::with_capacity(width);
+    for at in 0..width {
+        let mut column: Vec<f64> = columns.iter().skip(at).step_by(width).copied().collect();
+        let whole = dot(&column, &column);
         for _ in 0..2 {
-            for before in 0..column {
-                let part = dot(columns, width, before, column);
-                columns.chunks_exact_mut(width).for_each(|line| line[column] -= part * line[before]);
+            for before in &done {
+                let part = -dot(before, &column);
+                add(&mut column, part, before);
             }
         }
-        let left = dot(columns, width, column, column);
+        let left = dot(&column, &column);
         let scale = if left > whole * 1e-24 { 1.0 / left.sqrt() } else { 0.0 };
-        columns.chunks_exact_mut(width).for_each(|line| line[column] *= scale);
+        column.iter_mut().for_each(|x| *x *= scale);
+        columns.iter_mut().skip(at).step_by(width).zip(&column).for_each(|(x, y)| *x = *y);
+        done.push(column);
     }
 }
 
-fn dot(columns: &[f64], width: usize, i: usize, j: usize) -> f64 {
-    columns.chunks_exact(width).map(|line| line[i] * line[j]).sum()
+fn dot(x: &[f64], y: &[f64]) -> f64 {
+    x.iter().zip(y).map(|(x, y)| x * y).sum()
 }
 
 /// The products of all pairs of columns.
