@@ -36,12 +36,13 @@ pub(super) fn converted(peft: &Peft, base: Checkpoint, dtype: DType) -> Result<(
     for (name, module) in &peft.parts.modules {
         let made = names.find(&format!("{name}.weight")).ok_or_else(|| unknown(name)).and_then(|i| {
             let (a, b, _) = module.factors(name)?;
-            // An embedding is B·A turned over.
-            let (a, b) = match module.is_embedding {
+            // An embedding is B·A turned over, and so is a weight that the checkpoint keeps transposed.
+            let turned = module.is_embedding || is_turned(&base.tensors[i], a, b, peft.settings.transposed);
+            let (a, b) = match turned {
                 true => (transposed(b)?, transposed(a)?),
                 false => (a.clone(), b.clone()),
             };
-            fits(&base.tensors[i], &a, &b, peft.settings.transposed)?;
+            fits(&base.tensors[i], &a, &b)?;
             let b = match scales.get(name).copied() {
                 Some(scale) => changed(&b, Change::Times(scale))?,
                 None => b,
@@ -144,12 +145,16 @@ fn with_names(peft: &Peft, base: Checkpoint) -> Result<Checkpoint> {
     Ok(Checkpoint { tensors: best.map_or(Vec::new(), |(_, tensors)| tensors), ..base })
 }
 
-/// Refuses factors of another shape than the weight's.
-fn fits(weight: &Tensor, a: &Tensor, b: &Tensor, transposed: bool) -> Result<()> {
+/// Whether B·A is the weight turned over; where both are possible, the config decides.
+fn is_turned(weight: &Tensor, a: &Tensor, b: &Tensor, transposed: bool) -> bool {
     let (inner, outer) = (a.shape().row(), b.shape().dim(1));
-    let due = weight.shape().ne();
-    let straight = due == [inner, outer];
-    if straight || (transposed || inner != outer) && due == [outer, inner] {
+    if inner == outer { transposed } else { weight.shape().ne() == [outer, inner] }
+}
+
+/// Refuses factors of another shape than the weight's.
+fn fits(weight: &Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
+    let (inner, outer) = (a.shape().row(), b.shape().dim(1));
+    if weight.shape().ne() == [inner, outer] {
         return Ok(());
     }
     Err(Error::invalid("the adapter has another shape than the model")
