@@ -11,7 +11,7 @@ const MORE: usize = 8;
 const POWERS: usize = 2;
 /// Rows that are read at once.
 const ROWS: usize = 16;
-const SWEEPS: usize = 30;
+const SWEEPS: usize = 12;
 
 /// `B·A` as near to a matrix as a rank allows.
 pub struct LowRank {
@@ -163,7 +163,7 @@ fn eigen(mut matrix: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     let size: f64 = matrix.iter().map(|x| x * x).sum();
     for _ in 0..SWEEPS {
         let off: f64 = (0..n * n).filter(|at| at / n != at % n).map(|at| matrix[at] * matrix[at]).sum();
-        if off <= size * 1e-28 {
+        if off <= size * 1e-26 {
             break;
         }
         for p in 0..n {
