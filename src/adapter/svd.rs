@@ -23,11 +23,14 @@ pub struct LowRank {
     pub kept: f64,
 }
 
+/// Reads some rows.
+pub type Read<'a> = dyn Fn(Range<usize>, &mut [f64]) -> Result<()> + 'a;
+
 /// A matrix that is read when it is needed.
 pub struct Matrix<'a> {
     pub rows: usize,
     pub row: usize,
-    pub read: &'a dyn Fn(Range<usize>, &mut [f64]) -> Result<()>,
+    pub read: &'a Read<'a>,
 }
 
 /// The factors of this rank; `seed` decides the directions that are tried first.
