@@ -321,7 +321,7 @@ fn bad_recipes_are_refused_by_line_and_key() {
         ),
         (
             more("pure: true\n"),
-            "line 5: pure: there is no such key: expected one of onto, vectors, method, parameters, weights, weight_presets, types, name, output, pre, layers, vocabulary, allow, mixture",
+            "line 5: pure: there is no such key: expected one of onto, vectors, adapters, method, parameters, weights, weight_presets, types, name, output, pre, layers, vocabulary, allow, mixture",
         ),
         (
             more("mixture:\n  pure: 1\n"),
@@ -373,7 +373,7 @@ fn bad_recipes_are_refused_by_line_and_key() {
             "line 2: vectors: the value is of the wrong type: expected a list, found 3",
         ),
         ("onto: a\nvectors: []\n".into(), "line 2: vectors: there is no vector"),
-        ("onto: a\n".into(), "line 1: vectors: this key is missing"),
+        ("onto: a\n".into(), "line 1: vectors: there is no vector"),
         ("onto: a\nvectors:\n  - chat: b\n".into(), "line 3: vectors[0].base: this key is missing"),
         ("onto: [a\n".into(), "line 1: the YAML is malformed: unclosed bracket '['"),
         ("- a\n".into(), "line 1: the value is of the wrong type: expected a mapping, found a list"),
