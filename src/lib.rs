@@ -23,7 +23,7 @@
 //! ```
 //!
 //! The map of the house: `pipeline` is the line (open, adopt, merge, assign, write); `unpack` undoes the packing of
-//! weights, `arch` knows architectures, `vocab` tokenizers, `chat` chat templates, `checkpoint` turns all back into a
+//! weights, `adapter` puts LoRA adapters on, `arch` knows architectures, `vocab` tokenizers, `chat` chat templates, `checkpoint` turns all back into a
 //! Hugging Face directory, `merge` says what becomes of each tensor, `ftype` which dtype it gets (`budget`: by what it
 //! costs), `output` what may be asked for and what comes out, `recipe` all that decides a merge. `measure` tells how near
 //! weights are to others, `hash` tells weights from others, `meta` edits what is said of them, `roles` knows what a
@@ -38,6 +38,7 @@ pub use ggraft_formats::Error;
 pub use merge::Vector;
 pub use pipeline::{Grafted, Loaded, Plan, Target, Type, Work, convert, graft, open, write};
 
+pub mod adapter;
 pub mod arch;
 pub mod budget;
 pub mod chat;

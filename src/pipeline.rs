@@ -1,6 +1,7 @@
 //! THE LINE: open -> adopt -> merge -> assign -> write. Everything before `write` touches headers only; the
 //! weights move once, in the writer, through the wrappers that were put around them on the way.
 
+use crate::adapter::Adapter;
 use crate::arch;
 use crate::checkpoint::{Card, Source};
 use crate::merge::{self, Graft, Origin, Vector};
@@ -73,6 +74,25 @@ pub fn open_projector(path: &Path, access: &Access) -> Result<Loaded> {
 fn loaded(model: Model, notes: Vec<String>, source: Option<Arc<Source>>) -> Result<Loaded> {
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
     Ok(Loaded::new(placed(Model { tensors, ..model })?, notes, source))
+}
+
+/// `onto` as an adapter makes it, to be a vector whose base is `onto` itself: `out = CP + w * (CP with the adapter - CP)`.
+///
+/// # Errors
+/// The adapter does not fit the model: all that is wrong stands in one error.
+pub fn wear(onto: &Loaded, adapter: &Adapter, options: &arch::Options) -> Result<Loaded> {
+    let checkpoint = onto.source.as_ref().map(|source| &source.checkpoint);
+    let model = adapter.worn(&onto.model, checkpoint, options)?;
+    Ok(Loaded { model, notes: adapter.notes(), source: None })
+}
+
+/// Plans a model as it is: metadata, tensors and their order stay.
+///
+/// # Errors
+/// A GGUF cannot hold it.
+pub fn rearranged(model: Model) -> Result<Plan> {
+    let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
+    Plan::rearranged(placed(Model { tensors, ..model })?, None)
 }
 
 /// Plans a conversion or quantization of one model.
@@ -160,7 +180,7 @@ impl Grafted {
     fn card(&self, model: &Model, weights: &[f64], target: &Target) -> Card {
         let command = match weights {
             // A vector, or a recipe, has its weight in itself.
-            [w] if self.command.contains(" --chat ") => {
+            [w, ..] if self.command.contains(" --chat ") => {
                 format!("{} --weight {w} --type {}", self.command, target.kind.name())
             }
             _ => format!("{} --type {}", self.command, target.kind.name()),

@@ -14,12 +14,18 @@ pub fn placed(model: Model) -> Result<Model> {
         [file] => file.path().into(),
         [first, ..] => first.path().parent().map(PathBuf::from).unwrap_or_default().into(),
     };
-    let one = |t: Tensor| {
-        let rows = Placed { source: t.rows(), place: Arc::clone(&place) };
-        Tensor::new(&t.name, *t.shape(), t.dtype(), Arc::new(rows))
-    };
-    let tensors = model.tensors.into_iter().map(one).collect::<Result<_>>()?;
+    let tensors = model.tensors.into_iter().map(|t| wrapped(t, &place)).collect::<Result<_>>()?;
     Ok(Model { tensors, ..model })
+}
+
+/// A tensor whose errors name this file.
+pub fn at(tensor: Tensor, file: &Path) -> Result<Tensor> {
+    wrapped(tensor, &Arc::from(file))
+}
+
+fn wrapped(tensor: Tensor, place: &Arc<Path>) -> Result<Tensor> {
+    let rows = Placed { source: tensor.rows(), place: Arc::clone(place) };
+    Tensor::new(&tensor.name, *tensor.shape(), tensor.dtype(), Arc::new(rows))
 }
 
 struct Placed {

@@ -166,6 +166,7 @@ fn models(dir: &Path) {
     ] {
         link(&fixtures().join("trio").join(model), &dir.join(name));
     }
+    link(&fixtures().join("adapters/llama"), &dir.join("my-lora"));
     let run = |words: &str| ggraft_in(dir, words.split(' ').chain(["-q"])).ok();
     run("convert fixtures/trio/cp --type F16 -o in-F16.gguf");
     run("split in-F16.gguf part --split-max-tensors 8");
@@ -192,6 +193,11 @@ fn published(dir: &Path) {
 #[test]
 fn readme() {
     check("README.md", models);
+}
+
+#[test]
+fn adapters() {
+    check("docs/adapters.md", clone);
 }
 
 #[test]

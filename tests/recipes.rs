@@ -8,7 +8,7 @@ use ggraft::ftype::FTYPES;
 use ggraft::merge::METHODS;
 use ggraft::merge::tokens::matching::{Baseless, Embeddings};
 use ggraft::merge::weights::PRESETS;
-use ggraft::recipe::{Allow, Choice, Mixture, Recipe, Size, Splitting, Vector, Vocabulary};
+use ggraft::recipe::{Adapter, Allow, Choice, Mixture, Recipe, Size, Splitting, Vector, Vocabulary};
 use ggraft_formats::DType;
 use proptest::collection::vec;
 use proptest::option;
@@ -76,6 +76,11 @@ fn vectors() -> impl Strategy<Value = Vec<Vector>> {
     })
 }
 
+fn adapters() -> impl Strategy<Value = Vec<Adapter>> {
+    let adapter = (path(), number()).prop_map(|(path, weight)| Adapter { path, weight: vec![weight] });
+    vec(adapter, 0..3)
+}
+
 fn mixture() -> impl Strategy<Value = Mixture> {
     let dtype = || option::of(proptest::sample::select(DType::all().map(Choice).collect::<Vec<_>>()));
     let words = || vec(text(), 0..3);
@@ -135,7 +140,8 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         option::of(path()),
         [option::of(text()), option::of(text())],
     );
-    let models = (path(), vectors(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
+    let models =
+        (path(), vectors(), adapters(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
     let rules = ["*=0", "blk.{0-1,-2--1}.*=0.3", "blk.*=[0.2,1.0,0.2]", "{a,b}?=-1e-3"];
     let rule = proptest::sample::select(rules.to_vec()).prop_map(|rule| rule.parse().unwrap());
     let preset = proptest::sample::select(PRESETS.iter().map(Choice).collect::<Vec<_>>());
@@ -143,7 +149,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     let exceptions = (mixture(), splitting());
     (models, outputs, any::<[bool; 5]>(), exceptions, vocabulary(), weights).prop_map(
         |(
-            (onto, vectors, method, layers),
+            (onto, vectors, adapters, method, layers),
             (types, output, [pre, name]),
             allow,
             (mixture, splitting),
@@ -152,6 +158,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         )| Recipe {
             onto,
             vectors,
+            adapters,
             method,
             parameters: BTreeMap::new(),
             weights,
@@ -315,7 +322,7 @@ fn bad_recipes_are_refused_by_line_and_key() {
         ),
         (
             more("pure: true\n"),
-            "line 5: pure: there is no such key: expected one of onto, vectors, method, parameters, weights, weight_presets, types, name, output, pre, layers, vocabulary, allow, mixture",
+            "line 5: pure: there is no such key: expected one of onto, vectors, adapters, method, parameters, weights, weight_presets, types, name, output, pre, layers, vocabulary, allow, mixture",
         ),
         (
             more("mixture:\n  pure: 1\n"),
@@ -367,7 +374,7 @@ fn bad_recipes_are_refused_by_line_and_key() {
             "line 2: vectors: the value is of the wrong type: expected a list, found 3",
         ),
         ("onto: a\nvectors: []\n".into(), "line 2: vectors: there is no vector"),
-        ("onto: a\n".into(), "line 1: vectors: this key is missing"),
+        ("onto: a\n".into(), "line 1: vectors: there is no vector"),
         ("onto: a\nvectors:\n  - chat: b\n".into(), "line 3: vectors[0].base: this key is missing"),
         ("onto: [a\n".into(), "line 1: the YAML is malformed: unclosed bracket '['"),
         ("- a\n".into(), "line 1: the value is of the wrong type: expected a mapping, found a list"),

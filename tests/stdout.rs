@@ -5,19 +5,21 @@
 #[path = "support/run.rs"]
 mod run;
 
-use run::trio_copy;
+use run::{trio, trio_copy};
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Every verb with arguments for which it prints something, and what it writes.
-const RUNS: [(&str, &str, Option<&str>); 23] = [
+const RUNS: [(&str, &str, Option<&str>); 25] = [
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 -q -o m.gguf", Some("m.gguf")),
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 -q --json -o j.gguf", Some("j.gguf")),
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 --emit-recipe -", None),
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 --emit-recipe r.yaml -f", Some("r.yaml")),
     ("convert", "convert cp --type F16 -q -o c.gguf", Some("c.gguf")),
     ("quantize", "quantize in.gguf q.gguf Q8_0", Some("q.gguf")),
+    ("adapter", "adapter lora --base cp -q -o a.gguf", Some("a.gguf")),
+    ("vector", "vector --base base --chat chat --rank 2 -q -o v.gguf", Some("v.gguf")),
     ("split", "split in.gguf parts --max-tensors 9", Some("parts-00001-of-00004.gguf")),
     ("join", "join cut-00001-of-00004.gguf joined.gguf", Some("joined.gguf")),
     ("inspect", "inspect in.gguf --tensors --cross-check", None),
@@ -45,6 +47,11 @@ impl Bench {
     fn new() -> Bench {
         let bench = Bench { dir: tempfile::tempdir().unwrap() };
         ["base", "chat", "cp"].iter().for_each(|name| _ = trio_copy(name, bench.dir.path()));
+        let (lora, fixtures) = (bench.path("lora"), trio("../adapters/llama"));
+        std::fs::create_dir(&lora).unwrap();
+        for file in ["adapter_config.json", "adapter_model.safetensors"] {
+            std::fs::copy(fixtures.join(file), lora.join(file)).unwrap();
+        }
         for command in ["convert cp --type F16 -q -o in.gguf", "split in.gguf cut --max-tensors 9 -q"] {
             assert!(bench.run(command, Stdio::null(), Stdio::null()).status.success(), "{command}");
         }

@@ -127,6 +127,11 @@ impl Tensor {
         Arc::clone(&self.rows)
     }
 
+    /// Whether both are the same rows, not only equal ones.
+    pub fn shares_rows(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(&self.rows, &other.rows)
+    }
+
     /// The tensor that this one was computed from, element by element, if it was.
     pub fn origin(&self) -> Option<Tensor> {
         self.rows.origin()

@@ -10,6 +10,7 @@ mod axes;
 mod config;
 mod defaults;
 mod draft;
+pub(crate) mod factors;
 mod families;
 mod graph;
 mod keys;
@@ -42,6 +43,7 @@ use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, DType, Error, Metadata, Model, Result, Tensor};
 use params::Params;
 use rule::RowCount;
+use std::collections::HashSet;
 
 /// A model in GGUF's dialect, and what its adoption loses or had to assume.
 #[derive(Debug)]
@@ -115,6 +117,17 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let (containers, reads) = (checkpoint.containers.clone(), checkpoint.reads.clone());
     let model = Model { metadata, tensors, containers, reads };
     Ok(Adopted { model, warnings, stored: Vec::new() })
+}
+
+/// What comes of these tensors of `checkpoint`: see `names::touched`.
+pub(crate) fn touched(
+    checkpoint: &Checkpoint,
+    names: &HashSet<&str>,
+) -> Result<(HashSet<String>, HashSet<String>)> {
+    let config = Config::open(checkpoint)?;
+    let family = Family::of(arch(&config)?);
+    let params = Params::new(&config, &family.axes).beside(checkpoint);
+    names::touched(&family, &params, checkpoint, names)
 }
 
 /// The tensors that follow from the configuration.

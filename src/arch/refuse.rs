@@ -5,7 +5,7 @@ use ggraft_formats::{Checkpoint, Error, Model, Result, Tensor};
 
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 const MERGE_FIRST: &str =
-    "merge the adapter into its base model first (in PEFT: merge_and_unload, then save_pretrained)";
+    "merge the adapter into its base model first: ggraft merge --onto MODEL --adapter DIR";
 
 /// Refuses a GGUF that holds no model.
 pub fn gguf(model: &Model) -> Result<()> {
@@ -15,11 +15,15 @@ pub fn gguf(model: &Model) -> Result<()> {
         Err(model.containers.iter().fold(e, |e, file| e.file(file.path())))
     };
     match kind {
-        "adapter" => refused("a LoRA adapter", "merge it into its base model first: llama-export-lora does"),
+        "adapter" => refused(
+            "a LoRA adapter",
+            "merge it into its base model first: ggraft merge --onto MODEL --adapter FILE",
+        ),
         "imatrix" => refused("an importance matrix", "give it with --imatrix"),
-        _ if model.metadata.get("adapter.type").is_some() => {
-            refused("an adapter", "merge it into its base model first: llama-export-lora does")
-        }
+        _ if model.metadata.get("adapter.type").is_some() => refused(
+            "an adapter",
+            "merge it into its base model first: ggraft merge --onto MODEL --adapter FILE",
+        ),
         _ => Ok(()),
     }
 }

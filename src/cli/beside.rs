@@ -71,6 +71,11 @@ impl Beside {
         let Some((plan, path)) = plans.iter().find(|(plan, _)| !plan.is_directory()) else { return Ok(()) };
         let first = plan.first(path)?;
         let start = shell_path(&first);
+        if plan.metadata().str("general.type") == Some("adapter") {
+            let line = format!("apply it in llama.cpp: llama-cli -m MODEL.gguf --lora {start}");
+            _ = writeln!(std::io::stderr(), "{}", Printable(&line));
+            return Ok(());
+        }
         let mut lines = vec![format!("start it in llama.cpp: llama-cli -m {start}")];
         let name = ollama_name(path);
         let is_split = plan.layout(path)?.paths().len() > 1;

@@ -90,11 +90,19 @@ pub(super) fn vector_parts(text: &str) -> Option<[&str; 3]> {
     Some([&models[..at], &models[at + 1..], w])
 }
 
+/// `ADAPTER` and `W`, if a weight was typed behind the last colon.
+pub(super) fn adapter_parts(text: &str) -> Option<(&str, &str)> {
+    text.rsplit_once(':').filter(|(path, w)| !path.is_empty() && w.parse::<f64>().is_ok())
+}
+
 /// `CHAT:BASE:W` with the last parts of its paths.
 fn parts(value: &str) -> String {
     match vector_parts(value) {
         Some(parts) => parts.map(last_part).join(":"),
-        None => last_part(value),
+        None => match adapter_parts(value) {
+            Some((path, w)) => format!("{}:{w}", last_part(path)),
+            None => last_part(value),
+        },
     }
 }
 

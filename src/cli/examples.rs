@@ -19,6 +19,7 @@ Examples:
   ggraft merge --base solar --chat solar-chat --onto eeve --type Q8_0,Q4_K_M --weight 0.6,0.8
   ggraft merge --base solar --chat solar-chat --onto eeve --type safetensors-bf16 -o merged/
   ggraft merge --onto eeve --vector a:solar:0.8 --vector b:solar:0.3 --method ties --type Q4_K_M
+  ggraft merge --onto llama-3.1-8b --adapter my-lora/ --adapter other-lora/:0.5 --type Q4_K_M
   ggraft merge --base solar --chat solar-chat --onto eeve --type Q4_K_M --emit-recipe eeve.yml
   ggraft merge eeve.yml -o 'eeve-{weight}-{type}.gguf'";
 
@@ -28,6 +29,16 @@ Examples:
   ggraft convert Llama-3.1-8B/ --type Q8_0,Q4_K_L -o llama-{type}.gguf
   ggraft convert Llama-3.1-8B/ --type BF16 -o llama-BF16.gguf --split-max-size 50G
   ggraft convert model.gguf --type Q8_0 --override-kv general.name=str:Other --dry-run";
+
+pub(super) const ADAPTER: &str = "\
+Examples:
+  ggraft adapter my-lora/ --base Llama-3.1-8B/
+  ggraft adapter my-lora/ --base Llama-3.1-8B/ --type F16 -o my-lora.gguf";
+
+pub(super) const VECTOR: &str = "\
+Examples:
+  ggraft vector --base solar --chat solar-chat --rank 64 -o solar-chat-r64.gguf
+  ggraft vector --base solar --chat solar-chat --rank 256 --type Q8_0 --dry-run";
 
 pub(super) const QUANTIZE: &str = "\
 Examples:

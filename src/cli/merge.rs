@@ -6,10 +6,11 @@ use super::naming::Naming;
 use super::options::{self, Order, Output};
 use super::weights::Weights;
 use super::{command, stdout};
+use crate::adapter::Adapter;
 use crate::arch;
 use crate::merge::Vector;
 use crate::output::target::{Target, Type};
-use crate::pipeline::{self, Plan};
+use crate::pipeline::{self, Loaded, Plan};
 use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Splitting, Vocabulary};
 use crate::report::Stage;
 use crate::stages::Stages;
@@ -56,10 +57,10 @@ pub(super) struct Args {
 #[derive(clap::Args)]
 struct Models {
     /// The pre-trained parent of both other models: a Hugging Face directory, a .safetensors or a .gguf file
-    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "recipe", "method"])]
+    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "adapter", "recipe", "method"])]
     base: Option<PathBuf>,
     /// The chat model that was made from the base
-    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "recipe"])]
+    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "adapter", "recipe"])]
     chat: Option<PathBuf>,
     /// CP: the continually pre-trained model that gets the chat vector
     #[arg(long, value_name = "MODEL", visible_alias = "cp", required_unless_present = "recipe")]
@@ -70,6 +71,10 @@ struct Models {
     /// A vector with a weight of its own; may be given several times, instead of --chat, --base and --weight
     #[arg(long, value_name = "CHAT:BASE:W", conflicts_with_all = ["base", "chat", "weight"], value_parser = vector, value_hint = clap::ValueHint::Other)]
     vector: Vec<recipe::Vector>,
+    /// A LoRA adapter that is merged too, or alone: of PEFT or a GGUF, with a weight of its own (1 by default, --weight
+    /// without --chat); may be given several times
+    #[arg(long, value_name = "ADAPTER[:W]", value_parser = adapter, value_hint = clap::ValueHint::Other)]
+    adapter: Vec<Worn>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
@@ -92,6 +97,20 @@ fn decimal_comma(weights: &[f64]) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+/// An adapter, and its weight, if it was told.
+#[derive(Clone)]
+struct Worn {
+    path: PathBuf,
+    weight: Option<f64>,
+}
+
+fn adapter(text: &str) -> Result<Worn, String> {
+    Ok(match command::adapter_parts(text) {
+        Some((path, w)) => Worn { path: path.into(), weight: Some(weight(w)?) },
+        None => Worn { path: text.into(), weight: None },
+    })
 }
 
 fn vector(text: &str) -> Result<recipe::Vector, String> {
@@ -136,6 +155,13 @@ fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
 fn typed(args: &mut Args) -> Result<Recipe> {
     let (models, weights) = (&mut args.models, &mut args.weights);
     let onto = models.onto.take().ok_or_else(|| Error::usage("--onto is missing"))?;
+    let alone = models.chat.is_none() && models.vector.is_empty();
+    let own = if alone { models.weight.clone() } else { vec![1.0] };
+    let adapters = take(&mut models.adapter).into_iter().map(|worn| {
+        let weight = worn.weight.map_or_else(|| own.clone(), |w| vec![w]);
+        recipe::Adapter { path: worn.path, weight }
+    });
+    let adapters = adapters.collect();
     let vectors = match (models.chat.take(), models.base.take()) {
         (Some(chat), Some(base)) => vec![recipe::Vector { chat, base, weight: take(&mut models.weight) }],
         // A base that is not read need not be given; CP stands in for it.
@@ -146,11 +172,13 @@ fn typed(args: &mut Args) -> Result<Recipe> {
             let name = weights.method.0.name;
             return Err(Error::usage(format!("the method {name} needs --base")));
         }
+        (None, Some(_)) => return Err(Error::usage("--base is given without --chat")),
         _ => take(&mut models.vector),
     };
     Ok(Recipe {
         onto,
         vectors,
+        adapters,
         method: weights.method,
         parameters: take(&mut weights.params)
             .into_iter()
@@ -189,7 +217,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
     let options = arch::Options { pre: recipe.pre.clone() };
     let stages = Stage::new(run.show.how());
     let access = args.elsewhere.access(&stages);
-    stages.begin("opening the models", 1 + 2 * recipe.vectors.len());
+    stages.begin("opening the models", 1 + 2 * recipe.vectors.len() + recipe.adapters.len());
     let targets = options::types(&recipe.types)
         .iter()
         .map(|kind| {
@@ -197,15 +225,25 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
             Ok(Target { measure, stages, ..recipe.target(kind.0)? })
         })
         .collect::<Result<Vec<_>>>()?;
-    let load = |path: &Path| {
+    let pruned = |loaded: Loaded| match targets.first() {
+        Some(target) => loaded.pruned(&target.prune),
+        None => Ok(loaded),
+    };
+    let open = |path: &Path| {
         let loaded = pipeline::open_with(path, &options, &access)?;
         stages.step();
-        match targets.first() {
-            Some(target) => loaded.pruned(&target.prune),
-            None => Ok(loaded),
-        }
+        Ok::<_, Error>(loaded)
     };
-    let mut onto = load(&recipe.onto)?;
+    let load = |path: &Path| open(path).and_then(pruned);
+    let bare = open(&recipe.onto)?;
+    let mut worn = Vec::with_capacity(recipe.adapters.len());
+    for adapter in &recipe.adapters {
+        let made = pipeline::wear(&bare, &Adapter::open(&adapter.path, &access)?, &options)?;
+        stages.step();
+        notes.extend(made.notes.iter().cloned());
+        worn.push(pruned(made)?);
+    }
+    let mut onto = pruned(bare)?;
     onto.notes.append(&mut notes);
     if let Some(layers) = recipe.layers
         && let Some(found) = onto.model.hparam("block_count").filter(|n| *n != layers)
@@ -221,16 +259,19 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         let (chat, base) = (load(&v.chat)?, load(&v.base)?);
         vectors.push(Vector { chat: chat.model, base: base.model });
     }
+    vectors.extend(worn.into_iter().map(|made| Vector { chat: made.model, base: onto.model.clone() }));
     let weights = recipe.weight_sets();
     let mut grafted = pipeline::graft(onto, &vectors, recipe.options()?)?;
-    grafted.command = command::typed("merge", &["weight", "types", "emit_recipe"]);
+    // Beside a chat vector --weight is its own, and each card tells it of its output.
+    let silent = if recipe.vectors.is_empty() { "types" } else { "weight" };
+    grafted.command = command::typed("merge", &[silent, "types", "emit_recipe"]);
     grafted.graft.stages = stages.clone();
     let plans = options::thread_pool(run.threads)?.install(|| grafted.plans(&weights, &targets))?;
     stages.end();
     let several = recipe.outputs() > 1;
     let named = plans.into_iter().enumerate().map(|(i, plan)| {
         let weight = weight_in_names(&weights[i / targets.len()]);
-        let mark = recipe.vectors.iter().any(|v| v.weight.len() > 1).then(|| format!("w{weight}"));
+        let mark = (weights.len() > 1).then(|| format!("w{weight}"));
         let default = |plan: &Plan| plan.file_name(mark.as_deref());
         let naming = Naming { typed: recipe.output.clone(), several, default: &default };
         let path = naming.path(&plan, Some(&weight))?;

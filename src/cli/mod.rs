@@ -1,5 +1,6 @@
 //! The words a user may type, one file a verb. What may stand for an option comes from the lists of the library.
 
+mod adapter;
 mod architectures;
 mod beside;
 mod command;
@@ -19,6 +20,7 @@ mod quantize;
 pub mod signals;
 mod split;
 mod stdout;
+mod vector;
 mod verify;
 mod weights;
 
@@ -44,6 +46,12 @@ enum Command {
     /// Quantize a GGUF: IN [OUT] TYPE [THREADS], as llama-quantize
     #[command(after_help = examples::QUANTIZE)]
     Quantize(quantize::Args),
+    /// Convert a LoRA adapter of PEFT to a GGUF that llama.cpp applies
+    #[command(after_help = examples::ADAPTER)]
+    Adapter(adapter::Args),
+    /// Write the difference of two models as a LoRA adapter of low rank, which llama.cpp applies at run time
+    #[command(after_help = examples::VECTOR)]
+    Vector(vector::Args),
     /// Cut a GGUF into parts of a limited size, named as llama.cpp reads them
     #[command(after_help = examples::SPLIT)]
     Split(split::Args),
@@ -107,6 +115,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Merge(args) => merge::run(*args),
         Command::Convert(args) => convert::run(args),
         Command::Quantize(args) => quantize::run(args),
+        Command::Adapter(args) => adapter::run(args),
+        Command::Vector(args) => vector::run(args),
         Command::Split(args) => split::run(args),
         Command::Join(args) => join::run(args),
         Command::Inspect(args) => inspect::run(args),

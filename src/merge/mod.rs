@@ -46,6 +46,8 @@ pub struct Graft {
     provenance: Provenance,
     /// Where the models of each vector stand.
     places: Vec<Places>,
+    /// The name of each vector that is an adapter.
+    adapters: Vec<Option<String>>,
     /// What the user should know, a sentence each.
     pub notes: Vec<String>,
     /// What becomes of the tokens.
@@ -64,6 +66,7 @@ impl Graft {
         let provenance = Provenance::of(&onto, vectors)?;
         notes.extend(provenance.note());
         let places = Places::of(&onto, vectors, options.method);
+        let adapters = provenance.adapters();
         let mut model = onto;
         let mut prepared = tokens::prepare(&mut model, vectors, &options.vocabulary)?;
         notes.append(&mut prepared.notes);
@@ -82,13 +85,18 @@ impl Graft {
             if without && overlay.is_none() {
                 *verdict = Verdict { fate: Fate::Kept, reason: "its weight is 0" };
             }
-            sources.push(match (table, verdict.fate) {
+            let pairs = match (table, verdict.fate) {
                 _ if without => None,
-                (Some(table), _) if table.pairs.is_empty() => None,
-                (Some(table), _) => Some(options.sources(tensor, table.pairs, &values)?),
-                (None, Fate::Merged) => Some(options.sources(tensor, matched(tensor, &by_name)?, &values)?),
+                (Some(table), _) => Some(table.pairs).filter(|pairs| !pairs.is_empty()),
+                (None, Fate::Merged) => Some(matched(tensor, &by_name)?),
                 (None, Fate::Kept) => None,
-            });
+            };
+            // Of an adapter chat and base are one where it says nothing.
+            let alone = pairs.filter(|pairs| !pairs.iter().all(|(chat, base)| chat.shares_rows(base)));
+            if alone.is_none() && verdict.fate == Fate::Merged && !without && overlay.is_none() {
+                *verdict = Verdict { fate: Fate::Kept, reason: "no adapter changes it" };
+            }
+            sources.push(alone.map(|pairs| options.sources(tensor, pairs, &values)).transpose()?);
             overlays.push(overlay);
         }
         let sources = together(sources, &Trainer::of(model.architecture().unwrap_or_default()));
@@ -103,6 +111,7 @@ impl Graft {
             options,
             provenance,
             places,
+            adapters,
             notes,
             vocabulary,
             stages,
@@ -127,6 +136,10 @@ impl Graft {
         for (v, (figures, places)) in
             models::measure(&sources, &*self.stages)?.iter().zip(&self.places).enumerate()
         {
+            if let Some(name) = &self.adapters[v] {
+                notes.push(models::moved(name, figures));
+                continue;
+            }
             let place = places.judge(figures, &sources, v, allowed.base_is_onto)?;
             notes.extend(models::judge(figures, place, allowed)?);
         }

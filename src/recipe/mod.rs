@@ -39,7 +39,11 @@ use std::path::{Component, Path, PathBuf};
 pub struct Recipe {
     /// CP: the model that gets the vectors.
     pub onto: PathBuf,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub vectors: Vec<Vector>,
+    /// LoRA adapters that are merged beside the vectors, or alone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub adapters: Vec<Adapter>,
     /// How the vectors are combined.
     #[serde(default = "chat_vector")]
     pub method: Choice<&'static Method>,
@@ -84,6 +88,16 @@ pub struct Vector {
     pub chat: PathBuf,
     pub base: PathBuf,
     /// A weight for each output; all vectors of a recipe have as many.
+    #[serde(default = "whole", with = "many")]
+    pub weight: Vec<f64>,
+}
+
+/// A LoRA adapter, and how much of it to add.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adapter {
+    pub path: PathBuf,
+    /// A weight for each output, or one for all.
     #[serde(default = "whole", with = "many")]
     pub weight: Vec<f64>,
 }
@@ -140,19 +154,34 @@ impl Recipe {
                 Fault::new(e.to_string()).line(at).within(name).within("parameters")
             })?;
         }
-        let Some(first) = self.vectors.first() else {
+        if self.vectors.is_empty() && self.adapters.is_empty() {
             return Err(Fault::new("there is no vector").line(line("vectors")).within("vectors"));
-        };
-        match self.vectors.iter().position(|v| v.weight.len() != first.weight.len() || v.weight.is_empty()) {
-            None => Ok(self),
-            Some(i) => Err(Fault::new("every vector must have as many weights, one an output")
-                .expected(first.weight.len().max(1))
-                .found(self.vectors[i].weight.len())
-                .line(line("vectors"))
-                .within("weight")
-                .within(&format!("[{i}]"))
-                .within("vectors")),
         }
+        let due = match self.vectors.first() {
+            Some(first) => first.weight.len().max(1),
+            None => self.outputs_by_weight(),
+        };
+        let vectors = self.vectors.iter().map(|v| v.weight.len() == due);
+        let adapters = self.adapters.iter().map(|a| a.weight.len() == due || a.weight.len() == 1);
+        let lists = [("vectors", vectors.collect::<Vec<_>>()), ("adapters", adapters.collect())];
+        for (list, fit) in lists {
+            if let Some(i) = fit.iter().position(|fits| !fits) {
+                let found = match list {
+                    "vectors" => self.vectors[i].weight.len(),
+                    _ => self.adapters[i].weight.len(),
+                };
+                let fault = Fault::new("every vector must have as many weights, one an output");
+                let fault = fault.expected(due).found(found).line(line(list));
+                return Err(fault.within("weight").within(&format!("[{i}]")).within(list));
+            }
+        }
+        Ok(self)
+    }
+
+    /// How many outputs the weights ask for.
+    fn outputs_by_weight(&self) -> usize {
+        let all = self.vectors.iter().map(|v| v.weight.len());
+        all.chain(self.adapters.iter().map(|a| a.weight.len())).max().unwrap_or(0)
     }
 
     /// The recipe as YAML, for a file in `dir` (or, if there is none, in the current directory): relative paths are
@@ -194,7 +223,8 @@ impl Recipe {
     /// Every model, which may be a path or a name.
     fn models(&mut self) -> Vec<&mut PathBuf> {
         let vectors = self.vectors.iter_mut().flat_map(|v| [&mut v.chat, &mut v.base]);
-        vectors.chain([&mut self.onto]).collect()
+        let adapters = self.adapters.iter_mut().map(|a| &mut a.path);
+        vectors.chain(adapters).chain([&mut self.onto]).collect()
     }
 
     /// Every other path, to be made relative to another directory.
@@ -227,10 +257,12 @@ impl Recipe {
         })
     }
 
-    /// The weights of each output, one a vector.
+    /// The weights of each output, one a vector, and then one an adapter.
     pub fn weight_sets(&self) -> Vec<Vec<f64>> {
-        let outputs = self.vectors.first().map_or(0, |v| v.weight.len());
-        (0..outputs).map(|i| self.vectors.iter().filter_map(|v| v.weight.get(i).copied()).collect()).collect()
+        let vectors = self.vectors.iter().map(|v| &v.weight);
+        let all: Vec<&Vec<f64>> = vectors.chain(self.adapters.iter().map(|a| &a.weight)).collect();
+        let of = |w: &Vec<f64>, i: usize| w.get(i).or(w.first().filter(|_| w.len() == 1)).copied();
+        (0..self.outputs_by_weight()).map(|i| all.iter().filter_map(|w| of(w, i)).collect()).collect()
     }
 }
 

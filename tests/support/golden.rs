@@ -50,6 +50,13 @@ impl Golden {
         Golden::all(&fixture(&format!("goldens/packed/{name}.json")))
     }
 
+    /// Those of what llama.cpp's script makes of an adapter, if it can be compared with.
+    pub fn adapter(name: &str) -> Option<Vec<Golden>> {
+        let path = fixture(&format!("goldens/adapters/{name}.json"));
+        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).ok()?).unwrap();
+        json.get("tensors").and_then(|_| Golden::all(&path))
+    }
+
     fn all(path: &Path) -> Option<Vec<Golden>> {
         let text = std::fs::read(path).ok()?;
         let json: serde_json::Value = serde_json::from_slice(&text).unwrap();

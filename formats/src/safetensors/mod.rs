@@ -58,11 +58,10 @@ fn only_container(dir: &Path) -> Result<PathBuf> {
     let has = |ending: &str| names.iter().filter(|p| p.extension().is_some_and(|e| e == ending)).count();
     let none = Error::invalid("this directory holds no checkpoint").file(dir);
     match has("safetensors") {
-        0 if dir.join("adapter_config.json").is_file() => {
-            Err(none.expected(usual::SAFETENSORS).found("an adapter (adapter_config.json)").hint(
-                "merge the adapter into its base model first (in PEFT: merge_and_unload, save_pretrained)",
-            ))
-        }
+        0 if dir.join("adapter_config.json").is_file() => Err(none
+            .expected(usual::SAFETENSORS)
+            .found("an adapter (adapter_config.json)")
+            .hint("merge the adapter into its base model first: ggraft merge --onto MODEL --adapter DIR")),
         1 => Ok(names
             .into_iter()
             .find(|p| p.extension().is_some_and(|e| e == "safetensors"))

@@ -110,7 +110,7 @@ impl Instance<'_> {
         }
     }
 
-    pub(super) fn sizes(&self, params: &Params<'_>) -> Result<Sizes> {
+    pub(in crate::arch) fn sizes(&self, params: &Params<'_>) -> Result<Sizes> {
         let mut names = self.axes.names();
         names.extend(self.rule.stacked());
         params.sizes(&names, self.layer)

@@ -24,14 +24,14 @@ pub struct Adopted {
 }
 
 /// A rule in one layer: the tensors that become others together.
-struct Instance<'a> {
-    rule: &'a Rule,
+pub(super) struct Instance<'a> {
+    pub(super) rule: &'a Rule,
     bias: bool,
     layer: u32,
-    axes: Axes,
+    pub(super) axes: Axes,
     /// The checkpoint's names; of stacked ones each tensor, the last index fastest.
-    from: Vec<String>,
-    to: Vec<String>,
+    pub(super) from: Vec<String>,
+    pub(super) to: Vec<String>,
     /// Whether the rule holds in this layer.
     holds: bool,
     needed: bool,
@@ -143,7 +143,7 @@ fn refuse_more(params: &Params<'_>, checkpoint: &Checkpoint, axis: &str, what: &
 
 /// Every rule in every layer that has it, those of the whole model first. Which spelling, and which of several
 /// alternatives, the names in the checkpoint decide.
-fn instances<'a>(
+pub(super) fn instances<'a>(
     family: &'a Family,
     params: &Params<'_>,
     checkpoint: &Checkpoint,
@@ -233,7 +233,7 @@ fn add<'a>(
     Ok(())
 }
 
-fn broken(rule: &Rule, what: &str) -> Error {
+pub(super) fn broken(rule: &Rule, what: &str) -> Error {
     Error::invalid(format!("the rule for {} cannot be applied: {what}", rule.to.join(", ")))
 }
 
@@ -264,6 +264,23 @@ fn alternatives(all: Vec<Instance<'_>>) -> Vec<Instance<'_>> {
     let keep: Vec<bool> =
         all.iter().enumerate().map(|(i, x)| x.to.iter().any(|to| chosen.get(to) == Some(&i))).collect();
     all.into_iter().zip(keep).filter_map(|(instance, keep)| keep.then_some(instance)).collect()
+}
+
+/// The tensors of GGUF's that any of these of `checkpoint` becomes, and the checkpoint's that become one with them.
+pub fn touched(
+    family: &Family,
+    params: &Params<'_>,
+    checkpoint: &Checkpoint,
+    names: &HashSet<&str>,
+) -> Result<(HashSet<String>, HashSet<String>)> {
+    let (mut to, mut from) = (HashSet::new(), HashSet::new());
+    for instance in instances(family, params, checkpoint)? {
+        if instance.from.iter().any(|name| names.contains(name.as_str())) {
+            to.extend(instance.to);
+            from.extend(instance.from);
+        }
+    }
+    Ok((to, from))
 }
 
 /// The tensors of `checkpoint` under GGUF's names, in its order and its dtypes.

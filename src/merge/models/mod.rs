@@ -9,7 +9,7 @@ mod swapped;
 pub use kinship::{Allowed, Kinship};
 pub use provenance::Origin;
 
-pub(super) use kinship::{judge, measure};
+pub(super) use kinship::{judge, measure, moved};
 pub(super) use parents::{congruent, parents};
 pub(super) use provenance::Provenance;
 pub(super) use swapped::Places;
@@ -20,4 +20,11 @@ use ggraft_formats::Model;
 pub struct Vector {
     pub chat: Model,
     pub base: Model,
+}
+
+impl Vector {
+    /// Whether it is an adapter: chat is CP as the adapter makes it, and says that it is one, and base is CP.
+    pub fn is_adapter(&self) -> bool {
+        self.chat.metadata.str("general.type") == Some("adapter")
+    }
 }

@@ -15,7 +15,7 @@ use std::path::Path;
 /// One of the models that were merged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
-    /// `CP`, `chat` or `base`.
+    /// `CP`, `chat`, `base` or `adapter`.
     pub role: &'static str,
     /// The name of the file or directory.
     pub name: String,
@@ -103,17 +103,21 @@ fn name(container: &Path) -> String {
 pub(crate) struct Provenance {
     /// CP, then chat and base of every vector, each model once.
     origins: Vec<Origin>,
-    /// Chat and base of each vector, as places in `origins`.
-    vectors: Vec<(usize, usize)>,
+    /// Chat and base of each vector, as places in `origins`; of an adapter there is no base but CP.
+    vectors: Vec<(usize, Option<usize>)>,
 }
 
 impl Provenance {
     pub fn of(onto: &Model, vectors: &[Vector]) -> Result<Provenance> {
         let mut provenance = Provenance { origins: vec![Origin::of("CP", onto)?], vectors: Vec::new() };
         for v in vectors {
-            let chat = provenance.place(Origin::of("chat", &v.chat)?);
-            let base = provenance.place(Origin::of("base", &v.base)?);
-            provenance.vectors.push((chat, base));
+            let one = if v.is_adapter() {
+                (provenance.place(Origin::of("adapter", &v.chat)?), None)
+            } else {
+                let chat = provenance.place(Origin::of("chat", &v.chat)?);
+                (chat, Some(provenance.place(Origin::of("base", &v.base)?)))
+            };
+            provenance.vectors.push(one);
         }
         Ok(provenance)
     }
@@ -131,23 +135,35 @@ impl Provenance {
         let key = |o: &Origin| (o.told.clone(), o.name.clone(), o.header_sha256.clone());
         let mut order: Vec<usize> = (0..self.vectors.len()).collect();
         order.sort_by(|a, b| {
-            let keys =
-                |i: usize| (key(&self.origins[self.vectors[i].0]), key(&self.origins[self.vectors[i].1]));
+            let keys = |i: usize| {
+                let (chat, base) = self.vectors[i];
+                (key(&self.origins[chat]), base.map(|base| key(&self.origins[base])))
+            };
             keys(*a).cmp(&keys(*b)).then(weights[*a].total_cmp(&weights[*b]))
         });
         let mut sorted = Provenance { origins: self.origins[..1].to_vec(), vectors: Vec::new() };
         for i in &order {
             let (chat, base) = self.vectors[*i];
             let chat = sorted.place(self.origins[chat].clone());
-            let base = sorted.place(self.origins[base].clone());
+            let base = base.map(|base| sorted.place(self.origins[base].clone()));
             sorted.vectors.push((chat, base));
         }
         let weights: Vec<f64> = order.iter().map(|i| weights[*i]).collect();
         for ((chat, base), w) in sorted.vectors.clone().into_iter().zip(&weights) {
             sorted.origins[chat].weights.push(*w);
-            sorted.origins[base].weights.push(-*w);
+            if let Some(base) = base {
+                sorted.origins[base].weights.push(-*w);
+            }
         }
         (sorted, weights)
+    }
+
+    /// The name of each vector that is an adapter.
+    pub fn adapters(&self) -> Vec<Option<String>> {
+        let name = |(chat, base): &(usize, Option<usize>)| {
+            base.is_none().then(|| self.origins.get(*chat).map_or_else(String::new, |o| o.name.clone()))
+        };
+        self.vectors.iter().map(name).collect()
     }
 
     /// The origins of the output with these weights; base has its weight subtracted.
@@ -173,8 +189,10 @@ impl Provenance {
     /// The recipe of the output with these weights, without names: models are places in the list of origins.
     fn recipe(&self, options: &Options, weights: &[f64]) -> Json {
         let (sorted, weights) = self.sorted(weights);
-        let vector =
-            |((chat, base), w): (&(usize, usize), &f64)| json!({ "chat": chat, "base": base, "weight": w });
+        let vector = |((chat, base), w): (&(usize, Option<usize>), &f64)| match base {
+            Some(base) => json!({ "chat": chat, "base": base, "weight": w }),
+            None => json!({ "adapter": chat, "weight": w }),
+        };
         let vectors: Vec<Json> = sorted.vectors.iter().zip(&weights).map(vector).collect();
         json!({
             "method": options.method.name,
@@ -195,7 +213,9 @@ impl Provenance {
             let told_of_cp = key.starts_with(BASE_MODEL) || key.starts_with("ggraft.");
             !(told_of_cp || other_licences && key.starts_with(LICENCE))
         });
-        about::mark(metadata, &options.method.mark());
+        let of_adapters = self.vectors.iter().all(|(_, base)| base.is_none());
+        let mark = if of_adapters { String::from("lora-merge") } else { options.method.mark() };
+        about::mark(metadata, &mark);
         let origins = self.origins(weights);
         metadata.set(&format!("{BASE_MODEL}count"), origins.len() as u32);
         for (i, origin) in origins.iter().enumerate() {

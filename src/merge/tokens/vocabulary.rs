@@ -121,8 +121,13 @@ impl Planner<'_> {
         let mut fates: [Vec<Vec<Row>>; 2] = Default::default();
         let mut asked_rows = Vec::new();
         for (i, matching) in self.matchings.iter().enumerate() {
-            let (policy, why) = self.policy(matching, !markers.is_empty())?;
-            let copies = self.copies(i, policy, &markers, &mut out.notes)?;
+            let (policy, why, copies) = if self.vectors[i].is_adapter() {
+                let policy = if matching.identical { Embeddings::All } else { Embeddings::Shared };
+                (policy, String::from("an adapter changes whatever it names"), Vec::new())
+            } else {
+                let (policy, why) = self.policy(matching, !markers.is_empty())?;
+                (policy, why, self.copies(i, policy, &markers, &mut out.notes)?)
+            };
             for (table, fates) in fates.iter_mut().enumerate() {
                 let rows: BTreeSet<usize> =
                     copies.iter().filter(|c| [c.embedding, c.head][table]).map(|c| c.id).collect();

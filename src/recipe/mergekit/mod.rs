@@ -52,6 +52,7 @@ pub(crate) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
     let recipe = Recipe {
         onto: PathBuf::from(onto_path),
         vectors,
+        adapters: Vec::new(),
         method: Choice(method),
         parameters,
         weights,

@@ -48,11 +48,9 @@ pub fn chosen(files: &BTreeSet<String>, asked: Option<&str>, shown: &Path) -> Re
     let none = || Error::invalid("this repository holds no model that can be told apart").file(shown);
     match ggufs.as_slice() {
         [only] => Ok((*only).clone()),
-        [] if files.contains("adapter_config.json") => {
-            Err(none().found("an adapter (adapter_config.json)").hint(
-                "merge the adapter into its base model first (in PEFT: merge_and_unload, save_pretrained)",
-            ))
-        }
+        [] if files.contains("adapter_config.json") => Err(none()
+            .found("an adapter (adapter_config.json)")
+            .hint("merge the adapter into its base model first: ggraft merge --onto MODEL --adapter DIR")),
         [] => Err(none()
             .expected("model.safetensors, its index, or a GGUF")
             .found(list(files.iter().filter(|name| is_weights(name))))),

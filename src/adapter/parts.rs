@@ -1,0 +1,123 @@
+//! The tensors of a PEFT adapter by what they belong to: factors of a module's weight, or whole tensors that take the
+//! place of the model's.
+//! Specification: the names that `get_peft_model_state_dict` of peft 0.21 saves.
+
+use ggraft_formats::{Checkpoint, Error, Result, Tensor};
+use std::collections::BTreeMap;
+
+const PREFIX: &str = "base_model.model.";
+
+/// What an adapter says of one module, whose name has no prefix and no `.weight`.
+#[derive(Clone, Default)]
+pub struct Module {
+    /// A of a matrix: `[rank, in]` in torch's order; of an embedding `[rank, tokens]`.
+    pub a: Option<Tensor>,
+    /// B of a matrix: `[out, rank]`; of an embedding `[width, rank]`.
+    pub b: Option<Tensor>,
+    pub is_embedding: bool,
+    /// The lengths of rows that DoRA has learnt.
+    pub magnitude: Option<Tensor>,
+    /// What is added to the bias.
+    pub bias: Option<Tensor>,
+}
+
+impl Module {
+    /// Both factors and their rank.
+    ///
+    /// # Errors
+    /// One is missing, or they do not fit each other.
+    pub fn factors(&self, name: &str) -> Result<(&Tensor, &Tensor, u64)> {
+        let missing = |which: &str| {
+            Error::invalid("a part of the adapter is missing")
+                .tensor(&format!("{name}.lora_{which}"))
+                .hint("the file is incomplete: download it again")
+        };
+        let a = self.a.as_ref().ok_or_else(|| missing("A"))?;
+        let b = self.b.as_ref().ok_or_else(|| missing("B"))?;
+        match (a.shape().ne(), b.shape().ne()) {
+            ([_, rank], [other, _]) if rank == other => Ok((a, b, *rank)),
+            ([_, _], [_, _]) => Err(Error::invalid("A and B have another rank")
+                .tensor(name)
+                .expected(format!("the rank of A, {}", a.shape().dim(1)))
+                .found(b.shape().dim(0))),
+            _ => Err(Error::unsupported("only adapters of matrices are supported, not of convolutions")
+                .tensor(name)
+                .expected("two dimensions of A and of B")
+                .found(format!("{} and {}", a.shape(), b.shape()))),
+        }
+    }
+}
+
+/// All that an adapter says.
+#[derive(Default)]
+pub struct Parts {
+    pub modules: BTreeMap<String, Module>,
+    /// Tensors that are saved whole, by the names that the model has for them.
+    pub whole: Vec<(String, Tensor)>,
+    /// Weights of the base that were saved beside the factors of an embedding.
+    pub repeated: usize,
+}
+
+/// What a tensor is, by the end of its name.
+enum Part {
+    A,
+    B,
+    EmbeddingA,
+    EmbeddingB,
+    Magnitude,
+    Bias,
+}
+
+const ENDINGS: &[(&str, Part)] = &[
+    (".lora_A.weight", Part::A),
+    (".lora_B.weight", Part::B),
+    (".lora_embedding_A", Part::EmbeddingA),
+    (".lora_embedding_B", Part::EmbeddingB),
+    (".lora_magnitude_vector", Part::Magnitude),
+    (".lora_magnitude_vector.weight", Part::Magnitude),
+    (".lora_B.bias", Part::Bias),
+];
+
+impl Parts {
+    /// Sorts the tensors of an adapter.
+    ///
+    /// # Errors
+    /// A tensor of an adapter whose kind is not known.
+    pub fn of(checkpoint: &Checkpoint) -> Result<Parts> {
+        let mut parts = Parts::default();
+        let mut problems = Vec::new();
+        for tensor in &checkpoint.tensors {
+            let name = tensor.name.strip_prefix(PREFIX).unwrap_or(&tensor.name);
+            let found = ENDINGS.iter().find_map(|(end, part)| Some((name.strip_suffix(end)?, part)));
+            if let Some((module, part)) = found {
+                parts.take(module, part, tensor);
+            } else if name.contains(".lora_") || name.contains(".trainable_tokens_") {
+                problems.push(
+                    Error::unsupported("this tensor of an adapter is not supported")
+                        .tensor(&tensor.name)
+                        .hint("merge the adapter with PEFT (merge_and_unload, then save_pretrained)"),
+                );
+            } else if name.ends_with(".base_layer.weight") {
+                parts.repeated += 1;
+            } else {
+                parts.whole.push((name.replace(".base_layer.", "."), tensor.clone()));
+            }
+        }
+        match Error::all(problems) {
+            Some(e) => Err(e),
+            None => Ok(parts),
+        }
+    }
+
+    fn take(&mut self, module: &str, part: &Part, tensor: &Tensor) {
+        let module = self.modules.entry(module.to_string()).or_default();
+        let place = match part {
+            Part::A | Part::EmbeddingA => &mut module.a,
+            Part::B | Part::EmbeddingB => &mut module.b,
+            Part::Magnitude => &mut module.magnitude,
+            Part::Bias => &mut module.bias,
+        };
+        *place = Some(tensor.clone());
+        module.is_embedding |= matches!(part, Part::EmbeddingA | Part::EmbeddingB);
+    }
+}

@@ -1,0 +1,112 @@
+//! `ggraft adapter DIR`: a LoRA adapter of PEFT in, one of llama.cpp out.
+
+use super::beside::Beside;
+use super::command;
+use super::elsewhere::Elsewhere;
+use super::naming::{self, destination};
+use super::options::{self, Order, Run};
+use crate::adapter::Adapter;
+use crate::arch::about;
+use crate::output::target::Type;
+use crate::pipeline;
+use crate::recipe::Choice;
+use crate::report::Stage;
+use crate::stages::Stages;
+use ggraft_formats::source::Access;
+use ggraft_formats::{DType, Error, Model, Result};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The directory that PEFT has saved: adapter_config.json and adapter_model.safetensors or .bin
+    #[arg(value_name = "ADAPTER")]
+    input: PathBuf,
+    /// The model that the adapter was made for, of which the config is needed; by default the one that the adapter names
+    #[arg(long, value_name = "MODEL")]
+    base: Option<PathBuf>,
+    /// F32, F16, BF16 or Q8_0
+    #[arg(
+        long = "type",
+        visible_alias = "outtype",
+        value_name = "TYPE",
+        default_value = "F32",
+        hide_possible_values = true
+    )]
+    kind: Choice<Type>,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Where an adapter goes, and how the work is done.
+#[derive(clap::Args)]
+pub(super) struct Output {
+    /// Output file; in a folder, or by default in the current one, named after the adapter
+    #[arg(short, long = "output", visible_alias = "outfile", value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// What the adapter is called in its metadata, and in the default name of the file
+    #[arg(long, value_name = "TEXT", value_parser = naming::name)]
+    name: Option<String>,
+    #[command(flatten)]
+    pub run: Run,
+}
+
+pub(super) fn run(args: Args) -> Result<()> {
+    let run = &args.output.run;
+    let dtype = dtype(args.kind.0)?;
+    let stages = Stage::new(run.show.how());
+    let access = args.elsewhere.access(&stages);
+    stages.begin("opening the adapter", 1);
+    let adapter = Adapter::open(&args.input, &access)?;
+    let base = args.base.or_else(|| adapter.base().map(PathBuf::from)).ok_or_else(|| {
+        Error::usage("the adapter does not say which model it is for").file(&args.input).hint("give --base")
+    })?;
+    let (model, notes) = adapter.converted(&base, &access, dtype)?;
+    stages.end();
+    let written = Written { model, notes, kind: args.kind.0, mark: None, access: &access };
+    carry_out("adapter", written, args.output)
+}
+
+/// An adapter that is going to be written.
+pub(super) struct Written<'a> {
+    pub model: Model,
+    pub notes: Vec<String>,
+    pub kind: Type,
+    /// What tells it from others of the same name.
+    pub mark: Option<String>,
+    pub access: &'a Access,
+}
+
+/// Writes an adapter.
+pub(super) fn carry_out(verb: &str, written: Written<'_>, output: Output) -> Result<()> {
+    let Written { mut model, notes, kind, mark, access } = written;
+    if let Some(name) = &output.name {
+        about::rename(&mut model.metadata, name);
+    }
+    let mut plan = pipeline::rearranged(model)?;
+    plan.notes = notes;
+    let parts = [Some(plan.stem()), mark, Some(kind.name().to_string()), Some(String::from("LoRA.gguf"))];
+    let default = PathBuf::from(parts.into_iter().flatten().collect::<Vec<_>>().join("-"));
+    let typed = output.output.map(|path| naming::gguf(path, kind.name())).transpose()?;
+    let order = Order {
+        words: &format!("{verb} {}", kind.name()),
+        command: &command::typed(verb, &[]),
+        formula: None,
+        beside: &Beside::default(),
+        run: &output.run,
+        access,
+    };
+    options::carry_out(&[(plan, destination(typed, default, false))], &order, || Ok(Vec::new()))
+}
+
+/// What the factors are stored as.
+pub(super) fn dtype(kind: Type) -> Result<DType> {
+    let found = ["F32", "F16", "BF16", "Q8_0"].contains(&kind.name());
+    let dtype = DType::all().find(|dtype| dtype.to_string().eq_ignore_ascii_case(kind.name()));
+    dtype.filter(|_| found).ok_or_else(|| {
+        Error::usage("adapters are not written as this type")
+            .expected("F32, F16, BF16 or Q8_0")
+            .found(kind.name())
+    })
+}
