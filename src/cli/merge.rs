@@ -5,7 +5,7 @@ use super::elsewhere::Elsewhere;
 use super::naming::Naming;
 use super::options::{self, Order, Output};
 use super::weights::Weights;
-use super::{command, stdout};
+use super::{carrying, command, stdout};
 use crate::arch;
 use crate::merge::Vector;
 use crate::output::target::{Target, Type};
@@ -97,6 +97,13 @@ fn decimal_comma(weights: &[f64]) -> Vec<String> {
 fn vector(text: &str) -> Result<recipe::Vector, String> {
     let [chat, base, w] = command::vector_parts(text).ok_or_else(|| String::from("expected CHAT:BASE:W"))?;
     Ok(recipe::Vector { chat: chat.into(), base: base.into(), weight: vec![weight(w)?] })
+}
+
+impl Args {
+    /// How the work is done.
+    pub fn settings(&mut self) -> &mut options::Run {
+        &mut self.output.run
+    }
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {
@@ -245,7 +252,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         run,
         access: &access,
     };
-    options::carry_out(&named.collect::<Result<Vec<_>>>()?, &order, || {
+    carrying::carry_out(&named.collect::<Result<Vec<_>>>()?, &order, || {
         grafted.graft.check_kinship(recipe.allow.allowed())
     })
 }
