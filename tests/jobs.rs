@@ -124,14 +124,13 @@ fn eight_processes_at_once_write_the_bytes_of_one_run() {
 #[test]
 fn a_job_that_is_killed_or_runs_twice_or_fails_changes_no_byte() {
     let bench = Bench::new();
-    let mut state = 7;
-    for (words, _) in KINDS {
+    for (round, (words, _)) in (0..).zip(KINDS) {
         let due = bench.alone(words);
         bench.plan(4, words).ok();
         // Killed at some moment, in reversed order.
         for job in (0..4).rev() {
             let mut process = bench.start(job, 4);
-            std::thread::sleep(std::time::Duration::from_millis(splitmix64(&mut state) % 150));
+            std::thread::sleep(std::time::Duration::from_millis(splitmix64(round, job as u64) % 150));
             process.kill().unwrap();
             process.wait().unwrap();
         }
@@ -155,11 +154,10 @@ fn any_number_of_jobs_in_any_order_gives_the_same_bytes() {
     let bench = Bench::new();
     let words = "--type Q4_K_M --method ties --param density=0.5 --split-max-size 200K -o out/m.gguf";
     let due = bench.alone(words);
-    let mut state = 3;
     for jobs in [1, 2, 7, 16] {
         bench.plan(jobs, words).ok();
         let mut order: Vec<usize> = (0..jobs).collect();
-        order.sort_by_key(|_| splitmix64(&mut state));
+        order.sort_by_key(|job| splitmix64(jobs as u64, *job as u64));
         order.iter().for_each(|job| _ = bench.job(*job, jobs).ok());
         bench.ggraft("finish run.plan -q").ok();
         same(&bench.files(), &due);
@@ -318,4 +316,96 @@ fn schedulers_tell_jobs_their_numbers() {
     }
     bench.ggraft("finish run.plan -q").ok();
     bench.ggraft("verify out/c.gguf").ok();
+}
+
+/// What Kubernetes v1.34 has in the objects of our manifest; a word that it does not know would be refused, or worse, ignored.
+const FIELDS: [(&str, &[&str]); 14] = [
+    ("", &["apiVersion", "kind", "metadata", "spec"]),
+    ("metadata", &["name"]),
+    (
+        "spec",
+        &[
+            "completionMode",
+            "completions",
+            "parallelism",
+            "backoffLimitPerIndex",
+            "podFailurePolicy",
+            "template",
+        ],
+    ),
+    ("spec.podFailurePolicy", &["rules"]),
+    ("spec.podFailurePolicy.rules", &["action", "onExitCodes", "onPodConditions"]),
+    ("spec.podFailurePolicy.rules.onExitCodes", &["containerName", "operator", "values"]),
+    ("spec.podFailurePolicy.rules.onPodConditions", &["type", "status"]),
+    ("spec.template", &["spec"]),
+    ("spec.template.spec", &["restartPolicy", "terminationGracePeriodSeconds", "containers", "volumes"]),
+    ("spec.template.spec.containers", &["name", "image", "command", "resources", "volumeMounts"]),
+    ("spec.template.spec.containers.resources", &["requests", "limits"]),
+    ("spec.template.spec.containers.volumeMounts", &["name", "mountPath"]),
+    ("spec.template.spec.volumes", &["name", "persistentVolumeClaim"]),
+    ("spec.template.spec.volumes.persistentVolumeClaim", &["claimName"]),
+];
+
+/// The words that may stand in some of them, which schemas do not tell.
+const CHOICES: [(&str, &[&str]); 5] = [
+    ("spec.completionMode", &["Indexed"]),
+    ("spec.podFailurePolicy.rules.action", &["FailIndex", "Ignore"]),
+    ("spec.podFailurePolicy.rules.onExitCodes.operator", &["In"]),
+    ("spec.podFailurePolicy.rules.onPodConditions.type", &["DisruptionTarget"]),
+    ("spec.template.spec.restartPolicy", &["Never"]),
+];
+
+fn fields(value: &Json, path: &str) {
+    let below = |name: &str| if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+    match value {
+        Json::Object(_) if path.ends_with(".requests") || path.ends_with(".limits") => {}
+        Json::Object(object) => {
+            let known = FIELDS.iter().find(|(at, _)| *at == path).unwrap_or_else(|| panic!("{path}")).1;
+            for (name, value) in object {
+                assert!(known.contains(&name.as_str()), "{path}: {name}");
+                fields(value, &below(name));
+            }
+        }
+        Json::Array(items) => items.iter().for_each(|item| fields(item, path)),
+        Json::String(word) => {
+            let choices = CHOICES.iter().find(|(at, _)| *at == path);
+            assert!(choices.is_none_or(|(_, words)| words.contains(&word.as_str())), "{path}: {word}");
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn manifests_are_those_that_schedulers_take() {
+    let bench = Bench::new();
+    let words = "plan convert cp --type Q8_0 -o out/c.gguf --jobs 12 --plan run.plan -q --cores 4 --emit k8s --image 'a:1";
+    let yaml = bench.ggraft(words).ok().out;
+    let job: Json = serde_saphyr::from_str(&yaml).unwrap();
+    fields(&job, "");
+    let spec = &job["spec"];
+    assert_eq!((&spec["completions"], &spec["parallelism"]), (&Json::from(12), &Json::from(12)));
+    let container = &spec["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], "'a:1");
+    assert_eq!(container["resources"]["requests"]["cpu"], "4");
+    let codes = &spec["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"];
+    assert_eq!(codes, &serde_json::json!([2, 3, 4]));
+    for scheduler in ["slurm", "aws"] {
+        let script = bench.ggraft(&format!("plan --plan run.plan --emit {scheduler}")).ok().out;
+        let file = bench.path(scheduler);
+        fs::write(&file, &script).unwrap();
+        run::ran(Command::new("sh").arg("-n").arg(&file)).ok();
+        if scheduler == "slurm" {
+            assert!(script.contains("#SBATCH --array=0-11\n") && script.contains("--cpus-per-task=4\n"));
+            continue;
+        }
+        // The shell gives the documents to the program; here to one that prints them.
+        fs::write(&file, script.replace("aws batch ", "printf '%s\\n' ")).unwrap();
+        let printed = run::ran(Command::new("sh").arg(&file)).ok().out;
+        let documents: Vec<Json> =
+            printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        assert_eq!(documents[1]["arrayProperties"]["size"], 12);
+        assert_eq!(documents[0]["retryStrategy"]["evaluateOnExit"][3]["action"], "RETRY");
+    }
+    bench.ggraft("plan convert cp --type Q8_0 -o out/d.gguf --jobs 1 --plan one.plan -q").ok();
+    assert_eq!(bench.ggraft("plan --plan one.plan --emit aws").code, 2);
 }

@@ -11,13 +11,28 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Every verb with arguments for which it prints something, and what it writes.
-const RUNS: [(&str, &str, Option<&str>); 23] = [
+const RUNS: [(&str, &str, Option<&str>); 30] = [
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 -q -o m.gguf", Some("m.gguf")),
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 -q --json -o j.gguf", Some("j.gguf")),
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 --emit-recipe -", None),
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 --emit-recipe r.yaml -f", Some("r.yaml")),
     ("convert", "convert cp --type F16 -q -o c.gguf", Some("c.gguf")),
     ("quantize", "quantize in.gguf q.gguf Q8_0", Some("q.gguf")),
+    (
+        "plan merge",
+        "plan merge --base base --chat chat --onto cp --type Q8_0 -q -o pm.gguf --jobs 2 --plan m.plan",
+        None,
+    ),
+    (
+        "plan convert",
+        "plan convert cp --type F16 -q -o pc.gguf --jobs 2 --plan c.plan",
+        Some("c.plan/plan.json"),
+    ),
+    ("plan quantize", "plan quantize in.gguf pq.gguf Q8_0 -q --jobs 2 --plan q.plan --emit k8s", None),
+    ("job", "job run.plan --job 0/2 -q", None),
+    ("status", "status run.plan", None),
+    ("status", "status run.plan --json", None),
+    ("finish", "finish run.plan", None),
     ("split", "split in.gguf parts --max-tensors 9", Some("parts-00001-of-00004.gguf")),
     ("join", "join cut-00001-of-00004.gguf joined.gguf", Some("joined.gguf")),
     ("inspect", "inspect in.gguf --tensors --cross-check", None),
@@ -45,7 +60,13 @@ impl Bench {
     fn new() -> Bench {
         let bench = Bench { dir: tempfile::tempdir().unwrap() };
         ["base", "chat", "cp"].iter().for_each(|name| _ = trio_copy(name, bench.dir.path()));
-        for command in ["convert cp --type F16 -q -o in.gguf", "split in.gguf cut --max-tensors 9 -q"] {
+        for command in [
+            "convert cp --type F16 -q -o in.gguf",
+            "split in.gguf cut --max-tensors 9 -q",
+            "plan quantize in.gguf planned.gguf Q8_0 -q --jobs 2 --plan run.plan",
+            "job run.plan --job 1/2 -q",
+            "job run.plan --job 0/2 -q",
+        ] {
             assert!(bench.run(command, Stdio::null(), Stdio::null()).status.success(), "{command}");
         }
         bench

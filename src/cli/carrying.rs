@@ -232,6 +232,7 @@ fn finish(plans: &Plans, order: &Order<'_>, end: &End) -> Result<()> {
         let names = files.iter().map(|(file, _)| format!("wrote {}", shown(&file.path)));
         report::print_notes(&names.collect::<Vec<_>>(), run.show.quiet);
     }
+    end.folder.clear_work()?;
     for (plan, path) in plans {
         stdout::told(&shown(&plan.first(path)?).to_string())?;
     }

@@ -3,10 +3,11 @@
 
 use super::errand::{Errand, Task};
 use super::options::{self, Show};
-use super::verb;
+use super::{stdout, verb};
 use crate::jobs::emit::SCHEDULERS;
 use crate::jobs::{Folder, Input};
 use crate::report;
+use crate::text::shown;
 use ggraft_formats::{Error, Result};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -110,10 +111,11 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     if folder.report(&form, number)?.is_some() {
         report::print_notes(&[format!("job {number} of {jobs} is done already")], args.show.quiet);
-        return Ok(());
+        return stdout::told(&shown(&folder.done(number)));
     }
     let base = options::go_to(&folder.typed_in(&form))?;
     Input::check_all(&form.inputs, &base)?;
-    let words = form.words.clone();
-    verb::again(&words, Errand::Job(Box::new(Task { folder, form, number })), args.threads, args.show)
+    let (words, done) = (form.words.clone(), folder.done(number));
+    verb::again(&words, Errand::Job(Box::new(Task { folder, form, number })), args.threads, args.show)?;
+    stdout::told(&shown(&done))
 }

@@ -41,7 +41,8 @@ impl Folder {
         self.0.join("plan.json")
     }
 
-    fn done(&self, job: usize) -> PathBuf {
+    /// Where a job tells that it is done.
+    pub fn done(&self, job: usize) -> PathBuf {
         self.0.join("done").join(format!("{job:05}.json"))
     }
 
@@ -70,7 +71,16 @@ impl Folder {
 
     /// Removes what jobs of an earlier plan have told.
     pub fn forget(&self) -> Result<()> {
-        for dir in ["done", "work"].map(|name| self.0.join(name)) {
+        self.clear(&["done", "work"])
+    }
+
+    /// Removes what jobs have told while they ran, once nobody goes on with it.
+    pub fn clear_work(&self) -> Result<()> {
+        self.clear(&["work"])
+    }
+
+    fn clear(&self, names: &[&str]) -> Result<()> {
+        for dir in names.iter().map(|name| self.0.join(name)) {
             for entry in std::fs::read_dir(&dir).map_err(|e| Error::io(&e, &dir))? {
                 let path = entry.map_err(|e| Error::io(&e, &dir))?.path();
                 std::fs::remove_file(&path).map_err(|e| Error::io(&e, &path))?;
