@@ -221,6 +221,14 @@ pub fn prepare(plans: &[(Plan, PathBuf)], work: &Work<'_>) -> Result<()> {
     parts::prepare(&layouts(plans)?, &work.job(plans))
 }
 
+/// Whether [`prepare`] has made all files, and they are still there to be filled.
+///
+/// # Errors
+/// Something else has the name of a journal.
+pub fn is_prepared(plans: &[(Plan, PathBuf)]) -> Result<bool> {
+    parts::is_prepared(&layouts(plans)?)
+}
+
 /// Writes these spans of each plan's files, as one of several jobs; the hashes of what was written.
 ///
 /// # Errors

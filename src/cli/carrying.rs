@@ -3,8 +3,8 @@
 use super::errand::{Ask, End, Errand, Task};
 use super::options::{self, Order};
 use super::{elsewhere, signals, stdout};
-use crate::jobs::folder::way;
 use crate::jobs::report::host;
+use crate::jobs::way::way;
 use crate::jobs::{Folder, Form, Input, Output, Report, Share, Written, cost};
 use crate::pipeline::{self, Plan, Resume, Work};
 use crate::report;
@@ -14,7 +14,7 @@ use ggraft_formats::write::{Span, divide, fingerprint, parts};
 use ggraft_formats::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 type Plans = [(Plan, PathBuf)];
 
@@ -102,9 +102,15 @@ fn plan(
     report::print_notes(&notes, run.show.quiet);
     let base = options::here()?;
     let folder = if run.dry_run { None } else { Some(Folder::make(&ask.folder)?) };
+    let earlier = match &folder {
+        Some(folder) if folder.has_plan() && !run.no_resume => Some(folder.read()?),
+        _ => None,
+    };
+    let is_there = earlier.is_some() && pipeline::is_prepared(plans)?;
     let from = folder.as_ref().map_or(base.as_path(), Folder::path);
     let cores = usize::try_from(ask.speed.cores).unwrap_or(1);
     let form = Form::new(Form {
+        begun: earlier.as_ref().filter(|_| is_there).map_or_else(now, |earlier| earlier.begun),
         words: ask.words.clone(),
         folder: way(from, &base).to_string_lossy().into_owned(),
         speed: ask.speed,
@@ -115,31 +121,40 @@ fn plan(
         ..Form::default()
     })?;
     tell(&form, run.show.quiet);
-    let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
+    // What the same plan has made, and is not all there any more, is made anew.
+    let anew = run.no_resume || (earlier.is_some() && !is_there);
+    let resume = if anew { Resume::Never } else { Resume::IfSame };
     let work = work(plans, order, &form.id, resume)?;
+    let exists = pipeline::look(plans, &work)?;
     let Some(folder) = folder else {
-        let told = pipeline::look(plans, &work)?
-            .iter()
-            .map(|e| e.to_string().replace("\n  ", "; "))
-            .collect::<Vec<_>>();
-        report::print_notes(&told, run.show.quiet);
+        let told = exists.iter().map(|e| e.to_string().replace("\n  ", "; "));
+        report::print_notes(&told.collect::<Vec<_>>(), run.show.quiet);
         return Ok(());
     };
-    if folder.has_plan() && !run.no_resume && folder.read()?.id != form.id {
+    if let Some(e) = Error::all(exists) {
+        return Err(e);
+    }
+    if earlier.is_some_and(|earlier| !earlier.is_like(&form)) {
         return Err(Error::new(Kind::Failure, "another plan is there")
             .file(folder.path())
             .hint("choose another folder with --plan, or give --no-resume to begin anew"));
     }
-    pipeline::prepare(plans, &work)?;
-    if run.no_resume {
+    // A plan that was made only in part is made again by the same words.
+    folder.write(&form)?;
+    if !is_there {
         folder.forget()?;
     }
-    // From here on jobs may begin.
-    folder.write(&form)?;
+    pipeline::prepare(plans, &work)?;
     if !run.json && !ask.emits {
         stdout::told(&shown(&ask.folder).to_string())?;
     }
     Ok(())
+}
+
+/// The time, in nanoseconds.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    u64::try_from(since).unwrap_or(u64::MAX)
 }
 
 /// Says how the work is divided.

@@ -2,6 +2,7 @@
 
 use super::beside::Beside;
 use super::elsewhere::Elsewhere;
+use super::errand::Errand;
 use super::naming::Naming;
 use super::options::{self, Order, Output};
 use super::weights::Weights;
@@ -107,6 +108,11 @@ impl Args {
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {
+    if args.emit_recipe.is_some() && !matches!(args.output.run.errand, Errand::Write) {
+        return Err(Error::usage("a recipe is no plan for jobs")
+            .found("--emit-recipe")
+            .hint("leave it out; a plan can be made of a recipe: ggraft plan merge recipe.yml"));
+    }
     let stamp = args.recipe.as_deref().map(Stamp::of).transpose()?;
     let (recipe, notes) = match args.recipe.take() {
         Some(file) => read(&file, &mut args)?,

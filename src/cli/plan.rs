@@ -23,6 +23,7 @@ pub(super) struct Args {
 
 /// How the work is divided. All of them take a value: `words` leaves both out.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Jobs")]
 struct How {
     /// How many jobs
     #[arg(long, global = true, value_name = "N", value_parser = jobs)]
@@ -46,6 +47,9 @@ struct How {
 /// The options that are not the verb's.
 const OURS: [&str; 8] =
     ["--jobs", "--plan", "--emit", "--cores", "--read-speed", "--image", "--volume", "--queue"];
+
+/// Words that change neither what is planned nor what jobs write: the same plan is the same without them.
+const SILENT: [&str; 6] = ["-q", "--quiet", "-v", "--verbose", "--json", "--no-resume"];
 
 fn jobs(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|n| (1..=MOST).contains(n));
@@ -97,6 +101,7 @@ fn words(typed: Vec<String>) -> Vec<String> {
     let mut typed = typed.into_iter().skip_while(|word| word != "plan").skip(1);
     while let Some(word) = typed.next() {
         match word.split_once('=').map_or(word.as_str(), |(name, _)| name) {
+            name if SILENT.contains(&name) => {}
             name if !OURS.contains(&name) => words.push(word),
             name if name == word => _ = typed.next(),
             _ => {}
@@ -111,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_words_of_the_verb_are_what_is_left() {
-        let typed = "ggraft plan --jobs 8 convert in --type Q8_0 --plan=run.plan -o out.gguf --emit k8s";
+        let typed = "ggraft plan --jobs 8 convert in --type Q8_0 --plan=run.plan -q -o out.gguf --emit k8s";
         let left = words(typed.split(' ').map(String::from).collect());
         assert_eq!(left.join(" "), "convert in --type Q8_0 -o out.gguf");
     }

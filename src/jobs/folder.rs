@@ -6,7 +6,7 @@ use super::report::Report;
 use ggraft_formats::write::Records;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::Write;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The longest file of a plan that is read.
@@ -143,28 +143,4 @@ fn replace(path: &Path, text: &str) -> Result<()> {
         _ = std::fs::remove_file(&growing);
         Error::io(&e, path)
     })
-}
-
-/// The way from one folder to a path, both absolute.
-pub fn way(from: &Path, to: &Path) -> PathBuf {
-    let (from, to): (Vec<Component>, Vec<Component>) =
-        (from.components().collect(), to.components().collect());
-    let same = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
-    let up = std::iter::repeat_n(Component::ParentDir, from.len() - same);
-    let way: PathBuf = up.chain(to[same..].iter().copied()).collect();
-    if way.as_os_str().is_empty() { PathBuf::from(".") } else { way }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ways_between_folders() {
-        for (from, to, due) in
-            [("/a/b", "/a/b/c/d", "c/d"), ("/a/b", "/a/x", "../x"), ("/a", "/a", "."), ("/a/b", "/", "../..")]
-        {
-            assert_eq!(way(Path::new(from), Path::new(to)), PathBuf::from(due));
-        }
-    }
 }

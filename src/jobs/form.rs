@@ -23,6 +23,8 @@ pub struct Form {
     /// The version of the program: another one may write other bytes.
     pub ggraft: String,
     pub id: String,
+    /// When its files were made, in nanoseconds of the clock: of a plan that is begun anew old reports count for nothing.
+    pub begun: u64,
     /// What was typed, from the verb on.
     pub words: Vec<String>,
     /// The folder in which it was typed, as it is found from the plan's own.
@@ -75,6 +77,12 @@ impl Form {
     pub fn new(rest: Form) -> Result<Form> {
         let form = Form { form: FORM, ggraft: String::from(env!("CARGO_PKG_VERSION")), ..rest };
         Ok(Form { id: form.hash()?, ..form })
+    }
+
+    /// Whether it is the same plan, but for when it was begun.
+    pub fn is_like(&self, other: &Form) -> bool {
+        let bare = |form: &Form| Form { id: String::new(), begun: 0, ..form.clone() };
+        bare(self) == bare(other)
     }
 
     fn hash(&self) -> Result<String> {

@@ -2,7 +2,7 @@
 //! disks, which differ from machine to machine. Of a file of up to 32 MiB that is its hash; of a larger one its
 //! length, the hash of its first 64 KiB and of 32 blocks of it, and the second in which it was changed last.
 
-use super::folder::way;
+use super::way::way;
 use ggraft_formats::stamp::Stamp;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{Error, Kind, Result};

@@ -42,6 +42,20 @@ pub fn prepare(layouts: &[Layout<'_>], job: &Job) -> Result<()> {
     done
 }
 
+/// Whether `prepare` has made all files of `layouts`, and they are still there to be filled. If not, what jobs have told of them
+/// counts for nothing.
+///
+/// # Errors
+/// Something else has the name of a journal.
+pub fn is_prepared(layouts: &[Layout<'_>]) -> Result<bool> {
+    for layout in layouts {
+        if !durable::is_prepared(layout)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Writes these spans of each layout: the hash of each, as it was read back. The same job may have run before, be running
 /// elsewhere, or have been stopped at any moment.
 ///

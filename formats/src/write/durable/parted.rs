@@ -101,6 +101,16 @@ impl Sink for Parted<'_> {
     }
 }
 
+/// Whether a plan has made ready all files of the output, and they still are where they grow.
+pub fn is_prepared(layout: &Layout<'_>) -> Result<bool> {
+    let told = Told::read(&journal_of(&layout.target))?.is_some_and(|told| told.parted);
+    let is_there = |planned: &Planned| {
+        let due = partial::Planned { head: &planned.head, total: planned.total };
+        existing(&place(layout, planned)).and_then(|file| partial::has(&file, &due)).unwrap_or(false)
+    };
+    Ok(told && layout.files.iter().all(is_there))
+}
+
 /// Refuses an output that no plan, or another one, has made ready.
 fn is_planned(layout: &Layout<'_>, job: &Job) -> Result<()> {
     let journal = journal_of(&layout.target);
