@@ -107,19 +107,16 @@ fn plan(
         _ => None,
     };
     let is_there = earlier.is_some() && pipeline::is_prepared(plans)?;
+    let begun = earlier.as_ref().filter(|_| is_there).map_or_else(now, |earlier| earlier.begun);
     let from = folder.as_ref().map_or(base.as_path(), Folder::path);
-    let cores = usize::try_from(ask.speed.cores).unwrap_or(1);
-    let form = Form::new(Form {
-        begun: earlier.as_ref().filter(|_| is_there).map_or_else(now, |earlier| earlier.begun),
-        words: ask.words.clone(),
-        folder: way(from, &base).to_string_lossy().into_owned(),
-        speed: ask.speed,
-        inputs: pool.install(|| inputs(plans))?,
-        outputs: outputs(plans)?,
-        jobs: shares(plans, ask)?,
-        memory: plans.iter().map(|(plan, _)| plan.memory(cores)).max().unwrap_or(0),
-        ..Form::default()
-    })?;
+    let form = pool.install(|| form(plans, ask, begun, &way(from, &base)))?;
+    if let (Some(folder), Some(earlier)) = (&folder, &earlier)
+        && !earlier.is_like(&form)
+    {
+        return Err(Error::new(Kind::Failure, "another plan is there")
+            .file(folder.path())
+            .hint("choose another folder with --plan, or give --no-resume to begin anew"));
+    }
     tell(&form, run.show.quiet);
     // What the same plan has made, and is not all there any more, is made anew.
     let anew = run.no_resume || (earlier.is_some() && !is_there);
@@ -134,11 +131,6 @@ fn plan(
     if let Some(e) = Error::all(exists) {
         return Err(e);
     }
-    if earlier.is_some_and(|earlier| !earlier.is_like(&form)) {
-        return Err(Error::new(Kind::Failure, "another plan is there")
-            .file(folder.path())
-            .hint("choose another folder with --plan, or give --no-resume to begin anew"));
-    }
     // A plan that was made only in part is made again by the same words.
     folder.write(&form)?;
     if !is_there {
@@ -149,6 +141,22 @@ fn plan(
         stdout::told(&shown(&ask.folder).to_string())?;
     }
     Ok(())
+}
+
+/// What the plan says; `folder` is the way to the current one.
+fn form(plans: &Plans, ask: &Ask, begun: u64, folder: &Path) -> Result<Form> {
+    let cores = usize::try_from(ask.speed.cores).unwrap_or(1);
+    Form::new(Form {
+        begun,
+        words: ask.words.clone(),
+        folder: folder.to_string_lossy().into_owned(),
+        speed: ask.speed,
+        inputs: inputs(plans)?,
+        outputs: outputs(plans)?,
+        jobs: shares(plans, ask)?,
+        memory: plans.iter().map(|(plan, _)| plan.memory(cores)).max().unwrap_or(0),
+        ..Form::default()
+    })
 }
 
 /// The time, in nanoseconds.
