@@ -12,7 +12,7 @@ use crate::placed::placed;
 use crate::unpack;
 use ggraft_formats::source::Access;
 use ggraft_formats::stamp::Reads;
-use ggraft_formats::write::{self, Job, Layout, Watch};
+use ggraft_formats::write::{self, Job, Layout, Records, Span, Watch, parts};
 pub use ggraft_formats::write::{Beside, Resume};
 use ggraft_formats::{Error, Input, Model, Result, Tensor};
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ fn loaded(model: Model, notes: Vec<String>, source: Option<Arc<Source>>) -> Resu
 pub fn wear(onto: &Loaded, adapter: &Adapter, options: &arch::Options) -> Result<Loaded> {
     let checkpoint = onto.source.as_ref().map(|source| &source.checkpoint);
     let model = adapter.worn(&onto.model, checkpoint, options)?;
-    Ok(Loaded { model, notes: adapter.notes(), source: None })
+    Ok(Loaded::new(model, adapter.notes(), None))
 }
 
 /// Plans a model as it is: metadata, tensors and their order stay.
@@ -207,19 +207,24 @@ pub struct Work<'a> {
     pub force: bool,
     /// What is written beside the outputs once they are whole.
     pub beside: Vec<Beside>,
+    /// The id of the plan that jobs carry out, if they do.
+    pub plan: Option<&'a str>,
 }
 
 impl Work<'_> {
     fn job(&self, plans: &[(Plan, PathBuf)]) -> Job {
         let work = [("version", env!("CARGO_PKG_VERSION")), ("options", self.options)];
+        let plan = self.plan.map(|id| (String::from("plan"), id.to_string()));
+        let work = work.map(|(name, value)| (name.to_string(), value.to_string()));
         let inputs = Reads::default();
         plans.iter().flat_map(|(plan, _)| plan.reads.all()).for_each(|stamp| inputs.add(stamp));
         Job {
-            work: work.map(|(name, value)| (name.to_string(), value.to_string())).to_vec(),
+            work: plan.into_iter().chain(work).collect(),
             inputs: inputs.all(),
             resume: self.resume,
             force: self.force,
             beside: self.beside.clone(),
+            is_shared: self.plan.is_some(),
         }
     }
 }
@@ -255,4 +260,56 @@ pub fn write_beside(
     contents: impl FnOnce(&[Vec<PathBuf>]) -> Result<Vec<Vec<u8>>>,
 ) -> Result<()> {
     write::carry_out(&layouts(plans)?, &work.job(plans), watch, contents)
+}
+
+/// Makes the files of each plan and leaves them to the jobs of `work.plan`.
+///
+/// # Errors
+/// A path is taken, or the disk has no room.
+pub fn prepare(plans: &[(Plan, PathBuf)], work: &Work<'_>) -> Result<()> {
+    parts::prepare(&layouts(plans)?, &work.job(plans))
+}
+
+/// Whether [`prepare`] has made all files, and they are still there to be filled.
+///
+/// # Errors
+/// Something else has the name of a journal.
+pub fn is_prepared(plans: &[(Plan, PathBuf)]) -> Result<bool> {
+    parts::is_prepared(&layouts(plans)?)
+}
+
+/// Writes these spans of each plan's files, as one of several jobs; the hashes of what was written.
+///
+/// # Errors
+/// Those of [`write`]; and that the files were not made ready.
+pub fn write_spans(
+    plans: &[(Plan, PathBuf)],
+    spans: &[Vec<Span>],
+    work: &Work<'_>,
+    records: &Records,
+    watch: &dyn Watch,
+) -> Result<Vec<Vec<(Span, String)>>> {
+    parts::carry_out_spans(&layouts(plans)?, spans, &work.job(plans), records, watch)
+}
+
+/// Gives the outputs their names, once all jobs have written their spans. Bytes of which `hashes` are given are read again.
+///
+/// # Errors
+/// Anything is missing, or not what was planned.
+pub fn finish(
+    plans: &[(Plan, PathBuf)],
+    hashes: &[Vec<(Span, String)>],
+    work: &Work<'_>,
+    watch: &dyn Watch,
+    contents: impl FnOnce(&[Vec<PathBuf>]) -> Result<Vec<Vec<u8>>>,
+) -> Result<()> {
+    parts::finish(&layouts(plans)?, hashes, &work.job(plans), watch, contents)
+}
+
+/// Whether all outputs have their names already, with nothing left to be done.
+///
+/// # Errors
+/// They have, but are no longer what was written.
+pub fn is_finished(plans: &[(Plan, PathBuf)], hashes: &[Vec<(Span, String)>]) -> Result<bool> {
+    parts::is_finished(&layouts(plans)?, hashes)
 }

@@ -220,11 +220,17 @@ fn json() {
     check("docs/json.md", models);
 }
 
+#[test]
+fn scale() {
+    check("docs/scale.md", models);
+}
+
 /// Every document has its test here, but for that of the architectures, which no command in it shows (`readme.rs`).
 #[test]
 fn no_document_is_forgotten() {
     // The commands of remote.md run in tests/remote.rs; packed.md and projectors.md have none.
-    const DOCUMENTS: [&str; 8] = [
+    const DOCUMENTS: [&str; 10] = [
+        "adapters.md",
         "architectures.md",
         "chat-vector.ko.md",
         "chat-vector.md",
@@ -233,6 +239,7 @@ fn no_document_is_forgotten() {
         "projectors.md",
         "recipes.md",
         "remote.md",
+        "scale.md",
     ];
     let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
     let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());

@@ -62,6 +62,10 @@ fn every_verb_prints_what_the_schema_says() {
         (String::from("merge --onto %cp --adapter @a.gguf --type Q8_0 --json -q -o @w.gguf"), "plan"),
         (String::from("split @in.gguf @part --max-tensors 40 --json -q"), "plan"),
         (String::from("join @part-00001-of-00002.gguf @joined.gguf --json -q"), "plan"),
+        (String::from("plan quantize @in.gguf @p.gguf Q4_K_M --json -q --jobs 2 --plan @run.plan"), "plan"),
+        (String::from("status @run.plan --json"), "status"),
+        (String::from("job @run.plan --job 1/2 -q"), ""),
+        (String::from("status @run.plan --json"), "status"),
         (String::from("inspect @m.gguf --json"), "inspect"),
         (String::from("inspect @m.gguf --json --tensors"), "inspect"),
         (String::from("inspect %cp --json --tensors"), "inspect"),
@@ -78,7 +82,9 @@ fn every_verb_prints_what_the_schema_says() {
         (String::from("meta unset @m.gguf --json a.b --dry-run"), "meta-edit"),
     ] {
         let ran = bench.ggraft(&words).ok();
-        bench.fits(definition, ran.out.trim_end());
+        if !definition.is_empty() {
+            bench.fits(definition, ran.out.trim_end());
+        }
     }
     // Several outputs, several lines.
     let ran = bench.ggraft(&format!("{merge} --type Q8_0,Q4_0 --weight 0.5,1 --dry-run")).ok();

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Every verb with arguments for which it prints something, and what it writes.
-const RUNS: [(&str, &str, Option<&str>); 25] = [
+const RUNS: [(&str, &str, Option<&str>); 32] = [
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 -q -o m.gguf", Some("m.gguf")),
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 -q --json -o j.gguf", Some("j.gguf")),
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 --emit-recipe -", None),
@@ -20,6 +20,21 @@ const RUNS: [(&str, &str, Option<&str>); 25] = [
     ("quantize", "quantize in.gguf q.gguf Q8_0", Some("q.gguf")),
     ("adapter", "adapter lora --base cp -q -o a.gguf", Some("a.gguf")),
     ("vector", "vector --base base --chat chat --rank 2 -q -o v.gguf", Some("v.gguf")),
+    (
+        "plan merge",
+        "plan merge --base base --chat chat --onto cp --type Q8_0 -q -o pm.gguf --jobs 2 --plan m.plan",
+        None,
+    ),
+    (
+        "plan convert",
+        "plan convert cp --type F16 -q -o pc.gguf --jobs 2 --plan c.plan",
+        Some("c.plan/plan.json"),
+    ),
+    ("plan quantize", "plan quantize in.gguf pq.gguf Q8_0 -q --jobs 2 --plan q.plan --emit k8s", None),
+    ("job", "job run.plan --job 0/2 -q", None),
+    ("status", "status run.plan", None),
+    ("status", "status run.plan --json", None),
+    ("finish", "finish run.plan", None),
     ("split", "split in.gguf parts --max-tensors 9", Some("parts-00001-of-00004.gguf")),
     ("join", "join cut-00001-of-00004.gguf joined.gguf", Some("joined.gguf")),
     ("inspect", "inspect in.gguf --tensors --cross-check", None),
@@ -52,7 +67,13 @@ impl Bench {
         for file in ["adapter_config.json", "adapter_model.safetensors"] {
             std::fs::copy(fixtures.join(file), lora.join(file)).unwrap();
         }
-        for command in ["convert cp --type F16 -q -o in.gguf", "split in.gguf cut --max-tensors 9 -q"] {
+        for command in [
+            "convert cp --type F16 -q -o in.gguf",
+            "split in.gguf cut --max-tensors 9 -q",
+            "plan quantize in.gguf planned.gguf Q8_0 -q --jobs 2 --plan run.plan",
+            "job run.plan --job 1/2 -q",
+            "job run.plan --job 0/2 -q",
+        ] {
             assert!(bench.run(command, Stdio::null(), Stdio::null()).status.success(), "{command}");
         }
         bench

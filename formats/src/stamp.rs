@@ -120,6 +120,21 @@ impl Stamp {
         &self.path
     }
 
+    /// How long the file is.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// When its content was changed last, as its writer says, in seconds: finer than that not every file system tells.
+    pub fn modified(&self) -> Option<u64> {
+        Some(self.modified?.duration_since(UNIX_EPOCH).ok()?.as_secs())
+    }
+
+    /// What the server of a file that lies elsewhere calls its state.
+    pub fn tag(&self) -> Option<&str> {
+        self.elsewhere.as_ref().map(|elsewhere| elsewhere.tag.as_str())
+    }
+
     /// Whether `path` leads to this file, by whatever name.
     pub fn is_at(&self, path: &Path) -> bool {
         let Ok(meta) = std::fs::metadata(path) else { return false };

@@ -5,7 +5,10 @@ use super::Cli;
 use crate::text::shell;
 use clap::{CommandFactory, ValueHint};
 use ggraft_formats::source::{is_named, shown};
+use ggraft_formats::{Error, Result};
+use std::ffi::OsString;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Options that say how the work is done, or where the results go.
 const SILENT: [&str; 15] = [
@@ -26,11 +29,40 @@ const SILENT: [&str; 15] = [
     "fetch_memory",
 ];
 
+/// The words that are carried out, where those of this process only say for what.
+static INSTEAD: OnceLock<Vec<String>> = OnceLock::new();
+
+/// From here on the verb and its words stand for what was typed.
+pub(super) fn stand_for(words: &[String]) {
+    _ = INSTEAD.set([&[String::from("ggraft")], words].concat());
+}
+
+/// What counts as typed.
+fn words() -> Vec<OsString> {
+    match INSTEAD.get() {
+        Some(words) => words.iter().map(OsString::from).collect(),
+        None => std::env::args_os().collect(),
+    }
+}
+
+/// What was typed, as text.
+///
+/// # Errors
+/// It is none, so no plan can tell it.
+pub(super) fn all() -> Result<Vec<String>> {
+    let text = |word: OsString| {
+        word.into_string().map_err(|word| {
+            Error::usage("a plan tells what was typed, and this is no text").found(word.to_string_lossy())
+        })
+    };
+    std::env::args_os().map(text).collect()
+}
+
 /// What was typed after `ggraft`, without the options of these ids.
 pub(super) fn typed(verb: &str, but: &[&str]) -> String {
     let mut words = vec![String::from("ggraft"), verb.to_string()];
     let command = Cli::command();
-    let matches = command.clone().try_get_matches_from(std::env::args_os());
+    let matches = command.clone().try_get_matches_from(self::words());
     let (Ok(matches), Some(command)) = (matches, command.find_subcommand(verb)) else {
         return words.join(" ");
     };
@@ -62,7 +94,7 @@ pub(super) fn typed(verb: &str, but: &[&str]) -> String {
 
 /// Whether an option of this id was typed, and has not its default.
 pub(super) fn is_typed(verb: &str, id: &str) -> bool {
-    let matches = Cli::command().try_get_matches_from(std::env::args_os());
+    let matches = Cli::command().try_get_matches_from(words());
     let matches = matches.as_ref().ok().and_then(|matches| matches.subcommand_matches(verb));
     let source = matches.filter(|m| m.try_contains_id(id).unwrap_or(false)).and_then(|m| m.value_source(id));
     source == Some(clap::parser::ValueSource::CommandLine)

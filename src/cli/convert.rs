@@ -1,10 +1,9 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
-use super::command;
 use super::elsewhere::Elsewhere;
 use super::naming::Naming;
 use super::options::{self, Order, Output};
-use super::stdout;
+use super::{carrying, command, stdout};
 use crate::arch::{self, page};
 use crate::output::target::{Target, Type};
 use crate::pipeline::{self, Plan};
@@ -43,6 +42,13 @@ pub(super) struct Args {
     elsewhere: Elsewhere,
     #[command(flatten)]
     output: Output,
+}
+
+impl Args {
+    /// How the work is done.
+    pub fn settings(&mut self) -> &mut options::Run {
+        &mut self.output.run
+    }
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
@@ -91,5 +97,5 @@ pub(super) fn run(args: Args) -> Result<()> {
         run: &args.output.run,
         access: &access,
     };
-    options::carry_out(&plans, &order, || Ok(Vec::new()))
+    carrying::carry_out(&plans, &order, || Ok(Vec::new()))
 }

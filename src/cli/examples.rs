@@ -50,6 +50,35 @@ Examples:
   ggraft quantize --target-size 4G llama-F16.gguf llama.gguf
   ggraft quantize llama.gguf pruned.gguf COPY --prune-layers 20,21";
 
+pub(super) const PLAN: &str = "\
+Examples:
+  ggraft plan convert llama/ --type Q4_K_M -o llama.gguf --jobs 8 --plan run.plan
+  ggraft plan quantize in.gguf out.gguf Q4_K_M --jobs 64 --plan run.plan --emit slurm > run.sbatch
+  ggraft plan --plan run.plan --emit k8s --image registry.example/ggraft:0.1 > job.yaml
+  seq 0 7 | xargs -P 8 -I{} ggraft job run.plan --job {}/8 && ggraft finish run.plan";
+
+pub(super) const JOB: &str = "\
+Examples:
+  ggraft job run.plan --job 3/8
+  ggraft job run.plan --job-from slurm --threads 8
+  ggraft job run.plan --job-from env:TASK_NUMBER:1
+
+Exit codes: 0 done, also if it was done before; 2, 3 and 4 are not worth another try; 5 and 6 are, \
+130, 143 and 137 (killed) too: the job goes on where it was.";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  ggraft status run.plan
+  ggraft status run.plan --json";
+
+pub(super) const FINISH: &str = "\
+Examples:
+  ggraft finish run.plan
+  ggraft finish run.plan --hash
+
+The exit code is 7, and nothing gets its name, as long as jobs are missing; they are told as \
+--array=5,17-19.";
+
 pub(super) const SPLIT: &str = "\
 Examples:
   ggraft split llama.gguf llama --max-size 4G

@@ -2,10 +2,11 @@
 
 use super::beside::Beside;
 use super::elsewhere::Elsewhere;
+use super::errand::Errand;
 use super::naming::Naming;
 use super::options::{self, Order, Output};
 use super::weights::Weights;
-use super::{command, stdout};
+use super::{carrying, command, stdout};
 use crate::adapter::Adapter;
 use crate::arch;
 use crate::merge::Vector;
@@ -118,7 +119,19 @@ fn vector(text: &str) -> Result<recipe::Vector, String> {
     Ok(recipe::Vector { chat: chat.into(), base: base.into(), weight: vec![weight(w)?] })
 }
 
+impl Args {
+    /// How the work is done.
+    pub fn settings(&mut self) -> &mut options::Run {
+        &mut self.output.run
+    }
+}
+
 pub(super) fn run(mut args: Args) -> Result<()> {
+    if args.emit_recipe.is_some() && !matches!(args.output.run.errand, Errand::Write) {
+        return Err(Error::usage("a recipe is no plan for jobs")
+            .found("--emit-recipe")
+            .hint("leave it out; a plan can be made of a recipe: ggraft plan merge recipe.yml"));
+    }
     let stamp = args.recipe.as_deref().map(Stamp::of).transpose()?;
     let (recipe, notes) = match args.recipe.take() {
         Some(file) => read(&file, &mut args)?,
@@ -286,7 +299,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         run,
         access: &access,
     };
-    options::carry_out(&named.collect::<Result<Vec<_>>>()?, &order, || {
+    carrying::carry_out(&named.collect::<Result<Vec<_>>>()?, &order, || {
         grafted.graft.check_kinship(recipe.allow.allowed())
     })
 }

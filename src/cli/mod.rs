@@ -3,24 +3,31 @@
 mod adapter;
 mod architectures;
 mod beside;
+mod carrying;
 mod command;
 mod completions;
 mod convert;
 mod diff;
 mod elsewhere;
+mod errand;
 mod examples;
+mod finish;
 mod hash;
 mod inspect;
+mod job;
 mod join;
 mod merge;
 mod meta;
 mod naming;
 mod options;
+mod plan;
 mod quantize;
 pub mod signals;
 mod split;
+mod status;
 mod stdout;
 mod vector;
+mod verb;
 mod verify;
 mod weights;
 
@@ -52,6 +59,18 @@ enum Command {
     /// Write the difference of two models as a LoRA adapter of low rank, which llama.cpp applies at run time
     #[command(after_help = examples::VECTOR)]
     Vector(vector::Args),
+    /// Plan a merge, conversion or quantization for several jobs, of one machine or of many
+    #[command(after_help = examples::PLAN)]
+    Plan(Box<plan::Args>),
+    /// Do one job of a plan
+    #[command(after_help = examples::JOB)]
+    Job(job::Args),
+    /// Show how far the jobs of a plan are
+    #[command(after_help = examples::STATUS)]
+    Status(status::Args),
+    /// Give the outputs of a plan their names, when all its jobs are done
+    #[command(after_help = examples::FINISH)]
+    Finish(finish::Args),
     /// Cut a GGUF into parts of a limited size, named as llama.cpp reads them
     #[command(after_help = examples::SPLIT)]
     Split(split::Args),
@@ -117,6 +136,10 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Quantize(args) => quantize::run(args),
         Command::Adapter(args) => adapter::run(args),
         Command::Vector(args) => vector::run(args),
+        Command::Plan(args) => plan::run(*args),
+        Command::Job(args) => job::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Finish(args) => finish::run(args),
         Command::Split(args) => split::run(args),
         Command::Join(args) => join::run(args),
         Command::Inspect(args) => inspect::run(args),

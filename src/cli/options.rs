@@ -1,6 +1,7 @@
 //! Options that several verbs share, and the carrying out of a plan under them.
 
 use super::beside::Beside;
+use super::errand::Errand;
 use super::{elsewhere, signals, stdout};
 use crate::output::target::Type;
 use crate::pipeline::{self, Plan, Resume, Work};
@@ -56,6 +57,9 @@ pub(super) struct Run {
     pub verbose: bool,
     #[command(flatten)]
     pub show: Show,
+    /// What is done with the plan.
+    #[arg(skip)]
+    pub errand: Errand,
 }
 
 /// What is shown on stderr.
@@ -109,7 +113,7 @@ pub(super) fn carry_out(
     let files = files(plans, order)?;
     let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
     let beside = files.iter().map(|(file, _)| file.clone()).collect();
-    let work = Work { options: order.words, resume, force: run.force, beside };
+    let work = Work { options: order.words, resume, force: run.force, beside, plan: None };
     // What costs nothing comes first; that something exists does not keep a plan from being shown.
     let exists = pipeline::look(plans, &work)?;
     if run.dry_run {
@@ -158,7 +162,7 @@ pub(super) fn carry_out(
 }
 
 /// Shows the plans.
-fn show(plans: &[(Plan, PathBuf)], run: &Run, threads: usize) -> Result<()> {
+pub(super) fn show(plans: &[(Plan, PathBuf)], run: &Run, threads: usize) -> Result<()> {
     if !run.show.quiet {
         plans.iter().for_each(|(plan, path)| report::print_plan(plan, path, threads));
         plans.iter().filter(|_| run.verbose).for_each(|(plan, _)| report::print_tensors(plan));
@@ -172,7 +176,7 @@ fn show(plans: &[(Plan, PathBuf)], run: &Run, threads: usize) -> Result<()> {
 }
 
 /// What is written beside the outputs: the Modelfiles and cards, and the report last.
-fn files(plans: &[(Plan, PathBuf)], order: &Order<'_>) -> Result<Vec<(File, Option<String>)>> {
+pub(super) fn files(plans: &[(Plan, PathBuf)], order: &Order<'_>) -> Result<Vec<(File, Option<String>)>> {
     let mut files = order.beside.files(plans)?;
     if let Some(report) = &order.run.report {
         report::check_report(report)?;
@@ -182,7 +186,7 @@ fn files(plans: &[(Plan, PathBuf)], order: &Order<'_>) -> Result<Vec<(File, Opti
 }
 
 /// The contents of those files, of outputs that are whole and lie at `places`.
-fn contents(
+pub(super) fn contents(
     plans: &[(Plan, PathBuf)],
     places: &[Vec<PathBuf>],
     order: &Order<'_>,
@@ -233,4 +237,19 @@ pub(super) fn thread_pool(threads: Option<usize>) -> Result<rayon::ThreadPool> {
     }
     let builder = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
     builder.build().map_err(|e| Error::new(Kind::Failure, format!("the threads cannot be started: {e}")))
+}
+
+/// The current folder, by its true name.
+pub(super) fn here() -> Result<PathBuf> {
+    let dot = Path::new(".");
+    dot.canonicalize().map_err(|e| Error::io(&e, dot))
+}
+
+/// Makes `folder` the current one, to which relative paths belong; its true name.
+pub(super) fn go_to(folder: &Path) -> Result<PathBuf> {
+    std::env::set_current_dir(folder).map_err(|e| {
+        Error::io(&e, folder)
+            .hint("the plan was typed in this folder; it must lie where it lay, seen from the plan")
+    })?;
+    here()
 }

@@ -2,9 +2,9 @@
 //! with commas between.
 
 use super::beside::Beside;
-use super::command;
 use super::naming::{self, Naming};
 use super::options::{self, Order, Run};
+use super::{carrying, command};
 use crate::arch;
 use crate::output::target::{Target, Type};
 use crate::pipeline::{self, Plan};
@@ -125,6 +125,13 @@ fn beside(input: &Path, kind: &str) -> PathBuf {
     input.parent().unwrap_or(Path::new("")).join(format!("ggml-model-{kind}.gguf"))
 }
 
+impl Args {
+    /// How the work is done.
+    pub fn settings(&mut self) -> &mut options::Run {
+        &mut self.run
+    }
+}
+
 pub(super) fn run(mut args: Args) -> Result<()> {
     let said = Said { types: !args.types.is_empty(), budget: args.mixture.has_budget() };
     let request = request(&args.words, said)?;
@@ -165,7 +172,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         run: &args.run,
         access: &access,
     };
-    options::carry_out(&plans, &order, || Ok(Vec::new()))
+    carrying::carry_out(&plans, &order, || Ok(Vec::new()))
 }
 
 #[cfg(test)]

@@ -71,6 +71,24 @@ impl<'a> Progress<'a> {
         Progress::of(items.collect(), show, stop)
     }
 
+    /// The progress of writing so many bytes of each tensor of `plans`.
+    pub fn shares(
+        plans: impl IntoIterator<Item = &'a Plan>,
+        bytes: &[Vec<u64>],
+        show: Show,
+        stop: fn() -> bool,
+    ) -> Progress<'a> {
+        let item =
+            |(step, bytes): (&'a Step, &u64)| Item { name: &step.name, bytes: *bytes, step: Some(step) };
+        let items = plans
+            .into_iter()
+            .zip(bytes)
+            .map(|(plan, bytes)| plan.steps.iter().zip(bytes).map(item).collect());
+        let mut progress = Progress::of(items.collect(), show, stop);
+        progress.total.0 = bytes.iter().flatten().filter(|bytes| **bytes > 0).count();
+        progress
+    }
+
     /// The progress of work on parts that are called so and have so many bytes.
     pub fn parts(
         parts: impl IntoIterator<Item = (&'a str, u64)>,

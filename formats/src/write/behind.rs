@@ -7,22 +7,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Bytes that are left to the system's cache before they are synced.
-const STEP: u64 = 64 << 20;
+/// Bytes that a run alone leaves to the system's cache before they are synced.
+pub const STEP: u64 = 64 << 20;
 
 /// How often it is seen whether so many have come together.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Runs `work`, which counts in `written` what it writes to `files`, and syncs them meanwhile. The second result
+/// Runs `work`, which counts in `written` what it writes to `files`, and syncs them after every `step` bytes. The second result
 /// tells whether that went well: the system tells a failure only once, so a later sync may not know of it.
-pub fn during<T>(files: &[&File], written: &AtomicU64, work: impl FnOnce() -> T) -> (T, io::Result<()>) {
+pub fn during<T>(
+    files: &[&File],
+    written: &AtomicU64,
+    step: u64,
+    work: impl FnOnce() -> T,
+) -> (T, io::Result<()>) {
     let done = AtomicBool::new(false);
     let sync = || {
         let mut synced = 0;
         while !done.load(Ordering::Relaxed) {
             thread::park_timeout(PAUSE);
             let now = written.load(Ordering::Relaxed);
-            if now.saturating_sub(synced) >= STEP {
+            if now.saturating_sub(synced) >= step {
                 files.iter().try_for_each(|file| file.sync_data())?;
                 synced = now;
             }
@@ -58,7 +63,8 @@ mod tests {
 
     #[test]
     fn a_panic_does_not_hang() {
-        let panics = || during(&[], &AtomicU64::new(0), || std::panic::resume_unwind(Box::new("as asked")));
+        let panics =
+            || during(&[], &AtomicU64::new(0), STEP, || std::panic::resume_unwind(Box::new("as asked")));
         assert!(std::panic::catch_unwind(panics).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! What a write is told beside what is to be written, and who is told how it goes on.
 
 use crate::stamp::Stamp;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// What a write is told beside the layouts.
@@ -16,6 +17,8 @@ pub struct Job {
     pub force: bool,
     /// What is written beside the outputs once they are whole.
     pub beside: Vec<Beside>,
+    /// Whether several processes, perhaps of several machines, do parts of it: `work` then tells the inputs too.
+    pub is_shared: bool,
 }
 
 /// What to do with what another run has left.
@@ -34,6 +37,19 @@ pub struct Beside {
     pub path: PathBuf,
     /// What it is, in words.
     pub what: &'static str,
+}
+
+/// Bytes of one file of an output, in the order of its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub file: usize,
+    pub bytes: Range<u64>,
+}
+
+/// Where a job keeps its journals: `FOLDER/NAME-OUTPUT.N`.
+pub struct Records {
+    pub folder: PathBuf,
+    pub name: String,
 }
 
 /// Is told how a write goes on. Called from many threads.

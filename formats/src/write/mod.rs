@@ -4,17 +4,21 @@
 //! whole, synced and read back by the strict reader.
 
 mod behind;
+mod divide;
 mod durable;
 mod job;
 mod layout;
 mod limit;
+pub mod parts;
 mod pieces;
 mod rewrite;
 mod rows;
+mod sink;
 
 pub use crate::identity::Identity;
-pub use durable::write_whole;
-pub use job::{Beside, Job, Resume, Watch};
+pub use divide::divide;
+pub use durable::{fingerprint, write_whole};
+pub use job::{Beside, Job, Records, Resume, Span, Watch};
 pub(crate) use layout::{Held, Placed, Planned};
 pub use layout::{Layout, Part};
 pub use pieces::{BLOCK, CHUNK};
@@ -125,12 +129,18 @@ impl<'a> Run<'a> {
     ) -> Result<()> {
         let files: Vec<&File> = self.outputs.iter().flat_map(Growing::files).collect();
         let written = AtomicU64::new(0);
-        let (rows, synced) = behind::during(&files, &written, || write_rows(&self.outputs, &written, watch));
+        let (rows, synced) =
+            behind::during(&files, &written, behind::STEP, || write_rows(&self.outputs, &written, watch));
         rows?;
         if let (Err(e), Some(first)) = (synced, self.outputs.first()) {
             return Err(Error::io(&e, &first.layout.target));
         }
         self.job.inputs.iter().filter(|stamp| stamp.is_file()).try_for_each(Stamp::check)?;
+        self.conclude(beside)
+    }
+
+    /// Gives all its name, once every weight is written.
+    fn conclude(&self, beside: impl FnOnce(&[Vec<PathBuf>]) -> Result<Vec<Vec<u8>>>) -> Result<()> {
         self.outputs.iter().try_for_each(Growing::finish)?;
         let Some(first) = self.outputs.first() else { return Ok(()) };
         let places: Vec<Vec<PathBuf>> = self.outputs.iter().map(Growing::paths).collect();
@@ -160,7 +170,7 @@ impl<'a> Run<'a> {
         let changed = self.job.inputs.iter().filter(|s| s.is_file()).any(Stamp::is_changed);
         self.smalls.iter().for_each(Small::discard);
         for output in self.outputs {
-            let fresh = output.earlier() == 0;
+            let fresh = !output.journal.earlier.resumes();
             if !output.journal.is_begun() || (fresh && (hopeless || changed)) {
                 output.discard();
             }

@@ -210,7 +210,8 @@ impl Rewrite {
 
     fn grow(&self, new: &Partial, watch: &dyn Watch) -> Result<()> {
         let written = AtomicU64::new(0);
-        let (copied, synced) = behind::during(&[&new.file], &written, || self.copy(new, &written, watch));
+        let (copied, synced) =
+            behind::during(&[&new.file], &written, behind::STEP, || self.copy(new, &written, watch));
         copied?;
         let io = |e: io::Error| Error::io(&e, &new.path);
         synced.map_err(io)?;

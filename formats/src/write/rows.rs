@@ -1,9 +1,10 @@
 //! The rows of all outputs, pulled in pieces by all threads and written where they belong. Serves the writer.
 
-use super::durable::{Growing, read_all_at, write_all_at};
-use super::job::Watch;
-use super::layout::Placed;
+use super::durable::{read_all_at, write_all_at};
+use super::job::{Span, Watch};
+use super::layout::{Layout, Placed};
 use super::pieces::{BLOCK, step};
+use super::sink::Sink;
 use crate::error::{Error, Kind, Result};
 use crate::source::{Fetching, fetch_ahead, planned};
 use crate::tensor::Tensor;
@@ -26,7 +27,7 @@ struct Group {
     pieces: usize,
 }
 
-pub(super) fn write_rows(outputs: &[Growing<'_>], written: &AtomicU64, watch: &dyn Watch) -> Result<()> {
+pub(super) fn write_rows<S: Sink>(outputs: &[S], written: &AtomicU64, watch: &dyn Watch) -> Result<()> {
     let (groups, pieces) = pieces(outputs)?;
     let done: Vec<AtomicUsize> = groups.iter().map(|_| AtomicUsize::new(0)).collect();
     let next = AtomicUsize::new(0);
@@ -45,7 +46,7 @@ pub(super) fn write_rows(outputs: &[Growing<'_>], written: &AtomicU64, watch: &d
                 let members = &groups[piece.group].members;
                 let result = write_piece(outputs, members, &piece.rows, &mut buffers);
                 for (output, index) in members {
-                    outputs[*output].layout.tensors[*index].tensor.release(piece.rows.clone());
+                    outputs[*output].layout().tensors[*index].tensor.release(piece.rows.clone());
                 }
                 if let Some(fetching) = &fetching {
                     fetching.done(i);
@@ -73,13 +74,15 @@ pub(super) fn write_rows(outputs: &[Growing<'_>], written: &AtomicU64, watch: &d
 }
 
 /// Begins to fetch what of the pieces lies elsewhere, and is not written by an earlier run as far as its journal knows.
-fn fetching(outputs: &[Growing<'_>], groups: &[Group], pieces: &[Piece]) -> Option<Fetching> {
+fn fetching<S: Sink>(outputs: &[S], groups: &[Group], pieces: &[Piece]) -> Option<Fetching> {
     let needed = |piece: &Piece| {
         planned(|| {
             for (output, index) in &groups[piece.group].members {
-                let growing = &outputs[*output];
-                if !growing.journal.knows(*index, piece.rows.start) {
-                    growing.layout.tensors[*index].tensor.prefetch(piece.rows.clone());
+                let sink = &outputs[*output];
+                let placed = &sink.layout().tensors[*index];
+                let is_missing = || !sink.journal().knows(*index, piece.rows.start);
+                if is_own(sink, placed, &piece.rows) && is_missing() {
+                    placed.tensor.prefetch(piece.rows.clone());
                 }
             }
         })
@@ -88,9 +91,9 @@ fn fetching(outputs: &[Growing<'_>], groups: &[Group], pieces: &[Piece]) -> Opti
 }
 
 /// The error of a run that was told to stop.
-fn stopped(outputs: &[Growing<'_>]) -> Error {
+fn stopped<S: Sink>(outputs: &[S]) -> Error {
     let e = Error::new(Kind::Interrupted, "stopped by a signal before the output was whole");
-    let e = outputs.iter().take(1).fold(e, |e, output| e.file(&output.layout.target));
+    let e = outputs.iter().take(1).fold(e, |e, output| e.file(&output.layout().target));
     e.hint("give the same command again to go on, or remove what ends in .partial and .partial.journal")
 }
 
@@ -124,12 +127,28 @@ impl FirstFailure {
     }
 }
 
+/// Which bytes of their file some rows take.
+fn bytes_of(placed: &Placed<'_>, rows: &Range<usize>) -> Range<u64> {
+    let at = |row: usize| placed.offset + row as u64 * placed.tensor.row_bytes() as u64;
+    at(rows.start)..at(rows.end)
+}
+
+/// Those of them that are this run's to write.
+fn own<S: Sink>(sink: &S, placed: &Placed<'_>, rows: &Range<usize>) -> Range<u64> {
+    let (bytes, own) = (bytes_of(placed, rows), sink.own(placed.file));
+    bytes.start.max(own.start)..bytes.end.min(own.end)
+}
+
+fn is_own<S: Sink>(sink: &S, placed: &Placed<'_>, rows: &Range<usize>) -> bool {
+    !own(sink, placed, rows).is_empty()
+}
+
 /// All work, in the order of the first output's tensors; tensors that only later outputs hold follow.
-fn pieces(outputs: &[Growing<'_>]) -> Result<(Vec<Group>, Vec<Piece>)> {
+fn pieces<S: Sink>(outputs: &[S]) -> Result<(Vec<Group>, Vec<Piece>)> {
     let (mut groups, mut pieces) = (Vec::<Group>::new(), Vec::new());
     let mut known: HashMap<&str, (usize, &Tensor)> = HashMap::new();
-    for (output, growing) in outputs.iter().enumerate() {
-        for (index, placed) in growing.layout.tensors.iter().enumerate() {
+    for (output, sink) in outputs.iter().enumerate() {
+        for (index, placed) in sink.layout().tensors.iter().enumerate() {
             let t = placed.tensor;
             if let Some((group, first)) = known.get(t.name.as_str()) {
                 if first.shape().significant() != t.shape().significant() {
@@ -151,67 +170,102 @@ fn pieces(outputs: &[Growing<'_>]) -> Result<(Vec<Group>, Vec<Piece>)> {
             known.insert(&t.name, (group, t));
         }
     }
+    pieces.retain(|piece| {
+        let members = &groups[piece.group].members;
+        members.iter().any(|(output, index)| {
+            is_own(&outputs[*output], &outputs[*output].layout().tensors[*index], &piece.rows)
+        })
+    });
+    groups.iter_mut().for_each(|group| group.pieces = 0);
+    pieces.iter().for_each(|piece| groups[piece.group].pieces += 1);
     Ok((groups, pieces))
 }
 
+/// How many pieces these spans have.
+pub(super) fn count(layout: &Layout<'_>, spans: &[Span]) -> Result<usize> {
+    let mut pieces = 0;
+    for placed in &layout.tensors {
+        let bytes = step(placed.tensor)? as u64 * placed.tensor.row_bytes() as u64;
+        let end = placed.offset.saturating_add(placed.tensor.bytes());
+        for span in spans.iter().filter(|span| span.file == placed.file) {
+            let (from, to) = (span.bytes.start.max(placed.offset), span.bytes.end.min(end));
+            if from < to && bytes > 0 {
+                pieces += (to - placed.offset).div_ceil(bytes) - (from - placed.offset) / bytes;
+            }
+        }
+    }
+    Ok(usize::try_from(pieces).unwrap_or(usize::MAX))
+}
+
 /// Some rows of a tensor in one of the outputs that hold it.
-struct Share<'a> {
-    growing: &'a Growing<'a>,
+struct Share<'a, S> {
+    sink: &'a S,
     /// Which of the output's tensors it is.
     index: usize,
     placed: &'a Placed<'a>,
-    first: usize,
+    rows: Range<usize>,
     bytes: &'a mut [u8],
 }
 
-impl<'a> Share<'a> {
-    fn new(
-        outputs: &'a [Growing<'a>],
-        member: (usize, usize),
-        rows: &Range<usize>,
-        buffer: &'a mut Vec<u8>,
-    ) -> Self {
-        let (growing, index) = (&outputs[member.0], member.1);
-        let placed = &growing.layout.tensors[index];
+impl<'a, S: Sink> Share<'a, S> {
+    fn new(outputs: &'a [S], member: (usize, usize), rows: &Range<usize>, buffer: &'a mut Vec<u8>) -> Self {
+        let (sink, index) = (&outputs[member.0], member.1);
+        let placed = &sink.layout().tensors[index];
         buffer.resize(rows.len() * placed.tensor.row_bytes(), 0);
-        Share { growing, index, placed, first: rows.start, bytes: buffer }
+        Share { sink, index, placed, rows: rows.clone(), bytes: buffer }
     }
 
     /// Computes these rows, counted from the first.
     fn compute(&mut self, rows: Range<usize>) -> Result<()> {
         let tensor = self.placed.tensor;
         let out = &mut self.bytes[rows.start * tensor.row_bytes()..rows.end * tensor.row_bytes()];
-        let read = tensor.read(self.first + rows.start..self.first + rows.end, out);
-        read.map_err(|e| e.tensor(&tensor.name).file(&self.growing.layout.target))
+        let first = self.rows.start;
+        let read = tensor.read(first + rows.start..first + rows.end, out);
+        read.map_err(|e| e.tensor(&tensor.name).file(&self.sink.layout().target))
     }
 
     /// Where the rows lie in their file.
-    fn place(&self) -> u64 {
-        self.placed.offset + self.first as u64 * self.placed.tensor.row_bytes() as u64
+    fn place(&self) -> Range<u64> {
+        bytes_of(self.placed, &self.rows)
+    }
+
+    /// Those bytes of them that are this run's to write.
+    fn own(&self) -> Range<u64> {
+        own(self.sink, self.placed, &self.rows)
+    }
+
+    /// Whether others write some of the bytes: then no journal can tell of the piece.
+    fn is_divided(&self) -> bool {
+        self.own() != self.place()
     }
 
     fn write(&self) -> Result<()> {
-        self.growing.check_open(self.placed.file)?;
-        write_all_at(self.growing.file(self.placed.file), self.bytes, self.place())
-            .map_err(|e| Error::io(&e, &self.growing.layout.target))?;
-        self.growing.journal.add(self.index, self.first, self.bytes)
+        let (place, own) = (self.place(), self.own());
+        let within = |at: u64| usize::try_from(at - place.start).unwrap_or(usize::MAX);
+        let Some(bytes) = self.bytes.get(within(own.start)..within(own.end)) else { return Ok(()) };
+        write_all_at(self.sink.to_write(self.placed.file)?, bytes, own.start)
+            .map_err(|e| Error::io(&e, &self.sink.layout().target))?;
+        if self.is_divided() {
+            return Ok(());
+        }
+        self.sink.journal().add(self.index, self.rows.start, self.bytes)
     }
 
     /// Whether an earlier run has written the rows; what lies there is read.
     fn is_written(&mut self) -> Result<bool> {
-        let journal = &self.growing.journal;
-        if !journal.knows(self.index, self.first) {
+        let (journal, first) = (self.sink.journal(), self.rows.start);
+        if !journal.knows(self.index, first) || self.is_divided() {
             return Ok(false);
         }
-        let (file, place) = (self.growing.file(self.placed.file), self.place());
-        read_all_at(file, self.bytes, place).map_err(|e| Error::io(&e, &self.growing.layout.target))?;
-        Ok(journal.holds(self.index, self.first, self.bytes))
+        let (file, place) = (self.sink.to_read(self.placed.file)?, self.place());
+        read_all_at(file, self.bytes, place.start).map_err(|e| Error::io(&e, &self.sink.layout().target))?;
+        Ok(journal.holds(self.index, first, self.bytes))
     }
 }
 
 /// Writes some rows of a tensor in every output that holds it; the bytes of each.
-fn write_piece(
-    outputs: &[Growing<'_>],
+fn write_piece<S: Sink>(
+    outputs: &[S],
     members: &[(usize, usize)],
     rows: &Range<usize>,
     buffers: &mut Vec<Vec<u8>>,
@@ -219,11 +273,11 @@ fn write_piece(
     buffers.resize_with(buffers.len().max(members.len()), Vec::new);
     let shares =
         members.iter().zip(buffers).map(|(member, buffer)| Share::new(outputs, *member, rows, buffer));
-    let mut shares: Vec<Share<'_>> = shares.collect();
+    let mut shares: Vec<Share<'_, S>> = shares.collect();
     // An output that has its rows may have its name, too, and is not written again.
-    let mut missing: Vec<&mut Share<'_>> = Vec::new();
+    let mut missing: Vec<&mut Share<'_, S>> = Vec::new();
     for share in &mut shares {
-        if !share.is_written()? {
+        if !share.own().is_empty() && !share.is_written()? {
             missing.push(share);
         }
     }
@@ -236,5 +290,6 @@ fn write_piece(
         }
         missing.iter().try_for_each(|share| share.write())?;
     }
-    Ok(shares.iter().map(|share| share.bytes.len() as u64).collect())
+    let written = |share: &Share<'_, S>| share.own().end.saturating_sub(share.own().start);
+    Ok(shares.iter().map(written).collect())
 }

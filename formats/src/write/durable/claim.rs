@@ -3,7 +3,8 @@
 
 use super::files::{self, name_in};
 use super::growing::{finished, place, work};
-use super::journal::{Told, busy};
+use super::journal::Told;
+use super::lock::busy;
 use super::partial;
 use super::publish::{is_empty, only_models};
 use super::small::{abandoned, is_done, is_told};
@@ -84,7 +85,7 @@ impl Claims<'_> {
             }
             let known = told.files.get(&name_in(folder(&journal), &path));
             let planned = partial::Planned { head: &planned.head, total: planned.total };
-            let resumes = same && !told.pieces.is_empty();
+            let resumes = same && told.resumes();
             let ours = files::existing(&path).and_then(|f| partial::is_ours(&f, known, &planned, resumes));
             // What was replaced may lie there, where a run was stopped between two moves.
             let aside =

@@ -2,7 +2,8 @@
 //! the finished file.
 
 use super::files::{id_of, name_in, remove_empty};
-use super::journal::{Journal, Told, Work, busy};
+use super::journal::{Journal, Told, Work};
+use super::lock::busy;
 use super::{beside, folder, in_the_way, journal_of};
 use crate::error::Result;
 use std::path::Path;

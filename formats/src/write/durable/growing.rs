@@ -4,7 +4,7 @@
 use super::files::{self, name_in};
 use super::journal::{Journal, Told};
 use super::partial::{self, Partial};
-use super::publish::{names, publish_directory, publish_file, publish_set, remove_aside};
+use super::publish::{names, publish_directory, publish_file, publish_set, remove_aside, sync_directory};
 use super::{beside, folder, in_the_way, journal_of};
 use crate::error::{Error, Kind, Result};
 use crate::identity::Identity;
@@ -13,7 +13,9 @@ use crate::stamp::Stamp;
 use crate::write::job::{Job, Resume};
 use crate::write::layout::{Held, Layout, Planned};
 use crate::write::pieces::step;
+use crate::write::sink::Sink;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A container that is being written.
@@ -89,24 +91,23 @@ impl<'a> Growing<'a> {
         Ok(())
     }
 
+    /// Leaves the files, for good, to jobs that fill them.
+    pub fn part(&self) -> Result<()> {
+        let sync = |file: &Partial| file.file.sync_all().map_err(|e| Error::io(&e, &file.path));
+        self.files.iter().try_for_each(sync)?;
+        sync_directory(self.files.first().map_or(self.journal.folder(), |file| folder(&file.path)))?;
+        sync_directory(self.journal.folder())?;
+        self.journal.parted()
+    }
+
     /// The files, in the order of the layout.
     pub fn files(&self) -> impl Iterator<Item = &File> {
         self.files.iter().map(|f| &f.file)
     }
 
-    /// The file of this place in the layout.
-    pub fn file(&self, i: usize) -> &File {
-        &self.files[i].file
-    }
-
     /// Where the files lie now.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.files.iter().map(|f| f.path.clone()).collect()
-    }
-
-    /// Refuses to write to a file that has its name already.
-    pub fn check_open(&self, i: usize) -> Result<()> {
-        if self.finished[i] { Err(self.changed(i)) } else { Ok(()) }
     }
 
     fn changed(&self, i: usize) -> Error {
@@ -196,12 +197,39 @@ impl<'a> Growing<'a> {
     }
 }
 
+impl Sink for Growing<'_> {
+    fn layout(&self) -> &Layout<'_> {
+        self.layout
+    }
+
+    fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    fn to_read(&self, file: usize) -> Result<&File> {
+        Ok(&self.files[file].file)
+    }
+
+    fn to_write(&self, file: usize) -> Result<&File> {
+        if self.finished[file] { Err(self.changed(file)) } else { Ok(&self.files[file].file) }
+    }
+
+    fn own(&self, file: usize) -> Range<u64> {
+        0..self.layout.files[file].total
+    }
+}
+
 /// Where a file lies while it grows.
 pub fn place(layout: &Layout<'_>, planned: &Planned) -> PathBuf {
     match layout.is_directory {
         true => beside(&layout.target).join(&planned.name),
         false => beside(&layout.path(planned)),
     }
+}
+
+/// Whether nothing lies where the files of the layout would grow.
+pub fn nothing_grows(layout: &Layout<'_>) -> bool {
+    layout.files.iter().all(|planned| place(layout, planned).symlink_metadata().is_err())
 }
 
 /// Which files of the layout an earlier run, of which `told` tells, has given their names, as far as can be seen without
@@ -211,11 +239,12 @@ pub fn finished(layout: &Layout<'_>, told: &Told) -> Vec<bool> {
     let is_finished = |(i, planned): (usize, &Planned)| -> bool {
         let (path, growing) = (layout.path(planned), place(layout, planned));
         let tensors = layout.tensors.iter().enumerate().filter(|(_, t)| t.file == i);
-        let written = tensors.into_iter().all(|(index, placed)| {
-            let rows = usize::try_from(placed.tensor.shape().rows()).unwrap_or(usize::MAX);
-            let step = step(placed.tensor).unwrap_or(1);
-            (0..rows).step_by(step).all(|row| told.pieces.contains_key(&(index, row)))
-        });
+        let written = told.whole
+            || tensors.into_iter().all(|(index, placed)| {
+                let rows = usize::try_from(placed.tensor.shape().rows()).unwrap_or(usize::MAX);
+                let step = step(placed.tensor).unwrap_or(1);
+                (0..rows).step_by(step).all(|row| told.pieces.contains_key(&(index, row)))
+            });
         let known = told.files.get(&name_in(folder(&journal), &growing));
         let is_there = path.symlink_metadata().is_ok_and(|meta| meta.is_file());
         let planned = partial::Planned { head: &planned.head, total: planned.total };
@@ -225,7 +254,7 @@ pub fn finished(layout: &Layout<'_>, told: &Told) -> Vec<bool> {
             && ((known.is_some() && files::id_of(&path).as_ref() == known)
                 || (growing.symlink_metadata().is_err() && has()))
     };
-    if told.pieces.is_empty() {
+    if told.pieces.is_empty() && !told.whole {
         return vec![false; layout.files.len()];
     }
     let found: Vec<bool> = layout.files.iter().enumerate().map(is_finished).collect();
@@ -237,14 +266,21 @@ pub fn finished(layout: &Layout<'_>, told: &Told) -> Vec<bool> {
 pub fn work(layout: &Layout<'_>, job: &Job) -> Vec<(String, String)> {
     let mut work = job.work.clone();
     work.extend(layout.told.clone());
-    let inputs = job.inputs.iter().filter(|stamp| stamp.is_file());
+    // What a plan names is known there by its content: stamps are those of one machine.
+    let inputs = job.inputs.iter().filter(|stamp| stamp.is_file() && !job.is_shared);
     for stamp in inputs {
         let fact = (stamp.path().display().to_string(), stamp.to_string());
         if !work.contains(&fact) {
             work.push(fact);
         }
     }
-    work.extend(layout.facts());
+    work.extend(made(layout));
+    work
+}
+
+/// What the layout itself says of the bytes.
+fn made(layout: &Layout<'_>) -> Vec<(String, String)> {
+    let mut work = layout.facts();
     let mut rows = Identity::default();
     for placed in &layout.tensors {
         let tensor = placed.tensor;
@@ -262,6 +298,16 @@ pub fn work(layout: &Layout<'_>, job: &Job) -> Vec<(String, String)> {
     let output = format!("{} bytes, headers {}", layout.total(), files.hash());
     work.push((String::from("output"), output));
     work
+}
+
+/// What tells an output from every other, wherever its inputs lie; with those, every byte is decided.
+pub fn fingerprint(layout: &Layout<'_>) -> String {
+    let mut all = Identity::default();
+    for (name, value) in layout.told.iter().chain(&made(layout)) {
+        all.add(name.as_bytes());
+        all.add(value.as_bytes());
+    }
+    all.hash()
 }
 
 fn read_back(planned: &Planned, mut expected: Vec<Held>, path: &Path) -> Result<()> {

@@ -6,12 +6,13 @@
 //! `{"process":17}`, the files that it makes, `{"file":"NAME","id":"…"}`, and what it has written, piece by piece:
 //! `TENSOR ROW HASH`. A line that was cut off counts for nothing.
 
+use super::lock::{content, is_at, locked};
 use super::{files, folder, in_the_way};
 use crate::error::{Error, Kind, Result};
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use xxhash_rust::xxh3::xxh3_64;
@@ -24,9 +25,6 @@ pub type Pieces = HashMap<(usize, usize), u64>;
 
 /// How every journal begins.
 const MARK: &str = "{\"ggraft\":";
-
-/// The longest journal that is read.
-const LONGEST: u64 = 1 << 32;
 
 /// What a journal tells.
 #[derive(Debug, Default)]
@@ -41,6 +39,10 @@ pub struct Told {
     pub smalls: HashMap<String, String>,
     /// What has its name, once all of the run has: path and stamp.
     pub done: Vec<(String, String)>,
+    /// Whether jobs write it, each with a journal of its own.
+    pub parted: bool,
+    /// Whether all of it is written, as jobs have told.
+    pub whole: bool,
 }
 
 impl Told {
@@ -89,6 +91,8 @@ impl Told {
             (_, Some(name), _, Some(id)) => self.asides.push((name, id)),
             (_, _, Some(name), Some(hash)) => _ = self.smalls.insert(name, hash),
             _ if json["done"].is_array() => self.done = pairs(&json["done"]),
+            _ if json["parted"] == true => self.parted = true,
+            _ if json["whole"] == true => self.whole = true,
             _ => {}
         }
     }
@@ -97,7 +101,12 @@ impl Told {
     pub fn has_work(&self, journal: &Path) -> bool {
         let is_there =
             |(name, id): (&String, &String)| files::id_of(&folder(journal).join(name)).as_ref() == Some(id);
-        !self.pieces.is_empty() && self.files.iter().any(is_there)
+        self.resumes() && self.files.iter().any(is_there)
+    }
+
+    /// Whether there is work to go on with, of whoever did it.
+    pub fn resumes(&self) -> bool {
+        self.parted || !self.pieces.is_empty()
     }
 
     /// Whether all of a run that writes `paths` has its name, as it was left. Another run may share its first output.
@@ -128,6 +137,11 @@ impl Told {
             .found(format!("{name}: {then}"))
             .hint("give --no-resume to begin anew, or repeat the earlier command to finish its work"))
     }
+}
+
+/// The pieces of which the journal at `path` tells, if it is one.
+pub fn told(path: &Path) -> Result<Option<Vec<(usize, usize)>>> {
+    Ok(Told::read(path)?.map(|told| told.pieces.into_keys().collect()))
 }
 
 /// Of two values the lines in which they differ.
@@ -169,13 +183,38 @@ impl Journal {
             told.refuse_other(&path, work)?;
         }
         let (earlier, left) = if same { (told, Told::default()) } else { (Told::default(), told) };
-        let begun = AtomicBool::new(!earlier.pieces.is_empty());
+        let begun = AtomicBool::new(earlier.resumes());
         let journal = Journal { path, file, is_locked, earlier, begun };
         for (name, id) in &left.files {
             files::remove_if(&journal.folder().join(name), id)?;
         }
         journal.begin(work, same, &bytes).map_err(|e| Error::io(&e, &journal.path))?;
         Ok(journal)
+    }
+
+    /// A new journal in `folder` for this process alone, which no lock has to keep from others: `NAME.0`, or the first number
+    /// that nobody has. What the others tell of the same work, also those that still run, is known to it.
+    pub fn apart(folder: &Path, name: &str, work: &Work) -> Result<Journal> {
+        let mut earlier = Told::default();
+        for number in 0u32.. {
+            let path = folder.join(format!("{name}.{number}"));
+            let mut options = OpenOptions::new();
+            options.read(true).append(true).create_new(true);
+            match options.open(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                    let told = Told::read(&path)?.filter(|told| told.work == work);
+                    earlier.pieces.extend(told.map(|told| told.pieces).unwrap_or_default());
+                }
+                file => {
+                    let file = file.map_err(|e| Error::io(&e, &path))?;
+                    let begun = AtomicBool::new(true);
+                    let journal = Journal { path, file, is_locked: false, earlier, begun };
+                    journal.begin(work, false, &[]).map_err(|e| Error::io(&e, &journal.path))?;
+                    return Ok(journal);
+                }
+            }
+        }
+        Err(Error::new(Kind::Failure, "there are too many journals of this job").file(folder))
     }
 
     /// The folder that the names in the journal belong to.
@@ -219,6 +258,17 @@ impl Journal {
     /// Tells of a file beside the outputs, by its path and the hash of its content.
     pub fn small(&self, path: &str, hash: &str) -> Result<()> {
         self.put(&format!("{}\n", json!({ "beside": path, "hash": hash })))
+    }
+
+    /// Tells, for good, that jobs write the output: from here on there may be work in it.
+    pub fn parted(&self) -> Result<()> {
+        self.begun.store(true, Ordering::Relaxed);
+        self.put("{\"parted\":true}\n").and_then(|()| self.sync())
+    }
+
+    /// Tells, for good, that all of it is written.
+    pub fn whole(&self) -> Result<()> {
+        self.put("{\"whole\":true}\n").and_then(|()| self.sync())
     }
 
     /// Tells, for good, that all of the run has its name.
@@ -269,104 +319,4 @@ fn piece(line: &str) -> Option<((usize, usize), u64)> {
     let (tensor, row) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let hash = words.next().filter(|hash| hash.len() == 16)?;
     Some(((tensor, row), u64::from_str_radix(hash, 16).ok()?))
-}
-
-fn content(mut file: &File) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.rewind()?;
-    file.take(LONGEST).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Opens `path` for this run alone; and whether it is locked.
-fn locked(path: &Path) -> Result<(File, bool)> {
-    let io = |e: std::io::Error| Error::io(&e, path);
-    loop {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true);
-        let file = match options.clone().create_new(true).open(path) {
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                let file = files::careful(&mut options).open(path);
-                match file.and_then(|f| Ok((f.metadata()?.is_file(), f))) {
-                    Ok((true, file)) => file,
-                    // A finished run has removed it just now.
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                    // Not ours, whatever it is: to read a pipe may take for ever.
-                    _ => return Err(in_the_way(path).found("no regular file that can be written")),
-                }
-            }
-            file => file.map_err(io)?,
-        };
-        let is_locked = lock(&file).map_err(|e| e.file(path).found(holder(&file)))?;
-        // A run that finished just now has removed the file that was opened here.
-        if is_at(&file, path) {
-            return Ok((file, is_locked));
-        }
-    }
-}
-
-/// Locks a file for this run, or says that another has it. The result is false where the file system locks nothing, as
-/// some of networks do.
-pub fn lock(file: &File) -> Result<bool> {
-    is_locked(file.try_lock())
-}
-
-fn is_locked(tried: std::result::Result<(), TryLockError>) -> Result<bool> {
-    match tried {
-        Err(TryLockError::WouldBlock) => Err(Error::new(Kind::Io, "another run is writing this output")
-            .hint("wait for it, or choose another output with -o")),
-        Ok(()) => Ok(true),
-        Err(TryLockError::Error(_)) => Ok(false),
-    }
-}
-
-/// Who writes the journal at `path` now, if anybody does.
-pub fn busy(path: &Path) -> Result<()> {
-    match files::existing(path) {
-        Ok(file) => match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => {
-                lock(&file).map(|_| ()).map_err(|e| e.file(path).found(holder(&file)))
-            }
-            _ => Ok(()),
-        },
-        Err(_) => Ok(()),
-    }
-}
-
-/// Who writes the journal.
-fn holder(file: &File) -> String {
-    let process = |line: &str| serde_json::from_str::<Json>(line).ok()?["process"].as_u64();
-    let text = content(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    match text.lines().rev().find_map(process) {
-        Some(id) => format!("process {id}"),
-        None => String::from("a process that has just begun"),
-    }
-}
-
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), std::fs::symlink_metadata(path)) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        _ => false,
-    }
-}
-
-/// Where an open file cannot be removed, it is where it was.
-#[cfg(not(unix))]
-fn is_at(_file: &File, _path: &Path) -> bool {
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_system_that_locks_nothing_is_no_other_run() {
-        let unsupported = std::io::Error::from(std::io::ErrorKind::Unsupported);
-        assert!(!is_locked(Err(TryLockError::Error(unsupported))).unwrap());
-        assert!(is_locked(Ok(())).unwrap());
-        assert!(is_locked(Err(TryLockError::WouldBlock)).is_err());
-    }
 }

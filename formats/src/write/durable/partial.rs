@@ -39,7 +39,7 @@ impl Partial {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
                 let file = careful(&mut options).open(&path).map_err(|_| in_the_way(&path))?;
                 let known = journal.earlier.files.get(&name);
-                let resumes = !journal.earlier.pieces.is_empty();
+                let resumes = journal.earlier.resumes();
                 if !is_ours(&file, known, planned, resumes).map_err(io)? {
                     return Err(in_the_way(&path));
                 }
@@ -53,7 +53,7 @@ impl Partial {
         }
         let partial = Partial { path: path.clone(), file };
         partial.reserve(planned).inspect_err(|_| {
-            if !known && journal.earlier.pieces.is_empty() {
+            if !known && !journal.earlier.resumes() {
                 partial.discard();
             }
         })?;

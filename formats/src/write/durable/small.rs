@@ -2,7 +2,8 @@
 //! the outputs are whole, and gets its name after theirs; the first output's journal tells of it.
 
 use super::files::{existing, id_of, name_in, remove_if, write_all_at};
-use super::journal::{Journal, Told, lock};
+use super::journal::{Journal, Told};
+use super::lock::lock;
 use super::partial::{Partial, Planned};
 use super::publish::publish_file;
 use super::{beside, folder, in_the_way};

@@ -1,0 +1,64 @@
+//! What the work on a tensor costs, so that jobs take about the same time: the slower of reading and computing. The rates of
+//! the encoders are those of `formats/benches/README.md` (one thread, AVX-512); how fast a machine reads, and how many
+//! cores it has, the user may say.
+
+use crate::output::plan::{Plan, Step};
+use ggraft_formats::DType;
+use serde::{Deserialize, Serialize};
+
+/// What a job has.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Speed {
+    pub cores: u64,
+    /// Bytes that it reads in a second.
+    pub reads: u64,
+}
+
+/// Nanoseconds of one thread to decode a weight, merge it and hand it on, each time that it is read.
+const MERGE: f64 = 4.0;
+
+/// Nanoseconds of one thread to move a weight from one place to another.
+const MOVE: f64 = 0.5;
+
+/// Nanoseconds of one thread to encode a weight: plain, and with an importance matrix. Those of IQ2 and IQ3 are not measured
+/// but taken to be half of IQ1's.
+fn encode(dtype: DType) -> (f64, f64) {
+    match dtype {
+        DType::Q4_0 | DType::Q5_0 => (0.15, 2.4),
+        DType::Q4_1 | DType::Q5_1 => (0.15, 6.8),
+        DType::Q8_0 => (0.13, 0.14),
+        DType::Q2K => (3.9, 9.0),
+        DType::Q3K => (1.8, 4.4),
+        DType::Q4K => (4.2, 7.4),
+        DType::Q5K => (3.4, 7.3),
+        DType::Q6K => (2.0, 2.3),
+        DType::IQ4NL | DType::IQ4XS => (2.7, 3.4),
+        DType::TQ1_0 | DType::TQ2_0 | DType::NVFP4 => (2.1, 2.3),
+        DType::MXFP4 => (8.1, 8.1),
+        DType::Q1_0 | DType::Q2_0 => (1.3, 1.3),
+        DType::IQ1S | DType::IQ1M => (100.0, 110.0),
+        DType::IQ2XXS | DType::IQ2XS | DType::IQ2S | DType::IQ3XXS | DType::IQ3S => (50.0, 55.0),
+        _ => (0.1, 0.1),
+    }
+}
+
+/// The seconds that a job of this speed would take for each tensor of a plan.
+pub fn of(plan: &Plan, speed: Speed) -> Vec<f64> {
+    let weighed = plan.metadata().get("quantize.imatrix.file").is_some();
+    let models = plan.origins.len().max(1) as f64;
+    plan.steps.iter().map(|step| seconds(step, plan.passes as f64, models, weighed, speed)).collect()
+}
+
+fn seconds(step: &Step, passes: f64, models: f64, weighed: bool, speed: Speed) -> f64 {
+    let weights = step.shape.elements() as f64;
+    let merges = step.weights.iter().any(|w| *w != 0.0);
+    let (plain, importance) = if step.from == step.to && !merges { (0.0, 0.0) } else { encode(step.to) };
+    let (passes, models) = if merges { (passes, models) } else { (1.0, 1.0) };
+    let encode = if weighed { importance } else { plain };
+    let merge = if merges { MERGE * passes } else { 0.0 };
+    let computes = weights * (MOVE + merge + encode) / 1e9 / speed.cores.max(1) as f64;
+    let source = step.from.row_bytes(step.shape.row()).unwrap_or(step.bytes);
+    let bytes = source as f64 * step.shape.rows() as f64 * passes * models + step.bytes as f64;
+    computes.max(bytes / speed.reads.max(1) as f64)
+}
