@@ -7,6 +7,7 @@
 
 pub(crate) mod about;
 mod axes;
+mod back;
 mod config;
 mod defaults;
 mod draft;
@@ -27,6 +28,7 @@ mod trainer;
 mod values;
 
 pub use crate::vocab::Options;
+pub use back::{Regained, regain};
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
 pub use trainer::{Trainer, alike};
