@@ -28,7 +28,7 @@ mod trainer;
 mod values;
 
 pub use crate::vocab::Options;
-pub use back::{Regained, regain};
+pub use back::{Regained, json, regain, same};
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
 pub use trainer::{Trainer, alike};

@@ -1,12 +1,14 @@
 //! What a model is called: `general` writes `general.*` from the model card (`card`) and from what its names tell (`id`);
-//! `merged` says what a merge is called.
+//! `merged` says what a merge is called, `back` reads `general` backward.
 
+mod back;
 mod card;
 mod general;
 mod id;
 mod merged;
 mod pooling;
 
+pub(crate) use back::{card_of, sampling_of};
 pub(super) use general::metadata;
 pub(super) use id::Size;
 pub(crate) use merged::{mark, rename};

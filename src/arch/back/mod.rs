@@ -17,8 +17,11 @@ use super::names;
 use super::params::Params;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Error, Model, Result, Tensor};
+pub use judge::same;
+pub use told::json;
+
 use judge::Fault;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 use sizes::Sizes;
 use std::collections::HashMap;
 use std::path::Path;
@@ -95,9 +98,9 @@ impl<'a> Attempt<'a> {
             given: Map::new(),
             sizes: Sizes::new(layers),
         };
-        attempt.give("architectures", json!([class]));
+        attempt.give("architectures", serde_json::json!([class]));
         if let Some(model_type) = attempt.model_type {
-            attempt.give("model_type", json!(model_type));
+            attempt.give("model_type", serde_json::json!(model_type));
         }
         attempt.read_keys();
         attempt.read_rope()?;
