@@ -194,7 +194,8 @@ pub fn llama3_of(theta: f64, factors: &[f32]) -> Option<Stretch> {
         let made = frequencies.iter().map(|f| llama3_factor(*f, s.factor, s.low, s.high, s.original));
         made.zip(factors).all(|(made, told)| made == *told)
     };
-    let published = ORIGINALS.iter().map(|original| Stretch { factor, low: LOW, high: HIGH, original: *original });
+    let published =
+        ORIGINALS.iter().map(|original| Stretch { factor, low: LOW, high: HIGH, original: *original });
     let mut all = published.chain(fitted(factor, &frequencies, factors));
     all.find(gives)
 }
@@ -203,7 +204,9 @@ pub fn llama3_of(theta: f64, factors: &[f32]) -> Option<Stretch> {
 fn fitted(factor: f64, frequencies: &[f32], factors: &[f32]) -> Option<Stretch> {
     let between = frequencies.iter().zip(factors).filter(|(_, x)| **x > 1.0 && f64::from(**x) < factor);
     let points: Vec<(f64, f64)> = between
-        .map(|(f, x)| (f64::from(*f) / (2.0 * PI), (1.0 / f64::from(*x) - 1.0 / factor) / (1.0 - 1.0 / factor)))
+        .map(|(f, x)| {
+            (f64::from(*f) / (2.0 * PI), (1.0 / f64::from(*x) - 1.0 / factor) / (1.0 - 1.0 / factor))
+        })
         .collect();
     let ((x0, y0), (x1, y1)) = (*points.first()?, *points.last().filter(|_| points.len() > 1)?);
     let slope = (y1 - y0) / (x1 - x0);

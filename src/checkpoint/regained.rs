@@ -5,9 +5,9 @@
 use super::{CARD, Source};
 use crate::arch::{self, about};
 use crate::vocab;
-use ggraft_formats::source::{Container, Folder, Remote};
 use ggraft_formats::mmap::Mapping;
 use ggraft_formats::model::parse_json;
+use ggraft_formats::source::{Container, Folder, Remote};
 use ggraft_formats::{Checkpoint, DType, Error, Metadata, Model, Result, Tensor, Value as Told};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -74,6 +74,10 @@ pub fn source(model: &Model) -> Result<(Source, Vec<String>)> {
         ..Checkpoint::default()
     };
     notes.extend(checked(&checkpoint, &model)?);
+    if !back.made.is_empty() {
+        let names = back.made.join(", ");
+        notes.push(format!("config.json cannot say the values that the GGUF has in {names}"));
+    }
     if !back.untold.is_empty() {
         notes.push(format!(
             "a GGUF does not tell {}: transformers takes the defaults of its model type",

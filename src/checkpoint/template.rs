@@ -71,5 +71,6 @@ pub fn listed(metadata: &Metadata) -> Option<Value> {
     let named = named(metadata);
     let main = metadata.str(TEMPLATE).map(|main| ("default".to_string(), main));
     let all = main.into_iter().chain(named.clone());
-    (!named.is_empty()).then(|| all.map(|(name, template)| json!({"name": name, "template": template})).collect())
+    (!named.is_empty())
+        .then(|| all.map(|(name, template)| json!({"name": name, "template": template})).collect())
 }

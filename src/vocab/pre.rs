@@ -74,9 +74,7 @@ pub fn splits(name: &str) -> Option<Value> {
 }
 
 fn step(step: &Step) -> Value {
-    let split = |regex: &str, behavior: &str| {
-        json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": behavior, "invert": false})
-    };
+    let split = |regex: &str, behavior: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": behavior, "invert": false});
     match step {
         Step::Regex(regex) => split(regex, "Isolated"),
         Step::BeforeNext(regex) => split(regex, "MergedWithNext"),

@@ -17,7 +17,8 @@ pub fn card_of(metadata: &Metadata) -> Map<String, Value> {
         let count = metadata.u64(&format!("general.{key}.count")).unwrap_or(0);
         // Each has a key at least.
         let all = (0..count.min(metadata.len() as u64)).map(|i| {
-            let of = |part: &&&str| Some((part.to_string(), metadata.str(&format!("general.{key}.{i}.{part}"))?));
+            let of =
+                |part: &&&str| Some((part.to_string(), metadata.str(&format!("general.{key}.{i}.{part}"))?));
             let told: Map<String, Value> =
                 ORIGIN_KEYS.iter().filter_map(|part| of(&part)).map(|(k, v)| (k, object!(v))).collect();
             Value::Object(told)

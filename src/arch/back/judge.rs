@@ -1,13 +1,17 @@
 //! The page read forward, key by key and tensor by tensor, and where it says otherwise than the GGUF.
 
-use super::Attempt;
+use super::attempt::Attempt;
 use super::rope::values;
 use crate::arch;
 use crate::arch::config::Config;
+use crate::arch::families::Arch;
+use crate::arch::keys::{From, Key};
+use crate::arch::names::numbered;
 use crate::arch::params::Params;
+use crate::arch::rerank;
 use crate::arch::rule::{Need, Rule};
-use ggraft_formats::{Metadata, Value};
-use std::collections::BTreeMap;
+use ggraft_formats::{Metadata, Result, Value};
+use std::collections::{BTreeMap, HashSet};
 
 /// Something that the page says otherwise than the GGUF.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,24 +24,16 @@ pub enum Fault {
     Layers { target: &'static str, there: Vec<bool> },
     /// A tensor that follows from the config.
     Made(&'static str),
+    /// A tensor that no rule makes.
+    Foreign(String),
     /// The config is of another page.
     Page,
 }
 
-impl Fault {
-    pub fn sentence(&self) -> String {
-        let shown = |value: &Option<Value>| {
-            value.as_ref().map_or(String::from("nothing"), |v| super::told::json(v).to_string())
-        };
-        match self {
-            Fault::Key { name, told, found } => {
-                format!("{name} (the GGUF has {}, config.json gives {})", shown(told), shown(found))
-            }
-            Fault::Size { axis, told, .. } => format!("the size {told} of '{axis}'"),
-            Fault::Layers { target, .. } => format!("which layers have {target}"),
-            Fault::Made(name) => format!("the values of {name}"),
-            Fault::Page => String::from("what tells it from others of its class"),
-        }
+impl Attempt<'_> {
+    /// What the page, read forward, says otherwise than the GGUF.
+    pub fn judged(&self) -> Result<Vec<Fault>> {
+        Ok(faults(self, &self.config()?))
     }
 }
 
@@ -45,14 +41,23 @@ impl Fault {
 pub fn faults(attempt: &Attempt<'_>, config: &Config) -> Vec<Fault> {
     let params = Params::new(config, &attempt.family.axes);
     let mut all = Vec::new();
-    if !arch::arch(config).is_ok_and(|found| std::ptr::eq(found, attempt.arch)) {
-        all.push(Fault::Page);
-    }
+    page(attempt, config, &mut all);
     keys(attempt, &params, &mut all);
     sizes(attempt, &params, &mut all);
     layers(attempt, &params, &mut all);
     made(attempt, &params, &mut all);
+    foreign(attempt, &mut all);
     all
+}
+
+fn page(attempt: &Attempt<'_>, config: &Config, all: &mut Vec<Fault>) {
+    let own = attempt.arch;
+    let is_own = |found: &Arch| {
+        found.gguf == own.gguf && found.classes == own.classes && found.rules.len() == own.rules.len()
+    };
+    if !arch::arch(config).is_ok_and(is_own) {
+        all.push(Fault::Page);
+    }
 }
 
 /// The keys as the page writes them; one that cannot be written is left out.
@@ -88,6 +93,33 @@ fn keys(attempt: &Attempt<'_>, params: &Params<'_>, all: &mut Vec<Fault>) {
             all.push(Fault::Key { name: name.to_string(), told: told.cloned(), found: found.cloned() });
         }
     }
+}
+
+/// Whether a config leaves something as wrong as it is: nothing but what the fault is about is asked of the page.
+pub fn stands(attempt: &Attempt<'_>, config: &Config, fault: &Fault) -> bool {
+    let params = Params::new(config, &attempt.family.axes);
+    let mut all = Vec::new();
+    match fault {
+        Fault::Key { name, told, .. } => {
+            let gguf = attempt.arch.gguf;
+            let lines = attempt.family.keys.iter().map(|line| line.key).chain(attempt.arch.early);
+            let those = lines.filter(|key| key.name(gguf) == *name || is_rope(key, gguf, name));
+            let mut found = Metadata::new();
+            those.for_each(|key| _ = key.write(gguf, &params, &mut found));
+            return !same(told.as_ref(), found.get(name));
+        }
+        Fault::Size { axis, layer, told } => return params.size(axis, *layer).ok() != Some(*told),
+        Fault::Layers { .. } => layers(attempt, &params, &mut all),
+        Fault::Made(_) => made(attempt, &params, &mut all),
+        Fault::Page => page(attempt, config, &mut all),
+        Fault::Foreign(_) => return true,
+    }
+    all.contains(fault)
+}
+
+fn is_rope(key: &Key, gguf: &str, name: &str) -> bool {
+    let own = name.strip_prefix(gguf).is_some_and(|rest| rest.starts_with(".rope."));
+    matches!(key.from, From::Rope(_)) && own
 }
 
 /// Whether two values are the same number, flag or text: tools write counts in several types.
@@ -148,4 +180,15 @@ fn made(attempt: &Attempt<'_>, params: &Params<'_>, all: &mut Vec<Fault>) {
             _ => all.push(Fault::Made(made.name)),
         }
     }
+}
+
+fn foreign(attempt: &Attempt<'_>, all: &mut Vec<Fault>) {
+    let mut known: HashSet<String> = attempt.family.made.iter().map(|made| made.name.to_string()).collect();
+    known.insert(rerank::HEAD.to_string());
+    for target in attempt.family.rules.iter().flat_map(|rule| rule.targets()) {
+        let layers = if target.contains('{') { attempt.layers } else { 1 };
+        known.extend((0..layers).map(|layer| numbered(&target, &|_| layer.into())));
+    }
+    let names = attempt.model.tensors.iter().map(|tensor| &tensor.name);
+    all.extend(names.filter(|name| !known.contains(*name)).map(|name| Fault::Foreign(name.clone())));
 }

@@ -1,7 +1,7 @@
 //! Keys of a GGUF that come from one key of the config, flags that ask for tensors, and lists of layers: all of them can be
 //! read backward as they stand in the pages.
 
-use super::Attempt;
+use super::attempt::Attempt;
 use super::told::json;
 use crate::arch::keys::{From, Key};
 use crate::arch::rule::{Layers, Need, Rule};

@@ -1,6 +1,6 @@
 //! Rotary embedding backward: its base and its scaling, from the keys `rope.*` and from the tensors that hold factors.
 
-use super::Attempt;
+use super::attempt::Attempt;
 use super::told::{json, shortest};
 use crate::arch::keys::From;
 use crate::arch::rope;
@@ -23,7 +23,10 @@ impl Attempt<'_> {
     pub(super) fn read_rope(&mut self) -> Result<()> {
         let (base, local) = (self.rope("freq_base"), self.rope("freq_base_swa"));
         let writes = self.all_keys().iter().any(|key| matches!(key.from, From::Rope(_)))
-            || self.all_keys().iter().any(|key| key.gguf == "rope.freq_base" && matches!(key.from, From::Make(_)));
+            || self
+                .all_keys()
+                .iter()
+                .any(|key| key.gguf == "rope.freq_base" && matches!(key.from, From::Make(_)));
         if !writes {
             return Ok(());
         }
@@ -68,13 +71,14 @@ impl Attempt<'_> {
     }
 
     /// A number of the GGUF.
-    pub(super) fn number(&self, key: &str) -> Option<f64> {
+    fn number(&self, key: &str) -> Option<f64> {
         self.model.metadata.get(&format!("{}.{key}", self.arch.gguf))?.as_f64()
     }
 
     /// Factors that are tensors: longrope's two lists, or those of Llama 3.
     fn read_factors(&mut self, scaling: &mut Map<String, Json>) -> Result<()> {
-        let lists = [("long_factor", "rope_factors_long.weight"), ("short_factor", "rope_factors_short.weight")];
+        let lists =
+            [("long_factor", "rope_factors_long.weight"), ("short_factor", "rope_factors_short.weight")];
         for (key, name) in lists {
             if let Some(tensor) = self.tensors.get(name) {
                 scaling.insert("rope_type".into(), json!("longrope"));

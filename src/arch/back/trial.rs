@@ -1,10 +1,9 @@
 //! What a page computes, backward: the keys of the config that it asks for are given values, one after the other, until it
 //! computes what the GGUF says. A value is kept only if less is wrong with it than without.
 
-use super::Attempt;
-use super::judge::{Fault, faults};
+use super::attempt::Attempt;
+use super::judge::{self, Fault};
 use super::told::json;
-use crate::arch::config::Config;
 use ggraft_formats::{Result, Value};
 use serde_json::{Value as Json, json};
 
@@ -46,12 +45,14 @@ impl Attempt<'_> {
     /// Gives one key a value with which fewer than `wrong` things are wrong.
     fn mend(&mut self, fault: &Fault, wrong: usize) -> Result<Option<Vec<Fault>>> {
         let candidates = self.candidates(fault);
-        for key in self.asked()? {
+        for key in self.asked(fault)? {
             for value in &candidates {
                 let old = self.given.insert(key.clone(), value.clone());
-                let left = self.judged()?;
-                if left.len() < wrong && !left.contains(fault) {
-                    return Ok(Some(left));
+                if !judge::stands(self, &self.config()?, fault) {
+                    let left = self.judged()?;
+                    if left.len() < wrong {
+                        return Ok(Some(left));
+                    }
                 }
                 match old {
                     Some(old) => _ = self.given.insert(key.clone(), old),
@@ -62,12 +63,11 @@ impl Attempt<'_> {
         Ok(None)
     }
 
-    /// The keys that the page asks for and that nothing has said.
-    fn asked(&self) -> Result<Vec<String>> {
-        let config: Config = self.config()?;
-        _ = faults(self, &config);
-        let open = |key: &String| !self.given.contains_key(key);
-        Ok(config.asked().into_iter().filter(open).collect())
+    /// The keys that the page asks for where it says something wrong, and that nothing has said.
+    fn asked(&self, fault: &Fault) -> Result<Vec<String>> {
+        let config = self.config()?;
+        _ = judge::stands(self, &config, fault);
+        Ok(config.asked().into_iter().filter(|key| !self.given.contains_key(key)).collect())
     }
 
     /// What a key may be to say what the GGUF says.
@@ -82,7 +82,7 @@ impl Attempt<'_> {
                 found
             }
             Fault::Layers { there, .. } => self.patterns(there),
-            Fault::Made(_) => Vec::new(),
+            Fault::Made(_) | Fault::Foreign(_) => Vec::new(),
             Fault::Page => vec![json!(true), json!(1), json!([])],
         }
     }
@@ -109,7 +109,9 @@ impl Attempt<'_> {
         for axis in &self.family.axes {
             for (_, n) in self.sizes.of(axis.name).into_iter().take(1).filter(|(_, n)| *n > 0) {
                 let n = n as f64;
-                all.extend([x / n, x * n, n / x, x * n.sqrt()].into_iter().filter(|x| x.is_finite()).map(whole));
+                all.extend(
+                    [x / n, x * n, n / x, x * n.sqrt()].into_iter().filter(|x| x.is_finite()).map(whole),
+                );
             }
         }
         all.dedup();

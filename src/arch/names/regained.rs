@@ -37,7 +37,8 @@ pub fn regained(family: &Family, params: &Params<'_>, model: &Model) -> Result<V
                 Ok(named) => tensors.extend(named),
                 Err(e) => problems.push(e),
             },
-            None if tensor.name == rerank::HEAD || family.made.iter().any(|made| made.name == tensor.name) => {}
+            None if tensor.name == rerank::HEAD
+                || family.made.iter().any(|made| made.name == tensor.name) => {}
             None => problems.push(unknown(family, tensor)),
         }
     }
@@ -67,7 +68,7 @@ fn instance<'a>(
         axes,
         from: Vec::new(),
         to,
-        holds: rule.layers.hold(params, layer)?,
+        holds: rule.layers.hold(params, layer).unwrap_or(false),
         needed: false,
         found: true,
         fits: true,

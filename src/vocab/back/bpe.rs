@@ -57,6 +57,7 @@ pub fn write_pieces(words: &Words<'_>, config: &mut Map<String, Value>, out: &mu
     });
     out.put(TOKENIZER, &json);
     config.insert("tokenizer_class".into(), json!("GemmaTokenizer"));
+    config.insert("additional_special_tokens".into(), words.controls()?);
     Ok(())
 }
 
@@ -77,8 +78,7 @@ fn model(words: &Words<'_>, byte_fallback: bool, whole_words: bool) -> Result<Va
         let (left, right) = merge.to_str().ok()?.split_once(' ')?;
         Some(json!([left, right]))
     };
-    let merges: Vec<Value> =
-        merges.iter().map(|m| pair(m).ok_or_else(|| wrong(m))).collect::<Result<_>>()?;
+    let merges: Vec<Value> = merges.iter().map(|m| pair(m).ok_or_else(|| wrong(m))).collect::<Result<_>>()?;
     Ok(json!({"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
         "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": byte_fallback,
         "ignore_merges": whole_words, "vocab": vocab, "merges": merges}))

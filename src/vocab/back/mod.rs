@@ -48,8 +48,11 @@ pub fn files(metadata: &Metadata) -> Result<Regained> {
                 .hint("choose a GGUF --type"));
         }
     }
-    let special: Map<String, Value> =
-        config.iter().filter(|(key, _)| key.ends_with("_token") && !key.starts_with("add_")).map(own).collect();
+    let special: Map<String, Value> = config
+        .iter()
+        .filter(|(key, _)| key.ends_with("_token") && !key.starts_with("add_"))
+        .map(own)
+        .collect();
     out.put(files::CONFIG, &Value::Object(config));
     out.put("special_tokens_map.json", &Value::Object(special));
     Ok(out)
@@ -107,6 +110,12 @@ impl<'a> Words<'a> {
     fn whole(&self) -> impl Iterator<Item = usize> + '_ {
         let whole = |id: &usize| [kinds::CONTROL, kinds::USER_DEFINED].contains(&self.kind(*id));
         (0..self.tokens.len()).filter(whole)
+    }
+
+    /// The texts of control tokens, of which some tokenizers must be told.
+    fn controls(&self) -> Result<Value> {
+        let those = (0..self.tokens.len()).filter(|id| self.kind(*id) == kinds::CONTROL);
+        those.map(|id| Ok(json!(self.text(id)?))).collect::<Result<_>>().map(Value::Array)
     }
 
     /// The id that a key of the GGUF gives, of a token that is there.

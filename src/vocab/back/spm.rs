@@ -18,6 +18,10 @@ pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regai
     };
     let is_piece = |id: &usize| !is_added(*id) && words.kind(*id) != kinds::UNUSED;
     let len = (0..words.tokens.len()).rev().find(is_piece).map_or(0, |last| last + 1);
+    // A row without a token keeps its place before one that is added.
+    let last = (0..words.tokens.len()).rev().find(|id| is_added(*id)).unwrap_or(0);
+    let hole = (len..last).rev().find(|id| words.kind(*id) == kinds::UNUSED);
+    let len = hole.map_or(len, |hole| hole + 1);
     let unknown = unknown(words, len);
     let mut pieces = Vec::with_capacity(len);
     for id in 0..len {

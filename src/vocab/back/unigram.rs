@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 
 pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regained) -> Result<()> {
     let mut vocab = Vec::new();
-    for id in 0..words.tokens.len() {
+    let used = |id: &usize| words.kind(*id) != kinds::UNUSED;
+    let len = (0..words.tokens.len()).rev().find(used).map_or(0, |last| last + 1);
+    for id in 0..len {
         vocab.push(json!([words.text(id)?, f64::from(words.score(id))]));
     }
     let unknown = (0..words.tokens.len()).find(|id| words.kind(*id) == kinds::UNKNOWN);
@@ -25,7 +27,8 @@ pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regai
         normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
     }
     let scheme = if prefix { "always" } else { "never" };
-    let space = json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": scheme, "split": true});
+    let space =
+        json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": scheme, "split": true});
     let json = json!({
         "version": "1.0",
         "truncation": null,
@@ -39,6 +42,7 @@ pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regai
     });
     out.put(TOKENIZER, &json);
     config.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
+    config.insert("additional_special_tokens".into(), words.controls()?);
     config.insert("add_prefix_space".into(), json!(prefix));
     config.insert("clean_up_tokenization_spaces".into(), json!(spaces));
     Ok(())
@@ -65,6 +69,9 @@ mod tests {
 
     #[test]
     fn base64_is_written() {
-        assert_eq!((base64(b"hello"), base64(b"hi"), base64(b"")), ("aGVsbG8=".into(), "aGk=".into(), "".into()));
+        assert_eq!(
+            (base64(b"hello"), base64(b"hi"), base64(b"")),
+            ("aGVsbG8=".into(), "aGk=".into(), "".into())
+        );
     }
 }

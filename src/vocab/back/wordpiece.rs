@@ -19,7 +19,8 @@ pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regai
         vocab.insert(own, json!(id));
     }
     let unknown = words.id("unknown_token_id").map_or(Ok("[UNK]"), |id| words.text(id))?;
-    let (first, last) = (words.id("bos_token_id"), words.id("seperator_token_id").or(words.id("eos_token_id")));
+    let (first, last) =
+        (words.id("bos_token_id"), words.id("seperator_token_id").or(words.id("eos_token_id")));
     let adds = words.flag("add_bos_token").unwrap_or(true);
     let (lower, accents) = (words.flag("normalizer.lowercase"), words.flag("normalizer.strip_accents"));
     let json = json!({
