@@ -1,6 +1,7 @@
 //! What `tokenizer_config.json` says whatever the tokenizer is: the names of special tokens, and which are added to a text.
 
 use super::Words;
+use crate::vocab::kinds;
 use ggraft_formats::Result;
 use serde_json::{Map, Value, json};
 
@@ -24,8 +25,10 @@ pub fn config(words: &Words<'_>) -> Result<Map<String, Value>> {
             config.insert(key.into(), json!(flag));
         }
     }
+    // A name makes a token special; an ordinary one is told by its id in config.json.
+    let is_named = |id: &usize| words.kind(*id) != kinds::NORMAL;
     for (name, key) in NAMES {
-        if let Some(id) = words.id(key) {
+        if let Some(id) = words.id(key).filter(is_named) {
             config.insert(name.into(), json!(words.text(id)?));
         }
     }
