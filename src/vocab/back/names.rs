@@ -26,7 +26,13 @@ pub fn config(words: &Words<'_>) -> Result<Map<String, Value>> {
         }
     }
     // A name makes a token special; an ordinary one is told by its id in config.json.
-    let is_named = |id: &usize| words.kind(*id) != kinds::NORMAL;
+    let pieces = words.metadata.str("tokenizer.ggml.model") == Some("llama");
+    let is_named = |id: &usize| match words.kind(*id) {
+        kinds::NORMAL => false,
+        // SentencePiece's own type says it.
+        kinds::UNKNOWN => !pieces,
+        _ => true,
+    };
     for (name, key) in NAMES {
         if let Some(id) = words.id(key).filter(is_named) {
             config.insert(name.into(), json!(words.text(id)?));
