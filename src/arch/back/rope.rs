@@ -100,7 +100,7 @@ impl Attempt<'_> {
             for (key, x) in [("factor", found.factor), ("low_freq_factor", low), ("high_freq_factor", high)] {
                 scaling.insert(key.into(), json!(x));
             }
-            scaling.insert(ORIGINAL.into(), json!(found.original));
+            scaling.insert(ORIGINAL.into(), json!(found.original as u64));
         }
         Ok(())
     }
