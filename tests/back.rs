@@ -27,7 +27,8 @@ const NOT_YET: &[&str] = &[
 /// A whole vocabulary takes seconds: one checkpoint has each, the others have the pieces of a small one.
 fn lighten(all: &mut [Tiny]) {
     let mut seen = Vec::new();
-    for tiny in all {
+    // A model that judges must have its answers.
+    for tiny in all.iter_mut().filter(|tiny| !tiny.name.contains("Reranker")) {
         if let Words::Whole(name) = tiny.words {
             match seen.contains(&name) {
                 true => tiny.words = Words::Pieces(288),

@@ -28,10 +28,10 @@ pub fn config(words: &Words<'_>) -> Result<Map<String, Value>> {
     // A name makes a token special; an ordinary one is told by its id in config.json.
     let pieces = words.metadata.str("tokenizer.ggml.model") == Some("llama");
     let is_named = |id: &usize| match words.kind(*id) {
-        kinds::NORMAL => false,
+        kinds::CONTROL | kinds::USER_DEFINED => true,
         // SentencePiece's own type says it.
         kinds::UNKNOWN => !pieces,
-        _ => true,
+        _ => false,
     };
     for (name, key) in NAMES {
         if let Some(id) = words.id(key).filter(is_named) {
