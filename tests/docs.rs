@@ -229,9 +229,10 @@ fn scale() {
 #[test]
 fn no_document_is_forgotten() {
     // The commands of remote.md run in tests/remote.rs; packed.md and projectors.md have none.
-    const DOCUMENTS: [&str; 10] = [
+    const DOCUMENTS: [&str; 11] = [
         "adapters.md",
         "architectures.md",
+        "back.md",
         "chat-vector.ko.md",
         "chat-vector.md",
         "json.md",

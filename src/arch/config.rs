@@ -6,6 +6,7 @@
 use super::defaults;
 use ggraft_formats::{Checkpoint, Error, Result};
 use serde_json::{Map, Value};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 /// Where a multimodal model keeps what it says of its text model, in the order in which the converter looks.
@@ -31,6 +32,8 @@ pub struct Config {
     json: Value,
     /// As it is in the file.
     raw: Value,
+    /// The keys that were asked for.
+    asked: RefCell<Vec<String>>,
 }
 
 impl Config {
@@ -47,7 +50,7 @@ impl Config {
             return Err(error.found(brief(&raw)));
         };
         let json = Value::Object(merged(root));
-        Ok(Config { file, path: String::new(), json, raw })
+        Ok(Config { file, path: String::new(), json, raw, asked: RefCell::default() })
     }
 
     /// Where it lies.
@@ -106,8 +109,21 @@ impl Config {
 
     /// The value of `key`, or of `section.key`; null is as good as absent.
     pub fn get(&self, key: &str) -> Option<&Value> {
+        self.ask(key);
         let nested = || key.split('.').try_fold(&self.json, |value, part| value.get(part));
         self.json.get(key).or_else(nested).filter(|v| !v.is_null())
+    }
+
+    fn ask(&self, key: &str) {
+        let mut asked = self.asked.borrow_mut();
+        if asked.iter().all(|known| known != key) {
+            asked.push(key.to_string());
+        }
+    }
+
+    /// The keys that were asked for so far, each once.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.borrow().clone()
     }
 
     /// The first of these keys that is there.
@@ -173,7 +189,8 @@ impl Config {
     pub fn section(&self, key: &str) -> Result<Option<Config>> {
         let path = format!("{}{key}.", self.path);
         let object = self.typed(key, "an object", |v| v.is_object().then(|| v.clone()))?;
-        let section = |json: Value| Config { file: self.file.clone(), path, raw: json.clone(), json };
+        let asked = RefCell::default();
+        let section = |json: Value| Config { file: self.file.clone(), path, raw: json.clone(), json, asked };
         Ok(object.filter(|json| json.as_object().is_some_and(|o| !o.is_empty())).map(section))
     }
 

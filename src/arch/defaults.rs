@@ -49,6 +49,19 @@ pub fn nested(root: &Map<String, Value>) -> Map<String, Value> {
 /// The sections of a config, in the table.
 const SECTIONS: &str = "sections";
 
+/// The keys of a `model_type` and their defaults.
+pub fn of(model_type: &str) -> Option<&'static Map<String, Value>> {
+    table().get(model_type)?.as_object()
+}
+
+/// The `model_type` of a class, as transformers or those who published it have it; the table is printed by
+/// `fixtures/make_classes.py`.
+pub fn model_type(class: &str) -> Option<&'static str> {
+    static TABLE: OnceLock<Map<String, Value>> = OnceLock::new();
+    let table = TABLE.get_or_init(|| serde_json::from_str(include_str!("classes.json")).unwrap_or_default());
+    table.get(class)?.as_str()
+}
+
 /// `given`, and for each key that it lacks the default of its `model_type`. A null is told, and stays, unless the value
 /// follows from other keys.
 pub fn filled(given: &Map<String, Value>) -> Map<String, Value> {
@@ -88,7 +101,7 @@ fn filled_from(given: &Map<String, Value>, defaults: &Map<String, Value>) -> Map
 }
 
 /// Other names of keys, in the table.
-const ALIASES: &str = "aliases";
+pub const ALIASES: &str = "aliases";
 
 fn derived(rule: &Value, all: &Map<String, Value>) -> Option<Value> {
     if let Some(key) = rule.get("as") {

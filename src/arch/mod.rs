@@ -7,6 +7,7 @@
 
 pub(crate) mod about;
 mod axes;
+mod back;
 mod config;
 mod defaults;
 mod draft;
@@ -30,6 +31,7 @@ mod trainer;
 mod values;
 
 pub use crate::vocab::Options;
+pub use back::{Regained, json, regain, same};
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
 pub use seen::adopt_projector;

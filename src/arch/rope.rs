@@ -173,6 +173,50 @@ pub fn describe(params: &Params<'_>, known: &[&str], arch: &str, metadata: &mut 
     Ok(())
 }
 
+/// What stretches the wavelengths of Llama 3.1.
+pub struct Stretch {
+    pub factor: f64,
+    pub low: f64,
+    pub high: f64,
+    pub original: f64,
+}
+
+/// Meta's own numbers, and those that are tried where they do not fit.
+const LOW: f64 = 1.0;
+const HIGH: f64 = 4.0;
+const ORIGINALS: [f64; 6] = [8192.0, 4096.0, 2048.0, 16384.0, 32768.0, 1024.0];
+
+/// The numbers that give these factors, which do not tell all of them: Meta's, or others of which `low_freq_factor` is 1.
+pub fn llama3_of(theta: f64, factors: &[f32]) -> Option<Stretch> {
+    let factor = f64::from(factors.iter().copied().fold(1.0f32, f32::max));
+    let frequencies: Vec<f32> = frequencies(theta, 2 * factors.len() as u32).collect();
+    let gives = |s: &Stretch| {
+        let made = frequencies.iter().map(|f| llama3_factor(*f, s.factor, s.low, s.high, s.original));
+        made.zip(factors).all(|(made, told)| made == *told)
+    };
+    let published =
+        ORIGINALS.iter().map(|original| Stretch { factor, low: LOW, high: HIGH, original: *original });
+    let mut all = published.chain(fitted(factor, &frequencies, factors));
+    all.find(gives)
+}
+
+/// The numbers by two factors between the ends: the smoothing between them is linear in the frequency.
+fn fitted(factor: f64, frequencies: &[f32], factors: &[f32]) -> Option<Stretch> {
+    let between = frequencies.iter().zip(factors).filter(|(_, x)| **x > 1.0 && f64::from(**x) < factor);
+    let points: Vec<(f64, f64)> = between
+        .map(|(f, x)| {
+            (f64::from(*f) / (2.0 * PI), (1.0 / f64::from(*x) - 1.0 / factor) / (1.0 - 1.0 / factor))
+        })
+        .collect();
+    let ((x0, y0), (x1, y1)) = (*points.first()?, *points.last().filter(|_| points.len() > 1)?);
+    let slope = (y1 - y0) / (x1 - x0);
+    // smooth = (original * f / 2 pi - low) / (high - low), with low at 1.
+    let high = LOW + LOW / (slope * x0 - y0);
+    let original = slope * (high - LOW);
+    let whole = |x: f64| if (x - x.round()).abs() < 1e-2 { x.round() } else { x };
+    Some(Stretch { factor, low: LOW, high: whole(high), original: original.round() })
+}
+
 /// The values of `rope_freqs.weight`, by which Llama 3.1 stretches each wavelength; none for other models.
 pub fn llama3_factors(params: &Params<'_>) -> Result<Option<Vec<f32>>> {
     let rope = Rope::read(params.config)?;

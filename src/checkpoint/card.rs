@@ -101,7 +101,12 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 
 /// A YAML scalar in double quotes, which are those of JSON; what a reader would obey is escaped.
 fn quoted(text: &str) -> String {
-    let json = serde_json::Value::from(text).to_string();
+    yaml(&serde_json::Value::from(text))
+}
+
+/// A value in YAML, which holds JSON; what a reader would obey is escaped.
+pub fn yaml(value: &serde_json::Value) -> String {
+    let json = value.to_string();
     let plain = |c: char| if is_obeyed(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
     json.chars().map(plain).collect()
 }

@@ -5,10 +5,12 @@
 
 mod card;
 mod config;
+mod regained;
 mod template;
 mod tokenizer;
 
 pub use card::{Card, File};
+pub use regained::{plain, source};
 
 use crate::arch::{self, Released};
 use crate::unpack;
@@ -16,7 +18,6 @@ use ggraft_formats::error::Result;
 use ggraft_formats::safetensors::{Directory, Named};
 use ggraft_formats::{Checkpoint, DType, Error, Metadata, Model, Tensor};
 use serde_json::Value;
-use std::path::Path;
 
 /// The checkpoint that an output gets its names and files from.
 pub struct Source {
@@ -77,18 +78,6 @@ impl Source {
 }
 
 const CARD: &str = "README.md";
-
-/// The refusal of a model that did not come from a checkpoint.
-pub fn refuse(container: Option<&Path>) -> Error {
-    let e = Error::unsupported(
-        "a GGUF cannot become a Hugging Face directory: it does not hold config.json and the tokenizer's files as the trainer wrote them",
-    );
-    let e = e.hint("give the Hugging Face directory that it was converted from, or choose a GGUF --type");
-    match container {
-        Some(file) => e.file(file),
-        None => e,
-    }
-}
 
 /// A JSON file as transformers writes it; `original` if `value` is what it says.
 fn json_file(name: &str, value: &Value, original: Option<(&Value, &[u8])>) -> (String, Vec<u8>) {

@@ -57,3 +57,20 @@ pub fn files(source: &Source, metadata: &Metadata) -> Result<Vec<(String, Vec<u8
     }
     Ok(files)
 }
+
+/// The files of the templates of a GGUF that came without any: the main one alone, or all in a list.
+pub fn regained(metadata: &Metadata) -> Vec<(String, Vec<u8>)> {
+    match metadata.str(TEMPLATE) {
+        Some(main) if named(metadata).is_empty() => vec![(JINJA.to_string(), main.as_bytes().to_vec())],
+        _ => Vec::new(),
+    }
+}
+
+/// Several templates as `tokenizer_config.json` lists them.
+pub fn listed(metadata: &Metadata) -> Option<Value> {
+    let named = named(metadata);
+    let main = metadata.str(TEMPLATE).map(|main| ("default".to_string(), main));
+    let all = main.into_iter().chain(named.clone());
+    (!named.is_empty())
+        .then(|| all.map(|(name, template)| json!({"name": name, "template": template})).collect())
+}

@@ -4,6 +4,7 @@
 //! `tokenizer.json` (for the scores a SentencePiece `tokenizer.model` of the same pieces), else `tokenizer.model`.
 
 mod added;
+mod back;
 mod bpe;
 pub mod check;
 mod fallback;
@@ -23,6 +24,7 @@ mod unigram;
 mod wordpiece;
 
 pub use added::looks_special;
+pub use back::{Regained, files as regained};
 pub use layers::library_ids;
 pub use table::filler;
 pub use tokens::{Kind, Tokens, kind};

@@ -5,9 +5,9 @@
 
 use super::added::Added;
 use super::files::{self, Files};
-use super::shapes::{Facts, NAMES, Row, SHAPES, Shape, Step, VOCABULARIES, WHOLE_WORDS};
+use super::shapes::{ALIKE, Facts, NAMES, Row, SHAPES, Shape, Step, VOCABULARIES, WHOLE_WORDS};
 use ggraft_formats::{Error, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Accepts a name that the runtime knows.
 pub fn check(name: &str) -> Result<()> {
@@ -60,6 +60,30 @@ pub fn detect(files: &Files, json: &Value, added: &[Added], warnings: &mut Vec<S
         ));
     }
     Ok(name)
+}
+
+/// The splits of the pre-tokenizer of this name, as a `tokenizer.json` has them; none where no chain is known.
+pub fn splits(name: &str) -> Option<Value> {
+    let like = ALIKE.iter().find(|(_, names)| names.contains(&name)).map_or(name, |(like, _)| like);
+    let has = |shape: &&Shape| shape.known.iter().chain(shape.stand_ins).any(|(_, of)| *of == like);
+    let steps: Vec<Value> = SHAPES.iter().find(has)?.chain.iter().map(step).collect();
+    match steps.as_slice() {
+        [one] => Some(one.clone()),
+        _ => Some(json!({"type": "Sequence", "pretokenizers": steps})),
+    }
+}
+
+fn step(step: &Step) -> Value {
+    let split = |regex: &str, behavior: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": behavior, "invert": false});
+    match step {
+        Step::Regex(regex) => split(regex, "Isolated"),
+        Step::BeforeNext(regex) => split(regex, "MergedWithNext"),
+        Step::Digits { each } => json!({"type": "Digits", "individual_digits": each}),
+        Step::Punctuation => json!({"type": "Punctuation", "behavior": "Contiguous"}),
+        Step::ByteLevel { words } => {
+            json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": words})
+        }
+    }
 }
 
 /// What the tokenizer's files tell.
@@ -171,7 +195,6 @@ fn fits(chain: &[Step], found: &[Found]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn split(regex: &str) -> Value {
         json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false})

@@ -277,6 +277,49 @@ pub const VOCABULARIES: &[Row] = &[
     (|v| v.has("<|startoftext|>") && v.has("<|tool_list_start|>"), "lfm2"),
 ];
 
+/// Names that split text as others of the table do, in the runtime.
+pub const ALIKE: &[(&str, &[&str])] = &[
+    (
+        "llama-bpe",
+        &[
+            "llama3",
+            "llama-v3",
+            "falcon3",
+            "falcon-h1",
+            "midm-2.0",
+            "lfm2",
+            "jina-v5-nano",
+            "chatglm-bpe",
+            "glm4",
+        ],
+    ),
+    ("deepseek-v3", &["joyai-llm", "hy_v4"]),
+    ("smollm", &["codeshell", "minerva-7b", "mellum2"]),
+    (
+        "gpt-2",
+        &[
+            "jina-es",
+            "jina-de",
+            "jina-v2-es",
+            "jina-v2-de",
+            "jina-v1-en",
+            "jina-v2-code",
+            "gigachat",
+            "a.x-4.0",
+            "mellum",
+            "mpt",
+            "jais",
+            "trillion",
+            "granite-docling",
+        ],
+    ),
+    ("qwen2", &["kormo", "f2llmv2", "stablelm2", "hunyuan", "solar-open", "megrez", "grok-2"]),
+    ("bloom", &["poro-chat", "gpt3-finnish"]),
+    ("gpt-4o", &["kanana2", "talkie"]),
+    ("tiny_aya", &["cohere2moe"]),
+    ("bailingmoe", &["bailingmoe2", "llada-moe"]),
+];
+
 /// The names under which the runtime takes a word that is a token whole, before it merges.
 pub const WHOLE_WORDS: [&str; 14] = [
     "minicpm5",

@@ -56,6 +56,12 @@ pub struct TrainerSpec {
     pub eos_id: Option<i32>,
     #[prost(int32, optional, tag = "43", default = "-1")]
     pub pad_id: Option<i32>,
+    #[prost(string, optional, tag = "45")]
+    pub unk_piece: Option<String>,
+    #[prost(string, optional, tag = "46")]
+    pub bos_piece: Option<String>,
+    #[prost(string, optional, tag = "47")]
+    pub eos_piece: Option<String>,
 }
 
 /// What happens to the text before it is split.
@@ -71,7 +77,8 @@ pub struct NormalizerSpec {
     pub remove_extra_whitespaces: Option<bool>,
 }
 
-const BPE: i32 = 2;
+/// Its number in `model_type`.
+pub const BPE: i32 = 2;
 
 /// The model that the bytes of `tokenizer.model` hold.
 pub fn read(files: &Files, model: &[u8]) -> Result<ModelProto> {

@@ -127,6 +127,9 @@ fn of_jinja(files: &Files) -> Result<Option<Vec<Named>>> {
 
 /// The further templates, sorted by file name.
 fn more(files: &Files) -> Result<Vec<PathBuf>> {
+    if !files.checkpoint.folder.is_here() {
+        return Ok(Vec::new());
+    }
     let dir = files.path(MORE);
     let failed = |e: std::io::Error| Error::io(&e, &dir);
     let entries = match std::fs::read_dir(&dir) {

@@ -30,6 +30,11 @@ impl Folder {
         Folder(Some(files))
     }
 
+    /// Whether it is a directory of this machine.
+    pub fn is_here(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether there is such a file.
     pub fn has(&self, path: &Path) -> bool {
         match &self.0 {

@@ -11,9 +11,9 @@ use serde_json::Map;
 use serde_json::Value as Json;
 
 /// A key of `general.sampling.*`, its names in `generation_config.json` in order of precedence, and how it is read.
-type Sampling = (&'static str, &'static [&'static str], fn(&Json) -> Option<Value>);
+pub type Sampling = (&'static str, &'static [&'static str], fn(&Json) -> Option<Value>);
 
-const SAMPLING: &[Sampling] = &[
+pub const SAMPLING: &[Sampling] = &[
     ("sequence", &["sequence"], |v| v.as_str().map(Value::from)),
     ("top_k", &["top_k"], integer),
     ("top_p", &["top_p"], float),
@@ -29,7 +29,7 @@ const SAMPLING: &[Sampling] = &[
 ];
 
 /// Keys of `general.*` in their order, each with those of a card that tell it, in order of precedence.
-const TEXTS: &[(&str, &[&str])] = &[
+pub const TEXTS: &[(&str, &[&str])] = &[
     ("name", &["name", "model_name"]),
     ("author", &["author", "model_author", "model_creator"]),
     ("version", &["version", "model_version"]),
@@ -48,17 +48,17 @@ const TEXTS: &[(&str, &[&str])] = &[
 ];
 
 /// Where a model came from: the GGUF key, and the card's keys of which the first one counts.
-const ORIGINS: &[(&str, &[&str])] = &[
+pub const ORIGINS: &[(&str, &[&str])] = &[
     ("base_model", &["base_model", "base_models", "base_model_sources"]),
     ("dataset", &["datasets", "dataset", "dataset_sources"]),
 ];
 
 /// What is told of an origin, in order.
-const ORIGIN_KEYS: &[&str] =
+pub const ORIGIN_KEYS: &[&str] =
     &["name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url"];
 
 /// Lists of words: the GGUF key, and the card's keys, whose words follow each other.
-const LISTS: &[(&str, &[&str])] =
+pub const LISTS: &[(&str, &[&str])] =
     &[("tags", &["tags", "pipeline_tag"]), ("languages", &["languages", "language"])];
 
 /// `general.*` from `type` on, for a model of this size.

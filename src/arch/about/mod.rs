@@ -1,7 +1,8 @@
 //! What a model is called: `general` writes `general.*` from the model card (`card`) and from what its names tell (`id`);
-//! `adapter` that of an adapter; `merged` says what a merge is called.
+//! `adapter` that of an adapter; `merged` says what a merge is called, `back` reads `general` backward.
 
 mod adapter;
+mod back;
 mod card;
 mod general;
 mod id;
@@ -9,6 +10,7 @@ mod merged;
 mod pooling;
 
 pub(crate) use adapter::adapter;
+pub(crate) use back::{card_of, sampling_of};
 pub(super) use general::metadata;
 pub(super) use id::Size;
 pub(crate) use merged::{mark, rename};

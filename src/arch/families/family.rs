@@ -106,7 +106,7 @@ impl Family {
     }
 
     /// Whether a key of this name stands in the place of the base's, too.
-    fn is_placed(&self, key: &Key) -> bool {
+    pub fn is_placed(&self, key: &Key) -> bool {
         self.keys.iter().any(|line| line.place_of.is_some() && line.key.gguf == key.gguf)
     }
 

@@ -2,6 +2,9 @@
 //! wrong shape is found before a weight is read, and told at once.
 
 mod instance;
+mod regained;
+
+pub use regained::regained;
 
 use super::axes::Axes;
 use super::families::Family;

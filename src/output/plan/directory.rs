@@ -1,6 +1,6 @@
 //! Hugging Face directories: the trainer's names, dtypes and files, as the checkpoint of CP had them.
 
-use crate::checkpoint::{self, Card};
+use crate::checkpoint::{self, Card, Source};
 use crate::ftype;
 use crate::merge::{Fate, Verdict};
 use crate::output::plan::stored::{How, Stored, fate};
@@ -9,7 +9,20 @@ use crate::output::target::Target;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Model, Result};
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The checkpoint that names and files come from, and both models in its dtypes. That of a GGUF is what the GGUF tells.
+fn sourced(input: Loaded, onto: &Model) -> Result<(Arc<Source>, Loaded, Cow<'_, Model>)> {
+    if let Some(source) = input.source.clone() {
+        return Ok((source, input, Cow::Borrowed(onto)));
+    }
+    let (source, notes) = checkpoint::source(onto)?;
+    let model = checkpoint::plain(input.model)?;
+    let input = Loaded::new(model, [input.notes, notes].concat(), None);
+    Ok((Arc::new(source), input, Cow::Owned(checkpoint::plain(onto.clone())?)))
+}
 
 /// The directory of a merged or converted checkpoint.
 pub(crate) fn released(
@@ -20,15 +33,13 @@ pub(crate) fn released(
     target: &Target,
     card: Option<Card>,
 ) -> Result<Plan> {
-    let Some(source) = input.source else {
-        return Err(checkpoint::refuse(onto.containers.first().map(|file| file.path())));
-    };
-    let released = source.release(&input.model)?;
-    let origins = source.release(onto)?.tensors;
     if !target.prune.is_empty() || !target.overrides.is_empty() {
         return Err(Error::unsupported("--prune-layers and --override-kv work on GGUF outputs only")
             .hint("leave them out, or choose a GGUF --type"));
     }
+    let (source, input, onto) = sourced(input, onto)?;
+    let released = source.release(&input.model)?;
+    let origins = source.release(&onto)?.tensors;
     let places: HashMap<&str, usize> =
         input.model.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
     let fate = |name: &str| fate(&fates, *places.get(name)?);

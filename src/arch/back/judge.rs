@@ -1,0 +1,194 @@
+//! The page read forward, key by key and tensor by tensor, and where it says otherwise than the GGUF.
+
+use super::attempt::Attempt;
+use super::rope::values;
+use crate::arch;
+use crate::arch::config::Config;
+use crate::arch::families::Arch;
+use crate::arch::keys::{From, Key};
+use crate::arch::names::numbered;
+use crate::arch::params::Params;
+use crate::arch::rerank;
+use crate::arch::rule::{Need, Rule};
+use ggraft_formats::{Metadata, Result, Value};
+use std::collections::{BTreeMap, HashSet};
+
+/// Something that the page says otherwise than the GGUF.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// A key, and what each says of it.
+    Key { name: String, told: Option<Value>, found: Option<Value> },
+    /// The size of an axis in a layer.
+    Size { axis: &'static str, layer: u32, told: u64 },
+    /// Tensors that a rule has in other layers than the GGUF: whether each layer of the GGUF's has them.
+    Layers { target: &'static str, there: Vec<bool> },
+    /// A tensor that follows from the config.
+    Made(&'static str),
+    /// A tensor that no rule makes.
+    Foreign(String),
+    /// The config is of another page.
+    Page,
+}
+
+impl Attempt<'_> {
+    /// What the page, read forward, says otherwise than the GGUF.
+    pub fn judged(&self) -> Result<Vec<Fault>> {
+        Ok(faults(self, &self.config()?))
+    }
+}
+
+/// All that the page says otherwise, if the config is this one.
+pub fn faults(attempt: &Attempt<'_>, config: &Config) -> Vec<Fault> {
+    let params = Params::new(config, &attempt.family.axes);
+    let mut all = Vec::new();
+    page(attempt, config, &mut all);
+    keys(attempt, &params, &mut all);
+    sizes(attempt, &params, &mut all);
+    layers(attempt, &params, &mut all);
+    made(attempt, &params, &mut all);
+    foreign(attempt, &mut all);
+    all
+}
+
+fn page(attempt: &Attempt<'_>, config: &Config, all: &mut Vec<Fault>) {
+    let own = attempt.arch;
+    let is_own = |found: &Arch| {
+        found.gguf == own.gguf && found.classes == own.classes && found.rules.len() == own.rules.len()
+    };
+    if !arch::arch(config).is_ok_and(is_own) {
+        all.push(Fault::Page);
+    }
+}
+
+/// The keys as the page writes them; one that cannot be written is left out.
+fn written(attempt: &Attempt<'_>, params: &Params<'_>) -> Metadata {
+    let gguf = attempt.arch.gguf;
+    let mut metadata = Metadata::new();
+    for key in attempt.arch.early {
+        _ = key.write(gguf, params, &mut metadata);
+    }
+    for line in &attempt.family.keys {
+        let name = line.key.name(gguf);
+        let here = match line.place_of {
+            Some(old) => old.is_there(params),
+            None => metadata.get(&name).is_none() || !attempt.family.is_placed(line.key),
+        };
+        if here {
+            _ = line.key.write(gguf, params, &mut metadata);
+        }
+    }
+    metadata
+}
+
+fn keys(attempt: &Attempt<'_>, params: &Params<'_>, all: &mut Vec<Fault>) {
+    let found = written(attempt, params);
+    let told = &attempt.model.metadata;
+    let own = format!("{}.", attempt.arch.gguf);
+    let mut names: BTreeMap<&str, ()> = BTreeMap::new();
+    names.extend(found.iter().map(|(name, _)| (name, ())));
+    names.extend(told.iter().filter(|(name, _)| name.starts_with(&own)).map(|(name, _)| (name, ())));
+    for name in names.into_keys() {
+        let (told, found) = (told.get(name), found.get(name));
+        if !same(told, found) {
+            all.push(Fault::Key { name: name.to_string(), told: told.cloned(), found: found.cloned() });
+        }
+    }
+}
+
+/// Whether a config leaves something as wrong as it is: nothing but what the fault is about is asked of the page.
+pub fn stands(attempt: &Attempt<'_>, config: &Config, fault: &Fault) -> bool {
+    let params = Params::new(config, &attempt.family.axes);
+    let mut all = Vec::new();
+    match fault {
+        Fault::Key { name, told, .. } => {
+            let gguf = attempt.arch.gguf;
+            let lines = attempt.family.keys.iter().map(|line| line.key).chain(attempt.arch.early);
+            let those = lines.filter(|key| key.name(gguf) == *name || is_rope(key, gguf, name));
+            let mut found = Metadata::new();
+            those.for_each(|key| _ = key.write(gguf, &params, &mut found));
+            return !same(told.as_ref(), found.get(name));
+        }
+        Fault::Size { axis, layer, told } => return params.size(axis, *layer).ok() != Some(*told),
+        Fault::Layers { .. } => layers(attempt, &params, &mut all),
+        Fault::Made(_) => made(attempt, &params, &mut all),
+        Fault::Page => page(attempt, config, &mut all),
+        Fault::Foreign(_) => return true,
+    }
+    all.contains(fault)
+}
+
+fn is_rope(key: &Key, gguf: &str, name: &str) -> bool {
+    let own = name.strip_prefix(gguf).is_some_and(|rest| rest.starts_with(".rope."));
+    matches!(key.from, From::Rope(_)) && own
+}
+
+/// Whether two values are the same number, flag or text: tools write counts in several types.
+pub fn same(a: Option<&Value>, b: Option<&Value>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a == b || super::told::json(a) == super::told::json(b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn sizes(attempt: &Attempt<'_>, params: &Params<'_>, all: &mut Vec<Fault>) {
+    for axis in &attempt.family.axes {
+        let known = attempt.sizes.of(axis.name);
+        let other = |(layer, told): &(u32, u64)| params.size(axis.name, *layer).ok() != Some(*told);
+        if let Some((layer, told)) = known.into_iter().find(other) {
+            all.push(Fault::Size { axis: axis.name, layer, told });
+        }
+    }
+}
+
+fn layers(attempt: &Attempt<'_>, params: &Params<'_>, all: &mut Vec<Fault>) {
+    let mut seen: BTreeMap<&'static str, (Vec<bool>, bool)> = BTreeMap::new();
+    for rule in attempt.family.rules.iter().filter(|rule| !rule.indices().is_empty()) {
+        let there: Vec<bool> =
+            (0..attempt.layers).map(|layer| attempt.targets(rule, false, layer).is_some()).collect();
+        let fits = there.iter().zip(0..).all(|(there, layer)| agrees(rule, *there, params, layer));
+        for target in rule.to {
+            let entry = seen.entry(target).or_insert_with(|| (there.clone(), false));
+            // Of several rules for one target one is enough.
+            entry.1 |= fits;
+        }
+    }
+    for (target, (there, fits)) in seen {
+        if !fits {
+            all.push(Fault::Layers { target, there });
+        }
+    }
+}
+
+/// Whether a layer has a tensor if, and only if, the page says so.
+fn agrees(rule: &Rule, there: bool, params: &Params<'_>, layer: u32) -> bool {
+    let holds = rule.layers.hold(params, layer).unwrap_or(false);
+    let need = match rule.need {
+        Need::May | Need::Without(_) => Ok(there),
+        need => need.is_met(params, layer),
+    };
+    there == (holds && need.unwrap_or(false)) || holds && there
+}
+
+fn made(attempt: &Attempt<'_>, params: &Params<'_>, all: &mut Vec<Fault>) {
+    for made in &attempt.family.made {
+        let told = attempt.tensors.get(made.name).map(|tensor| values(tensor));
+        let found = (made.values)(params).ok().flatten();
+        match (told, found) {
+            (None, None) => {}
+            (Some(Ok(told)), Some(found)) if told == found => {}
+            _ => all.push(Fault::Made(made.name)),
+        }
+    }
+}
+
+fn foreign(attempt: &Attempt<'_>, all: &mut Vec<Fault>) {
+    let mut known: HashSet<String> = attempt.family.made.iter().map(|made| made.name.to_string()).collect();
+    known.insert(rerank::HEAD.to_string());
+    for target in attempt.family.rules.iter().flat_map(|rule| rule.targets()) {
+        let layers = if target.contains('{') { attempt.layers } else { 1 };
+        known.extend((0..layers).map(|layer| numbered(&target, &|_| layer.into())));
+    }
+    let names = attempt.model.tensors.iter().map(|tensor| &tensor.name);
+    all.extend(names.filter(|name| !known.contains(*name)).map(|name| Fault::Foreign(name.clone())));
+}

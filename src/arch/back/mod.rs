@@ -1,0 +1,105 @@
+//! The way back: what a GGUF says of a model as the `config.json`, the names and the order of elements of its trainer. The
+//! pages of `families` are read backward: a key gives the key of the config that it comes from, the shape of a tensor gives
+//! the axes, a tensor that is there gives the flag that asks for it. What a page computes is found by trial: the keys of the
+//! config that it asks for are given values until it computes what the GGUF says. The page read forward judges all of it.
+
+mod attempt;
+mod judge;
+mod keys;
+mod rope;
+mod shapes;
+mod sizes;
+mod told;
+mod trial;
+
+pub use judge::same;
+pub use told::json;
+
+use super::defaults;
+use super::families::{ARCHS, Arch};
+use super::names;
+use super::params::Params;
+use attempt::Attempt;
+use ggraft_formats::safetensors::Named;
+use ggraft_formats::{Error, Model, Result};
+use judge::Fault;
+use serde_json::Value as Json;
+
+/// A model as its trainer keeps it.
+pub struct Regained {
+    /// `config.json`.
+    pub config: Json,
+    pub tensors: Vec<Named>,
+    /// Tensors that follow from the config, but with other values than the GGUF's.
+    pub made: Vec<&'static str>,
+    /// Keys of the config that the GGUF does not tell, which have the defaults of their model type.
+    pub untold: Vec<String>,
+    /// Whether transformers itself has the class; else its code lies beside the weights of those who published it.
+    pub is_known: bool,
+}
+
+/// Reads a GGUF backward by the page that says the most of it.
+///
+/// # Errors
+/// There is no page for it, or none knows all of its tensors.
+pub fn regain(model: &Model) -> Result<Regained> {
+    let gguf = model.architecture().unwrap_or_default();
+    let mut best: Option<(usize, Attempt<'_>)> = None;
+    for arch in ARCHS.iter().filter(|arch| arch.gguf == gguf) {
+        for class in arch.classes {
+            let attempt = read(arch, class, model)?;
+            let n = attempt.judged()?.len();
+            if best.as_ref().is_none_or(|(least, _)| n < *least) {
+                best = Some((n, attempt));
+            }
+            if n == 0 {
+                break;
+            }
+        }
+    }
+    match best {
+        Some((_, attempt)) => regained(attempt),
+        None => Err(no_page(model, gguf)),
+    }
+}
+
+fn no_page(model: &Model, gguf: &str) -> Error {
+    let e = Error::unsupported("no page says how this architecture goes back to Hugging Face's names")
+        .expected("'general.architecture' to be one that `ggraft architectures` lists")
+        .found(format!("'{gguf}'"))
+        .hint("choose a GGUF --type");
+    model.containers.iter().fold(e, |e, file| e.file(file.path()))
+}
+
+/// All that the page of one class says backward.
+fn read<'a>(arch: &'static Arch, class: &'static str, model: &'a Model) -> Result<Attempt<'a>> {
+    let mut attempt = Attempt::new(arch, class, model);
+    attempt.read_keys();
+    attempt.read_rope()?;
+    attempt.read_shapes();
+    attempt.read_layers();
+    attempt.write_sizes();
+    attempt.read_needs();
+    attempt.try_the_rest()?;
+    Ok(attempt)
+}
+
+fn regained(attempt: Attempt<'_>) -> Result<Regained> {
+    let config = attempt.config()?;
+    let made = judge::faults(&attempt, &config).into_iter().filter_map(|fault| match fault {
+        Fault::Made(name) => Some(name),
+        _ => None,
+    });
+    let made = made.collect();
+    let params = Params::new(&config, &attempt.family.axes);
+    let tensors = names::regained(&attempt.family, &params, attempt.model)?;
+    let type_keys = attempt.model_type.and_then(defaults::of).into_iter().flatten().map(|(key, _)| key);
+    let untold = type_keys.filter(|key| *key != defaults::ALIASES && !attempt.given.contains_key(*key));
+    Ok(Regained {
+        untold: untold.cloned().collect(),
+        is_known: attempt.model_type.is_some_and(|t| defaults::of(t).is_some()),
+        tensors,
+        made,
+        config: Json::Object(attempt.given),
+    })
+}

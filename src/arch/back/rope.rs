@@ -1,0 +1,115 @@
+//! Rotary embedding backward: its base and its scaling, from the keys `rope.*` and from the tensors that hold factors.
+
+use super::attempt::Attempt;
+use super::told::{json, shortest};
+use crate::arch::keys::From;
+use crate::arch::rope;
+use ggraft_formats::{Result, Tensor};
+use serde_json::{Map, Value as Json, json};
+
+/// The keys of the scaling, of GGUF's and of the config's.
+const SCALING: [(&str, &str); 6] = [
+    ("factor", "factor"),
+    ("yarn_ext_factor", "extrapolation_factor"),
+    ("yarn_attn_factor", "attention_factor"),
+    ("yarn_beta_fast", "beta_fast"),
+    ("yarn_beta_slow", "beta_slow"),
+    ("original_context_length", ORIGINAL),
+];
+
+const ORIGINAL: &str = "original_max_position_embeddings";
+
+impl Attempt<'_> {
+    pub(super) fn read_rope(&mut self) -> Result<()> {
+        let (base, local) = (self.rope("freq_base"), self.rope("freq_base_swa"));
+        let writes = self.all_keys().iter().any(|key| matches!(key.from, From::Rope(_)))
+            || self
+                .all_keys()
+                .iter()
+                .any(|key| key.gguf == "rope.freq_base" && matches!(key.from, From::Make(_)));
+        if !writes {
+            return Ok(());
+        }
+        if let Some(base) = base {
+            self.give("rope_theta", base);
+        }
+        if let Some(local) = local {
+            self.give("rope_local_base_freq", local);
+        }
+        let mut scaling = Map::new();
+        match self.rope("scaling.type").as_ref().and_then(Json::as_str) {
+            Some(kind @ ("linear" | "yarn")) => {
+                scaling.insert("rope_type".into(), json!(kind));
+                for (told, key) in SCALING {
+                    if let Some(value) = self.rope(&format!("scaling.{told}")) {
+                        scaling.insert(key.into(), value);
+                    }
+                }
+                if let Some(x) = self.number("rope.scaling.yarn_log_multiplier") {
+                    // `mscale` is not told; this one alone has no effect.
+                    let mscale = shortest((x / 0.1) as f32);
+                    scaling.insert("mscale".into(), mscale.clone());
+                    scaling.insert("mscale_all_dim".into(), mscale);
+                }
+            }
+            _ => self.read_factors(&mut scaling)?,
+        }
+        if let Some(sections) = self.rope("dimension_sections").and_then(|s| s.as_array().cloned()) {
+            let used = sections.iter().rposition(|n| *n != json!(0)).map_or(0, |last| last + 1).max(3);
+            scaling.entry("rope_type").or_insert(json!("default"));
+            scaling.insert("mrope_section".into(), sections.into_iter().take(used).collect());
+        }
+        if !scaling.is_empty() {
+            self.give("rope_scaling", Json::Object(scaling));
+        }
+        Ok(())
+    }
+
+    /// The key `rope.{key}`.
+    fn rope(&self, key: &str) -> Option<Json> {
+        self.model.metadata.get(&format!("{}.rope.{key}", self.arch.gguf)).map(json)
+    }
+
+    /// A number of the GGUF.
+    fn number(&self, key: &str) -> Option<f64> {
+        self.model.metadata.get(&format!("{}.{key}", self.arch.gguf))?.as_f64()
+    }
+
+    /// Factors that are tensors: longrope's two lists, or those of Llama 3.
+    fn read_factors(&mut self, scaling: &mut Map<String, Json>) -> Result<()> {
+        let lists =
+            [("long_factor", "rope_factors_long.weight"), ("short_factor", "rope_factors_short.weight")];
+        for (key, name) in lists {
+            if let Some(tensor) = self.tensors.get(name) {
+                scaling.insert("rope_type".into(), json!("longrope"));
+                scaling.insert(key.into(), values(tensor)?.into_iter().map(shortest).collect());
+            }
+        }
+        if let Some(original) = self.rope("scaling.original_context_length") {
+            if self.knows(ORIGINAL) {
+                self.give(ORIGINAL, original);
+            } else if !scaling.is_empty() {
+                scaling.insert(ORIGINAL.into(), original);
+            }
+        }
+        let Some(tensor) = self.tensors.get("rope_freqs.weight") else { return Ok(()) };
+        let theta = self.given.get("rope_theta").and_then(Json::as_f64).unwrap_or(10000.0);
+        if let Some(found) = rope::llama3_of(theta, &values(tensor)?) {
+            scaling.insert("rope_type".into(), json!("llama3"));
+            let (low, high) = (found.low, found.high);
+            for (key, x) in [("factor", found.factor), ("low_freq_factor", low), ("high_freq_factor", high)] {
+                scaling.insert(key.into(), json!(x));
+            }
+            scaling.insert(ORIGINAL.into(), json!(found.original as u64));
+        }
+        Ok(())
+    }
+}
+
+/// The elements of a small tensor.
+pub fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    let rows = usize::try_from(tensor.shape().rows()).unwrap_or(0);
+    let mut all = vec![0.0; rows.saturating_mul(tensor.row_elements()?)];
+    tensor.decode_rows(0..rows, &mut all)?;
+    Ok(all)
+}

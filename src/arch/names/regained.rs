@@ -1,0 +1,104 @@
+//! The tensors of a GGUF under the names that a checkpoint of its family would give them, where there is no checkpoint: of
+//! several spellings the first of the page, with the first of its prefixes.
+
+use super::{Instance, alternatives, broken, numbered, unknown};
+use crate::arch::families::Family;
+use crate::arch::params::Params;
+use crate::arch::rerank;
+use crate::arch::rule::{Rule, biased, spelled};
+use ggraft_formats::safetensors::Named;
+use ggraft_formats::{Error, Model, Result, Tensor};
+use std::collections::HashMap;
+
+/// The checkpoint's tensors that those of `model` were made of, in the order of the model.
+pub fn regained(family: &Family, params: &Params<'_>, model: &Model) -> Result<Vec<Named>> {
+    let held: HashMap<&str, &Tensor> = model.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
+    let mut all = Vec::new();
+    for rule in &family.rules {
+        let layers = rule.indices().iter().try_fold(None, |least: Option<u64>, index| {
+            Ok::<_, Error>(Some(params.size(index, 0)?.min(least.unwrap_or(u64::MAX))))
+        })?;
+        let layers = layers.unwrap_or(1).min(model.tensors.len() as u64);
+        for layer in 0..u32::try_from(layers).unwrap_or(u32::MAX) {
+            for bias in [false, true].into_iter().filter(|bias| !bias || rule.bias.is_some()) {
+                all.extend(instance(family, rule, bias, layer, params, &held)?);
+            }
+        }
+    }
+    let all = alternatives(all);
+    let index: HashMap<&str, usize> =
+        all.iter().enumerate().flat_map(|(i, x)| x.to.iter().map(move |to| (to.as_str(), i))).collect();
+    let mut done = vec![false; all.len()];
+    let (mut tensors, mut problems) = (Vec::with_capacity(model.tensors.len()), Vec::new());
+    for tensor in &model.tensors {
+        match index.get(tensor.name.as_str()) {
+            Some(i) if std::mem::replace(&mut done[*i], true) => {}
+            Some(i) => match all[*i].release(&held, params) {
+                Ok(named) => tensors.extend(named),
+                Err(e) => problems.push(e),
+            },
+            None if tensor.name == rerank::HEAD
+                || family.made.iter().any(|made| made.name == tensor.name) => {}
+            None => problems.push(unknown(family, tensor)),
+        }
+    }
+    Error::all(problems).map_or(Ok(tensors), Err)
+}
+
+/// A rule in one layer, if the model has all that it makes, in the shapes that it makes.
+fn instance<'a>(
+    family: &Family,
+    rule: &'a Rule,
+    bias: bool,
+    layer: u32,
+    params: &Params<'_>,
+    held: &HashMap<&str, &Tensor>,
+) -> Result<Option<Instance<'a>>> {
+    let at = |_: &str| u64::from(layer);
+    let name = |name: String| if bias { biased(&name) } else { name };
+    let to: Vec<String> =
+        rule.to.iter().flat_map(|to| spelled(to)).map(|to| numbered(&name(to), &at)).collect();
+    let targets: Option<Vec<&Tensor>> = to.iter().map(|name| held.get(name.as_str()).copied()).collect();
+    let Some(targets) = targets else { return Ok(None) };
+    let axes = rule.axes(bias).map_err(|what| broken(rule, &what))?;
+    let mut instance = Instance {
+        rule,
+        bias,
+        layer,
+        axes,
+        from: Vec::new(),
+        to,
+        holds: rule.layers.hold(params, layer).unwrap_or(false),
+        needed: false,
+        found: true,
+        fits: true,
+        rows: None,
+    };
+    let Ok(sizes) = instance.sizes(params) else { return Ok(None) };
+    let shapes = instance.axes.to.iter().map(|side| side.shape(&sizes).unwrap_or_default());
+    let elements = |shape: Vec<u64>| shape.iter().fold(1u64, |n, size| n.saturating_mul(*size));
+    instance.fits = shapes.zip(&targets).all(|(shape, tensor)| elements(shape) == tensor.shape().elements());
+    let stacked = rule.stacked();
+    let stack: Vec<u64> = stacked.iter().map(|axis| sizes.get(axis).copied().unwrap_or(1)).collect();
+    let rows = targets.iter().map(|t| t.shape().elements()).max().unwrap_or(0);
+    let experts = stack.iter().fold(1u64, |n, size| n.saturating_mul(*size));
+    if experts > rows {
+        return Ok(None);
+    }
+    let prefix = family.prefixes.first().copied().unwrap_or("");
+    for spelling in rule.from.first().into_iter().flat_map(|from| spelled(from)) {
+        let plain = name(spelling);
+        for i in 0..experts {
+            let index = |index: &str| match stacked.iter().position(|axis| *axis == index) {
+                Some(at) => i / stack[at + 1..].iter().product::<u64>() % stack[at].max(1),
+                None => u64::from(layer),
+            };
+            let plain = numbered(&plain, &index);
+            instance.from.push(match plain.strip_prefix('^') {
+                Some(outside) => outside.to_string(),
+                None => format!("{prefix}{plain}"),
+            });
+        }
+    }
+    Ok(Some(instance))
+}

@@ -1,0 +1,47 @@
+//! The post-processor of a `tokenizer.json`: the tokens that are put before, after and between texts.
+//! Specification: `TemplateProcessing` of the `tokenizers` library.
+
+use super::Words;
+use ggraft_formats::Result;
+use serde_json::{Map, Value, json};
+
+/// The template that adds what the flags say; null, if nothing is added.
+pub fn template(words: &Words<'_>) -> Result<Value> {
+    let id = |flag: &str, key: &str| words.flag(flag).filter(|set| *set).and_then(|_| words.id(key));
+    let bos = id("add_bos_token", "bos_token_id");
+    let eos = id("add_eos_token", "eos_token_id");
+    let sep = id("add_sep_token", "seperator_token_id");
+    between(words, bos, sep, eos)
+}
+
+/// The template that puts these tokens before, between and after texts.
+pub fn between(
+    words: &Words<'_>,
+    first: Option<usize>,
+    middle: Option<usize>,
+    last: Option<usize>,
+) -> Result<Value> {
+    if first.is_none() && middle.is_none() && last.is_none() {
+        return Ok(Value::Null);
+    }
+    let mut named: Map<String, Value> = Map::new();
+    let mut special = |id: Option<usize>, kind: u8| -> Result<Option<Value>> {
+        let Some(id) = id else { return Ok(None) };
+        let text = words.text(id)?;
+        named.insert(text.into(), json!({"id": text, "ids": [id], "tokens": [text]}));
+        Ok(Some(json!({"SpecialToken": {"id": text, "type_id": kind}})))
+    };
+    let text = |name: &str, kind: u8| Some(json!({"Sequence": {"id": name, "type_id": kind}}));
+    let single = [special(first, 0)?, text("A", 0), special(last, 0)?];
+    let pair = [
+        special(first, 0)?,
+        text("A", 0),
+        special(middle.or(last), 0)?,
+        special(first.filter(|_| middle.is_none()), 1)?,
+        text("B", 1),
+        special(last, 1)?,
+    ];
+    let list = |all: &[Option<Value>]| Value::Array(all.iter().flatten().cloned().collect());
+    let (single, pair) = (list(&single), list(&pair));
+    Ok(json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": named}))
+}

@@ -1,0 +1,77 @@
+//! A "t5" vocabulary as a `tokenizer.json` of Unigram.
+//! Specification: `Unigram`, `Precompiled`, `Metaspace` of the `tokenizers` library.
+
+use super::{Regained, Words, processor};
+use crate::vocab::files::TOKENIZER;
+use crate::vocab::kinds;
+use ggraft_formats::{Array, Result};
+use serde_json::{Map, Value, json};
+
+pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regained) -> Result<()> {
+    let mut vocab = Vec::new();
+    let used = |id: &usize| words.kind(*id) != kinds::UNUSED;
+    let len = (0..words.tokens.len()).rev().find(used).map_or(0, |last| last + 1);
+    for id in 0..len {
+        vocab.push(json!([words.text(id)?, f64::from(words.score(id))]));
+    }
+    let unknown = (0..words.tokens.len()).find(|id| words.kind(*id) == kinds::UNKNOWN);
+    let prefix = words.flag("add_space_prefix").unwrap_or(true);
+    let spaces = words.flag("remove_extra_whitespaces").unwrap_or(true);
+    let mut normalizers = Vec::new();
+    if let Some(Array::U8(map)) =
+        words.metadata.get("tokenizer.ggml.precompiled_charsmap").and_then(|v| v.as_array())
+    {
+        normalizers.push(json!({"type": "Precompiled", "precompiled_charsmap": base64(map)}));
+    }
+    if spaces {
+        normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
+    }
+    let scheme = if prefix { "always" } else { "never" };
+    let space =
+        json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": scheme, "split": true});
+    let json = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": words.added_tokens(words.whole())?,
+        "normalizer": {"type": "Sequence", "normalizers": normalizers},
+        "pre_tokenizer": space,
+        "post_processor": processor::template(words)?,
+        "decoder": space,
+        "model": {"type": "Unigram", "unk_id": unknown, "vocab": vocab, "byte_fallback": false},
+    });
+    out.put(TOKENIZER, &json);
+    config.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
+    config.insert("additional_special_tokens".into(), words.controls()?);
+    config.insert("add_prefix_space".into(), json!(prefix));
+    config.insert("clean_up_tokenization_spaces".into(), json!(spaces));
+    Ok(())
+}
+
+/// Bytes in base64.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * i) & 63) as usize];
+            out.push(if i <= group.len() { char::from(digit) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_written() {
+        assert_eq!(
+            (base64(b"hello"), base64(b"hi"), base64(b"")),
+            ("aGVsbG8=".into(), "aGk=".into(), "".into())
+        );
+    }
+}

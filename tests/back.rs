@@ -1,0 +1,143 @@
+//! GGUF back to Hugging Face: for every family a checkpoint becomes a GGUF, the GGUF a directory again, with the weights that
+//! the checkpoint had, and that directory the very same GGUF.
+
+#[path = "support/run.rs"]
+mod run;
+mod support;
+
+use ggraft_formats::{Checkpoint, Input, Model, Tensor, open};
+use rayon::prelude::*;
+use run::ggraft;
+use std::path::Path;
+use support::families::{Tiny, Words, all};
+
+/// Families that do not come back whole yet, or of which that is not shown: the program says what is missing.
+const NOT_YET: &[&str] = &[
+    "LFM2-MoE-Tiny",
+    "LFM2-Tiny",
+    "Llama-4-Tiny",
+    "MiniCPM3-Tiny",
+    "Ministral-3-1M",
+    "Nemotron-3-Nano-Tiny",
+    "Qwen3-Embedding-Tiny",
+    "Trinity-Tiny",
+    "embeddinggemma-tiny",
+];
+
+/// A whole vocabulary takes seconds: one checkpoint has each, the others have the pieces of a small one.
+fn lighten(all: &mut [Tiny]) {
+    let mut seen = Vec::new();
+    // A model that judges must have its answers.
+    for tiny in all.iter_mut().filter(|tiny| !tiny.name.contains("Reranker")) {
+        if let Words::Whole(name) = tiny.words {
+            match seen.contains(&name) {
+                true => tiny.words = Words::Pieces(288),
+                false => seen.push(name),
+            }
+        }
+    }
+}
+
+/// Does something with each checkpoint, and tells all that fails.
+fn each(check: impl Fn(&Tiny, &Path) -> Vec<String> + Sync) {
+    let wanted = std::env::var("FAMILY").unwrap_or_default();
+    let failures = |tiny: &Tiny| {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join(tiny.name);
+        tiny.write(&dir);
+        check(tiny, &dir).iter().map(|line| format!("{}: {line}", tiny.name)).collect::<Vec<_>>()
+    };
+    let mut all = all();
+    all.retain(|tiny| tiny.name.contains(&wanted) && !NOT_YET.contains(&tiny.name));
+    lighten(&mut all);
+    let failed: Vec<String> = all.par_iter().flat_map_iter(failures).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+fn convert(from: &Path, kind: &str, to: &Path) -> Result<String, Vec<String>> {
+    let ran = ggraft(["convert", from.to_str().unwrap(), "--type", kind, "-o", to.to_str().unwrap()]);
+    if ran.code == 0 { Ok(ran.err) } else { Err(vec![format!("{kind}: {}", ran.err)]) }
+}
+
+#[test]
+fn what_goes_to_gguf_and_back_is_the_same_gguf_again() {
+    each(|_, dir| round(dir).unwrap_or_else(|lines| lines));
+}
+
+fn round(dir: &Path) -> Result<Vec<String>, Vec<String>> {
+    let (gguf, again) = (dir.with_extension("gguf"), dir.with_extension("again.gguf"));
+    // A model is called by its directory, where nothing else says how.
+    let back = dir.with_extension("back").join(dir.file_name().unwrap());
+    convert(dir, "f32", &gguf)?;
+    convert(&gguf, "safetensors", &back)?;
+    convert(&back, "f32", &again)?;
+    let mut lines = weights(&checkpoint(dir), &checkpoint(&back));
+    lines.extend(differences(&model(&gguf), &model(&again)));
+    Ok(lines)
+}
+
+/// The weights that a checkpoint has otherwise than the one before, of those that have the same names.
+fn weights(before: &Checkpoint, after: &Checkpoint) -> Vec<String> {
+    let held = |t: &&Tensor| after.tensors.iter().find(|other| other.name == t.name).cloned();
+    let both = before.tensors.iter().filter_map(|t| Some((t, held(&t)?)));
+    // What is added to weights of f16 is rounded to f16.
+    let near = |a: f32, b: f32| a == b || (a - b).abs() <= 1e-3 * a.abs().max(1.0);
+    let mut lines = Vec::new();
+    for (before, after) in both {
+        let (old, new) = (values(before), values(&after));
+        if before.shape().ne() != after.shape().ne() {
+            lines.push(format!("{} is {} and not {}", after.name, after.shape(), before.shape()));
+        } else if !old.iter().zip(&new).all(|(a, b)| near(*a, *b)) {
+            lines.push(format!("{} differs", before.name));
+        }
+    }
+    lines
+}
+
+/// What a GGUF says otherwise than another.
+fn differences(a: &Model, b: &Model) -> Vec<String> {
+    let mut lines = Vec::new();
+    let keys = a.metadata.iter().chain(b.metadata.iter()).map(|(key, _)| key);
+    let mut keys: Vec<&str> = keys.filter(|key| a.metadata.get(key) != b.metadata.get(key)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key in keys {
+        let short = |m: &Model| match m.metadata.get(key) {
+            Some(value) => format!("{value:?}").chars().take(120).collect::<String>(),
+            None => String::from("nothing"),
+        };
+        lines.push(format!("{key}: {} and then {}", short(a), short(b)));
+    }
+    for t in &a.tensors {
+        match b.tensors.iter().find(|other| other.name == t.name) {
+            None => lines.push(format!("{} is gone", t.name)),
+            Some(other) if other.shape() != t.shape() || values(other) != values(t) => {
+                lines.push(format!("{} is another", t.name));
+            }
+            Some(_) => {}
+        }
+    }
+    let more = b.tensors.iter().filter(|t| a.tensors.iter().all(|other| other.name != t.name));
+    lines.extend(more.map(|t| format!("{} is new", t.name)));
+    lines
+}
+
+fn checkpoint(dir: &Path) -> Checkpoint {
+    match open(dir).unwrap() {
+        Input::Checkpoint(checkpoint) => checkpoint,
+        Input::Model(_) => panic!("{} is a GGUF", dir.display()),
+    }
+}
+
+fn model(path: &Path) -> Model {
+    match open(path).unwrap() {
+        Input::Model(model) => model,
+        Input::Checkpoint(_) => panic!("{} is no GGUF", path.display()),
+    }
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    let mut out = vec![0.0; tensor.shape().elements() as usize];
+    tensor.decode_rows(0..tensor.shape().rows() as usize, &mut out).unwrap();
+    out
+}
