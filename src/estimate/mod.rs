@@ -42,7 +42,7 @@ pub fn of_weights(model: &Model, stages: &dyn Stages) -> Result<Estimates> {
         stages.step();
         Ok(found.and_then(|squares| weights(tensor, &squares)).map(|w| (tensor.name.clone(), w)))
     };
-    let found: Result<Vec<Option<(String, Arc<[f32]>)>>> = matrices.par_iter().map(one).collect();
+    let found = matrices.par_iter().map(one).collect::<Result<Vec<_>>>();
     stages.end();
     Ok(found?.into_iter().flatten().collect())
 }
@@ -84,7 +84,8 @@ impl Heads {
         let grouped = rows.checked_sub(columns)? / 2;
         let width = usize::try_from(self.width?).ok()?;
         let whole = columns as u64 == self.count? * self.width? && grouped > 0;
-        (whole && grouped.is_multiple_of(width) && (rows - columns) % 2 == 0).then_some(rows - grouped..rows)
+        (whole && grouped.is_multiple_of(width) && (rows - columns).is_multiple_of(2))
+            .then_some(rows - grouped..rows)
     }
 }
 

@@ -97,7 +97,7 @@ pub(super) fn page(config: &Config) -> Result<&'static Arch> {
     let told = |key: &&str| {
         config.get(key).is_some_and(|section| section.as_object().is_some_and(|o| !o.is_empty()))
     };
-    let sees = ["vision_config", "audio_config", "thinker_config.vision_config"].iter().any(|key| told(key));
+    let sees = ["vision_config", "audio_config", "thinker_config.vision_config"].iter().any(told);
     let found = if class.is_empty() { "no class" } else { class };
     let error = match sees {
         true => Error::unsupported("this projector is not covered")
