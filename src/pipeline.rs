@@ -278,6 +278,14 @@ pub fn is_prepared(plans: &[(Plan, PathBuf)]) -> Result<bool> {
     parts::is_prepared(&layouts(plans)?)
 }
 
+/// Whether whatever lies where the plans' files grow was made for the plan of this id.
+///
+/// # Errors
+/// Something else has the name of a journal.
+pub fn are_of_plan(plans: &[(Plan, PathBuf)], id: &str) -> Result<bool> {
+    parts::are_of_plan(&layouts(plans)?, id)
+}
+
 /// Writes these spans of each plan's files, as one of several jobs; the hashes of what was written.
 ///
 /// # Errors

@@ -25,11 +25,7 @@ const RUNS: [(&str, &str, Option<&str>); 32] = [
         "plan merge --base base --chat chat --onto cp --type Q8_0 -q -o pm.gguf --jobs 2 --plan m.plan",
         None,
     ),
-    (
-        "plan convert",
-        "plan convert cp --type F16 -q -o pc.gguf --jobs 2 --plan c.plan",
-        Some("c.plan/plan.json"),
-    ),
+    ("plan convert", "plan convert cp --type F16 -q -o pc.gguf --jobs 2 --plan c.plan", None),
     ("plan quantize", "plan quantize in.gguf pq.gguf Q8_0 -q --jobs 2 --plan q.plan --emit k8s", None),
     ("job", "job run.plan --job 0/2 -q", None),
     ("status", "status run.plan", None),

@@ -118,8 +118,9 @@ fn plan(
             .hint("choose another folder with --plan, or give --no-resume to begin anew"));
     }
     tell(&form, run.show.quiet);
-    // What the same plan has made, and is not all there any more, is made anew.
-    let anew = run.no_resume || (earlier.is_some() && !is_there);
+    // What the same plan has made, and is not all there any more, is made anew; what a run has left there is not touched.
+    let is_ours = |earlier: &Form| pipeline::are_of_plan(plans, &earlier.id);
+    let anew = run.no_resume || (!is_there && earlier.as_ref().map_or(Ok(false), is_ours)?);
     let resume = if anew { Resume::Never } else { Resume::IfSame };
     let work = work(plans, order, &form.id, resume)?;
     let exists = pipeline::look(plans, &work)?;

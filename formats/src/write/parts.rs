@@ -56,6 +56,19 @@ pub fn is_prepared(layouts: &[Layout<'_>]) -> Result<bool> {
     Ok(true)
 }
 
+/// Whether whatever lies where `layouts` grow was made for this plan: only that may be begun anew.
+///
+/// # Errors
+/// Something else has the name of a journal.
+pub fn are_of_plan(layouts: &[Layout<'_>], plan: &str) -> Result<bool> {
+    for layout in layouts {
+        if !durable::is_of_plan(layout, plan)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Writes these spans of each layout: the hash of each, as it was read back. The same job may have run before, be running
 /// elsewhere, or have been stopped at any moment.
 ///

@@ -20,7 +20,7 @@ pub(super) use files::{read_all_at, write_all_at};
 pub use growing::fingerprint;
 pub(super) use growing::{Growing, nothing_grows};
 pub(super) use journal::{Journal, told};
-pub(super) use parted::{Parted, is_prepared, is_there};
+pub(super) use parted::{Parted, is_of_plan, is_prepared, is_there};
 pub(super) use partial::{Partial, Planned};
 pub(super) use publish::publish_file;
 pub use small::write_whole;

@@ -111,6 +111,14 @@ pub fn is_prepared(layout: &Layout<'_>) -> Result<bool> {
     Ok(told && layout.files.iter().all(is_there))
 }
 
+/// Whether what lies where the output grows is the plan's of this name, or nothing.
+pub fn is_of_plan(layout: &Layout<'_>, plan: &str) -> Result<bool> {
+    let told = Told::read(&journal_of(&layout.target))?;
+    let names =
+        |told: Told| told.parted && told.work.iter().any(|(key, value)| key == "plan" && value == plan);
+    Ok(told.is_none_or(names))
+}
+
 /// Refuses an output that no plan, or another one, has made ready.
 fn is_planned(layout: &Layout<'_>, job: &Job) -> Result<()> {
     let journal = journal_of(&layout.target);
