@@ -303,6 +303,21 @@ fn what_a_plan_made_is_safe_from_other_runs_and_other_plans() {
         let ran = bench.ggraft(words);
         assert_eq!(ran.code, code, "{words}: {}", ran.err);
     }
+    // Where the files of the plan are gone and another plan's lie, it touches nothing of those.
+    let (plan, journal) = (bench.path("run.plan"), bench.path("out/m.gguf.partial.journal"));
+    let whole = bench.files();
+    fs::remove_dir_all(bench.path("out")).unwrap();
+    fs::rename(&plan, bench.path("first.plan")).unwrap();
+    bench.plan(4, words).ok();
+    let others = fs::read(&journal).unwrap();
+    fs::rename(&plan, bench.path("second.plan")).unwrap();
+    fs::rename(bench.path("first.plan"), &plan).unwrap();
+    let refused = bench.plan(3, words);
+    assert!(refused.code == 1 && refused.err.contains("of other work"), "{}", refused.err);
+    assert_eq!(fs::read(&journal).unwrap(), others);
+    fs::remove_dir_all(bench.path("out")).unwrap();
+    bench.plan(3, words).ok();
+    assert_eq!(bench.files().keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
     let file = bench.path("run.plan/plan.json");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replacen("\"cores\": 8", "\"cores\": 9", 1)).unwrap();

@@ -46,7 +46,7 @@ pub fn regain(model: &Model) -> Result<Regained> {
     let gguf = model.architecture().unwrap_or_default();
     let mut best: Option<(usize, Attempt<'_>)> = None;
     for arch in ARCHS.iter().filter(|arch| arch.gguf == gguf) {
-        for class in arch.classes {
+        for class in classes(arch, model) {
             let attempt = read(arch, class, model)?;
             let n = attempt.judged()?.len();
             if best.as_ref().is_none_or(|(least, _)| n < *least) {
@@ -60,6 +60,15 @@ pub fn regain(model: &Model) -> Result<Regained> {
     match best {
         Some((_, attempt)) => regained(attempt),
         None => Err(no_page(model, gguf)),
+    }
+}
+
+/// The classes of a page that may be meant: the one that the tensors tell, else all.
+fn classes(arch: &Arch, model: &Model) -> Vec<&'static str> {
+    let has = |part: &str| model.tensors.iter().any(|tensor| tensor.name.contains(part));
+    match arch.told_by.iter().find(|(part, _)| has(part)) {
+        Some((_, class)) => vec![class],
+        None => arch.classes.to_vec(),
     }
 }
 
@@ -102,4 +111,20 @@ fn regained(attempt: Attempt<'_>) -> Result<Regained> {
         made,
         config: Json::Object(attempt.given),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ggraft_formats::{Shape, Tensor};
+
+    #[test]
+    fn of_classes_that_share_a_page_the_tensors_tell_which_is_meant() {
+        let page = ARCHS.iter().find(|arch| arch.classes.contains(&"DeepseekV3ForCausalLM")).unwrap();
+        let none = Model::default();
+        assert!(classes(page, &none).len() > 1 && classes(page, &none)[0] == "DeepseekV2ForCausalLM");
+        let bias = Tensor::in_memory("blk.1.exp_probs_b.bias", Shape::new(&[2]).unwrap(), &[0.0; 2]).unwrap();
+        let corrected = Model { tensors: vec![bias], ..Model::default() };
+        assert_eq!(classes(page, &corrected), ["DeepseekV3ForCausalLM"]);
+    }
 }

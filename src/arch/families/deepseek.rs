@@ -21,6 +21,8 @@ pub const DEEPSEEK2: Arch = Arch {
         "YoutuForCausalLM",
         "YoutuVLForConditionalGeneration",
     ],
+    // The corrections of the scores came with V3; the class of V2 has no place for them.
+    told_by: &[("exp_probs_b", "DeepseekV3ForCausalLM")],
     gguf: "deepseek2",
     base: Some(&DECODER),
     keys: KEYS,

@@ -100,6 +100,8 @@ use ggraft_formats::Result;
 pub struct Arch {
     /// What `architectures` in `config.json` calls it.
     pub classes: &'static [&'static str],
+    /// Parts of names of a GGUF's tensors, and the class of those above that alone has such ones.
+    pub told_by: &'static [(&'static str, &'static str)],
     /// `general.architecture` of the GGUF; of a page that no model is of, what it is called.
     pub gguf: &'static str,
     /// Which models of the classes it is for, where pages share them: the first that applies, or says nothing.
@@ -162,6 +164,7 @@ pub const NONE: Arch = Arch {
     gguf: "",
     applies: None,
     base: None,
+    told_by: &[],
     prefixes: &[],
     keys: &[],
     early: &[],
