@@ -262,12 +262,13 @@ pub fn write_beside(
     write::carry_out(&layouts(plans)?, &work.job(plans), watch, contents)
 }
 
-/// Makes the files of each plan and leaves them to the jobs of `work.plan`.
+/// Makes the files of each plan and leaves them to the jobs of `work.plan`; `told` is called before that, when all are this
+/// process's alone.
 ///
 /// # Errors
-/// A path is taken, or the disk has no room.
-pub fn prepare(plans: &[(Plan, PathBuf)], work: &Work<'_>) -> Result<()> {
-    parts::prepare(&layouts(plans)?, &work.job(plans))
+/// A path is taken, or the disk has no room; those of `told`.
+pub fn prepare(plans: &[(Plan, PathBuf)], work: &Work<'_>, told: impl FnOnce() -> Result<()>) -> Result<()> {
+    parts::prepare(&layouts(plans)?, &work.job(plans), told)
 }
 
 /// Whether [`prepare`] has made all files, and they are still there to be filled.
@@ -276,6 +277,14 @@ pub fn prepare(plans: &[(Plan, PathBuf)], work: &Work<'_>) -> Result<()> {
 /// Something else has the name of a journal.
 pub fn is_prepared(plans: &[(Plan, PathBuf)]) -> Result<bool> {
     parts::is_prepared(&layouts(plans)?)
+}
+
+/// Whether nothing lies where the files of the plans would grow.
+///
+/// # Errors
+/// A container cannot hold a plan.
+pub fn nothing_grows(plans: &[(Plan, PathBuf)]) -> Result<bool> {
+    Ok(parts::nothing_grows(&layouts(plans)?))
 }
 
 /// Whether whatever lies where the plans' files grow was made for the plan of this id.

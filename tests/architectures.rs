@@ -8,6 +8,7 @@ use ggraft_formats::{Array, Error, Kind, Metadata, Tensor, Value, safetensors};
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
 use support::checkpoint::{Spec, Tokens, Weight, write_weights};
+use support::gguf::values;
 use support::tokenizer::write_json;
 use tempfile::TempDir;
 
@@ -70,12 +71,6 @@ impl Case {
 
 fn named<'a>(tensors: &'a [Tensor], name: &str) -> &'a Tensor {
     tensors.iter().find(|t| t.name == name).unwrap_or_else(|| panic!("no {name}"))
-}
-
-fn values(tensor: &Tensor) -> Vec<f32> {
-    let mut out = vec![0.0; tensor.shape().elements() as usize];
-    tensor.decode_rows(0..tensor.shape().rows() as usize, &mut out).unwrap();
-    out
 }
 
 /// The keys under `prefix` and their values, in order.

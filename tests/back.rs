@@ -5,11 +5,12 @@
 mod run;
 mod support;
 
-use ggraft_formats::{Checkpoint, Input, Model, Tensor, open};
+use ggraft_formats::{Checkpoint, Model, Tensor};
 use rayon::prelude::*;
 use run::ggraft;
 use std::path::Path;
 use support::families::{Tiny, Words, all};
+use support::gguf::{checkpoint, model, values};
 
 /// Families that do not come back whole yet, or of which that is not shown: the program says what is missing.
 const NOT_YET: &[&str] = &[
@@ -120,24 +121,4 @@ fn differences(a: &Model, b: &Model) -> Vec<String> {
     let more = b.tensors.iter().filter(|t| a.tensors.iter().all(|other| other.name != t.name));
     lines.extend(more.map(|t| format!("{} is new", t.name)));
     lines
-}
-
-fn checkpoint(dir: &Path) -> Checkpoint {
-    match open(dir).unwrap() {
-        Input::Checkpoint(checkpoint) => checkpoint,
-        Input::Model(_) => panic!("{} is a GGUF", dir.display()),
-    }
-}
-
-fn model(path: &Path) -> Model {
-    match open(path).unwrap() {
-        Input::Model(model) => model,
-        Input::Checkpoint(_) => panic!("{} is no GGUF", path.display()),
-    }
-}
-
-fn values(tensor: &Tensor) -> Vec<f32> {
-    let mut out = vec![0.0; tensor.shape().elements() as usize];
-    tensor.decode_rows(0..tensor.shape().rows() as usize, &mut out).unwrap();
-    out
 }

@@ -5,11 +5,11 @@
 mod run;
 mod support;
 
-use ggraft_formats::{Checkpoint, Input, Model, Tensor, open};
 use rayon::prelude::*;
 use run::ggraft;
 use std::path::Path;
 use support::families::{Tiny, all, projectors};
+use support::gguf::{checkpoint, model, values};
 use support::golden::{Golden, OUTTYPES};
 
 /// Does something with each checkpoint, and tells all that fails.
@@ -104,24 +104,4 @@ fn every_golden_has_its_checkpoint() {
 fn the_rules_of_every_page_are_sound() {
     let found: Vec<String> = ggraft::arch::ARCHS.iter().flat_map(ggraft::arch::faults).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
-}
-
-fn checkpoint(dir: &Path) -> Checkpoint {
-    match open(dir).unwrap() {
-        Input::Checkpoint(checkpoint) => checkpoint,
-        Input::Model(_) => panic!("{} is a GGUF", dir.display()),
-    }
-}
-
-fn model(path: &Path) -> Model {
-    match open(path).unwrap() {
-        Input::Model(model) => model,
-        Input::Checkpoint(_) => panic!("{} is no GGUF", path.display()),
-    }
-}
-
-fn values(tensor: &Tensor) -> Vec<f32> {
-    let mut out = vec![0.0; tensor.shape().elements() as usize];
-    tensor.decode_rows(0..tensor.shape().rows() as usize, &mut out).unwrap();
-    out
 }

@@ -121,6 +121,13 @@ fn eight_processes_at_once_write_the_bytes_of_one_run() {
     }
 }
 
+/// The most lines that a journal of a job has.
+fn told(bench: &Bench) -> usize {
+    let journals = fs::read_dir(bench.path("run.plan/work")).unwrap();
+    let lines = |path: PathBuf| fs::read(path).map_or(0, |text| text.iter().filter(|b| **b == b'\n').count());
+    journals.map(|entry| lines(entry.unwrap().path())).max().unwrap_or(0)
+}
+
 #[test]
 fn a_job_that_is_killed_or_runs_twice_or_fails_changes_no_byte() {
     let bench = Bench::new();
@@ -130,8 +137,12 @@ fn a_job_that_is_killed_or_runs_twice_or_fails_changes_no_byte() {
         // Killed at some moment, in reversed order.
         for job in (0..3).rev() {
             let mut process = bench.start(job, 3);
-            std::thread::sleep(std::time::Duration::from_millis(splitmix64(round, job as u64) % 150));
-            process.kill().unwrap();
+            // When it has told of so many pieces, or is done.
+            let due = 2 + splitmix64(round, job as u64) as usize % 12;
+            while process.try_wait().unwrap().is_none() && told(&bench) < due {
+                std::thread::yield_now();
+            }
+            _ = process.kill();
             process.wait().unwrap();
         }
         // An input is away for a while.
@@ -340,6 +351,82 @@ fn what_a_plan_made_is_safe_from_other_runs_and_other_plans() {
     same(&bench.files(), &due);
     let exists = bench.plan(3, words);
     assert!(exists.code == 1 && exists.err.contains("exists"), "{}", exists.err);
+}
+
+/// The end of a plan gives names to what jobs have written, and to nothing else.
+#[test]
+fn the_end_makes_no_file_and_takes_no_other() {
+    let bench = Bench::new();
+    let words = KINDS[0];
+    let due = bench.alone(words);
+    bench.merge("", words).ok();
+    let old = fs::read(bench.path("out/m.gguf")).unwrap();
+    let forced = format!("{words} --force");
+    bench.plan(2, &forced).ok();
+    (0..2).for_each(|job| _ = bench.job(job, 2).ok());
+    fs::remove_file(bench.path("out/m.gguf.partial")).unwrap();
+    for more in ["", " --hash"] {
+        let ran = bench.ggraft(&format!("finish run.plan -q{more}"));
+        assert!(
+            ran.code == 7 && ran.err.contains("the file that the plan has made is not there"),
+            "{}",
+            ran.err
+        );
+        assert_eq!(fs::read(bench.path("out/m.gguf")).unwrap(), old);
+        assert!(!bench.path("out/m.gguf.partial").exists());
+    }
+    // All is swept away, and an older model of the same head lies there: that is not what the jobs have written.
+    fs::remove_file(bench.path("out/m.gguf.partial.journal")).unwrap();
+    let mut other = old.clone();
+    let last = other.len() - 1;
+    other[last] ^= 1;
+    fs::write(bench.path("out/m.gguf"), &other).unwrap();
+    let ran = bench.ggraft("finish run.plan -q");
+    assert!(ran.code == 7 && ran.err.contains("is not what the job has written"), "{}", ran.err);
+    fs::write(bench.path("out/m.gguf"), &old).unwrap();
+    bench.ggraft("finish run.plan -q").ok();
+    same(&bench.files(), &due);
+}
+
+#[test]
+fn what_others_have_in_the_folder_of_a_plan_stays() {
+    let bench = Bench::new();
+    let words = KINDS[0];
+    let theirs = ["run.plan/work/thesis.txt", "run.plan/done/list.json", "run.plan/work/00000-0.7"];
+    for name in theirs {
+        fs::create_dir_all(bench.path(name).parent().unwrap()).unwrap();
+        fs::write(bench.path(name), "theirs").unwrap();
+    }
+    bench.plan(2, words).ok();
+    (0..2).for_each(|job| _ = bench.job(job, 2).ok());
+    bench.ggraft("finish run.plan -q").ok();
+    assert!(theirs.iter().all(|name| fs::read(bench.path(name)).unwrap() == b"theirs"));
+    // Nor is a file replaced that is no plan, or a link followed.
+    bench.clear();
+    fs::create_dir_all(bench.path("run.plan")).unwrap();
+    fs::write(bench.path("run.plan/plan.json"), "{}").unwrap();
+    assert_ne!(bench.plan(2, &format!("{words} --no-resume")).code, 0);
+    assert_eq!(fs::read(bench.path("run.plan/plan.json")).unwrap(), b"{}");
+    bench.clear();
+    fs::create_dir_all(bench.path("run.plan")).unwrap();
+    std::os::unix::fs::symlink(bench.path("base"), bench.path("run.plan/work")).unwrap();
+    let ran = bench.plan(2, words);
+    assert!(ran.code == 1 && ran.err.contains("not of links"), "{}", ran.err);
+}
+
+/// Parts of an output that are gone are not made anew at the cost of what jobs have done.
+#[test]
+fn a_plan_made_again_does_not_throw_away_what_jobs_have_done() {
+    let bench = Bench::new();
+    let words = KINDS[1];
+    bench.plan(3, words).ok();
+    (0..2).for_each(|job| _ = bench.job(job, 3).ok());
+    fs::remove_file(first_partial(&bench)).unwrap();
+    let ran = bench.plan(3, words);
+    assert!(ran.code == 1 && ran.err.contains("jobs have done some of it"), "{}", ran.err);
+    assert!(bench.path("run.plan/done/00001.json").exists());
+    bench.plan(3, &format!("{words} --no-resume")).ok();
+    assert!(bench.ggraft("finish run.plan").err.contains("missing 3 of 3 jobs"));
 }
 
 #[test]

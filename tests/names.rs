@@ -6,11 +6,10 @@ mod run;
 mod support;
 
 use ggraft_formats::error::is_obeyed;
-use ggraft_formats::{Input, Model, open};
 use run::{Folder, Ran, ggraft, ggraft_in};
 use serde_json::Value as Json;
-use std::path::{Path, PathBuf};
-use support::gguf::TOYS;
+use std::path::PathBuf;
+use support::gguf::{TOYS, model};
 
 struct Bench(Folder);
 
@@ -36,13 +35,6 @@ impl Bench {
         let name = names.next().unwrap().unwrap().file_name().into_string().unwrap();
         assert!(names.next().is_none() && ran.out.trim_end() == name, "{name} {}", ran.out);
         name
-    }
-}
-
-fn model(path: &Path) -> Model {
-    match open(path).unwrap() {
-        Input::Model(model) => model,
-        Input::Checkpoint(_) => panic!("a checkpoint"),
     }
 }
 

@@ -6,31 +6,17 @@
 mod run;
 mod support;
 
-use ggraft_formats::{Checkpoint, Input, Model, open};
 use run::ggraft;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize_to_file};
 use serde_json::Value;
 use std::path::Path;
+use support::gguf::{checkpoint, model};
 use support::golden::{Golden, OUTTYPES};
 use support::packed::{self, names};
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
-}
-
-fn model(path: &Path) -> Model {
-    match open(path).unwrap() {
-        Input::Model(model) => model,
-        Input::Checkpoint(_) => panic!("{} is no GGUF", path.display()),
-    }
-}
-
-fn checkpoint(dir: &Path) -> Checkpoint {
-    match open(dir).unwrap() {
-        Input::Checkpoint(checkpoint) => checkpoint,
-        Input::Model(_) => panic!("{} is a GGUF", dir.display()),
-    }
 }
 
 #[test]

@@ -7,12 +7,10 @@ use super::peft::{Peft, unknown};
 use super::rows::{Change, changed};
 use crate::arch::factors::{Factors, factors, outlined, transposed};
 use crate::arch::{Draft, about};
+use crate::ftype::QUANTIZATION_VERSION;
 use crate::roles;
 use ggraft_formats::{Array, Checkpoint, DType, Error, Metadata, Model, Result, Tensor, Value};
 use std::collections::{BTreeMap, HashMap};
-
-/// What a GGUF calls the quantization formats of this time.
-pub const QUANTIZATION_VERSION: u32 = 2;
 
 /// The checkpoints that a config may be of, of which the adapter's names tell the one.
 const DRAFTS: [Draft; 4] = [
@@ -62,6 +60,13 @@ pub(super) fn converted(peft: &Peft, base: Checkpoint, dtype: DType) -> Result<(
     }
     if let Some(e) = Error::all(problems) {
         return Err(e.file(&peft.checkpoint.dir));
+    }
+    if !whole.is_empty() {
+        let names: Vec<&str> = whole.iter().map(|t| t.name.as_str()).collect();
+        notes.push(format!(
+            "llama.cpp applies no whole tensors of an adapter, only ggraft does: {}",
+            names.join(", ")
+        ));
     }
     let made = factors(&base, &pairs, &whole).map_err(|e| e.file(&peft.checkpoint.dir))?;
     let mut tensors =

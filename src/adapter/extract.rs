@@ -1,8 +1,8 @@
 //! A chat vector as a LoRA adapter: of every matrix that chat and base have in common, the factors of low rank that are
 //! nearest to their difference. They are computed when they are written, a tensor at a time.
 
-use super::convert::QUANTIZATION_VERSION;
 use super::svd::{LowRank, Matrix, low_rank};
+use crate::ftype::QUANTIZATION_VERSION;
 use crate::roles;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Rows, Shape, Tensor};
@@ -153,7 +153,7 @@ pub fn extracted(
     metadata.set("adapter.type", "lora");
     let name = chat.metadata.str("general.name").unwrap_or("A chat model");
     metadata.set("general.name", format!("{name} LoRA"));
-    // With the rank as alpha the factors count as they are; tensors with fewer rows or columns have theirs by B.
+    // With the rank as alpha the factors count as they are.
     metadata.set("adapter.lora.alpha", rank as f32);
     metadata.set("general.quantization_version", QUANTIZATION_VERSION);
     let reads = chat.reads.clone();

@@ -71,6 +71,19 @@ impl Gguf {
         Ok(Gguf { alpha, pairs, whole, model })
     }
 
+    /// Refuses a model of another architecture, whose rows may lie in another order.
+    pub fn is_of(&self, model: &Model) -> Result<()> {
+        let (own, other) = (self.model.architecture(), model.architecture());
+        if own == other {
+            return Ok(());
+        }
+        let e = Error::invalid("the adapter is of another architecture than the model")
+            .expected(other.unwrap_or("a model without 'general.architecture'"))
+            .found(own.unwrap_or("no 'general.architecture'"))
+            .hint("use an adapter that was made for this model");
+        Err(self.model.containers.iter().fold(e, |e, file| e.file(file.path())))
+    }
+
     /// The tensors of a model that the adapter changes, by their places.
     ///
     /// # Errors

@@ -71,6 +71,7 @@ impl Adapter {
     ) -> Result<Model> {
         let (tensors, own) = match (self, checkpoint) {
             (Adapter::Gguf(gguf), _) => {
+                gguf.is_of(model)?;
                 let mut tensors = model.tensors.clone();
                 let changed = gguf.applied(&tensors)?;
                 changed.into_iter().for_each(|(i, tensor)| tensors[i] = tensor);
@@ -195,6 +196,6 @@ fn of_base(path: &Path, access: &Access) -> Result<Checkpoint> {
         Input::Checkpoint(checkpoint) => unpack::seen(checkpoint),
         Input::Model(_) => Err(Error::usage("the names of a checkpoint are not told by a GGUF")
             .file(path)
-            .expected("the Hugging Face checkpoint that the adapter was made for, or its config.json")),
+            .expected("the Hugging Face checkpoint that the adapter was made for, or a directory with its config.json")),
     }
 }

@@ -90,7 +90,12 @@ impl Parts {
             let name = tensor.name.strip_prefix(PREFIX).unwrap_or(&tensor.name);
             let found = ENDINGS.iter().find_map(|(end, part)| Some((name.strip_suffix(end)?, part)));
             if let Some((module, part)) = found {
-                parts.take(module, part, tensor);
+                if !parts.take(module, part, tensor) {
+                    problems.push(
+                        Error::invalid("this part of the adapter is there twice, with and without a prefix")
+                            .tensor(&tensor.name),
+                    );
+                }
             } else if name.contains(".lora_") || name.contains(".trainable_tokens_") {
                 problems.push(
                     Error::unsupported("this tensor of an adapter is not supported")
@@ -109,7 +114,8 @@ impl Parts {
         }
     }
 
-    fn take(&mut self, module: &str, part: &Part, tensor: &Tensor) {
+    /// Takes a part of a module; false if it has such a one.
+    fn take(&mut self, module: &str, part: &Part, tensor: &Tensor) -> bool {
         let module = self.modules.entry(module.to_string()).or_default();
         let place = match part {
             Part::A | Part::EmbeddingA => &mut module.a,
@@ -117,7 +123,7 @@ impl Parts {
             Part::Magnitude => &mut module.magnitude,
             Part::Bias => &mut module.bias,
         };
-        *place = Some(tensor.clone());
         module.is_embedding |= matches!(part, Part::EmbeddingA | Part::EmbeddingB);
+        place.replace(tensor.clone()).is_none()
     }
 }

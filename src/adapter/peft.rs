@@ -120,6 +120,11 @@ impl Peft {
                     .hint("the file is incomplete: download it again"));
             }
             None => Change::Product(product),
+            Some(lengths) if !self.settings.dora => {
+                return Err(Error::invalid("the adapter has magnitudes, and 'use_dora' is not true")
+                    .tensor(&lengths.name)
+                    .hint("set use_dora in adapter_config.json if it was trained so"));
+            }
             Some(_) if is_turned => {
                 return Err(Error::unsupported(
                     "DoRA of an embedding, or of a transposed weight, is not supported",

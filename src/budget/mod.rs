@@ -17,7 +17,7 @@ pub use goal::{Budget, bytes};
 
 use crate::estimate::{self, Named};
 use crate::ftype::{self, Assignment, Facts, Ftype, Importance, Options, Reason};
-use crate::roles::Role;
+use crate::roles::EMBEDDING;
 use crate::stages::Stages;
 use field::Field;
 use ggraft_formats::{DType, Error, Model, Result, Tensor, gguf};
@@ -285,13 +285,9 @@ fn measured(
     terms: &Terms,
 ) -> Result<Vec<Measured>> {
     let one = |(tensor, menu): (&Tensor, &Vec<DType>)| {
-        let role = Role::of(&tensor.name);
-        let gains = match role {
-            Role::Output | Role::AttnQ | Role::AttnK | Role::AttnV | Role::FfnGate | Role::FfnUp => {
-                estimate::gains(named, tensor)?
-            }
-            _ => None,
-        };
+        // An embedding is looked up, also where it serves as the output.
+        let reads = tensor.name != EMBEDDING;
+        let gains = reads.then(|| estimate::gains(named, tensor)).transpose()?.flatten();
         let importance = terms.importance.and_then(|i| i.weights(tensor));
         let found = measure::measure(tensor, menu, &Columns { gains, importance }, menus.len());
         terms.stages.step();

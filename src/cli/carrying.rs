@@ -102,10 +102,9 @@ fn plan(
     report::print_notes(&notes, run.show.quiet);
     let base = options::here()?;
     let folder = if run.dry_run { None } else { Some(Folder::make(&ask.folder)?) };
-    let earlier = match &folder {
-        Some(folder) if folder.has_plan() && !run.no_resume => Some(folder.read()?),
-        _ => None,
-    };
+    // A file that is no plan is not replaced by one, whatever is asked for.
+    let found = folder.as_ref().filter(|folder| folder.has_plan()).map(Folder::read).transpose()?;
+    let earlier = found.filter(|_| !run.no_resume);
     let is_there = earlier.is_some() && pipeline::is_prepared(plans)?;
     let begun = earlier.as_ref().filter(|_| is_there).map_or_else(now, |earlier| earlier.begun);
     let from = folder.as_ref().map_or(base.as_path(), Folder::path);
@@ -116,6 +115,16 @@ fn plan(
         return Err(Error::new(Kind::Failure, "another plan is there")
             .file(folder.path())
             .hint("choose another folder with --plan, or give --no-resume to begin anew"));
+    }
+    if let (Some(folder), Some(_), false) = (&folder, &earlier, is_there || pipeline::nothing_grows(plans)?)
+        && folder.has_told()?
+    {
+        return Err(Error::new(
+            Kind::Failure,
+            "a part of what the plan has made is gone, and jobs have done some of it",
+        )
+        .file(folder.path())
+        .hint("give --no-resume to begin anew, without what they have done"));
     }
     tell(&form, run.show.quiet);
     // What the same plan has made, and is not all there any more, is made anew; what a run has left there is not touched.
@@ -133,11 +142,10 @@ fn plan(
         return Err(e);
     }
     // A plan that was made only in part is made again by the same words.
-    folder.write(&form)?;
-    if !is_there {
-        folder.forget()?;
-    }
-    pipeline::prepare(plans, &work)?;
+    pipeline::prepare(plans, &work, || {
+        folder.write(&form)?;
+        if is_there { Ok(()) } else { folder.forget() }
+    })?;
     if !run.json && !ask.emits {
         stdout::told(&shown(&ask.folder).to_string())?;
     }
@@ -238,7 +246,7 @@ fn finish(plans: &Plans, order: &Order<'_>, end: &End) -> Result<()> {
     let pool = options::thread_pool(run.threads)?;
     pool.install(|| same(plans, form))?;
     let mut hashes: Vec<Vec<(Span, String)>> = vec![Vec::new(); plans.len()];
-    for number in (0..form.jobs.len()).filter(|_| end.hash) {
+    for number in 0..form.jobs.len() {
         let report = end.folder.report(form, number)?;
         let outputs = report.into_iter().flat_map(|report| report.outputs);
         hashes.iter_mut().zip(outputs).for_each(|(all, own)| all.extend(own.iter().map(Written::to_span)));
@@ -248,6 +256,8 @@ fn finish(plans: &Plans, order: &Order<'_>, end: &End) -> Result<()> {
     if pipeline::is_finished(plans, &hashes)? {
         report::print_notes(&[String::from("the outputs have their names already")], run.show.quiet);
     } else {
+        // What grows is what the jobs have written, as the journals tell; its bytes are read if that is asked for.
+        let hashes = if end.hash { hashes } else { vec![Vec::new(); plans.len()] };
         pool.install(|| {
             pipeline::finish(plans, &hashes, &work, &(), |places| {
                 options::contents(plans, places, order, &[], &files)

@@ -44,22 +44,30 @@ const OTHERS: &[(&str, Activation)] = &[
     ("t5", Activation::Gelu),
     ("nemotron", Activation::ReluSquared),
     ("arcee", Activation::ReluSquared),
+    ("plm", Activation::ReluSquared),
     ("jais2", Activation::ReluSquared),
     ("smallthinker", Activation::Relu),
 ];
+
+/// Architectures with an activation of their own: xIELU, and a SwiGLU that is clamped.
+const UNLIKE: [&str; 3] = ["apertus", "gpt-oss", "minimax-m3"];
 
 /// The integral runs over so many deviations on each side, in steps of a part of one.
 const REACH: i32 = 8;
 const PARTS: i32 = 8;
 
 impl Activation {
-    pub fn of(architecture: &str) -> Activation {
+    /// That of an architecture; none where it is none of these.
+    pub fn of(architecture: &str) -> Option<Activation> {
         // Falcon H1 is a hybrid of another house.
         if architecture == "falcon-h1" {
-            return Activation::Silu;
+            return Some(Activation::Silu);
+        }
+        if UNLIKE.contains(&architecture) {
+            return None;
         }
         let known = OTHERS.iter().find(|(name, _)| architecture.starts_with(name));
-        known.map_or(Activation::Silu, |(_, activation)| *activation)
+        Some(known.map_or(Activation::Silu, |(_, activation)| *activation))
     }
 
     fn value(self, x: f64) -> f64 {

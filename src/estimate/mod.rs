@@ -49,7 +49,6 @@ pub fn of_weights(model: &Model, stages: &dyn Stages) -> Result<Estimates> {
 
 /// How queries share values.
 struct Heads {
-    architecture: String,
     count: Option<u64>,
     /// Columns of a head's values.
     width: Option<u64>,
@@ -61,7 +60,7 @@ impl Heads {
         let count = number("attention.head_count");
         let each = number("embedding_length").zip(count).map(|(all, count)| all / count);
         let width = number("attention.value_length").or_else(|| number("attention.key_length")).or(each);
-        Heads { architecture: model.architecture().unwrap_or_default().to_string(), count, width }
+        Heads { count, width }
     }
 
     /// The mean squares of values as the matrix behind the attention sees them: each head of values as often as it is
@@ -93,7 +92,7 @@ impl Heads {
 fn columns(
     named: &Named<'_>,
     tensor: &Tensor,
-    activation: Activation,
+    activation: Option<Activation>,
     heads: &Heads,
 ) -> Result<Option<Vec<f64>>> {
     let width = tensor.row_elements()?;
@@ -110,10 +109,11 @@ fn columns(
             None => Ok(None),
         };
     }
-    let Some(rest) = kind.and_then(|kind| kind.strip_prefix("ffn_down")) else { return Ok(None) };
+    let rest = kind.and_then(|kind| kind.strip_prefix("ffn_down"));
+    let Some((rest, activation)) = rest.zip(activation) else { return Ok(None) };
     let (gate, up) = (sibling(&format!("ffn_gate{rest}")), sibling(&format!("ffn_up{rest}")));
     let Some(up) = up.or_else(|| sibling(&format!("ffn_gate_up{rest}"))) else { return Ok(None) };
-    hidden_squares(named, gate, up, tensor, activation, &heads.architecture)
+    hidden_squares(named, gate, up, tensor, activation)
 }
 
 /// What the attention gives the matrix behind it: averages of values.
@@ -141,14 +141,13 @@ fn hidden_squares(
     up: &Tensor,
     down: &Tensor,
     activation: Activation,
-    architecture: &str,
 ) -> Result<Option<Vec<f64>>> {
     let Some(stream) = reads::stream(named, up)? else { return Ok(None) };
     let (width, matrices) = (down.row_elements()?, usize::try_from(down.shape().dim(2)).unwrap_or(0));
     let rows = usize::try_from(up.shape().dim(1)).unwrap_or(0);
     let fits = |t: &Tensor| t.shape().dim(2) == down.shape().dim(2) && t.shape().row() == up.shape().row();
     // Gate and up in one matrix lie one after the other, the gate first.
-    let fused = gate.is_none() && rows == 2 * width && reads::has_gates(architecture);
+    let fused = gate.is_none() && rows == 2 * width;
     if !fits(up) || (rows != width && !fused) || gate.is_some_and(|g| !fits(g) || g.shape() != up.shape()) {
         return Ok(None);
     }
@@ -179,14 +178,17 @@ fn hidden_squares(
 /// As importance weights: of each matrix all columns, bounded from below. None if they tell nothing.
 fn weights(tensor: &Tensor, squares: &[f64]) -> Option<Arc<[f32]>> {
     let (width, matrices) = (tensor.row_elements().ok()?, usize::try_from(tensor.shape().dim(2)).ok()?);
-    let mean = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
-    if !(mean.is_finite() && mean > 0.0) {
-        return None;
+    let mut bounded: Vec<f32> = Vec::with_capacity(squares.len());
+    for of_matrix in squares.chunks(width.max(1)) {
+        let mean = of_matrix.iter().sum::<f64>() / of_matrix.len() as f64;
+        if !(mean.is_finite() && mean > 0.0) {
+            return None;
+        }
+        bounded.extend(of_matrix.iter().map(|s| s.max(mean * LEAST) as f32));
     }
-    let bounded = squares.iter().map(|s| s.max(mean * LEAST) as f32);
-    let all: Vec<f32> = match squares.len() {
-        n if n == width => bounded.collect::<Vec<_>>().repeat(matrices),
-        n if Some(n) == width.checked_mul(matrices) => bounded.collect(),
+    let all = match squares.len() {
+        n if n == width => bounded.repeat(matrices),
+        n if Some(n) == width.checked_mul(matrices) => bounded,
         _ => return None,
     };
     all.iter().all(|w| w.is_finite()).then(|| all.into())

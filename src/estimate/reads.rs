@@ -12,20 +12,19 @@ const READS: &[(&[&str], &[&str])] = &[
     ),
     (&["attn_q_b"], &["attn_q_a_norm"]),
     (&["attn_kv_b", "attn_v_b"], &["attn_kv_a_norm"]),
-    // The last where attention and feed-forward stand side by side.
-    (
-        &["ffn_gate", "ffn_up", "ffn_gate_up", "ffn_gate_inp"],
-        &["ffn_norm", "post_attention_norm", "attn_norm_2", "attn_norm"],
-    ),
+    (&["attn_output"], &["attn_sub_norm"]),
+    (&["ffn_gate", "ffn_up", "ffn_gate_up", "ffn_gate_inp"], BEFORE_FFN),
+    (&["ffn_down"], &["ffn_sub_norm"]),
 ];
+
+/// The norms before a feed-forward part. The last is that of the attention's result where nothing is added behind it.
+const BEFORE_FFN: &[&str] = &["ffn_norm", "post_attention_norm", "attn_output_norm"];
+
+/// Architectures whose feed-forward part may stand beside the attention and read the same norm.
+const PARALLEL: [&str; 6] = ["falcon", "phi2", "command-r", "cohere2", "cohere2moe", "stablelm"];
 
 /// Endings of the names of experts' matrices.
 const EXPERTS: [&str; 3] = ["_exps", "_shexp", "_chexps"];
-
-/// Architectures whose matrices called `ffn_up` hold gate and up where they have twice the rows.
-pub(super) fn has_gates(architecture: &str) -> bool {
-    matches!(architecture, "phi3" | "glm4" | "chatglm" | "plamo2" | "modern-bert")
-}
 
 /// What a tensor of a layer is called within it.
 pub(super) fn kind(name: &str) -> Option<&str> {
@@ -69,9 +68,14 @@ fn norms(named: &Named<'_>, name: &str) -> Vec<String> {
         .iter()
         .any(|norm| named.get(&format!("{}.weight", of_layer(norm))).is_some());
     let norms = READS.iter().find(|(kinds, _)| kinds.contains(&plain)).map_or(&[][..], |(_, norms)| norms);
-    norms
-        .iter()
-        .filter(|norm| !has_behind || **norm != "post_attention_norm")
-        .map(|norm| of_layer(norm))
-        .collect()
+    let is_ffn = norms == BEFORE_FFN;
+    let first = match () {
+        () if kind.ends_with("_exps") => Some("ffn_norm_exps"),
+        // Of its large models the attention has a norm of its own.
+        () if named.architecture == "falcon" && norms == ["attn_norm"] => Some("attn_norm_2"),
+        () => None,
+    };
+    let beside = (is_ffn && PARALLEL.contains(&named.architecture)).then_some("attn_norm");
+    let usual = norms.iter().copied().filter(|norm| !has_behind || *norm != "post_attention_norm");
+    first.into_iter().chain(usual).chain(beside).map(of_layer).collect()
 }

@@ -4,16 +4,20 @@ use ggraft_formats::{Model, Result, Tensor};
 use std::collections::HashMap;
 
 /// The tensors of a model that have numbers, by their names.
-pub(crate) struct Named<'a>(HashMap<&'a str, &'a Tensor>);
+pub(crate) struct Named<'a> {
+    tensors: HashMap<&'a str, &'a Tensor>,
+    pub(super) architecture: &'a str,
+}
 
 impl<'a> Named<'a> {
     pub fn of(model: &'a Model) -> Named<'a> {
         let numbers = model.tensors.iter().filter(|t| t.dtype().traits().decode.is_some());
-        Named(numbers.map(|t| (t.name.as_str(), t)).collect())
+        let tensors = numbers.map(|t| (t.name.as_str(), t)).collect();
+        Named { tensors, architecture: model.architecture().unwrap_or_default() }
     }
 
     pub fn get(&self, name: &str) -> Option<&'a Tensor> {
-        self.0.get(name).copied()
+        self.tensors.get(name).copied()
     }
 
     /// The values of a tensor of `count`, if there is such a one.

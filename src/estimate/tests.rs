@@ -33,7 +33,7 @@ fn what_reads_a_norm_counts_by_its_squared_gains() {
     let norm = || tensor("blk.0.attn_norm.weight", &[8], |i| i as f32 + 1.0);
     let found = of_weights(
         &model(
-            "llama",
+            "cohere2",
             vec![
                 norm(),
                 tensor("blk.0.attn_q.weight", &[8, 8], wave),
@@ -133,4 +133,39 @@ fn experts_have_estimates_of_their_own_and_the_norm_behind_is_not_the_one_before
     assert_eq!(down.len(), 6);
     assert!(down[..3].iter().sum::<f32>() < down[3..].iter().sum::<f32>() / 10.0, "{down:?}");
     assert!(!found.contains_key("blk.1.ffn_up.weight"));
+}
+
+#[test]
+fn the_norm_is_the_one_that_the_graph_of_the_architecture_reads() {
+    let tensors = || {
+        vec![
+            tensor("blk.0.attn_norm.weight", &[8], |_| 1.0),
+            tensor("blk.0.attn_norm_2.weight", &[8], |_| 2.0),
+            tensor("blk.0.attn_qkv.weight", &[8, 16], wave),
+            tensor("blk.0.ffn_up.weight", &[8, 3], wave),
+            tensor("blk.0.ffn_down.weight", &[3, 8], wave),
+        ]
+    };
+    let falcon = of_weights(&model("falcon", tensors()), &()).unwrap();
+    close(&falcon["blk.0.attn_qkv.weight"], &[4.0; 8]);
+    close(&falcon["blk.0.ffn_up.weight"], &[1.0; 8]);
+    let other = of_weights(&model("llama", tensors()), &()).unwrap();
+    close(&other["blk.0.attn_qkv.weight"], &[1.0; 8]);
+    assert_eq!(
+        other.len(),
+        1,
+        "a part that is not known to stand beside the attention reads nobody knows what"
+    );
+    let ours = vec![
+        tensor("blk.0.ffn_norm.weight", &[8], |_| 1.0),
+        tensor("blk.0.ffn_norm_exps.weight", &[8], |_| 3.0),
+        tensor("blk.0.ffn_gate.weight", &[8, 3], wave),
+        tensor("blk.0.ffn_gate_exps.weight", &[8, 3, 2], wave),
+        tensor("blk.0.ffn_up.weight", &[8, 3], wave),
+        tensor("blk.0.ffn_down.weight", &[3, 8], wave),
+    ];
+    let found = of_weights(&model("gpt-oss", ours), &()).unwrap();
+    close(&found["blk.0.ffn_gate.weight"], &[1.0; 8]);
+    close(&found["blk.0.ffn_gate_exps.weight"], &[9.0; 16]);
+    assert!(!found.contains_key("blk.0.ffn_down.weight"), "its activation is none that is known here");
 }

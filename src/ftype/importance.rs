@@ -13,12 +13,12 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Importance {
     entries: BTreeMap<String, Arc<[f32]>>,
-    origin: Origin,
+    evidence: Evidence,
 }
 
 /// Who says how much columns matter.
 #[derive(Clone, Debug)]
-enum Origin {
+enum Evidence {
     /// A file that was measured.
     Measured {
         /// Without the folder: an output tells nothing of the machine that it was made on.
@@ -65,12 +65,12 @@ impl Importance {
         }
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let file = last_part(&path.to_string_lossy());
-        Ok(Importance { entries, origin: Origin::Measured { file, dataset, chunks, count, ignored } })
+        Ok(Importance { entries, evidence: Evidence::Measured { file, dataset, chunks, count, ignored } })
     }
 
     /// What the weights of the model themselves tell.
     pub fn estimated(entries: Estimates) -> Importance {
-        Importance { entries, origin: Origin::Weights }
+        Importance { entries, evidence: Evidence::Weights }
     }
 
     /// The entries under the names that the tensors have without some layers.
@@ -89,7 +89,7 @@ impl Importance {
     /// Tells the output's metadata where the importance came from: of a file at the place and in the types of
     /// llama-quantize.
     pub fn stamp(&self, metadata: &mut Metadata) {
-        let Origin::Measured { file, dataset, chunks, count, .. } = &self.origin else {
+        let Evidence::Measured { file, dataset, chunks, count, .. } = &self.evidence else {
             metadata.set_last(ESTIMATED, "weights");
             return;
         };
@@ -105,9 +105,9 @@ impl Importance {
 
     /// What to say of tensors that are encoded without it, and of what it holds beside weights.
     fn notes(&self, missing: &[&str]) -> Vec<String> {
-        let (ignored, why) = match &self.origin {
-            Origin::Measured { ignored, .. } => (&ignored[..], "for the matrix has no entry"),
-            Origin::Weights => (&[][..], "for the weights do not tell what they are multiplied by"),
+        let (ignored, why) = match &self.evidence {
+            Evidence::Measured { ignored, .. } => (&ignored[..], "for the matrix has no entry"),
+            Evidence::Weights => (&[][..], "for the weights do not tell what they are multiplied by"),
         };
         let ignored = (!ignored.is_empty()).then(|| {
             format!("the importance matrix holds tensors that mean nothing here: {}", ignored.join(", "))
@@ -235,6 +235,13 @@ fn bare_tensors(bare: &[(&Tensor, DType)], importance: Option<&Importance>) -> O
             .tensor(&first.name)
             .found(format!("no --imatrix, and {} tensors that need one", bare.len()))
             .hint("give --imatrix FILE, or --importance weights, or choose a larger type"),
+        Some(Importance { evidence: Evidence::Weights, .. }) => {
+            let names: Vec<&str> = bare.iter().map(|(t, _)| t.name.as_str()).collect();
+            Error::invalid(what)
+                .tensor(&first.name)
+                .found(format!("the weights do not tell what these are multiplied by: {}", names.join(", ")))
+                .hint("give them another dtype with --tensor-type, or a measured --imatrix")
+        }
         Some(_) => {
             let names: Vec<&str> = bare.iter().map(|(t, _)| t.name.as_str()).collect();
             Error::invalid(what)

@@ -177,7 +177,7 @@ pub fn order(name: &str) -> impl Ord + '_ {
 }
 
 /// llama.cpp's `GGML_QNT_VERSION`: how the blocks of the quantized dtypes are laid out.
-const QUANTIZATION_VERSION: u32 = 2;
+pub const QUANTIZATION_VERSION: u32 = 2;
 
 /// Marks the metadata of a model that becomes one file of this ftype, or of the one that it tells, in the order of
 /// llama-quantize.

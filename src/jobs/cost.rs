@@ -1,5 +1,5 @@
 //! What the work on a tensor costs, so that jobs take about the same time: the slower of reading and computing. The rates of
-//! the encoders are those of `formats/benches/README.md` (one thread, AVX-512); how fast a machine reads, and how many
+//! the encoders are those of `formats/benches/README.md` (one thread, AVX-512), that of a merge is an estimate; how fast a machine reads, and how many
 //! cores it has, the user may say.
 
 use crate::output::plan::{Plan, Step};
@@ -35,8 +35,8 @@ fn encode(dtype: DType) -> (f64, f64) {
         DType::Q6K => (2.0, 2.3),
         DType::IQ4NL | DType::IQ4XS => (2.7, 3.4),
         DType::TQ1_0 | DType::TQ2_0 | DType::NVFP4 => (2.1, 2.3),
-        DType::MXFP4 => (8.1, 8.1),
-        DType::Q1_0 | DType::Q2_0 => (1.3, 1.3),
+        DType::MXFP4 | DType::Q2_0 => (1.3, 1.3),
+        DType::Q1_0 => (0.5, 0.5),
         DType::IQ1S | DType::IQ1M => (100.0, 110.0),
         DType::IQ2XXS | DType::IQ2XS | DType::IQ2S | DType::IQ3XXS | DType::IQ3S => (50.0, 55.0),
         _ => (0.1, 0.1),

@@ -3,7 +3,7 @@
 
 use super::form::Form;
 use super::report::Report;
-use ggraft_formats::write::Records;
+use ggraft_formats::write::{Records, parts};
 use ggraft_formats::{Error, Kind, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,15 @@ impl Folder {
     pub fn make(path: &Path) -> Result<Folder> {
         for dir in [path.join("done"), path.join("work")] {
             std::fs::create_dir_all(&dir).map_err(|e| Error::io(&e, &dir))?;
+            // What a link leads to is somebody else's.
+            if !dir.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+                return Err(Error::new(
+                    Kind::Failure,
+                    "the folder of a plan is made of folders, not of links",
+                )
+                .file(&dir)
+                .hint("choose another folder with --plan"));
+            }
         }
         Folder::at(path)
     }
@@ -69,24 +78,31 @@ impl Folder {
         replace(&self.plan(), &(text + "\n"))
     }
 
-    /// Removes what jobs of an earlier plan have told.
+    /// Whether any job has told something.
+    pub fn has_told(&self) -> Result<bool> {
+        let any = |name: &str| {
+            let dir = self.0.join(name);
+            std::fs::read_dir(&dir).map(|mut all| all.next().is_some()).map_err(|e| Error::io(&e, &dir))
+        };
+        Ok(any("done")? || any("work")?)
+    }
+
+    /// Removes what jobs of an earlier plan have told. What else lies in the folder stays.
     pub fn forget(&self) -> Result<()> {
-        self.clear(&["done", "work"])
+        let dir = self.0.join("done");
+        for entry in std::fs::read_dir(&dir).map_err(|e| Error::io(&e, &dir))? {
+            let path = entry.map_err(|e| Error::io(&e, &dir))?.path();
+            let is_report = read(&path).is_ok_and(|text| Report::parse(&text, &path).is_ok());
+            if is_report {
+                std::fs::remove_file(&path).map_err(|e| Error::io(&e, &path))?;
+            }
+        }
+        self.clear_work()
     }
 
     /// Removes what jobs have told while they ran, once nobody goes on with it.
     pub fn clear_work(&self) -> Result<()> {
-        self.clear(&["work"])
-    }
-
-    fn clear(&self, names: &[&str]) -> Result<()> {
-        for dir in names.iter().map(|name| self.0.join(name)) {
-            for entry in std::fs::read_dir(&dir).map_err(|e| Error::io(&e, &dir))? {
-                let path = entry.map_err(|e| Error::io(&e, &dir))?.path();
-                std::fs::remove_file(&path).map_err(|e| Error::io(&e, &path))?;
-            }
-        }
-        Ok(())
+        parts::clear(&self.0.join("work"))
     }
 
     /// Where the journals of a job lie.

@@ -3,6 +3,7 @@
 
 use super::cost::Speed;
 use super::input::Input;
+use crate::hash::hexadecimal;
 use ggraft_formats::write::Span;
 use ggraft_formats::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
@@ -88,8 +89,7 @@ impl Form {
     fn hash(&self) -> Result<String> {
         let bare = Form { id: String::new(), ..self.clone() };
         let bytes = serde_json::to_vec(&bare).map_err(|e| Error::new(Kind::Failure, e.to_string()))?;
-        let digest = Sha256::digest(bytes);
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hexadecimal(&Sha256::digest(bytes)))
     }
 
     /// The plan in the text of a file.

@@ -3,7 +3,7 @@
 
 #[cfg(feature = "cli")]
 use super::typed;
-use super::word::Source;
+use super::word::Estimate;
 use super::{Choice, is_default};
 use crate::budget::Budget;
 use crate::ftype::{self, Importance, Prune, TensorType};
@@ -62,7 +62,7 @@ pub struct Mixture {
     /// Tell what matters from the model's own weights, where no importance matrix was measured
     #[cfg_attr(feature = "cli", arg(long, value_name = "SOURCE", conflicts_with = "imatrix"))]
     #[serde(skip_serializing_if = "is_default")]
-    pub importance: Option<Choice<Source>>,
+    pub importance: Option<Choice<Estimate>>,
     /// Use only the entries of the matrix whose names contain this; may be repeated
     #[cfg_attr(
         feature = "cli",
@@ -95,6 +95,12 @@ impl Mixture {
         let prune = Prune::new(self.prune_layers.iter().copied());
         if self.imatrix.is_some() && self.importance.is_some() {
             return Err(Error::usage("--imatrix and --importance exclude each other"));
+        }
+        if self.importance.is_some() && !(self.include_weights.is_empty() && self.exclude_weights.is_empty())
+        {
+            return Err(Error::usage("--include-weights and --exclude-weights choose entries of a file")
+                .found("--importance weights, which has no file")
+                .hint("leave them out, or give --imatrix"));
         }
         let importance = self.measured()?.map(|importance| importance.pruned(&prune));
         let mut tensor_types =

@@ -122,16 +122,16 @@ impl Word for Baseless {
 
 /// Where importance comes from if not from a file.
 #[derive(Clone, Copy, Default)]
-pub enum Source {
+pub enum Estimate {
     /// The weights of the model themselves.
     #[default]
     Weights,
 }
 
-impl Word for Source {
+impl Word for Estimate {
     fn word(self) -> &'static str {
         match self {
-            Source::Weights => "weights",
+            Estimate::Weights => "weights",
         }
     }
 
@@ -140,7 +140,7 @@ impl Word for Source {
     }
 
     fn all() -> Vec<Self> {
-        vec![Source::Weights]
+        vec![Estimate::Weights]
     }
 }
 

@@ -2,7 +2,7 @@
 //! Eight layers let every rule that looks at a layer's number speak.
 
 use super::rng;
-use ggraft_formats::{DType, Input, Metadata, Model, Shape, Tensor, gguf, open};
+use ggraft_formats::{Checkpoint, DType, Input, Metadata, Model, Shape, Tensor, gguf, open};
 use std::path::Path;
 
 /// A llama with grouped queries (two heads share a key) and norms in f32, as a converter writes it.
@@ -143,6 +143,21 @@ pub fn model(path: &Path) -> Model {
         Input::Model(model) => model,
         Input::Checkpoint(_) => panic!("{} is not a GGUF", path.display()),
     }
+}
+
+/// The checkpoint in `dir`.
+pub fn checkpoint(dir: &Path) -> Checkpoint {
+    match open(dir).unwrap() {
+        Input::Checkpoint(checkpoint) => checkpoint,
+        Input::Model(_) => panic!("{} is a GGUF", dir.display()),
+    }
+}
+
+/// The values of a tensor, as they are when they are decoded.
+pub fn values(tensor: &Tensor) -> Vec<f32> {
+    let mut out = vec![0.0; tensor.shape().elements() as usize];
+    tensor.decode_rows(0..tensor.shape().rows() as usize, &mut out).unwrap();
+    out
 }
 
 /// The dtype of a tensor of this name.

@@ -13,7 +13,6 @@ pub mod parts;
 mod pieces;
 mod rewrite;
 mod rows;
-mod sink;
 
 pub use crate::identity::Identity;
 pub use divide::divide;

@@ -2,37 +2,38 @@
 //! of which has its bytes; then finished. Of bytes that lie on one page of memory one job is the writer: file systems of
 //! networks write whole pages. Serves plans.
 
-use super::durable::{self, Growing, Parted};
+use super::durable::{self, Growing, Parted, Sink};
 use super::job::{Job, Records, Span, Watch};
 use super::layout::Layout;
 use super::rows::{count, write_rows};
-use super::sink::Sink;
 use super::{Placed, Run, behind, limit};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::stamp::Stamp;
 use std::collections::HashSet;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 /// Bytes that are left to the system's cache before they are synced: many jobs that sync often are a storm on one file system.
 const UNSYNCED: u64 = 1 << 30;
 
-/// Makes the files of `layouts`, with their heads and with room for all, and leaves them to the jobs.
+/// Makes the files of `layouts`, with their heads and with room for all, and leaves them to the jobs. `told` is called when all
+/// are this process's alone, before they are left.
 ///
 /// # Errors
-/// A path is taken, or the disk has no room; what was made then goes again.
-pub fn prepare(layouts: &[Layout<'_>], job: &Job) -> Result<()> {
+/// A path is taken, or the disk has no room; what was made then goes again. Those of `told`.
+pub fn prepare(layouts: &[Layout<'_>], job: &Job, told: impl FnOnce() -> Result<()>) -> Result<()> {
     if let Some(e) = Error::all(durable::look(layouts, job)?) {
         return Err(e);
     }
     limit::allow(layouts.iter().map(|l| l.files.len()).sum())?;
     let mut made: Vec<Growing<'_>> = Vec::new();
-    let mut all = || {
+    let all = || {
         for layout in layouts {
             made.push(Growing::create(layout, job)?);
         }
+        told()?;
         made.iter().try_for_each(Growing::part)
     };
     let done = all();
@@ -54,6 +55,11 @@ pub fn is_prepared(layouts: &[Layout<'_>]) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Whether nothing lies where the files of `layouts` would grow.
+pub fn nothing_grows(layouts: &[Layout<'_>]) -> bool {
+    layouts.iter().all(durable::nothing_grows)
 }
 
 /// Whether whatever lies where `layouts` grow was made for this plan: only that may be begun anew.
@@ -98,9 +104,21 @@ pub fn carry_out_spans(
         return Err(Error::io(&e, &first.layout.target));
     }
     job.inputs.iter().filter(|stamp| stamp.is_file()).try_for_each(Stamp::check)?;
-    let hashes = outputs.iter().map(Parted::finish).collect::<Result<Vec<_>>>()?;
-    outputs.into_iter().for_each(Parted::discard);
-    Ok(hashes)
+    outputs.iter().map(Parted::finish).collect()
+}
+
+/// Removes the journals of jobs from a folder; what else lies there stays.
+///
+/// # Errors
+/// The folder cannot be read, or a journal not removed.
+pub fn clear(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(|e| Error::io(&e, folder))? {
+        let path = entry.map_err(|e| Error::io(&e, folder))?.path();
+        if matches!(durable::told(&path), Ok(Some(_))) {
+            std::fs::remove_file(&path).map_err(|e| Error::io(&e, &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives what all jobs together have written its name, once it is seen to be whole: every file of the length and with the
@@ -116,6 +134,7 @@ pub fn finish(
     beside: impl FnOnce(&[Vec<PathBuf>]) -> Result<Vec<Vec<u8>>>,
 ) -> Result<()> {
     whole(layouts, hashes)?;
+    layouts.iter().try_for_each(durable::is_left)?;
     if let Some(e) = Error::all(durable::look(layouts, job)?) {
         return Err(e);
     }
@@ -123,6 +142,11 @@ pub fn finish(
     let mut run = Run { job, outputs: Vec::with_capacity(layouts.len()), smalls: Vec::new() };
     let done = run.begin(layouts, watch).and_then(|over| match over {
         true => Ok(()),
+        // Whoever finished meanwhile has taken the files along, and those that are here are new and empty.
+        false if !run.outputs.iter().all(|output| output.journal.earlier.parted) => {
+            Err(Error::new(Kind::Failure, "another process finishes this plan, or has finished it")
+                .hint("give the same command again"))
+        }
         false => {
             run.outputs.iter().try_for_each(|output| output.journal.whole())?;
             run.conclude(beside)
@@ -137,7 +161,7 @@ pub fn finish(
     }
 }
 
-/// Whether all that was prepared has its name, and nothing is left to be done.
+/// Whether all that was prepared has its name, and nothing is left to be done: `hashes`, of all bytes, tell that it is that.
 ///
 /// # Errors
 /// All is done, but a file is missing, or is no longer what was written.

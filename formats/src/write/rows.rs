@@ -1,10 +1,9 @@
 //! The rows of all outputs, pulled in pieces by all threads and written where they belong. Serves the writer.
 
-use super::durable::{read_all_at, write_all_at};
+use super::durable::{Sink, read_all_at, write_all_at};
 use super::job::{Span, Watch};
 use super::layout::{Layout, Placed};
 use super::pieces::{BLOCK, step};
-use super::sink::Sink;
 use crate::error::{Error, Kind, Result};
 use crate::source::{Fetching, fetch_ahead, planned};
 use crate::tensor::Tensor;
@@ -94,7 +93,7 @@ fn fetching<S: Sink>(outputs: &[S], groups: &[Group], pieces: &[Piece]) -> Optio
 fn stopped<S: Sink>(outputs: &[S]) -> Error {
     let e = Error::new(Kind::Interrupted, "stopped by a signal before the output was whole");
     let e = outputs.iter().take(1).fold(e, |e, output| e.file(&output.layout().target));
-    e.hint("give the same command again to go on, or remove what ends in .partial and .partial.journal")
+    e.hint(S::LEFT)
 }
 
 /// Of several failures the first in file order is told, so that it does not depend on the threads.

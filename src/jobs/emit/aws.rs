@@ -5,6 +5,7 @@ use crate::jobs::{Folder, Form};
 use crate::text::{shell, shell_path};
 use ggraft_formats::{Error, Result};
 use serde_json::{Value as Json, json};
+use std::path::Path;
 
 pub const AWS: Scheduler = Scheduler { name: "aws", variable: "AWS_BATCH_JOB_ARRAY_INDEX", emit };
 
@@ -49,10 +50,11 @@ fn emit(form: &Form, folder: &Folder, terms: &Terms) -> Result<String> {
     });
     Ok(format!(
         "#!/bin/sh\nset -e\n\
-         # Everything that the plan names must lie where it lay: the file system is mounted at {place}.\n\
+         # Everything that the plan names must lie where it lay: the file system is mounted at {told}.\n\
          # When all jobs have ended, on a machine with the same file system: ggraft finish {plan}\n\
          aws batch register-job-definition --cli-input-json {definition}\n\
          aws batch submit-job --cli-input-json {array}\n",
+        told = crate::text::shown(Path::new(&*place)),
         plan = shell_path(folder.path()),
         definition = shell(&definition.to_string()),
         array = shell(&array.to_string()),

@@ -5,6 +5,7 @@ use super::{HOPELESS, Scheduler, Terms, memory, name};
 use crate::jobs::{Folder, Form};
 use ggraft_formats::Result;
 use serde_json::json;
+use std::path::Path;
 
 pub const K8S: Scheduler = Scheduler { name: "k8s", variable: "JOB_COMPLETION_INDEX", emit };
 
@@ -23,7 +24,7 @@ fn emit(form: &Form, folder: &Folder, terms: &Terms) -> Result<String> {
     // A string of JSON is one of YAML.
     let words = json!(["ggraft", "job", plan, "--job-from", "k8s"]);
     Ok(format!(
-        "# Everything that the plan names must lie where it lay: the volume is mounted at {place}.\n\
+        "# Everything that the plan names must lie where it lay: the volume is mounted at {told}.\n\
          # When all pods have ended, on a machine with the same volume: {finish}\n\
          apiVersion: batch/v1\n\
          kind: Job\n\
@@ -67,6 +68,7 @@ fn emit(form: &Form, folder: &Folder, terms: &Terms) -> Result<String> {
                    claimName: {volume}\n",
         parallel = jobs.min(PARALLEL),
         image = json!(terms.image),
+        told = crate::text::shown(Path::new(&*place)),
         mount = json!(place),
         volume = json!(terms.volume),
     ))

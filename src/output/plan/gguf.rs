@@ -50,7 +50,11 @@ pub(crate) fn quantized(
     let keeps_blocks = !is_gguf && keep_blocks(&model, &mut assignments);
     let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance)?;
     let unheeded = unheeded(&facts, &assignments, &target.options, ftype);
-    let notes = [input.notes, target.prune.note().into_iter().collect(), unheeded, notes].concat();
+    // What was estimated and not used is not claimed.
+    let unused = estimated.is_some() && weights.iter().all(Option::is_none);
+    let importance = importance.filter(|_| !unused);
+    let idle = if unused { idle(&["--importance"], ftype.name) } else { Vec::new() };
+    let notes = [input.notes, target.prune.note().into_iter().collect(), unheeded, notes, idle].concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
     // The converter keeps dimensions of one that come last, llama-quantize does not.
     let converts = ftype.is_converted();

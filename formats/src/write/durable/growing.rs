@@ -5,6 +5,7 @@ use super::files::{self, name_in};
 use super::journal::{Journal, Told};
 use super::partial::{self, Partial};
 use super::publish::{names, publish_directory, publish_file, publish_set, remove_aside, sync_directory};
+use super::sink::Sink;
 use super::{beside, folder, in_the_way, journal_of};
 use crate::error::{Error, Kind, Result};
 use crate::identity::Identity;
@@ -13,7 +14,6 @@ use crate::stamp::Stamp;
 use crate::write::job::{Job, Resume};
 use crate::write::layout::{Held, Layout, Planned};
 use crate::write::pieces::step;
-use crate::write::sink::Sink;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -198,6 +198,9 @@ impl<'a> Growing<'a> {
 }
 
 impl Sink for Growing<'_> {
+    const LEFT: &'static str =
+        "give the same command again to go on, or remove what ends in .partial and .partial.journal";
+
     fn layout(&self) -> &Layout<'_> {
         self.layout
     }

@@ -12,6 +12,7 @@ mod lock;
 mod parted;
 mod partial;
 mod publish;
+mod sink;
 mod small;
 
 pub(super) use claim::{growing_small, look};
@@ -20,9 +21,10 @@ pub(super) use files::{read_all_at, write_all_at};
 pub use growing::fingerprint;
 pub(super) use growing::{Growing, nothing_grows};
 pub(super) use journal::{Journal, told};
-pub(super) use parted::{Parted, is_of_plan, is_prepared, is_there};
+pub(super) use parted::{Parted, is_left, is_of_plan, is_prepared, is_there};
 pub(super) use partial::{Partial, Planned};
 pub(super) use publish::publish_file;
+pub(super) use sink::Sink;
 pub use small::write_whole;
 pub(super) use small::{Small, is_done};
 

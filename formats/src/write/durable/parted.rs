@@ -3,13 +3,14 @@
 //! same job writes the same bytes to the same places.
 
 use super::files::{careful, existing, read_all_at};
-use super::growing::{place, work};
+use super::growing::{finished, place, work};
 use super::journal::{Journal, Told};
+use super::lock::is_at;
+use super::sink::Sink;
 use super::{journal_of, partial};
 use crate::error::{Error, Kind, Result};
 use crate::write::job::{Job, Records, Span};
 use crate::write::layout::{Layout, Planned};
-use crate::write::sink::Sink;
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -71,14 +72,11 @@ impl<'a> Parted<'a> {
         }
         Ok(hashes)
     }
-
-    /// Removes the journal of this process: the job is done.
-    pub fn discard(self) {
-        self.journal.discard();
-    }
 }
 
 impl Sink for Parted<'_> {
+    const LEFT: &'static str = "do the same job again: it goes on";
+
     fn layout(&self) -> &Layout<'_> {
         self.layout
     }
@@ -89,11 +87,21 @@ impl Sink for Parted<'_> {
 
     fn to_read(&self, file: usize) -> Result<&File> {
         let file = self.files.get(file).and_then(Option::as_ref).map(|(_, file)| file);
-        file.ok_or_else(|| Error::new(Kind::Failure, "this file belongs to other jobs"))
+        file.ok_or_else(not_ours)
     }
 
+    /// Another process may have done the same job, and the output its name: what is finished is not written to.
     fn to_write(&self, file: usize) -> Result<&File> {
-        self.to_read(file)
+        let (path, file) = self.files.get(file).and_then(Option::as_ref).ok_or_else(not_ours)?;
+        match is_at(file, path) {
+            true => Ok(file),
+            false => Err(Error::new(
+                Kind::Failure,
+                "the output that the plan has made is finished, or was removed",
+            )
+            .file(path)
+            .hint("`ggraft status` says how far the plan is")),
+        }
     }
 
     fn own(&self, file: usize) -> Range<u64> {
@@ -104,18 +112,44 @@ impl Sink for Parted<'_> {
 /// Whether a plan has made ready all files of the output, and they still are where they grow.
 pub fn is_prepared(layout: &Layout<'_>) -> Result<bool> {
     let told = Told::read(&journal_of(&layout.target))?.is_some_and(|told| told.parted);
-    let is_there = |planned: &Planned| {
-        let due = partial::Planned { head: &planned.head, total: planned.total };
-        existing(&place(layout, planned)).and_then(|file| partial::has(&file, &due)).unwrap_or(false)
-    };
-    Ok(told && layout.files.iter().all(is_there))
+    Ok(told && layout.files.iter().all(|planned| grows(layout, planned)))
+}
+
+/// Whether a file of this length and head lies where this one grows.
+fn grows(layout: &Layout<'_>, planned: &Planned) -> bool {
+    let due = partial::Planned { head: &planned.head, total: planned.total };
+    existing(&place(layout, planned)).and_then(|file| partial::has(&file, &due)).unwrap_or(false)
+}
+
+fn not_ours() -> Error {
+    Error::new(Kind::Failure, "this file belongs to other jobs")
+}
+
+/// Refuses an output of which anything is not what the plan has made, or the end of it has given its name: a file that
+/// somebody else put there, or that is gone.
+pub fn is_left(layout: &Layout<'_>) -> Result<()> {
+    let journal = journal_of(&layout.target);
+    let told = Told::read(&journal)?.filter(|told| told.parted).ok_or_else(|| not_prepared(&journal))?;
+    for (planned, finished) in layout.files.iter().zip(finished(layout, &told)) {
+        if !finished && !grows(layout, planned) {
+            return Err(Error::new(Kind::Verification, "the file that the plan has made is not there")
+                .file(&place(layout, planned))
+                .hint("make the plan again with --no-resume"));
+        }
+    }
+    Ok(())
+}
+
+fn not_prepared(journal: &Path) -> Error {
+    Error::new(Kind::Io, "the unfinished output that the plan has made is not there")
+        .file(journal)
+        .hint("the folder must be one that all machines share; if it was removed, make the plan again")
 }
 
 /// Whether what lies where the output grows is the plan's of this name, or nothing.
 pub fn is_of_plan(layout: &Layout<'_>, plan: &str) -> Result<bool> {
     let told = Told::read(&journal_of(&layout.target))?;
-    let names =
-        |told: Told| told.parted && told.work.iter().any(|(key, value)| key == "plan" && value == plan);
+    let names = |told: Told| told.work.iter().any(|(key, value)| key == "plan" && value == plan);
     Ok(told.is_none_or(names))
 }
 
@@ -123,9 +157,7 @@ pub fn is_of_plan(layout: &Layout<'_>, plan: &str) -> Result<bool> {
 fn is_planned(layout: &Layout<'_>, job: &Job) -> Result<()> {
     let journal = journal_of(&layout.target);
     let Some(told) = Told::read(&journal)?.filter(|told| told.parted) else {
-        return Err(Error::new(Kind::Io, "the unfinished output that the plan has made is not there")
-            .file(&journal)
-            .hint("the folder must be one that all machines share; if it was removed, make the plan again"));
+        return Err(not_prepared(&journal));
     };
     let work = work(layout, job);
     if told.work == work { Ok(()) } else { told.refuse_other(&journal, &work) }
