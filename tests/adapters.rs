@@ -320,3 +320,13 @@ fn what_an_adapter_says_and_cannot_be_followed_is_refused_by_name() {
     )));
     assert!(ran.code == 3 && ran.err.contains("its output head is its embedding"), "{}", ran.err);
 }
+
+#[test]
+fn an_adapter_of_another_architecture_is_refused() {
+    let case = Case::new("llama");
+    case.run("convert -q # --type F32 -o @cp.gguf").ok();
+    case.run("adapter ! --base # -q -o @a.gguf").ok();
+    case.run("meta set @a.gguf general.architecture=str:qwen2 --force -q -o @other.gguf").ok();
+    let ran = case.run("merge -q --onto @cp.gguf --adapter @other.gguf --type F32 -o @out.gguf");
+    assert!(ran.code != 0 && ran.err.contains("of another architecture"), "{}", ran.err);
+}

@@ -65,6 +65,46 @@ fn what_goes_to_gguf_and_back_is_the_same_gguf_again() {
     each(|_, dir| round(dir).unwrap_or_else(|lines| lines));
 }
 
+/// Keys that a GGUF need not have, blocks, and sizes that cannot be.
+#[test]
+fn a_gguf_of_another_make_goes_back_or_is_refused() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = |name: &str| temporary.path().join(name);
+    let cp = path("cp.gguf");
+    convert(&run::trio("cp"), "f16", &cp).unwrap();
+    for key in ["llama.rope.freq_base", "llama.rope.dimension_count"] {
+        let (without, back) = (path(&format!("{key}.gguf")), path(key));
+        ggraft(["meta", "unset", cp.to_str().unwrap(), key, "-o", without.to_str().unwrap()]).ok();
+        convert(&without, "safetensors", &back).unwrap();
+        let again = path(&format!("{key}.again.gguf"));
+        convert(&back, "f16", &again).unwrap();
+        let (old, new) = (model(&cp), model(&again));
+        assert!(
+            old.tensors.iter().zip(&new.tensors).all(|(a, b)| a.name == b.name && values(a) == values(b))
+        );
+    }
+    let tiny = all().into_iter().find(|tiny| tiny.name == "DeepSeek-V2-Tiny").unwrap();
+    let (dir, blocks, huge) = (path(tiny.name), path("blocks.gguf"), path("huge.gguf"));
+    tiny.write(&dir);
+    convert(&dir, "q8_0", &blocks).unwrap();
+    convert(&blocks, "safetensors", &path("plain")).unwrap();
+    let sizes = ["attention.kv_lora_rank", "rope.dimension_count"]
+        .map(|key| format!("deepseek2.{key}=u64:{}", 1u64 << 63));
+    ggraft([
+        "meta",
+        "set",
+        blocks.to_str().unwrap(),
+        &sizes[0],
+        &sizes[1],
+        "--force",
+        "-o",
+        huge.to_str().unwrap(),
+    ])
+    .ok();
+    let refused = convert(&huge, "safetensors", &path("none")).unwrap_err();
+    assert!(refused.concat().contains("error: ") && !refused.concat().contains("panicked"), "{refused:?}");
+}
+
 fn round(dir: &Path) -> Result<Vec<String>, Vec<String>> {
     let (gguf, again) = (dir.with_extension("gguf"), dir.with_extension("again.gguf"));
     // A model is called by its directory, where nothing else says how.

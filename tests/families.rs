@@ -105,3 +105,17 @@ fn the_rules_of_every_page_are_sound() {
     let found: Vec<String> = ggraft::arch::ARCHS.iter().flat_map(ggraft::arch::faults).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
+
+#[test]
+fn sizes_that_a_checkpoint_cannot_have_are_refused_at_once() {
+    let tiny = projectors::all().into_iter().find(|tiny| tiny.name.contains("Qwen3-VL")).unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path().join("hostile");
+    tiny.write(&dir);
+    let file = dir.join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    config["vision_config"]["depth"] = 3_000_000.into();
+    std::fs::write(&file, config.to_string()).unwrap();
+    let ran = ggraft(["convert", dir.to_str().unwrap(), "--mmproj", "--type", "f16", "--dry-run"]);
+    assert!(ran.code != 0 && ran.err.contains("cannot hold so many layers"), "{}", ran.err);
+}

@@ -14,6 +14,7 @@ pub fn adopt_projector(checkpoint: &Checkpoint) -> Result<Adopted> {
     let config = Config::of_projector(checkpoint)?;
     let family = Family::of(projectors::page(&config)?);
     let params = Params::new(&config, &family.axes).beside(checkpoint);
+    names::refuse_more(&family, &params, checkpoint)?;
     let hparams = family.hparams(&params)?;
     let layers = params.size("l", 0)?;
     let adopted = names::adopt(&family, &params, checkpoint);

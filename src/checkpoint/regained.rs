@@ -31,12 +31,14 @@ impl Remote for Memory {
     }
 }
 
-/// Weights in blocks as floats, which is how checkpoints have them.
+/// Weights in blocks as floats, which is how checkpoints have them: where there are some, all weights as floats of one dtype,
+/// for some of them may become one tensor.
 pub fn plain(model: Model) -> Result<Model> {
-    let plain = |tensor: Tensor| match tensor.dtype() {
-        DType::F64 | DType::F32 | DType::F16 | DType::BF16 => Ok(tensor),
-        _ => tensor.encode(DType::F32, None),
-    };
+    let is_float = |t: &Tensor| matches!(t.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16);
+    if model.tensors.iter().all(is_float) {
+        return Ok(model);
+    }
+    let plain = |tensor: Tensor| tensor.encode(DType::F32, None);
     let tensors = model.tensors.into_iter().map(plain).collect::<Result<_>>()?;
     Ok(Model { tensors, ..model })
 }

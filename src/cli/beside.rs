@@ -76,6 +76,16 @@ impl Beside {
             _ = writeln!(std::io::stderr(), "{}", Printable(&line));
             return Ok(());
         }
+        if plan.metadata().str("general.type") == Some("mmproj") {
+            let line = format!(
+                "give it to llama.cpp beside the text model: llama-mtmd-cli -m MODEL.gguf --mmproj {start}"
+            );
+            _ = writeln!(std::io::stderr(), "{}", Printable(&line));
+            return Ok(());
+        }
+        if plan.steps.is_empty() {
+            return Ok(());
+        }
         let mut lines = vec![format!("start it in llama.cpp: llama-cli -m {start}")];
         let name = ollama_name(path);
         let is_split = plan.layout(path)?.paths().len() > 1;

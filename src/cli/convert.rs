@@ -26,7 +26,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
     /// Write what sees and hears (the vision or audio tower and its projector) as a GGUF of its own, mmproj-….gguf
-    #[arg(long, conflicts_with = "pre")]
+    #[arg(long, conflicts_with_all = ["pre", "prune_layers"])]
     mmproj: bool,
     /// Write the vocabulary and the metadata alone, without weights
     #[arg(long, conflicts_with_all = ["mmproj", "target_size", "target_bpw"])]

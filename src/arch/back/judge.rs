@@ -60,10 +60,10 @@ fn page(attempt: &Attempt<'_>, config: &Config, all: &mut Vec<Fault>) {
     }
 }
 
-/// The keys as the page writes them; one that cannot be written is left out.
-fn written(attempt: &Attempt<'_>, params: &Params<'_>) -> Metadata {
+/// The keys as the page writes them, and those that it cannot write.
+fn written(attempt: &Attempt<'_>, params: &Params<'_>) -> (Metadata, Vec<String>) {
     let gguf = attempt.arch.gguf;
-    let mut metadata = Metadata::new();
+    let (mut metadata, mut failed) = (Metadata::new(), Vec::new());
     for key in attempt.arch.early {
         _ = key.write(gguf, params, &mut metadata);
     }
@@ -73,23 +73,26 @@ fn written(attempt: &Attempt<'_>, params: &Params<'_>) -> Metadata {
             Some(old) => old.is_there(params),
             None => metadata.get(&name).is_none() || !attempt.family.is_placed(line.key),
         };
-        if here {
-            _ = line.key.write(gguf, params, &mut metadata);
+        if here && line.key.write(gguf, params, &mut metadata).is_err() {
+            failed.push(name);
         }
     }
-    metadata
+    (metadata, failed)
 }
 
 fn keys(attempt: &Attempt<'_>, params: &Params<'_>, all: &mut Vec<Fault>) {
-    let found = written(attempt, params);
+    let (found, failed) = written(attempt, params);
     let told = &attempt.model.metadata;
     let own = format!("{}.", attempt.arch.gguf);
     let mut names: BTreeMap<&str, ()> = BTreeMap::new();
-    names.extend(found.iter().map(|(name, _)| (name, ())));
+    names.extend(
+        found.iter().map(|(name, _)| name).chain(failed.iter().map(String::as_str)).map(|name| (name, ())),
+    );
     names.extend(told.iter().filter(|(name, _)| name.starts_with(&own)).map(|(name, _)| (name, ())));
     for name in names.into_keys() {
         let (told, found) = (told.get(name), found.get(name));
-        if !same(told, found) {
+        let is_failed = || failed.iter().any(|failed| failed == name);
+        if !same(told, found) || (told.is_none() && is_failed()) {
             all.push(Fault::Key { name: name.to_string(), told: told.cloned(), found: found.cloned() });
         }
     }

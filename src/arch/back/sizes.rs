@@ -65,9 +65,9 @@ impl Sizes {
             Term::Product(terms) | Term::Parts(terms) => terms,
         };
         let unknown: Vec<&Term> = terms.iter().filter(|term| self.value(term, layer).is_none()).collect();
-        let known = terms.iter().filter_map(|term| self.value(term, layer));
+        let mut known = terms.iter().filter_map(|term| self.value(term, layer));
         let (rest, even) = match term {
-            Term::Parts(_) => (n.checked_sub(known.sum())?, unknown.len() as u64),
+            Term::Parts(_) => (known.try_fold(n, u64::checked_sub)?, unknown.len() as u64),
             _ => {
                 let product = known.fold(1u64, u64::saturating_mul);
                 (n.checked_div(product).filter(|rest| rest * product == n)?, 1)

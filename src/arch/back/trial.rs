@@ -95,7 +95,10 @@ impl Attempt<'_> {
             Json::Array(list) => {
                 let flags: Vec<bool> = list.iter().map(|x| *x != json!(0) && *x != json!(false)).collect();
                 all.extend(list.iter().find(|x| **x != json!(0)).cloned());
-                all.extend(self.patterns(&flags));
+                // What has more values than the model has tensors goes by no layers.
+                if list.len() <= self.model.tensors.len() {
+                    all.extend(self.patterns(&flags));
+                }
             }
             _ => {}
         }

@@ -130,18 +130,23 @@ pub fn numbered(name: &str, index: &dyn Fn(&str) -> u64) -> String {
     out
 }
 
-/// Refuses a config that says more layers, or experts, than the checkpoint holds tensors.
-fn refuse_more(params: &Params<'_>, checkpoint: &Checkpoint, axis: &str, what: &str) -> Result<()> {
+/// Refuses a config that says more layers, of whichever part, than the checkpoint holds tensors.
+pub(super) fn refuse_more(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> Result<()> {
     let held = checkpoint.tensors.len() as u64;
-    let size = params.size(axis, 0)?;
-    if size <= held {
-        return Ok(());
+    let mut axes: Vec<&'static str> = family.rules.iter().flat_map(|rule| rule.indices()).collect();
+    axes.sort_unstable();
+    axes.dedup();
+    for axis in axes {
+        let size = params.size(axis, 0)?;
+        if size > held {
+            let keys = params.keys(&super::axes::Term::Axis(axis));
+            return Err(Error::invalid("the checkpoint cannot hold so many layers")
+                .file(&checkpoint.dir.join("config.json"))
+                .expected(format!("{keys} of at most {held}, the number of tensors"))
+                .found(size));
+        }
     }
-    let keys = params.keys(&super::axes::Term::Axis(if axis == "l" { "l" } else { "e" }));
-    Err(Error::invalid(format!("the checkpoint cannot hold so many {what}"))
-        .file(&checkpoint.dir.join("config.json"))
-        .expected(format!("{keys} of at most {held}, the number of tensors"))
-        .found(size))
+    Ok(())
 }
 
 /// Every rule in every layer that has it, those of the whole model first. Which spelling, and which of several
@@ -151,7 +156,7 @@ pub(super) fn instances<'a>(
     params: &Params<'_>,
     checkpoint: &Checkpoint,
 ) -> Result<Vec<Instance<'a>>> {
-    refuse_more(params, checkpoint, "l", "layers")?;
+    refuse_more(family, params, checkpoint)?;
     let held = Held::new(family, params, checkpoint)?;
     let mut all = Vec::new();
     let (layered, whole): (Vec<&Rule>, Vec<&Rule>) =

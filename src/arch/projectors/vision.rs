@@ -2,9 +2,9 @@
 //! this page.
 
 use crate::arch::families::{Arch, NONE};
-use crate::arch::keys::{Fixed, Key, is, number, size};
+use crate::arch::keys::{Fixed, Key, is, make, size};
 use crate::arch::params::{Axis, Params, Size, axis};
-use ggraft_formats::{Error, Result};
+use ggraft_formats::{Array, Error, Result, Value};
 
 pub const VISION: Arch = Arch { gguf: "what sees", prefixes: &[""], keys: KEYS, axes: AXES, ..NONE };
 
@@ -17,9 +17,22 @@ const KEYS: &[Key] = &[
     size("vision.feed_forward_length", "ff"),
     size("vision.block_count", "l"),
     size("vision.attention.head_count", "h"),
-    number("vision.image_mean", &["preprocessor_config.image_mean"]).must(),
-    number("vision.image_std", &["preprocessor_config.image_std"]).must(),
+    make("vision.image_mean", |params| of_colours(params, "preprocessor_config.image_mean", f64::MIN)),
+    make("vision.image_std", |params| of_colours(params, "preprocessor_config.image_std", 0.0)),
 ];
+
+/// A number above `least` for each of the three colours.
+fn of_colours(params: &Params<'_>, key: &str, least: f64) -> Result<Option<Value>> {
+    let found = params.config.get(key);
+    let numbers = found.and_then(|value| value.as_array()).filter(|all| all.len() == 3);
+    let numbers = numbers.map(|all| all.iter().filter_map(|x| x.as_f64().filter(|x| *x > least)));
+    match numbers.map(|all| all.map(|x| x as f32).collect::<Vec<f32>>()).filter(|all| all.len() == 3) {
+        Some(all) => Ok(Some(Value::Array(Array::F32(all)))),
+        None => Err(params.config.unsupported(key).expected("three numbers, one a colour").found(
+            found.map_or(String::from("nothing"), |value| value.to_string().chars().take(60).collect()),
+        )),
+    }
+}
 
 const AXES: &[Axis] = &[
     axis(

@@ -31,8 +31,10 @@ pub fn files(metadata: &Metadata) -> Result<Regained> {
     let mut out = Regained::default();
     let model = metadata.str("tokenizer.ggml.model");
     let Some(words) = Words::of(metadata)?.filter(|_| model != Some("none")) else {
-        out.notes.push(String::from("the GGUF has no vocabulary: no tokenizer is written"));
-        return Ok(out);
+        return Err(Error::unsupported(
+            "the GGUF has no vocabulary, and a checkpoint is none without a tokenizer",
+        )
+        .hint("choose a GGUF --type"));
     };
     let mut config = names::config(&words)?;
     match model {
