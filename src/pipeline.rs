@@ -1,7 +1,7 @@
 //! THE LINE: open -> adopt -> merge -> assign -> write. Everything before `write` touches headers only; the
 //! weights move once, in the writer, through the wrappers that were put around them on the way.
 
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, whole};
 use crate::arch;
 use crate::checkpoint::{Card, Source};
 use crate::merge::{self, Graft, Origin, Vector};
@@ -39,6 +39,7 @@ pub fn open_with(path: &Path, options: &arch::Options, access: &Access) -> Resul
             (model, Vec::new(), None)
         }
         Input::Checkpoint(checkpoint) => {
+            whole::refuse(&checkpoint)?;
             let checkpoint = unpack::unpacked(checkpoint)?;
             let adopted = arch::adopt(&checkpoint, options)?;
             let metadata = adopted.model.metadata.clone();
@@ -76,14 +77,43 @@ fn loaded(model: Model, notes: Vec<String>, source: Option<Arc<Source>>) -> Resu
     Ok(Loaded::new(placed(Model { tensors, ..model })?, notes, source))
 }
 
-/// `onto` as an adapter makes it, to be a vector whose base is `onto` itself: `out = CP + w * (CP with the adapter - CP)`.
+/// What an adapter adds to `onto`, as a vector whose base is `onto` itself: `out = CP + w * (CP with the adapter - CP)`.
 ///
 /// # Errors
 /// The adapter does not fit the model: all that is wrong stands in one error.
-pub fn wear(onto: &Loaded, adapter: &Adapter, options: &arch::Options) -> Result<Loaded> {
+pub fn wear(onto: &Loaded, adapter: &Adapter, options: &arch::Options) -> Result<Vector> {
     let checkpoint = onto.source.as_ref().map(|source| &source.checkpoint);
-    let model = adapter.worn(&onto.model, checkpoint, options)?;
-    Ok(Loaded::new(model, adapter.notes(), None))
+    adapter.vector(&onto.model, checkpoint, options)
+}
+
+/// Plans a directory that holds chat - base, to be put on a model in another run.
+///
+/// # Errors
+/// The models are not of one shape; chat is a GGUF.
+pub fn vector(chat: Loaded, base: &Model, target: &Target) -> Result<Plan> {
+    let source = chat.source.ok_or_else(|| {
+        Error::usage("a whole vector has the names and the files of a checkpoint")
+            .expected("chat as a Hugging Face checkpoint")
+            .found("a GGUF")
+    })?;
+    let held = source.checkpoint.tensors.iter().map(|t| t.name.clone()).collect();
+    let origins = vec![Origin::of("chat", &chat.model)?, Origin::of("base", base)?];
+    let (model, notes) = whole::difference(&chat.model, base, Some(held))?;
+    base.reads.all().into_iter().for_each(|stamp| model.reads.add(stamp));
+    let onto = model.clone();
+    let card = |model: &Model| {
+        Some(Card {
+            name: model.metadata.str(whole::TOLD).unwrap_or_default().to_string(),
+            formula: Some("chat - base"),
+            origins: origins.clone(),
+            licence: None,
+            command: String::from("ggraft merge --onto MODEL --adapter THIS-DIRECTORY"),
+            notes: vec![String::from("a chat vector, not a model: no runtime can load it")],
+            files: Vec::new(),
+        })
+    };
+    let loaded = Loaded::new(model, [chat.notes, notes].concat(), Some(source));
+    Plan::new(loaded, &onto, None, target, origins.clone(), card)
 }
 
 /// Plans a model as it is: metadata, tensors and their order stay.

@@ -262,6 +262,61 @@ fn a_vector_becomes_an_adapter_that_keeps_as_much_of_it_as_is_told() {
     assert!(said.contains("--lora"), "{said}");
 }
 
+#[test]
+fn a_whole_vector_is_put_on_as_its_models_would_be_and_is_no_model() {
+    let folder = Folder::new();
+    let run = |words: &str| ggraft(folder.words(words));
+    run("vector -q --base %base --chat %chat --type safetensors -o @vector").ok();
+    let said = run("merge --onto %cp --adapter @vector:0.7 --type F32 -o @put.gguf").ok().err;
+    assert!(said.contains("adapter"), "{said}");
+    run(
+        "merge -q --onto %cp --base %base --chat %chat -w 0.7 --embeddings shared --no-auto-copy --type F32 -o @merged.gguf",
+    )
+    .ok();
+    let [put, merged] = ["put", "merged"].map(|name| gguf(&folder.path(&format!("{name}.gguf"))));
+    for ((name, put), merged) in values(&put.tensors).into_iter().zip(values(&merged.tensors).into_values()) {
+        assert!(put == merged, "{name}");
+    }
+    for (words, code, told) in [
+        ("convert @vector --type F32 -o @x.gguf", 4, "this is a chat vector, not a model"),
+        (
+            "merge --onto @vector --adapter @vector --type F32 -o @x.gguf",
+            4,
+            "this is a chat vector, not a model",
+        ),
+        (
+            "vector --base %base --chat %chat --type safetensors --rank 4 -o @x",
+            2,
+            "a whole vector has no rank",
+        ),
+        ("vector --base %base --chat @put.gguf --type safetensors -o @x", 2, "the files of a checkpoint"),
+    ] {
+        let ran = run(words);
+        assert!(ran.code == code && ran.err.contains(told), "{words}: {} {}", ran.code, ran.err);
+    }
+}
+
+/// Norms that add one, transposed weights, experts, decays that are kept as logarithms.
+#[test]
+fn a_whole_vector_is_in_the_trainers_space_for_every_kind_of_value() {
+    for name in ["Gemma-3-Tiny", "gpt2-tiny", "Qwen3-Moe-Tiny", "Nemotron-3-Nano-Tiny"] {
+        let folder = Folder::new();
+        family(name).unwrap().write_trio(&folder.path(""));
+        let run = |words: &str| ggraft(folder.words(words)).ok();
+        run("vector -q --base @base --chat @chat --type safetensors -o @vector");
+        run("merge -q --onto @cp --adapter @vector:0.7 --type F32 -o @put.gguf");
+        run(
+            "merge -q --onto @cp --base @base --chat @chat -w 0.7 --embeddings shared --no-auto-copy --type F32 -o @merged.gguf",
+        );
+        let [put, merged] = ["put", "merged"].map(|name| gguf(&folder.path(&format!("{name}.gguf"))));
+        for (put, merged) in put.tensors.iter().zip(&merged.tensors) {
+            for (x, y) in decoded(put).into_iter().zip(decoded(merged)) {
+                assert!((x - y).abs() <= y.abs() * 1e-6 + 1e-7, "{name} {}: {x} {y}", put.name);
+            }
+        }
+    }
+}
+
 /// A copy of the adapter whose config is changed.
 fn edited(case: &Case, change: &Json) {
     let dir = case.folder.path("edited");

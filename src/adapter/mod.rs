@@ -3,7 +3,7 @@
 //! adapter says and a model has no place for is refused by name.
 //! The map: `settings` and `parts` read what PEFT saves, `named` finds what it means, `peft` and `gguf` change a model by
 //! the two kinds, `rows` computes; `convert` makes a GGUF of what PEFT saves, and `extract` one
-//! of a chat vector (`svd`).
+//! of a chat vector (`svd`), which `whole` keeps as it is.
 
 mod convert;
 mod extract;
@@ -14,10 +14,12 @@ mod peft;
 mod rows;
 mod settings;
 mod svd;
+pub(crate) mod whole;
 
 pub use extract::{Job, extracted};
 
 use crate::arch;
+use crate::merge::Vector;
 use crate::placed::at;
 use crate::unpack;
 use ggraft_formats::source::{Access, is_named, shown};
@@ -37,6 +39,8 @@ const OF_THE_BASE: [&str; 2] = ["tokenizer.chat_template", "tokenizer.chat_templ
 pub enum Adapter {
     Peft(Box<Peft>),
     Gguf(Box<Gguf>),
+    /// No adapter but a whole vector, which is put on in the same way.
+    Whole(Box<Checkpoint>),
 }
 
 impl Adapter {
@@ -51,24 +55,32 @@ impl Adapter {
                 checkpoint.agrees()?;
                 Peft::open(checkpoint).map(|p| Adapter::Peft(Box::new(p)))
             }
+            Input::Checkpoint(checkpoint) if whole::is(&checkpoint)? => Ok(Adapter::Whole(Box::new(checkpoint))),
             _ => Err(Error::invalid("this is no adapter")
                 .file(path)
-                .expected("a directory with adapter_config.json, or a GGUF of the type 'adapter'")
+                .expected("a directory with adapter_config.json, a GGUF of the type 'adapter', or a vector that `ggraft vector` has written")
                 .hint("a whole model is given with --chat and its base with --base")),
         }
     }
 
-    /// `model` with this adapter at work. What it does not change are the very tensors of `model`. `checkpoint` is the one
-    /// that the model was adopted from, if there is one.
+    /// What it adds to `model`. `checkpoint` is the one that the model was adopted from, if there is one.
     ///
     /// # Errors
     /// It does not fit the model.
-    pub fn worn(
+    pub fn vector(
         &self,
         model: &Model,
         checkpoint: Option<&Checkpoint>,
         options: &arch::Options,
-    ) -> Result<Model> {
+    ) -> Result<Vector> {
+        match self {
+            Adapter::Whole(vector) => whole::vector(Checkpoint::clone(vector), options),
+            _ => Ok(Vector { chat: self.worn(model, checkpoint, options)?, base: model.clone() }),
+        }
+    }
+
+    /// `model` with this adapter at work. What it does not change are the very tensors of `model`.
+    fn worn(&self, model: &Model, checkpoint: Option<&Checkpoint>, options: &arch::Options) -> Result<Model> {
         let (tensors, own) = match (self, checkpoint) {
             (Adapter::Gguf(gguf), _) => {
                 gguf.is_of(model)?;
@@ -80,6 +92,7 @@ impl Adapter {
             (Adapter::Peft(peft), Some(checkpoint)) => {
                 (adopted(peft, model, checkpoint, options)?, peft.described()?)
             }
+            (Adapter::Whole(vector), _) => return whole::refuse(vector).map(|()| model.clone()),
             (Adapter::Peft(peft), None) => {
                 return Err(Error::unsupported(
                     "an adapter of PEFT has the names and the order of a checkpoint",
@@ -114,7 +127,7 @@ impl Adapter {
     /// The model that it was made for, if it tells.
     pub fn base(&self) -> Option<&str> {
         match self {
-            Adapter::Gguf(_) => None,
+            Adapter::Gguf(_) | Adapter::Whole(_) => None,
             Adapter::Peft(peft) => peft.settings.base.as_deref(),
         }
     }
@@ -131,13 +144,18 @@ impl Adapter {
                 let e = Error::usage("this is an adapter of llama.cpp already");
                 Err(gguf.model.containers.iter().fold(e, |e, file| e.file(file.path())))
             }
+            Adapter::Whole(vector) => {
+                Err(Error::usage("this is a whole vector, not an adapter").file(&vector.dir).hint(
+                    "its models give an adapter of low rank: ggraft vector --chat CHAT --base BASE --rank 64",
+                ))
+            }
         }
     }
 
     /// What was noticed when it was opened, a sentence each.
     pub fn notes(&self) -> Vec<String> {
         match self {
-            Adapter::Gguf(_) => Vec::new(),
+            Adapter::Gguf(_) | Adapter::Whole(_) => Vec::new(),
             Adapter::Peft(peft) => peft.notes(),
         }
     }

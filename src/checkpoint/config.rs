@@ -1,6 +1,7 @@
 //! `config.json` and `generation_config.json` of an output: CP's, with the sizes and ids of the output.
 
 use super::{Source, json_file, without_paths};
+use crate::adapter::whole;
 use ggraft_formats::error::Result;
 use ggraft_formats::{DType, Metadata};
 use serde_json::{Value, json};
@@ -43,6 +44,9 @@ pub fn config(
         if let Some(id) = metadata.u64(told).filter(|id| !names(&place[key], *id)) {
             set(place, key, json!(id));
         }
+    }
+    if let Some(of) = metadata.str(whole::TOLD) {
+        set(&mut new, whole::MARK, json!(of));
     }
     if let Some(name) = dtype.and_then(torch) {
         // transformers 5 calls it `dtype`.

@@ -8,7 +8,7 @@ use super::options::{self, Order, Run};
 use crate::adapter::Adapter;
 use crate::arch::about;
 use crate::output::target::Type;
-use crate::pipeline;
+use crate::pipeline::{self, Plan};
 use crate::recipe::Choice;
 use crate::report::Stage;
 use crate::stages::Stages;
@@ -44,10 +44,10 @@ pub(super) struct Args {
 pub(super) struct Output {
     /// Output file; in a folder, or by default in the current one, named after the adapter
     #[arg(short, long = "output", visible_alias = "outfile", value_name = "FILE")]
-    output: Option<PathBuf>,
+    pub output: Option<PathBuf>,
     /// What the adapter is called in its metadata, and in the default name of the file
     #[arg(long, value_name = "TEXT", value_parser = naming::name)]
-    name: Option<String>,
+    pub name: Option<String>,
     #[command(flatten)]
     pub run: Run,
 }
@@ -88,16 +88,21 @@ pub(super) fn carry_out(verb: &str, written: Written<'_>, output: Output) -> Res
     plan.notes = notes;
     let parts = [Some(plan.stem()), mark, Some(kind.name().to_string()), Some(String::from("LoRA.gguf"))];
     let default = PathBuf::from(parts.into_iter().flatten().collect::<Vec<_>>().join("-"));
-    let typed = output.output.map(|path| naming::gguf(path, kind.name())).transpose()?;
+    let typed = output.output.as_ref().map(|path| naming::gguf(path.clone(), kind.name())).transpose()?;
+    write(verb, (plan, destination(typed, default, false)), kind, &output.run, access)
+}
+
+/// Writes what was planned.
+pub(super) fn write(verb: &str, plan: (Plan, PathBuf), kind: Type, run: &Run, access: &Access) -> Result<()> {
     let order = Order {
         words: &format!("{verb} {}", kind.name()),
         command: &command::typed(verb, &[]),
         formula: None,
         beside: &Beside::default(),
-        run: &output.run,
+        run,
         access,
     };
-    options::carry_out(&[(plan, destination(typed, default, false))], &order, || Ok(Vec::new()))
+    options::carry_out(&[plan], &order, || Ok(Vec::new()))
 }
 
 /// What the factors are stored as.

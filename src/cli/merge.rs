@@ -251,10 +251,12 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
     let bare = open(&recipe.onto)?;
     let mut worn = Vec::with_capacity(recipe.adapters.len());
     for adapter in &recipe.adapters {
-        let made = pipeline::wear(&bare, &Adapter::open(&adapter.path, &access)?, &options)?;
+        let adapter = Adapter::open(&adapter.path, &access)?;
+        let made = pipeline::wear(&bare, &adapter, &options)?;
         stages.step();
-        notes.extend(made.notes.iter().cloned());
-        worn.push(pruned(made)?);
+        notes.extend(adapter.notes());
+        let pruned = |model| pruned(Loaded::new(model, Vec::new(), None)).map(|loaded| loaded.model);
+        worn.push(Vector { chat: pruned(made.chat)?, base: pruned(made.base)? });
     }
     let mut onto = pruned(bare)?;
     onto.notes.append(&mut notes);
@@ -272,7 +274,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         let (chat, base) = (load(&v.chat)?, load(&v.base)?);
         vectors.push(Vector { chat: chat.model, base: base.model });
     }
-    vectors.extend(worn.into_iter().map(|made| Vector { chat: made.model, base: onto.model.clone() }));
+    vectors.append(&mut worn);
     let weights = recipe.weight_sets();
     let mut grafted = pipeline::graft(onto, &vectors, recipe.options()?)?;
     // Beside a chat vector --weight is its own, and each card tells it of its output.

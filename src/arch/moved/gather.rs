@@ -1,6 +1,6 @@
 //! Elements that are scattered over a source, gathered in tiles that fit the nearest cache.
 
-use super::{RUN, TILE, Walk};
+use super::{RUN, TILE, WORDS, Walk};
 use ggraft_formats::{Result, Tensor};
 
 /// So many rows of scattered elements.
@@ -16,18 +16,18 @@ impl Gather {
     /// The elements along `walk`, of a source that lies in one piece.
     pub fn lent(&mut self, bytes: &[u8], from: usize, walk: Walk, out: &mut [u8]) {
         match self.unit {
-            2 => self.tiles::<2>(bytes, from, walk, out),
-            4 => self.tiles::<4>(bytes, from, walk, out),
-            8 => self.tiles::<8>(bytes, from, walk, out),
-            _ => self.tiles::<1>(bytes, from, walk, out),
+            2 => self.tiles::<2, 4>(bytes, from, walk, out),
+            4 => self.tiles::<4, 2>(bytes, from, walk, out),
+            8 => self.tiles::<8, 1>(bytes, from, walk, out),
+            _ => self.tiles::<1, 4>(bytes, from, walk, out),
         }
     }
 
-    fn tiles<const N: usize>(&mut self, bytes: &[u8], from: usize, walk: Walk, out: &mut [u8]) {
+    fn tiles<const N: usize, const G: usize>(&self, bytes: &[u8], from: usize, walk: Walk, out: &mut [u8]) {
         let (source, _) = bytes.as_chunks::<N>();
         let (out, _) = out.as_chunks_mut::<N>();
         if self.step == 1 && walk.to == 1 {
-            return self.turned(source, from, walk, out);
+            return self.turned::<_, G>(source, [0; N], from, walk, out);
         }
         for first in (0..self.count).step_by(TILE) {
             let rows = first..self.count.min(first + TILE);
@@ -45,34 +45,31 @@ impl Gather {
     }
 
     /// A tile at a time of what is transposed. Columns of the source lie a row apart, often a power of two, where few lines
-    /// of a cache can be kept: so every line is read once, and put together in a tile that lies dense.
-    fn turned<const N: usize>(&self, source: &[[u8; N]], from: usize, walk: Walk, out: &mut [[u8; N]]) {
-        let height = RUN / N.max(1);
-        let mut tile = vec![[0; N]; height * TILE];
+    /// of a cache can be kept: so every run is read once, `G` of them become one run of words, and a row of the result
+    /// takes a word of each.
+    fn turned<T: Copy, const G: usize>(&self, source: &[T], zero: T, from: usize, walk: Walk, out: &mut [T]) {
+        let height = RUN / size_of::<T>();
+        let mut tile = vec![[zero; G]; WORDS * height];
         for first in (0..self.count).step_by(height) {
             let rows = height.min(self.count - first);
-            for start in (0..walk.size).step_by(TILE) {
-                let columns = TILE.min(walk.size - start);
+            for start in (0..walk.size).step_by(WORDS * G) {
+                let columns = (WORDS * G).min(walk.size - start);
                 let run = |j: usize| {
-                    let place = from + first + (start + j) * walk.from;
+                    let place = from + first + (start + j.min(columns - 1)) * walk.from;
                     &source[place..place + rows]
                 };
-                let mut j = 0;
-                while j + 4 <= columns {
-                    let (a, b, c, d) = (run(j), run(j + 1), run(j + 2), run(j + 3));
-                    let lines = tile.as_chunks_mut::<TILE>().0.iter_mut().zip(a).zip(b).zip(c).zip(d);
-                    for ((((line, a), b), c), d) in lines {
-                        line[j..j + 4].copy_from_slice(&[*a, *b, *c, *d]);
+                for (j, words) in tile.chunks_exact_mut(height).enumerate() {
+                    interleave(std::array::from_fn(|k| run(j * G + k)), &mut words[..rows]);
+                }
+                let lines: [&[[T; G]]; WORDS] = std::array::from_fn(|j| &tile[j * height..][..rows]);
+                let outs = out[first * self.row + start..].chunks_mut(self.row).take(rows);
+                for (i, out) in outs.enumerate() {
+                    let whole: [[T; G]; WORDS] = std::array::from_fn(|j| lines[j][i]);
+                    let out = &mut out[..columns];
+                    match out.as_chunks_mut::<G>().0.as_chunks_mut::<WORDS>().0 {
+                        [words] => *words = whole,
+                        _ => out.copy_from_slice(&whole.as_flattened()[..columns]),
                     }
-                    j += 4;
-                }
-                for j in j..columns {
-                    let lines = tile.as_chunks_mut::<TILE>().0.iter_mut().zip(run(j));
-                    lines.for_each(|(line, x)| line[j] = *x);
-                }
-                for (i, line) in tile.as_chunks::<TILE>().0.iter().take(rows).enumerate() {
-                    let to = (first + i) * self.row + start;
-                    out[to..to + columns].copy_from_slice(&line[..columns]);
                 }
             }
         }
@@ -89,6 +86,16 @@ impl Gather {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes one run of words of `G` runs. (An indexed loop: this form becomes vector instructions.)
+fn interleave<T: Copy, const G: usize>(runs: [&[T]; G], words: &mut [[T; G]]) {
+    let runs = runs.map(|run| &run[..words.len()]);
+    for (i, word) in words.iter_mut().enumerate() {
+        for k in 0..G {
+            word[k] = runs[k][i];
+        }
     }
 }
 

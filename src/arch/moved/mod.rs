@@ -6,6 +6,7 @@ mod gather;
 mod padded;
 #[cfg(test)]
 mod tests;
+mod tiles;
 
 pub use padded::Padded;
 
@@ -15,6 +16,7 @@ use ggraft_formats::write::Identity;
 use ggraft_formats::{Error, Result, Rows, Shape, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
+use tiles::Tiles;
 
 /// Rows, and columns, of a tile that is gathered.
 const TILE: usize = 32;
@@ -22,6 +24,9 @@ const TILE: usize = 32;
 /// Bytes of a run of the source that a tile takes at once, where it turns rows into columns: some lines of the cache, and
 /// few pages.
 const RUN: usize = 256;
+
+/// Words that a row of such a tile is put together of: a line of the cache, where a word has eight bytes.
+const WORDS: usize = 8;
 
 /// The tensor `name` with the dimensions `torch` (the outermost first), made of `pieces` of `sources`, which all have one
 /// dtype and shape, if they are stacked.
@@ -51,7 +56,10 @@ pub fn moved(name: &str, torch: &[u64], sources: Vec<Tensor>, pieces: &[Piece]) 
         return Err(Error::unsupported(format!("weights in blocks of {dtype} cannot be moved one by one"))
             .tensor(name));
     }
-    Tensor::new(name, shape, dtype, Arc::new(Moved { sources, unit, row, pieces }))
+    let is_scattered = pieces.iter().any(|piece| piece.run().is_none());
+    let rows = usize::try_from(shape.rows()).map_err(|_| too_large(name))?;
+    let tiles = is_scattered.then(|| Tiles::new(rows, row, unit));
+    Tensor::new(name, shape, dtype, Arc::new(Moved { sources, unit, row, pieces, tiles }))
 }
 
 /// A shape from the outermost dimension on.
@@ -211,24 +219,16 @@ struct Moved {
     /// Elements of a row.
     row: usize,
     pieces: Vec<Copy>,
+    /// If elements are scattered over the sources.
+    tiles: Option<Tiles>,
 }
 
 impl Rows for Moved {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
-        for piece in &self.pieces {
-            let mut row = rows.start;
-            while row < rows.end {
-                let Some(mut place) = piece.place(row) else {
-                    row += 1;
-                    continue;
-                };
-                place.count = place.count.min(rows.end - row);
-                let start = (row - rows.start) * self.row * self.unit;
-                self.copy(piece, &place, &mut out[start..])?;
-                row += place.count;
-            }
+        match &self.tiles {
+            Some(tiles) => tiles.read(rows, out, |rows, out| self.gather(rows, out)),
+            None => self.gather(rows, out),
         }
-        Ok(())
     }
 
     fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
@@ -249,6 +249,9 @@ impl Rows for Moved {
     }
 
     fn release(&self, rows: Range<usize>) {
+        if let Some(tiles) = &self.tiles {
+            tiles.release(&rows);
+        }
         for piece in &self.pieces {
             self.of(piece, &rows, &|source, rows| source.release(rows));
         }
@@ -268,6 +271,24 @@ fn whole(source: &Tensor) -> Option<&[u8]> {
 }
 
 impl Moved {
+    /// Puts every element of `rows` in its place in `out`.
+    fn gather(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        for piece in &self.pieces {
+            let mut row = rows.start;
+            while row < rows.end {
+                let Some(mut place) = piece.place(row) else {
+                    row += 1;
+                    continue;
+                };
+                place.count = place.count.min(rows.end - row);
+                let start = (row - rows.start) * self.row * self.unit;
+                self.copy(piece, &place, &mut out[start..])?;
+                row += place.count;
+            }
+        }
+        Ok(())
+    }
+
     /// Copies `place.count` rows, or the part of each that is of `piece`, into `out`, which starts with the first of them.
     fn copy(&self, piece: &Copy, place: &Place, out: &mut [u8]) -> Result<()> {
         let source = &self.sources[place.source];

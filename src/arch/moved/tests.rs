@@ -2,6 +2,7 @@
 
 use super::super::axes::{Axes, Sizes, Stacks};
 use super::*;
+use ggraft_formats::DType;
 
 /// Rows that are never lent.
 struct Shy(Tensor);
@@ -113,4 +114,45 @@ fn a_source_that_is_too_small_is_refused() {
     let axes = Axes::parse("n m -> m n").unwrap();
     let pieces = axes.forth(&sizes(), Stacks::default(), 0).unwrap();
     assert!(moved("y", &[41, 37], vec![tensor(&[30, 41], 0)], &pieces).is_err());
+}
+
+/// A source of elements of any width that lies in one piece.
+struct Dense {
+    bytes: Vec<u8>,
+    row_bytes: usize,
+}
+
+impl Rows for Dense {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        out.copy_from_slice(&self.bytes[rows.start * self.row_bytes..rows.end * self.row_bytes]);
+        Ok(())
+    }
+
+    fn borrow(&self, rows: Range<usize>) -> Option<&[u8]> {
+        self.bytes.get(rows.start * self.row_bytes..rows.end * self.row_bytes)
+    }
+}
+
+#[test]
+fn elements_of_every_width_are_transposed_whole_tiles_and_what_is_left_of_them() {
+    for dtype in [DType::I8, DType::BF16, DType::F32, DType::F64] {
+        for (n, m) in [(1usize, 1usize), (3, 300), (300, 3), (64, 256), (131, 289)] {
+            let unit = dtype.traits().bytes;
+            let bytes: Vec<u8> = (0..n * m * unit).map(|i| (i * 31 + i / 256) as u8).collect();
+            let torch = shape("x", &[n as u64, m as u64]).unwrap();
+            let source = Dense { bytes: bytes.clone(), row_bytes: m * unit };
+            let source = Tensor::new("x", torch, dtype, Arc::new(source)).unwrap();
+            let sizes = [("n", n as u64), ("m", m as u64)].into();
+            let pieces = Axes::parse("n m -> m n").unwrap().forth(&sizes, Stacks::default(), 0).unwrap();
+            let turned = moved("y", &[m as u64, n as u64], vec![source], &pieces).unwrap();
+            for rows in [0..m, m / 3..m, m / 2..m / 2 + 1] {
+                let mut out = vec![0; rows.len() * n * unit];
+                turned.read(rows.clone(), &mut out).unwrap();
+                let element = |i: usize, j: usize| &bytes[(j * m + i) * unit..][..unit];
+                let right: Vec<u8> =
+                    rows.clone().flat_map(|i| (0..n).flat_map(move |j| element(i, j))).copied().collect();
+                assert!(out == right, "{dtype} {n} x {m}, rows {rows:?}");
+            }
+        }
+    }
 }

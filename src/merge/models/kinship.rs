@@ -88,7 +88,7 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
     let onto = sample(&s.own.onto)?;
     let one = |(chat, base): &(Tensor, Tensor)| -> Result<Kinship> {
         let (c, b) = (sample(chat)?, sample(base)?);
-        let (mut delta, mut drift, mut along, mut size) = (0.0, 0.0, 0.0, 0.0);
+        let (mut delta, mut drift, mut along, mut size, mut own) = (0.0, 0.0, 0.0, 0.0, 0.0);
         let (mut is_chat, mut is_blank) = (true, true);
         for ((x, c), b) in onto.iter().flatten().zip(c.iter().flatten()).zip(b.iter().flatten()) {
             let (d, p) = (f64::from(c - b), f64::from(x - b));
@@ -96,9 +96,12 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
             drift += p * p;
             along += d * p;
             size += f64::from(*b) * f64::from(*b);
+            own += f64::from(*x) * f64::from(*x);
             is_chat &= x == c;
             is_blank &= *x == 0.0 && *c == 0.0 && *b == 0.0;
         }
+        // Of a whole vector base is nothing.
+        let size = if size > 0.0 { size } else { own };
         let relative = |square: f64| if size > 0.0 { (square / size).sqrt() } else { 0.0 };
         let both = (delta * drift).sqrt();
         let noises = [noise(chat.dtype(), &c)?, noise(base.dtype(), &b)?];
