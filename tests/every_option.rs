@@ -51,6 +51,7 @@ const ROWS: &[Row] = &[
     row("--token-embedding-type", "Q8_0", Changes),
     row("--tensor-type", "blk.1.attn_q=q8_0", Changes),
     row("--tensor-type-file", "@types", Changes),
+    row("--like", "@q8.gguf", Changes),
     row("--prune-layers", "0,2", Changes),
     row("--override-kv", "a.key=int:-3", Changes),
     row("--name", "Another", Changes),

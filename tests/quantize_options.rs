@@ -207,6 +207,30 @@ fn tensor_types_count_for_plain_floats_too_and_keep_their_case() {
 }
 
 #[test]
+fn a_file_lends_its_dtypes_tensor_by_tensor() {
+    let bench = Bench::new();
+    std::fs::write(bench.path("types"), "attn_k=q8_0 blk.1.ffn_up=q5_1\n").unwrap();
+    bench.run("Q4_K_M", &["--tensor-type-file", "@types"]).ok();
+    std::fs::rename(bench.path("out.gguf"), bench.path("published.gguf")).unwrap();
+    let ran = bench.run("Q4_K_M", &["--like", "@published.gguf"]).ok();
+    assert!(!ran.err.contains("warning"), "{}", ran.err);
+    let [own, published] =
+        ["out.gguf", "published.gguf"].map(|name| std::fs::read(bench.path(name)).unwrap());
+    assert!(own == published);
+    std::fs::remove_file(bench.path("out.gguf")).unwrap();
+    // Another type decides only where the file has nothing, and a name that is told comes first.
+    bench.run("Q6_K_L", &["--like", "@published.gguf", "--tensor-type", "attn_k=q4_0"]).ok();
+    let (out, published) = (bench.output(), model(&bench.path("published.gguf")));
+    for tensor in &out.tensors {
+        let due = if tensor.name.contains("attn_k.") { DType::Q4_0 } else { dtype(&published, &tensor.name) };
+        assert_eq!(tensor.dtype(), due, "{}", tensor.name);
+    }
+    std::fs::remove_file(bench.path("out.gguf")).unwrap();
+    let ran = bench.run("Q4_K_M", &["--like", "@published.gguf", "--prune-layers", "0"]).ok();
+    assert!(ran.err.contains("published.gguf are not in the model"), "{}", ran.err);
+}
+
+#[test]
 fn values_of_the_metadata_of_any_type() {
     let bench = Bench::new();
     let options =

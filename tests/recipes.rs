@@ -84,7 +84,7 @@ fn adapters() -> impl Strategy<Value = Vec<Adapter>> {
 fn mixture() -> impl Strategy<Value = Mixture> {
     let dtype = || option::of(proptest::sample::select(DType::all().map(Choice).collect::<Vec<_>>()));
     let words = || vec(text(), 0..3);
-    let dtypes = (any::<[bool; 3]>(), dtype(), dtype(), words(), option::of(path()));
+    let dtypes = (any::<[bool; 3]>(), dtype(), dtype(), words(), option::of(path()), option::of(path()));
     let rest = (vec(0..i64::MAX as u64, 0..3), words(), option::of(path()), words(), words(), any::<bool>());
     let budget = (option::of(text()), option::of(number()));
     (dtypes, rest, budget).prop_map(|(dtypes, rest, budget)| Mixture {
@@ -97,6 +97,7 @@ fn mixture() -> impl Strategy<Value = Mixture> {
         token_embedding_type: dtypes.2,
         tensor_type: dtypes.3,
         tensor_type_file: dtypes.4,
+        like: dtypes.5,
         prune_layers: rest.0,
         override_kv: rest.1,
         imatrix: rest.2,

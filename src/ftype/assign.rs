@@ -4,7 +4,7 @@
 
 use super::facts::{Facts, TensorFact};
 use super::mixture::Walk;
-use super::{Ftype, TensorType, keep, order};
+use super::{Ftype, Like, TensorType, keep, like, order};
 use crate::roles::Role;
 use ggraft_formats::{DType, Error, Result};
 use std::fmt;
@@ -22,6 +22,8 @@ pub struct Options {
     pub token_embedding_type: Option<DType>,
     /// The dtypes of tensors by their names, of which the first that matches decides.
     pub tensor_types: Vec<TensorType>,
+    /// The file whose dtypes those tensors get of which nothing else is said.
+    pub like: Option<Like>,
     /// Whether an importance matrix is given; some mixtures spare less with one.
     pub has_imatrix: bool,
 }
@@ -123,7 +125,10 @@ fn one(
     }
     let role = Role::of(tensor.name);
     let needs_imatrix = |dtype| keep::needs_imatrix(role, dtype, ftype.name);
-    let typed = TensorType::of(tensor.name, &options.tensor_types);
+    let typed = TensorType::of(tensor.name, &options.tensor_types).map(|dtype| (dtype, TENSOR_TYPE));
+    let likened =
+        || options.like.as_ref().and_then(|like| like.of(tensor.name)).map(|dtype| (dtype, like::OPTION));
+    let typed = typed.or_else(likened);
     // The embeddings by layer of a Gemma 3n may be named apart from the others.
     let apart = typed.is_some() && tensor.name == "per_layer_token_embd.weight";
     if let Some((dtype, option)) = requested(role, options).filter(|_| !apart) {
@@ -133,14 +138,16 @@ fn one(
         let reason = Reason::Requested(option);
         return Ok(Assignment { dtype, fallback: None, reason, needs_imatrix: needs_imatrix(dtype) });
     }
-    let ends = ftype.ends.filter(|_| !apart && matches!(role, Role::Embedding | Role::Output));
+    let ends = ftype
+        .ends
+        .filter(|_| !apart && options.like.is_none() && matches!(role, Role::Embedding | Role::Output));
     if let Some(wanted) = ends {
         let dtype = keep::fitting(tensor, wanted)?;
         let fallback = (dtype != wanted).then_some(wanted);
         return Ok(Assignment { dtype, fallback, reason: Reason::Mixture(role), needs_imatrix: false });
     }
     let (wanted, reason) = match (typed, walk) {
-        (Some(dtype), _) => (dtype, Reason::Requested(TENSOR_TYPE)),
+        (Some((dtype, option)), _) => (dtype, Reason::Requested(option)),
         (None, None) => (ftype.default, Reason::Default),
         // In a model without an output the embeddings take the dtype that was named for it, if it fits.
         (None, Some(walk)) => match options.output_tensor_type.filter(|_| walk.is_output(role)) {

@@ -12,6 +12,7 @@ mod importance;
 mod k;
 mod keep;
 mod legacy;
+mod like;
 mod mixture;
 mod prune;
 mod tensor_types;
@@ -20,6 +21,7 @@ mod ternary;
 pub use assign::{Assignment, Options, Reason, assign};
 pub use facts::{Facts, TensorFact};
 pub use importance::{Choice, Importance, Weighed, weigh};
+pub use like::Like;
 pub use prune::Prune;
 pub use tensor_types::TensorType;
 

@@ -138,6 +138,7 @@ impl Target {
             ("--output-tensor-type", o.output_tensor_type.is_some()),
             ("--token-embedding-type", o.token_embedding_type.is_some()),
             ("--tensor-type", !o.tensor_types.is_empty()),
+            ("--like", o.like.is_some()),
             ("--imatrix", self.importance.is_some()),
             ("--importance", self.estimates),
         ];

@@ -6,7 +6,7 @@ use super::typed;
 use super::word::Estimate;
 use super::{Choice, is_default};
 use crate::budget::Budget;
-use crate::ftype::{self, Importance, Prune, TensorType};
+use crate::ftype::{self, Importance, Like, Prune, TensorType};
 use crate::meta::Override;
 use crate::output::target::{Target, Type};
 use ggraft_formats::stamp::{Reads, Stamp};
@@ -47,6 +47,10 @@ pub struct Mixture {
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     #[serde(skip_serializing_if = "is_default")]
     pub tensor_type_file: Option<PathBuf>,
+    /// Give every tensor the dtype that it has in this GGUF, such as a published one; the type decides where it has none
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", conflicts_with = "pure"))]
+    #[serde(skip_serializing_if = "is_default")]
+    pub like: Option<PathBuf>,
     /// Leave out these layers and renumber the others
     #[cfg_attr(feature = "cli", arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = typed::layer))]
     #[serde(skip_serializing_if = "is_default")]
@@ -89,7 +93,7 @@ impl Mixture {
     /// What a file of this type is to be; reads the importance matrix.
     pub fn target(&self, kind: Type) -> Result<Target> {
         let reads = Reads::default();
-        for path in [&self.imatrix, &self.tensor_type_file].into_iter().flatten() {
+        for path in [&self.imatrix, &self.tensor_type_file, &self.like].into_iter().flatten() {
             reads.add(Stamp::of(path)?);
         }
         let prune = Prune::new(self.prune_layers.iter().copied());
@@ -121,6 +125,7 @@ impl Mixture {
                 output_tensor_type: self.output_tensor_type.map(|c| c.0),
                 token_embedding_type: self.token_embedding_type.map(|c| c.0),
                 tensor_types,
+                like: self.like.as_deref().map(Like::read).transpose()?,
                 has_imatrix: importance.is_some() || self.importance.is_some(),
             },
             importance,

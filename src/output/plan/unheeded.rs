@@ -1,7 +1,9 @@
 //! Options that change nothing: each is told once, with the reason, so that a slip does not pass for a wish.
 
-use crate::ftype::{self, Assignment, Facts, Ftype, Options, Reason, TensorType};
+use crate::ftype::{self, Assignment, Facts, Ftype, Like, Options, Reason, TensorType};
 use crate::roles::{EMBEDDING, HEAD};
+use crate::text::shown;
+use std::collections::HashSet;
 
 /// What to say about the options that gave no tensor its dtype.
 pub(crate) fn unheeded(
@@ -13,6 +15,7 @@ pub(crate) fn unheeded(
     let names: &[&str] = &facts.tensors.iter().map(|t| t.name).collect::<Vec<_>>();
     let all = &options.tensor_types;
     let mut notes: Vec<String> = (0..all.len()).filter_map(|i| pattern(i, names, assignments, all)).collect();
+    notes.extend(options.like.iter().flat_map(|like| unlike(like, names, assignments)));
     let has = |reason: Reason| assignments.iter().any(|a| a.reason == reason);
     let is_missing = |name: &str| names.iter().all(|n| *n != name);
     let mut idle = |option: &'static str, is_given: bool, is_heeded: bool, name: &str| {
@@ -41,6 +44,22 @@ fn is_pure_anyway(facts: &Facts, assignments: &[Assignment], options: &Options, 
     let mixed = ftype::assign(facts, ftype, &Options { pure: false, ..options.clone() });
     let dtypes = |all: &[Assignment]| all.iter().map(|a| a.dtype).collect::<Vec<_>>();
     mixed.is_ok_and(|mixed| dtypes(&mixed) == dtypes(assignments))
+}
+
+/// What of the model and of the file that lends its dtypes has no counterpart.
+fn unlike(like: &Like, names: &[&str], assignments: &[Assignment]) -> Vec<String> {
+    let free = names.iter().zip(assignments).filter(|(_, given)| !matches!(given.reason, Reason::Kept(_)));
+    let lacking: Vec<&str> = free.map(|(name, _)| *name).filter(|name| like.of(name).is_none()).collect();
+    let known: HashSet<&str> = names.iter().copied().collect();
+    let mut idle: Vec<&str> = like.names().filter(|name| !known.contains(name)).collect();
+    idle.sort_unstable();
+    let file = shown(&like.path);
+    let told = |all: &[&str], what: String| {
+        all.first().map(|first| format!("warning: {} tensors {what}, {first} the first", all.len()))
+    };
+    let lacking = told(&lacking, format!("are not in {file}, so that the type decides"));
+    let idle = told(&idle, format!("of {file} are not in the model"));
+    lacking.into_iter().chain(idle).collect()
 }
 
 /// The same of one pattern for names.
