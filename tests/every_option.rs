@@ -61,6 +61,8 @@ const ROWS: &[Row] = &[
     Row { with: MATRIX, ..row("--exclude-weights", "attn_", Changes) },
     row("--target-size", "Q6_K", Changes),
     row("--target-bpw", "7.5", Changes),
+    row("--for", "pi5-4gb", Changes),
+    Row { with: &["--for=pi5-4gb"], ..row("--context", "1048576", Keeps) },
     row("--split-max-size", "300K", Changes),
     row("--split-max-tensors", "7", Changes),
     row("--no-tensor-first-split", "", Changes),

@@ -86,10 +86,12 @@ fn mixture() -> impl Strategy<Value = Mixture> {
     let words = || vec(text(), 0..3);
     let dtypes = (any::<[bool; 3]>(), dtype(), dtype(), words(), option::of(path()), option::of(path()));
     let rest = (vec(0..i64::MAX as u64, 0..3), words(), option::of(path()), words(), words(), any::<bool>());
-    let budget = (option::of(text()), option::of(number()));
+    let budget = (option::of(text()), option::of(number()), option::of(text()), option::of(1..1_000_000u64));
     (dtypes, rest, budget).prop_map(|(dtypes, rest, budget)| Mixture {
         target_size: budget.0,
         target_bpw: budget.1,
+        device: budget.2,
+        context: budget.3,
         allow_requantize: dtypes.0[0],
         leave_output_tensor: dtypes.0[1],
         pure: dtypes.0[2],

@@ -1,6 +1,7 @@
 //! Which dtypes a tensor may get: those whose blocks its rows fill, no coarser than its role bears. What the user
 //! pinned, what no mixture quantizes, and what is quantized already has one.
 
+use super::Terms;
 use crate::ftype::{Assignment, Reason, TensorFact};
 use crate::roles::Role;
 use ggraft_formats::DType::{self, *};
@@ -16,12 +17,8 @@ const NONE: [DType; 2] = [BF16, F16];
 /// The dtypes to choose from, without repetition. `fixed` is what a mixture gives the tensor; its dtype is always
 /// among them, so that a budget never does worse.
 /// Dtypes that need an importance matrix are left out unless one is given (`has_imatrix`).
-pub(super) fn of(
-    tensor: &TensorFact,
-    fixed: &Assignment,
-    allow_requantize: bool,
-    has_imatrix: bool,
-) -> Vec<DType> {
+pub(super) fn of(tensor: &TensorFact, fixed: &Assignment, terms: &Terms) -> Vec<DType> {
+    let (allow_requantize, has_imatrix) = (terms.allow_requantize, terms.options.has_imatrix);
     let opaque = tensor.dtype.traits().decode.is_none();
     match fixed.reason {
         Reason::Kept(_) | Reason::Requested(_) => return vec![fixed.dtype],
@@ -29,24 +26,39 @@ pub(super) fn of(
         _ => {}
     }
     let fits = |dtype: DType| dtype.row_bytes(tensor.shape.row()).is_some();
-    let ladder = match () {
-        () if fits(Q4K) => LARGE.as_slice(),
-        () if fits(Q8_0) => SMALL.as_slice(),
-        () => NONE.as_slice(),
+    let ladder = match terms.only {
+        Some(only) if only.iter().any(|dtype| fits(*dtype)) => only,
+        _ => ladder(&fits),
     };
     let bits = |dtype: DType| dtype.traits().bytes as f64 * 8.0 / dtype.block() as f64;
     // The model's own dtype loses nothing; what takes more bits than that is of no use.
     let most = bits(tensor.dtype);
     let coarse = |dtype: DType| dtype == Q2K && is_delicate(Role::of(tensor.name));
-    let mut menu: Vec<DType> =
-        ladder.iter().copied().filter(|dtype| !coarse(*dtype) && bits(*dtype) <= most).collect();
+    let mut menu: Vec<DType> = ladder
+        .iter()
+        .copied()
+        .filter(|dtype| fits(*dtype) && !coarse(*dtype) && bits(*dtype) <= most)
+        .collect();
     let encodable = |dtype: DType| dtype.traits().encode.is_some() && dtype.traits().decode.is_some();
     let weighed = |dtype: DType| has_imatrix || dtype != fixed.dtype || !fixed.needs_imatrix;
     let own = [fixed.dtype, tensor.dtype].into_iter();
-    menu.extend(own.filter(|dtype| encodable(*dtype) && (*dtype == tensor.dtype || weighed(*dtype))));
+    let allowed = |dtype: DType| terms.only.is_none_or(|only| only.contains(&dtype));
+    let other = menu.is_empty();
+    menu.extend(own.filter(|dtype| {
+        encodable(*dtype) && (*dtype == tensor.dtype || weighed(*dtype)) && (other || allowed(*dtype))
+    }));
     let mut seen = Vec::new();
     menu.retain(|dtype| !seen.contains(dtype) && (seen.push(*dtype), true).1);
     menu
+}
+
+/// All dtypes that are worth it in rows of this length.
+fn ladder(fits: &dyn Fn(DType) -> bool) -> &'static [DType] {
+    match () {
+        () if fits(Q4K) => LARGE.as_slice(),
+        () if fits(Q8_0) => SMALL.as_slice(),
+        () => NONE.as_slice(),
+    }
 }
 
 /// Whether two bits are too few, whatever the sum says: it adds small losses, and these would not be small.

@@ -1,6 +1,8 @@
 //! What may be asked for: a size in bytes, the size of a fixed mixture, or bits a weight.
 
+use crate::device::Profile;
 use crate::ftype::Ftype;
+use ggraft_formats::{DType, Error, Metadata};
 
 /// How large an output may become.
 #[derive(Clone, Copy)]
@@ -11,6 +13,8 @@ pub enum Budget {
     Like(&'static Ftype),
     /// The weights alone, in bits a weight.
     Bits(f64),
+    /// What a device has room for beside a context of so many tokens.
+    Device(&'static Profile, u64),
 }
 
 /// Units of sizes, in lower case, and their bytes. Bare letters are decimal, as llama.cpp reads them.
@@ -45,6 +49,22 @@ impl Budget {
             return Ftype::parse(text).map(Budget::Like).map_err(|_| wrong());
         }
         bytes(text).map(Budget::Bytes).ok_or_else(wrong)
+    }
+
+    /// The same without a device: the bytes that it has left for a model of these metadata.
+    pub(super) fn settled(self, metadata: &Metadata) -> Result<Budget, Error> {
+        match self {
+            Budget::Device(profile, context) => profile.room(metadata, context).map(Budget::Bytes),
+            other => Ok(other),
+        }
+    }
+
+    /// The dtypes that it allows, if not all.
+    pub(super) fn types(&self) -> Option<&'static [DType]> {
+        match self {
+            Budget::Device(profile, _) => Some(profile.types),
+            _ => None,
+        }
     }
 
     /// The budget of `--target-bpw`.

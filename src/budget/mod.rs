@@ -32,6 +32,8 @@ pub struct Terms<'a> {
     pub allow_requantize: bool,
     /// The ftype that the user named; without one, the nearest in size is compared with.
     pub ftype: Option<&'static Ftype>,
+    /// The dtypes to choose from, if not all that there are.
+    pub only: Option<&'static [DType]>,
     /// Bytes of the file beside its tensors.
     pub overhead: u64,
     /// Is told how the measuring goes on.
@@ -43,9 +45,7 @@ impl Terms<'_> {
     fn assign(&self, facts: &Facts, ftype: &'static Ftype) -> Result<Vec<Assignment>> {
         let mut assignments = ftype::assign(facts, ftype, self.options)?;
         for (tensor, given) in facts.tensors.iter().zip(&mut assignments) {
-            if candidates::of(tensor, given, self.allow_requantize, self.options.has_imatrix)
-                == [tensor.dtype]
-            {
+            if candidates::of(tensor, given, self) == [tensor.dtype] {
                 given.dtype = tensor.dtype;
                 given.fallback = None;
             }
@@ -74,12 +74,15 @@ const YARDSTICKS: [&str; 13] = [
 /// # Errors
 /// Nothing is as small as the budget, or the weights cannot be read.
 pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> Result<Bought> {
+    let terms = &Terms { only: budget.types(), ..*terms };
+    let budget = &budget.settled(&model.metadata)?;
     let sizes = Sizes { alignment: gguf::alignment(&model.metadata)?, overhead: terms.overhead, budget };
     let (ftype, fixed) = yardstick(facts, budget, terms, &sizes)?;
     let limit = match budget {
         Budget::Bytes(bytes) => *bytes,
         Budget::Like(ftype) => sizes.of(facts, &terms.assign(facts, ftype)?)?,
         Budget::Bits(bits) => weights_limit(facts, *bits),
+        Budget::Device(..) => 0,
     };
     let menus = menus(facts, &fixed, terms)?;
     if smallest(facts, &menus, &sizes)? > limit {
@@ -196,7 +199,7 @@ fn yardstick(
     let limit = match budget {
         Budget::Bytes(bytes) => *bytes,
         Budget::Bits(bits) => weights_limit(facts, *bits),
-        Budget::Like(_) => 0,
+        Budget::Like(_) | Budget::Device(..) => 0,
     };
     let mut nearest: Option<(u64, &'static Ftype, Vec<Assignment>)> = None;
     for name in YARDSTICKS {
@@ -214,9 +217,7 @@ fn yardstick(
 
 /// What each tensor may be.
 fn menus(facts: &Facts, fixed: &[Assignment], terms: &Terms) -> Result<Vec<Vec<DType>>> {
-    let menu = |(tensor, fixed): (&ftype::TensorFact, &Assignment)| {
-        candidates::of(tensor, fixed, terms.allow_requantize, terms.options.has_imatrix)
-    };
+    let menu = |(tensor, fixed): (&ftype::TensorFact, &Assignment)| candidates::of(tensor, fixed, terms);
     let menus: Vec<Vec<DType>> = facts.tensors.iter().zip(fixed).map(menu).collect();
     match menus.iter().position(Vec::is_empty) {
         None => Ok(menus),
@@ -256,7 +257,7 @@ fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<
                 (Budget::Bits(next), next <= bits)
             }
             Budget::Bytes(bytes) => (Budget::Bytes(least), least <= bytes),
-            Budget::Like(_) => (Budget::Bytes(least), false),
+            Budget::Like(_) | Budget::Device(..) => (Budget::Bytes(least), false),
         };
         if enough {
             break;
@@ -272,7 +273,7 @@ fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<
             .expected(format!("at least {least} bytes"))
             .found(limit)
             .hint(format!("give --target-size {least} or more, or free pinned tensors")),
-        Budget::Like(_) => error,
+        Budget::Like(_) | Budget::Device(..) => error,
     })
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Args {
     input: Option<PathBuf>,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32; several, as Q4_K_M,Q8_0, give an
     /// output each
-    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw", "print_supported_models"], value_delimiter = ',', hide_possible_values = true)]
+    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw", "device", "print_supported_models"], value_delimiter = ',', hide_possible_values = true)]
     types: Vec<Choice<Type>>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME")]
@@ -29,7 +29,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["pre", "prune_layers"])]
     mmproj: bool,
     /// Write the vocabulary and the metadata alone, without weights
-    #[arg(long, conflicts_with_all = ["mmproj", "target_size", "target_bpw"])]
+    #[arg(long, conflicts_with_all = ["mmproj", "target_size", "target_bpw", "device"])]
     vocab_only: bool,
     /// List the classes that are converted, as `ggraft architectures` does
     #[arg(long, exclusive = true)]

@@ -99,6 +99,12 @@ Examples:
   ggraft architectures
   ggraft architectures Qwen3ForCausalLM";
 
+pub(super) const ADVISE: &str = "\
+Examples:
+  ggraft advise
+  ggraft advise llama.gguf --for pi5-8gb --context 16384
+  ggraft advise Llama-3.1-8B/";
+
 pub(super) const VERIFY: &str = "\
 Examples:
   ggraft verify llama.gguf

@@ -33,7 +33,7 @@ pub(super) struct Args {
     models: Models,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32; several, as Q4_K_M,Q8_0, give an
     /// output each
-    #[arg(long = "type", value_name = "TYPE", required_unless_present_any = ["recipe", "target_size", "target_bpw"], value_delimiter = ',', hide_possible_values = true)]
+    #[arg(long = "type", value_name = "TYPE", required_unless_present_any = ["recipe", "target_size", "target_bpw", "device"], value_delimiter = ',', hide_possible_values = true)]
     types: Vec<Choice<Type>>,
     #[command(flatten)]
     weights: Weights,

@@ -1,6 +1,7 @@
 //! The words a user may type, one file a verb. What may stand for an option comes from the lists of the library.
 
 mod adapter;
+mod advise;
 mod architectures;
 mod beside;
 mod carrying;
@@ -95,6 +96,9 @@ enum Command {
     /// List the classes of models that are converted, or print the page of one: names, axes, keys
     #[command(after_help = examples::ARCHITECTURES)]
     Architectures(architectures::Args),
+    /// Say on which devices a model runs, and in how much memory
+    #[command(after_help = examples::ADVISE)]
+    Advise(advise::Args),
     /// Print what a shell needs to complete the words of the command line
     #[command(after_help = examples::COMPLETIONS)]
     Completions(completions::Args),
@@ -148,6 +152,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Hash(args) => hash::run(args),
         Command::Meta(args) => meta::run(args),
         Command::Architectures(args) => architectures::run(&args),
+        Command::Advise(args) => advise::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => completions::man(&args),
     }

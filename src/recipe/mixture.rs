@@ -6,6 +6,7 @@ use super::typed;
 use super::word::Estimate;
 use super::{Choice, is_default};
 use crate::budget::Budget;
+use crate::device::{self, Profile};
 use crate::ftype::{self, Importance, Like, Prune, TensorType};
 use crate::meta::Override;
 use crate::output::target::{Target, Type};
@@ -87,6 +88,15 @@ pub struct Mixture {
     #[cfg_attr(feature = "cli", arg(long, value_name = "BITS", value_parser = typed::bits, conflicts_with = "pure"))]
     #[serde(skip_serializing_if = "is_default")]
     pub target_bpw: Option<f64>,
+    /// Make the file for a device: as good as its memory allows, of dtypes that are fast there; `ggraft advise`
+    /// lists the devices
+    #[cfg_attr(feature = "cli", arg(long = "for", value_name = "DEVICE", value_parser = typed::device, conflicts_with_all = ["target_size", "target_bpw", "pure"]))]
+    #[serde(rename = "for", skip_serializing_if = "is_default")]
+    pub device: Option<String>,
+    /// The tokens that the device is to read at once, 8192 by default
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", requires = "device", value_parser = clap::value_parser!(u64).range(1..)))]
+    #[serde(skip_serializing_if = "is_default")]
+    pub context: Option<u64>,
 }
 
 impl Mixture {
@@ -147,7 +157,7 @@ impl Mixture {
 
     /// Whether dtypes are to be chosen by a budget.
     pub fn has_budget(&self) -> bool {
-        self.target_size.is_some() || self.target_bpw.is_some()
+        self.target_size.is_some() || self.target_bpw.is_some() || self.device.is_some()
     }
 
     /// The budget, if dtypes are to be chosen by one.
@@ -158,14 +168,21 @@ impl Mixture {
             (None, Some(bits)) => Budget::bits(bits).map(Some),
             (None, None) => Ok(None),
         };
-        let budget = budget.map_err(Error::usage)?;
+        let mut budget = budget.map_err(Error::usage)?;
+        if let Some(name) = &self.device {
+            if budget.is_some() {
+                return Err(Error::usage("--for has the size of its device, and excludes another"));
+            }
+            let context = self.context.unwrap_or(device::CONTEXT);
+            budget = Some(Budget::Device(Profile::parse(name)?, context));
+        }
         if budget.is_some() && self.pure {
             return Err(Error::usage("--pure gives every tensor the same dtype, a budget each its own")
                 .hint("leave out --pure"));
         }
         if budget.is_none() && matches!(kind, Type::Auto) {
             return Err(Error::usage("the type auto needs a budget").hint(
-                "give --target-size or --target-bpw, or the type that the weights have: BF16, or F16",
+                "give --target-size, --target-bpw or --for, or the type that the weights have: BF16, or F16",
             ));
         }
         Ok(budget)
@@ -181,6 +198,6 @@ impl Mixture {
 
     /// The files that it names.
     pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        self.tensor_type_file.iter_mut().chain(&mut self.imatrix)
+        self.tensor_type_file.iter_mut().chain(&mut self.imatrix).chain(&mut self.like)
     }
 }

@@ -222,11 +222,20 @@ fn errors() -> MutexGuard<'static, String> {
     ERRORS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps what the peer logs as an error (`GGML_LOG_LEVEL_ERROR`) and silences the rest.
+/// What was logged of buffers since it was last cleared.
+fn buffers() -> MutexGuard<'static, String> {
+    static BUFFERS: Mutex<String> = Mutex::new(String::new());
+    BUFFERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps what the peer logs as an error (`GGML_LOG_LEVEL_ERROR`), and how large its buffers are, and silences the rest.
 unsafe extern "C" fn keep_error(level: c_int, text: *const c_char, _: *mut c_void) {
     const ERROR: c_int = 4;
+    // SAFETY: the peer passes a NUL-terminated string that lives through the call.
+    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
     if level == ERROR {
-        // SAFETY: the peer passes a NUL-terminated string that lives through the call.
-        errors().push_str(&unsafe { CStr::from_ptr(text) }.to_string_lossy());
+        errors().push_str(&text);
+    } else if text.contains("buffer size =") {
+        buffers().push_str(&text);
     }
 }

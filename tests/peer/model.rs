@@ -1,7 +1,7 @@
 //! Loading and running a GGUF file in the peer, on the CPU: tokenise, detokenise, greedy generation, logits.
 //! A file that passes here is one that people can use.
 
-use super::{Peer, c_string};
+use super::{Peer, buffers, c_string};
 use std::ffi::{c_char, c_int, c_void};
 use std::path::Path;
 
@@ -294,6 +294,33 @@ impl Drop for Model {
     fn drop(&mut self) {
         // SAFETY: the model is freed once; contexts borrow it and are gone.
         unsafe { self.peer.symbol::<unsafe extern "C" fn(*mut c_void)>("llama_model_free")(self.model) }
+    }
+}
+
+impl Model {
+    /// What a context of so many tokens takes beside the weights, as the peer tells it with its program's defaults: MiB by
+    /// the kind of buffer (`KV`, `RS`, `compute`, `output`).
+    pub fn memory(&self, tokens: u32) -> Result<Vec<(String, f64)>, String> {
+        type Init = unsafe extern "C" fn(*mut c_void, ContextParams) -> *mut c_void;
+        let defaults = self.peer.context_defaults();
+        let params =
+            ContextParams { n_ctx: tokens, n_batch: 2048, n_ubatch: 512, swa_full: false, ..defaults };
+        // SAFETY: `ContextParams` has the peer's layout; the context is freed once.
+        let said = self.peer.logged(|| unsafe {
+            buffers().clear();
+            let context = self.peer.symbol::<Init>("llama_init_from_model")(self.model, params);
+            if context.is_null() {
+                return None;
+            }
+            self.peer.symbol::<unsafe extern "C" fn(*mut c_void)>("llama_free")(context);
+            Some(std::mem::take(&mut *buffers()))
+        })?;
+        let one = |line: &str| {
+            let (before, after) = line.split_once(" buffer size =")?;
+            let kind = before.split_whitespace().last()?.to_string();
+            Some((kind, after.split_whitespace().next()?.parse().ok()?))
+        };
+        Ok(said.lines().filter_map(one).collect())
     }
 }
 

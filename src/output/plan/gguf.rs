@@ -1,7 +1,7 @@
 //! GGUF outputs: the dtypes that a mixture or a budget gives, the order, the parts, what is written into the
 //! metadata. Specification: llama-quantize.
 
-use crate::budget::{self, Account};
+use crate::budget::{self, Account, Budget};
 use crate::estimate;
 use crate::ftype::{self, Assignment, Ftype, Importance, Reason};
 use crate::output::plan::stored::{How, Stored, fate};
@@ -69,6 +69,11 @@ pub(crate) fn quantized(
         parts.push(stored.step(None, given.fallback));
     }
     let split = divided(&mut parts, is_gguf.then_some(onto), target)?;
+    let mut notes = notes;
+    if let Some(Budget::Device(profile, context)) = target.budget {
+        let bytes = parts.iter().map(|(_, step)| step.bytes).sum();
+        notes.extend(profile.told(&model.metadata, context, bytes, split.is_some())?);
+    }
     // A file of plain floats whose experts are in blocks goes by those.
     let blocks =
         ftype::FTYPES.iter().find(|f| f.default == DType::MXFP4).filter(|_| !ftype.default.is_quantized());
@@ -183,6 +188,7 @@ fn assigned(
         (None, None) => return Err(Error::usage("neither a type nor a budget is given")),
         (Some(budget), named) => {
             let terms = budget::Terms {
+                only: None,
                 options: &target.options,
                 importance,
                 allow_requantize: target.allow_requantize,

@@ -1,0 +1,103 @@
+//! What a device can run: how much memory a model may take there, which dtypes have fast kernels, how large a file may be;
+//! and what a model needs at a context. Serves `--for`, by which a file is made for a device, and `ggraft advise`.
+//! The map: `need` is the memory of a model, `profiles` are the devices, `advice` brings both together.
+
+mod advice;
+mod need;
+mod profiles;
+
+pub use advice::Advice;
+pub use need::Need;
+pub use profiles::PROFILES;
+
+use crate::nearest::nearest;
+use ggraft_formats::{DType, Error, Metadata, Result};
+
+/// The context if none is told: of a long conversation.
+pub const CONTEXT: u64 = 8192;
+
+/// A device with its runtime.
+#[derive(Debug)]
+pub struct Profile {
+    /// As users type it.
+    pub name: &'static str,
+    pub what: &'static str,
+    /// Bytes that a model may take: weights, cache and buffers.
+    pub memory: u64,
+    /// The dtypes of matrices that are fast there, or the only ones that run.
+    pub types: &'static [DType],
+    /// Whether other dtypes do not run at all.
+    pub strict: bool,
+    /// The rows of a matrix must be a multiple of this for the fast kernels.
+    pub rows: u64,
+    /// The largest file.
+    pub file: Option<u64>,
+    /// The largest part that should be loaded at once.
+    pub part: Option<u64>,
+    /// Whether the runtime reads one file only.
+    pub whole: bool,
+}
+
+impl Profile {
+    /// The profile of this name.
+    ///
+    /// # Errors
+    /// There is none; the nearest is suggested.
+    pub fn parse(name: &str) -> Result<&'static Profile> {
+        PROFILES.iter().find(|p| p.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
+            let names: Vec<&str> = PROFILES.iter().map(|p| p.name).collect();
+            let e = Error::usage("there is no such device").found(name);
+            match nearest(name, names.iter().copied()) {
+                Some(near) => e.hint(format!("did you mean {near}? known are {}", names.join(", "))),
+                None => e.hint(format!("known are {}", names.join(", "))),
+            }
+        })
+    }
+
+    /// The bytes that are left for weights beside what the model needs at this context.
+    ///
+    /// # Errors
+    /// Nothing is left.
+    pub fn room(&self, metadata: &Metadata, context: u64) -> Result<u64> {
+        let need = Need::of(metadata, 0, context)?;
+        let left = self.memory.checked_sub(need.total()).filter(|left| *left > 0);
+        let left = left.ok_or_else(|| {
+            Error::usage("the context alone takes more memory than the device has for a model")
+                .expected(format!("at most {} bytes ({})", self.memory, self.name))
+                .found(format!("{} bytes at a context of {context}", need.total()))
+                .hint("give a smaller --context")
+        })?;
+        Ok(self.file.map_or(left, |most| left.min(most)))
+    }
+
+    /// What to say of a file of so many bytes that is made for it.
+    ///
+    /// # Errors
+    /// It is in parts, and the runtime reads one file.
+    pub fn told(&self, metadata: &Metadata, context: u64, bytes: u64, is_split: bool) -> Result<Vec<String>> {
+        if self.whole && is_split {
+            return Err(Error::usage(format!("{} reads a model from one file", self.what))
+                .hint("leave out --split-max-size, --split-max-tensors and --keep-split"));
+        }
+        let need = Need::of(metadata, bytes, context)?;
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let mut notes = vec![format!(
+            "for {}: {} MiB of {} MiB are taken at a context of {context}: weights {}, cache {}, state {}, buffers {}",
+            self.name,
+            mib(need.total()),
+            mib(self.memory),
+            mib(need.weights),
+            mib(need.cache),
+            mib(need.state),
+            mib(need.buffers)
+        )];
+        if let Some(part) = self.part.filter(|part| bytes > *part && !is_split) {
+            let part = part / 1_000_000;
+            notes.push(format!(
+                "{} loads parts of at most {part} MB best: --split-max-size {part}M",
+                self.name
+            ));
+        }
+        Ok(notes)
+    }
+}
