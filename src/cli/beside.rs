@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Files beside the output.
 #[derive(clap::Args, Default)]
+#[command(next_help_heading = "Output")]
 pub(super) struct Beside {
     /// Write a Modelfile, by which `ollama create` takes the output in, beside it; of several outputs OUT.Modelfile each
     #[arg(long)]

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 /// Where the output goes and what is shown.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Output")]
 pub(super) struct Output {
     /// Output file; in a folder, or by default in the current one, named by GGUF's naming convention
     #[arg(short, long = "output", visible_alias = "outfile", value_name = "FILE")]
@@ -32,25 +33,26 @@ pub(super) struct Output {
 
 /// How the work is done.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Progress")]
 pub(super) struct Run {
     /// Worker threads; by default one for each core
     #[arg(short, long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Replace an existing output
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Safety")]
     pub force: bool,
     /// Show the plan and stop before anything is written
-    #[arg(long)]
+    #[arg(long, help_heading = "Safety")]
     pub dry_run: bool,
     /// Print the plan as JSON to stdout
     #[arg(long)]
     pub json: bool,
     /// Write a report of what was done to FILE, which ends in .html or .json: every tensor with its error and change, the
     /// inputs and outputs with their hashes
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub report: Option<PathBuf>,
     /// Start over instead of resuming an interrupted run
-    #[arg(long)]
+    #[arg(long, help_heading = "Safety")]
     pub no_resume: bool,
     /// Tell more: what becomes of every tensor
     #[arg(short, long, conflicts_with = "quiet")]
@@ -64,6 +66,7 @@ pub(super) struct Run {
 
 /// What is shown on stderr.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Progress")]
 pub(super) struct Show {
     /// Print nothing but errors and results
     #[arg(short, long)]
