@@ -192,7 +192,7 @@ impl Grafted {
             licence: self.graft.licence().map(String::from),
             command,
             notes: self.graft.notes.clone(),
-            files: Vec::new(),
+            ..Card::default()
         }
     }
 }

@@ -88,7 +88,7 @@ fn entries_that_are_missing_are_said_once_by_name() {
     let bench = Bench::new();
     bench.measure(|name| name != "blk.1.ffn_up.weight");
     let ran = bench.run("Q4_K_S", &["--imatrix", "@m.imatrix"]).ok();
-    let line = "quantized without importance, for the matrix has no entry: token_embd.weight, blk.1.ffn_up.weight, \
+    let line = "no importance data (the matrix has no entry) for: token_embd.weight, blk.1.ffn_up.weight, \
                 output.weight";
     assert_eq!(ran.err.matches(line).count(), 1, "{}", ran.err);
     let (code, said) = bench.fails_with_shape();
@@ -199,7 +199,7 @@ fn tensor_types_count_for_plain_floats_too_and_keep_their_case() {
     std::fs::remove_file(bench.path("out.gguf")).unwrap();
     std::fs::write(bench.path("types"), "ffn_down").unwrap();
     let (code, said) = bench.fails("F16", &["--tensor-type-file", "@types"]);
-    assert_eq!((code, said.contains("types: this says no tensor's dtype")), (2, true), "{said}");
+    assert_eq!((code, said.contains("types: this is not a rule for a dtype")), (2, true), "{said}");
     assert_eq!(bench.fails("F16", &["--tensor-type", "(=q8_0"]).0, 2);
     let (code, said) = bench.fails("F16", &["--tensor-type", "attn_q=iq2_xs"]);
     assert_eq!((code, said.contains("iq2_xs requires an importance matrix")), (2, true), "{said}");

@@ -43,9 +43,17 @@ const TYPED: &[Row] = &[
     ("merge --base %base --chat %chat --onto %cp", 2, &["--type <TYPE>"]),
     ("convert %cp --type Q4KM", 2, &["there is no type 'Q4KM'; did you mean Q4_K_M? The types are F32"]),
     ("convert %cp --type Q4", 2, &["did you mean Q4_K_M?"]),
-    ("convert %cp -t Q4_K_M --type Q8_0", 2, &["expected a number of threads", "the type is given with --type"]),
+    (
+        "convert %cp -t Q4_K_M --type Q8_0",
+        2,
+        &["expected a number of threads", "the type is given with --type"],
+    ),
     ("quantize Q4_K_M in.gguf out.gguf", 2, &["IN.gguf [OUT.gguf] TYPE [THREADS]"]),
-    ("merge --base %base --chat %chat --onto %cp --type Q8_0 -w 0,5", 2, &["for one output of 0.5 give -w 0.5"]),
+    (
+        "merge --base %base --chat %chat --onto %cp --type Q8_0 -w 0,5",
+        2,
+        &["for one output of 0.5 give -w 0.5"],
+    ),
     ("merge --base %base --chat %chat --onto %cp --type Q8_0 -w 0,5x", 2, &["expected a finite number"]),
     ("convert %cp --target-bpw 4,5", 2, &["bits per weight such as 4.5"]),
     ("convert %cp --type Q8_0 --prune-layers 0-1", 2, &["with commas between them"]),
@@ -95,7 +103,11 @@ fn what_is_typed_by_habit_or_mistake_is_answered() {
     for (typed, code, said) in TYPED {
         let ran = ggraft_in(&folder.path(""), folder.words(typed));
         let missing: Vec<_> = said.iter().filter(|words| !ran.err.contains(**words)).collect();
-        if ran.code != *code || !missing.is_empty() || ran.err.contains("as a value, use") || !ran.out.is_empty() {
+        if ran.code != *code
+            || !missing.is_empty()
+            || ran.err.contains("as a value, use")
+            || !ran.out.is_empty()
+        {
             problems += &format!("{typed}: {} {missing:?}\n{}\n", ran.code, ran.err);
         }
     }
@@ -105,12 +117,18 @@ fn what_is_typed_by_habit_or_mistake_is_answered() {
 
 /// Words of other programs that mean the same here.
 const TAKEN: &[(&str, &[&str])] = &[
-    ("convert %cp --outtype f16 --outfile @a.gguf --no-lazy --use-temp-file", &["--no-lazy --use-temp-file has no effect"]),
+    (
+        "convert %cp --outtype f16 --outfile @a.gguf --no-lazy --use-temp-file",
+        &["--no-lazy --use-temp-file has no effect"],
+    ),
     ("convert %cp --outtype auto --outfile @b.gguf --model-name Other --verbose", &[]),
     ("quantize --leave-output-tensor --pure @a.gguf @c.gguf q4_k 2", &[]),
     ("quantize @a.gguf @d.gguf 15", &[]),
     ("convert %cp --type fp16 -o @e", &[]),
-    ("merge --base %base --chat %chat --cp %cp --type Q8_0 -w 0,1 -o @w{weight}", &["for one of 0.1 give -w 0.1"]),
+    (
+        "merge --base %base --chat %chat --cp %cp --type Q8_0 -w 0,1 -o @w{weight}",
+        &["for one of 0.1 give -w 0.1"],
+    ),
 ];
 
 #[test]
@@ -139,7 +157,12 @@ fn the_help_has_groups_and_the_types() {
     }
     let group_of = |option: &str| {
         let before = &short[..short.find(&format!(" {option} ")).unwrap_or_else(|| panic!("{option}"))];
-        before.lines().rfind(|l| l.ends_with(':') && !l.starts_with(' ')).unwrap().trim_end_matches(':').to_string()
+        before
+            .lines()
+            .rfind(|l| l.ends_with(':') && !l.starts_with(' '))
+            .unwrap()
+            .trim_end_matches(':')
+            .to_string()
     };
     for (option, group) in [
         ("--onto", "Models"),
@@ -199,7 +222,12 @@ fn a_key_that_is_known_needs_no_type() {
 #[test]
 fn parents_in_wrong_places_are_refused() {
     let folder = Folder::new();
-    for places in ["%chat --chat %base --onto %cp", "%base --chat %cp --onto %chat", "%cp --chat %chat --onto %base", "%base --chat %base --onto %cp"] {
+    for places in [
+        "%chat --chat %base --onto %cp",
+        "%base --chat %cp --onto %chat",
+        "%cp --chat %chat --onto %base",
+        "%base --chat %base --onto %cp",
+    ] {
         for dry in ["", " --dry-run"] {
             let ran = ggraft(folder.words(&format!("merge --base {places} --type Q4_K_M -o @x.gguf{dry}")));
             assert!(ran.code == 3 && !folder.path("x.gguf").exists(), "{places}{dry}: {}", ran.err);

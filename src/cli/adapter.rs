@@ -97,6 +97,7 @@ pub(super) fn carry_out(verb: &str, written: Written<'_>, output: Output) -> Res
         words: &format!("{verb} {}", kind.name()),
         command: &command::typed(verb, &[]),
         formula: None,
+        recipe: None,
         beside: &Beside::default(),
         run: &output.run,
         access,

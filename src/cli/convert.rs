@@ -97,6 +97,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         words: &words,
         command: &command::typed("convert", &[]),
         formula: None,
+        recipe: None,
         beside: &args.output.beside,
         run: &args.output.run,
         access: &access,

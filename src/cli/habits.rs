@@ -40,7 +40,11 @@ pub(super) fn answer(e: &clap::Error, typed: &[String]) -> Option<Error> {
         ErrorKind::InvalidSubcommand => verb(&word),
         ErrorKind::UnknownArgument if word.starts_with('-') => option(&word, typed),
         ErrorKind::UnknownArgument => positional(&word, typed),
-        ErrorKind::ArgumentConflict if word == "[RECIPE]" => typed.iter().find_map(|word| kind(word)),
+        ErrorKind::ArgumentConflict if word == "[RECIPE]" => {
+            // A word behind an option is its value.
+            let alone = typed.windows(2).filter(|pair| !pair[0].starts_with('-'));
+            alone.filter_map(|pair| kind(&pair[1])).next()
+        }
         _ => None,
     }
 }
@@ -86,7 +90,8 @@ fn option(word: &str, typed: &[String]) -> Option<Error> {
     let verb = typed.get(1).map_or("", String::as_str);
     let wrong = || Error::usage(format!("{} has no option {name}", described(verb)));
     if verb.starts_with('-') {
-        let owner = Cli::command().get_subcommands().find(|verb| has(verb, name)).map(|v| v.get_name().to_string());
+        let owner =
+            Cli::command().get_subcommands().find(|verb| has(verb, name)).map(|v| v.get_name().to_string());
         return owner.map(|verb| wrong().hint(format!("a verb comes first: ggraft {verb} {name} …")));
     }
     foreign::option(verb, name).map(|instead| wrong().hint(instead))
@@ -110,9 +115,9 @@ fn positional(word: &str, typed: &[String]) -> Option<Error> {
     let wrong = || Error::usage(format!("ggraft {verb} does not take '{word}' here"));
     match verb {
         "merge" => Some(wrong().hint(models(typed))),
-        "convert" | "adapter" => {
-            Some(wrong().hint(format!("the output is named with -o {word}; one model is converted at a time")))
-        }
+        "convert" | "adapter" => Some(
+            wrong().hint(format!("the output is named with -o {word}; one model is converted at a time")),
+        ),
         "inspect" | "verify" | "hash" => Some(wrong().hint("give one model at a time")),
         _ => None,
     }

@@ -104,7 +104,9 @@ fn decimal_comma(weights: &[f64]) -> Result<Vec<String>> {
     if *part > LARGEST {
         return Err(Error::usage("a comma stands between weights, a point within one")
             .found(format!("--weight {whole},{part}"))
-            .hint(format!("for one output of {whole}.{part} give -w {whole}.{part}; for two -w {part},{whole}")));
+            .hint(format!(
+                "for one output of {whole}.{part} give -w {whole}.{part}; for two -w {part},{whole}"
+            )));
     }
     Ok(vec![format!(
         "warning: the weights {whole} and {part}: an output each; for one of {whole}.{part} give -w {whole}.{part}"
@@ -306,11 +308,12 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         let path = naming.path(&plan, Some(&weight))?;
         Ok((plan, path))
     });
-    let words = recipe.words()?;
+    let (words, yaml) = (recipe.words()?, recipe.shown()?);
     let order = Order {
         words: &words,
         command: &command::typed("merge", &["emit_recipe"]),
         formula: Some(grafted.graft.method().formula),
+        recipe: Some(&yaml),
         beside,
         run,
         access: &access,

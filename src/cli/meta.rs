@@ -100,8 +100,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         Verb::Get(args) => get(&args),
         Verb::Set(Set { file, values, chat_template, how }) => {
             let template = chat_template.as_deref().map(template).transpose()?;
-            let settings: Vec<Setting> =
-                values.into_iter().chain(template.map(Setting::Typed)).collect();
+            let settings: Vec<Setting> = values.into_iter().chain(template.map(Setting::Typed)).collect();
             let edits = |metadata: &Metadata| {
                 settings.into_iter().map(|one| one.over(metadata).map(Edit::Set)).collect()
             };
@@ -219,7 +218,8 @@ fn edit(file: &Path, edits: impl FnOnce(&Metadata) -> Result<Vec<Edit>>, how: &H
     let _requests = signals::listen()?;
     let name = target.to_string_lossy();
     let stop = || signals::came().is_some();
-    let progress = Progress::parts([(&*name, rewrite.work(output))], how.show.how_of_reading(), stop);
+    let progress =
+        Progress::parts("copying", [(&*name, rewrite.work(output))], how.show.how_of_reading(), stop);
     let done = rewrite.carry_out(output, how.force, &progress);
     progress.finish();
     done?;

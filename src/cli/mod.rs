@@ -34,9 +34,10 @@ mod verb;
 mod verify;
 mod weights;
 
+use crate::report;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use ggraft_formats::Result;
+use ggraft_formats::{Error, Result};
 
 /// Graft a chat vector onto a model and ship it as GGUF.
 #[derive(Parser)]
@@ -130,7 +131,8 @@ pub fn parse() -> Result<Option<Cli>> {
     let e = match Cli::try_parse() {
         Ok(cli) => return Ok(Some(cli)),
         Err(e) if e.use_stderr() => {
-            let typed: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+            let typed: Vec<String> =
+                std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
             let Some(answer) = habits::answer(&e, &typed) else { habits::plain(e).exit() };
             return Err(answer);
         }
@@ -141,6 +143,11 @@ pub fn parse() -> Result<Option<Cli>> {
     };
     e.print().map_err(|e| stdout::refused(&e))?;
     stdout::print(b"").map(|()| None)
+}
+
+/// Says why the work has failed.
+pub fn complain(e: &Error) {
+    report::say(&format!("error: {e}"));
 }
 
 /// Runs what was typed.

@@ -20,7 +20,8 @@ const LAYER: [(&str, [u64; 2]); 7] = [
     ("ffn_up", [4096, 14336]),
     ("ffn_down", [14336, 4096]),
 ];
-const ENDS: [(&str, [u64; 2]); 2] = [("token_embd.weight", [4096, 128_256]), ("output.weight", [4096, 128_256])];
+const ENDS: [(&str, [u64; 2]); 2] =
+    [("token_embd.weight", [4096, 128_256]), ("output.weight", [4096, 128_256])];
 
 /// How many types stand on a line.
 const COLUMNS: usize = 4;
@@ -39,12 +40,14 @@ pub(super) fn listed(command: clap::Command) -> clap::Command {
 }
 
 fn list() -> String {
-    let names: Vec<String> = LAYER.iter().flat_map(|(role, _)| (0..LAYERS).map(move |i| format!("blk.{i}.{role}.weight"))).collect();
+    let names: Vec<String> = LAYER
+        .iter()
+        .flat_map(|(role, _)| (0..LAYERS).map(move |i| format!("blk.{i}.{role}.weight")))
+        .collect();
     let shapes = LAYER.iter().flat_map(|(_, ne)| (0..LAYERS).map(move |_| *ne));
     let layers = names.iter().map(String::as_str).zip(shapes);
-    let fact = |(name, ne): (_, [u64; 2])| {
-        Some(TensorFact { name, shape: Shape::new(&ne)?, dtype: DType::F32 })
-    };
+    let fact =
+        |(name, ne): (_, [u64; 2])| Some(TensorFact { name, shape: Shape::new(&ne)?, dtype: DType::F32 });
     let facts = Facts {
         tensors: ENDS.into_iter().chain(layers).filter_map(fact).collect(),
         architecture: "llama",
@@ -63,7 +66,11 @@ fn list() -> String {
     }
     let directories: Vec<&str> = SAFETENSORS.iter().map(|(name, _)| *name).collect();
     _ = writeln!(out, "* needs --imatrix or --importance weights");
-    _ = write!(out, "Hugging Face directories: {}; COPY leaves the dtypes of a GGUF as they are", directories.join(", "));
+    _ = write!(
+        out,
+        "Hugging Face directories: {}; COPY leaves the dtypes of a GGUF as they are",
+        directories.join(", ")
+    );
     out
 }
 

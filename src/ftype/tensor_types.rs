@@ -21,8 +21,9 @@ impl TensorType {
     /// # Errors
     /// There is no pattern, it is not a regular expression, or there is no such dtype.
     pub fn parse(text: &str) -> Result<TensorType> {
-        let wrong =
-            || Error::usage("no rule for a dtype").expected("REGEX=DTYPE").found(format!("'{text}'"));
+        let wrong = || {
+            Error::usage("this is not a rule for a dtype").expected("REGEX=DTYPE").found(format!("'{text}'"))
+        };
         // A pattern may hold a '=', a dtype does not.
         let (pattern, name) = text
             .rsplit_once('=')

@@ -13,17 +13,50 @@ const KEYS: &[(&str, &[&str])] = &[
     (
         "str",
         &[
-            "general.name", "general.author", "general.version", "general.organization", "general.basename",
-            "general.finetune", "general.description", "general.quantized_by", "general.size_label",
-            "general.license", "general.license.name", "general.license.link", "general.url", "general.doi",
-            "general.uuid", "general.repo_url", "general.source.url", "general.source.repo_url",
+            "general.name",
+            "general.author",
+            "general.version",
+            "general.organization",
+            "general.basename",
+            "general.finetune",
+            "general.description",
+            "general.quantized_by",
+            "general.size_label",
+            "general.license",
+            "general.license.name",
+            "general.license.link",
+            "general.url",
+            "general.doi",
+            "general.uuid",
+            "general.repo_url",
+            "general.source.url",
+            "general.source.repo_url",
             "tokenizer.chat_template",
         ],
     ),
     ("[str]", &["general.tags", "general.languages", "general.datasets"]),
-    ("u32", &["_token_id", ".context_length", ".block_count", ".embedding_length", ".expert_used_count", "general.file_type"]),
+    (
+        "u32",
+        &[
+            "_token_id",
+            ".context_length",
+            ".block_count",
+            ".embedding_length",
+            ".expert_used_count",
+            "general.file_type",
+        ],
+    ),
     ("bool", &[".add_bos_token", ".add_eos_token", ".add_space_prefix", ".add_sep_token"]),
-    ("f32", &[".rope.freq_base", ".rope.scaling.factor", "general.sampling.temp", "general.sampling.top_p", "general.sampling.min_p"]),
+    (
+        "f32",
+        &[
+            ".rope.freq_base",
+            ".rope.scaling.factor",
+            "general.sampling.temp",
+            "general.sampling.top_p",
+            "general.sampling.min_p",
+        ],
+    ),
     ("i32", &["general.sampling.top_k"]),
 ];
 
@@ -73,15 +106,19 @@ impl Setting {
 /// The type that GGUF gives to a key.
 fn of(key: &str) -> Option<&'static str> {
     let is = |known: &&str| if known.starts_with(['.', '_']) { key.ends_with(*known) } else { key == *known };
-    KEYS.iter().find(|(_, keys)| keys.iter().any(|known| is(&known))).map(|(kind, _)| *kind)
+    KEYS.iter().find(|(_, keys)| keys.iter().any(is)).map(|(kind, _)| *kind)
 }
 
 /// The id of a token that is told by its text; none if the text is a number.
 fn token(metadata: &Metadata, text: &str) -> Result<Option<usize>> {
-    let Some(tokens) = Tokens::of(metadata)?.filter(|_| text.parse::<i64>().is_err()) else { return Ok(None) };
+    let Some(tokens) = Tokens::of(metadata)?.filter(|_| text.parse::<i64>().is_err()) else {
+        return Ok(None);
+    };
     let id = tokens.tokens.iter().position(|token| token.as_slice() == text.as_bytes());
     let missing = || {
-        Error::usage("the vocabulary has no such token").found(format!("'{text}'")).hint("give its text, or its id")
+        Error::usage("the vocabulary has no such token")
+            .found(format!("'{text}'"))
+            .hint("give its text, or its id")
     };
     id.ok_or_else(missing).map(Some)
 }
