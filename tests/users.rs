@@ -274,3 +274,76 @@ fn a_reader_that_stops_is_no_error() {
         assert!(ran.err.is_empty() && ran.out.lines().count() == 1, "{words}: {}", ran.err);
     }
 }
+
+/// What a command prints on a screen of so many columns, without what another machine or moment would print.
+fn screen(dir: &Path, words: &str, columns: usize) -> String {
+    let words = words.split(' ');
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ggraft"));
+    let ran = run::ran(command.args(words).current_dir(dir).env("COLUMNS", columns.to_string()));
+    let volatile = [(r"[\d.]+ [KMGT]?i?B free", "… free"), (r"in [\d.]+ s, [\d.]+ [KMGT]?i?B/s", "in …")];
+    volatile.iter().fold(ran.err, |text, (pattern, with)| {
+        regex::Regex::new(pattern).unwrap().replace_all(&text, *with).into_owned()
+    })
+}
+
+/// The plan, the summary and errors at three widths, as `fixtures/goldens/screens` has them; `GGRAFT_WRITE_GOLDENS=1` writes
+/// them. Rows of tables and commands to be copied are never wrapped.
+#[test]
+fn screens_of_three_widths_are_the_goldens() {
+    let folder = Folder::new();
+    for name in ["base", "chat", "cp"] {
+        run::trio_copy(name, &folder.path(""));
+    }
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/goldens/screens");
+    let merge = "merge --base base --chat chat --onto cp --threads 2 --progress none";
+    for (name, words) in [
+        ("plan", format!("{merge} --type Q4_K_M,Q8_0 -o out/{{name}}-{{type}} --dry-run")),
+        ("summary", format!("{merge} --type Q4_K_M --force -o trio.gguf")),
+        ("swapped", format!("{} --type Q4_K_M -q", merge.replace("base --chat chat", "chat --chat base"))),
+        ("foreign", String::from("convert cp --outtype f16 --mtp")),
+    ] {
+        for columns in [80, 120, 200] {
+            let shown = screen(&folder.path(""), &words, columns);
+            for line in shown.lines().filter(|line| !line.starts_with("  ") && !line.contains("llama-cli")) {
+                let long = line.split(' ').count() > 1 && line.chars().count() > columns;
+                assert!(!long || line.contains("lms") || line.contains("ollama"), "{columns}: {line}");
+            }
+            let path = goldens.join(format!("{name}-{columns}.txt"));
+            if std::env::var_os("GGRAFT_WRITE_GOLDENS").is_some() {
+                std::fs::create_dir_all(&goldens).unwrap();
+                std::fs::write(&path, &shown).unwrap();
+            }
+            assert_eq!(shown, std::fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
+        }
+    }
+}
+
+/// What `ollama show` tells stands first, and a token beside its id.
+#[test]
+fn a_file_is_summed_up_first() {
+    let folder = Folder::new();
+    ggraft(folder.words(&format!("{MERGE} --type Q4_K_M -q -o @m.gguf"))).ok();
+    let out = ggraft(folder.words("show @m.gguf")).ok().out;
+    let head: Vec<&str> = out.lines().skip(1).take_while(|line| line.starts_with("  ")).collect();
+    for (name, value) in [
+        ("name", "Cp Chat Vector"),
+        ("architecture", "llama"),
+        ("parameters", "3.02 M (3016448)"),
+        ("type", "Q4_K_M, 4.90 bits per weight"),
+        ("context", "256 tokens"),
+        ("chat template", "yes, like ChatML"),
+        ("answers end at", "'<|im_end|>' (895)"),
+        ("licence", "not told"),
+        ("made from", "Cp (CP), Chat (chat), Base (base)"),
+    ] {
+        let row = format!("  {name:<15} {value}");
+        assert!(head.contains(&row.as_str()), "{row}\n{out}");
+    }
+    assert!(out.contains("\ntokenizer.ggml.eos_token_id = 895 ('<|im_end|>')\n"), "{out}");
+    let tables = ggraft(folder.words("dump @m.gguf --markdown")).ok().out;
+    assert!(
+        tables.contains("| type | Q4_K_M, 4.90 bits per weight |")
+            && tables.contains("| output.weight | [256, 1280] | q6_K |"),
+        "{tables}"
+    );
+}
