@@ -2,7 +2,6 @@
 
 use ggraft::cli;
 use ggraft_formats::{Kind, Result};
-use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -11,8 +10,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if e.kind() == Kind::Closed => ExitCode::SUCCESS,
         Err(e) => {
-            // A closed stderr must not change the exit code.
-            _ = writeln!(std::io::stderr(), "error: {e}");
+            cli::complain(&e);
             match (e.kind(), cli::signals::came()) {
                 (Kind::Interrupted, Some(signal)) => ExitCode::from(128 + signal),
                 (kind, _) => ExitCode::from(kind.exit_code()),

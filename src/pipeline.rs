@@ -3,7 +3,7 @@
 
 use crate::adapter::{Adapter, whole};
 use crate::arch;
-use crate::checkpoint::{Card, Source};
+use crate::checkpoint::{Card, Publication, Source};
 use crate::merge::{self, Graft, Origin, Vector};
 use crate::output::plan::in_company;
 pub use crate::output::plan::{Loaded, Plan, Step};
@@ -110,6 +110,7 @@ pub fn vector(chat: Loaded, base: &Model, target: &Target) -> Result<Plan> {
             command: String::from("ggraft merge --onto MODEL --adapter THIS-DIRECTORY"),
             notes: vec![String::from("a chat vector, not a model: no runtime can load it")],
             files: Vec::new(),
+            publication: Publication::default(),
         })
     };
     let loaded = Loaded::new(model, [chat.notes, notes].concat(), Some(source));
@@ -222,7 +223,7 @@ impl Grafted {
             licence: self.graft.licence().map(String::from),
             command,
             notes: self.graft.notes.clone(),
-            files: Vec::new(),
+            ..Card::default()
         }
     }
 }

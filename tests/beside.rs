@@ -66,7 +66,7 @@ fn modelfile_and_card_are_the_goldens() {
     assert!(
         ran.err.ends_with(&format!(
             "wrote {folder}/Modelfile\nwrote {folder}/README.md\n\
-             start it in llama.cpp: llama-cli -m {folder}/trio-Q4_K_M.gguf\n\
+             run it: llama-cli -m {folder}/trio-Q4_K_M.gguf\n\
              in LM Studio: lms import {folder}/trio-Q4_K_M.gguf\n\
              in Ollama: ollama create trio-q4_k_m -f {folder}/Modelfile && ollama run trio-q4_k_m\n"
         )),
@@ -113,7 +113,7 @@ fn what_cannot_be_written_is_refused_first() {
     for (words, code, said) in [
         ("--type Q8_0 --split-max-tensors 9 -o @m.gguf --modelfile", 2, "Ollama reads no split models"),
         ("--type safetensors -o @m --card", 2, "belong to GGUF outputs"),
-        ("--type Q8_0 -f -o @m.gguf --card", 1, "no model card of ggraft's"),
+        ("--type Q8_0 -f -o @m.gguf --card", 1, "was not written by ggraft"),
         ("--type Q8_0 -o @m.gguf --modelfile", 1, "Modelfile: the Modelfile exists"),
     ] {
         std::fs::write(bench.path("README.md"), "# Mine\n").unwrap();

@@ -58,9 +58,9 @@ fn a_merge_says_what_it_does() {
     assert_eq!(ran.out, format!("{}\n", merge.output().display()));
     for line in [
         "vocabulary: --embeddings template (the vocabularies differ; ",
-        "  CP only                       384      384        0        0        0",
-        "copied from chat in the embedding: '<|im_end|>' (895): untrained in base (near zero) and CP (near zero)",
-        "CP has no chat template: the chat model's is taken",
+        "  onto only                       384      384        0        0        0",
+        "copied from chat in the embedding: '<|im_end|>' (895): reserved token, trained only in chat (in base near zero, in onto near zero)",
+        "onto has no chat template: the chat model's is taken",
         "tokenizer.ggml.eos_token_id becomes 895 ('<|im_end|>'), as in the chat model",
         "[  30/  30] ",
         "verified by reading its header back",
@@ -173,12 +173,12 @@ fn chat_of_another_shape() {
     assert_eq!(code, 3);
     let line = |name: &str, ours: &str, theirs: &str| {
         format!(
-            "chat/model.safetensors: tensor '{name}': chat has another shape than CP: expected {ours}, found {theirs}"
+            "chat/model.safetensors: tensor '{name}': chat has another shape than onto: expected {ours}, found {theirs}"
         )
     };
     let expected = [
         line("blk.0.ffn_down.weight", "[64, 64]", "[96, 64]")
-            + "; the three models must be of one family: chat and CP are both made from base",
+            + "; the three models must be of one family: chat and onto are both made from base",
         line("blk.0.ffn_gate.weight", "[64, 64]", "[64, 96]"),
         line("blk.0.ffn_up.weight", "[64, 64]", "[64, 96]"),
     ];

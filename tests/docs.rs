@@ -196,6 +196,28 @@ fn readme() {
 }
 
 #[test]
+fn the_korean_readme() {
+    check("README.ko.md", models);
+}
+
+/// What runs in the one runs in the other, but for its comments.
+#[test]
+fn both_readmes_have_the_same_commands() {
+    let commands = |file: &str| {
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        let scripts = blocks(&page).into_iter().map(|block| block.script.to_string()).take(2);
+        let line = |line: &str| line.split(" #").next().unwrap().trim_end().to_string();
+        scripts.flat_map(|script| script.lines().map(line).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    assert_eq!(commands("README.md"), commands("README.ko.md"));
+}
+
+#[test]
+fn edge() {
+    check("docs/edge.md", published);
+}
+
+#[test]
 fn adapters() {
     check("docs/adapters.md", clone);
 }
@@ -229,12 +251,13 @@ fn scale() {
 #[test]
 fn no_document_is_forgotten() {
     // The commands of remote.md run in tests/remote.rs; packed.md and projectors.md have none.
-    const DOCUMENTS: [&str; 11] = [
+    const DOCUMENTS: [&str; 12] = [
         "adapters.md",
         "architectures.md",
         "back.md",
         "chat-vector.ko.md",
         "chat-vector.md",
+        "edge.md",
         "json.md",
         "packed.md",
         "projectors.md",

@@ -426,7 +426,7 @@ fn a_part_that_is_lost_costs_the_others_nothing() {
 fn outputs_that_have_their_names_already_are_done() {
     let bench = Bench::new();
     let plans = two(&bench);
-    let beside = vec![Beside { path: bench.path("note.txt"), what: "the report" }];
+    let beside = vec![Beside { path: bench.path("note.txt"), what: "the report", replaces: false }];
     let work = Work { beside, ..Work::default() };
     for named in [&["a.gguf"][..], &["b.gguf"], &["a.gguf", "b.gguf"]] {
         stopped_before_the_names(&plans, &work);

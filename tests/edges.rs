@@ -193,7 +193,7 @@ fn the_least_budget_that_is_told_is_one_that_works() {
         if ran.code == 0 {
             continue;
         }
-        refused(&ran, 2, &["no choice of dtypes is as small as the budget"]);
+        refused(&ran, 2, &["the budget is too small"]);
         run(&least(&ran.err, option)).ok();
     }
 }

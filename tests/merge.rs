@@ -137,14 +137,14 @@ fn models_that_do_not_belong_together() {
     assert_eq!(e.kind().exit_code(), 3);
     assert_eq!(
         e.to_string(),
-        "tensor 'blk.0.attn_q.weight': chat has another shape than CP: expected [64, 32], found [32, 64]; \
-         the three models must be of one family: chat and CP are both made from base\n\
-         tensor 'blk.0.attn_q.bias': chat has a tensor that CP lacks"
+        "tensor 'blk.0.attn_q.weight': chat has another shape than onto: expected [64, 32], found [32, 64]; \
+         the three models must be of one family: chat and onto are both made from base\n\
+         tensor 'blk.0.attn_q.bias': chat has a tensor that onto lacks"
     );
     let mut base = cp.clone();
     base.metadata.set("general.architecture", "qwen2");
     let e = graft(cp.clone(), cp, base).err().unwrap();
-    assert_eq!(e.to_string(), "base differs from CP in the architecture: expected llama, found qwen2");
+    assert_eq!(e.to_string(), "base differs from onto in the architecture: expected llama, found qwen2");
 }
 
 /// Rows that count the bytes that are read of them.

@@ -446,7 +446,7 @@ fn parameters_and_weights_that_a_method_cannot_take() {
     );
     assert_eq!(
         refused("slerp", &[0], &[1.5]),
-        "tensor 'blk.0.attn_q.weight': slerp goes from CP to chat: expected a weight from 0 to 1, found 1.5"
+        "tensor 'blk.0.attn_q.weight': slerp goes from onto to chat: expected a weight from 0 to 1, found 1.5"
     );
     assert_eq!(
         refused("linear cp-weight=-1", &[0], &[1.0]),

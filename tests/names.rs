@@ -161,7 +161,7 @@ fn a_typed_name_is_quoted_in_hints_and_cards() {
         let output = format!("-o={typed}");
         let ran = ggraft_in(folder.path(), ["convert", &input, "--type", "Q8_0", "--card", &output]).ok();
         let line = format!("llama-cli -m {quoted}\n");
-        assert!(ran.err.contains(&format!("start it in llama.cpp: {line}")), "{typed}: {}", ran.err);
+        assert!(ran.err.contains(&format!("run it: {line}")), "{typed}: {}", ran.err);
         assert!(!ran.out.contains('\u{1b}') && !ran.err.contains('\u{1b}'), "{:?} {:?}", ran.out, ran.err);
         let card = std::fs::read_to_string(folder.path().join("README.md")).unwrap();
         assert!(card.contains(&format!("\n{line}")), "{card}");

@@ -65,19 +65,19 @@ fn every_difference_of_the_configurations_is_told_at_once() {
     assert_eq!(
         text(graft(cp.clone(), chat.clone(), base)),
         format!(
-            "chat differs from CP in attention.sliding_window: expected nothing, found 4096{hint}\n\
-             chat differs from CP in rope.freq_base: expected 10000, found 1000000{hint}\n\
-             base differs from CP in attention.head_count: expected 4, found 8\n\
-             base differs from CP in attention.head_count_kv: expected 4, found 8\n\
-             base differs from CP in attention.key_length: expected 64, found 32\n\
-             base differs from CP in attention.value_length: expected 64, found 32\n\
-             base differs from CP in rope.dimension_count: expected 64, found 32\n\
-             base differs from CP in attention.layer_norm_rms_epsilon: expected 0.00001, found 0.000001{hint}"
+            "chat differs from onto in attention.sliding_window: expected nothing, found 4096{hint}\n\
+             chat differs from onto in rope.freq_base: expected 10000, found 1000000{hint}\n\
+             base differs from onto in attention.head_count: expected 4, found 8\n\
+             base differs from onto in attention.head_count_kv: expected 4, found 8\n\
+             base differs from onto in attention.key_length: expected 64, found 32\n\
+             base differs from onto in attention.value_length: expected 64, found 32\n\
+             base differs from onto in rope.dimension_count: expected 64, found 32\n\
+             base differs from onto in attention.layer_norm_rms_epsilon: expected 0.00001, found 0.000001{hint}"
         )
     );
     let options = Options { allow_mismatch: true, ..CHAT_VECTOR.into() };
     let allowed = Graft::new(cp.clone(), &[Vector { chat, base: cp }], options).unwrap();
-    let notes = allowed.notes.iter().filter(|n| n.starts_with("allowed: chat differs from CP in ")).count();
+    let notes = allowed.notes.iter().filter(|n| n.starts_with("allowed: chat differs from onto in ")).count();
     assert_eq!(notes, 2);
 }
 
@@ -100,7 +100,7 @@ fn another_rope_scaling_is_a_difference() {
         .push(Tensor::in_memory("rope_freqs.weight", Shape::new(&[2]).unwrap(), &[1.0, 8.0]).unwrap());
     assert_eq!(
         text(graft(cp.clone(), chat, cp)),
-        "chat differs from CP in rope_freqs.weight: expected no rope_freqs, found rope_freqs up to 8; \
+        "chat differs from onto in rope_freqs.weight: expected no rope_freqs, found rope_freqs up to 8; \
          if you know that it does no harm, give --allow-mismatch"
     );
 }
@@ -111,7 +111,11 @@ fn relatives_are_merged() {
     let notes =
         kinship(&away(&base, 0.3, 2), (&away(&base, 0.05, 3), DType::F32), (&base, DType::F32)).unwrap();
     assert_eq!(notes.len(), 1);
-    assert!(notes[0].starts_with("chat lies 5.0") && notes[0].contains("CP 30."), "{}", notes[0]);
+    assert!(
+        notes[0].starts_with("chat differs from base by 5.0") && notes[0].contains("onto by 30."),
+        "{}",
+        notes[0]
+    );
 }
 
 #[test]
@@ -128,13 +132,13 @@ fn strangers_are_refused() {
     );
     assert!(e.ends_with(hint), "{e}");
     let e = text(kinship(&stranger, (&near, DType::F32), (&base, DType::F32)));
-    assert!(e.starts_with("CP does not come from this base: expected |CP - base| / |base|"), "{e}");
+    assert!(e.starts_with("onto does not come from this base: expected |onto - base| / |base|"), "{e}");
     // Chat and CP are made from one parent, and the base given is an earlier one.
     let parent = away(&base, 0.2, 3);
     let e =
         text(kinship(&away(&parent, 0.05, 4), (&away(&parent, 0.05, 5), DType::F32), (&base, DType::F32)));
     assert!(
-        e.starts_with("chat and CP went the same way from this base: they seem to come from another one"),
+        e.starts_with("chat and onto went the same way from this base: they seem to come from another one"),
         "{e}"
     );
     let graft =
@@ -185,7 +189,7 @@ fn the_program_stops_and_leaves_no_file() {
     let out = dir.path().join("out.gguf");
     let ran = merge(&trio("cp"), &trio("chat"), &trio("base"), &out, &[]);
     assert_eq!(ran.code, 3);
-    assert!(ran.err.contains("chat and CP went the same way from this base"), "{}", ran.err);
+    assert!(ran.err.contains("chat and onto went the same way from this base"), "{}", ran.err);
     let quantized = ["base", "chat"].map(|name| {
         let path = dir.path().join(format!("{name}.gguf"));
         let args = [

@@ -194,10 +194,10 @@ fn a_page_needs_nothing_and_shows_all() {
     well_formed(&page);
     for said in [
         "default-src 'none'",
-        "Relative size of the change by role and layer",
-        "Relative error of storing by role and layer",
+        "Change by the merge, by role and layer",
+        "Quantization error by role and layer",
         "attn_q of layer 2: ",
-        "chat lies 3.33 % from base",
+        "chat differs from base by 3.33 %",
         "&lt;|im_start|&gt;",
         "ggraft merge --base base --chat chat --onto cp --type Q4_K_M --type safetensors-bf16",
     ] {

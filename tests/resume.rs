@@ -123,7 +123,7 @@ fn a_signal_stops_and_the_same_command_goes_on() {
         assert!(!out.exists() && partial(&out).exists(), "{signal}");
         let known = pieces(&out);
         assert!(known >= 5, "{known}");
-        ends_with(&work.run(&[]), 0, &[&format!("going on with an earlier run: {known} pieces")]);
+        ends_with(&work.run(&[]), 0, &[&format!("resuming: {known} pieces")]);
         assert_eq!(hash(&out), hash(&work.path("whole.gguf")));
         assert!(!partial(&out).exists() && !journal(&out).exists());
         fs::remove_file(&out).unwrap();
@@ -139,7 +139,7 @@ fn the_report_of_a_resumed_run_is_that_of_a_whole_one() {
     for without in [true, false] {
         let report: &[&str] = &["--report", "resumed.json"];
         work.stopped("-KILL", if without { &[] } else { report });
-        ends_with(&work.run(report), 0, &["going on with an earlier run"]);
+        ends_with(&work.run(report), 0, &["resuming: "]);
         let read = |name: &str| fs::read_to_string(work.path(name)).unwrap();
         assert_eq!(read("resumed.json"), read("whole.json"));
         fs::remove_file(work.path("out.gguf")).unwrap();

@@ -107,12 +107,14 @@ fn one_model_twice_is_known_by_its_weights() {
     {
         let ran = merge(&trio("base"), &other, &trio("cp"), &[]);
         assert_eq!(ran.code, 3, "{}", ran.err);
-        let said = format!("chat is the base: the vector is zero, and the output would be CP: found {found}");
+        let said = format!(
+            "chat is the base: the vector is zero, and the output would be the --onto model: found {found}"
+        );
         assert!(ran.err.contains(&said), "{}", ran.err);
         let ran = merge(&other, &trio("chat"), &trio("base"), &[]);
-        assert!(ran.code == 3 && ran.err.contains("CP is the base: "), "{}", ran.err);
+        assert!(ran.code == 3 && ran.err.contains("onto is the base: "), "{}", ran.err);
         let ran = merge(&trio("chat"), &other, &trio("base"), &[]);
-        assert!(ran.code == 3 && ran.err.contains("CP is the chat model: "), "{}", ran.err);
+        assert!(ran.code == 3 && ran.err.contains("onto is the chat model: "), "{}", ran.err);
     }
 }
 

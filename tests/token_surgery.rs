@@ -155,7 +155,7 @@ fn a_token_that_cp_has_as_an_ordinary_one_becomes_special_and_is_not_there_twice
         panic!("no types")
     };
     assert_eq!(types[300..304], [NORMAL, CONTROL, CONTROL, CONTROL]);
-    assert!(told.contains("CP has special tokens of chat as ordinary ones"), "{told}");
+    assert!(told.contains("onto has special tokens of chat as ordinary ones"), "{told}");
 }
 
 /// A model of these tokens, with a tensor for each kind of place that a token may have.
@@ -213,7 +213,7 @@ fn a_vocabulary_with_more_tokens_than_rows_does_not_grow() {
     let own = [("<unk>", 2), ("a", NORMAL), ("b", NORMAL)];
     let more = [&own[..], &[("<|x|>", CONTROL)]].concat();
     let e = grown(small(&own, 2, 0.5), small(&more, 4, 100.0), small(&own, 3, 0.0)).unwrap_err();
-    assert!(e.to_string().contains("CP has more tokens than rows"), "{e}");
+    assert!(e.to_string().contains("onto has more tokens than rows"), "{e}");
 }
 
 #[test]

@@ -269,7 +269,7 @@ fn eeve_appends_and_ends_turns_with_its_first_new_token() {
     trio.cp.template = Some("{% for m in messages %}{{ m['content'] + '<|im_end|>' }}{% endfor %}");
     let graft = trio.meets(|_| Expect::Cp);
     assert_eq!(graft.onto().metadata.u64(EOS), Some(32000));
-    assert!(graft.notes.iter().any(|n| n.starts_with("CP's chat template is kept")), "{:?}", graft.notes);
+    assert!(graft.notes.iter().any(|n| n.starts_with("onto's chat template is kept")), "{:?}", graft.notes);
     trio.cp.template = None;
     trio.meets(|t| if t == "</s>" { Expect::Sum } else { Expect::Cp });
 }
@@ -331,8 +331,8 @@ fn chat_only_tokens_are_refused_or_appended() {
     assert_eq!(
         trio.error(),
         "the chat template (the chat model's) needs tokens that only the chat model has: their trained rows would \
-         be lost: expected these tokens in CP's vocabulary, found in chat alone: '<|im_start|>' (id 32000) \
-         '<|im_end|>' (id 32001); give --add-chat-tokens to append them to CP, or choose a template of CP's own \
+         be lost: expected these tokens in onto's vocabulary, found in chat alone: '<|im_start|>' (id 32000) \
+         '<|im_end|>' (id 32001); give --add-chat-tokens to append them to onto, or choose a template of onto's own \
          tokens with --chat-template"
     );
     trio.choices.add_chat_tokens = true;
@@ -463,9 +463,9 @@ const REFUSED: &[Wrong] = &[
         },
         "the chat model has no chat template",
     ),
-    ("no template to keep", |t| t.choices.template = TemplateChoice::Cp, "CP has no chat template"),
+    ("no template to keep", |t| t.choices.template = TemplateChoice::Cp, "onto has no chat template"),
     (
-        "a token that CP lacks is to be copied",
+        "a token that onto lacks is to be copied",
         |t| t.choices.copy_tokens = vec!["nowhere".into()],
         "--copy-token 'nowhere' cannot be copied",
     ),
@@ -482,19 +482,19 @@ const REFUSED: &[Wrong] = &[
         },
         "needs tokens that only the chat model has",
     ),
-    ("CP tied, the vector not", |t| t.cp.tied = true, "one row cannot get two vectors"),
+    ("onto tied, the vector not", |t| t.cp.tied = true, "one row cannot get two vectors"),
     (
-        "CP tied, chat's new tokens not",
+        "onto tied, chat's new tokens not",
         |t| {
             (t.cp.tied, t.choices.add_chat_tokens) = (true, true);
             t.chat.tokens.push(control("<|im_end|>"));
         },
-        "cannot be appended: CP's head is its embedding",
+        "cannot be appended: onto's head is its embedding",
     ),
 ];
 
 const WARNED: &[Wrong] = &[
-    ("no template at all", |t| t.chat.template = None, "neither CP nor the chat model has a chat template"),
+    ("no template at all", |t| t.chat.template = None, "neither onto nor the chat model has a chat template"),
     (
         "the template does not render",
         |t| t.chat.template = Some("{% include 'x' %}"),
@@ -519,15 +519,15 @@ const WARNED: &[Wrong] = &[
     (
         "tokens of chat are left out",
         |t| t.chat.tokens.push(control("<|tool|>")),
-        "special tokens of chat that CP lacks are left out, their rows with them: '<|tool|>'",
+        "special tokens of chat that onto lacks are left out, their rows with them: '<|tool|>'",
     ),
     (
         "a token has another type",
         |t| t.chat.tokens[50].1 = CONTROL,
-        "tokens have the text of CP's but another type, and count as others: t50",
+        "tokens have the text of onto's but another type, and count as others: t50",
     ),
     (
-        "CP has another template",
+        "onto has another template",
         |t| t.cp.template = Some("{% for m in messages %}{{ m['content'] + eos_token }}{% endfor %}"),
         "which --chat-template chat takes",
     ),

@@ -234,7 +234,7 @@ fn the_plan_lists_the_weight_of_each_tensor() {
     let ran = plan(&["-w", "0.5", "--weight-preset", "no-norms", "--weights", "blk.{-1}.ffn_*=0.5"]).ok();
     assert!(ran.err.contains("the rules multiply the weight by 0 for "), "{}", ran.err);
     assert!(
-        ran.err.contains("kept from CP (its weight is 0): output_norm.weight, blk.0.attn_norm.weight"),
+        ran.err.contains("kept from onto (its weight is 0): output_norm.weight, blk.0.attn_norm.weight"),
         "{}",
         ran.err
     );
@@ -261,7 +261,7 @@ fn methods_on_the_command_line() {
         (&["--method", "tie"][..], "expected one of task_arithmetic, gated, linear, slerp, ties"),
         (
             &["--method", "slerp", "-w", "2"],
-            "slerp goes from CP to chat: expected a weight from 0 to 1, found 2",
+            "slerp goes from onto to chat: expected a weight from 0 to 1, found 2",
         ),
         (
             &["--param", "density=0.5"],

@@ -98,7 +98,7 @@ impl Adapter {
                     "an adapter of PEFT has the names and the order of a checkpoint",
                 )
                 .file(&peft.checkpoint.dir)
-                .expected("CP as a Hugging Face checkpoint")
+                .expected("--onto as a Hugging Face checkpoint")
                 .found("a GGUF")
                 .hint("make a GGUF of the adapter first: ggraft adapter DIR --base MODEL -o adapter.gguf"));
             }

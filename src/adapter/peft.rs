@@ -40,7 +40,7 @@ impl Peft {
         let repeated = self.parts.repeated;
         let told = |n| {
             format!(
-                "{n} weights of its base that the adapter holds beside its own are left out: CP's are taken"
+                "{n} weights of its base that the adapter holds beside its own are left out: onto's are taken"
             )
         };
         self.checkpoint.notes.iter().cloned().chain((repeated > 0).then(|| told(repeated))).collect()

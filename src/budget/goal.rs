@@ -72,7 +72,7 @@ impl Budget {
         if bits.is_finite() && bits > 0.0 && bits <= 64.0 {
             return Ok(Budget::Bits(bits));
         }
-        Err(format!("expected bits a weight such as 4.5, found {bits}"))
+        Err(format!("expected bits per weight such as 4.5, found {bits}"))
     }
 }
 

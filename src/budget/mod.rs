@@ -244,7 +244,7 @@ fn smallest(facts: &Facts, menus: &[Vec<DType>], sizes: &Sizes) -> Result<u64> {
 /// the mixture that is nearest, and so on the limit.
 fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<Error> {
     let elements: u64 = facts.tensors.iter().map(|t| t.shape.elements()).sum();
-    let error = Error::usage("no choice of dtypes is as small as the budget");
+    let error = Error::usage("the budget is too small for the smallest choice of dtypes");
     let mut given = *sizes.budget;
     for _ in 0..=YARDSTICKS.len() {
         let tried = Sizes { budget: &given, ..*sizes };
@@ -266,7 +266,7 @@ fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<
     }
     Ok(match given {
         Budget::Bits(enough) => error
-            .expected(format!("at least {enough:.4} bits a weight"))
+            .expected(format!("at least {enough:.4} bits per weight"))
             .found(format!("{:.4}", limit as f64 * 8.0 / elements.max(1) as f64))
             .hint(format!("give --target-bpw {enough:.4} or more, or free pinned tensors")),
         Budget::Bytes(least) => error

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// What a card tells.
+#[derive(Default)]
 pub struct Card {
     /// What the output is called.
     pub name: String,
@@ -23,6 +24,29 @@ pub struct Card {
     pub notes: Vec<String>,
     /// The GGUF files; none for a Hugging Face directory.
     pub files: Vec<File>,
+    /// What the GGUF files are beside each other and how they are used.
+    pub publication: Publication,
+}
+
+/// What those want to know who choose one of the files and run it.
+#[derive(Default)]
+pub struct Publication {
+    /// The languages, as the hub abbreviates them.
+    pub languages: Vec<String>,
+    /// What the model is used for, in the hub's word.
+    pub task: &'static str,
+    /// Who has quantized the model.
+    pub quantized_by: Option<String>,
+    /// Rows of other files in the folder, from the card that is replaced.
+    pub earlier: Vec<String>,
+    /// What keys and values take, in words.
+    pub cache: Option<String>,
+    /// What the chat template writes for a dialogue.
+    pub prompt: Option<String>,
+    /// Where the importance of the weights comes from.
+    pub importance: Option<String>,
+    /// What was merged, as a recipe in YAML.
+    pub recipe: Option<String>,
 }
 
 /// A GGUF file.
@@ -51,14 +75,18 @@ impl Card {
         line(&mut out, format_args!("| role | model | weight |\n|---|---|---|"));
         for origin in &self.origins {
             let weights: Vec<String> = origin.weights.iter().map(f64::to_string).collect();
-            let (role, name) = (origin.role, plain(&origin.name));
+            let (role, name) = (origin.place(), model(origin));
             line(&mut out, format_args!("| {role} | {name} | {} |", weights.join(", ")));
         }
+        self.recipe(&mut out);
         if !self.notes.is_empty() {
             line(&mut out, format_args!(""));
         }
         for note in &self.notes {
-            line(&mut out, format_args!("- {}", plain(note)));
+            match note.strip_prefix("warning: ") {
+                Some(warning) => line(&mut out, format_args!("- **Warning:** {}", plain(warning))),
+                None => line(&mut out, format_args!("- {}", plain(note))),
+            }
         }
         out
     }
@@ -73,8 +101,19 @@ impl Card {
         if self.files.is_empty() {
             line(out, format_args!("library_name: transformers"));
         }
+        let Publication { languages, quantized_by, .. } = &self.publication;
+        if !languages.is_empty() {
+            let all: Vec<String> = languages.iter().map(|one| quoted(one)).collect();
+            line(out, format_args!("language:\n- {}", all.join("\n- ")));
+        }
         if let Some(licence) = &self.licence {
             line(out, format_args!("license: {}", quoted(licence)));
+        }
+        if !self.files.is_empty() {
+            line(out, format_args!("pipeline_tag: {}", self.publication.task));
+        }
+        if let Some(who) = quantized_by {
+            line(out, format_args!("quantized_by: {}", quoted(who)));
         }
         let merge = self.formula.map_or(&[][..], |_| &["merge", "chat-vector"]);
         let gguf = if self.files.is_empty() { &[][..] } else { &["gguf"] };
@@ -84,13 +123,131 @@ impl Card {
 
     fn files(&self, out: &mut String) {
         let Some(first) = self.files.first() else { return };
-        line(out, format_args!("| file | type | bits a weight | size | sha256 |\n|---|---|---|---|---|"));
-        for f in &self.files {
-            let (name, kind, bits) = (plain(&f.name), &f.kind, f.bits_per_weight);
-            line(out, format_args!("| {name} | {kind} | {bits:.2} | {} | `{}` |", f.size, f.sha256));
+        line(
+            out,
+            format_args!(
+                "## Files\n\n| file | type | bits per weight | size | what for | sha256 |\n|---|---|---|---|---|---|"
+            ),
+        );
+        let own = self.files.iter().map(|f| (f.bits_per_weight, f.row()));
+        let mut rows: Vec<(f64, String)> = own.collect();
+        let is_known = |row: &str| self.files.iter().any(|f| row.starts_with(&f.link()));
+        for row in self.publication.earlier.iter().filter(|row| !is_known(row)) {
+            let bits = row.split(" | ").nth(2).and_then(|bits| bits.parse().ok()).unwrap_or(0.0);
+            rows.push((bits, row.clone()));
         }
-        let name = shell_path(Path::new(&first.name));
-        line(out, format_args!("\nIn llama.cpp:\n\n```sh\nllama-cli -m {name}\n```\n"));
+        rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+        rows.iter().for_each(|(_, row)| line(out, format_args!("{row}")));
+        let cache = self
+            .publication
+            .cache
+            .as_ref()
+            .map_or(String::new(), |cache| format!(", together with {cache},"));
+        line(
+            out,
+            format_args!(
+                "\nWhich file? The largest that fits into memory{cache} with room for the rest of the system; into the memory of the GPU, if it is to run there. Below four bits the loss is noticeable.\n"
+            ),
+        );
+        if let Some(importance) = &self.publication.importance {
+            line(out, format_args!("Importance of the weights: {}.\n", plain(importance)));
+        }
+        if let Some(prompt) = &self.publication.prompt {
+            let fence = fence(prompt);
+            line(out, format_args!("## Prompt format\n\n{fence}text\n{}\n{fence}\n", prompt.trim_end()));
+        }
+        running(out, &first.name, &first.kind);
+        line(out, format_args!("## How it was made\n"));
+    }
+
+    fn recipe(&self, out: &mut String) {
+        let Some(recipe) = &self.publication.recipe else { return };
+        let fence = fence(recipe);
+        line(
+            out,
+            format_args!(
+                "\nThe recipe, which `ggraft merge FILE` repeats:\n\n{fence}yaml\n{}\n{fence}",
+                recipe.trim_end()
+            ),
+        );
+    }
+}
+
+impl File {
+    /// The beginning of its row, by which it is known again.
+    fn link(&self) -> String {
+        let encoded = |byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        };
+        let address: String = self.name.bytes().map(encoded).collect();
+        format!("| [{}]({address}) |", plain(&self.name).replace('[', "\\[").replace(']', "\\]"))
+    }
+
+    fn row(&self) -> String {
+        let (kind, bits) = (&self.kind, self.bits_per_weight);
+        format!(
+            "{} {kind} | {bits:.2} | {} | {} | `{}` |",
+            self.link(),
+            self.size,
+            purpose(bits),
+            self.sha256
+        )
+    }
+}
+
+/// What files of so many bits per weight are for.
+fn purpose(bits: f64) -> &'static str {
+    match bits {
+        b if b >= 15.0 => "full precision, to quantize from",
+        b if b >= 8.0 => "practically no loss",
+        b if b >= 6.4 => "very near to full precision",
+        b if b >= 5.3 => "high quality",
+        b if b >= 4.6 => "good quality for its size, the usual choice",
+        b if b >= 3.9 => "small, of decent quality",
+        b if b >= 3.0 => "low quality, for little memory",
+        _ => "lowest quality, where nothing else fits",
+    }
+}
+
+/// The commands that get a file and run it.
+fn running(out: &mut String, name: &str, kind: &str) {
+    let file = shell_path(Path::new(name));
+    line(
+        out,
+        format_args!(
+            "## Use\n\nWith `REPOSITORY` for the name of this repository on the hub, `org/name`:\n\n\
+             ```sh\n\
+             hf download REPOSITORY {file} --local-dir .\n\
+             llama-cli -m {file}                  # llama.cpp\n\
+             ollama run hf.co/REPOSITORY:{kind}   # Ollama\n\
+             lms import {file}                    # LM Studio\n\
+             ```\n"
+        ),
+    );
+}
+
+/// A fence that is longer than any in the text.
+fn fence(text: &str) -> String {
+    let (mut longest, mut run) = (2, 0);
+    for c in text.chars() {
+        run = if c == '`' { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    "`".repeat(longest + 1)
+}
+
+/// A model, as a link if the hub has it.
+fn model(origin: &Origin) -> String {
+    let (id, name) = (origin.id(), plain(&origin.name));
+    match id.split_once('/') {
+        Some((org, model))
+            if crate::text::file_name(org).as_deref() == Some(org)
+                && crate::text::file_name(model).as_deref() == Some(model) =>
+        {
+            format!("[{id}](https://huggingface.co/{id})")
+        }
+        _ => name,
     }
 }
 
@@ -129,7 +286,7 @@ mod tests {
             licence: Some("mit\"\n- x".into()),
             command: "ggraft convert a".into(),
             notes: vec!["a | b\u{1b}[31m".into()],
-            files: Vec::new(),
+            ..Card::default()
         };
         let text = card.markdown();
         assert!(

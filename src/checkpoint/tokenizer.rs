@@ -79,12 +79,12 @@ fn check(json: &Value, added: &[Added], file: &Path) -> Result<()> {
     let wrong = added.iter().find(|t| ids.get(&t.text).is_some_and(|id| *id as usize != t.id));
     let Some(token) = wrong else { return Ok(()) };
     Err(Error::unsupported(
-        "tokenizer.json cannot give an added token the id of its row: CP's vocabulary has gaps",
+        "tokenizer.json cannot give an added token the id of its row: onto's vocabulary has gaps",
     )
     .file(file)
     .expected(format!("'{}' with the id {}", token.text, token.id))
     .found(ids.get(&token.text).copied().unwrap_or_default())
-    .hint("choose GGUF types, or close the gaps in CP's tokenizer.json"))
+    .hint("choose GGUF types, or close the gaps in onto's tokenizer.json"))
 }
 
 /// The tokens of `metadata` that are not those of the source, or have become special.

@@ -3,6 +3,7 @@
 use super::beside::Beside;
 use super::command;
 use super::elsewhere::Elsewhere;
+use super::habits::Taken;
 use super::naming::{self, destination};
 use super::options::{self, Order, Run};
 use crate::adapter::Adapter;
@@ -10,7 +11,7 @@ use crate::arch::about;
 use crate::output::target::Type;
 use crate::pipeline::{self, Plan};
 use crate::recipe::Choice;
-use crate::report::Stage;
+use crate::report::{self, Stage};
 use crate::stages::Stages;
 use ggraft_formats::source::Access;
 use ggraft_formats::{DType, Error, Model, Result};
@@ -37,6 +38,8 @@ pub(super) struct Args {
     elsewhere: Elsewhere,
     #[command(flatten)]
     output: Output,
+    #[command(flatten)]
+    taken: Taken,
 }
 
 /// Where an adapter goes, and how the work is done.
@@ -54,6 +57,7 @@ pub(super) struct Output {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let run = &args.output.run;
+    report::print_notes(&args.taken.notes(), run.show.quiet);
     let dtype = dtype(args.kind.0)?;
     let stages = Stage::new(run.show.how());
     let access = args.elsewhere.access(&stages);
@@ -98,6 +102,7 @@ pub(super) fn write(verb: &str, plan: (Plan, PathBuf), kind: Type, run: &Run, ac
         words: &format!("{verb} {}", kind.name()),
         command: &command::typed(verb, &[]),
         formula: None,
+        recipe: None,
         beside: &Beside::default(),
         run,
         access,

@@ -2,7 +2,7 @@
 //! start one.
 
 use crate::pipeline::Plan;
-use crate::report::{self, Finished, Output, file_name};
+use crate::report::{self, Finished, Made, Output, file_name};
 use crate::text::{Printable, shell, shell_path};
 use ggraft_formats::write::Beside as File;
 use ggraft_formats::{Error, Kind, Result};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Files beside the output.
 #[derive(clap::Args, Default)]
+#[command(next_help_heading = "Output")]
 pub(super) struct Beside {
     /// Write a Modelfile, by which `ollama create` takes the output in, beside it; of several outputs OUT.Modelfile each
     #[arg(long)]
@@ -40,30 +41,35 @@ impl Beside {
                     .hint("leave out --modelfile, or write one file"));
             }
             let text = report::modelfile(&file_name(&plan.first(path)?), plan.metadata())?;
-            files.push((File { path: modelfile(plans, path), what: "the Modelfile" }, Some(text)));
+            files.push((
+                File { path: modelfile(plans, path), what: "the Modelfile", replaces: false },
+                Some(text),
+            ));
         }
         for (_, path) in ggufs.iter().filter(|_| self.card) {
             let card = path.with_file_name(CARD);
             if card.exists() && !std::fs::read_to_string(&card).is_ok_and(|text| text.contains(MARK)) {
                 return Err(Error::new(
                     Kind::Failure,
-                    "this is no model card of ggraft's, so it is not replaced",
+                    "README.md was not written by ggraft, so it is left alone",
                 )
                 .file(&card)
                 .hint("choose another folder with -o, or move the file"));
             }
             if !files.iter().any(|(file, _)| file.path == card) {
-                files.push((File { path: card, what: "the model card" }, None));
+                // It goes on with the rows of other files.
+                files.push((File { path: card, what: "the model card", replaces: true }, None));
             }
         }
         Ok(files)
     }
 
-    /// The model card for `path`; `formula` is what a merge has computed.
-    pub fn card(path: &Path, finished: &Finished<'_>, formula: Option<&'static str>) -> String {
+    /// The model card for `path`.
+    pub fn card(path: &Path, finished: &Finished<'_>, made: Made<'_>) -> String {
         let beside = |o: &&Output<'_>| !o.plan.is_directory() && o.path.with_file_name(CARD) == path;
         let outputs: Vec<&Output<'_>> = finished.outputs.iter().filter(beside).collect();
-        report::card(&outputs, finished.command, formula).map(|card| card.markdown()).unwrap_or_default()
+        let earlier = std::fs::read_to_string(path).ok();
+        report::card(&outputs, made, earlier.as_deref()).map(|card| card.markdown()).unwrap_or_default()
     }
 
     /// Prints how to start the first GGUF.
@@ -86,7 +92,7 @@ impl Beside {
         if plan.steps.is_empty() {
             return Ok(());
         }
-        let mut lines = vec![format!("start it in llama.cpp: llama-cli -m {start}")];
+        let mut lines = vec![format!("run it: llama-cli -m {start}")];
         let name = ollama_name(path);
         let is_split = plan.layout(path)?.paths().len() > 1;
         if !is_split {

@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 pub(super) fn man(args: &ManArgs) -> Result<()> {
-    let mut command = Cli::command().disable_help_subcommand(true);
+    let mut command = super::command().disable_help_subcommand(true);
     command.build();
     let Some(dir) = &args.dir else { return stdout::print(&page(&command)?) };
     std::fs::create_dir_all(dir).map_err(|e| Error::io(&e, dir))?;

@@ -1,6 +1,7 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
 use super::elsewhere::Elsewhere;
+use super::habits::Taken;
 use super::naming::Naming;
 use super::options::{self, Order, Output};
 use super::{carrying, command, stdout};
@@ -8,7 +9,7 @@ use crate::arch::{self, page};
 use crate::output::target::{Target, Type};
 use crate::pipeline::{self, Plan};
 use crate::recipe::{Choice, Mixture, Splitting};
-use crate::report::Stage;
+use crate::report::{self, Stage};
 use crate::stages::Stages;
 use ggraft_formats::Result;
 use std::path::PathBuf;
@@ -20,16 +21,16 @@ pub(super) struct Args {
     input: Option<PathBuf>,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32; several, as Q4_K_M,Q8_0, give an
     /// output each
-    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw", "device", "print_supported_models"], value_delimiter = ',', hide_possible_values = true)]
+    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw", "device", "print_supported_models"], value_delimiter = ',', hide_possible_values = true, help_heading = "Output")]
     types: Vec<Choice<Type>>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Vocabulary")]
     pre: Option<String>,
     /// Write what sees and hears (the vision or audio tower and its projector) as a GGUF of its own, mmproj-….gguf
-    #[arg(long, conflicts_with_all = ["pre", "prune_layers"])]
+    #[arg(long, conflicts_with_all = ["pre", "prune_layers"], help_heading = "Output")]
     mmproj: bool,
     /// Write the vocabulary and the metadata alone, without weights
-    #[arg(long, conflicts_with_all = ["mmproj", "target_size", "target_bpw", "device"])]
+    #[arg(long, conflicts_with_all = ["mmproj", "target_size", "target_bpw", "device"], help_heading = "Output")]
     vocab_only: bool,
     /// List the classes that are converted, as `ggraft architectures` does
     #[arg(long, exclusive = true)]
@@ -42,6 +43,8 @@ pub(super) struct Args {
     elsewhere: Elsewhere,
     #[command(flatten)]
     output: Output,
+    #[command(flatten)]
+    taken: Taken,
 }
 
 impl Args {
@@ -58,6 +61,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     if args.mixture.has_budget() {
         options::early(args.output.output.as_deref(), &args.output.run)?;
     }
+    report::print_notes(&args.taken.notes(), args.output.run.show.quiet);
     let stages = Stage::new(args.output.run.show.how());
     stages.begin("opening the model", 1);
     let access = args.elsewhere.access(&stages);
@@ -93,6 +97,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         words: &words,
         command: &command::typed("convert", &[]),
         formula: None,
+        recipe: None,
         beside: &args.output.beside,
         run: &args.output.run,
         access: &access,

@@ -34,7 +34,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let pool = options::thread_pool(args.threads)?;
-    let difference = pool.install(|| Difference::of(&args.a, &args.b))?;
+    let difference = pool.install(|| Difference::of(&args.a, &args.b, &*options::reading()))?;
     match args.json {
         // What was found decides the exit code, also where nobody reads it.
         true => stdout::told(&report::printable(&format!("{:#}", difference_json(&difference))))?,
@@ -99,10 +99,7 @@ fn datum_json(datum: &Datum) -> Json {
 fn text(d: &Difference) -> String {
     let mut out = String::new();
     let mut line = |text: String| _ = writeln!(out, "{text}");
-    line(format!(
-        "{:<40} {:>8} {:>8} {:>12} {:>12} {:>12} {:>14}",
-        "tensor", "A", "B", "RMSE", "max abs", "relative", "cosine"
-    ));
+    line(format!("{:<33} {:>6} {:>6} {:>9} {:>9} {:>9}", "tensor", "A", "B", "RMSE", "relative", "cosine"));
     d.tensors.iter().for_each(|t| line(tensor_line(t)));
     for key in &d.metadata {
         line(format!("{}: {} | {}", Printable(&key.name), told(&key.a), told(&key.b)));
@@ -113,7 +110,7 @@ fn text(d: &Difference) -> String {
         d.tensors.len(),
         d.metadata.len()
     ));
-    line(format!("{:<58} {}", "all that was compared", numbers(&d.total())));
+    line(format!("{:<47} {}", "all that was compared", numbers(&d.total())));
     out
 }
 
@@ -127,22 +124,30 @@ fn tensor_line(t: &Compared) -> String {
         (Compare::Shapes, Some((a, _)), Some((b, _))) => format!("other shape: {a} | {b}"),
         _ => word(t).to_string(),
     };
-    format!("{name:<40} {:>8} {:>8} {rest:>12}", dtype(&t.a), dtype(&t.b))
+    format!("{name:<33} {:>6} {:>6} {rest:>9}", dtype(&t.a), dtype(&t.b))
 }
 
 fn numbers(f: &Figures) -> String {
     let some = |x: Option<f64>, text: fn(f64) -> String| x.map_or(String::from("-"), text);
     let mut line = format!(
-        "{:>12.4e} {:>12.4e} {:>12} {:>14}",
+        "{:>9.2e} {:>9} {:>9}",
         f.rmse(),
-        f.largest,
-        some(f.relative(), |x| format!("{x:.4e}")),
-        some(f.cosine(), |x| format!("{x:.10}")),
+        some(f.relative(), percent),
+        some(f.cosine(), |x| format!("{x:.6}")),
     );
     if f.not_finite > 0 {
         _ = write!(line, "; {} not finite", f.not_finite);
     }
     line
+}
+
+/// A share in percent, with what of it can be told.
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        0.0 => String::from("0 %"),
+        p if p >= 0.01 => format!("{p:.2} %"),
+        p => format!("{p:.0e} %"),
+    }
 }
 
 /// A value in few characters.

@@ -12,6 +12,7 @@ const MOST: usize = 256;
 
 /// How models are read that do not lie on this machine.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Models")]
 pub(super) struct Elsewhere {
     /// Put models of the Hugging Face hub into its cache first, and read them from there; else nothing of the weights is kept
     #[arg(long)]

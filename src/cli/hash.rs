@@ -3,10 +3,13 @@
 use super::{options, stdout};
 use crate::hash::{self, ALGORITHMS, Algorithm, Hash, Manifest, Verdict};
 use crate::report;
+use crate::stages::Stages;
 use ggraft_formats::error::Printable;
 use ggraft_formats::{Error, Input, Kind, Result, Tensor};
 use serde_json::{Value as Json, json};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -68,7 +71,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     let mut told = Vec::new();
     pool.install(|| {
-        hash::hash(&tensors, &algorithms, !args.no_layer, |hash| {
+        hash::hash(&tensors, &algorithms, !args.no_layer, &*watch(&args), |hash| {
             told.push(hash_json(&hash, None));
             if args.json { Ok(()) } else { stdout::line(&line(&hash, &args.file)) }
         })
@@ -78,6 +81,12 @@ pub(super) fn run(args: Args) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Where lines show how the work goes on there is no bar between them.
+fn watch(args: &Args) -> Arc<dyn Stages> {
+    let lines = !args.json && !args.no_layer && std::io::stdout().is_terminal();
+    if lines { Arc::new(()) } else { options::reading() }
 }
 
 fn hash_json(hash: &Hash, verdict: Option<Verdict>) -> Json {
@@ -109,7 +118,7 @@ fn check(args: &Args, tensors: &[Tensor], path: &Path, asked: Vec<&'static Algor
     say(&format!("manifest  {}  {}", Printable(&shown), names.join("  ")))?;
     let algorithms = if asked.is_empty() { known.into_iter().take(1).collect() } else { asked };
     let (mut wrong, mut told) = (0, Vec::new());
-    hash::hash(tensors, &algorithms, !args.no_layer, |hash| {
+    hash::hash(tensors, &algorithms, !args.no_layer, &*watch(args), |hash| {
         let verdict = manifest.check(&hash);
         wrong += usize::from(verdict != Verdict::Same);
         told.push(hash_json(&hash, Some(verdict)));

@@ -6,7 +6,7 @@ use crate::unpack;
 use ggraft_formats::error::Printable;
 use ggraft_formats::gguf::{self, Header};
 use ggraft_formats::source::Container;
-use ggraft_formats::{Checkpoint, Input, Model, Result, Tensor};
+use ggraft_formats::{Checkpoint, Error, Input, Model, Result, Tensor};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// List every tensor
     #[arg(long)]
     tensors: bool,
+    /// Print tables in Markdown: the summary, the metadata, and every tensor with its size
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
     /// Have gguf-rs read the GGUF header as well; the two readers must agree
     #[arg(long)]
     cross_check: bool,
@@ -38,6 +41,12 @@ pub(super) fn run(args: Args) -> Result<()> {
     };
     let pretty = |json: &Json| report::printable(&format!("{json:#}\n"));
     let text = match (&input, args.json) {
+        (Input::Model(model), false) if args.markdown => markdown(model),
+        (Input::Checkpoint(_), false) if args.markdown => {
+            return Err(Error::usage("--markdown shows a GGUF file")
+                .file(&args.path)
+                .hint("leave it out, or give --json"));
+        }
         (Input::Model(model), false) => model_text(model, args.tensors),
         (Input::Checkpoint(checkpoint), false) => checkpoint_text(checkpoint, args.tensors)?,
         (Input::Model(model), true) => pretty(&model_json(model, args.tensors)),
@@ -71,11 +80,20 @@ pub(super) fn cross_check(containers: &[Container]) -> Result<Vec<String>> {
 
 fn model_text(model: &Model, list: bool) -> String {
     let mut out = containers_text("GGUF", &model.containers);
+    for (name, value) in report::summary(model) {
+        out += &format!("  {name:<15} {}\n", Printable(&value));
+    }
     for (key, value) in model.metadata.iter() {
         let value = report::metadata_value(value, MOST_ITEMS).to_string();
-        out += &format!("{} = {}\n", Printable(key), Printable(&value));
+        out += &format!("{} = {}{}\n", Printable(key), Printable(&value), beside(model, key));
     }
     out + &tensors_text(&model.tensors, list)
+}
+
+/// The text of a token beside its id.
+fn beside(model: &Model, key: &str) -> String {
+    let token = key.ends_with("_token_id").then(|| report::token(&model.metadata, key)).flatten();
+    token.map_or(String::new(), |token| format!(" ('{}')", Printable(&token)))
 }
 
 fn checkpoint_text(checkpoint: &Checkpoint, list: bool) -> Result<String> {
@@ -110,6 +128,31 @@ fn tensors_text(tensors: &[Tensor], list: bool) -> String {
     }
     for t in tensors.iter().filter(|_| list) {
         out += &format!("{:<48} {:>20} {}\n", Printable(&t.name).to_string(), t.shape(), t.dtype());
+    }
+    out
+}
+
+fn markdown(model: &Model) -> String {
+    let cell = |text: &str| {
+        Printable(text).to_string().replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|")
+    };
+    let mut out = String::from("| | |\n|---|---|\n");
+    for (name, value) in report::summary(model) {
+        out += &format!("| {name} | {} |\n", cell(&value));
+    }
+    out += "\n| key | type | value |\n|---|---|---|\n";
+    for (key, value) in model.metadata.iter() {
+        let told = report::metadata_value(value, MOST_ITEMS).to_string();
+        let beside = beside(model, key);
+        out += &format!("| {} | {} | {} |\n", cell(key), value.type_name(), cell(&(told + &beside)));
+    }
+    let all = model.tensors.iter().map(Tensor::bytes).sum::<u64>().max(1);
+    out += "\n| tensor | shape | dtype | size | share |\n|---|---|---|---|---|\n";
+    for t in &model.tensors {
+        let (bytes, name) = (t.bytes(), cell(&t.name));
+        let share = bytes as f64 * 100.0 / all as f64;
+        out +=
+            &format!("| {name} | {} | {} | {} | {share:.2} % |\n", t.shape(), t.dtype(), report::size(bytes));
     }
     out
 }

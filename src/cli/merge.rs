@@ -6,7 +6,7 @@ use super::errand::Errand;
 use super::naming::Naming;
 use super::options::{self, Order, Output};
 use super::weights::Weights;
-use super::{carrying, command, stdout};
+use super::{carrying, command, habits, stdout};
 use crate::adapter::Adapter;
 use crate::arch;
 use crate::merge::Vector;
@@ -33,7 +33,7 @@ pub(super) struct Args {
     models: Models,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32; several, as Q4_K_M,Q8_0, give an
     /// output each
-    #[arg(long = "type", value_name = "TYPE", required_unless_present_any = ["recipe", "target_size", "target_bpw", "device"], value_delimiter = ',', hide_possible_values = true)]
+    #[arg(long = "type", value_name = "TYPE", required_unless_present_any = ["recipe", "target_size", "target_bpw", "device"], value_delimiter = ',', hide_possible_values = true, help_heading = "Output")]
     types: Vec<Choice<Type>>,
     #[command(flatten)]
     weights: Weights,
@@ -46,7 +46,7 @@ pub(super) struct Args {
     #[command(flatten)]
     splitting: Splitting,
     /// Write the recipe of what was typed to FILE, or to stdout if it is -, and stop
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     emit_recipe: Option<PathBuf>,
     #[command(flatten)]
     elsewhere: Elsewhere,
@@ -56,6 +56,7 @@ pub(super) struct Args {
 
 /// What is merged, and how.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Models")]
 struct Models {
     /// The pre-trained parent of both other models: a Hugging Face directory, a .safetensors or a .gguf file
     #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "adapter", "recipe", "method"])]
@@ -77,7 +78,7 @@ struct Models {
     #[arg(long, value_name = "ADAPTER[:W]", value_parser = adapter, value_hint = clap::ValueHint::Other)]
     adapter: Vec<Worn>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Vocabulary")]
     pre: Option<String>,
 }
 
@@ -88,16 +89,28 @@ fn weight(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Weights beyond this are no part of a vector that anybody adds.
+const LARGEST: f64 = 2.0;
+
 /// What to say of two weights that may have been meant as one.
-fn decimal_comma(weights: &[f64]) -> Vec<String> {
-    match weights {
-        [whole, part] if [whole, part].iter().all(|w| w.fract() == 0.0) && whole != part => {
-            vec![format!(
-                "the weights {whole} and {part}: an output each; for one of {whole}.{part} give -w {whole}.{part}"
-            )]
-        }
-        _ => Vec::new(),
+///
+/// # Errors
+/// They can hardly have been meant as two.
+fn decimal_comma(weights: &[f64]) -> Result<Vec<String>> {
+    let (whole, part) = match weights {
+        [whole, part] if [whole, part].iter().all(|w| w.fract() == 0.0) && whole != part => (whole, part),
+        _ => return Ok(Vec::new()),
+    };
+    if *part > LARGEST {
+        return Err(Error::usage("a comma stands between weights, a point within one")
+            .found(format!("--weight {whole},{part}"))
+            .hint(format!(
+                "for one output of {whole}.{part} give -w {whole}.{part}; for two -w {part},{whole}"
+            )));
     }
+    Ok(vec![format!(
+        "warning: the weights {whole} and {part}: an output each; for one of {whole}.{part} give -w {whole}.{part}"
+    )])
 }
 
 /// An adapter, and its weight, if it was told.
@@ -136,7 +149,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let (recipe, notes) = match args.recipe.take() {
         Some(file) => read(&file, &mut args)?,
         None => {
-            let notes = decimal_comma(&args.models.weight);
+            let notes = decimal_comma(&args.models.weight)?;
             (typed(&mut args)?, notes)
         }
     };
@@ -148,6 +161,11 @@ pub(super) fn run(mut args: Args) -> Result<()> {
 
 /// The recipe of a file; types, a name, and choices about the vocabulary that were typed take the place of its own.
 fn read(file: &Path, args: &mut Args) -> Result<(Recipe, Vec<String>)> {
+    if file.is_dir() {
+        return Err(Error::usage("this is a directory, not a recipe")
+            .file(file)
+            .hint(habits::models(&command::all()?)));
+    }
     let (mut recipe, notes) = Recipe::read(file)?;
     if !args.types.is_empty() {
         recipe.types = take(&mut args.types);
@@ -292,11 +310,12 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         let path = naming.path(&plan, Some(&weight))?;
         Ok((plan, path))
     });
-    let words = recipe.words()?;
+    let (words, yaml) = (recipe.words()?, recipe.shown()?);
     let order = Order {
         words: &words,
         command: &command::typed("merge", &["emit_recipe"]),
         formula: Some(grafted.graft.method().formula),
+        recipe: Some(&yaml),
         beside,
         run,
         access: &access,

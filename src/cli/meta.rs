@@ -2,7 +2,7 @@
 
 use super::{naming, signals, stdout};
 use crate::chat;
-use crate::meta::{self, CHAT_TEMPLATE, Change, Edit, Override, Spelled};
+use crate::meta::{self, CHAT_TEMPLATE, Change, Edit, Override, Setting, Spelled};
 use crate::report::{self, Progress};
 use crate::text::shown;
 use ggraft_formats::error::Printable;
@@ -55,9 +55,10 @@ struct Get {
 struct Set {
     /// A .gguf file; of a split model the first part
     file: PathBuf,
+    /// The type may be left out where the key has a value or GGUF knows its type, and a token told by its text; else it is
     /// int float bool str, any GGUF type such as i64, or an array such as [u32]:1,2
-    #[arg(value_name = "KEY=TYPE:VALUE", required_unless_present = "chat_template")]
-    values: Vec<Override>,
+    #[arg(value_name = "KEY=[TYPE:]VALUE", required_unless_present = "chat_template")]
+    values: Vec<Setting>,
     /// Set the chat template to the text of FILE
     #[arg(long, value_name = "FILE")]
     chat_template: Option<PathBuf>,
@@ -99,12 +100,14 @@ pub(super) fn run(args: Args) -> Result<()> {
         Verb::Get(args) => get(&args),
         Verb::Set(Set { file, values, chat_template, how }) => {
             let template = chat_template.as_deref().map(template).transpose()?;
-            let edits: Vec<Edit> = values.into_iter().chain(template).map(Edit::Set).collect();
-            edit(&file, &edits, &how)
+            let settings: Vec<Setting> = values.into_iter().chain(template.map(Setting::Typed)).collect();
+            let edits = |metadata: &Metadata| {
+                settings.into_iter().map(|one| one.over(metadata).map(Edit::Set)).collect()
+            };
+            edit(&file, edits, &how)
         }
         Verb::Unset(Unset { file, keys, how }) => {
-            let edits: Vec<Edit> = keys.into_iter().map(Edit::Unset).collect();
-            edit(&file, &edits, &how)
+            edit(&file, |_| Ok(keys.into_iter().map(Edit::Unset).collect()), &how)
         }
     }
 }
@@ -179,11 +182,12 @@ fn template(path: &Path) -> Result<Override> {
     Ok(Override { key: CHAT_TEMPLATE.to_string(), value: chat::file::read(path)?.into() })
 }
 
-fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
+/// Carries out the edits that are made for the metadata of the file.
+fn edit(file: &Path, edits: impl FnOnce(&Metadata) -> Result<Vec<Edit>>, how: &How) -> Result<()> {
     check_file(file)?;
     let mut changes = Vec::new();
     let change = |metadata: &Metadata| -> Result<Metadata> {
-        let (edited, told) = meta::apply(metadata, edits, how.force)?;
+        let (edited, told) = meta::apply(metadata, &edits(metadata)?, how.force)?;
         changes = told;
         Ok(edited)
     };
@@ -214,7 +218,8 @@ fn edit(file: &Path, edits: &[Edit], how: &How) -> Result<()> {
     let _requests = signals::listen()?;
     let name = target.to_string_lossy();
     let stop = || signals::came().is_some();
-    let progress = Progress::parts([(&*name, rewrite.work(output))], how.show.how_of_reading(), stop);
+    let progress =
+        Progress::parts("copying", [(&*name, rewrite.work(output))], how.show.how_of_reading(), stop);
     let done = rewrite.carry_out(output, how.force, &progress);
     progress.finish();
     done?;

@@ -13,6 +13,8 @@ mod elsewhere;
 mod errand;
 mod examples;
 mod finish;
+mod foreign;
+mod habits;
 mod hash;
 mod inspect;
 mod job;
@@ -27,13 +29,16 @@ pub mod signals;
 mod split;
 mod status;
 mod stdout;
+mod types;
 mod vector;
 mod verb;
 mod verify;
 mod weights;
 
+use crate::report;
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use ggraft_formats::Result;
+use ggraft_formats::{Error, Result};
 
 /// Graft a chat vector onto a model and ship it as GGUF.
 #[derive(Parser)]
@@ -79,7 +84,7 @@ enum Command {
     #[command(after_help = examples::JOIN)]
     Join(join::Args),
     /// Show what a model file or directory holds
-    #[command(after_help = examples::INSPECT)]
+    #[command(after_help = examples::INSPECT, visible_aliases = ["show", "info", "dump"])]
     Inspect(inspect::Args),
     /// Compare two models, GGUF or checkpoint: each tensor in figures, and the metadata
     #[command(after_help = examples::DIFF)]
@@ -117,18 +122,36 @@ pub fn verbs() -> Vec<String> {
     command.get_subcommands().flat_map(of).collect()
 }
 
+/// The words that can be typed, with all that their help says.
+fn command() -> clap::Command {
+    types::listed(Cli::command())
+}
+
 /// Reads what was typed. Help and the version are printed here, and then there is nothing to run.
 ///
 /// # Errors
-/// What is printed is not taken. Wrong words end the program.
+/// What is printed is not taken; or words of other programs, with what to do instead. Other wrong words end the program.
 pub fn parse() -> Result<Option<Cli>> {
     let e = match Cli::try_parse() {
         Ok(cli) => return Ok(Some(cli)),
-        Err(e) if e.use_stderr() => e.exit(),
+        Err(e) if e.use_stderr() => {
+            let typed: Vec<String> =
+                std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+            let Some(answer) = habits::answer(&e, &typed) else { habits::plain(e).exit() };
+            return Err(answer);
+        }
+        Err(e) if e.kind() == ErrorKind::DisplayHelp => {
+            command().try_get_matches_from(std::env::args_os()).err().unwrap_or(e)
+        }
         Err(e) => e,
     };
     e.print().map_err(|e| stdout::refused(&e))?;
     stdout::print(b"").map(|()| None)
+}
+
+/// Says why the work has failed.
+pub fn complain(e: &Error) {
+    report::say(&format!("error: {e}"));
 }
 
 /// Runs what was typed.

@@ -6,17 +6,20 @@ use super::{elsewhere, signals, stdout};
 use crate::output::target::Type;
 use crate::pipeline::{self, Plan, Resume, Work};
 use crate::recipe::Choice;
-use crate::report::{self, Finished};
+use crate::report::{self, Finished, Made, Stage};
+use crate::stages::Stages;
 use crate::text::shown;
 use ggraft_formats::source::Access;
 use ggraft_formats::write::Beside as File;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Where the output goes and what is shown.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Output")]
 pub(super) struct Output {
     /// Output file; in a folder, or by default in the current one, named by GGUF's naming convention
     #[arg(short, long = "output", visible_alias = "outfile", value_name = "FILE")]
@@ -32,25 +35,26 @@ pub(super) struct Output {
 
 /// How the work is done.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Progress")]
 pub(super) struct Run {
     /// Worker threads; by default one for each core
     #[arg(short, long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// Replace an existing output
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Safety")]
     pub force: bool,
     /// Show the plan and stop before anything is written
-    #[arg(long)]
+    #[arg(long, help_heading = "Safety")]
     pub dry_run: bool,
     /// Print the plan as JSON to stdout
     #[arg(long)]
     pub json: bool,
     /// Write a report of what was done to FILE, which ends in .html or .json: every tensor with its error and change, the
     /// inputs and outputs with their hashes
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub report: Option<PathBuf>,
     /// Start over instead of resuming an interrupted run
-    #[arg(long)]
+    #[arg(long, help_heading = "Safety")]
     pub no_resume: bool,
     /// Tell more: what becomes of every tensor
     #[arg(short, long, conflicts_with = "quiet")]
@@ -64,6 +68,7 @@ pub(super) struct Run {
 
 /// What is shown on stderr.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Progress")]
 pub(super) struct Show {
     /// Print nothing but errors and results
     #[arg(short, long)]
@@ -86,6 +91,12 @@ impl Show {
     }
 }
 
+/// Shows on a terminal how work goes on that has no plan and no option for it.
+pub(super) fn reading() -> Arc<dyn Stages> {
+    let terminal = std::io::stderr().is_terminal();
+    Stage::new(if terminal { report::Show::Auto } else { report::Show::None })
+}
+
 /// What is carried out, beside the plans.
 pub(super) struct Order<'a> {
     /// The options that decide the bytes.
@@ -94,6 +105,8 @@ pub(super) struct Order<'a> {
     pub command: &'a str,
     /// What a merge computes.
     pub formula: Option<&'static str>,
+    /// The recipe of a merge.
+    pub recipe: Option<&'a str>,
     pub beside: &'a Beside,
     pub run: &'a Run,
     /// How the inputs are read that lie elsewhere.
@@ -146,7 +159,7 @@ pub(super) fn carry_out(
     }
     for (plan, path) in plans {
         if !run.show.quiet {
-            report::print_summary(plan, path, start.elapsed());
+            report::say(&report::summary_text(plan, path, start.elapsed()));
         }
         if !run.json {
             // Of several files the first, by which the others are found.
@@ -164,8 +177,8 @@ pub(super) fn carry_out(
 /// Shows the plans.
 pub(super) fn show(plans: &[(Plan, PathBuf)], run: &Run, threads: usize) -> Result<()> {
     if !run.show.quiet {
-        plans.iter().for_each(|(plan, path)| report::print_plan(plan, path, threads));
-        plans.iter().filter(|_| run.verbose).for_each(|(plan, _)| report::print_tensors(plan));
+        report::say(&report::plan_text(plans, threads));
+        plans.iter().filter(|_| run.verbose).for_each(|(plan, _)| report::rows(&report::tensors_text(plan)));
     }
     if run.json {
         plans.iter().try_for_each(|(plan, path)| {
@@ -180,7 +193,7 @@ pub(super) fn files(plans: &[(Plan, PathBuf)], order: &Order<'_>) -> Result<Vec<
     let mut files = order.beside.files(plans)?;
     if let Some(report) = &order.run.report {
         report::check_report(report)?;
-        files.push((File { path: report.clone(), what: "the report" }, None));
+        files.push((File { path: report.clone(), what: "the report", replaces: false }, None));
     }
     Ok(files)
 }
@@ -200,10 +213,12 @@ pub(super) fn contents(
         plans.iter().try_for_each(|(plan, _)| plan.measure_rest(signals::check))?;
     }
     let finished = Finished::new(plans, places, order.command, notes)?;
+    let Order { command, formula, recipe, .. } = *order;
+    let made = Made { command, formula, recipe };
     let content = |(file, text): &(File, Option<String>)| match text {
         Some(text) => Ok(text.clone()),
         None if order.run.report.as_ref() == Some(&file.path) => report::report(&finished, &file.path),
-        None => Ok(Beside::card(&file.path, &finished, order.formula)),
+        None => Ok(Beside::card(&file.path, &finished, made)),
     };
     files.iter().map(|file| content(file).map(String::into_bytes)).collect()
 }

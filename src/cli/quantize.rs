@@ -168,6 +168,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         words: &words,
         command: &command::typed("quantize", &[]),
         formula: None,
+        recipe: None,
         beside: &args.beside,
         run: &args.run,
         access: &access,

@@ -87,6 +87,7 @@ pub(super) fn carry_out(
         words: "",
         command: &command::typed(verb, &[]),
         formula: None,
+        recipe: None,
         beside: &Beside::default(),
         run,
         access: &Access::default(),

@@ -83,7 +83,7 @@ fn verify(args: &Args) -> Result<Sound> {
     };
     let pool = options::thread_pool(args.threads)?;
     let parts = tensors.iter().map(|t| (t.name.as_str(), t.bytes()));
-    let progress = Progress::parts(parts, args.show.how_of_reading(), || false);
+    let progress = Progress::parts("verifying", parts, args.show.how_of_reading(), || false);
     let unsound = |(i, t): (usize, &Tensor)| finite(t, i, &progress).err();
     let problems: Vec<Error> = pool.install(|| tensors.par_iter().enumerate().filter_map(unsound).collect());
     progress.finish();
@@ -123,7 +123,7 @@ fn same(tensors: &[Tensor], file: &Path, path: &Path) -> Result<String> {
     let mut problems = Vec::new();
     // A manifest may tell the hash of the whole alone.
     let layers = manifest.names_tensors();
-    hash::hash(tensors, &algorithms, layers, |hash| {
+    hash::hash(tensors, &algorithms, layers, &(), |hash| {
         let what = match manifest.check(&hash) {
             Verdict::Same => return Ok(()),
             Verdict::NotFound => "the manifest has no such hash",

@@ -5,6 +5,7 @@ use crate::merge::{CHAT_VECTOR, METHODS, Method};
 use crate::recipe::{Choice, Rule};
 
 #[derive(clap::Args)]
+#[command(next_help_heading = "Models")]
 pub(super) struct Weights {
     /// How the models are merged
     #[arg(long, value_name = "NAME", default_value = CHAT_VECTOR.name, long_help = method_help(), hide_possible_values = true)]

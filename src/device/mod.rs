@@ -7,7 +7,7 @@ mod need;
 mod profiles;
 
 pub use advice::Advice;
-pub use need::Need;
+pub use need::{Need, cache};
 pub use profiles::PROFILES;
 
 use crate::nearest::nearest;

@@ -67,6 +67,23 @@ impl Need {
     }
 }
 
+/// So many tokens are told of, if the model has as many: llama.cpp's and Ollama's default.
+const USUAL: u64 = 4096;
+
+/// What a model takes beside its weights and buffers, and at how many tokens.
+pub struct Cache {
+    pub tokens: u64,
+    pub bytes: u64,
+}
+
+/// That of a usual context; none of metadata that do not tell.
+pub fn cache(metadata: &Metadata) -> Option<Cache> {
+    let most = metadata.u64(&format!("{}.context_length", metadata.str("general.architecture")?))?;
+    let tokens = most.min(USUAL);
+    let need = Need::of(metadata, 0, tokens).ok()?;
+    Some(Cache { tokens, bytes: need.cache + need.state })
+}
+
 /// What the metadata tell of a model.
 struct Hyperparameters<'a> {
     metadata: &'a Metadata,
@@ -181,5 +198,30 @@ impl<'a> Hyperparameters<'a> {
         let part = |key: &str| self.number(&format!("ssm.{key}")).unwrap_or(0);
         let (inner, size) = (part("inner_size"), part("state_size"));
         4 * (part("conv_kernel").saturating_sub(1) * (inner + 2 * part("group_count") * size) + size * inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Llama 3.1 8B: 32 layers, 8 heads of 128, 4096 tokens take 512 MiB.
+    #[test]
+    fn the_cache_of_a_model_with_grouped_heads() {
+        let mut m = Metadata::new();
+        m.set("general.architecture", "llama");
+        assert!(cache(&m).is_none());
+        for (key, n) in [
+            ("block_count", 32u32),
+            ("attention.head_count", 32),
+            ("embedding_length", 4096),
+            ("context_length", 131_072),
+        ] {
+            m.set(&format!("llama.{key}"), n);
+        }
+        assert_eq!(cache(&m).unwrap().bytes, 2 << 30);
+        m.set("llama.attention.head_count_kv", 8u32);
+        let found = cache(&m).unwrap();
+        assert_eq!((found.tokens, found.bytes), (4096, 512 << 20));
     }
 }

@@ -106,14 +106,14 @@ impl Importance {
     /// What to say of tensors that are encoded without it, and of what it holds beside weights.
     fn notes(&self, missing: &[&str]) -> Vec<String> {
         let (ignored, why) = match &self.evidence {
-            Evidence::Measured { ignored, .. } => (&ignored[..], "for the matrix has no entry"),
-            Evidence::Weights => (&[][..], "for the weights do not tell what they are multiplied by"),
+            Evidence::Measured { ignored, .. } => (&ignored[..], "the matrix has no entry"),
+            Evidence::Weights => (&[][..], "the weights do not tell what they are multiplied by"),
         };
         let ignored = (!ignored.is_empty()).then(|| {
             format!("the importance matrix holds tensors that mean nothing here: {}", ignored.join(", "))
         });
-        let missing = (!missing.is_empty())
-            .then(|| format!("quantized without importance, {why}: {}", missing.join(", ")));
+        let missing =
+            (!missing.is_empty()).then(|| format!("no importance data ({why}) for: {}", missing.join(", ")));
         ignored.into_iter().chain(missing).collect()
     }
 }

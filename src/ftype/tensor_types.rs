@@ -11,6 +11,8 @@ use std::path::Path;
 pub struct TensorType {
     pub pattern: Regex,
     pub dtype: DType,
+    /// Whether it stands in a file, which may serve models that have other tensors, too.
+    pub is_of_file: bool,
 }
 
 impl TensorType {
@@ -19,8 +21,9 @@ impl TensorType {
     /// # Errors
     /// There is no pattern, it is not a regular expression, or there is no such dtype.
     pub fn parse(text: &str) -> Result<TensorType> {
-        let wrong =
-            || Error::usage("this says no tensor's dtype").expected("REGEX=DTYPE").found(format!("'{text}'"));
+        let wrong = || {
+            Error::usage("this is not a rule for a dtype").expected("REGEX=DTYPE").found(format!("'{text}'"))
+        };
         // A pattern may hold a '=', a dtype does not.
         let (pattern, name) = text
             .rsplit_once('=')
@@ -37,7 +40,7 @@ impl TensorType {
             let why = e.to_string().lines().last().unwrap_or_default().trim().to_string();
             wrong().hint(format!("'{pattern}' is not a regular expression: {why}"))
         })?;
-        Ok(TensorType { pattern, dtype })
+        Ok(TensorType { pattern, dtype, is_of_file: false })
     }
 
     /// Reads a file of such words, between white space.
@@ -46,7 +49,8 @@ impl TensorType {
     /// The file cannot be read, or a word of it is not one.
     pub fn read(path: &Path) -> Result<Vec<TensorType>> {
         let text = ggraft_formats::text(path)?;
-        text.split_whitespace().map(|word| TensorType::parse(word).map_err(|e| e.file(path))).collect()
+        let read = |word| TensorType::parse(word).map(|t| TensorType { is_of_file: true, ..t });
+        text.split_whitespace().map(|word| read(word).map_err(|e| e.file(path))).collect()
     }
 
     /// The dtype of the first that matches.

@@ -11,6 +11,7 @@ pub use algorithm::{ALGORITHMS, Algorithm};
 pub use file::{hexadecimal, sha256};
 pub use manifest::{Manifest, Verdict};
 
+use crate::stages::Stages;
 use algorithm::State;
 use ggraft_formats::{Error, Result, Tensor};
 use rayon::prelude::*;
@@ -28,27 +29,31 @@ pub struct Hash<'a> {
 }
 
 /// Hashes `tensors` with each of `algorithms`, and gives `tell` every hash as soon as it is known: those of each
-/// tensor if `layers`, at last those of all. The weights are read once, and every hash of a chunk is computed at the
+/// tensor if `layers`, at last those of all; `stages` are told of each tensor. The weights are read once, and every hash of a chunk is computed at the
 /// same time: the hash of all is sequential by nature, so more threads than that would not be sooner.
 pub fn hash<'a>(
     tensors: &'a [Tensor],
     algorithms: &[&'static Algorithm],
     layers: bool,
+    stages: &dyn Stages,
     mut tell: impl FnMut(Hash<'a>) -> Result<()>,
 ) -> Result<()> {
     let start = || algorithms.iter().map(|a| a.start()).collect::<Vec<_>>();
     let mut whole = start();
+    stages.begin("hashing", tensors.len());
     for t in tensors {
         let mut own: Vec<Box<dyn State>> = match layers {
             true => algorithms.iter().filter(|a| a.of_tensors).map(|a| a.start()).collect(),
             false => Vec::new(),
         };
         update(t, &mut own, &mut whole)?;
+        stages.step();
         let known = algorithms.iter().filter(|a| a.of_tensors).zip(own);
         for (algorithm, state) in known {
             tell(Hash { algorithm, tensor: Some(&t.name), digest: state.finish() })?;
         }
     }
+    stages.end();
     algorithms
         .iter()
         .zip(whole)

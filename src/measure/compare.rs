@@ -5,6 +5,7 @@
 use super::figures::Figures;
 use crate::arch;
 use crate::hash::sha256;
+use crate::stages::Stages;
 use crate::unpack;
 use ggraft_formats::write::{BLOCK, CHUNK};
 use ggraft_formats::{Checkpoint, DType, Error, Input, Result, Shape, Tensor, Value};
@@ -76,14 +77,15 @@ pub enum Datum {
 impl Difference {
     /// Compares two models. Checkpoints are compared under the trainer's names; where only one model is a GGUF, the
     /// other one is adopted into its words.
-    pub fn of(a: &Path, b: &Path) -> Result<Difference> {
+    pub fn of(a: &Path, b: &Path, stages: &dyn Stages) -> Result<Difference> {
         let (a, b) = match (ggraft_formats::open(a)?, ggraft_formats::open(b)?) {
             (Input::Checkpoint(a), Input::Checkpoint(b)) => {
                 (Side::checkpoint(unpack::seen(a)?)?, Side::checkpoint(unpack::seen(b)?)?)
             }
             (a, b) => (Side::model(a)?, Side::model(b)?),
         };
-        Ok(Difference { tensors: compare_tensors(&a.tensors, &b.tensors)?, metadata: keys(a.data, b.data) })
+        let tensors = compare_tensors(&a.tensors, &b.tensors, stages)?;
+        Ok(Difference { tensors, metadata: keys(a.data, b.data) })
     }
 
     /// The figures of all tensors together.
@@ -154,7 +156,7 @@ struct Piece<'a> {
     rows: Range<usize>,
 }
 
-fn compare_tensors(a: &[Tensor], b: &[Tensor]) -> Result<Vec<Compared>> {
+fn compare_tensors(a: &[Tensor], b: &[Tensor], stages: &dyn Stages) -> Result<Vec<Compared>> {
     let known: HashMap<&str, &Tensor> = b.iter().map(|t| (t.name.as_str(), t)).collect();
     let (mut found, mut pieces) = (Vec::with_capacity(a.len()), Vec::new());
     let held = |t: &Tensor| (*t.shape(), t.dtype());
@@ -173,7 +175,10 @@ fn compare_tensors(a: &[Tensor], b: &[Tensor]) -> Result<Vec<Compared>> {
         };
         found.push(Compared { name: a.name.clone(), a: Some(held(a)), b: b.map(held), verdict });
     }
-    let figures = pieces.par_iter().map(Piece::figures).collect::<Result<Vec<_>>>()?;
+    stages.begin("comparing", pieces.len());
+    let one = |piece: &Piece<'_>| piece.figures().inspect(|_| stages.step());
+    let figures = pieces.par_iter().map(one).collect::<Result<Vec<_>>>()?;
+    stages.end();
     for (piece, figures) in pieces.iter().zip(figures) {
         if let Some(Compare::Numbers(sum)) = found.get_mut(piece.pair).map(|c| &mut c.verdict) {
             *sum = *sum + figures;

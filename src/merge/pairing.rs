@@ -17,7 +17,7 @@ pub(super) fn verdicts(onto: &Model, vectors: &[Vector], tables: &Tables) -> Res
         problems.extend(mismatches(onto, role, other, tables));
     }
     if let Some(e) = Error::all(problems) {
-        return Err(e.hint("the three models must be of one family: chat and CP are both made from base"));
+        return Err(e.hint("the three models must be of one family: chat and onto are both made from base"));
     }
     Ok(onto.tensors.iter().map(|t| verdict(&t.name, tables)).collect())
 }
@@ -44,9 +44,11 @@ fn mismatches(onto: &Model, role: &str, other: &Model, tables: &Tables) -> Vec<E
     let mut problems = Vec::new();
     for t in onto.tensors.iter().filter(|t| !exempt(&t.name)) {
         match theirs.get(t.name.as_str()) {
-            None => problems.push(difference(other, format!("{role} lacks a tensor of CP")).tensor(&t.name)),
+            None => {
+                problems.push(difference(other, format!("{role} lacks a tensor of onto")).tensor(&t.name))
+            }
             Some(s) if s.shape().significant() != t.shape().significant() => problems.push(
-                difference(other, format!("{role} has another shape than CP"))
+                difference(other, format!("{role} has another shape than onto"))
                     .tensor(&t.name)
                     .expected(t.shape())
                     .found(s.shape()),
@@ -55,7 +57,7 @@ fn mismatches(onto: &Model, role: &str, other: &Model, tables: &Tables) -> Vec<E
         }
     }
     for t in other.tensors.iter().filter(|t| !ours.contains(t.name.as_str()) && !exempt(&t.name)) {
-        problems.push(difference(other, format!("{role} has a tensor that CP lacks")).tensor(&t.name));
+        problems.push(difference(other, format!("{role} has a tensor that onto lacks")).tensor(&t.name));
     }
     problems
 }

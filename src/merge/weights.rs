@@ -23,15 +23,15 @@ pub struct Preset {
 
 /// Every preset.
 pub const PRESETS: &[Preset] = &[
-    Preset { name: "no-norms", help: "norms stay CP's", rule: "*_norm.{weight,bias}=0" },
+    Preset { name: "no-norms", help: "norms stay onto's", rule: "*_norm.{weight,bias}=0" },
     Preset {
         name: "skip-embed",
-        help: "embeddings and the output head stay CP's but for rows that are copied",
+        help: "embeddings and the output head stay onto's but for rows that are copied",
         rule: "{token_embd,position_embd,output}.{weight,bias}=0",
     },
     Preset {
         name: "layer-swap",
-        help: "the first and last layers stay CP's, with a transition to those between (arXiv 2410.01335)",
+        help: "the first and last layers stay onto's, with a transition to those between (arXiv 2410.01335)",
         rule: "blk.*=[0,0,1,1,1,1,1,1,0,0]",
     },
 ];

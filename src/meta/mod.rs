@@ -1,10 +1,12 @@
 //! Edits of a GGUF's metadata, and what of them would break the file: some keys are never edited, and what no reader
 //! expects (another type, another length of the vocabulary) is done only when it is asked for twice.
-//! `override_kv` reads and spells values as `--override-kv` has them, for recipes too.
+//! `override_kv` reads and spells values as `--override-kv` has them, for recipes too; `known` the types of keys.
 //! Specification: ggml `docs/gguf.md`; what llama.cpp v0.5.0 refuses to load.
 
+mod known;
 mod override_kv;
 
+pub use known::Setting;
 pub use override_kv::{Override, Spelled};
 
 use crate::nearest::nearest;

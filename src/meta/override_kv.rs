@@ -2,7 +2,7 @@
 //! Beside llama-quantize's `int`, `float`, `bool` and `str` there are GGUF's own type names, and arrays as `[TYPE]`.
 //! Specification: llama.cpp v0.5.0, llama-quantize; its `int` loses the sign, ours keeps it.
 
-use crate::nearest::did_you_mean;
+use crate::nearest::{did_you_mean, nearest};
 use bstr::BString;
 use ggraft_formats::{Array, Value};
 use serde_json::Value as Json;
@@ -16,7 +16,7 @@ pub struct Override {
     pub value: Value,
 }
 
-const FORM: &str = "expected KEY=TYPE:VALUE, with a TYPE of int float bool str u8 i8 u16 i16 u32 i32 u64 i64 f32 f64, \
+pub(super) const FORM: &str = "expected KEY=TYPE:VALUE, with a TYPE of int float bool str u8 i8 u16 i16 u32 i32 u64 i64 f32 f64, \
                     or [TYPE] and values between commas";
 
 const TYPES: [&str; 14] =
@@ -28,11 +28,7 @@ impl FromStr for Override {
     fn from_str(text: &str) -> Result<Override, String> {
         let (key, rest) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or(FORM)?;
         let (kind, text) = rest.split_once(':').ok_or(FORM)?;
-        let value = match kind.strip_prefix('[').and_then(|kind| kind.strip_suffix(']')) {
-            Some(kind) => array(kind, text)?,
-            None => scalar(kind, text)?,
-        };
-        Ok(Override { key: key.to_string(), value })
+        Ok(Override { key: key.to_string(), value: value(kind, text)? })
     }
 }
 
@@ -69,6 +65,23 @@ impl fmt::Display for Spelled<'_> {
         };
         f.write_str(&text)
     }
+}
+
+/// The value of this type that is spelled so.
+pub(super) fn value(kind: &str, text: &str) -> Result<Value, String> {
+    match bare(kind) {
+        Some(kind) => array(kind, text),
+        None => scalar(kind, text),
+    }
+}
+
+/// Whether this is a type, or nearly one.
+pub(super) fn resembles_type(word: &str) -> bool {
+    nearest(bare(word).unwrap_or(word), TYPES).is_some()
+}
+
+fn bare(kind: &str) -> Option<&str> {
+    kind.strip_prefix('[').and_then(|kind| kind.strip_suffix(']'))
 }
 
 fn scalar(kind: &str, text: &str) -> Result<Value, String> {

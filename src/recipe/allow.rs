@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What would be refused otherwise. Arguments of a merge, and a section of a recipe.
 #[cfg_attr(feature = "cli", derive(clap::Args))]
+#[cfg_attr(feature = "cli", command(next_help_heading = "Safety"))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Allow {

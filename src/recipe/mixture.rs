@@ -17,11 +17,12 @@ use std::path::PathBuf;
 
 /// Exceptions from a type's mixture.
 #[cfg_attr(feature = "cli", derive(clap::Args))]
+#[cfg_attr(feature = "cli", command(next_help_heading = "Quantization"))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mixture {
     /// Allow quantized tensors to be quantized anew (adds error to error)
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[cfg_attr(feature = "cli", arg(long, help_heading = "Safety"))]
     #[serde(skip_serializing_if = "is_default")]
     pub allow_requantize: bool,
     /// Leave output.weight as it is

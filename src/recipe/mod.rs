@@ -212,6 +212,18 @@ impl Recipe {
         recipe.to_yaml(None)
     }
 
+    /// The recipe as others may read it: the last parts of paths, and names of the hub.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn shown(&self) -> Result<String> {
+        let last = |path: &Path| path.file_name().map_or_else(|| path.to_path_buf(), PathBuf::from);
+        let mut recipe = Recipe { output: None, ..self.clone() };
+        recipe.models().into_iter().for_each(|m| *m = if is_named(m) { shown(m) } else { last(m) });
+        recipe.paths().into_iter().for_each(|path| *path = last(path));
+        recipe.to_yaml(None)
+    }
+
     /// The file that it names beside models and those of the mixture, as it is now; one that is not there is refused
     /// where it is read.
     pub fn template(&self) -> Result<Option<Stamp>> {

@@ -53,7 +53,7 @@ pub(super) fn size(text: &str) -> Result<String, String> {
 
 /// A number of bits.
 pub(super) fn bits(text: &str) -> Result<f64, String> {
-    let bits = text.parse().map_err(|_| format!("expected bits a weight such as 4.5, found '{text}'"))?;
+    let bits = text.parse().map_err(|_| format!("expected bits per weight such as 4.5, found '{text}'"))?;
     Budget::bits(bits).map(|_| bits)
 }
 

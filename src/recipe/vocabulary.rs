@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Choices about rows, tokens and the template. Arguments of a merge, and a section of a recipe.
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", command(next_help_heading = "Vocabulary and chat template"))]
+#[cfg_attr(feature = "cli", command(next_help_heading = "Vocabulary"))]
 #[serde(deny_unknown_fields, default)]
 pub struct Vocabulary {
     /// Rows of embedding and head that get the vector: auto, keep (none), template (tokens that the chat template

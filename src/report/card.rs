@@ -1,29 +1,39 @@
-//! The model card of finished GGUF files, for the folder that they lie in.
+//! The model card of finished GGUF files, for the folder that they lie in. A card that is there already goes on with its
+//! rows of other files.
 
 use super::finished::Output;
+use super::modelfile;
 use super::plan::size;
-use crate::checkpoint::{Card, File};
+use crate::checkpoint::{Card, File, Publication};
+use crate::device;
 use crate::merge::Origin;
+use ggraft_formats::{Array, Metadata, Value};
 
-/// The card of these outputs, which share a folder; `formula` is what a merge has computed.
-pub fn card(outputs: &[&Output<'_>], command: &str, formula: Option<&'static str>) -> Option<Card> {
+/// What the hub may call the use of a model; the first that a model tells of itself is taken.
+const TASKS: [&str; 6] = [
+    "text-generation",
+    "image-text-to-text",
+    "feature-extraction",
+    "sentence-similarity",
+    "text-ranking",
+    "translation",
+];
+
+/// What of a run the outputs do not tell.
+#[derive(Clone, Copy)]
+pub struct Made<'a> {
+    /// What was typed, with paths reduced to names.
+    pub command: &'a str,
+    /// What a merge has computed.
+    pub formula: Option<&'static str>,
+    /// The recipe of a merge.
+    pub recipe: Option<&'a str>,
+}
+
+/// The card of these outputs, which share a folder; `earlier` is the text of the card that is there.
+pub fn card(outputs: &[&Output<'_>], made: Made<'_>, earlier: Option<&str>) -> Option<Card> {
     let plan = outputs.first()?.plan;
-    let mut origins = plan.origins.clone();
-    let differs = |i: usize, origin: &Origin| {
-        outputs.iter().any(|o| o.plan.origins.get(i).is_none_or(|other| other.weights != origin.weights))
-    };
-    for (i, origin) in origins.iter_mut().enumerate() {
-        if differs(i, origin) {
-            // The names of the files tell the weights.
-            origin.weights.clear();
-        }
-    }
-    let mut notes: Vec<String> = Vec::new();
-    for note in outputs.iter().flat_map(|o| &o.plan.notes) {
-        if !notes.contains(note) {
-            notes.push(note.clone());
-        }
-    }
+    let metadata = plan.metadata();
     let files = outputs.iter().flat_map(|o| o.files.iter().map(|file| (o.plan, file)));
     let files = files.map(|(plan, file)| File {
         name: file.name.clone(),
@@ -32,13 +42,80 @@ pub fn card(outputs: &[&Output<'_>], command: &str, formula: Option<&'static str
         size: size(file.bytes),
         sha256: file.sha256.clone(),
     });
+    let mut notes: Vec<String> = Vec::new();
+    for note in outputs.iter().flat_map(|o| &o.plan.notes) {
+        if !notes.contains(note) {
+            notes.push(note.clone());
+        }
+    }
     Some(Card {
-        name: plan.metadata().str("general.name").unwrap_or("A model").to_string(),
-        formula,
-        origins,
-        licence: plan.metadata().str("general.license").map(String::from),
-        command: command.to_string(),
+        name: metadata.str("general.name").unwrap_or("A model").to_string(),
+        formula: made.formula,
+        origins: origins(outputs, &plan.origins),
+        licence: metadata.str("general.license").map(String::from),
+        command: made.command.to_string(),
         notes,
         files: files.collect(),
+        publication: Publication {
+            recipe: made.recipe.map(String::from),
+            earlier: earlier.map(rows).unwrap_or_default(),
+            ..publication(metadata)
+        },
     })
+}
+
+/// The models of the outputs. Of those whose weights differ the names of the files tell them.
+fn origins(outputs: &[&Output<'_>], first: &[Origin]) -> Vec<Origin> {
+    let differs = |i: usize, origin: &Origin| {
+        outputs.iter().any(|o| o.plan.origins.get(i).is_none_or(|other| other.weights != origin.weights))
+    };
+    let mut origins = first.to_vec();
+    for (i, origin) in origins.iter_mut().enumerate() {
+        if differs(i, origin) {
+            origin.weights.clear();
+        }
+    }
+    origins
+}
+
+/// The rows of files in a card of ours.
+fn rows(card: &str) -> Vec<String> {
+    card.lines().filter(|line| line.starts_with("| [")).map(String::from).collect()
+}
+
+/// What the metadata tells to those who choose a file.
+fn publication(metadata: &Metadata) -> Publication {
+    let list = |key: &str| match metadata.get(key) {
+        Some(Value::Array(Array::Str(items))) => items.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    };
+    let by = metadata.str("general.quantized_by");
+    let cache = device::cache(metadata)
+        .map(|cache| format!("{} for {} tokens of context", size(cache.bytes), cache.tokens));
+    Publication {
+        languages: list("general.languages"),
+        task: task(metadata, &list("general.tags")),
+        quantized_by: Some(by.map_or_else(|| String::from("ggraft"), String::from)),
+        cache,
+        prompt: modelfile::prompt(metadata),
+        importance: importance(metadata),
+        ..Publication::default()
+    }
+}
+
+fn task(metadata: &Metadata, tags: &[String]) -> &'static str {
+    let told = TASKS.into_iter().find(|task| tags.iter().any(|tag| tag == task));
+    let arch = metadata.str("general.architecture").unwrap_or_default();
+    let pools = metadata.get(&format!("{arch}.pooling_type")).is_some();
+    told.unwrap_or(if pools { "feature-extraction" } else { "text-generation" })
+}
+
+fn importance(metadata: &Metadata) -> Option<String> {
+    if metadata.get("ggraft.importance").is_some() {
+        return Some(String::from("estimated from the weights themselves"));
+    }
+    let file = metadata.str("quantize.imatrix.file")?;
+    let dataset = metadata.str("quantize.imatrix.dataset").map(|set| format!(", measured on {set}"));
+    let chunks = metadata.u64("quantize.imatrix.chunks_count").map(|n| format!(" in {n} chunks"));
+    Some(format!("{file}{}{}", dataset.unwrap_or_default(), chunks.unwrap_or_default()))
 }

@@ -11,17 +11,23 @@ mod plan;
 #[cfg(feature = "cli")]
 mod progress;
 #[cfg(feature = "cli")]
+mod screen;
+#[cfg(feature = "cli")]
 mod stage;
+mod summary;
 mod vocabulary;
 
-pub use card::card;
+pub use card::{Made, card};
 pub use file::{check_report, report};
 pub use finished::{Finished, Hashed, Output, file_name};
 pub use json::{figures_json, metadata_value, plan_json, printable};
 pub use modelfile::modelfile;
-pub use plan::{print_notes, print_plan, print_summary, print_tensors, size};
+pub use plan::{plan_text, size, summary_text, tensors_text};
 #[cfg(feature = "cli")]
 pub use progress::{Progress, Show};
 #[cfg(feature = "cli")]
+pub use screen::{print_notes, rows, say};
+#[cfg(feature = "cli")]
 pub use stage::Stage;
+pub use summary::{summary, token};
 pub use vocabulary::vocabulary_json;

@@ -36,15 +36,9 @@ pub fn modelfile(name: &str, metadata: &Metadata) -> Result<String> {
             .found(format!("'{name}'"))
             .hint("choose another name with -o"));
     }
-    let tokens = Tokens::of(metadata)?;
-    let token = |id: &str| {
-        let id = metadata.u64(&format!("tokenizer.ggml.{id}_token_id"))?;
-        let text = tokens.as_ref()?.tokens.get(usize::try_from(id).ok()?)?;
-        std::str::from_utf8(text).ok().map(String::from)
-    };
-    let (bos, eos) = (token("bos").unwrap_or_default(), token("eos").unwrap_or_default());
-    let special = ENDS.iter().filter_map(|id| token(id)).collect::<BTreeSet<String>>();
-    let words = Words { bos: &bos, eos: &eos, special: &special };
+    let ends = Ends::of(metadata)?;
+    let words = ends.words();
+    let token = |id: &str| ends.token(id);
     let mut out = format!("FROM ./{name}\n");
     let mut stops: Vec<String> = Vec::new();
     match metadata.str(TEMPLATE) {
@@ -71,6 +65,63 @@ pub fn modelfile(name: &str, metadata: &Metadata) -> Result<String> {
         }
     }
     Ok(out)
+}
+
+/// What the model's template and its answers end with.
+struct Ends {
+    bos: String,
+    eos: String,
+    /// The special tokens that there are, by what GGUF calls them.
+    tokens: Vec<(&'static str, String)>,
+    special: BTreeSet<String>,
+}
+
+impl Ends {
+    fn of(metadata: &Metadata) -> Result<Ends> {
+        let tokens = Tokens::of(metadata)?;
+        let token = |id: &&'static str| {
+            let number = metadata.u64(&format!("tokenizer.ggml.{id}_token_id"))?;
+            let text = tokens.as_ref()?.tokens.get(usize::try_from(number).ok()?)?;
+            Some((*id, std::str::from_utf8(text).ok()?.to_string()))
+        };
+        let known: Vec<(&'static str, String)> = ["bos"].iter().chain(&ENDS).filter_map(token).collect();
+        let text = |id: &str| {
+            known.iter().find(|(known, _)| *known == id).map(|(_, text)| text.clone()).unwrap_or_default()
+        };
+        let special = known.iter().filter(|(id, _)| *id != "bos").map(|(_, text)| text.clone()).collect();
+        Ok(Ends { bos: text("bos"), eos: text("eos"), special, tokens: known })
+    }
+
+    fn token(&self, id: &str) -> Option<String> {
+        self.tokens.iter().find(|(known, _)| *known == id).map(|(_, text)| text.clone())
+    }
+
+    fn words(&self) -> Words<'_> {
+        Words { bos: &self.bos, eos: &self.eos, special: &self.special }
+    }
+}
+
+/// Messages that stand for others where a prompt's format is shown.
+const SHOWN: &[(&str, &str)] = &[("system", "{system_prompt}"), ("user", "{prompt}")];
+
+/// Two turns of a dialogue, and a question.
+const TURNS_SHOWN: &[(&str, &str)] =
+    &[("user", "{question}"), ("assistant", "{answer}"), ("user", "{next question}")];
+
+/// What the chat template writes for a dialogue; none if there is no template that renders.
+pub fn example(metadata: &Metadata) -> Option<String> {
+    let template = metadata.str(TEMPLATE)?;
+    dialogue::write(template, TURNS_SHOWN, Ends::of(metadata).ok()?.words())?.ok()
+}
+
+/// What the chat template writes for a system message and a prompt, or for a prompt alone if it takes no system message;
+/// none if there is no template that renders.
+pub fn prompt(metadata: &Metadata) -> Option<String> {
+    let template = metadata.str(TEMPLATE)?;
+    let ends = Ends::of(metadata).ok()?;
+    let write = |messages| dialogue::write(template, messages, ends.words())?.ok();
+    let text = write(SHOWN).or_else(|| write(&SHOWN[1..]))?;
+    Some(text.lines().map(|line| Printable(line).to_string()).collect::<Vec<_>>().join("\n"))
 }
 
 fn line(out: &mut String, text: &str) {

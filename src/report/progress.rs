@@ -3,7 +3,9 @@
 //! (`docs/json.md`).
 
 use super::json::printable;
+use super::screen;
 use crate::output::plan::{Plan, Step};
+use console::truncate_str;
 use ggraft_formats::Watch;
 use ggraft_formats::error::Printable;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -29,6 +31,14 @@ pub enum Show {
 
 /// How often the bytes are told as JSON.
 pub(super) const PAUSE: Duration = Duration::from_millis(500);
+
+/// What the work on plans is called.
+const WRITING: &str = "writing";
+
+/// Screens of so many columns have room for more than the bar.
+const WIDE: usize = 80;
+/// What a name takes at most there.
+const NAME: usize = 20;
 
 /// Shows how work goes on.
 pub struct Progress<'a> {
@@ -68,7 +78,7 @@ impl<'a> Progress<'a> {
     pub fn new(plans: impl IntoIterator<Item = &'a Plan>, show: Show, stop: fn() -> bool) -> Progress<'a> {
         let item = |step: &'a Step| Item { name: &step.name, bytes: step.bytes, step: Some(step) };
         let items = plans.into_iter().map(|plan| plan.steps.iter().map(item).collect());
-        Progress::of(items.collect(), show, stop)
+        Progress::of(WRITING, items.collect(), show, stop)
     }
 
     /// The progress of writing so many bytes of each tensor of `plans`.
@@ -84,28 +94,29 @@ impl<'a> Progress<'a> {
             .into_iter()
             .zip(bytes)
             .map(|(plan, bytes)| plan.steps.iter().zip(bytes).map(item).collect());
-        let mut progress = Progress::of(items.collect(), show, stop);
+        let mut progress = Progress::of(WRITING, items.collect(), show, stop);
         progress.total.0 = bytes.iter().flatten().filter(|bytes| **bytes > 0).count();
         progress
     }
 
-    /// The progress of work on parts that are called so and have so many bytes.
+    /// The progress of work, called `phase`, on parts that are called so and have so many bytes.
     pub fn parts(
+        phase: &'static str,
         parts: impl IntoIterator<Item = (&'a str, u64)>,
         show: Show,
         stop: fn() -> bool,
     ) -> Progress<'a> {
         let items = parts.into_iter().map(|(name, bytes)| Item { name, bytes, step: None });
-        Progress::of(vec![items.collect()], show, stop)
+        Progress::of(phase, vec![items.collect()], show, stop)
     }
 
-    fn of(items: Vec<Vec<Item<'a>>>, show: Show, stop: fn() -> bool) -> Progress<'a> {
+    fn of(phase: &'static str, items: Vec<Vec<Item<'a>>>, show: Show, stop: fn() -> bool) -> Progress<'a> {
         let all = items.iter().flatten();
         let total = (all.clone().count(), all.map(|item| item.bytes).sum());
         let sink = match show {
             Show::None => Sink::Silent,
             Show::Json => Sink::Objects(Mutex::new(Told { items: 0, bytes: 0, last: Instant::now() })),
-            Show::Auto if has_screen() => Sink::Bar(bar(total.1)),
+            Show::Auto if has_screen() => Sink::Bar(bar(phase, total.1)),
             Show::Auto | Show::Plain => Sink::Lines(Mutex::new(0)),
         };
         Progress { items, total, sink, stop }
@@ -144,13 +155,22 @@ pub(super) fn print(object: &Json) {
     _ = writeln!(std::io::stderr(), "{}", printable(&object.to_string()));
 }
 
-fn bar(bytes: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} ETA {eta} {wide_msg}",
-    );
+/// What a wide screen has room for: the bytes, and what is worked on. Asked for every time, for screens change.
+fn more(bar: &ProgressBar, name: &str) -> String {
+    if screen::width().is_none_or(|width| width < WIDE) {
+        return String::new();
+    }
+    let (done, of) = (super::size(bar.position()), super::size(bar.length().unwrap_or(0)));
+    format!(" {done}/{of} {}", truncate_str(&Printable(name).to_string(), NAME, "…"))
+}
+
+fn bar(phase: &'static str, bytes: u64) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{prefix} {percent:>3}% {wide_bar} {binary_bytes_per_sec} {eta}{msg}");
     let bar = ProgressBar::new(bytes);
     // The template is fixed; were it wrong, the default style would show.
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_prefix(phase);
     bar
 }
 
@@ -165,8 +185,7 @@ fn line(item: &Item<'_>, done: usize, of: usize) -> String {
 
 impl Watch for Progress<'_> {
     fn resumes(&self, pieces: usize) {
-        let say =
-            || _ = writeln!(std::io::stderr(), "going on with an earlier run: {pieces} pieces are written");
+        let say = || _ = writeln!(std::io::stderr(), "resuming: {pieces} pieces are already written");
         match &self.sink {
             Sink::Bar(bar) => bar.suspend(say),
             Sink::Lines(_) => say(),
@@ -196,7 +215,7 @@ impl Watch for Progress<'_> {
             Sink::Silent => {}
             Sink::Bar(bar) => {
                 bar.inc(bytes);
-                bar.set_message(Printable(item.name).to_string());
+                bar.set_message(more(bar, item.name));
             }
             Sink::Objects(told) => {
                 if let Ok(mut told) = told.lock() {

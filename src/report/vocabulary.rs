@@ -4,11 +4,14 @@ use crate::merge::tokens::matching::{Class, Count};
 use crate::merge::{Copied, Summary, VectorSummary};
 use ggraft_formats::error::Printable;
 use serde_json::{Value as Json, json};
-use std::fmt::Display;
-use std::io::Write;
+use std::fmt::{Display, Write};
 
 /// Tokens that a line names at most; the JSON names all.
 const FEW: usize = 12;
+
+/// What the columns of the counts mean.
+const LEGEND: &str =
+    "kept: onto's row; delta: w * (chat - base) added; lerp: between onto and chat; copied: chat's row";
 
 /// The plan as JSON.
 pub fn vocabulary_json(summary: &Summary) -> Json {
@@ -39,16 +42,24 @@ fn vector_json(v: &VectorSummary) -> Json {
 }
 
 /// The plan as text.
-pub(super) fn write_vocabulary(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
+pub(super) fn write_vocabulary(summary: &Summary) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    _ = write(&mut out, summary);
+    out
+}
+
+fn write(out: &mut String, summary: &Summary) -> std::fmt::Result {
     for v in &summary.vectors {
         writeln!(out, "vocabulary: --embeddings {} ({})", v.policy.word(), v.why)?;
         match &v.head_counts {
-            None => write_counts(out, "rows of CP", &v.counts)?,
+            None => write_counts(out, "rows of onto", &v.counts)?,
             Some(head) => {
                 write_counts(out, "rows of the embedding", &v.counts)?;
                 write_counts(out, "rows of the head", head)?;
             }
         }
+        writeln!(out, "  {LEGEND}")?;
         if v.chat_only > 0 {
             writeln!(out, "  {:<24} {:>8} (no row in the output)", "chat only", v.chat_only)?;
         }
@@ -76,7 +87,7 @@ pub(super) fn write_vocabulary(out: &mut impl Write, summary: &Summary) -> std::
     Ok(())
 }
 
-fn write_counts(out: &mut impl Write, title: &str, counts: &[(Class, Count)]) -> std::io::Result<()> {
+fn write_counts(out: &mut String, title: &str, counts: &[(Class, Count)]) -> std::fmt::Result {
     let mut line = |first: &str, [a, b, c, d, e]: [&dyn Display; 5]| {
         writeln!(out, "  {first:<24} {a:>8} {b:>8} {c:>8} {d:>8} {e:>8}")
     };

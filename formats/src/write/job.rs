@@ -37,6 +37,8 @@ pub struct Beside {
     pub path: PathBuf,
     /// What it is, in words.
     pub what: &'static str,
+    /// Whether it goes on with what has its name, and so takes its place, whatever the job may replace.
+    pub replaces: bool,
 }
 
 /// Bytes of one file of an output, in the order of its files.

@@ -56,6 +56,8 @@ fn combine(values: &mut [f64], terms: &[Term<'_>], place: &Place<'_>) {
 fn check(weights: &[f64], _: &Params) -> Result<()> {
     match weights.iter().find(|w| !(0.0..=1.0).contains(*w)) {
         None => Ok(()),
-        Some(w) => Err(Error::usage("slerp goes from CP to chat").expected("a weight from 0 to 1").found(w)),
+        Some(w) => {
+            Err(Error::usage("slerp goes from onto to chat").expected("a weight from 0 to 1").found(w))
+        }
     }
 }

@@ -15,6 +15,9 @@ use std::sync::Arc;
 const SAMPLE: u64 = 1 << 16;
 const MOST_ROWS: u64 = 64;
 
+/// Changes whose cosine is below this are told as unrelated.
+const ALIKE: f64 = 0.3;
+
 /// Chat models lie within a few percent of their base, seldom at a third of it; unrelated weights at 1.4 times.
 const UNRELATED: f64 = 0.7;
 /// Vectors of independent trainings are nearly at right angles.
@@ -182,8 +185,10 @@ pub(crate) fn judge(figures: &[Kinship], doubts: Doubts, allowed: Allowed) -> Re
     let matrices: Vec<&Kinship> = figures.iter().filter(|k| k.is_matrix()).collect();
     let (delta, drift, cosine) =
         (middle(figures, |k| k.delta), middle(figures, |k| k.drift), middle(figures, |k| k.cosine));
+    // In high dimensions what was trained apart has nothing in common.
+    let alike = if cosine.abs() < ALIKE { "unrelated, as they should be" } else { "alike" };
     let mut notes = vec![format!(
-        "chat lies {:.2} % from base, CP {:.2} % (medians over {} tensors); the cosine between the two ways is {cosine:.2}",
+        "chat differs from base by {:.2} %, onto by {:.2} % (medians of {} tensors); the two changes are {alike} (cosine {cosine:.2})",
         delta * 100.0,
         drift * 100.0,
         matrices.len()
@@ -204,7 +209,9 @@ pub(crate) fn judge(figures: &[Kinship], doubts: Doubts, allowed: Allowed) -> Re
 pub(crate) fn moved(name: &str, figures: &[Kinship]) -> String {
     let moved: Vec<f64> = figures.iter().map(|k| k.delta).filter(|delta| *delta > 0.0).collect();
     let (count, delta) = (moved.len(), median(moved) * 100.0);
-    format!("the adapter {name} moves {count} tensors of CP, by {delta:.2} % (median) where its weight is 1")
+    format!(
+        "the adapter {name} moves {count} tensors of onto, by {delta:.2} % (median) where its weight is 1"
+    )
 }
 
 /// Stops at `problems`, if they are not allowed.
@@ -229,14 +236,14 @@ fn strangers(delta: f64, drift: f64, cosine: f64) -> Vec<Error> {
     };
     let mut problems: Vec<Error> = [
         far("chat does not come from this base", "|chat - base| / |base|", delta),
-        far("CP does not come from this base", "|CP - base| / |base|", drift),
+        far("onto does not come from this base", "|onto - base| / |base|", drift),
     ]
     .into_iter()
     .flatten()
     .collect();
     if problems.is_empty() && cosine > SAME_WAY && delta.min(drift) > TRACE {
-        let what = "chat and CP went the same way from this base: they seem to come from another one";
-        let e = unrelated(what, "a cosine between chat - base and CP - base", SAME_WAY, cosine);
+        let what = "chat and onto went the same way from this base: they seem to come from another one";
+        let e = unrelated(what, "a cosine between chat - base and onto - base", SAME_WAY, cosine);
         problems.push(e.hint(format!("{MEND}; are --base and --onto swapped?")));
     }
     problems
@@ -265,7 +272,7 @@ fn judge_noise(matrices: &[&Kinship], allowed: Allowed) -> Result<Option<String>
         .expected(format!("noise of at most {} % in chat and base", MOST_NOISE * 100.0))
         .found(figure)
         .hint(
-            "take chat and base as F16, BF16 or F32 (CP may be quantized), or give --allow-quantized-vector",
+            "take chat and base as F16, BF16 or F32 (onto may be quantized), or give --allow-quantized-vector",
         ))
 }
 

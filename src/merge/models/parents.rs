@@ -126,7 +126,7 @@ fn rope_tables(a: &Model, b: &Model) -> Result<Option<(&'static str, (String, St
 }
 
 fn difference(model: &Model, role: &str, key: &str, ours: &str, theirs: &str) -> Error {
-    let e = Error::invalid(format!("{role} differs from CP in {key}")).expected(ours).found(theirs);
+    let e = Error::invalid(format!("{role} differs from onto in {key}")).expected(ours).found(theirs);
     match model.containers.first() {
         Some(file) => e.file(file.path()),
         None => e,

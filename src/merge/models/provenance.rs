@@ -42,6 +42,9 @@ const TOLD: [(&str, &[&str]); 8] = [
     ("repo_url", &["general.source.repo_url", "general.repo_url"]),
 ];
 
+/// The role of the model that gets the vectors, as files tell it.
+const ONTO: &str = "CP";
+
 const BASE_MODEL: &str = "general.base_model.";
 const LICENCE: &str = "general.license";
 const HUB: &str = "https://huggingface.co/";
@@ -69,6 +72,16 @@ impl Origin {
             licence: text(LICENCE),
             containers: model.containers.clone(),
         })
+    }
+
+    /// Its place among the options of a merge, in messages; files tell its role.
+    pub fn place(&self) -> &'static str {
+        if self.role == ONTO { "onto" } else { self.role }
+    }
+
+    /// The licence that it tells.
+    pub fn licence(&self) -> Option<&str> {
+        self.licence.as_deref()
     }
 
     /// What the hub calls it, if the model tells; else its name.
@@ -109,7 +122,7 @@ pub(crate) struct Provenance {
 
 impl Provenance {
     pub fn of(onto: &Model, vectors: &[Vector]) -> Result<Provenance> {
-        let mut provenance = Provenance { origins: vec![Origin::of("CP", onto)?], vectors: Vec::new() };
+        let mut provenance = Provenance { origins: vec![Origin::of(ONTO, onto)?], vectors: Vec::new() };
         for v in vectors {
             let one = if v.is_adapter() {
                 (provenance.place(Origin::of("adapter", &v.chat)?), None)
@@ -179,11 +192,11 @@ impl Provenance {
 
     /// Says so if the licences differ: then the output has none that could be told.
     pub fn note(&self) -> Option<String> {
-        let told = |o: &Origin| format!("{} of {}", o.licence.as_deref().unwrap_or("none"), o.role);
+        let told = |o: &Origin| format!("{} of {}", o.licence.as_deref().unwrap_or("none"), o.place());
         let all: Vec<String> = self.origins.iter().map(told).collect();
         let none = self.origins.iter().all(|o| o.licence.is_none());
         (!none && self.licence().is_none())
-            .then(|| format!("the licences differ ({}): the output tells none", all.join(", ")))
+            .then(|| format!("warning: the licences differ ({}): none is written to the output; check them before publishing", all.join(", ")))
     }
 
     /// The recipe of the output with these weights, without names: models are places in the list of origins.
@@ -269,7 +282,7 @@ mod tests {
         let (provenance, metadata) = told([Some("mit"), Some("llama3"), None]);
         assert_eq!(
             provenance.note().unwrap(),
-            "the licences differ (mit of CP, llama3 of chat, none of base): the output tells none"
+            "warning: the licences differ (mit of onto, llama3 of chat, none of base): none is written to the output; check them before publishing"
         );
         assert!(metadata.get(LICENCE).is_none() && metadata.get("general.license.link").is_none());
         assert_eq!(told([None; 3]).0.note(), None);

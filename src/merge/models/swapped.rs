@@ -145,19 +145,19 @@ impl Places {
         };
         if let Some(base) = &self.base {
             if let Some(found) = found(&self.chat, base, |k| k.delta == 0.0, [1, 2])? {
-                let what = "chat is the base: the vector is zero, and the output would be CP";
+                let what = "chat is the base: the vector is zero, and the output would be the --onto model";
                 return Ok(told(what, found, "give the chat model that was made from this base"));
             }
             if !self.may_be_base
                 && !base_is_onto
                 && let Some(found) = found(&self.cp, base, |k| k.drift == 0.0, [0, 2])?
             {
-                let what = "CP is the base: the output would lie between base and chat";
+                let what = "onto is the base: the output would lie between base and chat";
                 return Ok(told(what, found, "give the model that was trained further as --onto"));
             }
         }
         Ok(found(&self.cp, &self.chat, |k| k.is_chat, [0, 1])?.and_then(|found| {
-            told("CP is the chat model", found, "give the model that lacks the chat ability as --onto")
+            told("onto is the chat model", found, "give the model that lacks the chat ability as --onto")
         }))
     }
 
@@ -174,7 +174,7 @@ impl Places {
         if start <= MIDDLE || same_way || self.chat.has_template && !base.has_template {
             return;
         }
-        let what = format!("CP starts nearer to chat than to base: {ASK}");
+        let what = format!("onto starts nearer to chat than to base: {ASK}");
         let e = swapped(what).expected(format!("at most {MIDDLE} of the way from base to chat"));
         let e = e.found(format!("{start:.2}"));
         if start > AT_CHAT { doubts.refused.push(e) } else { doubts.warned.push(e) }
@@ -186,14 +186,14 @@ impl Places {
         let more = |a: &Facts, b: &Facts| a.tokens.checked_sub(b.tokens).filter(|n| *n > MANY_TOKENS);
         let mut signs = Vec::new();
         if self.cp.has_template && !self.chat.has_template {
-            signs.push(String::from("CP has a chat template and chat has none"));
+            signs.push(String::from("onto has a chat template and chat has none"));
         }
         if let Some(n) = more(&self.chat, &self.cp) {
-            signs.push(format!("chat has {n} tokens more than CP"));
+            signs.push(format!("chat has {n} tokens more than onto"));
         }
         if delta > FARTHER * drift {
             signs.push(format!(
-                "chat lies {:.1} times as far from base as CP",
+                "chat differs from base {:.1} times as much as onto",
                 delta / drift.max(f64::MIN_POSITIVE)
             ));
         }
@@ -206,7 +206,7 @@ impl Places {
         if let Some(n) = more(base, &self.cp) {
             doubts
                 .warned
-                .push(swapped(format!("base has {n} tokens more than CP: are --base and --onto swapped?")));
+                .push(swapped(format!("base has {n} tokens more than onto: are --base and --onto swapped?")));
         }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn grow(
     let strangers = strangers(vectors, matchings)?;
     if add {
         if strangers.is_empty() {
-            notes.push(String::from("--add-chat-tokens adds nothing: CP has every special token of chat"));
+            notes.push(String::from("--add-chat-tokens adds nothing: onto has every special token of chat"));
             return Ok(BTreeMap::new());
         }
         let rows = rows(onto, &strangers, notes)?;
@@ -54,7 +54,7 @@ pub(crate) fn grow(
     if !unused.is_empty() {
         let names: Vec<String> = unused.iter().map(|s| format!("'{}'", s.text)).collect();
         notes.push(format!(
-            "warning: special tokens of chat that CP lacks are left out, their rows with them: {}",
+            "warning: special tokens of chat that onto lacks are left out, their rows with them: {}",
             brief(&names)
         ));
     }
@@ -67,9 +67,9 @@ fn refusal(lost: &[&Stranger], vectors: &[Vector], chosen: &Chosen) -> Error {
         "the chat template ({}) needs tokens that only the chat model has: their trained rows would be lost",
         chosen.whose()
     ))
-    .expected("these tokens in CP's vocabulary")
+    .expected("these tokens in onto's vocabulary")
     .found(format!("in chat alone: {}", brief(&names)))
-    .hint("give --add-chat-tokens to append them to CP, or choose a template of CP's own tokens with --chat-template");
+    .hint("give --add-chat-tokens to append them to onto, or choose a template of onto's own tokens with --chat-template");
     match lost.first().and_then(|s| vectors.get(s.vector)?.chat.containers.first()) {
         Some(file) => e.file(file.path()),
         None => e,
@@ -110,7 +110,7 @@ fn rows<'a>(
 ) -> Result<BTreeMap<usize, &'a Stranger>> {
     let Some(cp) = tokens_of(onto)? else { return Ok(BTreeMap::new()) };
     if cp.tokens.len() > cp.rows {
-        return Err(Error::invalid("CP has more tokens than rows, so that no row is free for another")
+        return Err(Error::invalid("onto has more tokens than rows, so that no row is free for another")
             .tensor(TABLES[0])
             .expected(format!("{} rows, one a token", cp.tokens.len()))
             .found(cp.rows)
@@ -136,7 +136,7 @@ fn rows<'a>(
     }
     if !ordinary.is_empty() {
         notes.push(format!(
-            "CP has special tokens of chat as ordinary ones: they become special, with chat's rows: {}",
+            "onto has special tokens of chat as ordinary ones: they become special, with chat's rows: {}",
             brief(&ordinary)
         ));
     }
@@ -203,11 +203,11 @@ fn untied(vectors: &[Vector], strangers: &[&Stranger]) -> Result<()> {
     match strangers.iter().find(untied) {
         None => Ok(()),
         Some(s) => Err(Error::invalid(format!(
-            "'{}' cannot be appended: CP's head is its embedding, chat's is not",
+            "'{}' cannot be appended: onto's head is its embedding, chat's is not",
             s.text
         ))
         .tensor(HEAD)
-        .hint("choose a template of CP's own tokens with --chat-template")),
+        .hint("choose a template of onto's own tokens with --chat-template")),
     }
 }
 

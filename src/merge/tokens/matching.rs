@@ -46,9 +46,9 @@ impl Class {
         match self {
             Class::Shared => "shared, same id",
             Class::Moved => "shared, moved",
-            Class::Baseless => "chat and CP, not base",
-            Class::Chatless => "base and CP, not chat",
-            Class::CpOnly => "CP only",
+            Class::Baseless => "chat and onto, not base",
+            Class::Chatless => "base and onto, not chat",
+            Class::CpOnly => "onto only",
             Class::Padding => "padding",
             Class::Added => "added from chat",
         }

@@ -41,7 +41,7 @@ impl Summary {
             if weights.get(i) == Some(&0.0) && !names.is_empty() {
                 let whose = if self.vectors.len() > 1 { format!(" {}", i + 1) } else { String::new() };
                 notes.push(format!(
-                    "the weight of vector{whose} is 0, so nothing is copied from its chat model: {} stay CP's",
+                    "the weight of vector{whose} is 0, so nothing is copied from its chat model: {} stay onto's",
                     super::growth::brief(&names)
                 ));
             }

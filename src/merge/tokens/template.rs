@@ -54,7 +54,7 @@ impl Chosen {
     pub fn whose(&self) -> String {
         match &self.origin {
             Origin::Nobody => String::from("none"),
-            Origin::Cp => String::from("CP's"),
+            Origin::Cp => String::from("onto's"),
             Origin::Chat(_) => String::from("the chat model's"),
             Origin::Given(name) => format!("'{name}'"),
         }
@@ -71,7 +71,7 @@ pub(crate) fn choose(onto: &Model, vectors: &[Vector], choice: &TemplateChoice) 
         (TemplateChoice::Auto, Some(ours), theirs) => {
             if theirs.is_some_and(|(_, text)| text != ours) {
                 notes.push(String::from(
-                    "CP's chat template is kept; the chat model has another one, which --chat-template chat takes",
+                    "onto's chat template is kept; the chat model has another one, which --chat-template chat takes",
                 ));
             }
             (Origin::Cp, ours)
@@ -80,16 +80,16 @@ pub(crate) fn choose(onto: &Model, vectors: &[Vector], choice: &TemplateChoice) 
         (TemplateChoice::Auto | TemplateChoice::Chat, _, Some((i, text))) => {
             one_of_chats(vectors, text)?;
             notes.push(String::from(match ours {
-                None => "CP has no chat template: the chat model's is taken",
-                Some(_) => "the chat model's template takes the place of CP's",
+                None => "onto has no chat template: the chat model's is taken",
+                Some(_) => "the chat model's template takes the place of onto's",
             }));
             (Origin::Chat(i), text)
         }
         (TemplateChoice::Auto, None, None) => {
-            notes.push(String::from("warning: neither CP nor the chat model has a chat template"));
+            notes.push(String::from("warning: neither onto nor the chat model has a chat template"));
             (Origin::Nobody, "")
         }
-        (TemplateChoice::Cp, None, _) => return Err(without(onto, "CP")),
+        (TemplateChoice::Cp, None, _) => return Err(without(onto, "onto")),
         (TemplateChoice::Chat, _, None) => {
             return Err(without(vectors.first().map_or(onto, |v| &v.chat), "the chat model"));
         }
@@ -245,7 +245,7 @@ fn set_id(out: &mut Metadata, key: &str, token: &str, why: &str, notes: &mut Vec
             notes.push(format!("{key} becomes {id} ('{token}'), {why}"));
         }
         None => notes.push(format!(
-            "warning: {key} stays as in CP: '{token}' is not a special token of the output's vocabulary"
+            "warning: {key} stays as in onto: '{token}' is not a special token of the output's vocabulary"
         )),
     }
     Ok(())
@@ -293,7 +293,7 @@ fn turn_end(out: &mut Metadata, chosen: &Chosen, vectors: &[Vector], notes: &mut
         ))
         .expected(format!("'{end}' to be one special token"))
         .found("none")
-        .hint("choose a template whose tokens CP has with --chat-template, or take the token from the chat model with --add-chat-tokens"));
+        .hint("choose a template whose tokens onto has with --chat-template, or take the token from the chat model with --add-chat-tokens"));
     };
     if [EOS, EOT, EOM].iter().any(|key| out.u64(key) == Some(id.into())) {
         return Ok(());

@@ -57,7 +57,9 @@ pub(crate) fn prepare(onto: &mut Model, vectors: &[Vector], choices: &Vocabulary
         let added: Vec<String> = added.into_values().collect();
         if !added.is_empty() {
             matchings = matched(onto, vectors, &rows, &mut Vec::new())?.unwrap_or_default();
-            prepared.notes.push(format!("CP's vocabulary grows by chat's rows of {}", growth::brief(&added)));
+            prepared
+                .notes
+                .push(format!("onto's vocabulary grows by chat's rows of {}", growth::brief(&added)));
         }
         prepared.summary.added = added;
         let plan = Planner { onto, vectors, choices, matchings: &matchings, needed: &needed };
@@ -95,7 +97,7 @@ fn matched(
         let matching = Matching::of(&cp, &chat, &base, added);
         if !matching.retyped.is_empty() {
             notes.push(format!(
-                "warning: {} tokens have the text of CP's but another type, and count as others: {}",
+                "warning: {} tokens have the text of onto's but another type, and count as others: {}",
                 matching.retyped.len(),
                 growth::brief(&matching.retyped)
             ));
@@ -196,12 +198,12 @@ impl Planner<'_> {
             ),
             Embeddings::Auto => (
                 Embeddings::Keep,
-                String::from("the vocabularies differ, and the chat template writes no token of CP"),
+                String::from("the vocabularies differ, and the chat template writes no token of onto"),
             ),
             Embeddings::All if !alike => {
                 let moved = m.classes.iter().filter(|c| **c != Class::Shared).count();
                 return Err(Error::usage("--embeddings all adds rows by id, for identical vocabularies")
-                    .expected("every token of CP under the same id in chat and base, and as many rows")
+                    .expected("every token of onto under the same id in chat and base, and as many rows")
                     .found(format!(
                         "{moved} of {} rows that are not; rows of each model: {rows:?}",
                         m.classes.len()
@@ -234,12 +236,12 @@ impl Planner<'_> {
         for text in &self.choices.copy_tokens {
             let problem = |found: &str| {
                 Err(Error::usage(format!("--copy-token '{text}' cannot be copied"))
-                    .expected("a token of chat and CP")
+                    .expected("a token of chat and onto")
                     .found(found)
                     .hint("spell it as in the tokenizer; for a token that only chat has, give --add-chat-tokens"))
             };
             match cp.find(text.as_bytes()) {
-                None => return problem("none of CP"),
+                None => return problem("none of onto"),
                 Some(id) if m.chat[id] == ABSENT => return problem("none of chat"),
                 Some(id) if m.classes[id] == Class::Added => {}
                 Some(id) => copies.push(Copied {
@@ -309,7 +311,7 @@ impl Planner<'_> {
                         id: *row,
                         embedding: false,
                         head: false,
-                        why: format!("untrained in base ({old}) and CP ({ours}), trained in chat"),
+                        why: format!("reserved token, trained only in chat (in base {old}, in onto {ours})"),
                     });
                     *[&mut copied.embedding, &mut copied.head][t] = true;
                 }
@@ -377,15 +379,15 @@ impl Planner<'_> {
         let other = self.vectors.iter().flat_map(|v| [&v.chat, &v.base]).find(untied);
         let Some(other) = other else { return Ok(()) };
         if fates.iter().flatten().all(|r| *r == Row::Keep) {
-            let verdict = Verdict { fate: Fate::Kept, reason: "CP's head is its embedding" };
+            let verdict = Verdict { fate: Fate::Kept, reason: "onto's head is its embedding" };
             tables.insert(HEAD.to_string(), TableRows { verdict, pairs: Vec::new(), overlay: None });
             return Ok(());
         }
-        let e = Error::invalid("CP's head is its embedding, but a model of the vector has a head of its own: one row cannot get two vectors")
+        let e = Error::invalid("onto's head is its embedding, but a model of the vector has a head of its own: one row cannot get two vectors")
             .tensor(HEAD)
-            .expected("a tied head in all models, or in none of CP's")
-            .found("CP tied, the vector not")
-            .hint("give --embeddings keep --no-auto-copy, which leaves the rows of CP as they are");
+            .expected("a tied head in all models, or in none of onto's")
+            .found("onto tied, the vector not")
+            .hint("give --embeddings keep --no-auto-copy, which leaves the rows of onto as they are");
         Err(match other.containers.first() {
             Some(file) => e.file(file.path()),
             None => e,
@@ -396,11 +398,11 @@ impl Planner<'_> {
 fn same_width<'a>(table: Option<&'a Tensor>, onto: &Tensor, model: &Model) -> Result<&'a Tensor> {
     let fits = table.filter(|t| t.shape().row() == onto.shape().row());
     fits.ok_or_else(|| {
-        let e = Error::invalid("the rows of a model of the vector are not as long as CP's")
+        let e = Error::invalid("the rows of a model of the vector are not as long as onto's")
             .tensor(&onto.name)
             .expected(onto.shape().row())
             .found(table.map_or(String::from("no such tensor"), |t| t.shape().row().to_string()))
-            .hint("the three models must be of one family: chat and CP are both made from base");
+            .hint("the three models must be of one family: chat and onto are both made from base");
         match model.containers.first() {
             Some(file) => e.file(file.path()),
             None => e,

@@ -49,7 +49,7 @@ pub(crate) fn quantized(
     let (ftype, mut assignments, account) = assigned(&model, &facts, source, named, target, importance)?;
     let keeps_blocks = !is_gguf && keep_blocks(&model, &mut assignments);
     let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance)?;
-    let unheeded = unheeded(&facts, &assignments, &target.options, ftype);
+    let unheeded = unheeded(&facts, &assignments, &target.options, ftype)?;
     // What was estimated and not used is not claimed.
     let unused = estimated.is_some() && weights.iter().all(Option::is_none);
     let importance = importance.filter(|_| !unused);

@@ -1,8 +1,11 @@
-//! Options that change nothing: each is told once, with the reason, so that a slip does not pass for a wish.
+//! Options that change nothing: each is told once, with the reason, so that a slip does not pass for a wish. A pattern
+//! that was typed and matches nothing is such a slip, and refused.
 
 use crate::ftype::{self, Assignment, Facts, Ftype, Like, Options, Reason, TensorType};
+use crate::nearest::nearest;
 use crate::roles::{EMBEDDING, HEAD};
 use crate::text::shown;
+use ggraft_formats::{Error, Result};
 use std::collections::HashSet;
 
 /// What to say about the options that gave no tensor its dtype.
@@ -11,10 +14,11 @@ pub(crate) fn unheeded(
     assignments: &[Assignment],
     options: &Options,
     ftype: &Ftype,
-) -> Vec<String> {
+) -> Result<Vec<String>> {
     let names: &[&str] = &facts.tensors.iter().map(|t| t.name).collect::<Vec<_>>();
     let all = &options.tensor_types;
-    let mut notes: Vec<String> = (0..all.len()).filter_map(|i| pattern(i, names, assignments, all)).collect();
+    let patterns = (0..all.len()).map(|i| pattern(i, names, assignments, all));
+    let mut notes: Vec<String> = patterns.filter_map(Result::transpose).collect::<Result<_>>()?;
     notes.extend(options.like.iter().flat_map(|like| unlike(like, names, assignments)));
     let has = |reason: Reason| assignments.iter().any(|a| a.reason == reason);
     let is_missing = |name: &str| names.iter().all(|n| *n != name);
@@ -37,7 +41,7 @@ pub(crate) fn unheeded(
     if options.pure && is_pure_anyway(facts, assignments, options, ftype) {
         notes.push(format!("warning: --pure has no effect: {ftype} gives the same dtypes without it"));
     }
-    notes
+    Ok(notes)
 }
 
 fn is_pure_anyway(facts: &Facts, assignments: &[Assignment], options: &Options, ftype: &Ftype) -> bool {
@@ -63,29 +67,49 @@ fn unlike(like: &Like, names: &[&str], assignments: &[Assignment]) -> Vec<String
 }
 
 /// The same of one pattern for names.
-fn pattern(i: usize, names: &[&str], assignments: &[Assignment], all: &[TensorType]) -> Option<String> {
-    let this = all.get(i)?;
+///
+/// # Errors
+/// It was typed and matches no tensor.
+fn pattern(
+    i: usize,
+    names: &[&str],
+    assignments: &[Assignment],
+    all: &[TensorType],
+) -> Result<Option<String>> {
+    let Some(this) = all.get(i) else { return Ok(None) };
     let option = format!("--tensor-type '{}'", this.pattern);
     let matched = || names.iter().zip(assignments).filter(|(name, _)| this.pattern.is_match(name));
     if matched().next().is_none() {
-        return Some(format!("warning: {option} matches no tensor"));
+        return match this.is_of_file {
+            true => Ok(Some(format!("warning: {option} matches no tensor"))),
+            false => Err(matches_nothing(&option, this.pattern.as_str(), names)),
+        };
     }
     let earlier = |name: &str| all.iter().take(i).any(|t| t.pattern.is_match(name));
     let mut decided = matched().filter(|(name, _)| !earlier(name)).peekable();
     if decided.peek().is_none() {
-        return Some(format!(
+        return Ok(Some(format!(
             "warning: {option} has no effect: an earlier one decides for all that it matches"
-        ));
+        )));
     }
     let mut reasons: Vec<String> = Vec::new();
     for (_, given) in decided {
         if given.reason == Reason::Requested("--tensor-type") {
-            return None;
+            return Ok(None);
         }
         let reason = given.reason.to_string();
         if !reasons.contains(&reason) {
             reasons.push(reason);
         }
     }
-    Some(format!("warning: {option} has no effect on what it matches: {}", reasons.join(", ")))
+    Ok(Some(format!("warning: {option} has no effect on what it matches: {}", reasons.join(", "))))
+}
+
+fn matches_nothing(option: &str, pattern: &str, names: &[&str]) -> Error {
+    let parts = names.iter().flat_map(|name| name.split('.'));
+    let hint = match nearest(pattern, parts) {
+        Some(near) => format!("did you mean {near}?"),
+        None => String::from("`ggraft inspect MODEL --tensors` lists the names of a GGUF"),
+    };
+    Error::usage(format!("{option} matches no tensor")).hint(hint)
 }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 /// The steps of the colour scale, from nothing to the largest value.
 const STEPS: usize = 9;
 /// From this step on, text stands light on dark; in dark mode the other way round.
-const STRONG: usize = 5;
+const STRONG: usize = 6;
 const WIDTH: usize = 900;
 const ROW: usize = 22;
 /// What a character of a label takes.
@@ -44,13 +44,16 @@ impl Grid {
         self.cells.is_empty()
     }
 
-    /// The relative figures as a drawing, which `label` describes.
-    pub fn svg(&self, label: &str) -> String {
+    /// The largest relative figure.
+    pub fn most(&self) -> f64 {
+        self.cells.values().filter_map(Figures::relative).filter(|v| v.is_finite()).fold(0.0, f64::max)
+    }
+
+    /// The relative figures as a drawing, which `label` describes; the strongest colour is that of `most`.
+    pub fn svg(&self, label: &str, most: f64) -> String {
         let labels = self.roles.iter().map(|r| r.chars().count()).max().unwrap_or(0).min(48) * CHARACTER + 10;
         let columns = self.layers.len().max(1);
         let cell = (WIDTH.saturating_sub(labels) / columns).clamp(8, 64);
-        let values = self.cells.values().filter_map(Figures::relative).filter(|v| v.is_finite());
-        let most = values.fold(0.0, f64::max);
         let (width, height) = (labels + columns * cell + 10, (self.roles.len() + 3) * ROW + 8);
         let mut out = opened(label, width.max(360), height);
         for (i, layer) in self.layers.iter().enumerate() {
@@ -206,7 +209,7 @@ mod tests {
         grid.add("blk.0.x.weight", Figures::of(&[1.0], &[1.0]));
         grid.add("blk.1.x.weight", Figures::of(&[1.0], &[1.5]));
         grid.add("<script>", Figures::of(&[0.0], &[1.0]));
-        let svg = grid.svg("a & b");
+        let svg = grid.svg("a & b", grid.most());
         assert!(svg.contains(r#"class="s0""#) && svg.contains("x of layer 1: 50.0 %"), "{svg}");
         assert!(svg.contains("&lt;script&gt;: cannot be told") && !svg.contains("<script"), "{svg}");
     }

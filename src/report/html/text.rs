@@ -23,6 +23,10 @@ pub fn escaped(text: &str) -> String {
 /// A cell of a table.
 pub enum Cell {
     Text(String),
+    /// May be broken anywhere.
+    Hash(String),
+    /// A text and where it leads to.
+    Link(String, String),
     /// Stands on the right.
     Number(String),
 }
@@ -44,30 +48,52 @@ pub fn number(n: impl ToString) -> Cell {
     Cell::Number(n.to_string())
 }
 
-/// A table; heads stand as the cells below them do.
-pub fn table(out: &mut String, heads: &[&str], rows: &[Vec<Cell>]) {
-    out.push_str("<div class=\"wide\"><table>\n<tr>");
+/// A table of which `caption` says what it holds; heads stand as the cells below them do. What is wider than the screen
+/// can be scrolled, also by keys.
+pub fn table(out: &mut String, caption: &str, heads: &[&str], rows: &[Vec<Cell>]) {
+    let label = escaped(caption);
+    out.push_str(&format!(
+        "<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"{label}\"><table>\n"
+    ));
+    block(out, "caption", caption);
+    out.push_str("<thead><tr>");
     for (i, head) in heads.iter().enumerate() {
         let right = rows.iter().any(|row| matches!(row.get(i), Some(Cell::Number(_))));
-        cell(out, "th", right, head);
+        let class = if right { " class=\"n\"" } else { "" };
+        element(out, &format!("th scope=\"col\"{class}"), "th", head);
     }
-    out.push_str("</tr>\n");
+    out.push_str("</tr></thead>\n<tbody>\n");
     for row in rows {
         out.push_str("<tr>");
-        for one in row {
-            match one {
-                Cell::Text(text) => cell(out, "td", false, text),
-                Cell::Number(text) => cell(out, "td", true, text),
-            }
-        }
+        row.iter().for_each(|one| cell(out, one));
         out.push_str("</tr>\n");
     }
-    out.push_str("</table></div>\n");
+    out.push_str("</tbody>\n</table></div>\n");
 }
 
-fn cell(out: &mut String, tag: &str, right: bool, text: &str) {
-    let class = if right { " class=\"n\"" } else { "" };
-    element(out, &format!("{tag}{class}"), tag, text);
+fn cell(out: &mut String, cell: &Cell) {
+    match cell {
+        Cell::Text(text) => element(out, "td", "td", text),
+        Cell::Number(text) => element(out, "td class=\"n\"", "td", text),
+        Cell::Hash(text) => element(out, "td class=\"h\"", "td", text),
+        Cell::Link(text, to) => {
+            out.push_str(&format!("<td><a href=\"{}\">{}</a></td>", escaped(to), escaped(text)));
+        }
+    }
+}
+
+/// A heading that can be led to.
+pub fn heading(out: &mut String, tag: &str, id: &str, text: &str) {
+    element(out, &format!("{tag} id=\"{id}\""), tag, text);
+    out.push('\n');
+}
+
+/// A drawing with what it shows.
+pub fn figure(out: &mut String, svg: &str, caption: &str) {
+    let caption = escaped(caption);
+    out.push_str(&format!(
+        "<figure>\n<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"{caption}\">\n{svg}\n</div>\n<figcaption>{caption}</figcaption>\n</figure>\n"
+    ));
 }
 
 fn element(out: &mut String, open: &str, close: &str, text: &str) {
@@ -113,9 +139,10 @@ mod tests {
     #[test]
     fn cells_are_escaped() {
         let mut out = String::new();
-        table(&mut out, &["a<b"], &[vec![number("<1>")], vec!["</table>".into()]]);
+        table(&mut out, "a table", &["a<b"], &[vec![number("<1>")], vec!["</table>".into()]]);
         assert!(
-            out.contains("<th class=\"n\">a&lt;b</th>") && out.contains("<td class=\"n\">&lt;1&gt;</td>"),
+            out.contains("<th scope=\"col\" class=\"n\">a&lt;b</th>")
+                && out.contains("<td class=\"n\">&lt;1&gt;</td>"),
             "{out}"
         );
         assert!(out.contains("&lt;/table&gt;") && out.matches("</table>").count() == 1, "{out}");

@@ -132,7 +132,7 @@ impl Claims<'_> {
 
     /// A report, a card or a Modelfile.
     fn small(&mut self, file: &Beside, layouts: &[Layout<'_>]) -> Result<()> {
-        let Beside { path, what } = file;
+        let Beside { path, what, replaces } = file;
         let refused = |why: &str| Error::new(Kind::Failure, format!("{what} {why}")).file(path);
         if path.is_dir() {
             return Err(refused("is a directory").hint("give the name of a file"));
@@ -153,7 +153,8 @@ impl Claims<'_> {
         {
             return Err(in_the_way(&growing));
         }
-        if path.symlink_metadata().is_ok() && !self.job.force && !self.done && !is_told(path, &told) {
+        let may = self.job.force || *replaces;
+        if path.symlink_metadata().is_ok() && !may && !self.done && !is_told(path, &told) {
             self.exists.push(refused("exists").hint("give --force to replace it, or another name"));
         }
         Ok(())

@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_128;
 pub struct Small {
     target: PathBuf,
     partial: Partial,
-    /// Whether what has the name already is of an earlier run of the same work.
+    /// Whether what has the name already is of an earlier run of the same work, or what this goes on with.
     ours: bool,
 }
 
@@ -34,7 +34,8 @@ impl Small {
         }
         let partial = Partial::claim(growing, journal, &NOTHING)?;
         lock(&partial.file).map_err(|e| e.file(&beside.path))?;
-        let ours = is_known(&beside.path, journal.earlier.smalls.get(&key(&beside.path)));
+        let known = is_known(&beside.path, journal.earlier.smalls.get(&key(&beside.path)));
+        let ours = known || beside.replaces;
         Ok(Small { target: beside.path.clone(), partial, ours })
     }
 
