@@ -5,16 +5,18 @@ use crate::adapter::{Adapter, whole};
 use crate::arch;
 use crate::checkpoint::{Card, Publication, Source};
 use crate::merge::{self, Graft, Origin, Vector};
+use crate::nearest::nearest;
 use crate::output::plan::in_company;
 pub use crate::output::plan::{Loaded, Plan, Step};
 pub use crate::output::target::{Target, Type};
 use crate::placed::placed;
+use crate::text::shown;
 use crate::unpack;
 use ggraft_formats::source::Access;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::write::{self, Job, Layout, Records, Span, Watch, parts};
 pub use ggraft_formats::write::{Beside, Resume};
-use ggraft_formats::{Error, Input, Model, Result, Tensor};
+use ggraft_formats::{Error, Input, Kind, Model, Result, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,7 +35,8 @@ pub fn open(path: &Path, options: &arch::Options) -> Result<Loaded> {
 /// # Errors
 /// Those of [`open`]; and those of servers.
 pub fn open_with(path: &Path, options: &arch::Options, access: &Access) -> Result<Loaded> {
-    let (model, notes, source) = match ggraft_formats::open_with(path, access)? {
+    let opened = ggraft_formats::open_with(path, access).map_err(|e| nearby(e, path));
+    let (model, notes, source) = match opened? {
         Input::Model(model) => {
             arch::refuse::gguf(&model)?;
             (model, Vec::new(), None)
@@ -51,6 +54,21 @@ pub fn open_with(path: &Path, options: &arch::Options, access: &Access) -> Resul
         }
     };
     loaded(model, notes, source)
+}
+
+/// The error for a path that is not there, with the name beside it that was probably meant.
+fn nearby(e: Error, path: &Path) -> Error {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    if e.kind() != Kind::Io || name.is_empty() || path.symlink_metadata().is_ok() {
+        return e;
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let entries = std::fs::read_dir(dir.unwrap_or(Path::new("."))).into_iter().flatten().flatten();
+    let names: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    match nearest(&name, names.iter().map(String::as_str)) {
+        Some(near) => e.hint(format!("did you mean {}?", shown(&path.with_file_name(near)))),
+        None => e,
+    }
 }
 
 /// Opens what sees and hears of a checkpoint, which is written as a GGUF of its own.

@@ -98,7 +98,7 @@ fn several_outputs_share_a_card() {
     let card = std::fs::read_to_string(bench.path("README.md")).unwrap();
     for name in all.iter().filter(|name| name.ends_with(".gguf")) {
         assert!(
-            card.contains(&format!("| {name} | ")) && card.contains(&bench.sha256(name)),
+            card.contains(&format!("| [{name}]({name}) | ")) && card.contains(&bench.sha256(name)),
             "{name}\n{card}"
         );
     }

@@ -58,7 +58,7 @@ fn a_merge_says_what_it_does() {
     assert_eq!(ran.out, format!("{}\n", merge.output().display()));
     for line in [
         "vocabulary: --embeddings template (the vocabularies differ; ",
-        "  onto only                       384      384        0        0        0",
+        "  onto only                     384      384        0        0        0",
         "copied from chat in the embedding: '<|im_end|>' (895): reserved token, trained only in chat (in base near zero, in onto near zero)",
         "onto has no chat template: the chat model's is taken",
         "tokenizer.ggml.eos_token_id becomes 895 ('<|im_end|>'), as in the chat model",

@@ -90,6 +90,11 @@ const TYPED: &[Row] = &[
     ("convert %cp --type Q8_0 --zebra", 2, &["unexpected argument '--zebra' found"]),
     // Paths that hold something else.
     ("convert @none --type Q8_0", 5, &["No such file or directory"]),
+    (
+        "merge --base %bse --chat %chat --onto %cp --type Q8_0",
+        5,
+        &["No such file or directory", "did you mean", "trio/base?"],
+    ),
     ("inspect %cp/config.json", 4, &["this is not a model that can be read"]),
     ("quantize %cp Q4_K_M", 2, &["use `ggraft convert` for a checkpoint"]),
     ("convert %cp --type Q4_K_M -o @x.safetensors", 2, &["expected a name that ends in .gguf"]),
@@ -124,7 +129,7 @@ const TAKEN: &[(&str, &[&str])] = &[
     ("convert %cp --outtype auto --outfile @b.gguf --model-name Other --verbose", &[]),
     ("quantize --leave-output-tensor --pure @a.gguf @c.gguf q4_k 2", &[]),
     ("quantize @a.gguf @d.gguf 15", &[]),
-    ("convert %cp --type fp16 -o @e", &[]),
+    ("convert %cp --type f16 -o @e", &[]),
     (
         "merge --base %base --chat %chat --cp %cp --type Q8_0 -w 0,1 -o @w{weight}",
         &["for one of 0.1 give -w 0.1"],

@@ -219,9 +219,12 @@ fn running(out: &mut String, name: &str, kind: &str) {
             "## Use\n\nWith `REPOSITORY` for the name of this repository on the hub, `org/name`:\n\n\
              ```sh\n\
              hf download REPOSITORY {file} --local-dir .\n\
-             llama-cli -m {file}                  # llama.cpp\n\
-             ollama run hf.co/REPOSITORY:{kind}   # Ollama\n\
-             lms import {file}                    # LM Studio\n\
+             # llama.cpp\n\
+             llama-cli -m {file}\n\
+             # Ollama\n\
+             ollama run hf.co/REPOSITORY:{kind}\n\
+             # LM Studio\n\
+             lms import {file}\n\
              ```\n"
         ),
     );

@@ -10,8 +10,7 @@ use std::fmt::{Display, Write};
 const FEW: usize = 12;
 
 /// What the columns of the counts mean.
-const LEGEND: &str =
-    "kept: onto's row; delta: w * (chat - base) added; lerp: between onto and chat; copied: chat's row";
+const LEGEND: &str = "kept: onto's row; delta: vector added; lerp: mixed with chat's; copied: chat's";
 
 /// The plan as JSON.
 pub fn vocabulary_json(summary: &Summary) -> Json {

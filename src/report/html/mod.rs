@@ -48,7 +48,10 @@ pub fn page(finished: &Finished<'_>) -> String {
     let names: Vec<String> = finished.outputs.iter().map(Output::name).collect();
     let title = match names.as_slice() {
         [one] => one.clone(),
-        many => format!("{} outputs: {}", many.len(), many.first().map_or("", String::as_str)),
+        many => {
+            let first = finished.outputs.first().map(|output| output.plan.stem()).unwrap_or_default();
+            format!("{} outputs of {first}", many.len())
+        }
     };
     let page = Page { finished, most: MAPS.map(|(.., of)| most(finished, of)) };
     let shown = text::escaped(&format!("{title} - ggraft"));
