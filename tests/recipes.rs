@@ -267,6 +267,38 @@ fn an_emitted_recipe_gives_the_same_bytes() {
 }
 
 #[test]
+fn a_file_is_shown_to_be_what_its_recipe_makes_or_something_else() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["base", "chat", "cp"] {
+        trio_copy(name, dir.path());
+    }
+    let run = |words: &str| ggraft_in(dir.path(), words.split(' '));
+    let merge = "merge --base base --chat chat --onto cp --type Q4_K_M,Q8_0 -o {type}.gguf";
+    run(&format!("{merge} -w 0.8 --emit-recipe r.yml")).ok();
+    run(&format!("{merge} -w 0.7 --emit-recipe other.yml")).ok();
+    run("merge r.yml -q").ok();
+    for (file, more) in [("Q4_K_M.gguf", ""), ("Q8_0.gguf", " --all")] {
+        let said = run(&format!("verify {file} --recipe r.yml{more}")).ok().out;
+        assert_eq!(said, format!("ok: {file} is what the recipe makes\n"));
+        let ran = run(&format!("verify {file} --recipe other.yml"));
+        assert!(ran.code == 7 && ran.err.contains("not those that the recipe makes"), "{}", ran.err);
+        assert!(ran.err.contains("something else of ggraft.recipe"), "{}", ran.err);
+    }
+    // One bit, somewhere in the weights.
+    let file = dir.path().join("Q8_0.gguf");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.len() - 12_345;
+    bytes[at] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let ran = run("verify Q8_0.gguf --recipe r.yml --all");
+    assert!(
+        ran.code == 7 && ran.err.contains("tensor 'blk.2") && ran.err.contains("other bytes in row"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
 fn what_is_typed_goes_before_what_the_recipe_says() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = dir.path().join("r.yml");

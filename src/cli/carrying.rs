@@ -2,7 +2,7 @@
 
 use super::errand::{Ask, End, Errand, Task};
 use super::options::{self, Order};
-use super::{elsewhere, signals, stdout};
+use super::{elsewhere, recomputed, signals, stdout};
 use crate::jobs::report::host;
 use crate::jobs::way::way;
 use crate::jobs::{Folder, Form, Input, Output, Report, Share, Written, cost};
@@ -29,6 +29,7 @@ pub(super) fn carry_out(
         Errand::Plan(ask) => plan(plans, order, ask, check),
         Errand::Job(task) => job(plans, order, task),
         Errand::Finish(end) => finish(plans, order, end),
+        Errand::Compare(claim) => recomputed::compare(plans, order, claim),
     }
 }
 

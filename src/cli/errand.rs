@@ -1,5 +1,5 @@
 //! What is done with the plan of a verb: it is carried out at once, or made ready for jobs, or one job of it is done, or its
-//! outputs get their names. The verb itself is the same, word for word.
+//! outputs get their names, or a file is compared with them. The verb itself is the same, word for word.
 
 use crate::jobs::cost::Speed;
 use crate::jobs::{Folder, Form};
@@ -17,6 +17,8 @@ pub(super) enum Errand {
     Job(Box<Task>),
     /// To give the outputs their names.
     Finish(Box<End>),
+    /// To see whether a file is what they would be.
+    Compare(Box<Claim>),
 }
 
 /// A plan that is asked for.
@@ -46,4 +48,12 @@ pub(super) struct End {
     pub form: Form,
     /// Whether all that jobs have written is read again.
     pub hash: bool,
+}
+
+/// A file to be compared with what a recipe makes.
+#[derive(Clone)]
+pub(super) struct Claim {
+    pub file: PathBuf,
+    /// Whether every row is computed again.
+    pub all: bool,
 }

@@ -25,6 +25,7 @@ mod naming;
 mod options;
 mod plan;
 mod quantize;
+mod recomputed;
 pub mod signals;
 mod split;
 mod status;

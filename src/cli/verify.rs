@@ -1,7 +1,8 @@
 //! `ggraft verify`: a model is sound when the strict reader accepts it, every float in its blocks is finite, llama.cpp
 //! takes its vocabulary, its weights are those of a manifest, if one is given, and gguf-rs sees the same GGUF file.
 
-use super::{inspect, options, stdout};
+use super::errand::{Claim, Errand};
+use super::{inspect, options, stdout, verb};
 use crate::hash::{self, Manifest, Verdict};
 use crate::report::{self, Progress};
 use crate::vocab;
@@ -23,6 +24,12 @@ pub(super) struct Args {
     /// Compare the weights with this manifest of `ggraft hash` or llama-gguf-hash, by its strongest hash
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// Compute rows of every tensor again from the models of this recipe, and compare: is it what it claims to be?
+    #[arg(long, value_name = "RECIPE", conflicts_with_all = ["manifest", "json"])]
+    recipe: Option<PathBuf>,
+    /// Compute all rows again, not a sample
+    #[arg(long, requires = "recipe")]
+    all: bool,
     /// Worker threads; by default one for each core
     #[arg(short, long, value_name = "N", value_parser = options::threads)]
     threads: Option<usize>,
@@ -43,6 +50,11 @@ struct Sound {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
+    if let Some(recipe) = &args.recipe {
+        let claim = Claim { file: args.file, all: args.all };
+        let words = ["merge", &*recipe.to_string_lossy(), "--dry-run"].map(String::from);
+        return verb::again(&words, Errand::Compare(Box::new(claim)), args.threads, args.show);
+    }
     let result = verify(&args);
     let file = args.file.to_string_lossy();
     if args.json {

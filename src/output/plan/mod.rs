@@ -241,15 +241,19 @@ impl Plan {
         classes
     }
 
+    /// The tensors of the output, whose rows are computed when they are read.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        match &self.content {
+            Content::Gguf { model, .. } => model.tensors.iter().collect(),
+            Content::Directory { directory, .. } => directory.tensors.iter().map(|t| &t.tensor).collect(),
+        }
+    }
+
     /// Measures what an earlier run has written, so that the figures are whole; between tensors it asks whether to
     /// `stop`. Runs on the current rayon pool.
     pub fn measure_rest(&self, stop: fn() -> Result<()>) -> Result<()> {
-        let tensors: Vec<&Tensor> = match &self.content {
-            Content::Gguf { model, .. } => model.tensors.iter().collect(),
-            Content::Directory { directory, .. } => directory.tensors.iter().map(|t| &t.tensor).collect(),
-        };
         let meters =
-            self.steps.par_iter().zip(tensors).filter_map(|(step, t)| Some((step.meter.as_ref()?, t)));
+            self.steps.par_iter().zip(self.tensors()).filter_map(|(step, t)| Some((step.meter.as_ref()?, t)));
         meters.try_for_each(|(meter, tensor)| stop().and_then(|()| meter.fill(tensor)))
     }
 
