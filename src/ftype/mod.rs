@@ -14,6 +14,7 @@ mod keep;
 mod legacy;
 mod mixture;
 mod prune;
+mod scales;
 mod tensor_types;
 mod ternary;
 
@@ -21,6 +22,7 @@ pub use assign::{Assignment, Options, Reason, assign};
 pub use facts::{Facts, TensorFact};
 pub use importance::{Choice, Importance, Weighed, weigh};
 pub use prune::Prune;
+pub use scales::{Scale, scales};
 pub use tensor_types::TensorType;
 
 use crate::nearest::nearest;
