@@ -64,4 +64,5 @@ pub mod roles;
 pub mod stages;
 pub mod text;
 pub mod unpack;
+mod unscaled;
 pub mod vocab;

@@ -12,6 +12,7 @@ pub use crate::output::target::{Target, Type};
 use crate::placed::placed;
 use crate::text::shown;
 use crate::unpack;
+use crate::unscaled::unscaled;
 use ggraft_formats::source::Access;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::write::{self, Job, Layout, Records, Span, Watch, parts};
@@ -95,6 +96,14 @@ fn loaded(model: Model, notes: Vec<String>, source: Option<Arc<Source>>) -> Resu
     Ok(Loaded::new(placed(Model { tensors, ..model })?, notes, source))
 }
 
+/// A model to be computed with: its weights as they are meant, also those that stand under a scale of the whole.
+///
+/// # Errors
+/// A scale does not fit its tensor.
+pub fn meant(loaded: Loaded) -> Result<Loaded> {
+    Ok(Loaded { model: unscaled(loaded.model)?, ..loaded })
+}
+
 /// What an adapter adds to `onto`, as a vector whose base is `onto` itself: `out = CP + w * (CP with the adapter - CP)`.
 ///
 /// # Errors
@@ -151,6 +160,7 @@ pub fn rearranged(model: Model) -> Result<Plan> {
 /// that came without a checkpoint.
 pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
     let input = input.pruned(&target.prune)?;
+    let input = if matches!(target.kind, Type::Safetensors(_)) { meant(input)? } else { input };
     let onto = input.model.clone();
     let origin = Origin::of("input", &onto)?;
     Plan::new(input, &onto, None, target, vec![origin], |_| None)

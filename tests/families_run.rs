@@ -11,6 +11,7 @@ use run::ggraft;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use support::families::{all, family};
+use support::gguf::model;
 
 /// How many tokens are compared.
 const TOKENS: usize = 12;
@@ -72,6 +73,73 @@ fn llama_cpp_goes_on_with_a_text_as_with_the_converters_file() {
                 Ok(found) => failed.push(format!("{name}, {kind}: expected {expected}, found {found:?}")),
                 Err(e) => failed.push(format!("{name}, {kind}: {e}")),
             }
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// One of each architecture whose graph multiplies by the scales beside NVFP4, but for the dense llama (`tests/runs.rs`).
+const SCALED: [&str; 6] = [
+    "Mixtral-Tiny-4x1M",
+    "Ministral-3-1M",
+    "Qwen3-Tiny",
+    "Qwen3-Moe-Tiny",
+    "command-r7b-tiny",
+    "Mellum-2-Tiny",
+];
+
+/// The checkpoint of that name, with rows that are whole blocks of 64.
+fn wide(name: &str) -> support::families::Tiny {
+    let mut tiny = family(name).unwrap();
+    let whole = |config: &mut Value| {
+        for (key, size) in [("hidden_size", 64), ("intermediate_size", 128), ("moe_intermediate_size", 64)] {
+            if config[key].is_u64() {
+                config[key] = size.into();
+            }
+        }
+        config["head_dim"] = 16.into();
+    };
+    match tiny.config.get_mut("text_config").filter(|text| text.is_object()) {
+        Some(text) => whole(text),
+        None => whole(&mut tiny.config),
+    }
+    tiny
+}
+
+/// The cosine of the angle between what two files say after a few tokens.
+fn likeness(peer: &'static peer::Peer, files: [&Path; 2]) -> Result<f64, String> {
+    let [a, b] = files.map(|file| peer.load_model(file, false)?.logits(&[5, 17, 41, 100, 7], 1));
+    let (a, b) = (a?, b?);
+    let product =
+        |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    Ok(product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt())
+}
+
+/// A scale that a graph did not multiply by would make its matrix 64 times as large.
+#[test]
+fn llama_cpp_multiplies_by_every_scale_beside_nvfp4() {
+    let Some(peer) = peer::peer() else { return };
+    let temporary = tempfile::tempdir().unwrap();
+    let mut failed = Vec::new();
+    for name in SCALED.into_iter().chain(["Qwen2-Tiny"]) {
+        let dir = temporary.path().join(name);
+        wide(name).write(&dir);
+        let [whole, small] = ["F32", "NVFP4"].map(|kind| {
+            let out = dir.with_extension(format!("{kind}.gguf"));
+            let words = ["convert", dir.to_str().unwrap(), "--type", kind, "-o", out.to_str().unwrap()];
+            let ran = ggraft(words).ok();
+            let says = ran.err.contains("NVFP4 without scales of whole tensors");
+            assert_eq!(says, kind == "NVFP4" && !SCALED.contains(&name), "{name}: {}", ran.err);
+            out
+        });
+        let tensors = model(&small).tensors;
+        let count = |end: &str| tensors.iter().filter(|t| t.name.ends_with(end)).count();
+        let blocks = tensors.iter().filter(|t| t.dtype() == ggraft_formats::DType::NVFP4).count();
+        let due = if SCALED.contains(&name) { blocks } else { 0 };
+        assert!(blocks >= 10 && count(".scale") == due, "{name}: {} of {blocks}", count(".scale"));
+        match likeness(peer, [&whole, &small]) {
+            Ok(like) if like > 0.9 => {}
+            found => failed.push(format!("{name}: {found:?}")),
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));

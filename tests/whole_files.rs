@@ -7,7 +7,7 @@ mod run;
 mod support;
 
 use ggraft::ftype::{FTYPES, Ftype};
-use ggraft_formats::DType;
+use ggraft_formats::{DType, Model, Tensor, gguf};
 use peer::{Override, QuantizeParams};
 use run::ggraft;
 use serde_json::{Map, Value};
@@ -277,7 +277,7 @@ fn names_that_llama_quantize_has_not_are_its_options() {
         (dir.path().join("in.gguf"), dir.path().join("a.gguf"), dir.path().join("b.gguf"));
     for toy in TOYS.iter().filter(|t: &&Toy| ["f16", "bf16-tied", "bf16-moe"].contains(&t.name)) {
         toy.write(&input);
-        for ftype in FTYPES.iter().filter(|f| f.apart) {
+        for ftype in FTYPES.iter().filter(|f| f.apart && f.default != DType::NVFP4) {
             let (base, words, params) = stands_for(ftype);
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let hash = ours(&input, &mine, ftype.name, 2, &[]);
@@ -288,6 +288,72 @@ fn names_that_llama_quantize_has_not_are_its_options() {
                 assert!(hash == sha256(&theirs), "{} {ftype}: {}", toy.name, differ());
             }
         }
+    }
+}
+
+/// All rows of a tensor.
+fn decoded(tensor: &Tensor) -> Vec<f32> {
+    let mut values = vec![0.0; tensor.shape().elements() as usize];
+    tensor.decode_rows(0..tensor.shape().rows() as usize, &mut values).unwrap();
+    values
+}
+
+/// Blocks of NVFP4 hold 64 times the weights, and beside each matrix of a layer is the scale that llama.cpp multiplies by. A
+/// merge sees the weights as they are meant.
+#[test]
+fn nvfp4_has_the_peers_blocks_under_scales_of_whole_tensors() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let (input, mine, meant, merged) =
+        (path("in.gguf"), path("a.gguf"), path("meant.gguf"), path("merged.gguf"));
+    for toy in TOYS.iter().filter(|t: &&Toy| ["f16", "bf16-tied", "bf16-moe"].contains(&t.name)) {
+        toy.write(&input);
+        ours(&input, &mine, "NVFP4", 2, &[]);
+        let (source, found) = (model(&input), model(&mine));
+        let named = |model: &Model, name: &str| model.tensors.iter().find(|t| t.name == name).cloned();
+        let mut whole = Model { tensors: Vec::new(), ..found.clone() };
+        for tensor in found.tensors.iter().filter(|t| !t.name.ends_with(".scale")) {
+            let stem = tensor.name.trim_end_matches(".weight");
+            let Some(scale) = named(&found, &format!("{stem}.scale")) else {
+                assert_ne!(tensor.dtype(), DType::NVFP4, "{} {tensor:?}", toy.name);
+                whole.tensors.push(tensor.clone());
+                continue;
+            };
+            assert_eq!(decoded(&scale), vec![1.0 / 64.0; tensor.shape().dim(2) as usize], "{tensor:?}");
+            let values: Vec<f32> =
+                decoded(&named(&source, &tensor.name).unwrap()).iter().map(|x| x * 64.0).collect();
+            let row = tensor.row_elements().unwrap();
+            let due = peer::peer().map_or_else(
+                || {
+                    let mut blocks = vec![0; tensor.bytes() as usize];
+                    DType::NVFP4.encode(&values, row, None, &mut blocks).unwrap();
+                    blocks
+                },
+                |peer| peer.quantize_chunk(DType::NVFP4, &values, row, None),
+            );
+            let rows = 0..tensor.shape().rows() as usize;
+            tensor
+                .with_rows(rows, |blocks| {
+                    assert!(blocks == due, "{} {tensor:?}", toy.name);
+                    Ok(())
+                })
+                .unwrap();
+            let values: Vec<f32> = decoded(tensor).iter().map(|x| x / 64.0).collect();
+            whole.tensors.push(Tensor::in_memory(&tensor.name, *tensor.shape(), &values).unwrap());
+        }
+        assert_eq!(found.tensors.len() - whole.tensors.len(), toy.layers * 7, "{}", toy.name);
+        ggraft_formats::write::write(&[gguf::plan(&whole, &meant).unwrap()], &()).unwrap();
+        let merge = |onto: &Path| {
+            let [chat, base, onto, out] =
+                [&input, &meant, onto, &merged].map(|path: &Path| path.to_str().unwrap());
+            let models = ["--base", base, "--chat", chat, "--onto", onto, "-o", out, "--type", "F32"];
+            let allowed = ["mismatch", "unrelated", "swapped", "quantized-vector"]
+                .map(|what| format!("--allow-{what}"));
+            let allowed = allowed.each_ref().map(String::as_str);
+            ggraft([&["merge", "-q", "--force"], &allowed[..], &models[..]].concat()).ok();
+            model(&merged).tensors.iter().map(decoded).collect::<Vec<_>>()
+        };
+        assert!(merge(&mine) == merge(&meant), "{}", toy.name);
     }
 }
 

@@ -19,6 +19,7 @@ pub mod model;
 pub mod quant;
 mod remembered;
 pub mod safetensors;
+mod scaled;
 mod shape;
 pub mod simd;
 pub mod source;

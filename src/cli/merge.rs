@@ -261,7 +261,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         None => Ok(loaded),
     };
     let open = |path: &Path| {
-        let loaded = pipeline::open_with(path, &options, &access)?;
+        let loaded = pipeline::meant(pipeline::open_with(path, &options, &access)?)?;
         stages.step();
         Ok::<_, Error>(loaded)
     };

@@ -55,7 +55,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let access = args.elsewhere.access(&stages);
     stages.begin("opening the models", 2);
     let load = |path: &PathBuf| {
-        let loaded = pipeline::open_with(path, &arch::Options::default(), &access)?;
+        let loaded = pipeline::meant(pipeline::open_with(path, &arch::Options::default(), &access)?)?;
         stages.step();
         Ok::<_, Error>(loaded)
     };

@@ -15,6 +15,7 @@ mod legacy;
 mod like;
 mod mixture;
 mod prune;
+mod scales;
 mod tensor_types;
 mod ternary;
 
@@ -23,6 +24,7 @@ pub use facts::{Facts, TensorFact};
 pub use importance::{Choice, Importance, Weighed, weigh};
 pub use like::Like;
 pub use prune::Prune;
+pub use scales::{Scale, scales};
 pub use tensor_types::TensorType;
 
 use crate::nearest::nearest;

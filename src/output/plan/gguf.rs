@@ -49,22 +49,36 @@ pub(crate) fn quantized(
     let (ftype, mut assignments, account) = assigned(&model, &facts, source, named, target, importance)?;
     let keeps_blocks = !is_gguf && keep_blocks(&model, &mut assignments);
     let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance)?;
+    let (scales, unscaled) = ftype::scales(&facts, ftype, &assignments);
     let unheeded = unheeded(&facts, &assignments, &target.options, ftype)?;
     // What was estimated and not used is not claimed.
     let unused = estimated.is_some() && weights.iter().all(Option::is_none);
     let importance = importance.filter(|_| !unused);
     let idle = if unused { idle(&["--importance"], ftype.name) } else { Vec::new() };
-    let notes = [input.notes, target.prune.note().into_iter().collect(), unheeded, notes, idle].concat();
+    let notes = [
+        input.notes,
+        target.prune.note().into_iter().collect(),
+        unheeded,
+        notes,
+        idle,
+        unscaled.into_iter().collect(),
+    ]
+    .concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
     // The converter keeps dimensions of one that come last, llama-quantize does not.
     let converts = ftype.is_converted();
     let trimmed = |t: Tensor| if converts && !is_gguf { t } else { t.trimmed() };
     let tensors = std::mem::take(&mut model.tensors).into_iter().map(trimmed);
-    for (i, ((tensor, given), weights)) in tensors.zip(assignments).zip(weights).enumerate() {
+    for (i, (((tensor, given), weights), scale)) in
+        tensors.zip(assignments).zip(weights).zip(scales).enumerate()
+    {
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
-        let how = How { dtype: given.dtype, importance: weights, measure: target.measure };
+        if let Some(scale) = scale {
+            parts.push(as_it_is(scale.tensor(&tensor.name)?)?);
+        }
+        let how = How { dtype: given.dtype, importance: weights, measure: target.measure, scale };
         let stored = Stored::new(tensor, onto.tensors.get(i), fate(&fates, i), how)?;
         parts.push(stored.step(None, given.fallback));
     }
@@ -162,7 +176,8 @@ fn made(
 /// A tensor that is copied.
 fn as_it_is(tensor: Tensor) -> Result<(Tensor, Step)> {
     let dtype = tensor.dtype();
-    Ok(Stored::new(tensor, None, None, How { dtype, importance: None, measure: false })?.step(None, None))
+    Ok(Stored::new(tensor, None, None, How { dtype, importance: None, measure: false, scale: None })?
+        .step(None, None))
 }
 
 /// Puts the tensors in their final order, that of llama-quantize unless the parts of `source` are kept, and says where they

@@ -1,5 +1,6 @@
 //! One tensor of an output: from the model into its final dtype, measured on the way if that is asked for.
 
+use crate::ftype::Scale;
 use crate::measure::meter::{Meter, metered};
 use crate::merge::{Fate, Verdict};
 use crate::output::plan::{Fates, Step, is_half};
@@ -31,6 +32,8 @@ pub(crate) struct How {
     pub importance: Option<Arc<[f32]>>,
     /// Whether to measure what that changes.
     pub measure: bool,
+    /// The scale that it is stored under.
+    pub scale: Option<Scale>,
 }
 
 impl Stored {
@@ -44,6 +47,12 @@ impl Stored {
         let rounds = is_half(how.dtype) && changes && before.is_some();
         let measure = how.measure && (changes || before.is_some()) && how.dtype.traits().decode.is_some();
         let vanished = Arc::new(Vanished::default());
+        let factor = how.scale.map(|_| Scale::FACTOR);
+        let scaled = |tensor: Tensor| match factor {
+            Some(factor) => tensor.times([factor].into(), how.dtype.traits().most),
+            None => Ok(tensor),
+        };
+        let (tensor, before) = (scaled(tensor)?, before.map(scaled).transpose()?);
         let (tensor, meter) = match rounds || measure {
             true => {
                 let counter = Arc::clone(&vanished);
