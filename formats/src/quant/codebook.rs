@@ -35,8 +35,6 @@ pub(super) struct Codebook<const G: usize> {
     places: Vec<[u16; 2]>,
     /// The lists of near entries, by their words, eights of which the last is filled up with its last one.
     near: Vec<[u16; 8]>,
-    /// Where the list of each word begins that is an entry's, itself only; empty where lists are long.
-    own: Vec<u16>,
 }
 
 impl<const G: usize> Codebook<G> {
@@ -53,9 +51,7 @@ impl<const G: usize> Codebook<G> {
             .collect();
         let words: Vec<u16> = codes.iter().map(Self::word).collect();
         let odd = codes.as_flattened().iter().map(|code| 2 * code + 1).collect();
-        let mut book = Codebook { words, odd, places: Vec::new(), near: Vec::new(), own: Vec::new() };
-        // Most have few words: with two eights for each word hardly a jump of a kernel depends on the word.
-        let short = G == 4 || want == 1;
+        let mut book = Codebook { words, odd, places: Vec::new(), near: Vec::new() };
         book.places.resize(usize::from(Self::word(&[Self::MOST; G])) + 1, [0; 2]);
         for word in 0..book.places.len() as u16 {
             let point = Self::codes(word);
@@ -63,25 +59,13 @@ impl<const G: usize> Codebook<G> {
                 continue;
             }
             let distances: Vec<u16> = codes.iter().map(|entry| distance(entry, &point)).collect();
-            book.places[usize::from(word)] = book.place(&distances, want, short);
-        }
-        if short {
-            book.list_entries();
+            book.places[usize::from(word)] = book.place(&distances, want);
         }
         book
     }
 
-    /// Gives the words of entries lists of two eights, too.
-    fn list_entries(&mut self) {
-        self.own.resize(self.places.len(), 0);
-        for word in &self.words {
-            self.own[usize::from(*word)] = self.near.len() as u16;
-            self.near.extend([[*word; 8]; 2]);
-        }
-    }
-
-    /// The place of a word at these distances to the entries; a short list has two eights at least.
-    fn place(&mut self, distances: &[u16], want: usize, short: bool) -> [u16; 2] {
+    /// The place of a word at these distances to the entries.
+    fn place(&mut self, distances: &[u16], want: usize) -> [u16; 2] {
         if let Some(entry) = distances.iter().position(|d| *d == 0) {
             return [entry as u16, 0];
         }
@@ -98,9 +82,6 @@ impl<const G: usize> Codebook<G> {
         for eight in list.chunks(8) {
             let filled = |i| eight.get(i).or(eight.last()).copied().unwrap_or_default();
             self.near.push(std::array::from_fn(filled));
-        }
-        if short && self.near.len() == at + 1 {
-            self.near.push([self.near[at][7]; 8]);
         }
         [at as u16, (self.near.len() - at) as u16]
     }
@@ -127,7 +108,7 @@ impl<const G: usize> Codebook<G> {
 
     /// What the kernels of `simd` search.
     pub fn grid(&self) -> Grid<'_> {
-        Grid { places: &self.places, near: &self.near, own: &self.own, odd: &self.odd }
+        Grid { places: &self.places, near: &self.near, odd: &self.odd }
     }
 
     /// The entry for a word, and whether it is its own: else, of those near it, the one at the least weighted distance

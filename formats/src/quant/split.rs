@@ -3,7 +3,7 @@
 //! Specification: ggml `quantize_row_iq1_s_impl`, `quantize_row_iq1_m_impl`.
 
 use super::codebook::{Codebook, IQ1};
-use crate::simd::{Best, Exact, Running, level, places, split_by_halves, split_in_step};
+use crate::simd::{Best, Running, level, places, split_by_halves, split_in_step};
 
 /// Code -> value, shifted up and shifted down; twice, as `Codebook::nearest` has it.
 const VALUES: [[f32; 8]; 2] = [
@@ -114,14 +114,7 @@ pub(super) fn in_step(x: &[f32; 32], weights: &[f32; 32]) -> Ternary<4> {
     }
     sums.add_up(33);
     let best = match level() {
-        Some(level) => {
-            let mut exact = [Exact::START];
-            for ((place, x), w) in places.iter().zip(x).zip(weights) {
-                exact[0].put(usize::from(*place) + 1, *x, *w);
-            }
-            exact[0].add_up();
-            split_in_step(level, &sums, &exact, &shifted())
-        }
+        Some(level) => split_in_step(level, &sums, &shifted()),
         None => best_in_step(&sums),
     };
     if best.shift == usize::MAX {
@@ -149,14 +142,7 @@ pub(super) fn by_halves(x: &[f32; 16], weights: &[f32; 16]) -> Ternary<2> {
     }
     halves.iter_mut().for_each(|half| half.add_up(17));
     let best = match level() {
-        Some(level) => {
-            let mut exact = [Exact::START; 2];
-            for (i, ((place, x), w)) in places.iter().zip(x).zip(weights).enumerate() {
-                exact[i / 8].put(usize::from(*place) + 1, *x, *w);
-            }
-            exact.iter_mut().for_each(Exact::add_up);
-            split_by_halves(level, &halves, &exact, &shifted())
-        }
+        Some(level) => split_by_halves(level, &halves, &shifted()),
         None => best_by_halves(&halves),
     };
     if best.shift == usize::MAX {

@@ -10,28 +10,8 @@ pub struct Grid<'a> {
     pub places: &'a [[u16; 2]],
     /// The lists, by words.
     pub near: &'a [[u16; 8]],
-    /// Where the list of each word begins that is an entry's: itself in two eights; empty if such words have none.
-    pub own: &'a [u16],
     /// The odd numbers that the codes of each entry stand for.
     pub odd: &'a [u8],
-}
-
-#[cfg(target_arch = "x86_64")]
-impl Grid<'_> {
-    /// The words to choose from for a word, and its own entry, if it has one.
-    #[inline(always)]
-    fn list(&self, word: u16) -> (&[[u16; 8]], Option<u16>) {
-        let word = usize::from(word);
-        let [at, eights] = self.places[word];
-        let (begin, length, entry) = match self.own.get(word) {
-            Some(own) if eights == 0 => (*own, 2, Some(at)),
-            _ => (at, eights, (eights == 0).then_some(at)),
-        };
-        (
-            self.near.get(usize::from(begin)..usize::from(begin) + usize::from(length)).unwrap_or_default(),
-            entry,
-        )
-    }
 }
 
 /// A scale that is tried for a sub-block, and what comes of it.
@@ -108,7 +88,7 @@ pub fn nearest_of(
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use super::{Grid, Trial};
-    use fearless_simd::{Avx2, f32x8, i32x4, kernel, prelude::*, u8x16, u16x8};
+    use fearless_simd::{Avx2, f32x8, i32x4, i32x8, kernel, prelude::*, u8x16, u16x8};
     use std::arch::x86_64::*;
 
     kernel!(
@@ -158,7 +138,7 @@ mod avx2 {
             weights: &[f32; 8],
             values: &[f32; 8],
         ) -> u16 {
-            nearest(avx2, near, &each(x), &each(weights), load(avx2, values))
+            nearest(avx2, near, x, weights, load(avx2, values))
         }
     );
 
@@ -186,23 +166,18 @@ mod avx2 {
         let (xs, ws) = (x.as_chunks::<G>().0, roots.as_chunks::<G>().0);
         for trials in trials.chunks_mut(8) {
             let mut q = [[0u8; 8]; N];
-            let mut at = [[0u16; 8]; 8];
-            let mut values = [_mm256_setzero_ps(); 8];
             for (c, trial) in trials.iter_mut().enumerate() {
-                at[c] = words::<N, G>(avx2, x, trial.inverse);
-                values[c] = _mm256_mul_ps(_mm256_set1_ps(trial.scale), odd);
+                let words = words::<N, G>(avx2, x, trial.inverse);
+                let values = _mm256_mul_ps(_mm256_set1_ps(trial.scale), odd);
                 trial.missed = 0;
-            }
-            // Group by group: what is found of one trial waits for nothing of another.
-            for (k, (x, w)) in xs.iter().zip(ws).enumerate() {
-                let (x, w) = (each(x), each(w));
-                for (c, trial) in trials.iter_mut().enumerate() {
-                    let (near, own) = grid.list(at[c][k]);
-                    let mut entry = own.unwrap_or_default();
-                    if !near.is_empty() {
-                        entry = grid.places[usize::from(nearest(avx2, near, &x, &w, values[c]))][0];
+                for (k, ((x, w), word)) in xs.iter().zip(ws).zip(words).enumerate() {
+                    let [mut entry, eights] = grid.places[usize::from(word)];
+                    if eights > 0 {
+                        let near = &grid.near[usize::from(entry)..][..usize::from(eights)];
+                        let word = nearest(avx2, near, x, w, values);
+                        entry = grid.places[usize::from(word)][0];
+                        trial.missed |= 1 << k;
                     }
-                    trial.missed |= u8::from(own.is_none()) << k;
                     trial.entries[k] = entry;
                     let codes = &grid.odd[G * usize::from(entry)..][..G];
                     q[G * k..][..G].iter_mut().zip(codes).for_each(|(q, code)| q[c] = *code);
@@ -210,15 +185,6 @@ mod avx2 {
             }
             sums(avx2, x, weights, &q, trials);
         }
-    }
-
-    /// Each number in all lanes.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn each<const G: usize>(x: &[f32; G]) -> [__m256; G] {
-        let mut all = [_mm256_setzero_ps(); G];
-        all.iter_mut().zip(x).for_each(|(all, x)| *all = _mm256_set1_ps(*x));
-        all
     }
 
     /// The words of the groups of codes at a scale.
@@ -263,14 +229,14 @@ mod avx2 {
     fn nearest<const G: usize>(
         avx2: Avx2,
         near: &[[u16; 8]],
-        x: &[__m256; G],
-        weights: &[__m256; G],
+        x: &[f32; G],
+        weights: &[f32; G],
         values: __m256,
     ) -> u16 {
         let mut terms = [_mm256_setzero_ps(); G];
         for i in 0..G {
-            let difference = _mm256_sub_ps(values, x[i]);
-            terms[i] = _mm256_mul_ps(_mm256_mul_ps(weights[i], difference), difference);
+            let difference = _mm256_sub_ps(values, _mm256_set1_ps(x[i]));
+            terms[i] = _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(weights[i]), difference), difference);
         }
         let mut least = _mm256_set1_ps(f32::MAX);
         let mut best = _mm256_setzero_si256();
@@ -290,14 +256,22 @@ mod avx2 {
         let half = _mm256_min_ps(least, _mm256_permute2f128_ps::<1>(least, least));
         let quarter = _mm256_min_ps(half, _mm256_permute_ps::<0b01_00_11_10>(half));
         let all = _mm256_min_ps(quarter, _mm256_permute_ps::<0b10_11_00_01>(quarter));
-        // Of those as near as the nearest, the first: the least of their places, of which each has 16 bits.
-        let is_it = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_EQ_OQ>(least, all));
-        let places =
-            _mm256_add_epi32(_mm256_slli_epi32::<3>(best), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-        let places = _mm256_blendv_epi8(_mm256_set1_epi32(0xffff), places, is_it);
-        let (low, high) = (_mm256_castsi256_si128(places), _mm256_extracti128_si256::<1>(places));
-        let first = _mm_cvtsi128_si32(_mm_minpos_epu16(_mm_packus_epi32(low, high)));
-        near.as_flattened()[usize::from(first as u16)]
+        let equal = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(least, all)) as u32;
+        let mut lane = equal.trailing_zeros() as usize & 7;
+        if near.len() == 1 {
+            return near[0][lane];
+        }
+        let best: i32x8<Avx2> = best.simd_into(avx2);
+        let best = best.to_array();
+        let mut others = equal & equal.wrapping_sub(1);
+        while others != 0 {
+            let other = others.trailing_zeros() as usize & 7;
+            if best[other] < best[lane] {
+                lane = other;
+            }
+            others &= others - 1;
+        }
+        near[best[lane] as usize][lane]
     }
 
     /// What a code, the lowest of a word, stands for. Two bits look up one of four, the same in both halves; what stands

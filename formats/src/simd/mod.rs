@@ -28,7 +28,7 @@ pub(crate) use float::{to_bf16, to_f16};
 pub(crate) use fp4::{mxfp4_blocks, nvfp4_blocks};
 pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, squares, sums, sums_of_squares};
 pub(crate) use positive::{SuperBlocks, qp};
-pub(crate) use split::{Best, Exact, Running, places, split_by_halves, split_in_step};
+pub(crate) use split::{Best, Running, places, split_by_halves, split_in_step};
 pub(crate) use symmetric::{fit_codes, q3, qx, symmetric_codes};
 pub(crate) use table::{VALUES, table_codes, table_scales};
 pub(crate) use ternary::{crumbs, digits, pairs};

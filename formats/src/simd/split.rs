@@ -116,90 +116,6 @@ impl<const N: usize> Running<N> {
     }
 }
 
-/// Running sums of `w * x`, `w` and `w * x * x` of a part of the weights in the order of the values of all, in f64, so that
-/// the differences of two tell what no scale of a run can reach.
-#[derive(Clone, Copy)]
-pub struct Exact<const N: usize>([[f64; N]; 3]);
-
-impl<const N: usize> Exact<N> {
-    pub const START: Exact<N> = Exact([[0.0; N]; 3]);
-
-    /// Puts a weight at its place, from 1 on.
-    pub fn put(&mut self, place: usize, x: f32, w: f32) {
-        let (x, w) = (f64::from(x), f64::from(w));
-        for (sums, term) in self.0.iter_mut().zip([w * x, w, w * x * x]) {
-            sums[place] = term;
-        }
-    }
-
-    /// Turns what the places hold into their running sums.
-    pub fn add_up(&mut self) {
-        for sums in &mut self.0 {
-            (1..N).for_each(|i| sums[i] += sums[i - 1]);
-        }
-    }
-
-    /// What is left of the last sum of squares of a run that stands for one value, whichever that is.
-    #[inline(always)]
-    fn loss(&self, start: usize, end: usize) -> f64 {
-        let [x, w, squares] = [0, 1, 2].map(|k| self.0[k][end] - self.0[k][start]);
-        // Of next to nothing the sums tell nothing.
-        if w > 1e-9 * self.0[1][N - 1] { squares - x * x / w } else { 0.0 }
-    }
-}
-
-/// Which splits cannot be the best. A score is what three runs, each of one value, reach of the sum of squares; each run loses
-/// at least what it would with a value of its own, and the more the longer it is.
-struct Bound<'a, const N: usize, const P: usize> {
-    parts: &'a [Exact<N>; P],
-    /// What a split may lose that is as good as the best that is known, and a little more.
-    budget: f64,
-    /// What the third run loses, by its beginning.
-    last: [f64; N],
-}
-
-impl<'a, const N: usize, const P: usize> Bound<'a, N, P> {
-    #[inline(always)]
-    fn new(parts: &'a [Exact<N>; P], score: f32) -> Self {
-        let squares: f64 = parts.iter().map(|part| part.0[2][N - 1]).sum();
-        let budget = squares * (1.0 + 1e-5) - f64::from(score) * (1.0 - 1e-5);
-        let mut bound = Bound { parts, budget, last: [0.0; N] };
-        (0..N).for_each(|third| bound.last[third] = bound.loss(third, N - 1));
-        bound
-    }
-
-    #[inline(always)]
-    fn loss(&self, start: usize, end: usize) -> f64 {
-        self.parts.iter().map(|part| part.loss(start, end)).sum()
-    }
-
-    /// The eights of splits that are to be looked at, each by the ends of its first.
-    #[inline(always)]
-    fn eights(&self, into: &mut [(usize, usize); EIGHTS]) -> usize {
-        let (mut count, mut from) = (0, 0);
-        for second in 0..N {
-            let first = self.loss(0, second);
-            if first > self.budget {
-                break;
-            }
-            while from + 1 < N && first + self.last[from] > self.budget {
-                from += 1;
-            }
-            for third in (from.max(second)..N).step_by(8) {
-                if first + self.loss(second, third) > self.budget {
-                    break;
-                }
-                into[count] = (second, third);
-                count += 1;
-            }
-        }
-        count
-    }
-}
-
-/// As many eights as all splits of 32 weights fill.
-const EIGHTS: usize = 85;
-
 /// The place of each element among all, the smallest first, equal ones in their order; none if there is a NaN.
 pub fn places<const N: usize>(level: Level, x: &[f32; N]) -> Option<[u8; N]> {
     dispatch!(level, simd => ranks(simd, x))
@@ -243,17 +159,12 @@ fn ranks<S: Simd, const N: usize>(simd: S, x: &[f32; N]) -> Option<[u8; N]> {
 }
 
 /// The best split of 32 weights whose values are, without the scale, one of these threes.
-pub fn split_in_step(
-    level: Level,
-    sums: &Running<40>,
-    exact: &[Exact<33>; 1],
-    values: &[[f32; 3]; 2],
-) -> Best {
-    dispatch!(level, simd => in_step(simd, sums, exact, values))
+pub fn split_in_step(level: Level, sums: &Running<40>, values: &[[f32; 3]; 2]) -> Best {
+    dispatch!(level, simd => in_step(simd, sums, values))
 }
 
 #[inline(always)]
-fn in_step<S: Simd>(simd: S, sums: &Running<40>, exact: &[Exact<33>; 1], values: &[[f32; 3]; 2]) -> Best {
+fn in_step<S: Simd>(simd: S, sums: &Running<40>, values: &[[f32; 3]; 2]) -> Best {
     /// Where the second and the third run begin in splits of which one is nearly the best.
     const LIKELY: [(usize, usize); 6] = [(6, 17), (6, 25), (9, 17), (9, 25), (12, 17), (12, 25)];
     // What the third run adds.
@@ -273,10 +184,11 @@ fn in_step<S: Simd>(simd: S, sums: &Running<40>, exact: &[Exact<33>; 1], values:
         }
     }
     let mut best = Best::from(largest(likely), sums.w[32]);
-    let mut eights = [(0, 0); EIGHTS];
-    let count = Bound::new(exact, best.score).eights(&mut eights);
-    for ends in &eights[..count] {
-        best.meet_eight(&eight_in_step(simd, sums, &last, values, *ends), *ends);
+    for second in 0..=32 {
+        for third in (second..=32).step_by(8) {
+            let found = eight_in_step(simd, sums, &last, values, (second, third));
+            best.meet_eight(&found, (second, third));
+        }
     }
     best
 }
@@ -316,22 +228,12 @@ fn largest<S: Simd>(x: f32x8<S>) -> f32 {
 
 /// The best split of 16 weights, of which each half has one of these threes of values: both the first, the second half
 /// the second, the first half the second, both the second.
-pub fn split_by_halves(
-    level: Level,
-    halves: &[Running<24>; 2],
-    exact: &[Exact<17>; 2],
-    values: &[[f32; 3]; 2],
-) -> Best {
-    dispatch!(level, simd => by_halves(simd, halves, exact, values))
+pub fn split_by_halves(level: Level, halves: &[Running<24>; 2], values: &[[f32; 3]; 2]) -> Best {
+    dispatch!(level, simd => by_halves(simd, halves, values))
 }
 
 #[inline(always)]
-fn by_halves<S: Simd>(
-    simd: S,
-    halves: &[Running<24>; 2],
-    exact: &[Exact<17>; 2],
-    values: &[[f32; 3]; 2],
-) -> Best {
+fn by_halves<S: Simd>(simd: S, halves: &[Running<24>; 2], values: &[[f32; 3]; 2]) -> Best {
     /// Where the second and the third run begin in splits of which one is nearly the best.
     const LIKELY: [(usize, usize); 4] = [(3, 9), (4, 9), (5, 9), (6, 9)];
     // What the third run adds to the sums of the weights.
@@ -351,10 +253,11 @@ fn by_halves<S: Simd>(
         }
     }
     let mut best = Best::from(largest(likely), halves[0].w[16] + halves[1].w[16]);
-    let mut eights = [(0, 0); EIGHTS];
-    let count = Bound::new(exact, best.score).eights(&mut eights);
-    for ends in &eights[..count] {
-        best.meet_eight(&eight_by_halves(simd, halves, &last, values, *ends), *ends);
+    for second in 0..=16 {
+        for third in (second..=16).step_by(8) {
+            let found = eight_by_halves(simd, halves, &last, values, (second, third));
+            best.meet_eight(&found, (second, third));
+        }
     }
     best
 }
