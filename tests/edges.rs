@@ -252,6 +252,6 @@ fn words_that_are_mistaken_for_numbers_are_answered() {
     let paths =
         parents.iter().flat_map(|(option, name)| [option.to_string(), trio(name).display().to_string()]);
     let words = ["merge", "--type", "F16", "-w", "1,5", "--dry-run"].map(String::from);
-    let ran = ggraft_in(dir.path(), words.into_iter().chain(paths)).ok();
-    assert!(ran.err.contains("for one of 1.5 give -w 1.5"), "{}", ran.err);
+    let ran = ggraft_in(dir.path(), words.into_iter().chain(paths));
+    assert!(ran.code == 2 && ran.err.contains("for one output of 1.5 give -w 1.5"), "{}", ran.err);
 }
