@@ -6,6 +6,7 @@ use super::figures::Figures;
 use crate::arch;
 use crate::hash::sha256;
 use crate::unpack;
+use ggraft_formats::source::{fetch_ahead, planned};
 use ggraft_formats::write::{BLOCK, CHUNK};
 use ggraft_formats::{Checkpoint, DType, Error, Input, Result, Shape, Tensor, Value};
 use rayon::prelude::*;
@@ -173,7 +174,16 @@ fn compare_tensors(a: &[Tensor], b: &[Tensor]) -> Result<Vec<Compared>> {
         };
         found.push(Compared { name: a.name.clone(), a: Some(held(a)), b: b.map(held), verdict });
     }
-    let figures = pieces.par_iter().map(Piece::figures).collect::<Result<Vec<_>>>()?;
+    let needed = |piece: &Piece<'_>| {
+        planned(|| [piece.a, piece.b].iter().for_each(|t| t.prefetch(piece.rows.clone())))
+    };
+    let fetching = fetch_ahead(pieces.iter().map(needed));
+    let figures = |(i, piece): (usize, &Piece<'_>)| {
+        let figures = piece.figures();
+        fetching.iter().for_each(|fetching| fetching.done(i));
+        figures
+    };
+    let figures = pieces.par_iter().enumerate().map(figures).collect::<Result<Vec<_>>>()?;
     for (piece, figures) in pieces.iter().zip(figures) {
         if let Some(Compare::Numbers(sum)) = found.get_mut(piece.pair).map(|c| &mut c.verdict) {
             *sum = *sum + figures;
