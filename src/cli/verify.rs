@@ -119,7 +119,10 @@ impl Ahead {
         let rows = |t: &Tensor| usize::try_from(t.shape().rows()).unwrap_or(0);
         let parts = |t: &Tensor| rows(t).div_ceil(step(t));
         let mut next = 0;
-        let first = |t: &Tensor| std::mem::replace(&mut next, next + parts(t));
+        let first = |t: &Tensor| {
+            next += parts(t);
+            next - parts(t)
+        };
         let firsts = tensors.iter().map(first).collect();
         let all = tensors.iter().flat_map(|t| (0..rows(t)).step_by(step(t)).map(move |start| (t, start)));
         let needed =
