@@ -212,3 +212,99 @@ fn bodies_without_end_are_not_read_to_it() {
     let hub = Hub { server: Server::start(long), ..Hub::start() };
     says(&inspect(&hub, None, "inspect acme/cp"), 3, &["too long"]);
 }
+
+/// A hub that says it has a model of one file, whose files it gives by `file`.
+fn hub_that_gives(file: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Hub {
+    let siblings = "[{\"rfilename\":\"config.json\"},{\"rfilename\":\"model.safetensors\"}]";
+    let listing = format!("{{\"sha\":\"{}\",\"siblings\":{siblings}}}", "0".repeat(40));
+    let answer = move |asked: &Asked| match asked.path.starts_with("/api/") {
+        true => Reply::new(200, listing.clone()),
+        false => file(asked),
+    };
+    Hub { server: Server::start(answer), ..Hub::start() }
+}
+
+#[test]
+fn bodies_that_are_cut_again_and_again_are_given_up() {
+    let begun = Instant::now();
+    // As much of them comes as would count for a step forward where it is kept.
+    let cut = |reply: Reply| Reply { cut: Some(100_000), ..reply };
+    let listing = move |_: &Asked| cut(Reply::new(200, vec![b' '; 200_000]));
+    let hub = Hub { server: Server::start(listing), ..Hub::start() };
+    says(&inspect(&hub, None, "inspect acme/cp"), 5, &["hf://acme/cp", "broke off", "tried 4 times"]);
+    let hub = hub_that_gives(move |asked| cut(Reply::file(asked, &[0; 200_000], "\"x\"")));
+    says(&inspect(&hub, None, "inspect acme/cp"), 5, &["model.safetensors", "broke off", "tried 4 times"]);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn bodies_that_come_drop_by_drop_are_given_up() {
+    let drops = |reply: Reply| Reply { rate: Some(50), ..reply };
+    let without =
+        move |_: &Asked| Reply { without_length: true, ..drops(Reply::new(200, vec![b' '; 5_000])) };
+    let with = move |_: &Asked| drops(Reply::new(200, vec![b' '; 5_000]));
+    let one = |hub: Hub| {
+        let (dir, begun) = (tempfile::tempdir().unwrap(), Instant::now());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ggraft"));
+        command.args(["inspect", "acme/cp"]);
+        hub.known_to(&mut command, dir.path());
+        says(&ran(command.env("HF_HUB_DOWNLOAD_TIMEOUT", "1")), 5, &["less than a kilobyte a second"]);
+        assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| one(Hub { server: Server::start(without), ..Hub::start() }));
+        one(Hub { server: Server::start(with), ..Hub::start() });
+    });
+}
+
+/// Runs `inspect acme/cp` and gives the most memory that it held, too.
+#[cfg(target_os = "linux")]
+fn inspected(hub: &Hub) -> (Ran, u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ggraft"));
+    hub.known_to(command.args(["inspect", "acme/cp"]), dir.path());
+    let pipe = std::process::Stdio::piped;
+    let mut child = run::begin(command.stdout(pipe()).stderr(pipe()));
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        most = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(most);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().unwrap_or(-1);
+    (Ran { code, out: text(output.stdout), err: text(output.stderr) }, most << 10)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn json_of_millions_of_values_takes_little_memory() {
+    let values = |before: &str, value: &str, after: &str| {
+        [before.as_bytes(), &value.as_bytes().repeat((60 << 20) / value.len()), after.as_bytes()].concat()
+    };
+    let sha = "0".repeat(40);
+    let begin = format!("{{\"sha\":\"{sha}\",\"siblings\":[");
+    for (listing, word) in [
+        (values(&begin, "0,", "0]}"), "not valid JSON"),
+        (values(&begin, "{\"rfilename\":\"a\"},", "{}]}"), "more than 100000 files"),
+        (values("{\"tags\":[", "0,", "0]}"), "no commit"),
+    ] {
+        let hub = Hub { server: Server::start(move |_| Reply::new(200, listing.clone())), ..Hub::start() };
+        let (ran, most) = inspected(&hub);
+        says(&ran, 3, &[word]);
+        assert!(most < 200 << 20, "{word}: {most} bytes");
+    }
+    let config = values("[", "0,", "0]");
+    let header = b"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]}}";
+    let weights = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat();
+    let hub = hub_that_gives(move |asked| match asked.path.ends_with(".json") {
+        true => Reply::new(200, config.clone()),
+        false => Reply::file(asked, &weights, "\"x\""),
+    });
+    let (ran, most) = inspected(&hub);
+    says(&ran, 3, &["config.json", "too many values"]);
+    assert!(most < 300 << 20, "{most} bytes");
+}

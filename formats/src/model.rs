@@ -114,8 +114,19 @@ impl Checkpoint {
     }
 }
 
+/// The most values of a JSON file: a parsed one takes up to fifty times the two bytes that it may have in the text. The
+/// largest tokenizers have three million.
+const MOST_VALUES: usize = 6_000_000;
+
 /// Parses the JSON text of `path`; an error names the line and column.
 pub fn parse_json(text: &[u8], path: &Path) -> Result<Value> {
+    let values = text.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count();
+    if values > MOST_VALUES {
+        return Err(Error::invalid("this JSON holds too many values")
+            .file(path)
+            .expected(format!("at most {MOST_VALUES}"))
+            .found(values));
+    }
     serde_json::from_slice(text)
         .map_err(|e| Error::invalid(format!("this is not valid JSON: {e}")).file(path))
 }

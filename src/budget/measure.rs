@@ -32,14 +32,25 @@ pub(super) struct Measured {
     pub rows: usize,
 }
 
-/// Measures `tensor`, one of so many of a model, as each of `dtypes`.
-pub(super) fn measure(
-    tensor: &Tensor,
-    dtypes: &[DType],
-    columns: &Columns,
-    tensors: usize,
-) -> Result<Measured> {
-    let found = sampled(tensor, dtypes, columns, (ALL / tensors.max(1)).clamp(LEAST, SAMPLE));
+/// The most weights that are looked at of each of so many tensors.
+pub(super) fn most(tensors: usize) -> usize {
+    (ALL / tensors.max(1)).clamp(LEAST, SAMPLE)
+}
+
+/// The rows of a tensor that are looked at, if no more than `most` weights are.
+fn looked_at(tensor: &Tensor, most: usize) -> Vec<usize> {
+    let row = tensor.row_elements().unwrap_or(usize::MAX);
+    sample(tensor.shape().rows(), (most / row.max(1)).max(1))
+}
+
+/// Asks for all of them before the first is needed: the disk reads many at a time.
+pub(super) fn ask(tensor: &Tensor, most: usize) {
+    looked_at(tensor, most).iter().for_each(|row| tensor.prefetch(*row..*row + 1));
+}
+
+/// Measures `most` weights of `tensor` as each of `dtypes`.
+pub(super) fn measure(tensor: &Tensor, dtypes: &[DType], columns: &Columns, most: usize) -> Result<Measured> {
+    let found = sampled(tensor, dtypes, columns, most);
     // Around each row more was mapped than was asked for.
     tensor.release(0..usize::try_from(tensor.shape().rows()).unwrap_or(0));
     found
@@ -48,9 +59,8 @@ pub(super) fn measure(
 fn sampled(tensor: &Tensor, dtypes: &[DType], columns: &Columns, most: usize) -> Result<Measured> {
     let row = tensor.row_elements()?;
     let mut sums = Sums { energy: 0.0, signal: 0.0, errors: vec![0.0; dtypes.len()] };
-    let rows = sample(tensor.shape().rows(), (most / row.max(1)).max(1));
-    // All are asked for before the first is needed: the disk reads many at a time.
-    rows.iter().for_each(|row| tensor.prefetch(*row..*row + 1));
+    let rows = looked_at(tensor, most);
+    ask(tensor, most);
     // A tensor of one dtype needs no choice, and one that cannot be decoded has none.
     if tensor.dtype().traits().decode.is_some() {
         let matrix = |r: &usize| *r as u64 / tensor.shape().dim(1).max(1) % tensor.shape().dim(2).max(1);
@@ -189,7 +199,7 @@ mod tests {
     fn more_bits_lose_less_and_the_own_dtype_nothing() {
         let wave = tensor(64, |i| ((i * i) as f32 * 0.37).sin());
         let dtypes = [DType::Q2K, DType::Q3K, DType::Q4K, DType::Q5K, DType::Q6K, DType::Q8_0, DType::F32];
-        let found = measure(&wave, &dtypes, &NOTHING, 1).unwrap();
+        let found = measure(&wave, &dtypes, &NOTHING, SAMPLE).unwrap();
         assert!(found.errors.is_sorted_by(|a, b| a > b), "{:?}", found.errors);
         assert_eq!(found.errors[6], 0.0);
         assert_eq!(found.rows, 64);
@@ -209,10 +219,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_held_is_never_chosen_and_zeros_lose_nothing() {
-        let large = measure(&tensor(1, |_| 1e6), &[DType::F16, DType::BF16], &NOTHING, 1).unwrap();
+        let large = measure(&tensor(1, |_| 1e6), &[DType::F16, DType::BF16], &NOTHING, SAMPLE).unwrap();
         assert!(large.errors[0].is_infinite() && large.errors[1].is_finite());
         assert_eq!(
-            measure(&tensor(2, |_| 0.0), &[DType::Q4K, DType::F32], &NOTHING, 1).unwrap().errors,
+            measure(&tensor(2, |_| 0.0), &[DType::Q4K, DType::F32], &NOTHING, SAMPLE).unwrap().errors,
             [0.0, 0.0]
         );
     }
@@ -223,8 +233,9 @@ mod tests {
         let noisy = tensor(8, |i| if i % 256 < 128 { 1.0 } else { ((i * i) as f32).sin() });
         let gains: Vec<f32> = (0..256).map(|i| if i < 128 { 1.0 } else { 0.0 }).collect();
         let dtypes = [DType::Q4_0, DType::F32];
-        let deaf = measure(&noisy, &dtypes, &Columns { gains: Some(gains), importance: None }, 1).unwrap();
-        let plain = measure(&noisy, &dtypes, &NOTHING, 1).unwrap();
+        let deaf =
+            measure(&noisy, &dtypes, &Columns { gains: Some(gains), importance: None }, SAMPLE).unwrap();
+        let plain = measure(&noisy, &dtypes, &NOTHING, SAMPLE).unwrap();
         assert!(deaf.errors[0] < plain.errors[0] / 10.0, "{} {}", deaf.errors[0], plain.errors[0]);
         assert_eq!(deaf.energy, 128.0);
     }

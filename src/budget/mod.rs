@@ -20,6 +20,7 @@ use crate::ftype::{self, Assignment, Facts, Ftype, Importance, Options, Reason};
 use crate::roles::EMBEDDING;
 use crate::stages::Stages;
 use field::Field;
+use ggraft_formats::source::{fetch_ahead, planned};
 use ggraft_formats::{DType, Error, Model, Result, Tensor, gguf};
 use measure::{Columns, Measured};
 use rayon::prelude::*;
@@ -285,18 +286,22 @@ fn measured(
     named: &Named,
     terms: &Terms,
 ) -> Result<Vec<Measured>> {
-    let one = |(tensor, menu): (&Tensor, &Vec<DType>)| {
+    let most = measure::most(menus.len());
+    let needed = |tensor: &Tensor| planned(|| measure::ask(tensor, most));
+    let fetching = fetch_ahead(model.tensors.iter().map(needed));
+    let one = |(i, (tensor, menu)): (usize, (&Tensor, &Vec<DType>))| {
         // An embedding is looked up, also where it serves as the output.
         let reads = tensor.name != EMBEDDING;
         let gains = reads.then(|| estimate::gains(named, tensor)).transpose()?.flatten();
         let importance = terms.importance.and_then(|i| i.weights(tensor));
-        let found = measure::measure(tensor, menu, &Columns { gains, importance }, menus.len());
+        let found = measure::measure(tensor, menu, &Columns { gains, importance }, most);
+        fetching.iter().for_each(|fetching| fetching.done(i));
         terms.stages.step();
         found
     };
     debug_assert_eq!(model.tensors.len(), facts.tensors.len());
     terms.stages.begin("measuring what each dtype loses", menus.len());
-    let found = model.tensors.par_iter().zip(menus).map(one).collect();
+    let found = model.tensors.par_iter().zip(menus).enumerate().map(one).collect();
     terms.stages.end();
     found
 }

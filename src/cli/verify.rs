@@ -7,6 +7,7 @@ use crate::hash::{self, Manifest, Verdict};
 use crate::report::{self, Progress};
 use crate::vocab;
 use ggraft_formats::error::Printable;
+use ggraft_formats::source::{Fetching, fetch_ahead, planned};
 use ggraft_formats::tensor::not_finite;
 use ggraft_formats::{Error, Input, Kind, Result, Tensor, Watch};
 use rayon::prelude::*;
@@ -96,9 +97,11 @@ fn verify(args: &Args) -> Result<Sound> {
     let pool = options::thread_pool(args.threads)?;
     let parts = tensors.iter().map(|t| (t.name.as_str(), t.bytes()));
     let progress = Progress::parts("verifying", parts, args.show.how_of_reading(), || false);
-    let unsound = |(i, t): (usize, &Tensor)| finite(t, i, &progress).err();
+    let ahead = Ahead::of(&tensors);
+    let unsound = |(i, t): (usize, &Tensor)| finite(t, i, &ahead, &progress).err();
     let problems: Vec<Error> = pool.install(|| tensors.par_iter().enumerate().filter_map(unsound).collect());
     progress.finish();
+    drop(ahead);
     if let Some(e) = Error::all(vocabulary.into_iter().chain(problems).map(|e| e.file(&args.file)).collect())
     {
         return Err(e);
@@ -111,15 +114,52 @@ fn verify(args: &Args) -> Result<Sound> {
     Ok(Sound { tensors: tensors.len(), keys, checks })
 }
 
-fn finite(t: &Tensor, index: usize, watch: &dyn Watch) -> Result<()> {
+/// Rows that are checked at a time.
+fn step(t: &Tensor) -> usize {
+    (CHUNK / t.row_bytes().max(1)).max(1)
+}
+
+/// What is fetched of tensors that lie elsewhere, in the parts that are checked.
+struct Ahead {
+    fetching: Option<Fetching>,
+    /// The first part of each tensor.
+    firsts: Vec<usize>,
+}
+
+impl Ahead {
+    fn of(tensors: &[Tensor]) -> Ahead {
+        let rows = |t: &Tensor| usize::try_from(t.shape().rows()).unwrap_or(0);
+        let parts = |t: &Tensor| rows(t).div_ceil(step(t));
+        let mut next = 0;
+        let first = |t: &Tensor| {
+            next += parts(t);
+            next - parts(t)
+        };
+        let firsts = tensors.iter().map(first).collect();
+        let all = tensors.iter().flat_map(|t| (0..rows(t)).step_by(step(t)).map(move |start| (t, start)));
+        let needed =
+            |(t, start): (&Tensor, usize)| planned(|| t.prefetch(start..rows(t).min(start + step(t))));
+        Ahead { fetching: fetch_ahead(all.map(needed)), firsts }
+    }
+
+    /// A part of a tensor is done.
+    fn done(&self, tensor: usize, part: usize) {
+        if let Some((fetching, first)) = self.fetching.as_ref().zip(self.firsts.get(tensor)) {
+            fetching.done(first + part);
+        }
+    }
+}
+
+fn finite(t: &Tensor, index: usize, ahead: &Ahead, watch: &dyn Watch) -> Result<()> {
     let rows =
         usize::try_from(t.shape().rows()).map_err(|_| Error::invalid("too many rows").tensor(&t.name))?;
-    let step = (CHUNK / t.row_bytes().max(1)).max(1);
+    let step = step(t);
     let left = AtomicUsize::new(rows);
-    let all = (0..rows).into_par_iter().step_by(step).try_for_each(|start| {
+    let all = (0..rows).into_par_iter().step_by(step).enumerate().try_for_each(|(no, start)| {
         let part = start..rows.min(start + step);
         let sound = t.with_rows(part.clone(), |bytes| Ok((t.dtype().traits().finite)(bytes)))?;
         t.release(part.clone());
+        ahead.done(index, no);
         let last = left.fetch_sub(part.len(), Ordering::Relaxed) == part.len();
         watch.advance(0, index, (part.len() * t.row_bytes()) as u64, last);
         if sound { Ok(()) } else { Err(Error::new(Kind::Verification, "not finite")) }

@@ -3,9 +3,13 @@
 
 use super::hidden::Normal;
 use super::stream::Stream;
+use ggraft_formats::source::{fetch_ahead_among, planned};
 use ggraft_formats::write::BLOCK;
 use ggraft_formats::{Result, Tensor};
 use std::ops::Range;
+
+/// How many steps of rows are asked for at a time where they lie elsewhere.
+const STEPS: usize = 256;
 
 /// Of each row: its variance and its mean.
 pub(super) struct Sums(Vec<Normal>);
@@ -80,6 +84,14 @@ fn chunks(of: &[(&Tensor, Range<usize>)], mut each: impl FnMut(&[&[f32]])) -> Re
     let width = first.row_elements()?.max(1);
     let step = (BLOCK / width).max(1);
     let mut buffers = vec![vec![0f32; step * width]; of.len()];
+    // What is fetched with one request serves many steps.
+    let piece = step * STEPS;
+    let needed = |from: usize| {
+        let rows =
+            |rows: &Range<usize>| rows.start + from..rows.end.min(rows.start.saturating_add(from + piece));
+        planned(|| of.iter().for_each(|(tensor, all)| tensor.prefetch(rows(all))))
+    };
+    let fetching = fetch_ahead_among(rayon::current_num_threads(), (0..all.len()).step_by(piece).map(needed));
     for from in (0..all.len()).step_by(step) {
         let count = step.min(all.len() - from);
         for ((tensor, rows), buffer) in of.iter().zip(&mut buffers) {
@@ -90,6 +102,9 @@ fn chunks(of: &[(&Tensor, Range<usize>)], mut each: impl FnMut(&[&[f32]])) -> Re
         for row in 0..count {
             let rows: Vec<&[f32]> = buffers.iter().map(|b| &b[row * width..(row + 1) * width]).collect();
             each(&rows);
+        }
+        if (from + count).is_multiple_of(piece) {
+            fetching.iter().for_each(|fetching| fetching.done(from / piece));
         }
     }
     Ok(())

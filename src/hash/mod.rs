@@ -13,8 +13,10 @@ pub use manifest::{Manifest, Verdict};
 
 use crate::stages::Stages;
 use algorithm::State;
+use ggraft_formats::source::{Fetching, fetch_ahead, planned};
 use ggraft_formats::{Error, Result, Tensor};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Bytes that are hashed at a time.
 const CHUNK: usize = 1 << 24;
@@ -41,12 +43,19 @@ pub fn hash<'a>(
     let start = || algorithms.iter().map(|a| a.start()).collect::<Vec<_>>();
     let mut whole = start();
     stages.begin("hashing", tensors.len());
-    for t in tensors {
+    let pieces = tensors.iter().map(|t| Ok((t, parts(t)?))).collect::<Result<Vec<_>>>()?;
+    let all = pieces.iter().flat_map(|(t, parts)| parts.iter().map(move |part| (t, part)));
+    let mut reading =
+        Reading { fetching: fetch_ahead(all.map(|(t, part)| planned(|| t.prefetch(part.clone())))), done: 0 };
+    for (t, parts) in &pieces {
         let mut own: Vec<Box<dyn State>> = match layers {
             true => algorithms.iter().filter(|a| a.of_tensors).map(|a| a.start()).collect(),
             false => Vec::new(),
         };
-        update(t, &mut own, &mut whole)?;
+        for part in parts {
+            update(t, part, &mut own, &mut whole)?;
+            reading.step();
+        }
         stages.step();
         let known = algorithms.iter().filter(|a| a.of_tensors).zip(own);
         for (algorithm, state) in known {
@@ -60,20 +69,41 @@ pub fn hash<'a>(
         .try_for_each(|(algorithm, state)| tell(Hash { algorithm, tensor: None, digest: state.finish() }))
 }
 
-fn update(t: &Tensor, own: &mut [Box<dyn State>], whole: &mut [Box<dyn State>]) -> Result<()> {
+/// How far the parts of all tensors are read.
+struct Reading {
+    fetching: Option<Fetching>,
+    done: usize,
+}
+
+impl Reading {
+    /// The next part is done.
+    fn step(&mut self) {
+        self.fetching.iter().for_each(|fetching| fetching.done(self.done));
+        self.done += 1;
+    }
+}
+
+/// The rows that are hashed at a time.
+fn parts(t: &Tensor) -> Result<Vec<Range<usize>>> {
     let rows =
         usize::try_from(t.shape().rows()).map_err(|_| Error::invalid("too many rows").tensor(&t.name))?;
     if t.row_bytes() == 0 {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let step = (CHUNK / t.row_bytes()).max(1);
-    for start in (0..rows).step_by(step) {
-        let part = start..rows.min(start.saturating_add(step));
-        t.with_rows(part.clone(), |bytes| {
-            own.par_iter_mut().chain(whole.par_iter_mut()).for_each(|state| state.update(bytes));
-            Ok(())
-        })?;
-        t.release(part);
-    }
+    Ok((0..rows).step_by(step).map(|start| start..rows.min(start.saturating_add(step))).collect())
+}
+
+fn update(
+    t: &Tensor,
+    part: &Range<usize>,
+    own: &mut [Box<dyn State>],
+    whole: &mut [Box<dyn State>],
+) -> Result<()> {
+    t.with_rows(part.clone(), |bytes| {
+        own.par_iter_mut().chain(whole.par_iter_mut()).for_each(|state| state.update(bytes));
+        Ok(())
+    })?;
+    t.release(part.clone());
     Ok(())
 }

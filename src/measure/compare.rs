@@ -7,6 +7,7 @@ use crate::arch;
 use crate::hash::sha256;
 use crate::stages::Stages;
 use crate::unpack;
+use ggraft_formats::source::{fetch_ahead, planned};
 use ggraft_formats::write::{BLOCK, CHUNK};
 use ggraft_formats::{Checkpoint, DType, Error, Input, Result, Shape, Tensor, Value};
 use rayon::prelude::*;
@@ -176,8 +177,17 @@ fn compare_tensors(a: &[Tensor], b: &[Tensor], stages: &dyn Stages) -> Result<Ve
         found.push(Compared { name: a.name.clone(), a: Some(held(a)), b: b.map(held), verdict });
     }
     stages.begin("comparing", pieces.len());
-    let one = |piece: &Piece<'_>| piece.figures().inspect(|_| stages.step());
-    let figures = pieces.par_iter().map(one).collect::<Result<Vec<_>>>()?;
+    let needed = |piece: &Piece<'_>| {
+        planned(|| [piece.a, piece.b].iter().for_each(|t| t.prefetch(piece.rows.clone())))
+    };
+    let fetching = fetch_ahead(pieces.iter().map(needed));
+    let figures = |(i, piece): (usize, &Piece<'_>)| {
+        let figures = piece.figures();
+        fetching.iter().for_each(|fetching| fetching.done(i));
+        stages.step();
+        figures
+    };
+    let figures = pieces.par_iter().enumerate().map(figures).collect::<Result<Vec<_>>>()?;
     stages.end();
     for (piece, figures) in pieces.iter().zip(figures) {
         if let Some(Compare::Numbers(sum)) = found.get_mut(piece.pair).map(|c| &mut c.verdict) {

@@ -4,6 +4,7 @@
 //! `remote` there are only files.
 
 mod access;
+mod blocks;
 mod container;
 mod folder;
 #[cfg(feature = "remote")]
@@ -22,7 +23,7 @@ pub use container::Container;
 pub use folder::{Folder, Remote};
 pub use locator::{Locator, Name, hub_id, is_named, shown};
 pub use object::{Fetch, Known, Object, Span, Stop, is_elsewhere, planned};
-pub use window::{Fetching, Window, fetch_ahead};
+pub use window::{Fetching, Window, fetch_ahead, fetch_ahead_among};
 
 pub(crate) use planning::is_planning;
 

@@ -29,8 +29,8 @@ pub trait Fetch: Send + Sync {
 
 /// What has been fetched ahead, or is going to be.
 pub(super) trait Ahead: Send + Sync {
-    /// Fills `out` with these bytes, if they are among it.
-    fn read(&self, object: &Object, bytes: &Range<u64>, out: &mut [u8]) -> Result<bool>;
+    /// Fills the beginning of `out` with the bytes from `at` on, as many as are among it; how many.
+    fn read(&self, object: &Object, at: u64, out: &mut [u8]) -> Result<usize>;
 }
 
 /// Bytes of an object that are going to be read.
@@ -197,14 +197,23 @@ impl Object {
 
     /// Fills `out` with the bytes from `start` on.
     pub(crate) fn read(&self, start: u64, out: &mut [u8]) -> Result<()> {
-        let bytes = start..start.saturating_add(out.len() as u64);
         let windows = self.windows.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for window in windows.iter().rev() {
-            if window.read(self, &bytes, out)? {
-                return Ok(());
+        let mut done = 0;
+        while done < out.len() {
+            let (at, rest) = (start.saturating_add(done as u64), &mut out[done..]);
+            let mut found = 0;
+            for window in windows.iter().rev() {
+                found = window.read(self, at, rest)?;
+                if found > 0 {
+                    break;
+                }
             }
+            if found == 0 {
+                return self.read_unplanned(at..at.saturating_add(rest.len() as u64), rest);
+            }
+            done += found;
         }
-        self.read_unplanned(bytes, out)
+        Ok(())
     }
 
     fn read_unplanned(&self, bytes: Range<u64>, out: &mut [u8]) -> Result<()> {

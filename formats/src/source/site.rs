@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The longest file that is read whole.
-pub(super) const MOST: u64 = 256 << 20;
+pub(super) const MOST: u64 = 128 << 20;
 
 struct Site {
     client: Arc<Client>,

@@ -1,30 +1,20 @@
 //! Fetches ahead, by threads of its own, what is known to be read: pieces of work, in order, each with the bytes that it
-//! needs. Neighbouring bytes are joined to blocks; a block is fetched once, held until its last piece is done, and no
-//! more are held than the memory allows. What a reader waits for is fetched first, whatever is held: so nothing hangs.
+//! needs. A block is fetched once, held until its last piece is done, and no more are held than the memory allows. What a
+//! reader waits for is fetched first, whatever is held: so nothing hangs.
 
+use super::blocks::{Block, OPEN, Planner};
 use super::object::{Ahead, Object, Span, is_elsewhere};
 use crate::error::{Error, Kind, Result};
-use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The most bytes of a block.
-const BLOCK: u64 = 8 << 20;
-/// Bytes between two spans that are fetched for nothing, so that one request does for both.
-const GAP: u64 = 256 << 10;
-/// How many blocks of an object may still grow.
-const OPEN: usize = 8;
+/// How many blocks are fetched behind one that a reader waits for: several readers are at several places.
+const BEHIND: usize = 4;
 /// How often it is seen, while a thread waits, whether the work is to be stopped.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Bytes that are fetched with one request.
-struct Block {
-    object: usize,
-    bytes: Range<u64>,
-}
 
 enum State {
     /// Not yet asked for.
@@ -42,6 +32,8 @@ struct Now {
     needed: Vec<u32>,
     /// What readers wait for.
     wanted: VecDeque<usize>,
+    /// What stands behind that in the order, and is fetched next if there is room.
+    soon: VecDeque<usize>,
     /// The next block in order.
     next: usize,
     /// Bytes that are held or coming.
@@ -72,24 +64,38 @@ pub struct Fetching(Arc<Window>);
 impl Window {
     /// Plans blocks for pieces that are done about in this order; `None` if none of them needs anything.
     pub fn plan(pieces: impl IntoIterator<Item = Vec<Span>>) -> Option<Arc<Window>> {
+        Window::shared(pieces, 1)
+    }
+
+    /// One of so `many` windows that are open at a time, which share the memory and the connections.
+    fn shared(pieces: impl IntoIterator<Item = Vec<Span>>, many: usize) -> Option<Arc<Window>> {
         let mut planner = Planner::default();
         pieces.into_iter().for_each(|spans| planner.piece(spans));
         let Planner { objects, blocks, pieces, .. } = planner;
         let access = objects.first()?.access().clone();
+        let many = many.max(1);
         let mut places = vec![Vec::new(); objects.len()];
         blocks.iter().enumerate().for_each(|(i, block): (usize, &Block)| places[block.object].push(i));
         places.iter_mut().for_each(|of: &mut Vec<usize>| of.sort_by_key(|i| blocks[*i].bytes.start));
         let mut needed = vec![0; blocks.len()];
         pieces.iter().flatten().for_each(|i: &usize| needed[*i] += 1);
         let states = blocks.iter().map(|_| State::Planned).collect();
-        let now = Now { states, needed, wanted: VecDeque::new(), next: 0, held: 0, stopped: false };
+        let now = Now {
+            states,
+            needed,
+            wanted: VecDeque::new(),
+            soon: VecDeque::new(),
+            next: 0,
+            held: 0,
+            stopped: false,
+        };
         Some(Arc::new(Window {
             objects,
             blocks,
             places,
             pieces,
-            memory: access.memory,
-            connections: access.connections,
+            memory: access.memory / many as u64,
+            connections: access.connections.div_ceil(many),
             now: Mutex::new(now),
             came: Condvar::new(),
             room: Condvar::new(),
@@ -159,8 +165,13 @@ impl Window {
                 let bytes = &self.blocks[i].bytes;
                 now.held == 0 || now.held.saturating_add(bytes.end - bytes.start) <= self.memory
             };
-            let next = (now.next < self.blocks.len() && fits(&now, now.next)).then_some(now.next);
-            if let Some(i) = wanted.filter(|i| matches!(now.states[*i], State::Planned)).or(next) {
+            let is_planned = |now: &Now, i: usize| matches!(now.states[i], State::Planned);
+            while now.soon.front().is_some_and(|i| !is_planned(&now, *i)) {
+                now.soon.pop_front();
+            }
+            let next = now.soon.front().copied().or((now.next < self.blocks.len()).then_some(now.next));
+            let next = next.filter(|i| fits(&now, *i));
+            if let Some(i) = wanted.filter(|i| is_planned(&now, *i)).or(next) {
                 now.held += self.blocks[i].bytes.end - self.blocks[i].bytes.start;
                 now.states[i] = State::Coming;
                 return Some(i);
@@ -172,13 +183,25 @@ impl Window {
         }
     }
 
-    /// The blocks that hold these bytes of an object.
-    fn find(&self, object: &Object, bytes: &Range<u64>) -> Vec<usize> {
+    /// The blocks that hold this byte of an object.
+    fn find(&self, object: &Object, at: u64) -> Vec<usize> {
         let which = self.objects.iter().position(|one| std::ptr::eq(&**one, object));
         let Some(of) = which.and_then(|which| self.places.get(which)) else { return Vec::new() };
-        let after = of.partition_point(|i| self.blocks[*i].bytes.start <= bytes.start);
+        let after = of.partition_point(|i| self.blocks[*i].bytes.start <= at);
         let near = of[..after].iter().rev().take(OPEN * 2).copied();
-        near.filter(|i| bytes.end <= self.blocks[*i].bytes.end).collect()
+        near.filter(|i| at < self.blocks[*i].bytes.end).collect()
+    }
+
+    /// Has a block fetched before all others, and then those behind it.
+    fn want(&self, now: &mut Now, i: usize) {
+        if now.wanted.contains(&i) {
+            return;
+        }
+        now.wanted.push_back(i);
+        let object = self.blocks[i].object;
+        now.soon =
+            (i + 1..self.blocks.len()).filter(|i| self.blocks[*i].object == object).take(BEHIND).collect();
+        self.room.notify_all();
     }
 
     /// Is told that a piece is done: what no other one needs is let go.
@@ -206,26 +229,24 @@ impl Window {
 }
 
 impl Ahead for Window {
-    fn read(&self, object: &Object, bytes: &Range<u64>, out: &mut [u8]) -> Result<bool> {
-        let blocks = self.find(object, bytes);
+    fn read(&self, object: &Object, at: u64, out: &mut [u8]) -> Result<usize> {
+        let blocks = self.find(object, at);
         let mut now = self.lock();
         loop {
             let there = |i: &&usize| !matches!(now.states[**i], State::Gone);
-            let Some(i) = blocks.iter().find(there).copied() else { return Ok(false) };
+            let Some(i) = blocks.iter().find(there).copied() else { return Ok(0) };
             match &now.states[i] {
                 State::Failed(e) => return Err(e.clone()),
                 State::Here(held) => {
                     let held = Arc::clone(held);
                     drop(now);
-                    let at = usize::try_from(bytes.start - self.blocks[i].bytes.start).unwrap_or(0);
-                    out.copy_from_slice(&held[at..at + out.len()]);
-                    return Ok(true);
+                    let at = usize::try_from(at - self.blocks[i].bytes.start).unwrap_or(0);
+                    let count = out.len().min(held.len() - at);
+                    out[..count].copy_from_slice(&held[at..at + count]);
+                    return Ok(count);
                 }
                 _ if now.stopped => return Err(stopped()),
-                State::Planned if !now.wanted.contains(&i) => {
-                    now.wanted.push_back(i);
-                    self.room.notify_one();
-                }
+                State::Planned => self.want(&mut now, i),
                 _ => {}
             }
             now = self.came.wait_timeout(now, PAUSE).map_or_else(|e| e.into_inner().0, |(now, _)| now);
@@ -286,68 +307,17 @@ pub fn fetch_ahead(pieces: impl IntoIterator<Item = Vec<Span>>) -> Option<Fetchi
     Some(window.begin())
 }
 
+/// The same where so `many` threads do work of their own at a time: they share the memory and the connections.
+pub fn fetch_ahead_among(many: usize, pieces: impl IntoIterator<Item = Vec<Span>>) -> Option<Fetching> {
+    let window = is_elsewhere().then(|| Window::shared(pieces, many)).flatten()?;
+    Some(window.begin())
+}
+
 /// Tells a thread that the work is over, also where it panics.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Joins spans to blocks.
-#[derive(Default)]
-struct Planner {
-    objects: Vec<Arc<Object>>,
-    blocks: Vec<Block>,
-    pieces: Vec<Vec<usize>>,
-    /// The blocks of each object that may still grow.
-    open: HashMap<usize, VecDeque<usize>>,
-}
-
-impl Planner {
-    fn object(&mut self, object: &Arc<Object>) -> usize {
-        self.objects.iter().position(|one| Arc::ptr_eq(one, object)).unwrap_or_else(|| {
-            self.objects.push(Arc::clone(object));
-            self.objects.len() - 1
-        })
-    }
-
-    fn piece(&mut self, spans: Vec<Span>) {
-        let access = spans.first().map(|span| span.object.access().memory);
-        let most = BLOCK.min(access.unwrap_or(BLOCK) / 2).max(GAP);
-        let mut spans: Vec<(usize, Range<u64>)> =
-            spans.into_iter().map(|span| (self.object(&span.object), span.bytes)).collect();
-        spans.retain(|(_, bytes)| !bytes.is_empty());
-        spans.sort_by_key(|(object, bytes)| (*object, bytes.start, bytes.end));
-        let mut needs: Vec<usize> = Vec::new();
-        for (object, bytes) in spans {
-            let block = self.block(object, bytes, most);
-            if !needs.contains(&block) {
-                needs.push(block);
-            }
-        }
-        self.pieces.push(needs);
-    }
-
-    /// The block that these bytes are in: one of the last of the object, if they are in it or it can grow so far, to
-    /// either side; pieces do not come in the order of the file.
-    fn block(&mut self, object: usize, bytes: Range<u64>, most: u64) -> usize {
-        let open = self.open.entry(object).or_default();
-        for i in open.iter().rev() {
-            let block = &mut self.blocks[*i].bytes;
-            let hull = block.start.min(bytes.start)..block.end.max(bytes.end);
-            let apart = bytes.start.saturating_sub(block.end).max(block.start.saturating_sub(bytes.end));
-            if apart <= GAP && (hull == *block || hull.end - hull.start <= most) {
-                *block = hull;
-                return *i;
-            }
-        }
-        self.blocks.push(Block { object, bytes });
-        if open.len() == OPEN {
-            open.pop_front();
-        }
-        open.push_back(self.blocks.len() - 1);
-        self.blocks.len() - 1
     }
 }

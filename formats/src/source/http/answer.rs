@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use ureq::Body;
 use ureq::http::{HeaderMap, Response};
 
-/// After this time a body must have come at this rate, bytes a second.
-const GRACE: Duration = Duration::from_secs(60);
+/// What a body must have brought after its time of grace, bytes a second.
 const LEAST_RATE: u64 = 1 << 10;
+/// How much of a body without a length is read at a time.
+const STEP: usize = 64 << 10;
 /// The longest text of a server that is told.
 const MOST_TOLD: usize = 200;
 
@@ -42,6 +43,8 @@ pub struct Answer {
     /// Where it came from.
     pub url: String,
     pub linked: Linked,
+    /// How long its body may come slowly.
+    pub grace: Duration,
 }
 
 /// A header as text.
@@ -102,11 +105,7 @@ impl Answer {
                     return Err(cut(told, done));
                 }
             }
-            let elapsed = begun.elapsed();
-            if elapsed > GRACE && (done as u64) < elapsed.as_secs().saturating_mul(LEAST_RATE) {
-                let slow = Error::new(Kind::Io, "the server sends less than a kilobyte a second").file(what);
-                return Err(Failure::again(slow));
-            }
+            is_quick(begun, self.grace, done, what)?;
         }
         // Only so is the connection known to be free for the next request.
         match reader.read(&mut [0]) {
@@ -118,7 +117,12 @@ impl Answer {
         }
     }
 
-    /// The whole body, which may not be longer than `most`.
+    /// Fills `out` as `fill` does; nothing is kept of a body that is cut.
+    pub fn fill_at_once(self, out: &mut [u8], what: &Path) -> Result<(), Failure> {
+        self.fill(out, what).map_err(Failure::in_vain)
+    }
+
+    /// The whole body, which may not be longer than `most`; nothing is kept of one that is cut.
     pub fn whole(mut self, most: u64, what: &Path) -> Result<Vec<u8>, Failure> {
         let promised = self.length();
         let long = || {
@@ -131,14 +135,26 @@ impl Answer {
         }
         if let Some(n) = promised.and_then(|n| usize::try_from(n).ok()) {
             let mut out = vec![0; n];
-            return self.fill(&mut out, what).map(|()| out);
+            return self.fill_at_once(&mut out, what).map(|()| out);
         }
-        let mut out = Vec::new();
-        let read = self.response.body_mut().as_reader().take(most + 1).read_to_end(&mut out);
-        read.map_err(|e| {
-            Failure::again(Error::new(Kind::Io, format!("the connection broke off: {e}")).file(what))
-        })?;
-        if out.len() as u64 > most { Err(long()) } else { Ok(out) }
+        let (mut out, begun, grace) = (Vec::new(), Instant::now(), self.grace);
+        let mut reader = self.response.body_mut().as_reader();
+        let mut step = vec![0; STEP];
+        loop {
+            match reader.read(&mut step) {
+                Ok(0) => return Ok(out),
+                Ok(n) => out.extend_from_slice(&step[..n]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    let told = Error::new(Kind::Io, format!("the connection broke off: {e}"));
+                    return Err(Failure::again(told.file(what)));
+                }
+            }
+            if out.len() as u64 > most {
+                return Err(long());
+            }
+            is_quick(begun, grace, out.len(), what)?;
+        }
     }
 
     /// What a status that is no success means, for one who wants the file `what`; `known` is whether a token was given.
@@ -201,6 +217,15 @@ impl Answer {
         let error = if self.status() == 429 { error.hint(hint) } else { error };
         Failure::Again { error, after: after.map(Duration::from_secs), bytes: 0 }
     }
+}
+
+/// Refuses a body of which next to nothing has come in its time of grace.
+fn is_quick(begun: Instant, grace: Duration, done: usize, what: &Path) -> Result<(), Failure> {
+    let elapsed = begun.elapsed();
+    if elapsed <= grace || done as u64 >= elapsed.as_secs().saturating_mul(LEAST_RATE) {
+        return Ok(());
+    }
+    Err(Failure::again(Error::new(Kind::Io, "the server sends less than a kilobyte a second").file(what)))
 }
 
 fn found(status: u16, told: &str) -> String {

@@ -37,6 +37,8 @@ struct Token {
 pub struct Client {
     agent: Agent,
     token: Option<Token>,
+    /// How long a server may say nothing.
+    silence: Duration,
     pub access: Access,
 }
 
@@ -76,7 +78,7 @@ impl Client {
             .build();
         let to = Origin::of(endpoint);
         let token = token.zip(to).map(|(secret, to)| Token { secret, to });
-        Ok(Arc::new(Client { agent: config.new_agent(), token, access: access.clone() }))
+        Ok(Arc::new(Client { agent: config.new_agent(), token, silence, access: access.clone() }))
     }
 
     /// Whether there is a token for this address.
@@ -87,6 +89,7 @@ impl Client {
     /// Asks once, and follows where it is sent.
     pub fn ask(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let (mut url, mut linked) = (ask.url.to_string(), answer::Linked::default());
+        let grace = 2 * self.silence;
         for _ in 0..=MOST_REDIRECTS {
             if (ask.stop)() {
                 return Err(Failure::Over(Error::new(Kind::Interrupted, "the fetching was stopped")));
@@ -94,11 +97,11 @@ impl Client {
             let response = self.one(&url, ask)?;
             linked.add(response.headers());
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(Answer { response, url, linked });
+                return Ok(Answer { response, url, linked, grace });
             }
             // Sizes and hashes of what is behind it stand in the redirect of the hub, and are all that is wanted.
             if ask.head && linked.is_whole() && !url::is_same_host(&url, response.headers()) {
-                return Ok(Answer { response, url, linked });
+                return Ok(Answer { response, url, linked, grace });
             }
             let to = response.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or_default();
             url = joined(&url, to).ok_or_else(|| {

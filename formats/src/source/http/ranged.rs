@@ -82,7 +82,7 @@ fn first(client: &Client, url: &str, path: &Path, expected: Option<u64>) -> Resu
     let place = Place { url: answer.url.clone(), tag: answer.tag().map(String::from) };
     let linked = answer.linked.tag.clone();
     let mut head = vec![0; usize::try_from(last + 1).unwrap_or(0)];
-    answer.fill(&mut head, path)?;
+    answer.fill_at_once(&mut head, path)?;
     client.access.traffic.came(head.len() as u64);
     Ok((place, length, linked, head))
 }

@@ -19,6 +19,14 @@ impl Failure {
     pub fn again(error: Error) -> Failure {
         Failure::Again { error, after: None, bytes: 0 }
     }
+
+    /// The same where nothing is kept of the bytes that came: the next try begins where this one did.
+    pub fn in_vain(self) -> Failure {
+        match self {
+            Failure::Again { error, after, .. } => Failure::Again { error, after, bytes: 0 },
+            over => over,
+        }
+    }
 }
 
 impl From<Error> for Failure {

@@ -6,6 +6,7 @@ mod cache;
 mod choice;
 mod download;
 mod environment;
+mod listing;
 mod repo;
 
 use super::Access;

@@ -1,9 +1,10 @@
 //! One commit of a model at the hub: its files as the hub lists them, read from where they are. What the cache has of
 //! it is not fetched again.
 
-use super::cache::{Cached, is_commit};
+use super::cache::Cached;
 use super::choice::{self, chosen};
 use super::environment::Environment;
+use super::listing::{Listing, listing};
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::model::{Input, parse_json};
@@ -12,7 +13,6 @@ use crate::source::locator::Name;
 use crate::source::site::MOST;
 use crate::source::{Access, Container, Folder, Remote};
 use crate::{gguf, safetensors};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,8 +50,7 @@ impl Repo {
         let url =
             format!("{endpoint}/api/models/{}/revision/{}?blobs=true", name.repo, encoded(revision, false));
         let bytes = fetched(&client, &url, &shown, MOST_LIST, FIRST)?;
-        let (id, commit, files) =
-            listing(&parse_json(&bytes, &shown)?, &name.repo).map_err(|e| e.file(&shown))?;
+        let Listing { id, commit, files } = listing(&bytes, &name.repo).map_err(|e| e.file(&shown))?;
         let names: BTreeSet<String> = files.keys().cloned().collect();
         let file = chosen(&names, name.file.as_deref(), &shown)?;
         let dir = PathBuf::from(format!("hf://{id}@{commit}"));
@@ -179,28 +178,4 @@ fn fetched(client: &Client, url: &str, shown: &Path, most: u64, tries: Tries) ->
     })?;
     client.access.traffic.came(bytes.len() as u64);
     Ok(bytes)
-}
-
-type Listing = (String, String, BTreeMap<String, Option<u64>>);
-
-/// What the hub says of a model: how it spells its name, the commit, the files. Nothing of it is believed that could lead
-/// elsewhere.
-fn listing(json: &Value, asked: &str) -> Result<Listing> {
-    let lie = |what: &str| Error::invalid(format!("the hub's answer is not one about a model: {what}"));
-    let id = json.get("id").and_then(Value::as_str).unwrap_or(asked);
-    // What was renamed is answered under its new name.
-    let id =
-        super::super::hub_id(Path::new(&format!("hf://{id}"))).ok_or_else(|| lie("its name is no name"))?;
-    let commit = json.get("sha").and_then(Value::as_str).filter(|sha| is_commit(sha));
-    let commit = commit.ok_or_else(|| lie("it tells no commit"))?;
-    let siblings = json.get("siblings").and_then(Value::as_array).ok_or_else(|| lie("it lists no files"))?;
-    let mut files = BTreeMap::new();
-    for file in siblings {
-        let name = file.get("rfilename").and_then(Value::as_str).ok_or_else(|| lie("a file has no name"))?;
-        if !crate::inside::stays_inside(name) {
-            return Err(lie("a file lies outside").found(format!("'{name}'")));
-        }
-        files.insert(name.to_string(), file.get("size").and_then(Value::as_u64));
-    }
-    Ok((id, commit.to_string(), files))
 }
