@@ -228,14 +228,15 @@ fn scale() {
 /// Every document has its test here, but for that of the architectures, which no command in it shows (`readme.rs`).
 #[test]
 fn no_document_is_forgotten() {
-    // The commands of remote.md run in tests/remote.rs; packed.md and projectors.md have none.
-    const DOCUMENTS: [&str; 11] = [
+    // The commands of remote.md run in tests/remote.rs; mtp.md, packed.md and projectors.md have none.
+    const DOCUMENTS: [&str; 12] = [
         "adapters.md",
         "architectures.md",
         "back.md",
         "chat-vector.ko.md",
         "chat-vector.md",
         "json.md",
+        "mtp.md",
         "packed.md",
         "projectors.md",
         "recipes.md",
