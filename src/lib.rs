@@ -58,6 +58,7 @@ pub mod nearest;
 pub mod output;
 pub mod pipeline;
 mod placed;
+pub mod predicting;
 pub mod recipe;
 pub mod report;
 pub mod roles;

@@ -10,6 +10,7 @@ use crate::output::plan::in_company;
 pub use crate::output::plan::{Loaded, Plan, Step};
 pub use crate::output::target::{Target, Type};
 use crate::placed::placed;
+use crate::predicting;
 use crate::text::shown;
 use crate::unpack;
 use crate::unscaled::unscaled;
@@ -40,7 +41,8 @@ pub fn open_with(path: &Path, options: &arch::Options, access: &Access) -> Resul
     let (model, notes, source) = match opened? {
         Input::Model(model) => {
             arch::refuse::gguf(&model)?;
-            (model, Vec::new(), None)
+            let (model, notes) = predicting::of_gguf(model, options.predicting)?;
+            (model, notes, None)
         }
         Input::Checkpoint(checkpoint) => {
             whole::refuse(&checkpoint)?;
@@ -76,7 +78,7 @@ fn nearby(e: Error, path: &Path) -> Error {
 ///
 /// # Errors
 /// Those of [`open`]; the model neither sees nor hears, or is a GGUF.
-pub fn open_projector(path: &Path, access: &Access) -> Result<Loaded> {
+pub fn open_projector(path: &Path, options: &arch::Options, access: &Access) -> Result<Loaded> {
     let Input::Checkpoint(checkpoint) = ggraft_formats::open_with(path, access)? else {
         return Err(Error::usage(
             "a GGUF holds one part of a model: --mmproj takes the other from a checkpoint",
@@ -85,7 +87,7 @@ pub fn open_projector(path: &Path, access: &Access) -> Result<Loaded> {
         .hint("give the Hugging Face directory of the model that sees"));
     };
     let checkpoint = unpack::unpacked(checkpoint)?;
-    let adopted = arch::adopt_projector(&checkpoint)?;
+    let adopted = arch::adopt_projector(&checkpoint, options)?;
     let metadata = adopted.model.metadata.clone();
     let source = Source { checkpoint, metadata, projector: Some(adopted.stored) };
     loaded(adopted.model, adopted.warnings, Some(Arc::new(source)))
@@ -94,6 +96,15 @@ pub fn open_projector(path: &Path, access: &Access) -> Result<Loaded> {
 fn loaded(model: Model, notes: Vec<String>, source: Option<Arc<Source>>) -> Result<Loaded> {
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
     Ok(Loaded::new(placed(Model { tensors, ..model })?, notes, source))
+}
+
+/// `body` with the layers of `donor` that predict further tokens.
+///
+/// # Errors
+/// Those of [`predicting::grafted`].
+pub fn grafted(body: Loaded, donor: Loaded) -> Result<Loaded> {
+    let (model, told) = predicting::grafted(body.model, donor.model)?;
+    Ok(Loaded { model, notes: [body.notes, told].concat(), ..body })
 }
 
 /// A model to be computed with: its weights as they are meant, also those that stand under a scale of the whole.

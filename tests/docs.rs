@@ -250,8 +250,8 @@ fn scale() {
 /// Every document has its test here, but for that of the architectures, which no command in it shows (`readme.rs`).
 #[test]
 fn no_document_is_forgotten() {
-    // The commands of remote.md run in tests/remote.rs; packed.md and projectors.md have none.
-    const DOCUMENTS: [&str; 12] = [
+    // The commands of remote.md run in tests/remote.rs; mtp.md, packed.md and projectors.md have none.
+    const DOCUMENTS: [&str; 13] = [
         "adapters.md",
         "architectures.md",
         "back.md",
@@ -259,6 +259,7 @@ fn no_document_is_forgotten() {
         "chat-vector.md",
         "edge.md",
         "json.md",
+        "mtp.md",
         "packed.md",
         "projectors.md",
         "recipes.md",

@@ -11,6 +11,9 @@ pub(crate) struct Usual {
 
 pub(crate) const SAFETENSORS: Usual =
     Usual { single: "model.safetensors", index: "model.safetensors.index.json" };
+/// Mistral's own.
+pub(crate) const MISTRAL: Usual =
+    Usual { single: "consolidated.safetensors", index: "consolidated.safetensors.index.json" };
 pub(crate) const PYTORCH: Usual =
     Usual { single: "pytorch_model.bin", index: "pytorch_model.bin.index.json" };
 

@@ -3,7 +3,7 @@
 //! fills them in; the text model's section (`text_config` and its other names) is laid over the root.
 //! Specification: `ModelBase.load_hparams`, `TextModel.__init__` of llama.cpp's converter.
 
-use super::defaults;
+use super::{defaults, native};
 use ggraft_formats::{Checkpoint, Error, Result};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -17,6 +17,14 @@ pub const TEXT: &[&[&str]] = &[
     &["lm_config"],
     &["llm_config"],
     &["text_config"],
+];
+
+/// Sections of what sees or hears under other names, and what pages call them.
+const LIFTED: &[(&str, &str)] = &[
+    ("thinker_config.vision_config", "vision_config"),
+    ("thinker_config.audio_config", "audio_config"),
+    ("whisper_config", "audio_config"),
+    ("speech_config", "audio_config"),
 ];
 
 /// Classes that say more of a text model than its own section does.
@@ -39,6 +47,9 @@ pub struct Config {
 impl Config {
     /// The `config.json` of `checkpoint`, which must be there.
     pub fn open(checkpoint: &Checkpoint) -> Result<Config> {
+        if let Some(params) = native::params(checkpoint)? {
+            return Config::new(checkpoint.dir.join(native::FILE), params);
+        }
         let file = checkpoint.dir.join("config.json");
         Config::new(file, checkpoint.required_json("config.json")?)
     }
@@ -94,6 +105,15 @@ impl Config {
         let mut all = defaults::nested(root);
         if let Some(text) = text_section(Some(root)) {
             all.insert(String::from("text_config"), Value::Object(defaults::filled(text)));
+        }
+        for (path, name) in LIFTED {
+            let section = path.split('.').try_fold(None, |at: Option<&Value>, key| {
+                at.map_or_else(|| all.get(key), |section| section.get(key)).map(Some)
+            });
+            if let (Some(Some(section)), false) = (section, all.contains_key(*name)) {
+                let section = section.clone();
+                all.insert(String::from(*name), section);
+            }
         }
         all.insert(PREPARED.into(), prepared);
         config.json = Value::Object(all);

@@ -17,6 +17,8 @@ mod graph;
 mod keys;
 mod moved;
 mod names;
+mod native;
+mod options;
 pub mod page;
 mod params;
 pub mod projectors;
@@ -30,10 +32,11 @@ mod stored;
 mod trainer;
 mod values;
 
-pub use crate::vocab::Options;
+pub(crate) use about::check_told;
 pub use back::{Regained, json, regain, same};
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
+pub use options::{Options, Predicting};
 pub use seen::adopt_projector;
 pub use trainer::{Trainer, alike};
 pub use values::Value;
@@ -68,8 +71,16 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
         refuse::bare_names(config.class()?, checkpoint)?;
     }
     let told = graph::check(&config, arch.gguf, &mut warnings)?;
-    let params = Params::new(&config, &family.axes).beside(checkpoint);
+    let mut params = Params::new(&config, &family.axes).beside(checkpoint);
     params.check()?;
+    let fewer = match options.predicting {
+        Predicting::Without => families::mtp::without(&params, checkpoint)?,
+        _ => None,
+    };
+    if fewer.is_some() {
+        params = params.with(families::mtp::AXIS, 0);
+    }
+    let checkpoint = fewer.as_ref().unwrap_or(checkpoint);
     // What the config says is checked before the tensors are, and told after what they tell.
     let (early, hparams) = (family.early(&params)?, family.hparams(&params)?);
     let mut tensors = made(&family, &params)?;
@@ -79,7 +90,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
 
     warnings.extend(params.told());
     warnings.extend(projectors::beside(&config));
-    let tokenizer = vocab::tokenizer(checkpoint, config.raw(), options)?;
+    let tokenizer = vocab::tokenizer(checkpoint, config.raw(), &vocab::Options { pre: options.pre.clone() })?;
     let tokens =
         tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
     for names::Adopted { tensor, value, rows, .. } in adopted {
@@ -92,6 +103,9 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
             _ => tensor,
         });
     }
+    if options.predicting == Predicting::Only {
+        families::mtp::keep_only(&params, &mut tensors)?;
+    }
     let judges = arch.uses == Uses::Judging && rerank::judges(checkpoint, &config)?;
     if judges {
         rerank::add_head(&mut tensors, config.flag("tie_word_embeddings")?, &tokenizer.metadata)?;
@@ -99,7 +113,8 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", arch.gguf);
     metadata.extend(early);
-    metadata.extend(about::metadata(checkpoint, &config, &about::Size::of(tensors.iter()), &mut warnings)?);
+    let size = about::Size::of(tensors.iter());
+    metadata.extend(about::metadata(checkpoint, &config, &size, &options.told, &mut warnings)?);
     metadata.extend(hparams);
     metadata.extend(told);
     if let Some(pooling) =
@@ -137,7 +152,9 @@ fn made(family: &Family, params: &Params<'_>) -> Result<Vec<Tensor>> {
     let mut tensors = Vec::new();
     for made in &family.made {
         if let Some(values) = (made.values)(params)? {
-            let shape = moved::shape(made.name, &[values.len() as u64])?;
+            let row = made.row.map_or(Ok(values.len() as u64), |axis| params.size(axis, 0))?.max(1);
+            let torch = [values.len() as u64 / row, row];
+            let shape = moved::shape(made.name, if made.row.is_some() { &torch } else { &torch[1..] })?;
             tensors.push(Tensor::in_memory(made.name, shape, &values)?);
         }
     }

@@ -54,6 +54,16 @@ pub fn page(arch: &'static Arch) -> String {
     section(&mut text, "Axes", table(&AXES, family.axes.iter().map(|axis| size_of(axis))));
     let keys = family.keys.iter().filter(|line| line.place_of.is_none()).map(|line| line.key);
     section(&mut text, "Keys", table(&KEYS, arch.early.iter().chain(keys).map(|key| key_of(arch.gguf, key))));
+    let carried = family.carried.iter().flat_map(|all| {
+        let cells = |end: &&str| {
+            let number = if end.starts_with('.') { "{..}" } else { "" };
+            vec![code(&format!("{}{number}{end}", all.from)), code(&format!("{}{number}{end}", all.to))]
+        };
+        all.ends.iter().map(cells).collect::<Vec<_>>()
+    });
+    if !family.carried.is_empty() {
+        section(&mut text, "Tensors of any shape", table(&["checkpoint", "GGUF"], carried));
+    }
     let made: Vec<&str> = family.made.iter().map(|made| made.name).collect();
     for (what, names) in [
         ("Prefixes of names", family.prefixes),

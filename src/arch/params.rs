@@ -125,6 +125,16 @@ impl<'a> Params<'a> {
         self
     }
 
+    /// Whether the family has an axis of this name.
+    pub fn knows(&self, axis: &str) -> bool {
+        self.axis(axis).is_some()
+    }
+
+    /// Whether the size of the axis was decided otherwise than by the config.
+    pub fn is_given(&self, axis: &str) -> bool {
+        self.known.contains_key(axis)
+    }
+
     /// Tells the user something.
     pub fn tell(&self, sentence: String) {
         let mut told = self.told.borrow_mut();

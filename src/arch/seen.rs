@@ -4,11 +4,11 @@ use super::config::Config;
 use super::families::Family;
 use super::params::Params;
 use super::rule::RowCount;
-use super::{Adopted, about, after, made, names, one_row, projectors, refuse};
+use super::{Adopted, Options, about, after, made, names, one_row, projectors, refuse};
 use ggraft_formats::{Checkpoint, DType, Metadata, Model, Result};
 
 /// The projector of `checkpoint` as a GGUF of its own.
-pub fn adopt_projector(checkpoint: &Checkpoint) -> Result<Adopted> {
+pub fn adopt_projector(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let mut warnings = checkpoint.notes.clone();
     warnings.extend(refuse::adapter(checkpoint)?);
     let config = Config::of_projector(checkpoint)?;
@@ -35,7 +35,8 @@ pub fn adopt_projector(checkpoint: &Checkpoint) -> Result<Adopted> {
     warnings.extend(params.told());
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", family.arch.gguf);
-    metadata.extend(about::metadata(checkpoint, &config, &about::Size::of(tensors.iter()), &mut warnings)?);
+    let size = about::Size::of(tensors.iter());
+    metadata.extend(about::metadata(checkpoint, &config, &size, &options.told, &mut warnings)?);
     metadata.set("general.type", "mmproj");
     metadata.extend(hparams);
     let (containers, reads) = (checkpoint.containers.clone(), checkpoint.reads.clone());

@@ -109,7 +109,7 @@ fn checked(checkpoint: &Checkpoint, model: &Model) -> Result<Vec<String>> {
     let pre = model.metadata.str("tokenizer.ggml.pre").map(String::from);
     let again = match arch::adopt(checkpoint, &arch::Options::default()) {
         Ok(again) => again,
-        Err(_) => arch::adopt(checkpoint, &arch::Options { pre })?,
+        Err(_) => arch::adopt(checkpoint, &arch::Options { pre, ..Default::default() })?,
     };
     let mut other: Vec<String> = Vec::new();
     let shown = |value: Option<&Told>| match value {

@@ -5,14 +5,14 @@ use super::habits::Taken;
 use super::naming::Naming;
 use super::options::{self, Order, Output};
 use super::{carrying, command, stdout};
-use crate::arch::{self, page};
+use crate::arch::{self, Predicting, page};
 use crate::output::target::{Target, Type};
 use crate::pipeline::{self, Plan};
 use crate::recipe::{Choice, Mixture, Splitting};
 use crate::report::{self, Stage};
 use crate::stages::Stages;
-use ggraft_formats::Result;
-use std::path::PathBuf;
+use ggraft_formats::{Error, Result};
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -29,6 +29,21 @@ pub(super) struct Args {
     /// Write what sees and hears (the vision or audio tower and its projector) as a GGUF of its own, mmproj-….gguf
     #[arg(long, conflicts_with_all = ["pre", "prune_layers"], help_heading = "Output")]
     mmproj: bool,
+    /// Leave out the layers that predict further tokens (MTP)
+    #[arg(long, alias = "no-nextn", conflicts_with = "mmproj")]
+    no_mtp: bool,
+    /// Write these layers alone, with what they share with the model, as a draft: mtp-….gguf
+    #[arg(long, conflicts_with_all = ["mmproj", "no_mtp", "mtp_from", "vocab_only"])]
+    mtp: bool,
+    /// Add the layers of MODEL, which must be of the same body, that predict further tokens
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["mmproj", "vocab_only"])]
+    mtp_from: Option<PathBuf>,
+    /// Take keys of general.* from FILE (JSON), whatever the checkpoint says
+    #[arg(long, value_name = "FILE")]
+    metadata: Option<PathBuf>,
+    /// Read Mistral's own layout (params.json, consolidated.safetensors) of a directory that has Hugging Face's, too
+    #[arg(long)]
+    mistral_format: bool,
     /// Write the vocabulary and the metadata alone, without weights
     #[arg(long, conflicts_with_all = ["mmproj", "target_size", "target_bpw", "device"], help_heading = "Output")]
     vocab_only: bool,
@@ -65,10 +80,24 @@ pub(super) fn run(args: Args) -> Result<()> {
     let stages = Stage::new(args.output.run.show.how());
     stages.begin("opening the model", 1);
     let access = args.elsewhere.access(&stages);
-    let mut input = match args.mmproj {
-        true => pipeline::open_projector(input, &access)?,
-        false => pipeline::open_with(input, &arch::Options { pre: args.pre }, &access)?,
+    let options = wishes(&args)?;
+    let own = match args.mistral_format {
+        true => mistral(input)?,
+        false => input.clone(),
     };
+    let mut input = match args.mmproj {
+        true => pipeline::open_projector(&own, &options, &access)?,
+        false => pipeline::open_with(&own, &options, &access)?,
+    };
+    if !options.told.is_empty() && input.source.is_none() {
+        return Err(Error::usage("--metadata is for checkpoints")
+            .file(&own)
+            .hint("edit the metadata of a GGUF with ggraft meta"));
+    }
+    if let Some(donor) = &args.mtp_from {
+        let kept = arch::Options { predicting: Predicting::Kept, ..options };
+        input = pipeline::grafted(input, pipeline::open_with(donor, &kept, &access)?)?;
+    }
     let kind = |kind: &Choice<Type>| match kind.0 {
         Type::Auto if !args.mixture.has_budget() => Type::of_weights(&input.model),
         kind => kind,
@@ -89,7 +118,10 @@ pub(super) fn run(args: Args) -> Result<()> {
     let plans =
         options::thread_pool(args.output.run.threads)?.install(|| pipeline::convert_all(input, &targets))?;
     stages.end();
-    let default = |plan: &Plan| plan.file_name(None);
+    let default = |plan: &Plan| match args.mtp {
+        true => PathBuf::from(format!("mtp-{}", plan.file_name(None).display())),
+        false => plan.file_name(None),
+    };
     let naming = Naming { typed: args.output.output, several: plans.len() > 1, default: &default };
     let plans = naming.all(plans)?;
     let words = args.mixture.words()?;
@@ -103,4 +135,39 @@ pub(super) fn run(args: Args) -> Result<()> {
         access: &access,
     };
     carrying::carry_out(&plans, &order, || Ok(Vec::new()))
+}
+
+/// What the options say of the adoption.
+fn wishes(args: &Args) -> Result<arch::Options> {
+    let predicting = match (args.mtp, args.no_mtp) {
+        (true, _) => Predicting::Only,
+        (_, true) => Predicting::Without,
+        _ => Predicting::Kept,
+    };
+    let told = args.metadata.as_deref().map(told).transpose()?.unwrap_or_default();
+    Ok(arch::Options { pre: args.pre.clone(), predicting, told })
+}
+
+/// The keys of general.* that `file` tells.
+fn told(file: &Path) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let bytes = std::fs::read(file).map_err(|e| Error::io(&e, file))?;
+    let wrong = |e: String| Error::invalid("this is no JSON object of keys").file(file).found(e);
+    let json: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let told = match json {
+        serde_json::Value::Object(told) => told,
+        other => return Err(wrong(other.to_string().chars().take(60).collect())),
+    };
+    arch::check_told(&told).map_err(|e| e.file(file))?;
+    Ok(told)
+}
+
+/// The weights of Mistral's own layout in a directory.
+fn mistral(dir: &Path) -> Result<PathBuf> {
+    let names = ["consolidated.safetensors.index.json", "consolidated.safetensors"];
+    let found = names.iter().map(|name| dir.join(name)).find(|path| path.is_file());
+    found.ok_or_else(|| {
+        Error::usage("--mistral-format is for a directory in Mistral's own layout")
+            .file(dir)
+            .expected(names.join(" or "))
+    })
 }

@@ -245,7 +245,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
     if recipe.mixture.has_budget() {
         options::early(recipe.output.as_deref(), run)?;
     }
-    let options = arch::Options { pre: recipe.pre.clone() };
+    let options = arch::Options { pre: recipe.pre.clone(), ..Default::default() };
     let stages = Stage::new(run.show.how());
     let access = args.elsewhere.access(&stages);
     stages.begin("opening the models", 1 + 2 * recipe.vectors.len() + recipe.adapters.len());

@@ -1,9 +1,10 @@
 //! `ggraft verify`: a model is sound when the strict reader accepts it, every float in its blocks is finite, llama.cpp
-//! takes its vocabulary, its weights are those of a manifest, if one is given, and gguf-rs sees the same GGUF file.
+//! takes its vocabulary and finds the layers that the file counts, its weights are those of a manifest, if one is given, and gguf-rs sees the same GGUF file.
 
 use super::errand::{Claim, Errand};
 use super::{inspect, options, stdout, verb};
 use crate::hash::{self, Manifest, Verdict};
+use crate::predicting;
 use crate::report::{self, Progress};
 use crate::vocab;
 use ggraft_formats::error::Printable;
@@ -87,6 +88,7 @@ fn verify(args: &Args) -> Result<Sound> {
     let (tensors, ggufs, keys) = match ggraft_formats::open(&args.file)? {
         Input::Model(model) => {
             vocabulary = vocab::check::problems(&model.metadata, &model.tensors);
+            vocabulary.extend(predicting::problem(&model.metadata, &model.tensors).map(Error::verification));
             (model.tensors, model.containers, Some(model.metadata.len()))
         }
         Input::Checkpoint(checkpoint) => {

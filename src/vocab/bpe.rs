@@ -112,6 +112,21 @@ fn decoded(token: &Added) -> Added {
     }
 }
 
+/// Bytes in GPT-2's alphabet.
+pub fn letters(bytes: &[u8]) -> String {
+    static ALPHABET: std::sync::OnceLock<[char; 256]> = std::sync::OnceLock::new();
+    let alphabet = ALPHABET.get_or_init(|| {
+        let mut all = ['\0'; 256];
+        for c in (0u32..0x200).filter_map(char::from_u32) {
+            if let Some(slot) = byte_of(c).and_then(|byte| all.get_mut(usize::from(byte))) {
+                *slot = c;
+            }
+        }
+        all
+    });
+    bytes.iter().map(|byte| alphabet[usize::from(*byte)]).collect()
+}
+
 /// The byte that a character of GPT-2's alphabet stands for: printable Latin-1 for itself, the 68 others in
 /// order from U+0100.
 fn byte_of(c: char) -> Option<u8> {

@@ -17,6 +17,7 @@ mod shapes;
 mod special;
 pub mod spm;
 mod table;
+mod tekken;
 mod tell;
 mod template;
 mod tokens;
@@ -100,6 +101,10 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
     let files = Files::open(checkpoint)?;
     let mut out = Tokenizer { metadata: Metadata::new(), warnings: Vec::new() };
     let size = vocab_size(config, checkpoint)?.map(|size| family::padded(config, size));
+    if tekken::is_alone(&files) {
+        tekken::write(&files, options, size, &mut out)?;
+        return Ok(out);
+    }
     let llama = is_llama(config);
     if let Some(prefix) = files.config("add_prefix_space").and_then(Value::as_bool).filter(|_| llama) {
         out.metadata.set(SPACE_PREFIX, prefix);
@@ -297,11 +302,6 @@ fn vocab_size(config: &Value, checkpoint: &Checkpoint) -> Result<Option<usize>> 
 
 fn missing(checkpoint: &Checkpoint) -> Error {
     let there = |name: &str| checkpoint.has(name);
-    if there("tekken.json") {
-        return Error::unsupported("the only tokenizer here is Mistral's tekken.json")
-            .file(&checkpoint.dir.join("tekken.json"))
-            .hint("add the tokenizer.json of the model's Hugging Face repository");
-    }
     if there("vocab.json") && there("merges.txt") {
         return Error::unsupported("the tokenizer is kept as vocab.json and merges.txt only")
             .file(&checkpoint.dir.join("vocab.json"))

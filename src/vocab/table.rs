@@ -119,9 +119,8 @@ impl Table {
         Ok(())
     }
 
-    /// Writes model, tokens, scores and types, for a tokenizer of the runtime that has no pre-tokenizer.
-    pub fn write_as(self, model: &str, metadata: &mut Metadata) {
-        metadata.set("tokenizer.ggml.model", model);
+    /// Writes tokens, scores and types.
+    pub fn write_rows(self, metadata: &mut Metadata) {
         metadata.set("tokenizer.ggml.tokens", self.tokens);
         if let Some(scores) = self.scores {
             metadata.set("tokenizer.ggml.scores", scores);
@@ -129,14 +128,16 @@ impl Table {
         metadata.set("tokenizer.ggml.token_type", self.types);
     }
 
+    /// Writes model, tokens, scores and types, for a tokenizer of the runtime that has no pre-tokenizer.
+    pub fn write_as(self, model: &str, metadata: &mut Metadata) {
+        metadata.set("tokenizer.ggml.model", model);
+        self.write_rows(metadata);
+    }
+
     /// Writes model, pre, tokens, scores and types in the converter's order.
     pub fn write(self, model: &str, pre: &str, metadata: &mut Metadata) {
         metadata.set("tokenizer.ggml.model", model);
         metadata.set("tokenizer.ggml.pre", pre);
-        metadata.set("tokenizer.ggml.tokens", self.tokens);
-        if let Some(scores) = self.scores {
-            metadata.set("tokenizer.ggml.scores", scores);
-        }
-        metadata.set("tokenizer.ggml.token_type", self.types);
+        self.write_rows(metadata);
     }
 }

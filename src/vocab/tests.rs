@@ -387,7 +387,12 @@ fn a_contradictory_vocabulary_is_an_error() {
 fn a_missing_tokenizer_names_what_was_looked_for() {
     let error = Dir::new().error(7);
     assert!(error.contains("expected tokenizer.model or tokenizer.json, found neither"), "{error}");
-    assert!(Dir::new().with("tekken.json", "{}").error(7).contains("tekken.json"));
+    assert!(
+        Dir::new()
+            .with("tekken.json", "{}")
+            .error(7)
+            .contains("`config.default_vocab_size` has the wrong form")
+    );
     assert!(Dir::new().with("vocab.json", "{}").with("merges.txt", "").error(7).contains("save_pretrained"));
 }
 

@@ -3,6 +3,7 @@
 
 use super::checkpoint::{Layer, Weight, write_weights};
 use super::rng;
+use super::tekken;
 use super::tokenizer::{self, write_json};
 use super::vocabulary::Vocabulary;
 use ggraft::arch::Draft;
@@ -13,6 +14,9 @@ use std::path::Path;
 mod decoders;
 mod dense;
 mod first;
+pub mod layouts;
+mod newer_projectors;
+pub mod predicting;
 pub mod projectors;
 mod recurrent;
 mod second;
@@ -61,7 +65,14 @@ fn bytes(name: &'static str, words: &'static str, config: Value) -> Tiny {
 
 /// The checkpoint of that name.
 pub fn family(name: &str) -> Option<Tiny> {
-    all().into_iter().chain(projectors::all()).chain([many_experts()]).find(|tiny| tiny.name == name)
+    all()
+        .into_iter()
+        .chain(projectors::all())
+        .chain(layouts::all())
+        .chain(layouts::native())
+        .chain(predicting::all())
+        .chain([many_experts()])
+        .find(|tiny| tiny.name == name)
 }
 
 /// The tokens of a tiny checkpoint.
@@ -71,6 +82,8 @@ pub enum Words {
     Pieces(usize),
     /// A whole vocabulary of `fixtures/vocab`.
     Whole(&'static str),
+    /// A small one in Mistral's own form, of this version.
+    Tekken(&'static str),
 }
 
 /// All that decides a checkpoint.
@@ -84,6 +97,12 @@ pub struct Tiny {
     pub draft: Draft,
     /// Whether its tensors are those of what sees or hears, and not of the text model.
     pub projector: bool,
+    /// Beginnings of the page's names, and what its tensors have instead; the first that fits.
+    pub respelled: &'static [(&'static str, &'static str)],
+    /// Whether it is in Mistral's own layout.
+    pub is_native: bool,
+    /// Tensors whose shapes no config tells.
+    pub more: &'static [(&'static str, &'static [u64])],
     /// The sort of tensors that have a dtype of their own: the end of the name.
     pub single: &'static [&'static str],
     pub shards: usize,
@@ -100,6 +119,9 @@ impl Tiny {
             dtype: Dtype::BF16,
             draft: Draft::default(),
             projector: false,
+            respelled: &[],
+            is_native: false,
+            more: &[],
             single: &[],
             shards: 1,
             files: &[],
@@ -111,6 +133,9 @@ impl Tiny {
         std::fs::create_dir_all(dir).unwrap();
         let config = self.write_files(dir);
         write_weights(self.weights(&config), self.shards, dir);
+        if self.is_native {
+            std::fs::rename(dir.join("model.safetensors"), dir.join("consolidated.safetensors")).unwrap();
+        }
     }
 
     /// Writes base/, chat/ and cp/: chat and cp are the base plus noise of their own.
@@ -133,6 +158,7 @@ impl Tiny {
         let vocabulary = match self.words {
             Words::Pieces(n) => Vocabulary::load("llama-spm").first(n),
             Words::Whole(name) => Vocabulary::load(name),
+            Words::Tekken(version) => return self.write_mistrals(dir, version),
         };
         tokenizer::write(&vocabulary, dir, None);
         let mut config = self.config.clone();
@@ -152,11 +178,30 @@ impl Tiny {
         config
     }
 
+    /// The same with Mistral's tokenizer.
+    fn write_mistrals(&self, dir: &Path, version: &str) -> Value {
+        tekken::write(dir, version);
+        let config = laid_over(self.config.clone(), &json!({"vocab_size": tekken::len()}));
+        let file = if self.is_native { "params.json" } else { "config.json" };
+        write_json(&dir.join(file), &config);
+        match self.is_native {
+            true => laid_over(config, &json!({"architectures": ["MistralNative"]})),
+            false => config,
+        }
+    }
+
     /// The tensors that the family's page tells.
     pub fn weights(&self, config: &Value) -> Vec<Weight> {
         let tensors = if self.projector { self.draft.projector(config) } else { self.draft.tensors(config) };
         let tensors = tensors.unwrap_or_else(|e| panic!("{}: {e}", self.name));
-        tensors.into_iter().map(|(name, shape)| self.weight(name, &shape)).collect()
+        let more = self.more.iter().map(|(name, shape)| (name.to_string(), shape.to_vec()));
+        let told = tensors.into_iter().filter(|(name, _)| self.more.iter().all(|(more, _)| more != name));
+        let all = told.chain(more);
+        let own = |name: String| {
+            let fits = |(theirs, own): &(&str, &str)| Some(format!("{own}{}", name.strip_prefix(theirs)?));
+            self.respelled.iter().find_map(fits).unwrap_or(name.clone())
+        };
+        all.map(|(name, shape)| self.weight(own(name), &shape)).collect()
     }
 
     fn weight(&self, name: String, shape: &[u64]) -> Weight {

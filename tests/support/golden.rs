@@ -45,6 +45,11 @@ impl Golden {
         Golden::all(&fixture(&format!("goldens/projectors/{name}.json")))
     }
 
+    /// Those of a tiny checkpoint that the converter reads with an option: `native`, `mtp`, `no-mtp`.
+    pub fn with_option(kind: &str, name: &str) -> Option<Vec<Golden>> {
+        Golden::all(&fixture(&format!("goldens/{kind}/{name}.json")))
+    }
+
     /// Those of a packed checkpoint.
     pub fn packed(name: &str) -> Option<Vec<Golden>> {
         Golden::all(&fixture(&format!("goldens/packed/{name}.json")))

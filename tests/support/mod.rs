@@ -12,6 +12,7 @@ pub mod rng;
 pub mod small;
 pub mod specs;
 pub mod stand_ins;
+pub mod tekken;
 pub mod tokenizer;
 pub mod vocabulary;
 pub mod weights;

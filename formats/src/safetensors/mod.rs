@@ -41,8 +41,8 @@ pub(crate) fn open_in(folder: &Folder, path: &Path) -> Result<Checkpoint> {
 
 fn open_directory(dir: &Path) -> Result<Checkpoint> {
     let (here, own) = (Folder::default(), dir.to_path_buf());
-    match usual::SAFETENSORS.find(dir) {
-        Some(index) if index.ends_with(usual::SAFETENSORS.index) => {
+    match usual::SAFETENSORS.find(dir).or_else(|| usual::MISTRAL.find(dir)) {
+        Some(index) if index.extension().is_some_and(|e| e == "json") => {
             index::open(&here, &index, own, file::read)
         }
         Some(path) => index::one(&here, own, &path, file::read),

@@ -5,6 +5,7 @@ use super::general;
 use super::id::Size;
 use crate::arch::config::Config;
 use ggraft_formats::{Checkpoint, Metadata, Result, Value};
+use serde_json::Map;
 
 const SIZE: &str = "general.size_label";
 
@@ -12,7 +13,8 @@ const SIZE: &str = "general.size_label";
 pub(crate) fn adapter(checkpoint: &Checkpoint, warnings: &mut Vec<String>) -> Result<Metadata> {
     let file = checkpoint.dir.join("config.json");
     let json = checkpoint.json("config.json")?.unwrap_or_else(|| serde_json::json!({}));
-    let counted = general::metadata(checkpoint, &Config::new(file, json)?, &Size::default(), warnings)?;
+    let config = Config::new(file, json)?;
+    let counted = general::metadata(checkpoint, &config, &Size::default(), &Map::new(), warnings)?;
     let mut metadata = Metadata::new();
     for (key, value) in counted.iter() {
         match key {

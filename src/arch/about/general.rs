@@ -6,7 +6,8 @@
 use super::card;
 use super::id::{self, ModelId, Size};
 use crate::arch::config::{Config, brief};
-use ggraft_formats::{Checkpoint, Kind, Metadata, Result, Value};
+use crate::nearest::nearest;
+use ggraft_formats::{Checkpoint, Error, Kind, Metadata, Result, Value};
 use serde_json::Map;
 use serde_json::Value as Json;
 
@@ -47,6 +48,36 @@ pub const TEXTS: &[(&str, &[&str])] = &[
     ("source.repo_url", &["repo_url", "model_repo_url"]),
 ];
 
+/// Keys that only a user tells, each after the one of `TEXTS` that it follows.
+const TOLD: &[(&str, &[&str])] =
+    &[("description", &["quantized_by"]), ("license.link", &["url", "doi", "uuid", "repo_url"])];
+
+/// Every key of `general.*` that a user may tell.
+fn may_be_told() -> impl Iterator<Item = String> {
+    let texts = TEXTS.iter().map(|(key, _)| *key).filter(|key| *key != "license");
+    let more = TOLD.iter().flat_map(|(_, keys)| keys.iter().copied());
+    let lists = LISTS.iter().map(|(key, _)| *key).chain(["base_models", "datasets"]);
+    let sampling = SAMPLING.iter().map(|(key, _, _)| format!("sampling.{key}"));
+    texts.chain(more).chain(lists).map(String::from).chain(sampling).map(|key| format!("general.{key}"))
+}
+
+/// Refuses keys that no one may tell.
+///
+/// # Errors
+/// All of them, as one.
+pub fn check(told: &Map<String, Json>) -> Result<()> {
+    let unknown = told.keys().filter(|key| may_be_told().all(|known| known != **key));
+    let problem = |key: &String| {
+        let known: Vec<String> = may_be_told().collect();
+        let error = Error::usage(format!("'{key}' is no key of general.* that can be told"));
+        match nearest(key, known.iter().map(String::as_str)) {
+            Some(near) => error.hint(format!("did you mean '{near}'?")),
+            None => error.expected(known.join(", ")),
+        }
+    };
+    Error::all(unknown.map(problem).collect()).map_or(Ok(()), Err)
+}
+
 /// Where a model came from: the GGUF key, and the card's keys of which the first one counts.
 pub const ORIGINS: &[(&str, &[&str])] = &[
     ("base_model", &["base_model", "base_models", "base_model_sources"]),
@@ -66,26 +97,39 @@ pub fn metadata(
     checkpoint: &Checkpoint,
     config: &Config,
     size: &Size,
+    told: &Map<String, Json>,
     warnings: &mut Vec<String>,
 ) -> Result<Metadata> {
     let parameters = size.total;
     let card = card::read(checkpoint, warnings)?;
     let mut metadata = Metadata::new();
     metadata.set("general.type", "model");
-    sampling(checkpoint, &mut metadata, warnings)?;
+    sampling(checkpoint, told, &mut metadata, warnings)?;
     let ids = ids(checkpoint, config, parameters);
     for (key, card_keys) in TEXTS {
-        let told = card_keys.iter().find_map(|k| card.get(*k).and_then(text));
-        set_text(&mut metadata, &format!("general.{key}"), told.or_else(|| guess(key, &ids, size)));
+        let name = format!("general.{key}");
+        let by_card = card_keys.iter().find_map(|k| card.get(*k).and_then(text));
+        match told.get(&name) {
+            Some(value) => set_text(&mut metadata, &name, text(value)),
+            None => set_text(&mut metadata, &name, by_card.or_else(|| guess(key, &ids, size))),
+        }
+        let more = TOLD.iter().filter(|(after, _)| after == key).flat_map(|(_, keys)| keys.iter());
+        for name in more.map(|key| format!("general.{key}")) {
+            set_text(&mut metadata, &name, told.get(&name).and_then(text));
+        }
     }
     for (key, card_keys) in ORIGINS {
-        if card_keys.iter().any(|k| card.contains_key(*k)) {
+        let plural = if *key == "dataset" { "general.datasets" } else { "general.base_models" };
+        if let Some(value) = told.get(plural) {
+            origins(&format!("general.{key}"), Some(value), parameters, &mut metadata);
+        } else if card_keys.iter().any(|k| card.contains_key(*k)) {
             let value = card_keys.iter().find_map(|k| card.get(*k));
             origins(&format!("general.{key}"), value, parameters, &mut metadata);
         }
     }
     for (key, card_keys) in LISTS {
-        let words: Vec<String> = card_keys.iter().filter_map(|k| card.get(*k)).flat_map(words).collect();
+        let by_card = || card_keys.iter().filter_map(|k| card.get(*k)).flat_map(words).collect();
+        let words: Vec<String> = told.get(&format!("general.{key}")).map_or_else(by_card, words);
         if !words.is_empty() {
             metadata.set(&format!("general.{key}"), words);
         }
@@ -190,16 +234,27 @@ fn hugging_face(url: &str) -> Option<&str> {
     (!organization.is_empty() && !name.is_empty() && !name.contains('/')).then_some(id)
 }
 
-fn sampling(checkpoint: &Checkpoint, metadata: &mut Metadata, warnings: &mut Vec<String>) -> Result<()> {
+fn sampling(
+    checkpoint: &Checkpoint,
+    told: &Map<String, Json>,
+    metadata: &mut Metadata,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
     let config = match checkpoint.json("generation_config.json") {
         Ok(config) => config.unwrap_or_default(),
         Err(e) if e.kind() == Kind::Invalid => {
             warnings.push(format!("the sampling defaults are left out: {e}"));
-            return Ok(());
+            Json::Null
         }
         Err(e) => return Err(e),
     };
     for (key, config_keys, read) in SAMPLING {
+        let name = format!("general.sampling.{key}");
+        if let Some(value) = told.get(&name) {
+            let wrong = || Error::usage(format!("'{name}' is not what it should be")).found(brief(value));
+            metadata.set(&name, read(value).ok_or_else(wrong)?);
+            continue;
+        }
         let Some((name, value)) = config_keys.iter().find_map(|k| Some((k, config.get(k)?))) else {
             continue;
         };

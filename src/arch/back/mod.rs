@@ -18,6 +18,7 @@ pub use told::json;
 use super::defaults;
 use super::families::{ARCHS, Arch};
 use super::names;
+use super::native;
 use super::params::Params;
 use attempt::Attempt;
 use ggraft_formats::safetensors::Named;
@@ -45,7 +46,7 @@ pub struct Regained {
 pub fn regain(model: &Model) -> Result<Regained> {
     let gguf = model.architecture().unwrap_or_default();
     let mut best: Option<(usize, Attempt<'_>)> = None;
-    for arch in ARCHS.iter().filter(|arch| arch.gguf == gguf) {
+    for arch in ARCHS.iter().filter(|arch| arch.gguf == gguf && !arch.classes.contains(&native::CLASS)) {
         for class in classes(arch, model) {
             let attempt = read(arch, class, model)?;
             let n = attempt.judged()?.len();

@@ -45,4 +45,4 @@ const RULES: &[Rule] = &[
 ];
 
 /// The factors by which Llama 3.1 stretches its wavelengths.
-pub const ROPE_FREQS: Made = Made { name: "rope_freqs.weight", values: rope::llama3_factors };
+pub const ROPE_FREQS: Made = Made { name: "rope_freqs.weight", row: None, values: rope::llama3_factors };

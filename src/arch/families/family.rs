@@ -1,6 +1,6 @@
 //! An architecture with all that it has from the pages that it builds on.
 
-use super::{ARCHS, Arch, Made};
+use super::{ARCHS, Arch, Carried, Made};
 use crate::arch::axes::{Side, Term};
 use crate::arch::keys::Key;
 use crate::arch::params::{Axis, Params};
@@ -25,6 +25,7 @@ pub struct Family {
     pub renamed: Vec<(&'static str, &'static str)>,
     pub ignored: Vec<&'static str>,
     pub made: Vec<&'static Made>,
+    pub carried: Vec<&'static Carried>,
 }
 
 impl Family {
@@ -40,6 +41,7 @@ impl Family {
                 renamed: Vec::new(),
                 ignored: Vec::new(),
                 made: Vec::new(),
+                carried: Vec::new(),
             },
         };
         family.arch = arch;
@@ -66,6 +68,7 @@ impl Family {
         }
         family.ignored.extend(arch.ignored);
         family.made.extend(arch.made);
+        family.carried.extend(arch.carried);
         family
     }
 

@@ -19,7 +19,7 @@ pub const GEMMA4: Arch = Arch {
     axes: AXES,
     rules: RULES,
     ignored: SEEING,
-    made: &[Made { name: "rope_freqs.weight", values: turning }],
+    made: &[Made { name: "rope_freqs.weight", row: None, values: turning }],
     ..NONE
 };
 

@@ -8,7 +8,7 @@ use crate::arch::params::{Axis, Size, axis};
 use crate::arch::rule::{Rule, rule};
 
 pub const GROVE_MOE: Arch = Arch {
-    classes: &["GroveMoeForCausalLM"],
+    classes: &["GroveMoeForCausalLM", "modeling_grove_moe.GroveMoeForCausalLM"],
     gguf: "grovemoe",
     base: Some(&QWEN3_MOE),
     keys: KEYS,

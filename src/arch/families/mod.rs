@@ -58,7 +58,8 @@ mod mistral3;
 mod mixtral;
 mod modern_bert;
 mod mpt;
-mod mtp;
+pub mod mtp;
+mod native;
 mod nemotron;
 mod nemotron_h;
 mod neox;
@@ -94,7 +95,7 @@ use super::config::Config;
 use super::keys::{Fixed, Key};
 use super::params::{Axis, Params};
 use super::rule::Rule;
-use ggraft_formats::Result;
+use ggraft_formats::{DType, Result};
 
 /// What the house knows of one architecture. All but `classes` and `gguf` adds to that of `base`.
 pub struct Arch {
@@ -126,6 +127,8 @@ pub struct Arch {
     pub without: &'static [&'static str],
     /// Tensors of checkpoints that a GGUF has no use for; `*` is anything, `{l..}` a layer beyond the last.
     pub ignored: &'static [&'static str],
+    /// Tensors that are carried as they are, whatever their shape.
+    pub carried: &'static [Carried],
     /// Tensors that no checkpoint holds; they come first.
     pub made: &'static [Made],
     /// Keys of the tokenizer that the converter adds for these classes, after all others.
@@ -152,9 +155,39 @@ pub struct TokenizerKey {
     pub sentencepiece: bool,
 }
 
+/// Tensors that only get another name, of layers that no number of the configuration tells.
+pub struct Carried {
+    /// How their names begin in the checkpoint, and in GGUF.
+    pub from: &'static str,
+    pub to: &'static str,
+    /// How the names of those that are known end.
+    pub ends: &'static [&'static str],
+    /// The dtype that they have whatever is asked for.
+    pub stored: Option<DType>,
+}
+
+impl Carried {
+    /// GGUF's name of the checkpoint's tensor `name`, if it is one of them.
+    pub fn name(&self, name: &str) -> Option<String> {
+        let rest = name.strip_prefix(self.from)?;
+        let known = |end: &&str| match end.starts_with('.') {
+            true => rest.strip_suffix(*end).is_some_and(is_numbered),
+            false => rest == *end,
+        };
+        self.ends.iter().any(known).then(|| format!("{}{rest}", self.to))
+    }
+}
+
+/// Whether `text` is numbers with points between.
+fn is_numbered(text: &str) -> bool {
+    text.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+}
+
 /// A tensor that follows from the configuration.
 pub struct Made {
     pub name: &'static str,
+    /// The axis that a row of it is; of one without, all of it is a row.
+    pub row: Option<&'static str>,
     pub values: fn(&Params<'_>) -> Result<Option<Vec<f32>>>,
 }
 
@@ -174,6 +207,7 @@ pub const NONE: Arch = Arch {
     renamed: &[],
     without: &[],
     ignored: &[],
+    carried: &[],
     made: &[],
     tokenizer: &[],
     uses: Uses::Text,
@@ -185,6 +219,8 @@ pub const ARCHS: &[Arch] = &[
     llama::HEADLESS,
     llama::SEEING,
     mistral3::MISTRAL3,
+    native::MISTRAL,
+    native::MINISTRAL,
     granite::GRANITE,
     granite::GRANITE_MOE,
     granite::GRANITE_SWA,

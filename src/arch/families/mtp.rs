@@ -4,7 +4,8 @@
 
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Rule, rule};
-use ggraft_formats::{Result, Value};
+use crate::roles::layer;
+use ggraft_formats::{Checkpoint, Error, Result, Tensor, Value};
 
 /// The axes of a model with such layers.
 pub const AXES: &[Axis] = &[
@@ -12,6 +13,51 @@ pub const AXES: &[Axis] = &[
     axis("mtp", Size::Make(held)),
     axis("l", Size::Add("main", "mtp")),
 ];
+
+/// The axis of their number.
+pub const AXIS: &str = "mtp";
+
+/// Whether the checkpoint's tensor `name` is of a layer beyond the `main` ones.
+fn is_beyond(name: &str, main: u64) -> bool {
+    let mut parts = name.split('.');
+    while let Some(part) = parts.next() {
+        match part {
+            "mtp" => return true,
+            "layers" => {
+                return parts.next().and_then(|n| n.parse::<u64>().ok()).is_some_and(|n| n >= main);
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The checkpoint without such layers; none if the family knows of none.
+pub fn without(params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Option<Checkpoint>> {
+    if !params.knows(AXIS) {
+        params.tell(String::from("there are no layers for predicting more tokens that could be left out"));
+        return Ok(None);
+    }
+    let main = params.size("main", 0)?;
+    let stay = checkpoint.tensors.iter().filter(|t| !is_beyond(&t.name, main)).cloned().collect();
+    Ok(Some(Checkpoint { tensors: stay, ..checkpoint.clone() }))
+}
+
+/// The tensors that such layers share with the model.
+const SHARED: [&str; 3] = ["token_embd.weight", "output_norm.weight", "output.weight"];
+
+/// Of `tensors`, in GGUF's names, those of such layers, and those that they share with the model.
+pub fn keep_only(params: &Params<'_>, tensors: &mut Vec<Tensor>) -> Result<()> {
+    let some = params.knows(AXIS) && params.size(AXIS, 0)? > 0;
+    if !some {
+        return Err(Error::usage("the model has no layers for predicting more tokens")
+            .file(params.config.file())
+            .hint("convert it without --mtp"));
+    }
+    let main = params.size("main", 0)?;
+    tensors.retain(|t| layer(&t.name).map_or(SHARED.contains(&t.name.as_str()), |n| n >= main));
+    Ok(())
+}
 
 /// The config's names for their number.
 const COUNTS: &[&str] = &["num_nextn_predict_layers", "mtp_num_hidden_layers"];
@@ -38,6 +84,9 @@ pub fn held(params: &Params<'_>, _layer: u32) -> Result<u64> {
 
 /// Their number, if it is told or there are some.
 pub fn count(params: &Params<'_>) -> Result<Option<Value>> {
+    if params.is_given(AXIS) {
+        return Ok(None);
+    }
     let n = params.count("mtp", 0)?;
     Ok((n > 0 || params.config.first(COUNTS).is_some()).then_some(Value::U32(n)))
 }

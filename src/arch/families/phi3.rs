@@ -48,8 +48,8 @@ pub const PHI_MOE: Arch = Arch {
 
 /// The two lists of factors that stretch the context.
 pub const FACTORS: &[Made] = &[
-    Made { name: "rope_factors_long.weight", values: |params| factors(params, "long_factor") },
-    Made { name: "rope_factors_short.weight", values: |params| factors(params, "short_factor") },
+    Made { name: "rope_factors_long.weight", row: None, values: |params| factors(params, "long_factor") },
+    Made { name: "rope_factors_short.weight", row: None, values: |params| factors(params, "short_factor") },
 ];
 
 const EARLY: &[Key] = &[make("rope.scaling.attn_factor", attention_factor)];

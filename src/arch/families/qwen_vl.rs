@@ -10,7 +10,7 @@ use crate::arch::rule::{Rule, rule};
 use ggraft_formats::{Result, Value};
 
 pub const QWEN2_VL: Arch = Arch {
-    classes: &["Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"],
+    classes: &["Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration", "Qwen2VLModel"],
     gguf: "qwen2vl",
     base: Some(&QWEN2),
     keys: &[ROPE],

@@ -11,7 +11,7 @@ use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Result, Value};
 
 pub const STABLELM: Arch = Arch {
-    classes: &["StableLmForCausalLM", "StableLMEpochForCausalLM"],
+    classes: &["StableLmForCausalLM", "StableLMEpochForCausalLM", "LlavaStableLMEpochForCausalLM"],
     gguf: "stablelm",
     base: Some(&NAMES),
     keys: KEYS,

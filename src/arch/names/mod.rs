@@ -7,7 +7,7 @@ mod regained;
 pub use regained::regained;
 
 use super::axes::Axes;
-use super::families::Family;
+use super::families::{Carried, Family};
 use super::params::Params;
 use super::rerank;
 use super::rule::{Need, RowCount, Rule, biased, indices, spelled};
@@ -308,7 +308,14 @@ pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> R
             continue;
         }
         let Some(i) = index.get(tensor.name.as_str()).copied() else {
-            problems.push(unknown(family, tensor));
+            let of = |carried: &&Carried| Some((carried.name(&tensor.name)?, carried.stored));
+            match family.carried.iter().find_map(of) {
+                Some((name, stored)) => {
+                    let tensor = tensor.clone().renamed(&name);
+                    adopted.push(Adopted { tensor, value: Value::Same, rows: RowCount::All, stored });
+                }
+                None => problems.push(unknown(family, tensor)),
+            }
             continue;
         };
         if !std::mem::replace(&mut done[i], true) {

@@ -5,9 +5,10 @@
 use super::llava::activation_if;
 use super::qwen::{FRAMES, FUSED, QWEN2, is_of};
 use crate::arch::families::{Arch, NONE};
-use crate::arch::keys::{Fixed, Key, is, make, positive};
-use crate::arch::params::{Size, axis};
+use crate::arch::keys::{Fixed, Key, count, is, make, number, positive};
+use crate::arch::params::{Params, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
+use ggraft_formats::{Error, Result, Value};
 
 pub const GLM4V: Arch = Arch {
     classes: CLASSES,
@@ -20,6 +21,43 @@ pub const GLM4V: Arch = Arch {
 
 pub const GLM_OCR: Arch =
     Arch { classes: CLASSES, gguf: "clip", base: Some(&GLM), axes: &[axis("mlp", Size::Same("ff"))], ..NONE };
+
+/// GLM 5.3 Flash: no places, and no norm of the patches.
+pub const GLM5_NEXT: Arch = Arch {
+    classes: &["Glm5NextForConditionalGeneration"],
+    gguf: "clip",
+    base: Some(&GLM),
+    keys: GLM5_KEYS,
+    axes: &[
+        axis("mlp", Size::Same("ff")),
+        axis("wider", Size::Or(&["vision_config.projection_intermediate_size"], &Size::Same("ff"))),
+    ],
+    rules: &[
+        rule(&["merger.gate_proj.weight"], &["mm.gate.weight"], "wider out"),
+        rule(&["merger.up_proj.weight"], &["mm.up.weight"], "wider out"),
+        rule(&["merger.down_proj.weight"], &["mm.down.weight"], "out wider"),
+    ],
+    without: &["v.position_embd.weight", "v.norm_embd.weight"],
+    ..NONE
+};
+
+const GLM5_KEYS: &[Key] = &[
+    is("projector_type", Fixed::Text("glm5v")),
+    count("vision.spatial_merge_size", &["vision_config.spatial_merge_size"]).or(Fixed::Count(2)),
+    number("vision.swiglu_clamp", &["vision_config.swiglu_limit"]),
+    make("vision.image_min_pixels", |params| pixels(params, "preprocessor_config.min_image_tokens")),
+    make("vision.image_max_pixels", |params| pixels(params, "preprocessor_config.max_image_tokens")),
+];
+
+/// The pixels of so many tokens as `key` says.
+fn pixels(params: &Params<'_>, key: &str) -> Result<Option<Value>> {
+    let config = params.config;
+    let Some(tokens) = config.optional_count(key)? else { return Ok(None) };
+    let told = |key, absent| Ok::<_, Error>(u64::from(config.optional_count(key)?.unwrap_or(absent)));
+    let side = told("preprocessor_config.patch_size", 14)? * told("preprocessor_config.merge_size", 2)?;
+    let all = side.saturating_mul(side).saturating_mul(tokens.into());
+    Ok(Some(Value::U32(all.try_into().unwrap_or(u32::MAX))))
+}
 
 const CLASSES: &[&str] =
     &["Glm4vForConditionalGeneration", "Glm4vMoeForConditionalGeneration", "GlmOcrForConditionalGeneration"];

@@ -4,23 +4,34 @@
 //! Specification: `MmprojModel` and its children of llama.cpp's converter; `gguf.constants.Keys.Clip*`.
 
 mod cogvlm;
+mod deepseek4;
+mod deepseek_ocr;
 mod dots;
+mod exaone;
 mod gemma;
+mod gemma3n;
 mod gemma4;
+mod gemma4_unified;
 mod glm;
 mod hunyuan;
 mod idefics;
 mod internvl;
 mod janus;
 mod kimi;
+mod kimi_k25;
 mod lfm2;
+mod ling;
+mod listeners;
 mod llama4;
 mod llava;
 mod minicpm;
+mod minimax;
+mod omni;
 mod paddle;
 mod phi4;
 mod qwen;
 mod siglip;
+mod step;
 mod vision;
 mod whisper;
 mod youtu;
@@ -41,6 +52,7 @@ pub const PROJECTORS: &[Arch] = &[
     internvl::INTERNVL,
     gemma4::GEMMA4_SEEING,
     gemma4::GEMMA4,
+    gemma3n::GEMMA3N,
     minicpm::MINICPM_V,
     lfm2::LFM2_VL,
     glm::GLM4V,
@@ -52,13 +64,31 @@ pub const PROJECTORS: &[Arch] = &[
     janus::JANUS,
     paddle::PADDLE_OCR,
     dots::DOTS_OCR,
+    deepseek_ocr::DEEPSEEK_OCR,
+    deepseek_ocr::DEEPSEEK_OCR2,
+    deepseek_ocr::UNLIMITED_OCR,
     hunyuan::HUNYUAN_VL,
     youtu::YOUTU_VL,
     cogvlm::COGVLM,
+    omni::QWEN2_5_OMNI,
+    omni::QWEN3_OMNI,
+    omni::QWEN3_ASR,
+    kimi_k25::KIMI_K25,
+    kimi_k25::GLM5V,
+    gemma4_unified::GEMMA4_UNIFIED,
+    exaone::EXAONE4_5,
+    qwen::SARASHINA,
+    glm::GLM5_NEXT,
+    minimax::MINIMAX_M3,
+    deepseek4::DEEPSEEK4V,
+    ling::LING3_VL,
+    step::STEP3_VL,
     whisper::QWEN2_AUDIO,
     whisper::ULTRAVOX,
     whisper::VOXTRAL,
     whisper::AUDIO_FLAMINGO3,
+    listeners::GLM_ASR,
+    listeners::MERALION,
 ];
 
 /// The pages that others build on.

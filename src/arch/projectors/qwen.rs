@@ -26,6 +26,15 @@ pub const QWEN2_VL: Arch = Arch {
     ..NONE
 };
 
+/// Sarashina 2.2 Vision, whose tower is Qwen 2-VL's.
+pub const SARASHINA: Arch = Arch {
+    classes: &["Sarashina2VisionForCausalLM"],
+    gguf: "clip",
+    base: Some(&QWEN2_VL),
+    ignored: &["llm.*", "norm.*"],
+    ..NONE
+};
+
 pub const QWEN2_5_VL: Arch = Arch {
     classes: QWEN2_CLASSES,
     gguf: "clip",
@@ -43,7 +52,7 @@ pub const QWEN2_5_VL: Arch = Arch {
 const QWEN2_CLASSES: &[&str] =
     &["Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration", "Qwen2VLModel"];
 
-const EPSILON: Key =
+pub const EPSILON: Key =
     positive("vision.attention.layer_norm_epsilon", &["rms_norm_eps"]).or(Fixed::Number(1e-6));
 
 pub fn is_of(config: &Config, types: &[&str]) -> Result<bool> {
@@ -72,7 +81,7 @@ fn widened(params: &Params<'_>, _: u32) -> Result<u64> {
 }
 
 /// One layer of so many attends to the whole image.
-fn pattern(params: &Params<'_>) -> Result<Option<Value>> {
+pub fn pattern(params: &Params<'_>) -> Result<Option<Value>> {
     const KEY: &str = "vision_config.fullatt_block_indexes";
     let told = params.config.get(KEY).and_then(|v| v.as_array());
     let Some(all) = told else {
@@ -138,20 +147,21 @@ pub const QWEN3_VL: Arch = Arch {
         "Qwen3VLMoeForConditionalGeneration",
         "Qwen3_5ForConditionalGeneration",
         "Qwen3_5MoeForConditionalGeneration",
+        "Qwen4ExpForConditionalGeneration",
     ],
     gguf: "clip",
     base: Some(&QWEN3),
+    keys: QWEN3_KEYS,
     ..NONE
 };
 
-const QWEN3: Arch = Arch {
+pub const QWEN3: Arch = Arch {
     base: Some(&QWEN2),
     prefixes: &["model.visual.", "visual."],
     renamed: &[
         ("model.visual.deepstack_merger_list.{l}.", "model.visual.deepstack_merger_list.{deep}."),
         ("visual.deepstack_merger_list.{l}.", "visual.deepstack_merger_list.{deep}."),
     ],
-    keys: QWEN3_KEYS,
     axes: QWEN3_AXES,
     rules: QWEN3_RULES,
     without: &["v.blk.{l}.attn_q.weight"],
@@ -161,13 +171,18 @@ const QWEN3: Arch = Arch {
 const QWEN3_KEYS: &[Key] = &[
     is("projector_type", Fixed::Text("qwen3vl_merger")),
     is("use_gelu", Fixed::Flag(true)),
-    count("vision.spatial_merge_size", &["vision_config.spatial_merge_size"]),
-    positive("vision.attention.layer_norm_epsilon", &["text_config.rms_norm_eps"]).or(Fixed::Number(1e-6)),
-    make("vision.is_deepstack_layers", |params| {
-        let layers: Result<Vec<bool>> = (0..params.count("l", 0)?).map(|l| is_deep(params, l)).collect();
-        Ok(Some(Value::Array(Array::Bool(layers?))))
-    }),
+    MERGED,
+    TEXT_EPSILON,
+    DEEPSTACK,
 ];
+
+pub const MERGED: Key = count("vision.spatial_merge_size", &["vision_config.spatial_merge_size"]);
+pub const TEXT_EPSILON: Key =
+    positive("vision.attention.layer_norm_epsilon", &["text_config.rms_norm_eps"]).or(Fixed::Number(1e-6));
+pub const DEEPSTACK: Key = make("vision.is_deepstack_layers", |params| {
+    let layers: Result<Vec<bool>> = (0..params.count("l", 0)?).map(|l| is_deep(params, l)).collect();
+    Ok(Some(Value::Array(Array::Bool(layers?))))
+});
 
 const QWEN3_AXES: &[Axis] = &[
     axis("image", Size::Make(image)),
@@ -189,7 +204,7 @@ fn is_deep(params: &Params<'_>, layer: u32) -> Result<bool> {
     Ok(all.is_some_and(|all| all.iter().any(|n| n.as_u64() == Some(layer.into()))))
 }
 
-const DEEP: Layers = Layers::When(is_deep);
+pub const DEEP: Layers = Layers::When(is_deep);
 
 const QWEN3_RULES: &[Rule] = &[
     FUSED,

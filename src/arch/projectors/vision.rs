@@ -22,7 +22,7 @@ const KEYS: &[Key] = &[
 ];
 
 /// A number above `least` for each of the three colours.
-fn of_colours(params: &Params<'_>, key: &str, least: f64) -> Result<Option<Value>> {
+pub fn of_colours(params: &Params<'_>, key: &str, least: f64) -> Result<Option<Value>> {
     let found = params.config.get(key);
     let numbers = found.and_then(|value| value.as_array()).filter(|all| all.len() == 3);
     let numbers = numbers.map(|all| all.iter().filter_map(|x| x.as_f64().filter(|x| *x > least)));

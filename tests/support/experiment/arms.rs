@@ -4,7 +4,7 @@ use ggraft::ftype::Ftype;
 use ggraft::merge::tokens::matching::Embeddings;
 use ggraft::merge::{CHAT_VECTOR, Options as How, Vector, VocabularyChoices};
 use ggraft::pipeline::{self, Plan, Target, Work};
-use ggraft::vocab::Options;
+use ggraft::arch::Options;
 use ggraft_formats::{Result, Watch};
 use std::path::{Path, PathBuf};
 

@@ -8,16 +8,16 @@ const PREPARED: &str = r#"{"image_mean": [0.5, 0.25, 0.125], "image_std": [0.5, 
 const LINES: &str =
     r#"{"added_tokens_decoder": {"10": {"content": "[IMG]"}, "12": {"content": "[IMG_BREAK]"}}}"#;
 
-fn sees(name: &'static str, config: Value) -> Tiny {
+pub(super) fn sees(name: &'static str, config: Value) -> Tiny {
     Tiny { projector: true, files: &[("preprocessor_config.json", PREPARED)], ..Tiny::new(name, config) }
 }
 
-fn hears(name: &'static str, config: Value) -> Tiny {
+pub(super) fn hears(name: &'static str, config: Value) -> Tiny {
     Tiny { projector: true, ..Tiny::new(name, config) }
 }
 
 /// A tower of this sort, with what else is told of it.
-fn tower(own: Value) -> Value {
+pub(super) fn tower(own: Value) -> Value {
     super::laid_over(
         json!({"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,
         "image_size": 64, "patch_size": 16}),
@@ -25,26 +25,26 @@ fn tower(own: Value) -> Value {
     )
 }
 
-fn text(model_type: &str) -> Value {
+pub(super) fn text(model_type: &str) -> Value {
     json!({"model_type": model_type, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1,
         "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16})
 }
 
-fn model(class: &str, model_type: &str, vision: Value, text_type: &str, own: Value) -> Value {
+pub(super) fn model(class: &str, model_type: &str, vision: Value, text_type: &str, own: Value) -> Value {
     let base = json!({"architectures": [class], "model_type": model_type, "vision_config": vision,
         "text_config": text(text_type)});
     super::laid_over(base, &own)
 }
 
 /// A tower of Qwen's sort.
-fn merging(own: Value) -> Value {
+pub(super) fn merging(own: Value) -> Value {
     let base = json!({"depth": 4, "hidden_size": 64, "out_hidden_size": 32, "intermediate_size": 96, "num_heads": 4,
         "patch_size": 14});
     super::laid_over(base, &own)
 }
 
 pub fn all() -> Vec<Tiny> {
-    [sighted(), squares(), hearing()].concat()
+    [sighted(), squares(), hearing(), super::newer_projectors::all()].concat()
 }
 
 fn sighted() -> Vec<Tiny> {

@@ -1,0 +1,31 @@
+//! Mistral's own layout of a checkpoint: `params.json` in place of `config.json`, and names of tensors that are not those of
+//! Hugging Face. The names tell it, for a directory may hold both.
+//! Specification: `--mistral-format` of llama.cpp's converter; the published repositories.
+
+use ggraft_formats::{Checkpoint, Error, Result};
+use serde_json::{Value, json};
+
+/// The file that tells the sizes.
+pub const FILE: &str = "params.json";
+
+/// The class of its page, which no `config.json` names.
+pub const CLASS: &str = "MistralNative";
+
+/// What it tells, with the class of its page, if the weights are of this layout.
+pub fn params(checkpoint: &Checkpoint) -> Result<Option<Value>> {
+    let is = checkpoint.tensors.iter().any(|t| t.name == "tok_embeddings.weight");
+    if !is || !checkpoint.has(FILE) {
+        return Ok(None);
+    }
+    let mut params = checkpoint.required_json(FILE)?;
+    if params.get("moe").is_some_and(|moe| !moe.is_null()) {
+        return Err(Error::unsupported("experts in Mistral's own layout are not covered")
+            .file(&checkpoint.dir.join(FILE))
+            .found("'moe'")
+            .hint("take the weights in Hugging Face's layout (model-*.safetensors and config.json)"));
+    }
+    if let Some(params) = params.as_object_mut() {
+        params.insert(String::from("architectures"), json!([CLASS]));
+    }
+    Ok(Some(params))
+}

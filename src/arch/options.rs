@@ -1,0 +1,25 @@
+//! What a user may decide about the adoption of a checkpoint.
+
+use serde_json::{Map, Value};
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `tokenizer.ggml.pre` of a byte-level BPE vocabulary, instead of detecting it.
+    pub pre: Option<String>,
+    /// What becomes of layers that predict further tokens.
+    pub predicting: Predicting,
+    /// Keys of `general.*` that are told, whatever the checkpoint says.
+    pub told: Map<String, Value>,
+}
+
+/// What becomes of layers that predict further tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Predicting {
+    /// They stay with the model, if it has some.
+    #[default]
+    Kept,
+    /// They are left out.
+    Without,
+    /// They alone, with what they share with the model.
+    Only,
+}

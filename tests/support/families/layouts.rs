@@ -1,0 +1,29 @@
+//! Checkpoints of Mistral: in its own layout, and with its own tokenizer.
+
+use super::{Tiny, Words, json};
+
+pub fn all() -> Vec<Tiny> {
+    vec![Tiny {
+        words: Words::Tekken("v3"),
+        ..Tiny::new(
+            "Mistral-Nemo-Tekken",
+            json!({"architectures": ["MistralForCausalLM"], "model_type": "mistral", "hidden_size": 32,
+            "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "head_dim": 8, "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 1000000.0,
+            "sliding_window": null, "tie_word_embeddings": false}),
+        )
+    }]
+}
+
+/// Those that the converter reads with `--mistral-format`.
+pub fn native() -> Vec<Tiny> {
+    let own = json!({"dim": 32, "n_layers": 2, "head_dim": 8, "hidden_dim": 48, "n_heads": 4, "n_kv_heads": 2,
+        "norm_eps": 1e-5, "rope_theta": 1000000.0, "max_position_embeddings": 512});
+    let tempered = super::laid_over(
+        own.clone(),
+        &json!({"llama_4_scaling": {"original_max_position_embeddings": 256, "beta": 0.1}, "yarn":
+        {"original_max_position_embeddings": 256, "factor": 2, "apply_scale": false, "beta": 32, "alpha": 1}}),
+    );
+    let tiny = |name, config| Tiny { words: Words::Tekken("v7"), is_native: true, ..Tiny::new(name, config) };
+    vec![tiny("Mistral-Small-Native", own), tiny("Ministral-3-Native", tempered)]
+}
