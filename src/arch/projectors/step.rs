@@ -22,7 +22,7 @@ pub const STEP3_VL: Arch = Arch {
 };
 
 const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
 const KEYS: &[Key] = &[
     make("vision.image_mean", |params| colours(params, "preprocessor_config.image_mean", MEAN)),
