@@ -125,7 +125,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     if judges {
         rerank::describe(arch.gguf, &mut metadata);
     }
-    metadata.extend(tokenizer.metadata);
+    native::extend(&mut metadata, tokenizer.metadata, config.class()?);
     warnings.extend(tokenizer.warnings);
     let sentencepiece = metadata.str("tokenizer.ggml.model") == Some("llama");
     for told in arch.tokenizer.iter().filter(|told| sentencepiece || !told.sentencepiece) {

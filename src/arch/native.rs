@@ -2,7 +2,7 @@
 //! Hugging Face. The names tell it, for a directory may hold both.
 //! Specification: `--mistral-format` of llama.cpp's converter; the published repositories.
 
-use ggraft_formats::{Checkpoint, Error, Result};
+use ggraft_formats::{Checkpoint, Error, Metadata, Result};
 use serde_json::{Value, json};
 
 /// The file that tells the sizes.
@@ -28,4 +28,17 @@ pub fn params(checkpoint: &Checkpoint) -> Result<Option<Value>> {
         params.insert(String::from("architectures"), json!([CLASS]));
     }
     Ok(Some(params))
+}
+
+/// Adds the tokenizer's keys to those of the model. Of this layout the tokenizer tells the number of tokens.
+pub fn extend(metadata: &mut Metadata, tokenizer: Metadata, class: &str) {
+    const TYPES: &str = "tokenizer.ggml.token_type";
+    let key = format!("{}.vocab_size", metadata.str("general.architecture").unwrap_or_default());
+    let mut size = (class == CLASS).then(|| metadata.remove(&key)).flatten();
+    for (name, value) in tokenizer.iter() {
+        metadata.set(name, value.clone());
+        if let Some(size) = size.take_if(|_| name == TYPES) {
+            metadata.set(&key, size);
+        }
+    }
 }

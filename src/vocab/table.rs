@@ -119,8 +119,16 @@ impl Table {
         Ok(())
     }
 
+    /// Writes tokens and types, and between them scores that say nothing: zeros, which the converter writes as whole numbers.
+    pub fn write_unscored(self, metadata: &mut Metadata) {
+        let none = vec![0i32; self.len()];
+        metadata.set("tokenizer.ggml.tokens", self.tokens);
+        metadata.set("tokenizer.ggml.scores", none);
+        metadata.set("tokenizer.ggml.token_type", self.types);
+    }
+
     /// Writes tokens, scores and types.
-    pub fn write_rows(self, metadata: &mut Metadata) {
+    fn write_rows(self, metadata: &mut Metadata) {
         metadata.set("tokenizer.ggml.tokens", self.tokens);
         if let Some(scores) = self.scores {
             metadata.set("tokenizer.ggml.scores", scores);

@@ -69,7 +69,7 @@ pub fn write(files: &Files, options: &Options, size: Option<usize>, out: &mut To
             .found(held)
             .hint("use the tokenizer that belongs to these weights"));
     }
-    let mut table = Table::holes(rows, true);
+    let mut table = Table::holes(rows, false);
     for (id, text) in tekken.special.iter().enumerate() {
         table.set(id, text.as_str(), kinds::CONTROL, 0.0);
     }
@@ -95,7 +95,7 @@ pub fn write(files: &Files, options: &Options, size: Option<usize>, out: &mut To
             metadata.set(&format!("tokenizer.ggml.{key}_token_id"), id);
         }
     }
-    table.write_rows(metadata);
+    table.write_unscored(metadata);
     metadata.set(ADD_BOS, true);
     metadata.set("tokenizer.ggml.add_eos_token", false);
     template::write(files, out)?;

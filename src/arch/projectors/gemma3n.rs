@@ -177,7 +177,7 @@ const RULES: &[Rule] = &[
     rule(
         &["audio_tower.conformer.{a}.lconv1d.depthwise_conv1d.weight"],
         &["a.blk.{a}.conv_dw.weight"],
-        "an 1 kernel -> an kernel",
+        "an 1 kernel",
     )
     .stored(DType::F32),
     rule(
@@ -205,7 +205,7 @@ const RULES: &[Rule] = &[
         &["a.pre_encode.out.weight"],
         "an spectrum",
     )
-    .stored(DType::F32),
+    .stored(DType::F16),
     rule(&["embed_audio.embedding.weight"], &["mm.a.embedding.weight"], "heard an"),
     rule(&["embed_audio.hard_embedding_norm.weight"], &["mm.a.hard_emb_norm.weight"], "an"),
     rule(&["embed_audio.soft_embedding_norm.weight"], &["mm.a.soft_emb_norm.weight"], "an"),

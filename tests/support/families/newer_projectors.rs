@@ -14,7 +14,7 @@ fn pixels(name: &'static str, config: Value) -> Tiny {
 
 /// An encoder of sounds by Whisper's names.
 fn whisper(own: Value) -> Value {
-    let base = json!({"d_model": 64, "encoder_layers": 3, "encoder_attention_heads": 4, "encoder_ffn_dim": 96,
+    let base = json!({"d_model": 64, "encoder_layers": 4, "encoder_attention_heads": 4, "encoder_ffn_dim": 96,
         "num_mel_bins": 16, "max_source_positions": 20});
     super::laid_over(base, &own)
 }
@@ -85,10 +85,7 @@ fn kimi() -> Vec<Tiny> {
         )
     };
     vec![
-        Tiny {
-            draft: Draft { optional: true, ..Draft::default() },
-            ..nested("Kimi-K2.5", of("KimiK25ForConditionalGeneration", json!({})))
-        },
+        nested("Kimi-K2.5", of("KimiK25ForConditionalGeneration", json!({}))),
         nested("GLM-5.2-Vision", of("Glm5vForConditionalGeneration", json!({}))),
     ]
 }
@@ -209,7 +206,7 @@ fn reading() -> Vec<Tiny> {
             "hidden_size": 32})
     };
     let clipped = json!({"image_size": 64, "width": {"clip-l-14-224": clip, "sam_vit_b": sam}});
-    let queried = json!({"image_size": 64, "layers": 3, "num_attention_heads": 4, "intermediate_size": 96,
+    let queried = json!({"image_size": 64, "layers": 4, "num_attention_heads": 4, "intermediate_size": 96,
         "width": {"qwen2-0-5b": {"dim": 40}, "sam_vit_b": sam}});
     vec![
         sees("DeepSeek-OCR", of("DeepseekOCRForCausalLM", clipped.clone())),

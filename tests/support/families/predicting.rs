@@ -1,10 +1,11 @@
 //! Checkpoints with a layer that predicts a second token, by either of the names that such layers have.
 
-use super::{Draft, Tiny, json};
+use super::{Draft, Tiny, Words, json};
 
 pub fn all() -> Vec<Tiny> {
     vec![
         Tiny {
+            words: Words::Whole("gpt-2"),
             draft: Draft { optional: true, ..Draft::default() },
             ..Tiny::new(
                 "GLM-4.5-Predicting",
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Tiny> {
                 ("model.layers.4.shared_head.norm.", "mtp.norm."),
                 ("model.layers.4.", "mtp.layers.0."),
             ],
+            words: Words::Whole("gpt-2"),
             draft: Draft { optional: true, ..Draft::default() },
             ..Tiny::new(
                 "Qwen3.5-Predicting",
