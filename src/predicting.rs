@@ -10,6 +10,9 @@ use ggraft_formats::{Error, Metadata, Model, Result, Tensor, Value};
 /// The tensors that such layers share with the model.
 const SHARED: [&str; 3] = ["token_embd.weight", "output_norm.weight", "output.weight"];
 
+/// No model has more layers: a file that counts more tells nothing.
+const MOST: u64 = 1 << 14;
+
 const COUNTED: &str = "block_count";
 const PREDICTING: &str = "nextn_predict_layers";
 
@@ -25,9 +28,9 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Those of a model that tells their number and holds some.
+    /// Those of a model that tells a number that can be, and holds some.
     pub fn of(metadata: &Metadata, tensors: &[Tensor]) -> Option<Layers> {
-        let counted = number(metadata, COUNTED)?;
+        let counted = number(metadata, COUNTED).filter(|counted| *counted <= MOST)?;
         let held = tensors.iter().filter_map(|t| layer(&t.name)).max()?.checked_add(1)?;
         Some(Layers { counted, predicting: number(metadata, PREDICTING).unwrap_or(0).min(counted), held })
     }

@@ -8,16 +8,18 @@ use std::sync::Arc;
 /// What stands beside a scaled tensor: its scale, and that of what it is multiplied with where both have four bits.
 const BESIDE: [&str; 2] = [".scale", ".input_scale"];
 
+/// What Gemma 4 multiplies with itself: the router, and each expert.
+const OF_GEMMA: [&str; 2] = ["ffn_gate_inp.weight", "ffn_down_exps.weight"];
+
 /// The model with its scales in the weights, and without the tensors that held them.
 ///
 /// # Errors
 /// A scale cannot be read, or does not fit its tensor.
 pub fn unscaled(mut model: Model) -> Result<Model> {
-    // Gemma 4 has a scale of each expert that is no part of the encoding.
-    if model.architecture() == Some("gemma4") {
-        return Ok(model);
-    }
-    let is_scaled = |t: &&Tensor| t.dtype() == DType::NVFP4;
+    // Gemma 4 has scales that are no part of the encoding.
+    let is_gemma = model.architecture() == Some("gemma4");
+    let is_own = |name: &str| is_gemma && OF_GEMMA.iter().any(|own| name.ends_with(own));
+    let is_scaled = |t: &&Tensor| t.dtype() == DType::NVFP4 && !is_own(&t.name);
     let stems: Vec<String> = model
         .tensors
         .iter()

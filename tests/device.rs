@@ -112,13 +112,19 @@ fn devices_are_advised_on_and_what_has_no_room_is_refused() {
     run("convert -q %cp --type Q3_K_M -o @q3.gguf").ok();
     let said = run("advise @q3.gguf --for pi5-8gb --context 4096").ok().out;
     assert!(said.contains("fits") && said.contains("q3_K") && said.contains("slow there"), "{said}");
-    assert!(said.contains("--for pi5-8gb --context 4096"), "{said}");
+    let unquantized = run("advise %cp --for pi5-8gb --context 4096").ok().out;
+    assert!(
+        unquantized.contains("--for pi5-8gb --context 4096") && !said.contains("--for"),
+        "{unquantized}{said}"
+    );
     let checkpoint = ggraft(["advise", trio("cp").to_str().unwrap()]).ok().out;
     assert!(checkpoint.contains("room for"), "{checkpoint}");
     for (words, code, told) in [
         ("advise %cp --for pi6-8gb", 2, "did you mean pi5-8gb?"),
         ("convert %cp --for toaster -o @x.gguf", 2, "there is no such device"),
-        ("convert %cp --for pi5-4gb --context 99999999999 -o @x.gguf", 2, "give a smaller --context"),
+        ("convert %cp --for pi5-4gb --context 4000000000 -o @x.gguf", 2, "give a smaller --context"),
+        ("advise %cp --context 18446744073709551615", 2, "4294967296"),
+        ("quantize @q3.gguf @x.gguf Q4_0 --for gpu-adreno", 4, "does not run this dtype"),
         ("convert %cp --for ollama --split-max-tensors 7 -o @x.gguf", 2, "reads a model from one file"),
         ("convert %cp --for pi5-4gb --target-bpw 4 -o @x.gguf", 2, "cannot be used with"),
     ] {

@@ -203,8 +203,12 @@ fn yardstick(
         Budget::Like(_) | Budget::Device(..) => 0,
     };
     let mut nearest: Option<(u64, &'static Ftype, Vec<Assignment>)> = None;
+    let allowed = |ftype: &Ftype| terms.only.is_none_or(|only| only.contains(&ftype.default));
     for name in YARDSTICKS {
         let ftype = Ftype::parse(name)?;
+        if !allowed(ftype) {
+            continue;
+        }
         let assignments = terms.assign(facts, ftype)?;
         let distance = sizes.of(facts, &assignments)?.abs_diff(limit);
         if nearest.as_ref().is_none_or(|(least, ..)| distance < *least) {
@@ -246,6 +250,10 @@ fn smallest(facts: &Facts, menus: &[Vec<DType>], sizes: &Sizes) -> Result<u64> {
 fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<Error> {
     let elements: u64 = facts.tensors.iter().map(|t| t.shape.elements()).sum();
     let error = Error::usage("the budget is too small for the smallest choice of dtypes");
+    let larger = |least: u64| match terms.only {
+        Some(_) => String::from("give a smaller --context or another device, or free pinned tensors"),
+        None => format!("give --target-size {least} or more, or free pinned tensors"),
+    };
     let mut given = *sizes.budget;
     for _ in 0..=YARDSTICKS.len() {
         let tried = Sizes { budget: &given, ..*sizes };
@@ -270,10 +278,9 @@ fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<
             .expected(format!("at least {enough:.4} bits per weight"))
             .found(format!("{:.4}", limit as f64 * 8.0 / elements.max(1) as f64))
             .hint(format!("give --target-bpw {enough:.4} or more, or free pinned tensors")),
-        Budget::Bytes(least) => error
-            .expected(format!("at least {least} bytes"))
-            .found(limit)
-            .hint(format!("give --target-size {least} or more, or free pinned tensors")),
+        Budget::Bytes(least) => {
+            error.expected(format!("at least {least} bytes")).found(limit).hint(larger(least))
+        }
         Budget::Like(_) | Budget::Device(..) => error,
     })
 }

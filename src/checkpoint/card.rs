@@ -2,8 +2,11 @@
 //! what, in words that can be repeated. What comes from the models is shown, never obeyed.
 //! Specification: Hugging Face's model card metadata (`base_model`, `base_model_relation`, `license`, `tags`).
 
+use crate::ftype::Ftype;
+use crate::hash::hexadecimal;
 use crate::merge::Origin;
 use crate::text::{Printable, is_obeyed, shell_path};
+use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -33,6 +36,8 @@ pub struct Card {
 pub struct Publication {
     /// The languages, as the hub abbreviates them.
     pub languages: Vec<String>,
+    /// Whether each of the files is a model that runs by itself.
+    pub runs: bool,
     /// What the model is used for, in the hub's word.
     pub task: &'static str,
     /// Who has quantized the model.
@@ -60,11 +65,21 @@ pub struct File {
 }
 
 impl Card {
-    /// The text of `README.md`.
+    /// The text of `README.md`. Of GGUF files its end proves that it is all ours.
     pub fn markdown(&self) -> String {
+        let text = self.text();
+        if self.files.is_empty() { text } else { sealed(text) }
+    }
+
+    /// What stands below the front matter first.
+    pub fn title(name: &str) -> String {
+        format!("# {}", plain(name))
+    }
+
+    fn text(&self) -> String {
         let mut out = String::new();
         self.front_matter(&mut out);
-        line(&mut out, format_args!("# {}\n", plain(&self.name)));
+        line(&mut out, format_args!("{}\n", Card::title(&self.name)));
         let version = env!("CARGO_PKG_VERSION");
         match self.formula {
             Some(formula) => line(&mut out, format_args!("Merged by ggraft {version}: `{formula}`\n")),
@@ -156,7 +171,9 @@ impl Card {
             let fence = fence(prompt);
             line(out, format_args!("## Prompt format\n\n{fence}text\n{}\n{fence}\n", prompt.trim_end()));
         }
-        running(out, &first.name, &first.kind);
+        if self.publication.runs {
+            running(out, &first.name, &first.kind);
+        }
         line(out, format_args!("## How it was made\n"));
     }
 
@@ -210,9 +227,29 @@ fn purpose(bits: f64) -> &'static str {
     }
 }
 
+const SEAL: &str = "<!-- ggraft card ";
+
+/// `text` with a last line that holds its hash.
+fn sealed(mut text: String) -> String {
+    let hash = hexadecimal(&Sha256::digest(text.as_bytes()));
+    line(&mut text, format_args!("\n{SEAL}{hash} -->"));
+    text
+}
+
+/// Whether nobody has changed a card of GGUF files since ggraft has written it.
+pub fn is_sealed(text: &str) -> bool {
+    let body = text.rfind(SEAL).and_then(|at| text.get(..at)?.strip_suffix('\n'));
+    body.is_some_and(|body| sealed(body.to_string()) == text)
+}
+
 /// The commands that get a file and run it.
 fn running(out: &mut String, name: &str, kind: &str) {
     let file = shell_path(Path::new(name));
+    // The hub knows a file by the type in its name.
+    let ollama = match Ftype::parse(kind) {
+        Ok(_) => format!("# Ollama\nollama run hf.co/REPOSITORY:{kind}\n"),
+        Err(_) => String::new(),
+    };
     line(
         out,
         format_args!(
@@ -221,8 +258,7 @@ fn running(out: &mut String, name: &str, kind: &str) {
              hf download REPOSITORY {file} --local-dir .\n\
              # llama.cpp\n\
              llama-cli -m {file}\n\
-             # Ollama\n\
-             ollama run hf.co/REPOSITORY:{kind}\n\
+             {ollama}\
              # LM Studio\n\
              lms import {file}\n\
              ```\n"

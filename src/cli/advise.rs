@@ -4,7 +4,7 @@
 use super::elsewhere::Elsewhere;
 use super::stdout;
 use crate::arch;
-use crate::device::{Advice, CONTEXT, PROFILES, Profile};
+use crate::device::{self, Advice, CONTEXT, PROFILES, Profile};
 use crate::pipeline;
 use crate::report::{Show, Stage, size};
 use crate::text::shell_path;
@@ -21,7 +21,7 @@ pub(super) struct Args {
     #[arg(long = "for", value_name = "DEVICE")]
     device: Option<String>,
     /// The tokens that the model is to read at once
-    #[arg(long, value_name = "N", default_value_t = CONTEXT, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = CONTEXT, value_parser = clap::value_parser!(u64).range(1..=device::MOST))]
     context: u64,
     #[command(flatten)]
     elsewhere: Elsewhere,
@@ -87,7 +87,7 @@ fn advice(path: &Path, all: &[Advice], args: &Args) -> String {
             ),
         );
     }
-    if let Some(a) = all.iter().find(|a| a.bits.is_some()) {
+    if let Some(a) = all.iter().find(|a| a.bits.is_some() && !a.is_quantized) {
         let (name, model) = (args.device.as_deref().unwrap_or(a.profile.name), shell_path(path));
         let context =
             if args.context == CONTEXT { String::new() } else { format!(" --context {}", args.context) };

@@ -22,7 +22,7 @@ pub(super) struct Beside {
 }
 
 const CARD: &str = "README.md";
-/// Every card of ours has it; another README.md is never replaced.
+/// Every card of ours has it; another README.md is never replaced, and one that was changed since only by force.
 const MARK: &str = " by ggraft ";
 
 impl Beside {
@@ -46,9 +46,13 @@ impl Beside {
                 Some(text),
             ));
         }
-        for (_, path) in ggufs.iter().filter(|_| self.card) {
+        for (plan, path) in ggufs.iter().filter(|_| self.card) {
             let card = path.with_file_name(CARD);
-            if card.exists() && !std::fs::read_to_string(&card).is_ok_and(|text| text.contains(MARK)) {
+            let is_file = std::fs::symlink_metadata(&card).map(|meta| meta.is_file());
+            let text = std::fs::read_to_string(&card).ok();
+            if is_file.is_ok()
+                && !(matches!(is_file, Ok(true)) && text.as_ref().is_some_and(|t| t.contains(MARK)))
+            {
                 return Err(Error::new(
                     Kind::Failure,
                     "README.md was not written by ggraft, so it is left alone",
@@ -58,7 +62,8 @@ impl Beside {
             }
             if !files.iter().any(|(file, _)| file.path == card) {
                 // It goes on with the rows of other files.
-                files.push((File { path: card, what: "the model card", replaces: true }, None));
+                let replaces = text.is_some_and(|text| report::goes_on(&text, plan.metadata()));
+                files.push((File { path: card, what: "the model card", replaces }, None));
             }
         }
         Ok(files)
@@ -69,7 +74,9 @@ impl Beside {
         let beside = |o: &&Output<'_>| !o.plan.is_directory() && o.path.with_file_name(CARD) == path;
         let outputs: Vec<&Output<'_>> = finished.outputs.iter().filter(beside).collect();
         let earlier = std::fs::read_to_string(path).ok();
-        report::card(&outputs, made, earlier.as_deref()).map(|card| card.markdown()).unwrap_or_default()
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let earlier = earlier.as_deref().map(|text| (text, folder));
+        report::card(&outputs, made, earlier).map(|card| card.markdown()).unwrap_or_default()
     }
 
     /// Prints how to start the first GGUF.

@@ -73,6 +73,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let (Some(input), false) = (&args.input, args.print_supported_models) else {
         return stdout::print(page::classes().as_bytes());
     };
+    of_ggufs(&args)?;
     if args.mixture.has_budget() {
         options::early(args.output.output.as_deref(), &args.output.run)?;
     }
@@ -135,6 +136,27 @@ pub(super) fn run(args: Args) -> Result<()> {
         access: &access,
     };
     carrying::carry_out(&plans, &order, || Ok(Vec::new()))
+}
+
+/// Refuses what only a GGUF can be where a directory is asked for, and parts that layers are put between.
+fn of_ggufs(args: &Args) -> Result<()> {
+    let options = [
+        ("--mtp", args.mtp),
+        ("--no-mtp", args.no_mtp),
+        ("--mtp-from", args.mtp_from.is_some()),
+        ("--metadata", args.metadata.is_some()),
+    ];
+    let is_directory = args.types.iter().any(|kind| matches!(kind.0, Type::Safetensors(_)));
+    if let Some((option, _)) = options.iter().find(|(_, is_given)| *is_given && is_directory) {
+        return Err(Error::usage(format!("{option} works on GGUF outputs only"))
+            .hint("leave it out, or choose a GGUF --type"));
+    }
+    if args.mtp_from.is_some() && args.splitting.keep_split {
+        return Err(Error::usage("the parts of a model cannot be kept where layers of another are added")
+            .found("--keep-split and --mtp-from")
+            .hint("give --split-max-size in the place of --keep-split"));
+    }
+    Ok(())
 }
 
 /// What the options say of the adoption.

@@ -86,7 +86,7 @@ const OPTIONS: &[(&str, &[&str], &str)] = &[
     (
         "",
         &["--metadata"],
-        "set keys with --override-kv KEY=TYPE:VALUE, or afterwards with `ggraft meta set`; --name gives the name",
+        "convert takes it; elsewhere set keys with --override-kv KEY=TYPE:VALUE, or afterwards with `ggraft meta set`; --name gives the name",
     ),
     (
         "",
@@ -96,7 +96,7 @@ const OPTIONS: &[(&str, &[&str], &str)] = &[
     (
         "",
         &["--mistral-format"],
-        "give the files that transformers reads (config.json, model.safetensors), which Mistral publishes beside its own",
+        "convert takes it; elsewhere give what that writes, or the files that transformers reads (config.json, model.safetensors)",
     ),
     (
         "",
@@ -106,7 +106,7 @@ const OPTIONS: &[(&str, &[&str], &str)] = &[
     (
         "",
         &["--mtp", "--no-mtp", "--no-nextn", "--dspark", "--target-model-dir"],
-        "layers that predict further tokens are converted with the model where its family's page has them (`ggraft architectures NAME`); a draft model cannot be cut out",
+        "layers that predict further tokens are converted with the model where its family's page has them (`ggraft architectures NAME`); `ggraft convert` takes --mtp and --no-mtp",
     ),
     (
         "",

@@ -26,11 +26,11 @@ pub(super) fn compare(plans: &[(Plan, PathBuf)], order: &Order<'_>, claim: &Clai
     let Input::Model(model) = open(&claim.file)? else {
         return Err(Error::usage("--recipe compares a GGUF").file(&claim.file).found("a checkpoint"));
     };
-    // Of several outputs it is the one of its dtypes, if there is one.
-    let plan = plans.iter().map(|(plan, _)| plan).find(|plan| has_dtypes(plan, &model));
-    let plan = plan
-        .or(plans.first().map(|(plan, _)| plan))
-        .ok_or_else(|| Error::usage("the recipe has no output"))?;
+    // Of several outputs it is the one that says the same of itself, or else has its dtypes.
+    let all = || plans.iter().map(|(plan, _)| plan);
+    let same = all().find(|plan| has_dtypes(plan, &model) && metadata(plan, &model).is_empty());
+    let plan = same.or_else(|| all().find(|plan| has_dtypes(plan, &model))).or_else(|| all().next());
+    let plan = plan.ok_or_else(|| Error::usage("the recipe has no output"))?;
     if plan.is_directory() {
         return Err(Error::usage("the recipe makes a directory").file(&claim.file).expected("a GGUF type"));
     }

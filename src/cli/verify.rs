@@ -53,8 +53,10 @@ struct Sound {
 
 pub(super) fn run(args: Args) -> Result<()> {
     if let Some(recipe) = &args.recipe {
+        let recipe =
+            recipe.to_str().ok_or_else(|| Error::usage("the name of the recipe is not text").file(recipe))?;
         let claim = Claim { file: args.file, all: args.all };
-        let words = ["merge", &*recipe.to_string_lossy(), "--dry-run"].map(String::from);
+        let words = ["merge", "--dry-run", "--", recipe].map(String::from);
         return verb::again(&words, Errand::Compare(Box::new(claim)), args.threads, args.show);
     }
     let result = verify(&args);

@@ -15,6 +15,8 @@ pub struct Advice {
     pub slow: Vec<(DType, f64)>,
     /// The share of the weights in matrices whose rows are no multiple of what the fast kernels want.
     pub odd_rows: f64,
+    /// Whether matrices are quantized already, so that the file for a device is made from another one.
+    pub is_quantized: bool,
 }
 
 impl Advice {
@@ -37,6 +39,7 @@ impl Advice {
                 odd += shape.elements();
             }
         }
+        let is_quantized = by_dtype.values().any(|(dtype, _)| dtype.is_quantized());
         let share = |n: u64| n as f64 / elements.max(1) as f64;
         let slow = by_dtype.into_values().filter(|(dtype, _)| !profile.types.contains(dtype));
         let slow: Vec<(DType, f64)> = slow.map(|(dtype, n)| (dtype, share(n))).collect();
@@ -48,6 +51,7 @@ impl Advice {
             // A small part of the weights does not decide the speed; what does not run at all does.
             slow: slow.into_iter().filter(|(_, share)| profile.strict || *share > 0.01).collect(),
             odd_rows: share(odd),
+            is_quantized,
         })
     }
 

@@ -16,6 +16,16 @@ use ggraft_formats::{DType, Error, Metadata, Result};
 /// The context if none is told: of a long conversation.
 pub const CONTEXT: u64 = 8192;
 
+/// No context is longer.
+pub const MOST: u64 = 1 << 32;
+
+/// A tensor of a file that is made for a device.
+pub struct Made<'a> {
+    pub name: &'a str,
+    pub dtype: DType,
+    pub bytes: u64,
+}
+
 /// A device with its runtime.
 #[derive(Debug)]
 pub struct Profile {
@@ -74,7 +84,15 @@ impl Profile {
     ///
     /// # Errors
     /// It is in parts, and the runtime reads one file.
-    pub fn told(&self, metadata: &Metadata, context: u64, bytes: u64, is_split: bool) -> Result<Vec<String>> {
+    pub fn told(
+        &self,
+        metadata: &Metadata,
+        context: u64,
+        made: &[Made<'_>],
+        is_split: bool,
+    ) -> Result<Vec<String>> {
+        let bytes = made.iter().map(|one| one.bytes).fold(0, u64::saturating_add);
+        let others = self.others(made)?;
         if self.whole && is_split {
             return Err(Error::usage(format!("{} reads a model from one file", self.what))
                 .hint("leave out --split-max-size, --split-max-tensors and --keep-split"));
@@ -98,6 +116,28 @@ impl Profile {
                 self.name
             ));
         }
+        notes.extend(others);
         Ok(notes)
+    }
+
+    /// What to say of matrices that have to keep dtypes which are not for the device.
+    fn others(&self, made: &[Made<'_>]) -> Result<Option<String>> {
+        let is_other = |one: &&Made<'_>| one.dtype.is_quantized() && !self.types.contains(&one.dtype);
+        let others: Vec<&Made<'_>> = made.iter().filter(is_other).collect();
+        let Some(first) = others.first() else { return Ok(None) };
+        if self.strict {
+            return Err(Error::unsupported(format!("{} does not run this dtype", self.what))
+                .tensor(first.name)
+                .expected(self.types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+                .found(first.dtype)
+                .hint(
+                    "start from the unquantized model, and name no other dtypes; or give --allow-requantize",
+                ));
+        }
+        let (count, dtype, name) = (others.len(), first.dtype, first.name);
+        Ok(Some(format!(
+            "warning: {count} tensors have dtypes that are slow on {}, {name} ({dtype}) the first",
+            self.name
+        )))
     }
 }

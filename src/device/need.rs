@@ -9,6 +9,8 @@ use ggraft_formats::{Array, Error, Metadata, Result, Value};
 const BATCH: u64 = 512;
 /// Cells of the cache come in so many.
 const CELLS: u64 = 256;
+/// No model has more layers.
+const MOST_LAYERS: u64 = 1 << 14;
 /// Every so many layers one sees all, where the metadata do not tell which.
 const PERIODS: [(&str, u64); 8] = [
     ("gemma2", 2),
@@ -44,26 +46,27 @@ impl Need {
     /// The metadata do not tell its layers.
     pub fn of(metadata: &Metadata, weights: u64, context: u64) -> Result<Need> {
         let model = Hyperparameters::of(metadata)?;
-        let cells = context.max(1).next_multiple_of(CELLS);
-        let window = model.window().map_or(cells, |n| cells.min((n + BATCH).next_multiple_of(CELLS)));
-        let (mut cache, mut state) = (0, 0);
+        let cells = whole(context.max(1));
+        let window = model.window().map_or(cells, |n| cells.min(whole(n.saturating_add(BATCH))));
+        let (mut cache, mut state) = (0u64, 0u64);
         for layer in 0..model.layers {
             if model.remembers(layer) {
-                state += model.state();
+                state = state.saturating_add(model.state());
             }
             let cells = if model.is_windowed(layer) { window } else { cells };
-            cache += 2 * cells * model.kept(layer);
+            cache = cache.saturating_add(product(&[2, cells, model.kept(layer)]));
         }
         if !model.flag("attention.causal").unwrap_or(true) {
             cache = 0;
         }
         // The logits of a batch are the largest of what is computed.
-        let buffers = 4 * BATCH * (model.tokens + model.number("embedding_length").unwrap_or(0));
+        let width = model.tokens.saturating_add(model.number("embedding_length").unwrap_or(0));
+        let buffers = product(&[4, BATCH, width]);
         Ok(Need { weights, cache, state, buffers })
     }
 
     pub fn total(&self) -> u64 {
-        self.weights + self.cache + self.state + self.buffers
+        [self.weights, self.cache, self.state, self.buffers].into_iter().fold(0, u64::saturating_add)
     }
 }
 
@@ -81,7 +84,17 @@ pub fn cache(metadata: &Metadata) -> Option<Cache> {
     let most = metadata.u64(&format!("{}.context_length", metadata.str("general.architecture")?))?;
     let tokens = most.min(USUAL);
     let need = Need::of(metadata, 0, tokens).ok()?;
-    Some(Cache { tokens, bytes: need.cache + need.state })
+    Some(Cache { tokens, bytes: need.cache.saturating_add(need.state) })
+}
+
+/// Cells for so many tokens.
+fn whole(tokens: u64) -> u64 {
+    tokens.div_ceil(CELLS).saturating_mul(CELLS)
+}
+
+/// Numbers of a file may be any.
+fn product(factors: &[u64]) -> u64 {
+    factors.iter().fold(1, |product, factor| product.saturating_mul(*factor))
 }
 
 /// What the metadata tell of a model.
@@ -100,6 +113,11 @@ impl<'a> Hyperparameters<'a> {
             Error::invalid("the metadata do not tell how many layers the model has")
                 .expected(format!("{arch}.block_count"))
         })?;
+        if layers > MOST_LAYERS {
+            return Err(Error::invalid("the metadata tell of more layers than any model has")
+                .expected(format!("at most {MOST_LAYERS}"))
+                .found(format!("{arch}.block_count = {layers}")));
+        }
         let tokens = metadata.get("tokenizer.ggml.tokens").and_then(Value::as_array).map(|a| a.len() as u64);
         let tokens = tokens.or_else(|| number("vocab_size")).unwrap_or(0);
         // Layers that predict further tokens keep nothing while a text is only read.
@@ -152,7 +170,7 @@ impl<'a> Hyperparameters<'a> {
         told.unwrap_or_else(|| {
             let period = self.number("attention.sliding_window_pattern");
             let known = PERIODS.iter().find(|(arch, _)| *arch == self.arch).map(|(_, n)| *n);
-            period.or(known).is_some_and(|n| n == 0 || layer % n < n - 1)
+            period.or(known).is_some_and(|n| n == 0 || layer % n != n - 1)
         })
     }
 
@@ -168,7 +186,9 @@ impl<'a> Hyperparameters<'a> {
     fn recurrent(&self, layer: u64) -> Option<bool> {
         let told = self.flag_of_layer("attention.recurrent_layers", layer);
         told.or_else(|| {
-            self.number("full_attention_interval").filter(|n| *n > 0).map(|n| !(layer + 1).is_multiple_of(n))
+            self.number("full_attention_interval")
+                .filter(|n| *n > 0)
+                .map(|n| !layer.saturating_add(1).is_multiple_of(n))
         })
     }
 
@@ -187,17 +207,19 @@ impl<'a> Hyperparameters<'a> {
         };
         // Latent attention finds the values in its keys.
         let latent = self.number("attention.key_length_mla").is_some();
-        kv * (length("key") + if latent { 0 } else { length("value") })
+        product(&[kv, length("key").saturating_add(if latent { 0 } else { length("value") })])
     }
 
     /// Bytes of the state of a layer without attention.
     fn state(&self) -> u64 {
         if let Some(kernel) = self.number("shortconv.l_cache") {
-            return 4 * kernel.saturating_sub(1) * self.number("embedding_length").unwrap_or(0);
+            return product(&[4, kernel.saturating_sub(1), self.number("embedding_length").unwrap_or(0)]);
         }
         let part = |key: &str| self.number(&format!("ssm.{key}")).unwrap_or(0);
         let (inner, size) = (part("inner_size"), part("state_size"));
-        4 * (part("conv_kernel").saturating_sub(1) * (inner + 2 * part("group_count") * size) + size * inner)
+        let seen = inner.saturating_add(product(&[2, part("group_count"), size]));
+        let seen = product(&[part("conv_kernel").saturating_sub(1), seen]);
+        product(&[4, seen.saturating_add(product(&[size, inner]))])
     }
 }
 
@@ -220,6 +242,16 @@ mod tests {
             m.set(&format!("llama.{key}"), n);
         }
         assert_eq!(cache(&m).unwrap().bytes, 2 << 30);
+        m.set("llama.block_count", u64::MAX);
+        assert!(cache(&m).is_none());
+        m.set("llama.block_count", 32u32);
+        for key in
+            ["attention.head_count_kv", "attention.key_length", "attention.sliding_window", "ssm.inner_size"]
+        {
+            let mut wild = m.clone();
+            wild.set(&format!("llama.{key}"), u64::MAX);
+            assert!(Need::of(&wild, u64::MAX, u64::MAX).unwrap().total() == u64::MAX);
+        }
         m.set("llama.attention.head_count_kv", 8u32);
         let found = cache(&m).unwrap();
         assert_eq!((found.tokens, found.bytes), (4096, 512 << 20));

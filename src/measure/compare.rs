@@ -7,6 +7,7 @@ use crate::arch;
 use crate::hash::sha256;
 use crate::stages::Stages;
 use crate::unpack;
+use crate::unscaled::unscaled;
 use ggraft_formats::source::{fetch_ahead, planned};
 use ggraft_formats::write::{BLOCK, CHUNK};
 use ggraft_formats::{Checkpoint, DType, Error, Input, Result, Shape, Tensor, Value};
@@ -144,6 +145,7 @@ impl Side {
                 arch::adopt(&unpack::unpacked(checkpoint)?, &arch::Options::default())?.model
             }
         };
+        let model = unscaled(model)?;
         let typed = |(key, value): (&str, &Value)| (key.to_string(), Datum::Typed(value.clone()));
         Ok(Side { data: model.metadata.iter().map(typed).collect(), tensors: model.tensors })
     }

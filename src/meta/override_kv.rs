@@ -75,6 +75,11 @@ pub(super) fn value(kind: &str, text: &str) -> Result<Value, String> {
     }
 }
 
+/// Whether this is a type.
+pub(super) fn is_type(word: &str) -> bool {
+    TYPES.contains(&bare(word).unwrap_or(word))
+}
+
 /// Whether this is a type, or nearly one.
 pub(super) fn resembles_type(word: &str) -> bool {
     nearest(bare(word).unwrap_or(word), TYPES).is_some()

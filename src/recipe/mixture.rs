@@ -95,7 +95,7 @@ pub struct Mixture {
     #[serde(rename = "for", skip_serializing_if = "is_default")]
     pub device: Option<String>,
     /// The tokens that the device is to read at once, 8192 by default
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N", requires = "device", value_parser = clap::value_parser!(u64).range(1..)))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", requires = "device", value_parser = clap::value_parser!(u64).range(1..=device::MOST)))]
     #[serde(skip_serializing_if = "is_default")]
     pub context: Option<u64>,
 }
@@ -170,6 +170,13 @@ impl Mixture {
             (None, None) => Ok(None),
         };
         let mut budget = budget.map_err(Error::usage)?;
+        if self.context.is_some() && self.device.is_none() {
+            return Err(Error::usage("--context belongs to --for").hint("name a device, or leave it out"));
+        }
+        if self.like.is_some() && self.pure {
+            return Err(Error::usage("--pure gives every tensor the same dtype, --like each its own")
+                .hint("leave out one or the other"));
+        }
         if let Some(name) = &self.device {
             if budget.is_some() {
                 return Err(Error::usage("--for has the size of its device, and excludes another"));

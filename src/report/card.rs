@@ -4,10 +4,11 @@
 use super::finished::Output;
 use super::modelfile;
 use super::plan::size;
-use crate::checkpoint::{Card, File, Publication};
+use crate::checkpoint::{Card, File, Publication, is_sealed};
 use crate::device;
 use crate::merge::Origin;
 use ggraft_formats::{Array, Metadata, Value};
+use std::path::Path;
 
 /// What the hub may call the use of a model; the first that a model tells of itself is taken.
 const TASKS: [&str; 6] = [
@@ -18,6 +19,8 @@ const TASKS: [&str; 6] = [
     "text-ranking",
     "translation",
 ];
+
+const UNNAMED: &str = "A model";
 
 /// What of a run the outputs do not tell.
 #[derive(Clone, Copy)]
@@ -31,7 +34,7 @@ pub struct Made<'a> {
 }
 
 /// The card of these outputs, which share a folder; `earlier` is the text of the card that is there.
-pub fn card(outputs: &[&Output<'_>], made: Made<'_>, earlier: Option<&str>) -> Option<Card> {
+pub fn card(outputs: &[&Output<'_>], made: Made<'_>, earlier: Option<(&str, &Path)>) -> Option<Card> {
     let plan = outputs.first()?.plan;
     let metadata = plan.metadata();
     let files = outputs.iter().flat_map(|o| o.files.iter().map(|file| (o.plan, file)));
@@ -49,7 +52,7 @@ pub fn card(outputs: &[&Output<'_>], made: Made<'_>, earlier: Option<&str>) -> O
         }
     }
     Some(Card {
-        name: metadata.str("general.name").unwrap_or("A model").to_string(),
+        name: metadata.str("general.name").unwrap_or(UNNAMED).to_string(),
         formula: made.formula,
         origins: origins(outputs, &plan.origins),
         licence: metadata.str("general.license").map(String::from),
@@ -58,7 +61,8 @@ pub fn card(outputs: &[&Output<'_>], made: Made<'_>, earlier: Option<&str>) -> O
         files: files.collect(),
         publication: Publication {
             recipe: made.recipe.map(String::from),
-            earlier: earlier.map(rows).unwrap_or_default(),
+            earlier: earlier.map_or_else(Vec::new, |(card, folder)| rows(card, folder, metadata)),
+            runs: outputs.iter().all(|o| runs(o)),
             ..publication(metadata)
         },
     })
@@ -78,9 +82,54 @@ fn origins(outputs: &[&Output<'_>], first: &[Origin]) -> Vec<Origin> {
     origins
 }
 
-/// The rows of files in a card of ours.
-fn rows(card: &str) -> Vec<String> {
-    card.lines().filter(|line| line.starts_with("| [")).map(String::from).collect()
+/// Whether it is one file with the weights of a model.
+fn runs(output: &Output<'_>) -> bool {
+    let kind = output.plan.metadata().str("general.type").unwrap_or("model");
+    kind == "model" && output.files.len() == 1 && !output.plan.steps.is_empty()
+}
+
+/// Whether `card` is ours, as it was written, and of this model.
+pub fn goes_on(card: &str, metadata: &Metadata) -> bool {
+    let title = Card::title(metadata.str("general.name").unwrap_or(UNNAMED));
+    is_sealed(card) && card.lines().any(|line| line == title)
+}
+
+/// The rows of those files in a card of ours that lie in the folder still.
+fn rows(card: &str, folder: &Path, metadata: &Metadata) -> Vec<String> {
+    if !goes_on(card, metadata) {
+        return Vec::new();
+    }
+    let table = card.lines().skip_while(|line| *line != "## Files").skip(1);
+    let table = table.skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty());
+    let is_there = |line: &&str| {
+        let address =
+            line.strip_prefix("| [").and_then(|rest| Some(rest.split_once("](")?.1.split_once(')')?.0));
+        address.and_then(decoded).is_some_and(|name| folder.join(name).is_file())
+    };
+    table.filter(is_there).map(String::from).collect()
+}
+
+/// The name of a file that a link leads to; none if it leads out of the folder.
+fn decoded(address: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = address.as_bytes();
+    while let [first, more @ ..] = rest {
+        (bytes, rest) = match (first, more) {
+            (b'%', [high, low, more @ ..]) => {
+                let digits = [*high, *low];
+                let byte = u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?;
+                (push(bytes, byte), more)
+            }
+            _ => (push(bytes, *first), more),
+        };
+    }
+    let name = String::from_utf8(bytes).ok()?;
+    Path::new(&name).file_name().is_some_and(|file| file == name.as_str()).then_some(name)
+}
+
+fn push(mut bytes: Vec<u8>, byte: u8) -> Vec<u8> {
+    bytes.push(byte);
+    bytes
 }
 
 /// What the metadata tells to those who choose a file.

@@ -136,7 +136,9 @@ fn read(files: &Files) -> Result<Tekken> {
         let bytes =
             token.get("token_bytes").and_then(Value::as_str).and_then(|text| STANDARD.decode(text).ok());
         let in_order = token.get("rank").and_then(Value::as_u64) == Some(rank as u64);
-        match bytes.filter(|bytes| in_order && (rank >= 256 || *bytes == [rank as u8])) {
+        match bytes
+            .filter(|bytes| in_order && bytes.len() <= LONGEST && (rank >= 256 || *bytes == [rank as u8]))
+        {
             Some(bytes) => tokens.push(bytes),
             None => {
                 return Err(files.wrong(
@@ -151,10 +153,16 @@ fn read(files: &Files) -> Result<Tekken> {
     let mut names: Vec<String> = match json.get("special_tokens").filter(|list| !list.is_null()) {
         None => SPECIAL.iter().take(special).map(ToString::to_string).collect(),
         Some(list) => {
-            let of = |token: &Value| token.get("token_str").and_then(Value::as_str).map(String::from);
-            let list = list.as_array().map(|list| list.iter().map(of).collect::<Option<Vec<_>>>());
+            let of = |(id, token): (usize, &Value)| {
+                let in_order = token.get("rank").is_none_or(|rank| rank.as_u64() == Some(id as u64));
+                token.get("token_str").and_then(Value::as_str).filter(|_| in_order).map(String::from)
+            };
+            let list =
+                list.as_array().map(|list| list.iter().enumerate().map(of).collect::<Option<Vec<_>>>());
             let list = list.flatten().filter(|list| list.len() <= special);
-            list.ok_or_else(|| wrong("special_tokens", &format!("a list of at most {special} tokens")))?
+            list.ok_or_else(|| {
+                wrong("special_tokens", &format!("a list of at most {special} tokens, in order of rank"))
+            })?
         }
     };
     names.extend((names.len()..special).map(|id| format!("<SPECIAL_{id}>")));
@@ -173,6 +181,9 @@ fn detected(files: &Files, tekken: &Tekken, warnings: &mut Vec<String>) -> Resul
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, bytes]}});
     pre::detect(files, &json, &[], warnings)
 }
+
+/// Bytes of the longest token that may be: every cut of a token is looked at.
+const LONGEST: usize = 4096;
 
 /// Every way in which two tokens make a third, in the order of ranks: of the third, the left, the right.
 fn merges(files: &Files, tokens: &[Vec<u8>]) -> Result<Vec<BString>> {

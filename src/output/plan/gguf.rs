@@ -2,6 +2,7 @@
 //! metadata. Specification: llama-quantize.
 
 use crate::budget::{self, Account, Budget};
+use crate::device::Made;
 use crate::estimate;
 use crate::ftype::{self, Assignment, Ftype, Importance, Reason};
 use crate::output::plan::stored::{How, Stored, fate};
@@ -9,6 +10,7 @@ use crate::output::plan::unheeded::unheeded;
 use crate::output::plan::{Content, Fates, Loaded, Plan, Share, Step, idle};
 use crate::output::split::Division;
 use crate::output::target::{Target, Type};
+use crate::unscaled::unscaled;
 use ggraft_formats::gguf::{self, Split};
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Tensor};
@@ -76,6 +78,13 @@ pub(crate) fn quantized(
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
         if let Some(scale) = scale {
+            if target.division == Division::Kept {
+                return Err(Error::unsupported(
+                    "scales stand beside NVFP4, so the parts cannot be those that there were",
+                )
+                .tensor(&tensor.name)
+                .hint("give --split-max-size in the place of --keep-split"));
+            }
             parts.push(as_it_is(scale.tensor(&tensor.name)?)?);
         }
         let how = How { dtype: given.dtype, importance: weights, measure: target.measure, scale };
@@ -85,8 +94,10 @@ pub(crate) fn quantized(
     let split = divided(&mut parts, is_gguf.then_some(onto), target)?;
     let mut notes = notes;
     if let Some(Budget::Device(profile, context)) = target.budget {
-        let bytes = parts.iter().map(|(_, step)| step.bytes).sum();
-        notes.extend(profile.told(&model.metadata, context, bytes, split.is_some())?);
+        let steps = parts.iter().map(|(_, step)| step);
+        let made: Vec<Made<'_>> =
+            steps.map(|step| Made { name: &step.name, dtype: step.to, bytes: step.bytes }).collect();
+        notes.extend(profile.told(&model.metadata, context, &made, split.is_some())?);
     }
     // A file of plain floats whose experts are in blocks goes by those.
     let blocks =
@@ -103,7 +114,8 @@ fn estimated(model: &Model, known: &OnceLock<Importance>, target: &Target) -> Re
     if let Some(known) = known.get() {
         return Ok(Some(known.clone()));
     }
-    let found = Importance::estimated(estimate::of_weights(model, &*target.stages)?);
+    let meant = unscaled(model.clone())?;
+    let found = Importance::estimated(estimate::of_weights(&meant, &*target.stages)?);
     Ok(Some(known.get_or_init(|| found).clone()))
 }
 

@@ -158,7 +158,7 @@ impl Plan {
         card: impl FnOnce(&Model) -> Option<Card>,
     ) -> Result<Plan> {
         if target.budget.is_some() && !matches!(target.kind, Type::Gguf(_) | Type::Auto) {
-            return Err(Error::usage("--target-size and --target-bpw work on GGUF outputs only")
+            return Err(Error::usage("--target-size, --target-bpw and --for work on GGUF outputs only")
                 .found(format!("the type {}", target.kind.name()))
                 .hint("leave out one or the other"));
         }
