@@ -1,10 +1,10 @@
 //! What the experiment compares: CP alone, and CP with the chat vector, as files that ggraft writes.
 
+use ggraft::arch::Options;
 use ggraft::ftype::Ftype;
 use ggraft::merge::tokens::matching::Embeddings;
 use ggraft::merge::{CHAT_VECTOR, Options as How, Vector, VocabularyChoices};
 use ggraft::pipeline::{self, Plan, Target, Work};
-use ggraft::vocab::Options;
 use ggraft_formats::{Result, Watch};
 use std::path::{Path, PathBuf};
 
