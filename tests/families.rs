@@ -55,7 +55,8 @@ fn mistrals_own_layout_becomes_what_the_converter_makes_of_it() {
 fn layers_that_predict_go_or_stay_alone_as_the_converter_has_it() {
     for (kind, option) in [("mtp", "--mtp"), ("no-mtp", "--no-mtp")] {
         let all = support::families::predicting::all();
-        each_of(&all, |tiny, dir| differences(Golden::with_option(kind, tiny.name), dir, &[option]));
+        let compared: Vec<Tiny> = all.into_iter().filter(|tiny| tiny.name.starts_with("Qwen3.5")).collect();
+        each_of(&compared, |tiny, dir| differences(Golden::with_option(kind, tiny.name), dir, &[option]));
     }
 }
 
