@@ -32,7 +32,7 @@ mod stored;
 mod trainer;
 mod values;
 
-pub(crate) use about::check_told;
+pub use about::check_told;
 pub use back::{Regained, json, regain, same};
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};

@@ -11,7 +11,7 @@ mod pooling;
 
 pub(crate) use adapter::adapter;
 pub(crate) use back::{card_of, sampling_of};
-pub(crate) use general::check as check_told;
+pub use general::check as check_told;
 pub(super) use general::metadata;
 pub(super) use id::Size;
 pub(crate) use merged::{mark, rename};
