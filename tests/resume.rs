@@ -162,7 +162,7 @@ fn damaged_pieces_are_made_again() {
     let mut lines = fs::read_to_string(journal(&out)).unwrap();
     lines.push_str("no piece\n7 0 0123456789abcdef\n3 0 01");
     fs::write(journal(&out), lines).unwrap();
-    ends_with(&work.run(&[]), 0, &["going on"]);
+    ends_with(&work.run(&[]), 0, &["resuming: "]);
     assert_eq!(hash(&out), hash(&work.path("whole.gguf")));
 }
 
@@ -181,7 +181,7 @@ fn other_work_is_refused_and_begun_anew_if_asked() {
     ends_with(&work.run(&[]), 1, &["an unfinished output of other work", "chat/model.safetensors"]);
     let anew = work.run(&["--weight", "0.5", "--no-resume"]);
     ends_with(&anew, 0, &[]);
-    assert!(!told(&anew).contains("going on"));
+    assert!(!told(&anew).contains("resuming: "));
     ends_with(&work.run(&["--weight", "0.5", "-o", "whole.gguf"]), 0, &[]);
     assert_eq!(hash(&out), hash(&work.path("whole.gguf")));
 }

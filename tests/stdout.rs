@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Every verb with arguments for which it prints something, and what it writes.
-const RUNS: [(&str, &str, Option<&str>); 32] = [
+const RUNS: [(&str, &str, Option<&str>); 33] = [
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 -q -o m.gguf", Some("m.gguf")),
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 -q --json -o j.gguf", Some("j.gguf")),
     ("merge", "merge --base base --chat chat --onto cp --type Q8_0 --emit-recipe -", None),
@@ -44,6 +44,7 @@ const RUNS: [(&str, &str, Option<&str>); 32] = [
     ("meta get", "meta get in.gguf --json", None),
     ("meta set", "meta set in.gguf general.name=str:Other -o s.gguf", Some("s.gguf")),
     ("meta unset", "meta unset in.gguf general.name -o u.gguf", Some("u.gguf")),
+    ("advise", "advise in.gguf", None),
     ("architectures", "architectures --all", None),
     ("completions", "completions bash", None),
     ("man", "man", None),

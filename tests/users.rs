@@ -67,10 +67,10 @@ const TYPED: &[Row] = &[
     ("convert %cp --type Q4_K_M --tensor-type attn_v -o @x.gguf", 2, &["expected REGEX=DTYPE"]),
     // Options of convert_hf_to_gguf and convert_lora_to_gguf.
     ("convert %cp --outtype f16 --remote", 2, &["org/name, in the place of a path"]),
-    ("convert %cp --outtype f16 --metadata m.json", 2, &["--override-kv KEY=TYPE:VALUE"]),
+    ("quantize @in.gguf Q8_0 --metadata m.json", 2, &["--override-kv KEY=TYPE:VALUE"]),
     ("convert %cp --outtype f16 --bigendian", 2, &["little-endian"]),
-    ("convert %cp --outtype f16 --mistral-format", 2, &["config.json"]),
-    ("convert %cp --outtype f16 --mtp", 2, &["layers that predict further tokens"]),
+    ("quantize @in.gguf Q8_0 --mistral-format", 2, &["config.json"]),
+    ("quantize @in.gguf Q8_0 --mtp", 2, &["layers that predict further tokens"]),
     ("convert %cp --outtype f16 --fp8-as-q8", 2, &["give --type Q8_0"]),
     ("convert %cp --outtype f16 --fuse-qkv", 2, &["leave it out"]),
     ("convert %cp --outtype f16 --mmproj", 4, &["neither sees nor hears"]),

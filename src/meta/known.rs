@@ -73,7 +73,8 @@ impl FromStr for Setting {
     fn from_str(text: &str) -> Result<Setting, String> {
         let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or(FORM)?;
         // What is nearly a type is a slip, whatever else stands before a colon is text.
-        let is_text = of(key) == Some("str");
+        // In a text a space follows what only looks like a type.
+        let is_text = of(key) == Some("str") && value.contains(": ");
         match value.split_once(':') {
             Some((kind, _))
                 if override_kv::is_type(kind) || !is_text && override_kv::resembles_type(kind) =>
