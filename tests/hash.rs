@@ -18,6 +18,8 @@ const RECORDED: &str = include_str!("../fixtures/goldens/hash.manifest");
 fn toy(dir: &Path) -> PathBuf {
     let mut model = TOYS[4].model();
     model.tensors.truncate(7);
+    let counted = format!("{}.block_count", model.architecture().unwrap());
+    model.metadata.set(&counted, 1u32);
     let shape = Shape::new(&[5]).unwrap();
     let bias = Tensor::in_memory("blk.0.attention.bias", shape, &[1.0, -2.0, 0.0, 0.5, 4.0]).unwrap();
     model.tensors.push(bias);
