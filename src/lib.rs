@@ -25,7 +25,7 @@
 //! The map of the house: `pipeline` is the line (open, adopt, merge, assign, write); `unpack` undoes the packing of
 //! weights, `adapter` puts LoRA adapters on, `arch` knows architectures, `vocab` tokenizers, `chat` chat templates, `checkpoint` turns all back into a
 //! Hugging Face directory, `merge` says what becomes of each tensor, `ftype` which dtype it gets (`budget`: by what it
-//! costs), `output` what may be asked for and what comes out, `recipe` all that decides a merge. `device` knows what runs where. `measure` tells how near
+//! costs), `output` what may be asked for and what comes out, `recipe` all that decides a merge. `device` knows what runs where, `predicting` the layers of a GGUF that guess tokens ahead. `measure` tells how near
 //! weights are to others, `hash` tells weights from others, `jobs` lets several machines carry out one plan, `meta` edits what is said of them, `roles` knows what a
 //! tensor's name means, `stages` hears how the planning goes on. `report` is what people look at, `cli` the words they
 //! type, `nearest` helps with those they mistype, and `text` makes safe what comes from files. Containers, dtypes and
@@ -65,5 +65,4 @@ pub mod roles;
 pub mod stages;
 pub mod text;
 pub mod unpack;
-mod unscaled;
 pub mod vocab;

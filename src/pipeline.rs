@@ -3,7 +3,7 @@
 
 use crate::adapter::{Adapter, whole};
 use crate::arch;
-use crate::checkpoint::{Card, Publication, Source};
+use crate::checkpoint::{Card, Source};
 use crate::merge::{self, Graft, Origin, Vector};
 use crate::nearest::nearest;
 use crate::output::plan::in_company;
@@ -12,8 +12,7 @@ pub use crate::output::target::{Target, Type};
 use crate::placed::placed;
 use crate::predicting;
 use crate::text::shown;
-use crate::unpack;
-use crate::unscaled::unscaled;
+use crate::unpack::{self, unscaled};
 use ggraft_formats::source::Access;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::write::{self, Job, Layout, Records, Span, Watch, parts};
@@ -144,11 +143,9 @@ pub fn vector(chat: Loaded, base: &Model, target: &Target) -> Result<Plan> {
             name: model.metadata.str(whole::TOLD).unwrap_or_default().to_string(),
             formula: Some("chat - base"),
             origins: origins.clone(),
-            licence: None,
             command: String::from("ggraft merge --onto MODEL --adapter THIS-DIRECTORY"),
             notes: vec![String::from("a chat vector, not a model: no runtime can load it")],
-            files: Vec::new(),
-            publication: Publication::default(),
+            ..Card::default()
         })
     };
     let loaded = Loaded::new(model, [chat.notes, notes].concat(), Some(source));

@@ -4,11 +4,8 @@
 
 use crate::arch::Predicting;
 use crate::ftype::Prune;
-use crate::roles::layer;
+use crate::roles::{self, layer};
 use ggraft_formats::{Error, Metadata, Model, Result, Tensor, Value};
-
-/// The tensors that such layers share with the model.
-const SHARED: [&str; 3] = ["token_embd.weight", "output_norm.weight", "output.weight"];
 
 /// No model has more layers: a file that counts more tells nothing.
 const MOST: u64 = 1 << 14;
@@ -149,8 +146,8 @@ fn cut(model: Model, layers: Layers, first: u64) -> Result<(Model, Vec<String>)>
 pub fn only(model: Model) -> Result<Model> {
     let layers = Layers::of(&model.metadata, &model.tensors).filter(|layers| layers.predicting > 0);
     let Some(layers) = layers else { return Err(none(&model).hint("convert it without --mtp")) };
-    let stays = |name: &str| layer(name).map_or(SHARED.contains(&name), |n| n >= layers.first());
-    let tensors = model.tensors.into_iter().filter(|t| stays(&t.name)).collect();
+    let stays = |t: &Tensor| roles::serves_predicting(&t.name, layers.first());
+    let tensors = model.tensors.into_iter().filter(stays).collect();
     Ok(Model { tensors, ..model })
 }
 
@@ -225,13 +222,14 @@ fn differences(body: &Model, donor: &Model) -> Vec<Error> {
         value.map_or_else(|| format!("no {key}"), |v| short(&format!("{v:?}")))
     };
     let mut problems = Vec::new();
-    for (key, value) in body.metadata.iter().filter(|(key, value)| decides(key) && value.as_array().is_none())
-    {
-        let found = donor.metadata.get(key);
-        if found != Some(value) {
+    let one = |(key, value): &(&str, &Value)| decides(key) && value.as_array().is_none();
+    let alone = donor.metadata.iter().filter(|(key, _)| body.metadata.get(key).is_none());
+    for (key, _) in body.metadata.iter().chain(alone).filter(one) {
+        let (expected, found) = (body.metadata.get(key), donor.metadata.get(key));
+        if found != expected {
             problems.push(
                 Error::unsupported(format!("the models differ in '{key}'"))
-                    .expected(told(key, Some(value)))
+                    .expected(told(key, expected))
                     .found(told(key, found)),
             );
         }
@@ -257,7 +255,7 @@ fn short(text: &str) -> String {
 fn misfits(body: &Model, donor: &Model, theirs: Layers) -> Vec<Error> {
     let last = theirs.first().saturating_sub(1);
     let mut problems = Vec::new();
-    let shared = |t: &&Tensor| SHARED.contains(&t.name.as_str());
+    let shared = |t: &&Tensor| roles::is_shared_with_predicting(&t.name);
     for tensor in donor.tensors.iter().filter(shared) {
         let own = body.tensors.iter().find(|t| t.name == tensor.name);
         if let Some(own) = own.filter(|own| own.shape() != tensor.shape()) {
@@ -342,6 +340,9 @@ mod tests {
         assert_eq!(mended.metadata.u64("glm4moe.block_count"), Some(2));
         assert_eq!(mended.metadata.get("glm4moe.nextn_predict_layers"), None);
         assert!(note.unwrap().contains("1 layers"));
+        let mut endless = model(1, 3);
+        endless.metadata.set("glm4moe.block_count", u32::MAX);
+        assert!(super::mended(endless).unwrap().1.is_none());
         let broken = model(0, 1);
         assert!(problem(&broken.metadata, &broken.tensors).unwrap().to_string().contains("incomplete"));
     }
@@ -366,6 +367,10 @@ mod tests {
         other.metadata.set("glm4moe.embedding_length", 8u32);
         let said = super::grafted(model(0, 2), other).unwrap_err().to_string();
         assert!(said.contains("differ in 'glm4moe.embedding_length'"), "{said}");
+        let mut more = model(1, 3);
+        more.metadata.set("glm4moe.rope.freq_base", 1e6f32);
+        let said = super::grafted(model(0, 2), more).unwrap_err().to_string();
+        assert!(said.contains("expected no glm4moe.rope.freq_base"), "{said}");
         for (body, donor) in [(model(1, 3), model(1, 3)), (model(0, 2), model(0, 2))] {
             assert!(super::grafted(body, donor).is_err());
         }

@@ -11,6 +11,19 @@ pub const EMBEDDING: &str = "token_embd.weight";
 pub const HEAD: &str = "output.weight";
 /// The tensors with a row for each token, the embedding first.
 pub const TABLES: [&str; 2] = [EMBEDDING, HEAD];
+/// What layers that predict further tokens share with the model.
+const SHARED: [&str; 3] = [EMBEDDING, "output_norm.weight", HEAD];
+
+/// Whether a tensor belongs to such layers, from `first` on, or is shared with them.
+pub fn serves_predicting(name: &str, first: u64) -> bool {
+    layer(name).map_or(SHARED.contains(&name), |n| n >= first)
+}
+
+/// Whether such layers share a tensor of this name with the model.
+pub fn is_shared_with_predicting(name: &str) -> bool {
+    SHARED.contains(&name)
+}
+
 /// One weight for each token, in one row.
 pub const TOKEN_BIAS: &str = "output.bias";
 

@@ -107,6 +107,36 @@ fn several_outputs_share_a_card() {
     assert!(card.contains("| chat | chat |  |\n"), "{card}");
 }
 
+/// A card goes on only where all of it is ours, and of this model; what stands in a template is no row of a file.
+#[test]
+fn a_card_is_replaced_unasked_only_if_nobody_has_changed_it() {
+    let bench = Bench::new();
+    let card = || std::fs::read_to_string(bench.path("README.md")).unwrap();
+    let template = "{{ 'x' }}\n\n## Files\n\n| [m.gguf](m.gguf) | Q4_0 | 9 | 9 | <b> | `x` |\n";
+    std::fs::write(bench.path("t.jinja"), template).unwrap();
+    bench.merge("--type Q8_0 -q -o @m.gguf --card --chat-template @t.jinja").ok();
+    bench.merge("--type Q4_0 -q -o @n.gguf --card").ok();
+    let rows = |name: &str| card().matches(&format!("\n| [{name}]({name}) | ")).count();
+    assert_eq!((rows("m.gguf"), rows("n.gguf"), card().contains("<b>")), (1, 1, false), "{}", card());
+    std::fs::remove_file(bench.path("m.gguf")).unwrap();
+    bench.merge("--type Q5_0 -q -o @o.gguf --card").ok();
+    assert_eq!((rows("m.gguf"), rows("n.gguf"), rows("o.gguf")), (0, 1, 1), "{}", card());
+    for changed in [
+        format!("{}\n## Mine\n", card()),
+        card().replace("# Cp", "# Another"),
+        String::from("Made by ggraft by hand\n"),
+    ] {
+        std::fs::write(bench.path("README.md"), &changed).unwrap();
+        let ran = bench.merge("--type Q5_1 -q -o @p.gguf --card");
+        assert!(ran.code == 1 && ran.err.contains("the model card exists"), "{}", ran.err);
+        assert_eq!(card(), changed);
+    }
+    let ran = bench.merge("--type Q5_1 -q -o @p.gguf --card --name Other");
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    bench.merge("--type Q5_1 -q -f -o @p.gguf --card").ok();
+    assert_eq!((rows("n.gguf"), rows("p.gguf")), (0, 1), "{}", card());
+}
+
 #[test]
 fn what_cannot_be_written_is_refused_first() {
     let bench = Bench::new();

@@ -22,7 +22,7 @@ fn weights(model: &Model) -> u64 {
     model.tensors.iter().map(|t| t.shape().rows() * t.row_bytes() as u64).sum()
 }
 
-/// Attention alone, windows, latent attention, states: the cache and the state to the byte, all of it within a
+/// Attention alone, windows, latent attention, states: the cache and the state as far as its log tells, all of it within a
 /// twentieth where there are as many tokens as models have.
 #[test]
 fn the_memory_of_a_model_is_what_llama_cpp_takes() {
@@ -121,7 +121,7 @@ fn devices_are_advised_on_and_what_has_no_room_is_refused() {
     assert!(checkpoint.contains("room for"), "{checkpoint}");
     for (words, code, told) in [
         ("advise %cp --for pi6-8gb", 2, "did you mean pi5-8gb?"),
-        ("convert %cp --for toaster -o @x.gguf", 2, "there is no such device"),
+        ("convert %cp --for toaster -o @x.gguf", 2, "expected one of pi5-4gb, "),
         ("convert %cp --for pi5-4gb --context 4000000000 -o @x.gguf", 2, "give a smaller --context"),
         ("advise %cp --context 18446744073709551615", 2, "4294967296"),
         ("quantize @q3.gguf @x.gguf Q4_0 --for gpu-adreno", 4, "does not run this dtype"),

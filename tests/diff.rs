@@ -56,6 +56,23 @@ fn a_quantized_file_differs_as_numpy_says() {
     agrees(&told(&paths[0], &paths[1]), &golden()["ggufs"]);
 }
 
+/// NVFP4 is compared as it is meant, with the scales that stand beside it.
+#[test]
+fn a_scale_beside_a_tensor_is_no_difference() {
+    let dir = tempfile::tempdir().unwrap();
+    let cp = trio("cp").display().to_string();
+    let out = dir.path().join("{type}.gguf").display().to_string();
+    ggraft(["convert", &cp, "--type", "F16,NVFP4", "-q", "-o", &out]).ok();
+    let paths = ["F16", "NVFP4"].map(|kind| dir.path().join(format!("{kind}.gguf")));
+    let told = told(&paths[0], &paths[1]);
+    let tensors = told["tensors"].as_array().unwrap();
+    assert_eq!(tensors.len(), 30, "{told}");
+    for tensor in tensors.iter().filter(|t| t.get("figures").is_some()) {
+        let relative = tensor["figures"]["relative"].as_f64().unwrap();
+        assert!(relative < 0.15, "{tensor}");
+    }
+}
+
 #[test]
 fn a_model_does_not_differ_from_itself() {
     let told = told(&trio("chat"), &trio("chat"));

@@ -98,6 +98,10 @@ fn wide(name: &str) -> support::families::Tiny {
             }
         }
         config["head_dim"] = 16.into();
+        if config["layer_types"][0].is_string() && config["sliding_window"].is_u64() {
+            // llama.cpp aborts on a window that no layer has
+            config["layer_types"][0] = "sliding_attention".into();
+        }
     };
     match tiny.config.get_mut("text_config").filter(|text| text.is_object()) {
         Some(text) => whole(text),

@@ -4,6 +4,7 @@
 #[path = "support/run.rs"]
 mod run;
 
+use ggraft::device::PROFILES;
 use ggraft::ftype::FTYPES;
 use ggraft::merge::METHODS;
 use ggraft::merge::tokens::matching::{Baseless, Embeddings};
@@ -86,7 +87,12 @@ fn mixture() -> impl Strategy<Value = Mixture> {
     let words = || vec(text(), 0..3);
     let dtypes = (any::<[bool; 3]>(), dtype(), dtype(), words(), option::of(path()), option::of(path()));
     let rest = (vec(0..i64::MAX as u64, 0..3), words(), option::of(path()), words(), words(), any::<bool>());
-    let budget = (option::of(text()), option::of(number()), option::of(text()), option::of(1..1_000_000u64));
+    let budget = (
+        option::of(text()),
+        option::of(number()),
+        option::of(proptest::sample::select(PROFILES.iter().map(Choice).collect::<Vec<_>>())),
+        option::of(1..1_000_000u64),
+    );
     (dtypes, rest, budget).prop_map(|(dtypes, rest, budget)| Mixture {
         target_size: budget.0,
         target_bpw: budget.1,
@@ -283,6 +289,12 @@ fn a_file_is_shown_to_be_what_its_recipe_makes_or_something_else() {
         let ran = run(&format!("verify {file} --recipe other.yml"));
         assert!(ran.code == 7 && ran.err.contains("not those that the recipe makes"), "{}", ran.err);
         assert!(ran.err.contains("something else of ggraft.recipe"), "{}", ran.err);
+    }
+    // Of several weights each file is its own.
+    run("merge --base base --chat chat --onto cp --type Q8_0 -w 0.5,1.0 -o w{weight}.gguf --emit-recipe=-v.yml").ok();
+    run("merge -q -- -v.yml").ok();
+    for file in ["w0.5.gguf", "w1.gguf"] {
+        run(&format!("verify {file} --recipe=-v.yml")).ok();
     }
     // One bit, somewhere in the weights.
     let file = dir.path().join("Q8_0.gguf");

@@ -70,6 +70,13 @@ const TYPED: &[Row] = &[
     ("quantize @in.gguf Q8_0 --metadata m.json", 2, &["--override-kv KEY=TYPE:VALUE"]),
     ("convert %cp --outtype f16 --bigendian", 2, &["little-endian"]),
     ("quantize @in.gguf Q8_0 --mistral-format", 2, &["config.json"]),
+    ("convert %cp --type safetensors -o out --no-mtp", 2, &["--no-mtp works on GGUF outputs only"]),
+    (
+        "convert %cp --type safetensors -o out --metadata m.json",
+        2,
+        &["--metadata works on GGUF outputs only"],
+    ),
+    ("convert %cp --type Q8_0 --mtp-from %cp --keep-split", 2, &["give --split-max-size"]),
     ("quantize @in.gguf Q8_0 --mtp", 2, &["layers that predict further tokens"]),
     ("convert %cp --outtype f16 --fp8-as-q8", 2, &["give --type Q8_0"]),
     ("convert %cp --outtype f16 --fuse-qkv", 2, &["leave it out"]),

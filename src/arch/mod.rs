@@ -90,6 +90,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
 
     warnings.extend(params.told());
     warnings.extend(projectors::beside(&config));
+    warnings.extend(native::left(config.class()?, checkpoint));
     let tokenizer = vocab::tokenizer(checkpoint, config.raw(), &vocab::Options { pre: options.pre.clone() })?;
     let tokens =
         tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);

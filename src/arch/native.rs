@@ -30,6 +30,16 @@ pub fn params(checkpoint: &Checkpoint) -> Result<Option<Value>> {
     Ok(Some(params))
 }
 
+/// Says so if the model sees, for nothing takes its tower out of this layout.
+pub fn left(class: &str, checkpoint: &Checkpoint) -> Option<String> {
+    let sees = checkpoint.tensors.iter().any(|t| t.name.starts_with("vision_encoder."));
+    (class == CLASS && sees).then(|| {
+        String::from(
+            "what sees of the model is left out: it can be taken from Hugging Face's layout alone (--mmproj)",
+        )
+    })
+}
+
 /// Adds the tokenizer's keys to those of the model. Of this layout the tokenizer tells the number of tokens.
 pub fn extend(metadata: &mut Metadata, tokenizer: Metadata, class: &str) {
     const TYPES: &str = "tokenizer.ggml.token_type";

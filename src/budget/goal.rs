@@ -7,14 +7,20 @@ use ggraft_formats::{DType, Error, Metadata};
 /// How large an output may become.
 #[derive(Clone, Copy)]
 pub enum Budget {
+    Limit(Limit),
+    /// What a device has room for beside a context of so many tokens.
+    Device(&'static Profile, u64),
+}
+
+/// A size that the models do not decide.
+#[derive(Clone, Copy)]
+pub enum Limit {
     /// The whole file, in bytes.
     Bytes(u64),
     /// As large a file as this mixture makes.
     Like(&'static Ftype),
     /// The weights alone, in bits a weight.
     Bits(f64),
-    /// What a device has room for beside a context of so many tokens.
-    Device(&'static Profile, u64),
 }
 
 /// Units of sizes, in lower case, and their bytes. Bare letters are decimal, as llama.cpp reads them.
@@ -46,16 +52,16 @@ impl Budget {
         };
         let text = text.trim();
         if !text.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-            return Ftype::parse(text).map(Budget::Like).map_err(|_| wrong());
+            return Ftype::parse(text).map(|ftype| Budget::Limit(Limit::Like(ftype))).map_err(|_| wrong());
         }
-        bytes(text).map(Budget::Bytes).ok_or_else(wrong)
+        bytes(text).map(|bytes| Budget::Limit(Limit::Bytes(bytes))).ok_or_else(wrong)
     }
 
     /// The same without a device: the bytes that it has left for a model of these metadata.
-    pub(super) fn settled(self, metadata: &Metadata) -> Result<Budget, Error> {
+    pub(super) fn settled(self, metadata: &Metadata) -> Result<Limit, Error> {
         match self {
-            Budget::Device(profile, context) => profile.room(metadata, context).map(Budget::Bytes),
-            other => Ok(other),
+            Budget::Device(profile, context) => profile.room(metadata, context).map(Limit::Bytes),
+            Budget::Limit(limit) => Ok(limit),
         }
     }
 
@@ -63,14 +69,14 @@ impl Budget {
     pub(super) fn types(&self) -> Option<&'static [DType]> {
         match self {
             Budget::Device(profile, _) => Some(profile.types),
-            _ => None,
+            Budget::Limit(_) => None,
         }
     }
 
     /// The budget of `--target-bpw`.
     pub fn bits(bits: f64) -> Result<Budget, String> {
         if bits.is_finite() && bits > 0.0 && bits <= 64.0 {
-            return Ok(Budget::Bits(bits));
+            return Ok(Budget::Limit(Limit::Bits(bits)));
         }
         Err(format!("expected bits per weight such as 4.5, found {bits}"))
     }
@@ -95,7 +101,7 @@ mod tests {
 
     fn of(text: &str) -> u64 {
         match Budget::size(text) {
-            Ok(Budget::Bytes(n)) => n,
+            Ok(Budget::Limit(Limit::Bytes(n))) => n,
             other => panic!("{text}: {:?}", other.err()),
         }
     }
@@ -107,7 +113,7 @@ mod tests {
         assert_eq!(of("4g"), 4_000_000_000);
         assert_eq!(of("123456789"), 123_456_789);
         assert_eq!(of("1.5 KiB"), 1536);
-        assert!(matches!(Budget::size("q4_k_m"), Ok(Budget::Like(f)) if f.name == "Q4_K_M"));
+        assert!(matches!(Budget::size("q4_k_m"), Ok(Budget::Limit(Limit::Like(f))) if f.name == "Q4_K_M"));
     }
 
     #[test]

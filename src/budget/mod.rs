@@ -22,6 +22,7 @@ use crate::stages::Stages;
 use field::Field;
 use ggraft_formats::source::{fetch_ahead, planned};
 use ggraft_formats::{DType, Error, Model, Result, Tensor, gguf};
+use goal::Limit;
 use measure::{Columns, Measured};
 use rayon::prelude::*;
 use solve::Price;
@@ -80,10 +81,9 @@ pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> R
     let sizes = Sizes { alignment: gguf::alignment(&model.metadata)?, overhead: terms.overhead, budget };
     let (ftype, fixed) = yardstick(facts, budget, terms, &sizes)?;
     let limit = match budget {
-        Budget::Bytes(bytes) => *bytes,
-        Budget::Like(ftype) => sizes.of(facts, &terms.assign(facts, ftype)?)?,
-        Budget::Bits(bits) => weights_limit(facts, *bits),
-        Budget::Device(..) => 0,
+        Limit::Bytes(bytes) => *bytes,
+        Limit::Like(ftype) => sizes.of(facts, &terms.assign(facts, ftype)?)?,
+        Limit::Bits(bits) => weights_limit(facts, *bits),
     };
     let menus = menus(facts, &fixed, terms)?;
     if smallest(facts, &menus, &sizes)? > limit {
@@ -139,13 +139,13 @@ pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> R
 struct Sizes<'a> {
     alignment: u64,
     overhead: u64,
-    budget: &'a Budget,
+    budget: &'a Limit,
 }
 
 impl Sizes<'_> {
     /// Whether the weights alone count, and not the file.
     fn is_weights(&self) -> bool {
-        matches!(self.budget, Budget::Bits(_))
+        matches!(self.budget, Limit::Bits(_))
     }
 
     /// What counts beside the tensors.
@@ -186,21 +186,21 @@ fn weights_limit(facts: &Facts, bits: f64) -> u64 {
 /// can be written.
 fn yardstick(
     facts: &Facts,
-    budget: &Budget,
+    budget: &Limit,
     terms: &Terms,
     sizes: &Sizes,
 ) -> Result<(&'static Ftype, Vec<Assignment>)> {
     let like = match budget {
-        Budget::Like(ftype) => Some(*ftype),
+        Limit::Like(ftype) => Some(*ftype),
         _ => None,
     };
     if let Some(ftype) = terms.ftype.or(like) {
         return Ok((ftype, terms.assign(facts, ftype)?));
     }
     let limit = match budget {
-        Budget::Bytes(bytes) => *bytes,
-        Budget::Bits(bits) => weights_limit(facts, *bits),
-        Budget::Like(_) | Budget::Device(..) => 0,
+        Limit::Bytes(bytes) => *bytes,
+        Limit::Bits(bits) => weights_limit(facts, *bits),
+        Limit::Like(_) => 0,
     };
     let mut nearest: Option<(u64, &'static Ftype, Vec<Assignment>)> = None;
     let allowed = |ftype: &Ftype| terms.only.is_none_or(|only| only.contains(&ftype.default));
@@ -260,13 +260,13 @@ fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<
         let (_, fixed) = yardstick(facts, &given, terms, &tried)?;
         let least = smallest(facts, &menus(facts, &fixed, terms)?, &tried)?;
         let (next, enough) = match given {
-            Budget::Bits(bits) => {
+            Limit::Bits(bits) => {
                 // Rounded up, so that it suffices.
                 let next = (least as f64 * 8.0 / elements.max(1) as f64 * 1e4).ceil() / 1e4;
-                (Budget::Bits(next), next <= bits)
+                (Limit::Bits(next), next <= bits)
             }
-            Budget::Bytes(bytes) => (Budget::Bytes(least), least <= bytes),
-            Budget::Like(_) | Budget::Device(..) => (Budget::Bytes(least), false),
+            Limit::Bytes(bytes) => (Limit::Bytes(least), least <= bytes),
+            Limit::Like(_) => (Limit::Bytes(least), false),
         };
         if enough {
             break;
@@ -274,14 +274,14 @@ fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<
         given = next;
     }
     Ok(match given {
-        Budget::Bits(enough) => error
+        Limit::Bits(enough) => error
             .expected(format!("at least {enough:.4} bits per weight"))
             .found(format!("{:.4}", limit as f64 * 8.0 / elements.max(1) as f64))
             .hint(format!("give --target-bpw {enough:.4} or more, or free pinned tensors")),
-        Budget::Bytes(least) => {
+        Limit::Bytes(least) => {
             error.expected(format!("at least {least} bytes")).found(limit).hint(larger(least))
         }
-        Budget::Like(_) | Budget::Device(..) => error,
+        Limit::Like(_) => error,
     })
 }
 

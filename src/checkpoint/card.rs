@@ -146,7 +146,7 @@ impl Card {
         );
         let own = self.files.iter().map(|f| (f.bits_per_weight, f.row()));
         let mut rows: Vec<(f64, String)> = own.collect();
-        let is_known = |row: &str| self.files.iter().any(|f| row.starts_with(&f.link()));
+        let is_known = |row: &str| self.files.iter().any(|f| row.starts_with(&link(&f.name)));
         for row in self.publication.earlier.iter().filter(|row| !is_known(row)) {
             let bits = row.split(" | ").nth(2).and_then(|bits| bits.parse().ok()).unwrap_or(0.0);
             rows.push((bits, row.clone()));
@@ -191,21 +191,11 @@ impl Card {
 }
 
 impl File {
-    /// The beginning of its row, by which it is known again.
-    fn link(&self) -> String {
-        let encoded = |byte: u8| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        };
-        let address: String = self.name.bytes().map(encoded).collect();
-        format!("| [{}]({address}) |", plain(&self.name).replace('[', "\\[").replace(']', "\\]"))
-    }
-
     fn row(&self) -> String {
         let (kind, bits) = (&self.kind, self.bits_per_weight);
         format!(
             "{} {kind} | {bits:.2} | {} | {} | `{}` |",
-            self.link(),
+            link(&self.name),
             self.size,
             purpose(bits),
             self.sha256
@@ -225,6 +215,16 @@ fn purpose(bits: f64) -> &'static str {
         b if b >= 3.0 => "low quality, for little memory",
         _ => "lowest quality, where nothing else fits",
     }
+}
+
+/// The beginning of a file's row, by which it is known again.
+pub fn link(name: &str) -> String {
+    let encoded = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    let address: String = name.bytes().map(encoded).collect();
+    format!("| [{}]({address}) |", plain(name).replace('[', "\\[").replace(']', "\\]"))
 }
 
 const SEAL: &str = "<!-- ggraft card ";

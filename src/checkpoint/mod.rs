@@ -9,7 +9,7 @@ mod regained;
 mod template;
 mod tokenizer;
 
-pub use card::{Card, File, Publication, is_sealed};
+pub use card::{Card, File, Publication, is_sealed, link};
 pub use regained::{plain, source};
 
 use crate::arch::{self, Released};

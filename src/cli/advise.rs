@@ -6,8 +6,9 @@ use super::stdout;
 use crate::arch;
 use crate::device::{self, Advice, CONTEXT, PROFILES, Profile};
 use crate::pipeline;
+use crate::recipe::Choice;
 use crate::report::{Show, Stage, size};
-use crate::text::shell_path;
+use crate::text::{shell_path, shown};
 use ggraft_formats::Result;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ pub(super) struct Args {
     #[arg(value_name = "MODEL")]
     model: Option<PathBuf>,
     /// One device
-    #[arg(long = "for", value_name = "DEVICE")]
-    device: Option<String>,
+    #[arg(long = "for", value_name = "DEVICE", hide_possible_values = true)]
+    device: Option<Choice<&'static Profile>>,
     /// The tokens that the model is to read at once
     #[arg(long, value_name = "N", default_value_t = CONTEXT, value_parser = clap::value_parser!(u64).range(1..=device::MOST))]
     context: u64,
@@ -28,8 +29,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let profiles: Vec<&'static Profile> = match &args.device {
-        Some(name) => vec![Profile::parse(name)?],
+    let profiles: Vec<&'static Profile> = match args.device {
+        Some(Choice(profile)) => vec![profile],
         None => PROFILES.iter().collect(),
     };
     let Some(path) = &args.model else { return stdout::print(devices(&profiles).as_bytes()) };
@@ -63,7 +64,7 @@ fn advice(path: &Path, all: &[Advice], args: &Args) -> String {
             &mut out,
             format_args!(
                 "{}: weights {}, and at a context of {} cache {}, state {}, buffers {}: {} in all",
-                path.display(),
+                shown(path),
                 size(need.weights),
                 args.context,
                 size(need.cache),
@@ -88,7 +89,7 @@ fn advice(path: &Path, all: &[Advice], args: &Args) -> String {
         );
     }
     if let Some(a) = all.iter().find(|a| a.bits.is_some() && !a.is_quantized) {
-        let (name, model) = (args.device.as_deref().unwrap_or(a.profile.name), shell_path(path));
+        let (name, model) = (a.profile.name, shell_path(path));
         let context =
             if args.context == CONTEXT { String::new() } else { format!(" --context {}", args.context) };
         line(

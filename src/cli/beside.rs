@@ -2,7 +2,7 @@
 //! start one.
 
 use crate::pipeline::Plan;
-use crate::report::{self, Finished, Made, Output, file_name};
+use crate::report::{self, Finished, Making, Output, file_name};
 use crate::text::{Printable, shell, shell_path};
 use ggraft_formats::write::Beside as File;
 use ggraft_formats::{Error, Kind, Result};
@@ -70,7 +70,7 @@ impl Beside {
     }
 
     /// The model card for `path`.
-    pub fn card(path: &Path, finished: &Finished<'_>, made: Made<'_>) -> String {
+    pub fn card(path: &Path, finished: &Finished<'_>, made: Making<'_>) -> String {
         let beside = |o: &&Output<'_>| !o.plan.is_directory() && o.path.with_file_name(CARD) == path;
         let outputs: Vec<&Output<'_>> = finished.outputs.iter().filter(beside).collect();
         let earlier = std::fs::read_to_string(path).ok();

@@ -6,7 +6,7 @@ use super::{elsewhere, signals, stdout};
 use crate::output::target::Type;
 use crate::pipeline::{self, Plan, Resume, Work};
 use crate::recipe::Choice;
-use crate::report::{self, Finished, Made, Stage};
+use crate::report::{self, Finished, Making, Stage};
 use crate::stages::Stages;
 use crate::text::shown;
 use ggraft_formats::source::Access;
@@ -214,7 +214,7 @@ pub(super) fn contents(
     }
     let finished = Finished::new(plans, places, order.command, notes)?;
     let Order { command, formula, recipe, .. } = *order;
-    let made = Made { command, formula, recipe };
+    let made = Making { command, formula, recipe };
     let content = |(file, text): &(File, Option<String>)| match text {
         Some(text) => Ok(text.clone()),
         None if order.run.report.as_ref() == Some(&file.path) => report::report(&finished, &file.path),

@@ -9,7 +9,7 @@ use crate::report::{self, Progress};
 use crate::text::shown;
 use ggraft_formats::{Error, Input, Kind, Model, Result, Tensor, Watch, open};
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 /// Rows of a tensor that are computed again, if not all are.
@@ -45,8 +45,8 @@ pub(super) fn compare(plans: &[(Plan, PathBuf)], order: &Order<'_>, claim: &Clai
     };
     let mut problems: Vec<Error> = pool.install(|| due.par_iter().enumerate().filter_map(one).collect());
     progress.finish();
-    let known: HashMap<&str, ()> = due.iter().map(|t| (t.name.as_str(), ())).collect();
-    let more = model.tensors.iter().filter(|t| !known.contains_key(t.name.as_str()));
+    let known: HashSet<&str> = due.iter().map(|t| t.name.as_str()).collect();
+    let more = model.tensors.iter().filter(|t| !known.contains(t.name.as_str()));
     problems.extend(more.map(|t| wrong("the recipe makes no such tensor").tensor(&t.name)));
     problems.extend(metadata(plan, &model));
     if let Some(e) = Error::all(problems.into_iter().map(|e| e.file(&claim.file)).collect()) {

@@ -10,7 +10,6 @@ pub use advice::Advice;
 pub use need::{Need, cache};
 pub use profiles::PROFILES;
 
-use crate::nearest::nearest;
 use ggraft_formats::{DType, Error, Metadata, Result};
 
 /// The context if none is told: of a long conversation.
@@ -20,7 +19,7 @@ pub const CONTEXT: u64 = 8192;
 pub const MOST: u64 = 1 << 32;
 
 /// A tensor of a file that is made for a device.
-pub struct Made<'a> {
+pub struct Weight<'a> {
     pub name: &'a str,
     pub dtype: DType,
     pub bytes: u64,
@@ -49,21 +48,6 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The profile of this name.
-    ///
-    /// # Errors
-    /// There is none; the nearest is suggested.
-    pub fn parse(name: &str) -> Result<&'static Profile> {
-        PROFILES.iter().find(|p| p.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
-            let names: Vec<&str> = PROFILES.iter().map(|p| p.name).collect();
-            let e = Error::usage("there is no such device").found(name);
-            match nearest(name, names.iter().copied()) {
-                Some(near) => e.hint(format!("did you mean {near}? known are {}", names.join(", "))),
-                None => e.hint(format!("known are {}", names.join(", "))),
-            }
-        })
-    }
-
     /// The bytes that are left for weights beside what the model needs at this context.
     ///
     /// # Errors
@@ -80,19 +64,19 @@ impl Profile {
         Ok(self.file.map_or(left, |most| left.min(most)))
     }
 
-    /// What to say of a file of so many bytes that is made for it.
+    /// What to say of a file of these tensors that is made for it.
     ///
     /// # Errors
-    /// It is in parts, and the runtime reads one file.
+    /// It is in parts, and the runtime reads one file; a dtype does not run there.
     pub fn told(
         &self,
         metadata: &Metadata,
         context: u64,
-        made: &[Made<'_>],
+        weights: &[Weight<'_>],
         is_split: bool,
     ) -> Result<Vec<String>> {
-        let bytes = made.iter().map(|one| one.bytes).fold(0, u64::saturating_add);
-        let others = self.others(made)?;
+        let bytes = weights.iter().map(|one| one.bytes).fold(0, u64::saturating_add);
+        let others = self.others(weights)?;
         if self.whole && is_split {
             return Err(Error::usage(format!("{} reads a model from one file", self.what))
                 .hint("leave out --split-max-size, --split-max-tensors and --keep-split"));
@@ -121,9 +105,9 @@ impl Profile {
     }
 
     /// What to say of matrices that have to keep dtypes which are not for the device.
-    fn others(&self, made: &[Made<'_>]) -> Result<Option<String>> {
-        let is_other = |one: &&Made<'_>| one.dtype.is_quantized() && !self.types.contains(&one.dtype);
-        let others: Vec<&Made<'_>> = made.iter().filter(is_other).collect();
+    fn others(&self, weights: &[Weight<'_>]) -> Result<Option<String>> {
+        let is_other = |one: &&Weight<'_>| one.dtype.is_quantized() && !self.types.contains(&one.dtype);
+        let others: Vec<&Weight<'_>> = weights.iter().filter(is_other).collect();
         let Some(first) = others.first() else { return Ok(None) };
         if self.strict {
             return Err(Error::unsupported(format!("{} does not run this dtype", self.what))

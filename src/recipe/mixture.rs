@@ -91,9 +91,9 @@ pub struct Mixture {
     pub target_bpw: Option<f64>,
     /// Make the file for a device: as good as its memory allows, of dtypes that are fast there; `ggraft advise`
     /// lists the devices
-    #[cfg_attr(feature = "cli", arg(long = "for", value_name = "DEVICE", value_parser = typed::device, conflicts_with_all = ["target_size", "target_bpw", "pure"]))]
+    #[cfg_attr(feature = "cli", arg(long = "for", value_name = "DEVICE", hide_possible_values = true, conflicts_with_all = ["target_size", "target_bpw", "pure"]))]
     #[serde(rename = "for", skip_serializing_if = "is_default")]
-    pub device: Option<String>,
+    pub device: Option<Choice<&'static Profile>>,
     /// The tokens that the device is to read at once, 8192 by default
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", requires = "device", value_parser = clap::value_parser!(u64).range(1..=device::MOST)))]
     #[serde(skip_serializing_if = "is_default")]
@@ -177,12 +177,12 @@ impl Mixture {
             return Err(Error::usage("--pure gives every tensor the same dtype, --like each its own")
                 .hint("leave out one or the other"));
         }
-        if let Some(name) = &self.device {
+        if let Some(Choice(profile)) = self.device {
             if budget.is_some() {
                 return Err(Error::usage("--for has the size of its device, and excludes another"));
             }
             let context = self.context.unwrap_or(device::CONTEXT);
-            budget = Some(Budget::Device(Profile::parse(name)?, context));
+            budget = Some(Budget::Device(profile, context));
         }
         if budget.is_some() && self.pure {
             return Err(Error::usage("--pure gives every tensor the same dtype, a budget each its own")

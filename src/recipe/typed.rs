@@ -2,7 +2,6 @@
 
 use super::word::{Choice, Word};
 use crate::budget::Budget;
-use crate::device::Profile;
 use crate::ftype::TensorType;
 use crate::meta::Override;
 use clap::builder::{PossibleValue, TypedValueParser, ValueParserFactory};
@@ -55,11 +54,6 @@ pub(super) fn size(text: &str) -> Result<String, String> {
 pub(super) fn bits(text: &str) -> Result<f64, String> {
     let bits = text.parse().map_err(|_| format!("expected bits per weight such as 4.5, found '{text}'"))?;
     Budget::bits(bits).map(|_| bits)
-}
-
-/// The name of a device.
-pub(super) fn device(text: &str) -> Result<String, String> {
-    Profile::parse(text).map(|profile| profile.name.to_string()).map_err(|e| e.to_string())
 }
 
 /// Text that is a rule for dtypes.

@@ -1,5 +1,6 @@
 //! Choices that are made by a word: the same words on the command line and in a recipe, from the lists of the library.
 
+use crate::device::{PROFILES, Profile};
 use crate::merge::tokens::matching::{Baseless, Embeddings};
 use crate::merge::weights::{PRESETS, Preset, Rules};
 use crate::merge::{METHODS, Method};
@@ -61,6 +62,20 @@ impl Word for &'static Preset {
 
     fn all() -> Vec<Self> {
         PRESETS.iter().collect()
+    }
+}
+
+impl Word for &'static Profile {
+    fn word(self) -> &'static str {
+        self.name
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        one_of(word)
+    }
+
+    fn all() -> Vec<Self> {
+        PROFILES.iter().collect()
     }
 }
 

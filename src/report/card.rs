@@ -4,7 +4,7 @@
 use super::finished::Output;
 use super::modelfile;
 use super::plan::size;
-use crate::checkpoint::{Card, File, Publication, is_sealed};
+use crate::checkpoint::{self, Card, File, Publication, is_sealed};
 use crate::device;
 use crate::merge::Origin;
 use ggraft_formats::{Array, Metadata, Value};
@@ -24,7 +24,7 @@ const UNNAMED: &str = "A model";
 
 /// What of a run the outputs do not tell.
 #[derive(Clone, Copy)]
-pub struct Made<'a> {
+pub struct Making<'a> {
     /// What was typed, with paths reduced to names.
     pub command: &'a str,
     /// What a merge has computed.
@@ -34,7 +34,7 @@ pub struct Made<'a> {
 }
 
 /// The card of these outputs, which share a folder; `earlier` is the text of the card that is there.
-pub fn card(outputs: &[&Output<'_>], made: Made<'_>, earlier: Option<(&str, &Path)>) -> Option<Card> {
+pub fn card(outputs: &[&Output<'_>], made: Making<'_>, earlier: Option<(&str, &Path)>) -> Option<Card> {
     let plan = outputs.first()?.plan;
     let metadata = plan.metadata();
     let files = outputs.iter().flat_map(|o| o.files.iter().map(|file| (o.plan, file)));
@@ -62,7 +62,7 @@ pub fn card(outputs: &[&Output<'_>], made: Made<'_>, earlier: Option<(&str, &Pat
         publication: Publication {
             recipe: made.recipe.map(String::from),
             earlier: earlier.map_or_else(Vec::new, |(card, folder)| rows(card, folder, metadata)),
-            runs: outputs.iter().all(|o| runs(o)),
+            runs: outputs.iter().all(|o| o.runs()),
             ..publication(metadata)
         },
     })
@@ -82,12 +82,6 @@ fn origins(outputs: &[&Output<'_>], first: &[Origin]) -> Vec<Origin> {
     origins
 }
 
-/// Whether it is one file with the weights of a model.
-fn runs(output: &Output<'_>) -> bool {
-    let kind = output.plan.metadata().str("general.type").unwrap_or("model");
-    kind == "model" && output.files.len() == 1 && !output.plan.steps.is_empty()
-}
-
 /// Whether `card` is ours, as it was written, and of this model.
 pub fn goes_on(card: &str, metadata: &Metadata) -> bool {
     let title = Card::title(metadata.str("general.name").unwrap_or(UNNAMED));
@@ -101,35 +95,11 @@ fn rows(card: &str, folder: &Path, metadata: &Metadata) -> Vec<String> {
     }
     let table = card.lines().skip_while(|line| *line != "## Files").skip(1);
     let table = table.skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty());
-    let is_there = |line: &&str| {
-        let address =
-            line.strip_prefix("| [").and_then(|rest| Some(rest.split_once("](")?.1.split_once(')')?.0));
-        address.and_then(decoded).is_some_and(|name| folder.join(name).is_file())
-    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let held: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().to_str().map(checkpoint::link)).collect();
+    let is_there = |line: &&str| held.iter().any(|link| line.starts_with(link));
     table.filter(is_there).map(String::from).collect()
-}
-
-/// The name of a file that a link leads to; none if it leads out of the folder.
-fn decoded(address: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = address.as_bytes();
-    while let [first, more @ ..] = rest {
-        (bytes, rest) = match (first, more) {
-            (b'%', [high, low, more @ ..]) => {
-                let digits = [*high, *low];
-                let byte = u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?;
-                (push(bytes, byte), more)
-            }
-            _ => (push(bytes, *first), more),
-        };
-    }
-    let name = String::from_utf8(bytes).ok()?;
-    Path::new(&name).file_name().is_some_and(|file| file == name.as_str()).then_some(name)
-}
-
-fn push(mut bytes: Vec<u8>, byte: u8) -> Vec<u8> {
-    bytes.push(byte);
-    bytes
 }
 
 /// What the metadata tells to those who choose a file.

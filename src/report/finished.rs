@@ -56,6 +56,12 @@ impl Output<'_> {
     pub fn name(&self) -> String {
         file_name(self.path)
     }
+
+    /// Whether it is one file with the weights of a model, which runs by itself.
+    pub fn runs(&self) -> bool {
+        let kind = self.plan.metadata().str("general.type").unwrap_or("model");
+        kind == "model" && !self.plan.is_directory() && self.files.len() == 1 && !self.plan.steps.is_empty()
+    }
 }
 
 /// The last part of a path.

@@ -17,7 +17,7 @@ mod stage;
 mod summary;
 mod vocabulary;
 
-pub use card::{Made, card, goes_on};
+pub use card::{Making, card, goes_on};
 pub use file::{check_report, report};
 pub use finished::{Finished, Hashed, Output, file_name};
 pub use json::{figures_json, metadata_value, plan_json, printable};

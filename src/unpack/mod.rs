@@ -1,6 +1,7 @@
 //! Packed checkpoints, as lazy plain tensors under the names that plain ones have: what the pages of families name. A page
 //! a method; what a checkpoint says of its packing is in `settings`, how codes become numbers in `coded` (row by row) and
-//! `columns` (column by column). Of MXFP4 rows are only rearranged.
+//! `columns` (column by column). Of MXFP4 rows are only rearranged. `unscaled` does the same for GGUFs whose NVFP4 stands
+//! under scales.
 
 mod awq;
 mod bitnet;
@@ -18,8 +19,11 @@ mod numbers;
 mod page;
 mod rows;
 mod settings;
+mod unscaled;
 
 use ggraft_formats::{Checkpoint, DType, Error, Kind, Result, Tensor};
+pub use unscaled::unscaled;
+
 use page::{Page, Parts};
 use settings::Settings;
 use std::cell::RefCell;

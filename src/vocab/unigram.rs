@@ -9,6 +9,8 @@ use super::kinds;
 use super::spm::{self, ModelProto};
 use super::table::{self, Table};
 use super::{SPACE_PREFIX, layers};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ggraft_formats::{Array, Error, Metadata, Result, Value as Told};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -137,7 +139,7 @@ fn of_json(files: &Files, added: &[Added], size: Option<usize>) -> Result<(Table
     }
     let flag = |key: &str| files.config(key).and_then(Value::as_bool).unwrap_or(true);
     let charsmap = json.get("normalizer").and_then(charsmap);
-    let charsmap = charsmap.map(|text| base64(text).ok_or_else(|| wrong(&Value::Null))).transpose()?;
+    let charsmap = charsmap.map(|text| STANDARD.decode(text).map_err(|_| wrong(&Value::Null))).transpose()?;
     Ok((all, flag("add_prefix_space"), flag("clean_up_tokenization_spaces"), charsmap.unwrap_or_default()))
 }
 
@@ -145,36 +147,4 @@ fn of_json(files: &Files, added: &[Added], size: Option<usize>) -> Result<(Table
 fn charsmap(normalizer: &Value) -> Option<&str> {
     let own = normalizer.get("precompiled_charsmap").and_then(Value::as_str);
     own.or_else(|| normalizer.get("normalizers")?.as_array()?.iter().find_map(charsmap))
-}
-
-/// The bytes that `text` stands for in base64.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let digit = |c: u8| match c {
-        b'A'..=b'Z' => Some(c - b'A'),
-        b'a'..=b'z' => Some(c - b'a' + 26),
-        b'0'..=b'9' => Some(c - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    };
-    let digits: Option<Vec<u8>> = text.trim_end_matches('=').bytes().map(digit).collect();
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    for group in digits?.chunks(4) {
-        let bits = group.iter().fold(0u32, |bits, digit| bits << 6 | u32::from(*digit));
-        let bits = bits << (6 * (4 - group.len()));
-        out.extend(&bits.to_be_bytes()[1..group.len()]);
-    }
-    Some(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_read() {
-        assert_eq!(base64("aGVsbG8="), Some(b"hello".to_vec()));
-        assert_eq!(base64("aGk="), Some(b"hi".to_vec()));
-        assert_eq!(base64("a b"), None);
-    }
 }

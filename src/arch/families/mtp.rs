@@ -4,7 +4,7 @@
 
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Rule, rule};
-use crate::roles::layer;
+use crate::roles;
 use ggraft_formats::{Checkpoint, Error, Result, Tensor, Value};
 
 /// The axes of a model with such layers.
@@ -43,9 +43,6 @@ pub fn without(params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Option<Ch
     Ok(Some(Checkpoint { tensors: stay, ..checkpoint.clone() }))
 }
 
-/// The tensors that such layers share with the model.
-const SHARED: [&str; 3] = ["token_embd.weight", "output_norm.weight", "output.weight"];
-
 /// Of `tensors`, in GGUF's names, those of such layers, and those that they share with the model.
 pub fn keep_only(params: &Params<'_>, tensors: &mut Vec<Tensor>) -> Result<()> {
     let some = params.knows(AXIS) && params.size(AXIS, 0)? > 0;
@@ -55,7 +52,7 @@ pub fn keep_only(params: &Params<'_>, tensors: &mut Vec<Tensor>) -> Result<()> {
             .hint("convert it without --mtp"));
     }
     let main = params.size("main", 0)?;
-    tensors.retain(|t| layer(&t.name).map_or(SHARED.contains(&t.name.as_str()), |n| n >= main));
+    tensors.retain(|t| roles::serves_predicting(&t.name, main));
     Ok(())
 }
 

@@ -31,7 +31,7 @@ const MOST_NOISE: f64 = 0.01;
 #[derive(Clone, Debug)]
 pub struct Kinship {
     pub tensor: String,
-    /// |chat − base| / |base|.
+    /// |chat − base| / |base|, or by |CP| where base is all zeros.
     pub delta: f64,
     /// |CP − base| / |base|.
     pub drift: f64,

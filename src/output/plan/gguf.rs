@@ -2,7 +2,7 @@
 //! metadata. Specification: llama-quantize.
 
 use crate::budget::{self, Account, Budget};
-use crate::device::Made;
+use crate::device::Weight;
 use crate::estimate;
 use crate::ftype::{self, Assignment, Ftype, Importance, Reason};
 use crate::output::plan::stored::{How, Stored, fate};
@@ -10,7 +10,7 @@ use crate::output::plan::unheeded::unheeded;
 use crate::output::plan::{Content, Fates, Loaded, Plan, Share, Step, idle};
 use crate::output::split::Division;
 use crate::output::target::{Target, Type};
-use crate::unscaled::unscaled;
+use crate::unpack::unscaled;
 use ggraft_formats::gguf::{self, Split};
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Tensor};
@@ -95,9 +95,9 @@ pub(crate) fn quantized(
     let mut notes = notes;
     if let Some(Budget::Device(profile, context)) = target.budget {
         let steps = parts.iter().map(|(_, step)| step);
-        let made: Vec<Made<'_>> =
-            steps.map(|step| Made { name: &step.name, dtype: step.to, bytes: step.bytes }).collect();
-        notes.extend(profile.told(&model.metadata, context, &made, split.is_some())?);
+        let weights: Vec<Weight<'_>> =
+            steps.map(|step| Weight { name: &step.name, dtype: step.to, bytes: step.bytes }).collect();
+        notes.extend(profile.told(&model.metadata, context, &weights, split.is_some())?);
     }
     // A file of plain floats whose experts are in blocks goes by those.
     let blocks =

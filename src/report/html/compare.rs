@@ -24,9 +24,9 @@ pub fn outputs(out: &mut String, finished: &Finished<'_>) {
     let rows = finished.outputs.iter().enumerate().map(|(i, output)| {
         let plan = output.plan;
         let first = output.files.first();
-        let run = match plan.is_directory() {
-            true => String::from("-"),
-            false => format!(
+        let run = match output.runs() {
+            false => String::from("-"),
+            true => format!(
                 "llama-cli -m {}",
                 shell_path(Path::new(&first.map_or(output.name(), |f| f.name.clone())))
             ),

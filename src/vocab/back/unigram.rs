@@ -4,6 +4,8 @@
 use super::{Regained, Words, processor};
 use crate::vocab::files::TOKENIZER;
 use crate::vocab::kinds;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ggraft_formats::{Array, Result};
 use serde_json::{Map, Value, json};
 
@@ -21,7 +23,7 @@ pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regai
     if let Some(Array::U8(map)) =
         words.metadata.get("tokenizer.ggml.precompiled_charsmap").and_then(|v| v.as_array())
     {
-        normalizers.push(json!({"type": "Precompiled", "precompiled_charsmap": base64(map)}));
+        normalizers.push(json!({"type": "Precompiled", "precompiled_charsmap": STANDARD.encode(map)}));
     }
     if spaces {
         normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
@@ -46,32 +48,4 @@ pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regai
     config.insert("add_prefix_space".into(), json!(prefix));
     config.insert("clean_up_tokenization_spaces".into(), json!(spaces));
     Ok(())
-}
-
-/// Bytes in base64.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * i) & 63) as usize];
-            out.push(if i <= group.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_written() {
-        assert_eq!(
-            (base64(b"hello"), base64(b"hi"), base64(b"")),
-            ("aGVsbG8=".into(), "aGk=".into(), "".into())
-        );
-    }
 }
