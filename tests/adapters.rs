@@ -262,6 +262,28 @@ fn a_vector_becomes_an_adapter_that_keeps_as_much_of_it_as_is_told() {
     assert!(said.contains("--lora"), "{said}");
 }
 
+/// Of few rows of tokens a rank of 16 is more than enough.
+#[test]
+fn an_adapter_for_one_cp_has_the_rows_of_tokens_that_a_merge_gives_it() {
+    let folder = Folder::new();
+    let run = |words: &str| ggraft(folder.words(words));
+    run("vector -q --base %base --chat %chat --onto %cp --rank 16 --type F32 -o @vector.gguf").ok();
+    run("merge -q --onto %cp --adapter @vector.gguf --type F32 -o @worn.gguf").ok();
+    run("merge -q --onto %cp --base %base --chat %chat --type F32 -o @merged.gguf").ok();
+    run("convert -q %cp --type F32 -o @cp.gguf").ok();
+    let find = |file: &str, name: &str| {
+        let model = gguf(&folder.path(file));
+        decoded(model.tensors.iter().find(|t| t.name == name).unwrap())
+    };
+    for name in ["token_embd.weight", "output.weight"] {
+        let [cp, merged, worn] = ["cp.gguf", "merged.gguf", "worn.gguf"].map(|file| find(file, name));
+        let far = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(far(&merged, &cp) > 0.01 && far(&merged, &worn) < 1e-5, "{name}: {}", far(&merged, &worn));
+    }
+    let ran = run("vector --base %base --chat %chat --onto %cp --type safetensors -o @x");
+    assert!(ran.code == 2 && ran.err.contains("leave out --onto"), "{}", ran.err);
+}
+
 #[test]
 fn a_whole_vector_is_put_on_as_its_models_would_be_and_is_no_model() {
     let folder = Folder::new();

@@ -1,5 +1,5 @@
-//! The experiment of the chat vector: the documents show what the record says, the record says what llama.cpp says
-//! today, and both agree with what other tools measured on the same trio. `docs/regenerate` makes them anew.
+//! The experiment of the chat vector, merged and as an adapter: the documents show what the record says, the record says what
+//! llama.cpp says today, and both agree with what other tools measured on the same trio. `docs/regenerate` makes them anew.
 
 #[path = "support/experiment/mod.rs"]
 mod experiment;
@@ -7,8 +7,10 @@ mod peer;
 
 use experiment::arms::{self, CP, MERGED, SHARED, TYPES, trio};
 use experiment::page::{ENGLISH, KOREAN, with_part};
+use experiment::ranks;
 use experiment::record::{Record, perplexity};
 use experiment::score::{self, Answer, Dialogue, Score};
+use std::path::Path;
 
 /// Every so many dialogues are run again.
 const STRIDE: usize = 6;
@@ -24,12 +26,36 @@ fn the_documents_show_the_record() {
         let page = std::fs::read_to_string(words.path()).unwrap();
         let parts = words.parts(&record, &dialogues);
         let made = parts.iter().fold(page.clone(), |page, (name, text)| with_part(&page, name, text));
-        if std::env::var_os("GGRAFT_WRITE_DOCS").is_some() {
-            std::fs::write(words.path(), made).unwrap();
-        } else {
-            assert_eq!(page, made, "docs/{}: run docs/regenerate", words.file);
-        }
+        same_or_written(&words.path(), &page, made);
     }
+}
+
+fn same_or_written(path: &Path, page: &str, made: String) {
+    if std::env::var_os("GGRAFT_WRITE_DOCS").is_some() {
+        std::fs::write(path, made).unwrap();
+    } else {
+        assert_eq!(page, made, "{}: run docs/regenerate", path.display());
+    }
+}
+
+#[test]
+fn the_page_of_adapters_shows_their_record() {
+    let record = serde_json::from_slice(&std::fs::read(ranks::file()).unwrap()).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/adapters.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    same_or_written(&path, &page, with_part(&page, "ranks", &ranks::table(&record)));
+}
+
+/// Without the vector CP stops in none.
+#[test]
+fn an_adapter_of_rank_64_on_cp_stops_nearly_always() {
+    let Some(peer) = peer::peer() else { return };
+    let (dir, dialogues) = (tempfile::tempdir().unwrap(), dialogues());
+    let cp = arms::alone(&["F32"], dir.path()).unwrap();
+    let worn = arms::worn(64, dir.path()).unwrap();
+    let answers = ranks::answers(peer, &cp[0], &worn, dialogues.iter().step_by(STRIDE));
+    let stopped = answers.iter().filter(|answer| answer.stop).count();
+    assert!(stopped * 100 >= answers.len() * 90, "{stopped} of {}", answers.len());
 }
 
 /// What the experiment is there to show, at every type.

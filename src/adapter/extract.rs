@@ -1,5 +1,5 @@
-//! A chat vector as a LoRA adapter: of every matrix that chat and base have in common, the factors of low rank that are
-//! nearest to their difference. They are computed when they are written, a tensor at a time.
+//! A difference of two models as a LoRA adapter: of every matrix that they have in common, the factors of low rank that are
+//! nearest to it. They are computed when they are written, a tensor at a time.
 
 use super::svd::{LowRank, Matrix, low_rank};
 use crate::ftype::QUANTIZATION_VERSION;
@@ -56,21 +56,47 @@ impl Job {
     }
 }
 
+/// Which models the adapter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wearer {
+    /// Any that has the shapes, but for the rows of its tokens.
+    Kin,
+    /// The very model that the difference is taken from, whose rows of tokens therefore fit.
+    Itself,
+}
+
+/// How the numbers of a factor lie.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    /// A row of the matrix's length for each rank.
+    Across,
+    /// The same, turned: for each column of the matrix as many numbers as the rank.
+    AcrossTurned,
+    /// For each row of the matrix as many numbers as the rank.
+    Down,
+}
+
 /// One of both factors.
 struct Factor {
     job: Arc<Job>,
-    is_a: bool,
-    row: usize,
-    rows: usize,
+    side: Side,
+    shape: [usize; 2],
+    /// Whether it is the second of the two, after which they are needed no longer.
+    is_last: bool,
 }
 
 impl Rows for Factor {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         let factors = self.job.factors()?;
-        let all = if self.is_a { &factors.a } else { &factors.b };
-        let values = &all[rows.start * self.row..rows.end * self.row];
-        for (bytes, x) in out.as_chunks_mut().0.iter_mut().zip(values) {
-            *bytes = (*x as f32).to_le_bytes();
+        let [row, _] = self.shape;
+        let numbers = rows.start * row..rows.end * row;
+        let value = |i: usize| match self.side {
+            Side::Across => factors.a[i],
+            Side::AcrossTurned => factors.a[i % row * self.job.row + i / row],
+            Side::Down => factors.b[i],
+        };
+        for (bytes, i) in out.as_chunks_mut().0.iter_mut().zip(numbers) {
+            *bytes = (value(i) as f32).to_le_bytes();
         }
         Ok(())
     }
@@ -78,8 +104,7 @@ impl Rows for Factor {
     fn prefetch(&self, _: Range<usize>) {}
 
     fn release(&self, rows: Range<usize>) {
-        // B stands last.
-        if !self.is_a && rows.end == self.rows {
+        if self.is_last && rows.end == self.shape[1] {
             self.job.found.lock().unwrap_or_else(PoisonError::into_inner).factors = None;
         }
     }
@@ -87,19 +112,20 @@ impl Rows for Factor {
     fn identify(&self, into: &mut Identity) {
         into.add(b"low rank");
         into.add(self.job.name.as_bytes());
-        into.numbers([self.job.rank as u64, u64::from(self.is_a)]);
+        into.numbers([self.job.rank as u64, u64::from(!self.is_last)]);
         self.job.chat.identify(into);
         self.job.base.identify(into);
     }
 }
 
-/// The adapter of this rank, what is computed for it, and what is to be told.
+/// The adapter of this rank that makes chat of base, what is computed for it, and what is to be told.
 ///
 /// # Errors
 /// The models are not of one shape.
 pub fn extracted(
     chat: &Model,
     base: &Model,
+    wearer: Wearer,
     rank: usize,
     dtype: DType,
 ) -> Result<(Model, Vec<Arc<Job>>, Vec<String>)> {
@@ -115,12 +141,12 @@ pub fn extracted(
             problems.push(Error::invalid("base lacks a tensor of chat").tensor(name));
             continue;
         };
-        let is_table = roles::TABLES.contains(&name);
+        let is_foreign = wearer == Wearer::Kin && roles::TABLES.contains(&name);
         let [row, rows] = *tensor.shape().ne() else {
             left.push(name);
             continue;
         };
-        if is_table || !name.ends_with(".weight") {
+        if is_foreign || !name.ends_with(".weight") {
             left.push(name);
             continue;
         }
@@ -130,9 +156,15 @@ pub fn extracted(
             continue;
         }
         let job = job(tensor, other, rank)?;
-        for (is_a, row, rows) in [(true, row, job.rank as u64), (false, job.rank as u64, rows)] {
-            let made = factor(&job, is_a, row, rows)?;
-            let fits = row.is_multiple_of(dtype.block() as u64);
+        let rank = rank as u64;
+        // llama.cpp looks rows up in the first factor of an embedding.
+        let sides = match name == roles::EMBEDDING {
+            true => [(Side::Down, [rank, rows]), (Side::AcrossTurned, [rank, row])],
+            false => [(Side::Across, [row, rank]), (Side::Down, [rank, rows])],
+        };
+        for (i, (side, shape)) in sides.into_iter().enumerate() {
+            let made = factor(&job, side, shape, i == 1)?;
+            let fits = shape[0].is_multiple_of(dtype.block() as u64);
             tensors.push(made.encode(if fits { dtype } else { DType::F16 }, None)?);
         }
         jobs.push(job);
@@ -142,8 +174,14 @@ pub fn extracted(
     }
     let mut notes = Vec::new();
     if let Some(first) = left.first() {
+        let rows = match wearer {
+            Wearer::Kin => {
+                ", and of the rows of tokens it is not known which model they are put on (--onto tells it)"
+            }
+            Wearer::Itself => "",
+        };
         notes.push(format!(
-            "{} tensors are left out, {first} the first: an adapter changes matrices, and of the rows of tokens it is not known which model they are put on",
+            "{} tensors are left out, {first} the first: an adapter changes matrices{rows}",
             left.len()
         ));
     }
@@ -174,11 +212,11 @@ fn job(chat: &Tensor, base: &Tensor, rank: usize) -> Result<Arc<Job>> {
     }))
 }
 
-fn factor(job: &Arc<Job>, is_a: bool, row: u64, rows: u64) -> Result<Tensor> {
-    let name = format!("{}.lora_{}", job.name, if is_a { "a" } else { "b" });
-    let shape = Shape::new(&[row, rows])
+fn factor(job: &Arc<Job>, side: Side, shape: [u64; 2], is_last: bool) -> Result<Tensor> {
+    let name = format!("{}.lora_{}", job.name, if is_last { "b" } else { "a" });
+    let shape = Shape::new(&shape)
         .ok_or_else(|| Error::invalid("the tensor is larger than any file can be").tensor(&name))?;
-    let (length, count) = if is_a { (job.row, job.rank) } else { (job.rank, job.rows) };
-    let rows = Factor { job: Arc::clone(job), is_a, row: length, rows: count };
+    let [row, rows] = [shape.row(), shape.dim(1)].map(|n| n as usize);
+    let rows = Factor { job: Arc::clone(job), side, shape: [row, rows], is_last };
     Tensor::new(&name, shape, DType::F32, Arc::new(rows))
 }

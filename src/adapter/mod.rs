@@ -16,7 +16,7 @@ mod settings;
 mod svd;
 pub(crate) mod whole;
 
-pub use extract::{Job, extracted};
+pub use extract::{Job, Wearer, extracted};
 
 use crate::arch;
 use crate::merge::Vector;

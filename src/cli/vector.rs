@@ -2,16 +2,19 @@
 
 use super::adapter::{Output, Written, carry_out, dtype, write};
 use super::elsewhere::Elsewhere;
-use crate::adapter;
+use crate::adapter::{self, Job, Wearer};
 use crate::arch;
+use crate::merge::{CHAT_VECTOR, Vector};
 use crate::output::target::{Target, Type};
-use crate::pipeline;
+use crate::pipeline::{self, Loaded};
 use crate::recipe::Choice;
 use crate::report::{self, Stage};
 use crate::stages::Stages;
-use ggraft_formats::{DType, Error, Result};
+use crate::text::shown;
+use ggraft_formats::{DType, Error, Model, Result};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Of an adapter, if none is asked for.
 const RANK: usize = 64;
@@ -24,6 +27,9 @@ pub(super) struct Args {
     /// The model that it was made from
     #[arg(long, value_name = "MODEL")]
     base: PathBuf,
+    /// The model that the adapter will be applied to: what a merge would make of it, with the rows of its tokens
+    #[arg(long, value_name = "MODEL")]
+    onto: Option<PathBuf>,
     /// The rank of the adapter: the higher, the more of the vector it keeps (64 by default)
     #[arg(long, value_name = "N")]
     rank: Option<NonZeroU16>,
@@ -42,6 +48,24 @@ pub(super) struct Args {
     output: Output,
 }
 
+/// The adapter that makes chat of base, or of `onto` what a merge with weight 1 makes of it.
+fn extracted(
+    chat: Model,
+    base: Model,
+    onto: Option<Loaded>,
+    rank: usize,
+    dtype: DType,
+) -> Result<(Model, Vec<Arc<Job>>, Vec<String>)> {
+    let Some(onto) = onto else { return adapter::extracted(&chat, &base, Wearer::Kin, rank, dtype) };
+    let graft = pipeline::graft(onto, &[Vector { chat, base }], CHAT_VECTOR)?.graft;
+    let merged = graft.model(&[1.0])?;
+    let (model, jobs, notes) = adapter::extracted(&merged, graft.onto(), Wearer::Itself, rank, dtype)?;
+    let own = String::from(
+        "an adapter changes no metadata: what is told of template and end tokens is of the merge that it stands for (llama.cpp takes --chat-template-file)",
+    );
+    Ok((model, jobs, [&graft.notes[..], &notes, &[own]].concat()))
+}
+
 pub(super) fn run(args: Args) -> Result<()> {
     let run = &args.output.run;
     let whole = matches!(args.kind.0, Type::Safetensors(_));
@@ -51,9 +75,14 @@ pub(super) fn run(args: Args) -> Result<()> {
             .found(format!("--rank {rank} and --type {}", args.kind.0.name()))
             .hint("leave out one or the other"));
     }
+    if let Some(onto) = args.onto.as_ref().filter(|_| whole) {
+        return Err(Error::usage("a whole vector is of no model but chat and base")
+            .found(format!("--onto {} and --type {}", shown(onto), args.kind.0.name()))
+            .hint("leave out --onto; merge puts the vector on it"));
+    }
     let stages = Stage::new(run.show.how());
     let access = args.elsewhere.access(&stages);
-    stages.begin("opening the models", 2);
+    stages.begin("opening the models", if args.onto.is_some() { 3 } else { 2 });
     let load = |path: &PathBuf| {
         let loaded = pipeline::meant(pipeline::open_with(path, &arch::Options::default(), &access)?)?;
         stages.step();
@@ -72,9 +101,9 @@ pub(super) fn run(args: Args) -> Result<()> {
         let path = args.output.output.unwrap_or_else(|| plan.file_name(Some("vector")));
         return write("vector", (plan, path), kind, run, &access);
     };
-    let chat = chat.model;
     let rank = args.rank.map_or(RANK, |rank| usize::from(rank.get()));
-    let (model, jobs, notes) = adapter::extracted(&chat, &base, rank, dtype)?;
+    let onto = args.onto.as_ref().map(load).transpose()?;
+    let (model, jobs, notes) = extracted(chat.model, base, onto, rank, dtype)?;
     stages.end();
     let (quiet, verbose) = (run.show.quiet, run.verbose);
     let mark = format!("r{rank}");

@@ -10,6 +10,8 @@ pub struct Model {
     peer: &'static Peer,
     model: *mut c_void,
     vocab: *const c_void,
+    /// A LoRA adapter that every context applies; it is freed with the model.
+    adapter: Option<*mut c_void>,
 }
 
 /// How a token is turned into text.
@@ -117,7 +119,7 @@ impl Peer {
                 model,
             )
         };
-        Ok(Model { peer: self, model, vocab })
+        Ok(Model { peer: self, model, vocab, adapter: None })
     }
 
     fn model_defaults(&self) -> ModelParams {
@@ -132,6 +134,19 @@ impl Peer {
 }
 
 impl Model {
+    /// Loads a LoRA adapter, which every context from now on applies.
+    pub fn wear(&mut self, file: &Path) -> Result<(), String> {
+        type Init = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
+        let file = c_string(&file.to_string_lossy());
+        // SAFETY: the model is loaded, and the path lives through the call.
+        let adapter = self.peer.logged(|| unsafe {
+            let adapter = self.peer.symbol::<Init>("llama_adapter_lora_init")(self.model, file.as_ptr());
+            (!adapter.is_null()).then_some(adapter)
+        })?;
+        self.adapter = Some(adapter);
+        Ok(())
+    }
+
     /// How many tokens the vocabulary has.
     pub fn vocab_size(&self) -> usize {
         // SAFETY: the vocabulary is that of a loaded model.
@@ -348,7 +363,21 @@ impl Context<'_> {
             let context = model.peer.symbol::<Init>("llama_init_from_model")(model.model, params);
             (!context.is_null()).then_some(context)
         })?;
-        Ok(Context { model, context })
+        let context = Context { model, context };
+        context.wear()?;
+        Ok(context)
+    }
+
+    /// Applies the model's adapter as it is.
+    fn wear(&self) -> Result<(), String> {
+        type Set = unsafe extern "C" fn(*mut c_void, *mut *mut c_void, usize, *mut f32) -> i32;
+        let Some(mut adapter) = self.model.adapter else { return Ok(()) };
+        let mut scale = 1.0;
+        // SAFETY: one adapter and one scale, as is told; both are copied.
+        self.model.peer.logged(|| unsafe {
+            let set: Set = self.model.peer.symbol("llama_set_adapters_lora");
+            (set(self.context, &raw mut adapter, 1, &raw mut scale) == 0).then_some(())
+        })
     }
 
     /// Reads `tokens` and returns the logits after the last of them.

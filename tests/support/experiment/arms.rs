@@ -1,11 +1,13 @@
-//! What the experiment compares: CP alone, and CP with the chat vector, as files that ggraft writes.
+//! What the experiment compares: CP alone, and CP with the chat vector, as files that ggraft writes; and the vector as an
+//! adapter that llama.cpp puts on CP.
 
+use ggraft::adapter::{self, Wearer};
 use ggraft::arch::Options;
 use ggraft::ftype::Ftype;
 use ggraft::merge::tokens::matching::Embeddings;
 use ggraft::merge::{CHAT_VECTOR, Options as How, Vector, VocabularyChoices};
 use ggraft::pipeline::{self, Plan, Target, Work};
-use ggraft_formats::{Result, Watch};
+use ggraft_formats::{DType, Result, Watch};
 use std::path::{Path, PathBuf};
 
 /// The models, by the names that the record has for them.
@@ -77,6 +79,28 @@ pub fn all(dir: &Path) -> Result<Vec<Model>> {
     models.extend(merged(MERGED, VocabularyChoices::default(), &[1.0], &TYPES, dir)?);
     models.extend(merged(SHARED, shared, &[1.0], &TYPES, dir)?);
     Ok(models)
+}
+
+/// The chat vector as an adapter to CP.
+pub struct Worn {
+    pub rank: usize,
+    /// Of the squares of the difference, in the median of the tensors.
+    pub kept: f64,
+    pub path: PathBuf,
+}
+
+/// Writes the adapter of this rank that makes of CP what a merge makes of it.
+pub fn worn(rank: usize, dir: &Path) -> Result<Worn> {
+    let vectors = [Vector { chat: load("chat")?.model, base: load("base")?.model }];
+    let graft = pipeline::graft(load("cp")?, &vectors, CHAT_VECTOR)?.graft;
+    let merged = graft.model(&[1.0])?;
+    let (model, jobs, _) = adapter::extracted(&merged, graft.onto(), Wearer::Itself, rank, DType::F16)?;
+    let path = dir.join(format!("r{rank}.gguf"));
+    let plans = [(pipeline::rearranged(model)?, path.clone())];
+    pipeline::write(&plans, &Work { force: true, ..Work::default() }, &Silent)?;
+    let mut kept: Vec<f64> = jobs.iter().filter_map(|job| job.kept()).map(|(_, kept)| kept).collect();
+    kept.sort_by(f64::total_cmp);
+    Ok(Worn { rank, kept: kept[kept.len() / 2], path })
 }
 
 fn load(name: &str) -> Result<pipeline::Loaded> {

@@ -1,6 +1,7 @@
 //! The experiment of the chat vector on the trio, run in llama.cpp on the held-out dialogues; `GGRAFT_LLAMA_CPP`
 //! names its folder. `cargo run --release --example experiment` prints a table of CP alone and merges of several
-//! weights and policies; with `record` it runs those of `docs/chat-vector.md` and keeps every answer.
+//! weights and policies; with `record` it runs those of `docs/chat-vector.md` and keeps every answer, and the adapters of
+//! `docs/adapters.md`.
 
 #[path = "mod.rs"]
 mod experiment;
@@ -8,6 +9,7 @@ mod experiment;
 mod peer;
 
 use experiment::arms::{self, Model, trio};
+use experiment::ranks;
 use experiment::record::{Record, Run};
 use experiment::score::{self, Dialogue, Score};
 use ggraft::merge::VocabularyChoices;
@@ -87,6 +89,7 @@ fn main() {
     let runs = runs(peer, &models, &dialogues);
     if record {
         Record { kernels: peer::kernels().to_string(), runs }.write(&dialogues);
+        ranks::record(peer, &dialogues, dir.path());
     } else {
         print(&runs, &dialogues);
     }

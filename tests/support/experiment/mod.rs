@@ -4,5 +4,6 @@
 
 pub mod arms;
 pub mod page;
+pub mod ranks;
 pub mod record;
 pub mod score;
