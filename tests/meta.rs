@@ -192,7 +192,7 @@ fn what_is_refused_or_only_shown_changes_nothing() {
             "expected an id below 896, found 99999",
         ),
         (&["set", "@m.gguf", "a.b=strg:x"], "did you mean str?"),
-        (&["set", "@m.gguf"], "<KEY=TYPE:VALUE>"),
+        (&["set", "@m.gguf"], "<KEY=[TYPE:]VALUE>"),
         (&["set", "@m.gguf", "a.b=u8:1", "-o", "@m.gguf"], "leave -o out"),
         (&["unset", "@m.gguf", "general.nmae"], "did you mean general.name?"),
         (&["get", "@m.gguf", "tokenizer.ggml.eos_tokenid"], "did you mean tokenizer.ggml.eos_token_id?"),
