@@ -42,6 +42,9 @@ impl<'a> Attempt<'a> {
         if let Some(model_type) = attempt.model_type {
             attempt.give("model_type", json!(model_type));
         }
+        for (key, value) in (arch.regains)(model, layers) {
+            attempt.give(key, value);
+        }
         attempt
     }
 

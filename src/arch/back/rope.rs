@@ -1,6 +1,7 @@
 //! Rotary embedding backward: its base and its scaling, from the keys `rope.*` and from the tensors that hold factors.
 
 use super::attempt::Attempt;
+use super::judge::{self, Fault};
 use super::told::{json, shortest};
 use crate::arch::keys::From;
 use crate::arch::rope;
@@ -17,6 +18,7 @@ const SCALING: [(&str, &str); 6] = [
     ("original_context_length", ORIGINAL),
 ];
 
+const LOG: &str = "rope.scaling.yarn_log_multiplier";
 const ORIGINAL: &str = "original_max_position_embeddings";
 
 impl Attempt<'_> {
@@ -27,7 +29,13 @@ impl Attempt<'_> {
                 .all_keys()
                 .iter()
                 .any(|key| key.gguf == "rope.freq_base" && matches!(key.from, From::Make(_)));
+        let mut scaling = Map::new();
         if !writes {
+            // A page without keys may have tensors of factors.
+            self.read_factors(&mut scaling)?;
+            if !scaling.is_empty() {
+                self.give("rope_scaling", Json::Object(scaling));
+            }
             return Ok(());
         }
         if let Some(base) = base {
@@ -36,7 +44,7 @@ impl Attempt<'_> {
         if let Some(local) = local {
             self.give("rope_local_base_freq", local);
         }
-        let mut scaling = Map::new();
+        let log = self.number(LOG);
         match self.rope("scaling.type").as_ref().and_then(Json::as_str) {
             Some(kind @ ("linear" | "yarn")) => {
                 scaling.insert("rope_type".into(), json!(kind));
@@ -45,11 +53,11 @@ impl Attempt<'_> {
                         scaling.insert(key.into(), value);
                     }
                 }
-                if let Some(x) = self.number("rope.scaling.yarn_log_multiplier") {
-                    // `mscale` is not told; this one alone has no effect.
-                    let mscale = shortest((x / 0.1) as f32);
-                    scaling.insert("mscale".into(), mscale.clone());
-                    scaling.insert("mscale_all_dim".into(), mscale);
+                if let Some(x) = log {
+                    magnify(&mut scaling, x / 0.1);
+                }
+                if let Some(beta) = self.number("attention.temperature_scale") {
+                    scaling.insert("llama_4_scaling_beta".into(), shortest(beta as f32));
                 }
             }
             _ => self.read_factors(&mut scaling)?,
@@ -59,8 +67,24 @@ impl Attempt<'_> {
             scaling.entry("rope_type").or_insert(json!("default"));
             scaling.insert("mrope_section".into(), sections.into_iter().take(used).collect());
         }
-        if !scaling.is_empty() {
-            self.give("rope_scaling", Json::Object(scaling));
+        if scaling.is_empty() {
+            return Ok(());
+        }
+        self.give("rope_scaling", Json::Object(scaling));
+        match log {
+            Some(x) => self.judge_log(x),
+            None => Ok(()),
+        }
+    }
+
+    /// Of a page that takes the multiplier as it is, the config says it so.
+    fn judge_log(&mut self, x: f64) -> Result<()> {
+        let name = format!("{}.{LOG}", self.arch.gguf);
+        let fault = Fault::Key { told: self.model.metadata.get(&name).cloned(), name, found: None };
+        if judge::stands(self, &self.config()?, &fault)
+            && let Some(scaling) = self.given.get_mut("rope_scaling").and_then(Json::as_object_mut)
+        {
+            magnify(scaling, x);
         }
         Ok(())
     }
@@ -103,6 +127,13 @@ impl Attempt<'_> {
             scaling.insert(ORIGINAL.into(), json!(found.original as u64));
         }
         Ok(())
+    }
+}
+
+/// Says `mscale_all_dim`; `mscale` is not told, and the same has no effect.
+fn magnify(scaling: &mut Map<String, Json>, mscale: f64) {
+    for key in ["mscale", "mscale_all_dim"] {
+        scaling.insert(key.into(), shortest(mscale as f32));
     }
 }
 

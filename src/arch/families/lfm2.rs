@@ -12,6 +12,8 @@ use ggraft_formats::{Array, Result, Value};
 
 pub const LFM2: Arch = Arch {
     classes: &["Lfm2ForCausalLM", "LFM2ForCausalLM"],
+    // What the width was made from is not told: it is said as it is.
+    regains: |_, _| vec![("block_auto_adjust_ff_dim", false.into())],
     gguf: "lfm2",
     base: Some(&MIXED),
     keys: KEYS,

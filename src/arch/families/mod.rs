@@ -95,7 +95,8 @@ use super::config::Config;
 use super::keys::{Fixed, Key};
 use super::params::{Axis, Params};
 use super::rule::Rule;
-use ggraft_formats::{DType, Result};
+use ggraft_formats::{DType, Model, Result};
+use serde_json::Value as Json;
 
 /// What the house knows of one architecture. All but `classes` and `gguf` adds to that of `base`.
 pub struct Arch {
@@ -103,6 +104,8 @@ pub struct Arch {
     pub classes: &'static [&'static str],
     /// Parts of names of a GGUF's tensors, and the class of those above that alone has such ones.
     pub told_by: &'static [(&'static str, &'static str)],
+    /// Keys of the config of a GGUF, in so many layers, that goes back, where neither a key nor a trial tells them.
+    pub regains: fn(&Model, u32) -> Vec<(&'static str, Json)>,
     /// `general.architecture` of the GGUF; of a page that no model is of, what it is called.
     pub gguf: &'static str,
     /// Which models of the classes it is for, where pages share them: the first that applies, or says nothing.
@@ -198,6 +201,7 @@ pub const NONE: Arch = Arch {
     applies: None,
     base: None,
     told_by: &[],
+    regains: |_, _| Vec::new(),
     prefixes: &[],
     keys: &[],
     early: &[],

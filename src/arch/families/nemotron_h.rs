@@ -7,11 +7,14 @@ use crate::arch::config::Config;
 use crate::arch::keys::{Fixed, Key, count, flag, is, make, number, positive, size};
 use crate::arch::params::{AXES as ALL, Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
-use ggraft_formats::{Array, Result, Value};
+use ggraft_formats::{Array, Model, Result, Value};
+use serde_json::Value as Json;
+use std::collections::HashSet;
 
 pub const NEMOTRON_H: Arch = Arch {
     classes: &["NemotronHForCausalLM"],
     gguf: "nemotron_h",
+    regains: pattern,
     applies: Some(|config| Ok(!kinds(config)?.contains(&Kind::Experts))),
     base: Some(&LAYERS),
     keys: &[make("feed_forward_length", |params| widths(params, Kind::FeedForward, "ff"))],
@@ -21,6 +24,7 @@ pub const NEMOTRON_H: Arch = Arch {
 pub const NEMOTRON_H_MOE: Arch = Arch {
     classes: &["NemotronHForCausalLM"],
     gguf: "nemotron_h_moe",
+    regains: pattern,
     base: Some(&LAYERS),
     keys: MOE_KEYS,
     axes: MOE_AXES,
@@ -77,6 +81,19 @@ fn kinds(config: &Config) -> Result<Vec<Kind>> {
     };
     let all: Option<Vec<Kind>> = words.iter().map(kind).collect();
     all.ok_or_else(|| config.wrong("layers_block_type", "mamba, attention, mlp or moe for each layer"))
+}
+
+/// The pattern, from the tensors that each layer has.
+fn pattern(model: &Model, layers: u32) -> Vec<(&'static str, Json)> {
+    let names: HashSet<&str> = model.tensors.iter().map(|t| t.name.as_str()).collect();
+    let has = |layer: u32, part: &str| names.contains(format!("blk.{layer}.{part}.weight").as_str());
+    let letter = |layer: u32| match layer {
+        _ if has(layer, "ssm_in") => 'M',
+        _ if has(layer, "attn_q") => '*',
+        _ if has(layer, "ffn_gate_inp") => 'E',
+        _ => '-',
+    };
+    vec![("hybrid_override_pattern", (0..layers).map(letter).collect::<String>().into())]
 }
 
 fn is_kind(params: &Params<'_>, layer: u32, kind: Kind) -> Result<bool> {
@@ -144,6 +161,8 @@ const AXES: &[Axis] = &[
 ];
 
 const MOE_AXES: &[Axis] = &[
+    // No layer need be a plain feed-forward.
+    axis("ff", Size::Or(&["intermediate_size"], &Size::Is(1))),
     axis("shared", Size::Of(&["moe_shared_expert_intermediate_size"])),
     axis("low", Size::Or(&["moe_latent_size"], &Size::Same("n"))),
 ];
