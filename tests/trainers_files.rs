@@ -189,3 +189,18 @@ fn a_mergekit_recipe_is_told_by_line_where_it_means_something_else_and_takes_opt
         assert!(ran.err.contains(said) || ran.out.contains(said), "{said}: {}{}", ran.out, ran.err);
     }
 }
+
+#[test]
+fn a_directory_has_what_prepares_images_and_tells_of_code_and_modules_that_stay() {
+    let changed = Changed::new("config.json", |c| c["auto_map"] = json!({"AutoModel": "modeling_x.X"}));
+    let out = changed.dir.path().join("out");
+    for (name, text) in [("preprocessor_config.json", "{\"size\": 7}"), ("modules.json", "[]")] {
+        std::fs::write(changed.model.join(name), text).unwrap();
+    }
+    let [model, to] = [&changed.model, &out].map(|path| path.display().to_string());
+    let told = ggraft(["convert", &model, "--type", "safetensors", "-o", &to]).ok().err;
+    assert_eq!(std::fs::read_to_string(out.join("preprocessor_config.json")).unwrap(), "{\"size\": 7}");
+    assert!(told.contains("auto_map: modeling_x.py) is not copied"), "{told}");
+    assert!(told.contains("modules.json and the folders that it names"), "{told}");
+    assert!(!out.join("modules.json").exists());
+}

@@ -5,6 +5,7 @@
 
 mod card;
 mod config;
+mod others;
 mod regained;
 mod template;
 mod tokenizer;
@@ -61,6 +62,7 @@ impl Source {
             vec![config::config(self, metadata, rows, dtype)?, config::generation(self, metadata)?];
         files.extend(tokenizer::files(self, metadata)?);
         files.extend(template::files(self, metadata)?);
+        files.extend(others::files(self)?);
         match card {
             Some(card) => files.push((CARD.to_string(), card.markdown().into_bytes())),
             None => files.extend(self.copy(CARD)?),
@@ -68,6 +70,11 @@ impl Source {
         let told = metadata.iter().filter(|(key, _)| key.starts_with("ggraft."));
         let told = told.filter_map(|(key, value)| Some((key.to_string(), value.as_str()?.to_string())));
         Ok(Directory { tensors, metadata: told.collect(), files, shard: ggraft_formats::safetensors::SHARD })
+    }
+
+    /// What to say of files of the checkpoint that a directory goes without.
+    pub fn left(&self) -> Result<Vec<String>> {
+        others::left(self)
     }
 
     /// A file of the checkpoint as it is.

@@ -74,7 +74,7 @@ pub(crate) fn released(
         steps,
         dropped,
         total: 0,
-        notes: [input.notes, idle(&said, target.kind.name())].concat(),
+        notes: [input.notes, source.left()?, idle(&said, target.kind.name())].concat(),
         origins: Vec::new(),
         vocabulary: None,
         budget: None,
