@@ -6,6 +6,7 @@
 mod run;
 mod support;
 
+use ggraft_formats::DType;
 use run::ggraft;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize_to_file};
@@ -138,4 +139,42 @@ fn looking_at_a_packed_checkpoint_tells_how_it_is_packed() {
     assert!(ran.err.contains("7 weights are unpacked from awq to f16"), "{}", ran.err);
     let once = ggraft(["hash", "--sha256", text(&dir)]).ok().out;
     assert!(once.contains("q_proj.qweight"), "{once}");
+}
+
+/// What ggml has blocks for: whole numbers under a scale of 32 columns or more that f16 holds. Those of 4 bits are of any zero point here,
+/// which makes them numbers of 5.
+const BLOCKS: [(&str, DType); 2] = [("-ct-int4", DType::Q5_0), ("-ct-int8", DType::Q8_0)];
+
+#[test]
+fn what_is_kept_has_the_very_values_in_blocks_where_ggml_has_such() {
+    let mut lines = Vec::new();
+    for (name, _) in names() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join(&name);
+        packed::write(&name, &dir);
+        let [kept, plain] = ["keep", "F32"].map(|kind| {
+            let out = dir.with_extension(format!("{kind}.gguf"));
+            ggraft(["convert", "-q", text(&dir), "--type", kind, "-o", text(&out)]).ok();
+            model(&out)
+        });
+        let mut dtypes: Vec<DType> = Vec::new();
+        for (kept, plain) in kept.tensors.iter().zip(&plain.tensors) {
+            let [a, b] = [kept, plain].map(|tensor| {
+                let mut values = vec![0f32; tensor.shape().elements() as usize];
+                tensor.decode_rows(0..tensor.shape().rows() as usize, &mut values).unwrap();
+                values
+            });
+            if kept.name != plain.name || a != b {
+                lines.push(format!("{name}: {} as {}", kept.name, kept.dtype()));
+            }
+            dtypes.extend(Some(kept.dtype()).filter(|dtype| dtype.is_quantized()));
+        }
+        dtypes.sort_by_key(|dtype| dtype.to_string());
+        dtypes.dedup();
+        let due: Vec<DType> = BLOCKS.iter().filter(|(end, _)| name.ends_with(end)).map(|(_, d)| *d).collect();
+        if dtypes != due {
+            lines.push(format!("{name}: {dtypes:?}, not {due:?}"));
+        }
+    }
+    assert!(lines.is_empty(), "{}", lines.join("\n"));
 }

@@ -165,3 +165,54 @@ fn unfit(values: &[f32], dtype: DType, out: &[u8]) -> Option<usize> {
     let largest = (0..values.len()).max_by(|a, b| values[*a].abs().total_cmp(&values[*b].abs()));
     Some(block * traits.block + largest.unwrap_or(0))
 }
+
+/// Rows whose blocks hold the very values.
+struct Exact {
+    source: Tensor,
+    dtype: DType,
+}
+
+impl Rows for Exact {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        let row = self.source.row_elements()?;
+        let mut values = vec![0f32; rows.len() * row];
+        self.source.decode_rows(rows.clone(), &mut values)?;
+        self.dtype.encode_exactly(&values, out).map_err(|block| {
+            let at = block * self.dtype.block();
+            Error::invalid(format!("no block of {} holds these weights as they are", self.dtype))
+                .tensor(&self.source.name)
+                .found(format!(
+                    "other values in row {} from column {} on",
+                    rows.start + at / row.max(1),
+                    at % row.max(1)
+                ))
+                .hint("choose a --type for this model")
+        })
+    }
+
+    fn prefetch(&self, rows: Range<usize>) {
+        self.source.prefetch(rows);
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.source.release(rows);
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        into.add(b"exactly");
+        into.add(self.dtype.to_string().as_bytes());
+        self.source.identify(into);
+    }
+}
+
+impl Tensor {
+    /// The same weights in blocks of a dtype of [`crate::quant::EXACT`] that hold the very values, which is found out when rows are read.
+    ///
+    /// # Errors
+    /// The rows are not of whole blocks, or not of numbers.
+    pub fn encode_exactly(self, dtype: DType) -> Result<Tensor> {
+        self.decodable()?;
+        let (name, shape) = (self.name.clone(), *self.shape());
+        Tensor::new(&name, shape, dtype, Arc::new(Exact { source: self, dtype }))
+    }
+}

@@ -68,7 +68,7 @@ fn list() -> String {
     _ = writeln!(out, "* needs --imatrix or --importance weights");
     _ = write!(
         out,
-        "Hugging Face directories: {}; COPY leaves the dtypes of a GGUF as they are",
+        "Hugging Face directories: {}; COPY leaves the dtypes of a GGUF as they are, keep those of a checkpoint",
         directories.join(", ")
     );
     out

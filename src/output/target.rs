@@ -18,12 +18,17 @@ pub enum Type {
     Auto,
     /// A GGUF file with the tensors of another, in their dtypes.
     Copy,
+    /// A GGUF file of a checkpoint's weights as they are: floats, or blocks that hold the very values.
+    Keep,
     /// A Hugging Face directory whose weights all have this dtype; without one, the dtypes that CP's have.
     Safetensors(Option<DType>),
 }
 
 /// What llama-quantize calls it.
 const COPY: &str = "COPY";
+
+/// What leaves the weights of a checkpoint as they are.
+pub const KEEP: &str = "keep";
 
 /// The names of the directories.
 pub const SAFETENSORS: &[(&str, Option<DType>)] = &[
@@ -42,21 +47,24 @@ impl Type {
     /// # Errors
     /// A usage error that lists the names and suggests the nearest.
     pub fn parse(text: &str) -> Result<Type> {
-        if let Some(kind) = [Type::Copy, Type::Auto].into_iter().find(|t| t.name().eq_ignore_ascii_case(text))
+        if let Some(kind) =
+            [Type::Copy, Type::Keep, Type::Auto].into_iter().find(|t| t.name().eq_ignore_ascii_case(text))
         {
             return Ok(kind);
         }
         if let Some((_, dtype)) = SAFETENSORS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
             return Ok(Type::Safetensors(*dtype));
         }
-        let others: Vec<&str> = SAFETENSORS.iter().map(|(name, _)| *name).chain([COPY]).collect();
+        let others: Vec<&str> = SAFETENSORS.iter().map(|(name, _)| *name).chain([COPY, KEEP]).collect();
         Ftype::find(text).map(Type::Gguf).ok_or_else(|| ftype::unknown(text, &others))
     }
 
     /// Every type that can be asked for by name and be written.
     pub fn all() -> impl Iterator<Item = Type> {
         let written = FTYPES.iter().filter(|f| f.default.traits().encode.is_some()).map(Type::Gguf);
-        written.chain([Type::Copy]).chain(SAFETENSORS.iter().map(|(_, dtype)| Type::Safetensors(*dtype)))
+        written
+            .chain([Type::Copy, Type::Keep])
+            .chain(SAFETENSORS.iter().map(|(_, dtype)| Type::Safetensors(*dtype)))
     }
 
     /// The 16-bit type that loses least of these weights, as the converter's `auto`: that of the first tensor.
@@ -72,6 +80,7 @@ impl Type {
             Type::Gguf(ftype) => ftype.name,
             Type::Auto => AUTO,
             Type::Copy => COPY,
+            Type::Keep => KEEP,
             Type::Safetensors(dtype) => {
                 SAFETENSORS.iter().find(|(_, d)| d == dtype).map_or("safetensors", |(name, _)| name)
             }
@@ -165,6 +174,7 @@ mod tests {
             "safetensors-f32",
             "Q4_K_M",
             "COPY",
+            "keep",
             "auto",
         ] {
             assert_eq!(Type::parse(&name.to_ascii_uppercase()).unwrap().name(), name);

@@ -8,6 +8,7 @@ mod bits;
 mod block;
 mod codebook;
 mod decoded;
+mod exact;
 mod float;
 mod fp4;
 mod grids;
@@ -32,6 +33,7 @@ mod ternary;
 mod vanishing;
 
 use crate::error::{Error, Result};
+pub use exact::EXACT;
 use std::fmt;
 pub use vanishing::Vanished;
 

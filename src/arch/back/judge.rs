@@ -1,7 +1,7 @@
 //! The page read forward, key by key and tensor by tensor, and where it says otherwise than the GGUF.
 
 use super::attempt::Attempt;
-use super::rope::values;
+use super::told::values;
 use crate::arch;
 use crate::arch::config::Config;
 use crate::arch::families::Arch;

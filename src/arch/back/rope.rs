@@ -2,10 +2,10 @@
 
 use super::attempt::Attempt;
 use super::judge::{self, Fault};
-use super::told::{json, shortest};
+use super::told::{json, shortest, values};
 use crate::arch::keys::From;
 use crate::arch::rope;
-use ggraft_formats::{Result, Tensor};
+use ggraft_formats::Result;
 use serde_json::{Map, Value as Json, json};
 
 /// The keys of the scaling, of GGUF's and of the config's.
@@ -135,12 +135,4 @@ fn magnify(scaling: &mut Map<String, Json>, mscale: f64) {
     for key in ["mscale", "mscale_all_dim"] {
         scaling.insert(key.into(), shortest(mscale as f32));
     }
-}
-
-/// The elements of a small tensor.
-pub fn values(tensor: &Tensor) -> Result<Vec<f32>> {
-    let rows = usize::try_from(tensor.shape().rows()).unwrap_or(0);
-    let mut all = vec![0.0; rows.saturating_mul(tensor.row_elements()?)];
-    tensor.decode_rows(0..rows, &mut all)?;
-    Ok(all)
 }

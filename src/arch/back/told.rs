@@ -1,6 +1,6 @@
-//! Values of a GGUF as JSON has them.
+//! Values of a GGUF as JSON has them, and the elements of small tensors.
 
-use ggraft_formats::Value;
+use ggraft_formats::{Result, Tensor, Value};
 use serde_json::{Value as Json, json};
 
 /// A value as a config says it: an f32 as the shortest number that is it.
@@ -31,4 +31,12 @@ fn signed(value: &Value) -> Option<i64> {
         Value::I64(n) => Some(n),
         _ => None,
     }
+}
+
+/// The elements of a small tensor.
+pub fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    let rows = usize::try_from(tensor.shape().rows()).unwrap_or(0);
+    let mut all = vec![0.0; rows.saturating_mul(tensor.row_elements()?)];
+    tensor.decode_rows(0..rows, &mut all)?;
+    Ok(all)
 }

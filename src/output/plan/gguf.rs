@@ -158,7 +158,7 @@ pub(crate) fn rearranged(mut model: Model, split: Option<Split>) -> Result<Plan>
 }
 
 /// A GGUF of these tensors.
-fn made(
+pub(super) fn made(
     kind: Type,
     model: Model,
     parts: Vec<(Tensor, Step)>,
@@ -194,7 +194,11 @@ fn as_it_is(tensor: Tensor) -> Result<(Tensor, Step)> {
 
 /// Puts the tensors in their final order, that of llama-quantize unless the parts of `source` are kept, and says where they
 /// are split.
-fn divided(parts: &mut [(Tensor, Step)], source: Option<&Model>, target: &Target) -> Result<Option<Split>> {
+pub(super) fn divided(
+    parts: &mut [(Tensor, Step)],
+    source: Option<&Model>,
+    target: &Target,
+) -> Result<Option<Split>> {
     if target.division != Division::Kept {
         parts.sort_by(|(a, _), (b, _)| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
     }
@@ -249,7 +253,12 @@ fn overhead(
 }
 
 /// Writes what was done into the metadata, in the order of llama-quantize.
-fn stamp(metadata: &mut Metadata, ftype: Option<&Ftype>, target: &Target, importance: Option<&Importance>) {
+pub(super) fn stamp(
+    metadata: &mut Metadata,
+    ftype: Option<&Ftype>,
+    target: &Target,
+    importance: Option<&Importance>,
+) {
     ftype::stamp(metadata, ftype);
     for (key, value) in &target.overrides {
         metadata.set_last(key, value.clone());

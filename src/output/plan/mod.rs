@@ -5,6 +5,7 @@
 mod directory;
 mod elsewhere;
 mod gguf;
+mod kept;
 mod memory;
 mod stored;
 mod unheeded;
@@ -171,6 +172,7 @@ impl Plan {
         let mut plan = match target.kind {
             Type::Gguf(ftype) => gguf::quantized(input, onto, fates, Some(ftype), target)?,
             Type::Auto => gguf::quantized(input, onto, fates, None, target)?,
+            Type::Keep => kept::kept(input, fates, target)?,
             Type::Copy => gguf::copied(input, fates.is_some(), target)?,
             Type::Safetensors(dtype) => {
                 let card = card(&input.model);
