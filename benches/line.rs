@@ -1,4 +1,4 @@
-//! How fast the line is, whole commands on the 1.1 B trio: `cargo bench --bench line -- [PART OF A NAME]`.
+//! How fast the line is, its single steps (`moved/`, `unpack/`) and whole commands on the 1.1 B trio: `cargo bench --bench line -- [PART OF A NAME]`.
 //! With `GGRAFT_LLAMA_CPP` set, tables follow: quantizing against `llama_model_quantize`, merging against reading
 //! the inputs and writing as many bytes as the output has, and each on one thread; in turn, medians. See README.md.
 
@@ -18,6 +18,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 use support::checkpoint::write_sparse_weights;
 use support::families::{Tiny, Words};
+use support::packed::{self, SCHEMES};
 
 /// Where the trio lies, seen from the workspace.
 const TRIO: &str = "target/trio-1b";
@@ -203,6 +204,31 @@ fn moved(filter: &str) {
     in_turn("converted", &mut |name| pool.install(|| convert(name)));
 }
 
+/// A matrix of 4096 by 4096 of each method of packing, read as the writer does, on one thread.
+fn unpacked(filter: &str) {
+    let config = json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096,
+        "intermediate_size": 4096, "num_hidden_layers": 1, "num_attention_heads": 32, "num_key_value_heads": 2,
+        "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true});
+    for scheme in SCHEMES.iter().filter(|scheme| format!("unpack/{}", scheme.name).contains(filter)) {
+        let dir = tempfile::tempdir().unwrap();
+        packed::write_as(scheme, &Tiny::new("wide", config.clone()), dir.path());
+        let loaded = ggraft::open(dir.path(), &Default::default()).unwrap();
+        let tensor = loaded.model.tensors.iter().find(|t| t.name == "blk.0.ffn_up.weight").unwrap();
+        let mut out = vec![0; 1 << 20];
+        let rows = out.len() / tensor.row_bytes();
+        let seconds = (0..10).map(|_| {
+            let start = Instant::now();
+            for first in (0..tensor.shape().rows() as usize).step_by(rows) {
+                tensor.read(first..first + rows, &mut out).unwrap();
+            }
+            start.elapsed().as_secs_f64()
+        });
+        let best = seconds.fold(f64::INFINITY, f64::min);
+        let rate = tensor.shape().elements() as f64 / best / 1e6;
+        println!("unpack/{}: {rate:.0} M weights/s into {}", scheme.name, tensor.dtype());
+    }
+}
+
 /// Measures both matrices in turn, and prints the best of each.
 fn in_turn(what: &str, seconds: &mut dyn FnMut(&str) -> f64) {
     let mut best = [f64::INFINITY; 2];
@@ -219,6 +245,7 @@ fn in_turn(what: &str, seconds: &mut dyn FnMut(&str) -> f64) {
 fn main() {
     let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
     moved(&filter);
+    unpacked(&filter);
     let Some(bench) = Bench::new(filter) else { return };
     bench.criterion();
     bench.tables();

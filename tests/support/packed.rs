@@ -32,7 +32,12 @@ pub fn names() -> impl Iterator<Item = (String, &'static Scheme)> {
 /// Writes the checkpoint of that name.
 pub fn write(name: &str, dir: &Path) -> bool {
     let Some((_, scheme)) = names().find(|(known, _)| known == name) else { return false };
-    let tiny = if name.starts_with("llama") { llama() } else { qwen3_moe() };
+    write_as(scheme, &if name.starts_with("llama") { llama() } else { qwen3_moe() }, dir);
+    true
+}
+
+/// Writes a checkpoint with its matrices packed.
+pub fn write_as(scheme: &Scheme, tiny: &Tiny, dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
     let mut config = tiny.write_files(dir);
     let mut tensors = Vec::new();
@@ -54,7 +59,6 @@ pub fn write(name: &str, dir: &Path) -> bool {
         tensors.iter().map(|p| (&p.name, TensorView::new(p.dtype, p.shape.clone(), &p.bytes).unwrap()));
     let told = Some([("format".to_string(), "pt".to_string())].into());
     serialize_to_file(views, told, &dir.join("model.safetensors")).unwrap();
-    true
 }
 
 fn llama() -> Tiny {
