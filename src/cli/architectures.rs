@@ -1,7 +1,7 @@
 //! `ggraft architectures`: which classes of models are converted, and the page of each: names, axes and keys.
 
 use super::stdout;
-use crate::arch::page;
+use crate::arch::{converter, page};
 use crate::nearest::did_you_mean;
 use ggraft_formats::{Error, Result};
 
@@ -20,6 +20,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     let Some(name) = &args.name else { return stdout::print(page::classes().as_bytes()) };
     let found = page::named(name);
+    if let Some(error) = converter::without_page(name).filter(|_| found.is_empty()) {
+        return Err(error);
+    }
     if found.is_empty() {
         let hint = did_you_mean(name, page::names());
         return Err(Error::usage(format!("there is no architecture '{name}'{hint}"))
