@@ -365,8 +365,11 @@ fn each_class_of_the_converter_has_a_page_or_a_reason() {
     let names: Vec<&str> = converter::classes().map(|named| named.class).collect();
     assert!(names.is_sorted() && names.len() == 269, "{}", names.len());
     let (covered, all) = converter::covered();
-    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architectures.md")).unwrap();
-    let told = format!("Of the {all} classes of text models that llama.cpp's converter names (v0.5.0) {covered} have");
+    let document =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architectures.md")).unwrap();
+    let told = format!(
+        "Of the {all} classes of text models that llama.cpp's converter names (v0.5.0) {covered} have"
+    );
     assert!(document.contains(&told), "{told}");
 }
 

@@ -123,7 +123,8 @@ fn is_computed(dir: &str, line: &str) -> bool {
 /// Whether both hold the same numbers; what is no float in the same bytes.
 fn same(one: &Tensor, other: &Tensor) -> bool {
     if one.dtype() == DType::I64 {
-        let bytes = |t: &Tensor| t.with_rows(0..t.shape().rows() as usize, |bytes| Ok(bytes.to_vec())).unwrap();
+        let bytes =
+            |t: &Tensor| t.with_rows(0..t.shape().rows() as usize, |bytes| Ok(bytes.to_vec())).unwrap();
         return one.dtype() == other.dtype() && bytes(one) == bytes(other);
     }
     values(one) == values(other)
@@ -150,9 +151,7 @@ fn releasing_what_was_adopted_gives_the_checkpoint_back() {
                 Some(after) if after.tensor.shape().ne() != before.shape().ne() => {
                     lines.push(format!("{}: {} is {}", before.name, before.shape(), after.tensor.shape()));
                 }
-                Some(after) if !same(&after.tensor, before) => {
-                    lines.push(format!("{} differs", before.name))
-                }
+                Some(after) if !same(&after.tensor, before) => lines.push(format!("{} differs", before.name)),
                 Some(_) => {}
             }
         }
@@ -161,6 +160,26 @@ fn releasing_what_was_adopted_gives_the_checkpoint_back() {
         }
         lines
     });
+}
+
+#[test]
+fn a_window_that_no_layer_has_is_told_when_a_file_is_written() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path();
+    support::families::family("Mellum-2-Tiny").unwrap().write_trio(dir);
+    let [base, chat, cp, out] =
+        ["base", "chat", "cp", "out.gguf"].map(|name| dir.join(name).to_string_lossy().into_owned());
+    let convert = ["convert", &cp, "--type", "f16", "-o", &out, "--dry-run"];
+    let merge =
+        ["merge", "--base", &base, "--chat", &chat, "--onto", &cp, "--type", "f16", "-o", &out, "--dry-run"];
+    for words in [&convert[..], &merge[..]] {
+        let ran = ggraft(words).ok();
+        let said = (ran.out + &ran.err).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("but no layer attends within a window"), "{said}");
+        let without = ["--override-kv", "mellum.attention.sliding_window=u32:0"];
+        let ran = ggraft([words, &without].concat()).ok();
+        assert!(!(ran.out + &ran.err).contains("no layer attends"));
+    }
 }
 
 #[test]

@@ -30,15 +30,20 @@ pub fn covered() -> (usize, usize) {
     (classes().filter(|named| has_page(named.class)).count(), classes().count())
 }
 
-/// The error for a class that the converter knows and no page is of; none of another.
-pub fn without_page(class: &str) -> Option<Error> {
+/// What to say of a class that the converter knows and no page of a text model is of; nothing of another.
+pub fn told(class: &str) -> Option<String> {
     let named = classes().find(|named| named.class.eq_ignore_ascii_case(class))?;
-    let reason = named.reason?;
-    let error = Error::unsupported(format!(
-        "llama.cpp's converter knows the class {}, ggraft has no page for it yet: {reason}",
-        named.class
-    ));
-    Some(error.hint("convert it with convert_hf_to_gguf.py and give the GGUF: that works for any architecture"))
+    let (class, reason) = (named.class, named.reason?);
+    Some(format!("llama.cpp's converter knows the class {class}, ggraft has no page for it yet: {reason}"))
+}
+
+/// The same as an error.
+pub fn without_page(class: &str) -> Option<Error> {
+    let error = Error::unsupported(told(class)?);
+    Some(
+        error
+            .hint("convert it with convert_hf_to_gguf.py and give the GGUF: that works for any architecture"),
+    )
 }
 
 /// What is wrong with the list, a line each: what to remove, and what lacks.

@@ -44,7 +44,8 @@ const WINDOWED: &[(&str, Window, bool)] = &[
 pub fn told(metadata: &Metadata) -> Option<String> {
     let arch = metadata.str("general.architecture")?;
     let (_, graph, first_slides) = WINDOWED.iter().find(|(name, ..)| *name == arch)?;
-    let [window, pattern] = ["sliding_window", "sliding_window_pattern"].map(|k| format!("{arch}.attention.{k}"));
+    let [window, pattern] =
+        ["sliding_window", "sliding_window_pattern"].map(|k| format!("{arch}.attention.{k}"));
     let size = metadata.u64(&window).unwrap_or(0);
     let layers = metadata.u64(&format!("{arch}.block_count")).unwrap_or(0);
     let slides = match metadata.get(&pattern) {
@@ -66,7 +67,9 @@ pub fn told(metadata: &Metadata) -> Option<String> {
             "it runs if one layer has a window as long as the context: give --override-kv {window}=u32:CONTEXT --override-kv \
              {pattern}=[bool]:true,false,… with a value for each of the {layers} layers"
         ),
-        Alone | Always => String::from("no key helps, for a layer that slides is another in this architecture"),
+        Alone | Always => {
+            String::from("no key helps, for a layer that slides is another in this architecture")
+        }
     };
     Some(format!(
         "warning: {window} is {size}, but no layer attends within a window ({pattern}): llama.cpp v0.5.0 aborts when it runs \
@@ -99,7 +102,9 @@ mod tests {
         assert!(said.contains("--override-kv mellum.attention.sliding_window=u32:0"), "{said}");
         assert!(of("gpt-oss", 128, list(&[false; 2]), &[]).unwrap().contains("=[bool]:true,false"));
         assert!(of("gemma4", 512, list(&[false; 2]), &[]).unwrap().contains("no key helps"));
-        assert!(of("gemma2", 512, 1u32.into(), &[("rope.freq_base_swa", 1)]).unwrap().contains("no key helps"));
+        assert!(
+            of("gemma2", 512, 1u32.into(), &[("rope.freq_base_swa", 1)]).unwrap().contains("no key helps")
+        );
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         return Err(Error::usage(format!("there is no architecture '{name}'{hint}"))
             .hint("ggraft architectures lists them"));
     }
-    let pages: Vec<String> = found.into_iter().map(page::page).collect();
+    let mut pages: Vec<String> = found.into_iter().map(page::page).collect();
+    // What sees or hears may have a page where the text model has none.
+    pages.extend(converter::told(name).map(|told| format!("Of the text model: {told}\n")));
     stdout::print(pages.join("\n").as_bytes())
 }

@@ -25,7 +25,15 @@ mod sparse;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
-    let parts = [first::all(), decoders::all(), second::all(), sparse::all(), recurrent::all(), dense::all(), newest::all()];
+    let parts = [
+        first::all(),
+        decoders::all(),
+        second::all(),
+        sparse::all(),
+        recurrent::all(),
+        dense::all(),
+        newest::all(),
+    ];
     parts.concat()
 }
 

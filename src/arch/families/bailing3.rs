@@ -105,7 +105,9 @@ fn limits(params: &Params<'_>, key: &str) -> Result<Option<Told>> {
 fn sections(params: &Params<'_>) -> Result<Option<Told>> {
     const KEY: &str = "mrope_section";
     let pairs = params.size("rope", 0)? / 2;
-    let Some(told) = params.config.get(KEY) else { return Err(params.config.missing(KEY, "a list of numbers")) };
+    let Some(told) = params.config.get(KEY) else {
+        return Err(params.config.missing(KEY, "a list of numbers"));
+    };
     let parts = told.as_array().into_iter().flatten().take(3);
     let mut all: Vec<i32> = parts.filter_map(|n| n.as_i64()?.try_into().ok()).collect();
     if all.iter().map(|n| i64::from(*n)).sum::<i64>() != pairs as i64 {

@@ -3,8 +3,8 @@
 //! predicting two tokens may follow, which has embeddings of its own.
 //! Specification: `Dots3NoteModel` of llama.cpp's converter.
 
-use super::deepseek::DEEPSEEK2;
 use super::decoder::DECODER;
+use super::deepseek::DEEPSEEK2;
 use super::{Arch, NONE, dsa, experts, mtp};
 use crate::arch::config::Config;
 use crate::arch::keys::{Key, count, make, size};
@@ -23,15 +23,21 @@ pub const DOTS3_NOTE: Arch = Arch {
     keys: KEYS,
     axes: AXES,
     rules: RULES,
-    shares: &[&dsa::indexer(FULL), &experts::dense(DENSE), &experts::routed(SPARSE), &experts::shared(SPARSE, SHARED), &experts::correction(SPARSE), PREDICTS],
+    shares: &[
+        &dsa::indexer(FULL),
+        &experts::dense(DENSE),
+        &experts::routed(SPARSE),
+        &experts::shared(SPARSE, SHARED),
+        &experts::correction(SPARSE),
+        PREDICTS,
+    ],
     renamed: &[("model.mtp.embed_tokens.", "model.layers.{main}.embed_tokens.")],
     ignored: &["vision_encoder.*", "audio_encoder.*"],
     ..NONE
 };
 
 /// DeepSeek V2 without the size of a head that the config tells, for no layer has it.
-const LATENT: Arch =
-    Arch { classes: &[], told_by: &[], gguf: "", base: Some(&HEADLESS), ..DEEPSEEK2 };
+const LATENT: Arch = Arch { classes: &[], told_by: &[], gguf: "", base: Some(&HEADLESS), ..DEEPSEEK2 };
 const HEADLESS: Arch =
     Arch { base: Some(&DECODER), without: &["attention.key_length", "attention.value_length"], ..NONE };
 
@@ -162,11 +168,7 @@ const RULES: &[Rule] = &[
     rule(&["layers.{l}.self_attn.q_a_layernorm.weight"], &["blk.{l}.attn_q_a_norm.weight"], "qr")
         .value(Value::Times(&OF_QUERIES)),
     rule(&["layers.{l}.self_attn.q_b_proj.weight"], &["blk.{l}.attn_q_b.weight"], "(lh lk_whole) qr"),
-    rule(
-        &["layers.{l}.self_attn.kv_a_proj_with_mqa.weight"],
-        &["blk.{l}.attn_kv_a_mqa.weight"],
-        "llatent n",
-    ),
+    rule(&["layers.{l}.self_attn.kv_a_proj_with_mqa.weight"], &["blk.{l}.attn_kv_a_mqa.weight"], "llatent n"),
     KV_NORM.value(Value::Times(&OF_KEYS)).layers(FULL),
     KV_NORM.value(Value::Times(&OF_SLIDING_KEYS)).layers(SLIDES),
     rule(

@@ -45,7 +45,8 @@ const HEADLESS: Arch =
 
 /// Refuses what the graph of the runtime does not compute.
 fn is_as_built(config: &Config) -> Result<bool> {
-    for (key, value) in [("qk_rope_head_dim", json!(0)), ("mla_use_nope", json!(true)), ("mhc", json!(true))] {
+    for (key, value) in [("qk_rope_head_dim", json!(0)), ("mla_use_nope", json!(true)), ("mhc", json!(true))]
+    {
         if let Some(found) = config.get(key).filter(|found| **found != value) {
             return Err(config.unsupported(key).expected(value).found(found));
         }
@@ -127,6 +128,8 @@ const AXES: &[Axis] = &[
     axis("r", Size::Of(&["kv_lora_rank"])),
     axis("qr", Size::Of(&["q_lora_rank"])),
     axis("kd", Size::Make(|params, _| linear(params, "head_dim", "linear_head_dim"))),
+    // The config says that a head has none.
+    axis("d", Size::Same("kd")),
     axis("wide", Size::Same("kd")),
     axis("conv", Size::Make(|params, _| linear(params, "short_conv_kernel_size", "linear_conv_kernel_dim"))),
     axis("ih", Size::Of(&["index_n_heads"])),
@@ -139,7 +142,8 @@ const AXES: &[Axis] = &[
 
 const ATTENTION: &[Rule] = &[
     rule(&["layers.{l}.self_attn.q_a_proj.weight"], &["blk.{l}.attn_q_a.weight"], "qr n").layers(FULL),
-    rule(&["layers.{l}.self_attn.q_a_layernorm.weight"], &["blk.{l}.attn_q_a_norm.weight"], "qr").layers(FULL),
+    rule(&["layers.{l}.self_attn.q_a_layernorm.weight"], &["blk.{l}.attn_q_a_norm.weight"], "qr")
+        .layers(FULL),
     rule(&["layers.{l}.self_attn.q_b_proj.weight"], &["blk.{l}.attn_q_b.weight"], "(h k) qr").layers(FULL),
     rule(&["layers.{l}.self_attn.kv_a_proj_with_mqa.weight"], &["blk.{l}.attn_kv_a_mqa.weight"], "r n")
         .layers(FULL),

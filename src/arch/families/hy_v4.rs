@@ -100,8 +100,10 @@ const SELECTS: Layers = Layers::When(selects);
 
 /// Some heads are computed in f32, and so kept.
 const WHOLE: Layers = Layers::When(|params, _| params.config.flag("enable_lm_head_fp32"));
-const ROUNDED: Layers = Layers::When(|params, _| params.config.flag("enable_lm_head_fp32").map(|whole| !whole));
-const HEAD: Rule = rule(&["^lm_head.weight"], &["output.weight"], "vocab n").need(Need::Unless("tie_word_embeddings"));
+const ROUNDED: Layers =
+    Layers::When(|params, _| params.config.flag("enable_lm_head_fp32").map(|whole| !whole));
+const HEAD: Rule =
+    rule(&["^lm_head.weight"], &["output.weight"], "vocab n").need(Need::Unless("tie_word_embeddings"));
 
 const RULES: &[Rule] = &[
     HEAD.layers(ROUNDED),

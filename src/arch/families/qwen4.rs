@@ -130,7 +130,8 @@ fn rows(params: &Params<'_>, _layer: u32) -> Result<u64> {
     match tensors.find(|tensor| tensor.name.contains(".ngram_embedding.shard_")) {
         Some(tensor) => Ok(tensor.shape().rows()),
         None => {
-            let least = u64::from(params.config.count("ngram_vocab_size_base")?) * params.size("hashes", 0)?;
+            let least =
+                u64::from(params.config.count("ngram_vocab_size_base")?) * params.size("hashes", 0)?;
             Ok(least.div_ceil(params.size("s", 0)?))
         }
     }

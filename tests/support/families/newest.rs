@@ -6,10 +6,12 @@ use super::{Draft, Tiny, Value as Json, bytes, json, sized};
 /// With experts as DeepSeek V3 counts them.
 fn deepseek(own: &Json) -> Json {
     super::laid_over(
-        sized(json!({"num_hidden_layers": 3, "moe_intermediate_size": 16, "n_routed_experts": 4, "n_shared_experts": 1,
+        sized(
+            json!({"num_hidden_layers": 3, "moe_intermediate_size": 16, "n_routed_experts": 4, "n_shared_experts": 1,
         "num_experts_per_tok": 2, "routed_scaling_factor": 2.5, "norm_topk_prob": true, "q_lora_rank": 24,
         "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 12, "index_n_heads": 2,
-        "index_head_dim": 8, "index_topk": 16})),
+        "index_head_dim": 8, "index_topk": 16}),
+        ),
         own,
     )
 }
@@ -42,14 +44,18 @@ fn minimax() -> Vec<Tiny> {
             "sparse_block_size": 4, "sparse_local_block": 1, "sparse_attention_freq": [0, 0, 1]}}))});
     let draft = Draft { optional: true, prefix: 2, ..Draft::default() };
     vec![
-        Tiny { draft: Draft { optional: true, ..Draft::default() }, ..bytes("MiniMax-M3-Text", "qwen2", text(json!({}))) },
+        Tiny {
+            draft: Draft { optional: true, ..Draft::default() },
+            ..bytes("MiniMax-M3-Text", "qwen2", text(json!({})))
+        },
         Tiny { draft, ..bytes("MiniMax-M3-Sees", "gpt-2", seeing) },
     ]
 }
 
 fn hunyuan() -> Vec<Tiny> {
     let config = |own: Json| {
-        let all = deepseek(&json!({"architectures": ["HYV4ForCausalLM"], "model_type": "hy_v4", "hc_mult": 4,
+        let all =
+            deepseek(&json!({"architectures": ["HYV4ForCausalLM"], "model_type": "hy_v4", "hc_mult": 4,
             "hc_magnitude": 2.0, "hc_eps": 1e-6, "n_group": 1, "topk_group": 1, "swiglu_limit": 10.0,
             "mlp_layer_types": ["dense", "sparse", "sparse"], "indexer_types": ["full", "full", "shared"],
             "layer_types": ["indexed_attention", "indexed_attention", "indexed_attention"]}));
@@ -77,13 +83,15 @@ const GLM: &str = r#"{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token":
 
 fn dots() -> Vec<Tiny> {
     let config = |class: &str, own: Json| {
-        let all = deepseek(&json!({"architectures": [class], "model_type": "dots3_note_prev", "head_dim": 12,
+        let all = deepseek(
+            &json!({"architectures": [class], "model_type": "dots3_note_prev", "head_dim": 12,
             "first_k_dense_replace": 1, "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
             "sliding_window_size": 8, "swa_num_attention_heads": 2, "swa_num_key_value_heads": 2,
             "swa_kv_lora_rank": 20, "swa_q_lora_rank": 24, "swa_qk_nope_head_dim": 12, "swa_qk_rope_head_dim": 4,
             "swa_head_dim": 16, "swa_v_head_dim": 16, "swa_rope_theta": 50000.0, "use_dsa": true,
             "topk_method": "noaux_tc", "scoring_func": "sigmoid", "apply_mla_qkv_lora_rescale": true,
-            "k_rope_only_layernorm": true, "vocab_size": 50264}));
+            "k_rope_only_layernorm": true, "vocab_size": 50264}),
+        );
         super::laid_over(all, &own)
     };
     let turns = |tiny: Tiny| Tiny { files: &[("tokenizer_config.json", DOTS)], ..predicting(tiny) };
@@ -193,7 +201,10 @@ fn qwen() -> Vec<Tiny> {
             ],
             whole: &[
                 // Such as no f32 holds.
-                ("model.layers.0.ple.ple_embedding.layer_multipliers", &[24013894231157, 9123456789013, 31415926535]),
+                (
+                    "model.layers.0.ple.ple_embedding.layer_multipliers",
+                    &[24013894231157, 9123456789013, 31415926535],
+                ),
                 ("model.layers.0.ple.ple_embedding.ngram_heads_offsets", &[0, 17, 36, 59]),
                 ("model.layers.0.ple.ple_embedding.ngram_heads_vocab_sizes", &[17, 19, 23, 29]),
             ],
