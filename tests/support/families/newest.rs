@@ -160,7 +160,7 @@ fn glm() -> Vec<Tiny> {
     };
     let turns = |tiny: Tiny| Tiny {
         files: &[("tokenizer_config.json", GLM)],
-        draft: Draft { optional: true, prefix: 1, ..Draft::default() },
+        draft: Draft { optional: true, ..Draft::default() },
         ..tiny
     };
     vec![
