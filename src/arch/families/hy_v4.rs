@@ -87,13 +87,16 @@ fn selects(params: &Params<'_>, layer: u32) -> Result<bool> {
     if let Some(kinds) = params.config.texts("indexer_types")? {
         return Ok(kinds.get(layer as usize) == Some(&"full"));
     }
-    let is_sparse = |kind: &&str| ["sparse_attention", "deepseek_sparse_attention"].contains(kind);
     let kinds = params.config.texts("layer_types")?.unwrap_or_default();
-    if kinds.iter().any(|kind| is_sparse(kind)) {
-        return Ok(kinds.get(layer as usize).is_some_and(|kind| is_sparse(kind)));
+    if kinds.iter().any(is_sparse) {
+        return Ok(kinds.get(layer as usize).is_some_and(is_sparse));
     }
     let held = params.holds(&format!("layers.{layer}.self_attn.indexer.wk.weight"));
     Ok(held.unwrap_or(layer == 0 || (layer - 1).is_multiple_of(4)))
+}
+
+fn is_sparse(kind: &&str) -> bool {
+    ["sparse_attention", "deepseek_sparse_attention"].contains(kind)
 }
 
 const SELECTS: Layers = Layers::When(selects);
