@@ -51,7 +51,7 @@ pub fn open_with(path: &Path, options: &arch::Options, access: &Access) -> Resul
             (
                 adopted.model,
                 adopted.warnings,
-                Some(Arc::new(Source { checkpoint, metadata, projector: None })),
+                Some(Arc::new(Source { checkpoint, metadata, is_projector: false, stored: adopted.stored })),
             )
         }
     };
@@ -88,7 +88,7 @@ pub fn open_projector(path: &Path, options: &arch::Options, access: &Access) -> 
     let checkpoint = unpack::unpacked(checkpoint)?;
     let adopted = arch::adopt_projector(&checkpoint, options)?;
     let metadata = adopted.model.metadata.clone();
-    let source = Source { checkpoint, metadata, projector: Some(adopted.stored) };
+    let source = Source { checkpoint, metadata, is_projector: true, stored: adopted.stored };
     loaded(adopted.model, adopted.warnings, Some(Arc::new(source)))
 }
 

@@ -3,6 +3,7 @@
 //! Specification: `{arch}.nextn_predict_layers` and `{arch}.block_count` of llama.cpp; `--mtp`, `--no-mtp` of its converter.
 
 use crate::arch::Predicting;
+use crate::arch::about::Size;
 use crate::ftype::Prune;
 use crate::roles::{self, layer};
 use ggraft_formats::{Error, Metadata, Model, Result, Tensor, Value};
@@ -12,6 +13,7 @@ const MOST: u64 = 1 << 14;
 
 const COUNTED: &str = "block_count";
 const PREDICTING: &str = "nextn_predict_layers";
+const SIZE: &str = "general.size_label";
 
 /// The layers of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +190,9 @@ pub fn grafted(body: Model, donor: Model) -> Result<(Model, Vec<String>)> {
         return Err(error);
     }
     let mut model = body;
+    // A size that was counted, and not told by a name, is counted again.
+    let count = |model: &Model| Size::of(model.tensors.iter()).label();
+    let counts = model.metadata.str(SIZE) == Some(count(&model).as_str());
     arrays(&mut model, &donor, theirs)?;
     let name = key(&model.metadata, COUNTED);
     model.metadata.set(&name, theirs.counted as u32);
@@ -195,6 +200,9 @@ pub fn grafted(body: Model, donor: Model) -> Result<(Model, Vec<String>)> {
     model.metadata.set(&name, theirs.predicting as u32);
     let grafts = donor.tensors.into_iter().filter(|t| layer(&t.name).is_some_and(|n| n >= theirs.first()));
     model.tensors.extend(grafts);
+    if counts {
+        model.metadata.set(SIZE, count(&model));
+    }
     model.containers.extend(donor.containers);
     donor.reads.all().into_iter().for_each(|stamp| model.reads.add(stamp));
     let note = format!(

@@ -148,6 +148,34 @@ pub fn sensitive(name: &str) -> Option<&'static str> {
     }
 }
 
+/// The same of names that only architecture `arch` keeps.
+pub fn sensitive_in(name: &str, arch: &str) -> Option<&'static str> {
+    const GLM5: [(&str, &str); 14] = [
+        ("hc_", "joins the streams between the layers"),
+        ("indexer.attn_q_b", "selects what to attend to"),
+        ("indexer.attn_k", "selects what to attend to"),
+        ("indexer.proj", "selects what to attend to"),
+        ("indexer_compressor_gate", "selects what to attend to"),
+        ("indexer_compressor_ape", "selects what to attend to"),
+        ("ssm_f_a.weight", "what a state forgets"),
+        ("ssm_f_b.weight", "what a state forgets"),
+        ("ssm_g_a.weight", "gates a state"),
+        ("ssm_g_b.weight", "gates a state"),
+        ("ssm_beta.weight", "gates a state"),
+        ("attn_kv_a_mqa.weight", "a latent of attention"),
+        ("attn_k_b.weight", "a latent of attention"),
+        ("attn_v_b.weight", "a latent of attention"),
+    ];
+    let kept = GLM5.iter().find(|(part, _)| name.contains(part));
+    kept.filter(|_| arch == "glm5-next").map(|(_, what)| *what)
+}
+
+/// Whether a matrix has no fewer than eight bits in architecture `arch`.
+pub fn has_eight_bits(name: &str, arch: &str) -> bool {
+    let parts = ["attn_q_a", "attn_q_b", "nextn.eh_proj"];
+    arch == "glm5-next" && parts.iter().any(|part| name.contains(part))
+}
+
 /// Whether a matrix is too sensitive to be quantized, but is rounded when a trainer's checkpoint of architecture `arch` is
 /// converted.
 pub fn rounds(name: &str, arch: &str) -> bool {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use ggraft::arch::{Adopted, Options, adopt};
+use ggraft::arch::{Adopted, Options, adopt, converter};
 use ggraft_formats::{Array, Error, Kind, Metadata, Tensor, Value, safetensors};
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
@@ -350,8 +350,27 @@ fn models_that_are_not_covered_are_refused_with_what_is() {
         json!({"architectures": ["WhisperForConditionalGeneration"]}),
         &["that `ggraft architectures` lists", "found WhisperForConditionalGeneration"],
     );
+    refused(
+        json!({"architectures": ["Qwen3TTSForConditionalGeneration"]}),
+        &["config.json: ", "converter knows the class Qwen3TTSForConditionalGeneration, ggraft has no page"],
+    );
     refused(json!({"rope_scaling": {"type": "longrope"}}), &["'rope_scaling.type'", "found longrope"]);
     refused(json!({"partial_rotary_factor": 0.5}), &["'partial_rotary_factor'", "found 0.5"]);
+}
+
+#[test]
+fn each_class_of_the_converter_has_a_page_or_a_reason() {
+    let found = converter::faults();
+    assert!(found.is_empty(), "src/arch/converter.tsv:\n{}", found.join("\n"));
+    let names: Vec<&str> = converter::classes().map(|named| named.class).collect();
+    assert!(names.is_sorted() && names.len() == 269, "{}", names.len());
+    let (covered, all) = converter::covered();
+    let document =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architectures.md")).unwrap();
+    let told = format!(
+        "Of the {all} classes of text models that llama.cpp's converter names (v0.5.0) {covered} have"
+    );
+    assert!(document.contains(&told), "{told}");
 }
 
 #[test]

@@ -76,6 +76,9 @@ fn the_pages_of_the_architectures() {
         let page = ggraft(["architectures", class]).ok().out;
         assert!(page.contains(class) && page.contains("token_embd.weight"), "{page}");
     }
+    let known = ggraft(["architectures", "QWEN3TTSForConditionalGeneration"]);
+    let told = "knows the class Qwen3TTSForConditionalGeneration, ggraft has no page for it yet: ";
+    assert!(known.code == 4 && known.err.contains(told), "{}", known.err);
     let wrong = ggraft(["architectures", "qwen3mo"]);
     assert!(wrong.code == 2 && wrong.err.contains("did you mean qwen3moe?"), "{}", wrong.err);
 }

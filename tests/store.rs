@@ -168,7 +168,7 @@ fn metadata_of_chat() -> String {
 fn what_a_merge_adds_is_written_back() {
     let Input::Checkpoint(checkpoint) = open(&trio("cp")).unwrap() else { panic!("not a checkpoint") };
     let metadata = ggraft::arch::adopt(&checkpoint, &Default::default()).unwrap().model.metadata;
-    let source = Source { checkpoint, metadata, projector: None };
+    let source = Source { checkpoint, metadata, is_projector: false, stored: Vec::new() };
     let mut merged = source.metadata.clone();
     let (Some(Value::Array(Array::Str(tokens))), Some(Value::Array(Array::I32(types)))) =
         (merged.get("tokenizer.ggml.tokens").cloned(), merged.get("tokenizer.ggml.token_type").cloned())

@@ -9,6 +9,7 @@ pub(crate) mod about;
 mod axes;
 mod back;
 mod config;
+pub mod converter;
 mod defaults;
 mod draft;
 pub(crate) mod factors;
@@ -31,6 +32,7 @@ mod seen;
 mod stored;
 mod trainer;
 mod values;
+pub(crate) mod windowless;
 
 pub use about::check_told;
 pub use back::{Regained, json, regain, same};
@@ -83,7 +85,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let checkpoint = fewer.as_ref().unwrap_or(checkpoint);
     // What the config says is checked before the tensors are, and told after what they tell.
     let (early, hparams) = (family.early(&params)?, family.hparams(&params)?);
-    let mut tensors = made(&family, &params)?;
+    let (mut tensors, mut stored) = (made(&family, &params)?, Vec::new());
     let layers = params.size("l", 0)?;
     let adopted = names::adopt(&family, &params, checkpoint);
     let adopted = refuse::disagreements(checkpoint, adopted, |name| !family.ignores(name, layers))?;
@@ -94,7 +96,8 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let tokenizer = vocab::tokenizer(checkpoint, config.raw(), &vocab::Options { pre: options.pre.clone() })?;
     let tokens =
         tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
-    for names::Adopted { tensor, value, rows, .. } in adopted {
+    for names::Adopted { tensor, value, rows, stored: dtype } in adopted {
+        stored.extend(dtype.map(|dtype| (tensor.name.clone(), dtype)));
         let tensor = value.applied(tensor)?;
         tensors.push(match (rows, tokens) {
             (RowCount::Tokens, Some(tokens)) => cut(tensor, tokens, &mut warnings)?,
@@ -134,7 +137,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     }
     let (containers, reads) = (checkpoint.containers.clone(), checkpoint.reads.clone());
     let model = Model { metadata, tensors, containers, reads };
-    Ok(Adopted { model, warnings, stored: Vec::new() })
+    Ok(Adopted { model, warnings, stored })
 }
 
 /// What comes of these tensors of `checkpoint`: see `names::touched`.
@@ -245,6 +248,9 @@ fn arch(config: &Config) -> Result<&'static Arch> {
         if found.is_none() && arch.applies.map_or(Ok(true), |applies| applies(config))? {
             found = Some(arch);
         }
+    }
+    if let Some(error) = converter::without_page(class).filter(|_| found.is_none()) {
+        return Err(error.file(config.file()));
     }
     found.ok_or_else(|| {
         Error::unsupported("this architecture is not covered")

@@ -1,6 +1,7 @@
 //! A family's page as people read it, in Markdown: which tensors become which, the axes and the keys. It is made from the
 //! rules that the conversion follows, so it cannot say anything else. `docs/architectures.md` is all of them.
 
+use super::converter;
 use super::families::{ARCHS, Arch, DECODER, Family};
 use super::keys::{Absent, Fixed, From, Key};
 use super::params::{Axis, Size};
@@ -37,7 +38,19 @@ pub fn classes() -> String {
         PROJECTORS.iter().flat_map(|arch| arch.classes.iter().map(|class| row(class, arch))).collect();
     rows.sort();
     let projectors = table(&["with `--mmproj`: class of what sees or hears", "projector"], rows);
-    format!("{texts}\n{projectors}")
+    format!("{texts}\n{}\n{projectors}", without())
+}
+
+/// How many of the converter's classes have a page, and a table of those that have none.
+fn without() -> String {
+    let (covered, all) = converter::covered();
+    let row = |named: converter::Named| Some(vec![code(named.class), named.reason?.to_string()]);
+    let rows = converter::classes().filter_map(row);
+    let names = "classes of text models that llama.cpp's converter names";
+    format!(
+        "Of the {all} {names} (v0.5.0) {covered} have a page. The others:\n\n{}",
+        table(&["class of the converter without a page", "why"], rows)
+    )
 }
 
 /// What a page is called: what the GGUF calls the architecture, and the projector.

@@ -3,7 +3,7 @@
 
 use super::axes::{Sizes, Term};
 use super::config::Config;
-use ggraft_formats::{Checkpoint, Result};
+use ggraft_formats::{Checkpoint, DType, Error, Result};
 use serde_json::Value as Json;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -117,6 +117,26 @@ impl<'a> Params<'a> {
         let mut values = vec![0.0; rows.saturating_mul(row)];
         tensor.decode_rows(0..rows, &mut values)?;
         Ok(Some(values))
+    }
+
+    /// The whole numbers that the checkpoint keeps in the tensor of this name, whatever stands before it.
+    pub fn whole_numbers(&self, name: &str) -> Result<Option<Vec<u64>>> {
+        let tensors = self.checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.tensors);
+        let Some(tensor) = tensors.into_iter().find(|tensor| tensor.name.ends_with(name)) else {
+            return Ok(None);
+        };
+        let wrong = |found: String| {
+            let error = Error::invalid("the tensor does not hold what is read from it").tensor(&tensor.name);
+            error.expected("whole numbers from 0 on, in i64").found(found)
+        };
+        if tensor.dtype() != DType::I64 {
+            return Err(wrong(tensor.dtype().to_string()));
+        }
+        tensor.with_rows(0..tensor.shape().rows() as usize, |bytes| {
+            let numbers = bytes.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
+            let all = numbers.map(|n| u64::try_from(n).map_err(|_| wrong(n.to_string())));
+            all.collect::<Result<_>>().map(Some)
+        })
     }
 
     /// With a size that the config does not decide.
@@ -247,7 +267,7 @@ impl<'a> Params<'a> {
     }
 
     /// The error for a size that does not divide.
-    fn undivided(&self, axis: &Axis, numerator: &str, layer: u32) -> ggraft_formats::Error {
+    fn undivided(&self, axis: &Axis, numerator: &str, layer: u32) -> Error {
         let (blamed, expected) = axis.blame.unwrap_or((numerator, "a size that divides"));
         let mut expected = expected.to_string();
         for other in self.axes {

@@ -25,14 +25,16 @@ pub struct Source {
     pub checkpoint: Checkpoint,
     /// Its metadata as it was adopted.
     pub metadata: Metadata,
-    /// If it is only what sees and hears of it: the tensors that have a dtype whatever is asked for.
-    pub projector: Option<Vec<(String, DType)>>,
+    /// Whether it is only what sees and hears of it.
+    pub is_projector: bool,
+    /// The tensors that have a dtype whatever is asked for.
+    pub stored: Vec<(String, DType)>,
 }
 
 impl Source {
     /// The tensors of `model` as this checkpoint would hold them.
     pub fn release(&self, model: &Model) -> Result<Released> {
-        if self.projector.is_some() {
+        if self.is_projector {
             return Err(Error::usage("--mmproj writes a GGUF")
                 .expected("a type such as F16, BF16 or Q8_0")
                 .found("a type of safetensors"));

@@ -91,7 +91,7 @@ pub fn source(model: &Model) -> Result<(Source, Vec<String>)> {
             "transformers does not have this class: it needs the code that was published with the model (auto_map)",
         ));
     }
-    Ok((Source { checkpoint, metadata: model.metadata, projector: None }, notes))
+    Ok((Source { checkpoint, metadata: model.metadata, is_projector: false, stored: Vec::new() }, notes))
 }
 
 /// The dtype of the most weights, as PyTorch calls it.

@@ -1,7 +1,7 @@
 //! `ggraft architectures`: which classes of models are converted, and the page of each: names, axes and keys.
 
 use super::stdout;
-use crate::arch::page;
+use crate::arch::{converter, page};
 use crate::nearest::did_you_mean;
 use ggraft_formats::{Error, Result};
 
@@ -20,11 +20,16 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     let Some(name) = &args.name else { return stdout::print(page::classes().as_bytes()) };
     let found = page::named(name);
+    if let Some(error) = converter::without_page(name).filter(|_| found.is_empty()) {
+        return Err(error);
+    }
     if found.is_empty() {
         let hint = did_you_mean(name, page::names());
         return Err(Error::usage(format!("there is no architecture '{name}'{hint}"))
             .hint("ggraft architectures lists them"));
     }
-    let pages: Vec<String> = found.into_iter().map(page::page).collect();
+    let mut pages: Vec<String> = found.into_iter().map(page::page).collect();
+    // What sees or hears may have a page where the text model has none.
+    pages.extend(converter::told(name).map(|told| format!("Of the text model: {told}\n")));
     stdout::print(pages.join("\n").as_bytes())
 }

@@ -87,18 +87,17 @@ pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Ass
     let mut assignments: Vec<Option<Assignment>> = vec![None; facts.tensors.len()];
     let mut errors = Vec::new();
     for i in visit {
-        let converts = (facts.is_trained && ftype.is_converted()).then_some(facts.architecture);
+        let converts = facts.is_trained && ftype.is_converted();
         let tensor = &facts.tensors[i];
-        let wanted = converts.and_then(|arch| {
-            let pinned = facts.pinned.contains(&tensor.name).then_some(tensor.dtype);
-            pinned.or_else(|| keep::kernel(tensor, arch, ftype))
-        });
+        let pinned = facts.pinned.contains(&tensor.name).then_some(tensor.dtype);
+        let wanted = pinned.or_else(|| keep::kernel(tensor, facts.architecture, ftype)).filter(|_| converts);
         if let Some(dtype) = wanted {
             let reason = Reason::Kept("wanted so by the runtime");
             assignments[i] = Some(Assignment { dtype, fallback: None, reason, needs_imatrix: false });
             continue;
         }
-        match one(tensor, ftype, options, converts, walk.as_mut()) {
+        let kept = keep::kept(tensor, facts.architecture, converts);
+        match one(tensor, ftype, options, kept, walk.as_mut()) {
             Ok(assignment) => assignments[i] = Some(assignment),
             Err(e) => errors.push(e),
         }
@@ -109,16 +108,15 @@ pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Ass
     }
 }
 
-/// The dtype of the next tensor of the walk; without a walk the default is everyone's.
+/// The dtype of the next tensor of the walk, `kept` as it is for a reason or not; without a walk the default is everyone's.
 fn one(
     tensor: &TensorFact,
     ftype: &Ftype,
     options: &Options,
-    converts: Option<&str>,
+    kept: Option<&'static str>,
     walk: Option<&mut Walk>,
 ) -> Result<Assignment> {
     let leave = options.leave_output_tensor && tensor.name == "output.weight";
-    let kept = keep::kept(tensor, converts);
     if let Some(what) = kept.or(leave.then_some("--leave-output-tensor")) {
         let reason = Reason::Kept(what);
         return Ok(Assignment { dtype: tensor.dtype, fallback: None, reason, needs_imatrix: false });

@@ -7,21 +7,23 @@ use super::facts::TensorFact;
 use crate::roles::{self, Role};
 use ggraft_formats::{DType, Error, Result};
 
-/// Why the tensor keeps its dtype, if it does. What converts a trainer's checkpoint, of the architecture that `converts`
-/// names, takes a matrix of one row for one, and rounds some that are never quantized.
-pub(super) fn kept(tensor: &TensorFact, converts: Option<&str>) -> Option<&'static str> {
-    let dims = if converts.is_some() { tensor.shape.ne() } else { tensor.shape.significant() };
+/// Why the tensor keeps its dtype, if it does, in a model of architecture `arch`. What `converts` a trainer's checkpoint takes
+/// a matrix of one row for one, and rounds some that are never quantized.
+pub(super) fn kept(tensor: &TensorFact, arch: &str, converts: bool) -> Option<&'static str> {
+    let dims = if converts { tensor.shape.ne() } else { tensor.shape.significant() };
     if dims.len() < 2 {
         return Some("not a matrix");
     }
     if !tensor.name.ends_with("weight") {
         return Some("not a weight");
     }
-    if let Some(what) = converts.and_then(|_| roles::stays(tensor.name)) {
+    if let Some(what) = roles::stays(tensor.name).filter(|_| converts) {
         return Some(what);
     }
-    let rounds = converts.is_some_and(|arch| roles::rounds(tensor.name, arch));
-    roles::sensitive(tensor.name).filter(|_| !rounds)
+    if converts {
+        return roles::sensitive(tensor.name).filter(|_| !roles::rounds(tensor.name, arch));
+    }
+    roles::sensitive(tensor.name).or_else(|| roles::sensitive_in(tensor.name, arch))
 }
 
 /// The dtype of a kernel of a projector, which is never quantized: F16 where everything is, else F32.

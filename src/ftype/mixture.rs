@@ -144,6 +144,9 @@ impl<'a> Walk<'a> {
     pub fn next(&mut self, tensor: &TensorFact) -> Result<DType> {
         let falcon = self.facts.architecture == "falcon";
         let role = Role::of(tensor.name);
+        if self.default.is_quantized() && roles::has_eight_bits(tensor.name, self.facts.architecture) {
+            return Ok(DType::Q8_0);
+        }
         if self.is_output(role) {
             let fits = self.default.row_bytes(tensor.shape.row()).is_some();
             return Ok(if falcon || !fits { DType::Q8_0 } else { self.mixture.output });
@@ -211,10 +214,18 @@ impl Site<'_> {
             When::Experts(experts) => facts.n_expert == experts,
             When::ExpertsFrom(experts) => facts.n_expert >= experts,
             When::Imatrix => self.walk.imatrix,
-            When::Stacked => self.tensor.shape.dim(2) > 1,
+            When::Stacked => {
+                // There the latents of attention are stacked, too.
+                let may = facts.architecture != "bailingmoe3" || self.is_of_ffn();
+                may && self.tensor.shape.dim(2) > 1
+            }
             When::Not(when) => !self.holds(*when)?,
             When::Both(a, b) => self.holds(*a)? && self.holds(*b)?,
         })
+    }
+
+    fn is_of_ffn(&self) -> bool {
+        matches!(self.role, Role::FfnGate | Role::FfnUp | Role::FfnDown)
     }
 
     /// Of how many tensors this is one.
@@ -223,8 +234,7 @@ impl Site<'_> {
     }
 
     fn place(&self) -> Result<u64> {
-        let ffn = matches!(self.role, Role::FfnGate | Role::FfnUp | Role::FfnDown);
-        if !ffn || self.walk.facts.n_expert <= 1 {
+        if !self.is_of_ffn() || self.walk.facts.n_expert <= 1 {
             return Ok(self.count);
         }
         let n_layer = self.walk.facts.n_layer;

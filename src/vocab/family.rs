@@ -20,7 +20,13 @@ const GLM4_MOE: Texts =
     &[("bos", "[gMASK]"), ("eot", "<|user|>"), ("unk", "<|endoftext|>"), ("eom", "<|observation|>")];
 const SOLAR: Texts = &[("eot", "<|endoftext|>"), ("unk", "<unk>"), ("bos", "<|startoftext|>")];
 
+const DOTS3: Texts = &[("eot", "<|endofassistant|>")];
+
 const FAMILIES: &[(&str, Texts)] = &[
+    ("Dots3NoteForCausalLM", DOTS3),
+    ("Dots3NoteForConditionalGeneration", DOTS3),
+    ("Dots3NoteTextForCausalLM", DOTS3),
+    ("Glm5NextForConditionalGeneration", GLM4_MOE),
     ("Glm4ForCausalLM", GLM4),
     ("Glm4vForConditionalGeneration", GLM4),
     ("GlmOcrForConditionalGeneration", GLM4),

@@ -218,7 +218,7 @@ impl Spec {
         let seed = rng::named(self.seed, &name);
         let (mean, deviation) = if name.ends_with("norm.weight") { (1.0, 0.05) } else { (0.0, 0.02) };
         let layers = vec![Layer { seed, deviation }];
-        Weight { name, shape: shape.to_vec(), dtype: self.dtype, mean, layers }
+        Weight { name, shape: shape.to_vec(), dtype: self.dtype, mean, layers, whole: &[] }
     }
 }
 
@@ -252,6 +252,8 @@ pub struct Weight {
     pub dtype: Dtype,
     pub mean: f32,
     pub layers: Vec<Layer>,
+    /// What it holds, if that is whole numbers.
+    pub whole: &'static [i64],
 }
 
 impl Weight {
@@ -267,6 +269,10 @@ impl Weight {
             Dtype::F32 => put(&values, out, f32::to_le_bytes),
             Dtype::F16 => put(&values, out, |x| f16::from_f32(x).to_le_bytes()),
             Dtype::BF16 => put(&values, out, |x| bf16::from_f32(x).to_le_bytes()),
+            Dtype::I64 => {
+                let whole = self.whole.iter().skip(start as usize);
+                out.as_chunks_mut().0.iter_mut().zip(whole).for_each(|(bytes, n)| *bytes = n.to_le_bytes());
+            }
             other => panic!("no checkpoint is made of {other:?}"),
         }
     }

@@ -16,6 +16,7 @@ mod dense;
 mod first;
 pub mod layouts;
 mod newer_projectors;
+mod newest;
 pub mod predicting;
 pub mod projectors;
 mod recurrent;
@@ -24,7 +25,15 @@ mod sparse;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
-    let parts = [first::all(), decoders::all(), second::all(), sparse::all(), recurrent::all(), dense::all()];
+    let parts = [
+        first::all(),
+        decoders::all(),
+        second::all(),
+        sparse::all(),
+        recurrent::all(),
+        dense::all(),
+        newest::all(),
+    ];
     parts.concat()
 }
 
@@ -103,6 +112,8 @@ pub struct Tiny {
     pub is_native: bool,
     /// Tensors whose shapes no config tells.
     pub more: &'static [(&'static str, &'static [u64])],
+    /// Tensors of whole numbers.
+    pub whole: &'static [(&'static str, &'static [i64])],
     /// The sort of tensors that have a dtype of their own: the end of the name.
     pub single: &'static [&'static str],
     pub shards: usize,
@@ -122,6 +133,7 @@ impl Tiny {
             respelled: &[],
             is_native: false,
             more: &[],
+            whole: &[],
             single: &[],
             shards: 1,
             files: &[],
@@ -201,7 +213,15 @@ impl Tiny {
             let fits = |(theirs, own): &(&str, &str)| Some(format!("{own}{}", name.strip_prefix(theirs)?));
             self.respelled.iter().find_map(fits).unwrap_or(name.clone())
         };
-        all.map(|(name, shape)| self.weight(own(name), &shape)).collect()
+        let whole = self.whole.iter().map(|(name, numbers)| Weight {
+            name: name.to_string(),
+            shape: vec![numbers.len()],
+            dtype: Dtype::I64,
+            mean: 0.0,
+            layers: Vec::new(),
+            whole: numbers,
+        });
+        all.map(|(name, shape)| self.weight(own(name), &shape)).chain(whole).collect()
     }
 
     fn weight(&self, name: String, shape: &[u64]) -> Weight {
@@ -210,6 +230,6 @@ impl Tiny {
         let single = self.single.iter().any(|end| name.ends_with(end));
         let dtype = if single { Dtype::F32 } else { self.dtype };
         let shape = shape.iter().map(|n| *n as usize).collect();
-        Weight { name, shape, dtype, mean, layers: vec![Layer { seed, deviation }] }
+        Weight { name, shape, dtype, mean, layers: vec![Layer { seed, deviation }], whole: &[] }
     }
 }

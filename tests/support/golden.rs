@@ -190,6 +190,9 @@ fn shown_array(array: &Array) -> String {
         Array::I32(a) => {
             ("i32", a.iter().map(i32::to_string).collect(), a.iter().flat_map(|x| x.to_le_bytes()).collect())
         }
+        Array::U64(a) => {
+            ("u64", a.iter().map(u64::to_string).collect(), a.iter().flat_map(|x| x.to_le_bytes()).collect())
+        }
         Array::Bool(a) => {
             ("bool", a.iter().map(bool::to_string).collect(), a.iter().map(|x| u8::from(*x)).collect())
         }

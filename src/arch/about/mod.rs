@@ -13,6 +13,6 @@ pub(crate) use adapter::adapter;
 pub(crate) use back::{card_of, sampling_of};
 pub use general::check as check_told;
 pub(super) use general::metadata;
-pub(super) use id::Size;
+pub(crate) use id::Size;
 pub(crate) use merged::{mark, rename};
 pub(super) use pooling::pooling;

@@ -27,12 +27,12 @@ pub const GLM_DSA: Arch = Arch {
 };
 
 const INDEXED: Arch =
-    Arch { base: Some(&DEEPSEEK2), axes: AXES, rules: RULES, shares: &[mtp::RULES], ..NONE };
+    Arch { base: Some(&DEEPSEEK2), axes: AXES, shares: &[&indexer(SELECTS), mtp::RULES], ..NONE };
 
 const NEXTN: Key = make("nextn_predict_layers", mtp::count);
-const HEADS: Key = count("attention.indexer.head_count", &["index_n_heads"]).must();
-const WIDTH: Key = count("attention.indexer.key_length", &["index_head_dim"]).must();
-const CHOSEN: Key = count("attention.indexer.top_k", &["index_topk"]).must();
+pub const HEADS: Key = count("attention.indexer.head_count", &["index_n_heads"]).must();
+pub const WIDTH: Key = count("attention.indexer.key_length", &["index_head_dim"]).must();
+pub const CHOSEN: Key = count("attention.indexer.top_k", &["index_topk"]).must();
 
 const GLM_KEYS: &[Key] = &[
     make("rope.dimension_count", |params| {
@@ -66,14 +66,21 @@ const SELECTS: Layers = Layers::When(|params, layer| {
     Ok(all.get(layer as usize).is_none_or(|kind| *kind == FULL))
 });
 
-const RULES: &[Rule] = &[
-    rule(&["layers.{l}.self_attn.indexer.k_norm.weight"], &["blk.{l}.indexer.k_norm.weight"], "i")
-        .bias(Need::Must)
-        .layers(SELECTS),
-    rule(&["layers.{l}.self_attn.indexer.weights_proj.weight"], &["blk.{l}.indexer.proj.weight"], "ih n")
-        .layers(SELECTS),
-    rule(&["layers.{l}.self_attn.indexer.wk.weight"], &["blk.{l}.indexer.attn_k.weight"], "i n")
-        .layers(SELECTS),
-    rule(&["layers.{l}.self_attn.indexer.wq_b.weight"], &["blk.{l}.indexer.attn_q_b.weight"], "(ih i) qr")
-        .layers(SELECTS),
-];
+/// What selects the tokens to attend to, in these layers.
+pub const fn indexer(layers: Layers) -> [Rule; 4] {
+    [
+        rule(&["layers.{l}.self_attn.indexer.k_norm.weight"], &["blk.{l}.indexer.k_norm.weight"], "i")
+            .bias(Need::Must)
+            .layers(layers),
+        rule(&["layers.{l}.self_attn.indexer.weights_proj.weight"], &["blk.{l}.indexer.proj.weight"], "ih n")
+            .layers(layers),
+        rule(&["layers.{l}.self_attn.indexer.wk.weight"], &["blk.{l}.indexer.attn_k.weight"], "i n")
+            .layers(layers),
+        rule(
+            &["layers.{l}.self_attn.indexer.wq_b.weight"],
+            &["blk.{l}.indexer.attn_q_b.weight"],
+            "(ih i) qr",
+        )
+        .layers(layers),
+    ]
+}

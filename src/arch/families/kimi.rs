@@ -25,7 +25,7 @@ pub const KIMI_LINEAR: Arch = Arch {
 const LINEAR: &str = "linear_attn_config";
 
 /// A size of the layers that remember; transformers 5 calls it otherwise.
-fn linear(params: &Params<'_>, key: &str, newer: &str) -> Result<u64> {
+pub fn linear(params: &Params<'_>, key: &str, newer: &str) -> Result<u64> {
     if let Some(section) = params.config.section(LINEAR)? {
         return section.count(key).map(u64::from);
     }

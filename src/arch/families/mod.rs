@@ -7,6 +7,7 @@ mod arcee;
 mod arctic;
 mod baichuan;
 mod bailing;
+mod bailing3;
 mod bert;
 mod cohere;
 mod dbrx;
@@ -15,6 +16,7 @@ mod decoder;
 mod deepseek;
 mod deepseek1;
 mod dots1;
+mod dots3;
 mod dream;
 mod dsa;
 mod encoders;
@@ -32,12 +34,14 @@ mod gemma4;
 mod glm;
 mod glm4;
 mod glm4moe;
+mod glm5;
 mod gpt2;
 mod gpt_oss;
 mod granite;
 mod grok;
 mod grovemoe;
 mod hunyuan;
+mod hy_v4;
 mod hybrid;
 mod internlm;
 mod jais;
@@ -74,6 +78,7 @@ mod phi3;
 mod plm;
 mod qwen;
 mod qwen35;
+mod qwen4;
 mod qwen_moe;
 mod qwen_vl;
 mod refact;
@@ -268,6 +273,7 @@ pub const ARCHS: &[Arch] = &[
     glm4moe::GLM4_MOE,
     glm4moe::SOLAR_OPEN,
     glm4moe::GLM4_MOE_LITE,
+    glm5::GLM5_NEXT,
     glm::GLM,
     apertus::APERTUS,
     exaone4::EXAONE4,
@@ -285,10 +291,13 @@ pub const ARCHS: &[Arch] = &[
     qwen35::QWEN35,
     qwen35::QWEN35_MOE,
     qwen35::QWEN3_NEXT,
+    qwen4::QWEN4_EXP,
     dots1::DOTS1,
+    dots3::DOTS3_NOTE,
     afmoe::AFMOE,
     mpt::MPT,
     minimax::MINIMAX_M2,
+    minimax::MINIMAX_M3,
     phi3::PHI_MOE,
     cohere::COHERE2_MOE,
     llama4::LLAMA4,
@@ -317,6 +326,8 @@ pub const ARCHS: &[Arch] = &[
     deepseek1::DEEPSEEK,
     bailing::BAILING_MOE,
     bailing::BAILING_MOE2,
+    bailing3::BAILING_MOE3,
+    bailing3::BAILING_MOE3_VL,
     smallthinker::SMALLTHINKER,
     baichuan::BAICHUAN,
     baichuan::XVERSE,
@@ -344,6 +355,7 @@ pub const ARCHS: &[Arch] = &[
     falcon_h1::FALCON_H1,
     hunyuan::HUNYUAN_MOE,
     hunyuan::HY_V3,
+    hy_v4::HY_V4,
     granite::GRANITE_MOE_SWA,
     seeing::LLAMA_SEEING,
     seeing::QWEN2_SEEING,

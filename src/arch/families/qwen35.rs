@@ -101,12 +101,13 @@ const AXES: &[Axis] = &[
 ];
 
 /// The layers that attend.
-fn attends(params: &Params<'_>, layer: u32) -> Result<bool> {
+pub fn attends(params: &Params<'_>, layer: u32) -> Result<bool> {
     if u64::from(layer) >= params.size("main", 0)? {
         return Ok(true);
     }
     if let Some(kinds) = params.config.texts("layer_types")? {
-        return Ok(kinds.get(layer as usize) == Some(&"full_attention"));
+        let kind = kinds.get(layer as usize);
+        return Ok(kind.is_some_and(|kind| ["full_attention", "indexed_attention"].contains(kind)));
     }
     let every = params.config.optional_count("full_attention_interval")?.unwrap_or(4);
     Ok((layer + 1).is_multiple_of(every))

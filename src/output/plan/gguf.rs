@@ -1,6 +1,7 @@
 //! GGUF outputs: the dtypes that a mixture or a budget gives, the order, the parts, what is written into the
 //! metadata. Specification: llama-quantize.
 
+use crate::arch::windowless;
 use crate::budget::{self, Account, Budget};
 use crate::device::Weight;
 use crate::estimate;
@@ -28,14 +29,17 @@ pub(crate) fn quantized(
     let mut model = input.model;
     let is_gguf = input.source.is_none();
     let pinned: &[(String, DType)] =
-        input.source.as_ref().and_then(|source| source.projector.as_deref()).unwrap_or_default();
+        input.source.as_ref().map(|source| source.stored.as_slice()).unwrap_or_default();
     if !is_gguf {
         // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
-        let plain =
-            |t: Tensor| match t.dtype().is_quantized() || pinned.iter().any(|(name, _)| *name == t.name) {
+        let plain = |t: Tensor| {
+            let wanted =
+                pinned.iter().find(|(name, _)| *name == t.name).map_or(DType::F32, |(_, dtype)| *dtype);
+            match t.dtype().is_quantized() || t.dtype() == wanted {
                 true => Ok(t),
-                false => t.encode(DType::F32, None),
-            };
+                false => t.encode(DType::F32, None)?.encode(wanted, None),
+            }
+        };
         model.tensors = model.tensors.into_iter().map(plain).collect::<Result<_>>()?;
     }
     // The hyperparameters are those that the output will have.
@@ -60,6 +64,7 @@ pub(crate) fn quantized(
     let notes = [
         input.notes,
         target.prune.note().into_iter().collect(),
+        windowless::told(&model.metadata).into_iter().collect(),
         unheeded,
         notes,
         idle,
@@ -146,6 +151,7 @@ pub(crate) fn copied(input: Loaded, merges: bool, target: &Target) -> Result<Pla
     stamp(&mut model.metadata, None, target, target.importance.as_ref());
     let notes =
         [input.notes, target.prune.note().into_iter().collect(), idle(&target.quantizing(), "COPY")].concat();
+    let notes = notes.into_iter().chain(windowless::told(&model.metadata)).collect();
     Ok(made(Type::Copy, model, parts, split, notes))
 }
 
