@@ -105,6 +105,7 @@ fn write_family(mut config: Value, words: Vocabulary, template: Option<&str>, di
         dtype: safetensors::Dtype::BF16,
         mean: 0.0,
         layers: Vec::new(),
+        period: None,
     };
     let tensors = Draft::default().tensors(&config).unwrap();
     write_sparse_weights(&tensors.into_iter().map(weight).collect::<Vec<_>>(), dir);

@@ -23,6 +23,24 @@ pub const GEMMA4: Arch = Arch {
     ..NONE
 };
 
+/// A draft of Gemma 4, which has its target's keys and values alone, and is told what the target made of the last token.
+pub const ASSISTANT: Arch = Arch {
+    classes: &["Gemma4AssistantForCausalLM", "Gemma4UnifiedAssistantForCausalLM"],
+    gguf: "gemma4-assistant",
+    base: Some(&GEMMA4),
+    keys: &[
+        count("embedding_length_out", &["backbone_hidden_size"]).must(),
+        size("nextn_predict_layers", "l"),
+    ],
+    axes: &[axis("target", Size::Of(&["backbone_hidden_size"])), axis("two", Size::Is(2))],
+    rules: &[
+        rule(&["^pre_projection.weight"], &["nextn.pre_projection.weight"], "n (two target)"),
+        rule(&["^post_projection.weight"], &["nextn.post_projection.weight"], "target n"),
+    ],
+    ignored: &["masked_embedding.*"],
+    ..NONE
+};
+
 const KEYS: &[Key] = &[
     make("feed_forward_length", |params| per_layer(params, "ff")),
     make("attention.head_count_kv", |params| per_layer(params, "g")),

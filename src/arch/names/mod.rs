@@ -59,7 +59,7 @@ impl<'a> Held<'a> {
         }
         let first = family.prefixes.first().copied().unwrap_or("");
         let mut held = Held { tensors, prefix: first };
-        for prefix in family.prefixes {
+        for prefix in &family.prefixes {
             held.prefix = prefix;
             for rule in &family.rules {
                 let names = rule.from.iter().filter(|name| !name.starts_with('^'));
