@@ -69,6 +69,14 @@ impl Rows for Counted {
         self.forth.then(|| self.source.clone())
     }
 
+    fn prefetch(&self, rows: Range<usize>) {
+        self.source.prefetch(rows);
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.source.release(rows);
+    }
+
     fn identify(&self, into: &mut Identity) {
         into.add(b"ids");
         into.numbers([u64::from(self.forth)]);

@@ -157,7 +157,7 @@ pub(crate) fn touched(
     names::touched(&family, &params, checkpoint, names)
 }
 
-/// The tensors that follow from the configuration.
+/// The tensors that follow from the configuration; of those whose name says so one a layer.
 fn made(family: &Family, params: &Params<'_>) -> Result<Vec<Tensor>> {
     let mut tensors = Vec::new();
     for made in &family.made {
@@ -165,7 +165,11 @@ fn made(family: &Family, params: &Params<'_>) -> Result<Vec<Tensor>> {
             let row = made.row.map_or(Ok(values.len() as u64), |axis| params.size(axis, 0))?.max(1);
             let torch = [values.len() as u64 / row, row];
             let shape = moved::shape(made.name, if made.row.is_some() { &torch } else { &torch[1..] })?;
-            tensors.push(Tensor::in_memory(made.name, shape, &values)?);
+            let layers = if made.name.contains("{l}") { params.count("l", 0)? } else { 1 };
+            for layer in 0..layers {
+                let name = names::numbered(made.name, &|_| layer.into());
+                tensors.push(Tensor::in_memory(&name, shape, &values)?);
+            }
         }
     }
     Ok(tensors)
@@ -260,6 +264,14 @@ fn arch(config: &Config) -> Result<&'static Arch> {
         if found.is_none() && arch.applies.map_or(Ok(true), |applies| applies(config))? {
             found = Some(arch);
         }
+    }
+    let other = config.raw().get("text_model_id").and_then(|id| id.as_str());
+    if let (None, Some(id), Some(seeing)) = (found, other, projectors::beside(config)) {
+        return Err(Error::unsupported("this model has no text model of its own")
+            .file(config.file())
+            .expected(format!("the text model that it belongs to, {id}"))
+            .found(class)
+            .hint(seeing));
     }
     found.ok_or_else(|| {
         Error::unsupported("this architecture is not covered")

@@ -16,6 +16,9 @@ pub struct Target {
     pub config: Config,
 }
 
+/// A row of the table of embeddings that a few drafts have beside their weights.
+const MASK: &str = "mask_embedding.pt";
+
 impl Target {
     /// The one that the options tell; none if the family guesses for none.
     pub fn open(
@@ -34,6 +37,11 @@ impl Target {
             (Some(_), Drafts::No) => told(
                 Error::usage("--target-model-dir is for drafts (EAGLE3, DFlash, DSpark), and this is none"),
                 "leave it out",
+            ),
+            (Some(_), _) if beside.has(MASK) => told(
+                Error::unsupported("the draft keeps the embedding of its mask apart, which is not read")
+                    .found(MASK),
+                "convert it with llama.cpp's convert_hf_to_gguf.py --target-model-dir",
             ),
             (Some(dir), _) => {
                 let reads = beside.reads.clone();

@@ -17,7 +17,8 @@ pub const DFLASH: Arch = Arch {
     gguf: "dflash",
     base: Some(&BASE),
     shares: &[HEAD, CANDIDATES],
-    ..NONE
+    late: &[count("^tokenizer.ggml.mask_token_id", &["dflash_config.mask_token_id"])],
+    ..GUESSING
 };
 
 /// With a head for some of its target's tokens, or for all: that one is the target's own.
@@ -27,7 +28,8 @@ pub const DSPARK: Arch = Arch {
     applies: Some(|config| Ok(!is_paired(config)? && knows_fewer(config)?)),
     base: Some(&SPARK),
     rules: FEWER,
-    ..NONE
+    late: &[MASK],
+    ..GUESSING
 };
 
 pub const DSPARK_WHOLE: Arch = Arch {
@@ -36,7 +38,8 @@ pub const DSPARK_WHOLE: Arch = Arch {
     applies: Some(|config| Ok(!is_paired(config)?)),
     base: Some(&SPARK),
     ignored: TARGETS_HEAD,
-    ..NONE
+    late: &[MASK],
+    ..GUESSING
 };
 
 /// The same two whose heads rotate in neighbouring pairs.
@@ -47,7 +50,8 @@ pub const DSPARK_PAIRED: Arch = Arch {
     base: Some(&SPARK),
     rules: FEWER,
     shares: &[PAIRED],
-    ..NONE
+    late: &[MASK],
+    ..GUESSING
 };
 
 pub const DSPARK_PAIRED_WHOLE: Arch = Arch {
@@ -56,7 +60,8 @@ pub const DSPARK_PAIRED_WHOLE: Arch = Arch {
     base: Some(&SPARK),
     rules: PAIRED,
     ignored: TARGETS_HEAD,
-    ..NONE
+    late: &[MASK],
+    ..GUESSING
 };
 
 const TARGETS_HEAD: &[&str] = &["lm_head.weight", "model.lm_head.weight"];
@@ -89,28 +94,18 @@ pub const MUSE_ASSISTANT: Arch = Arch {
 const SPARKS: &[&str] =
     &["Qwen3DSparkModel", "DSparkDraftModel", "DSparkSpeculator", "Lfm2DSparkDraftModel", "LingDSparkModel"];
 
-const BASE: Arch = Arch {
-    base: Some(&QWEN3),
-    prefixes: &["", "model."],
-    keys: KEYS,
-    axes: AXES,
-    rules: RULES,
-    late: &[count("^tokenizer.ggml.mask_token_id", &["dflash_config.mask_token_id"])],
-    drafts: Drafts::AsTarget,
-    uses: Uses::Pooled,
-    ..NONE
-};
+/// What every such draft says for itself.
+const GUESSING: Arch = Arch { drafts: Drafts::AsTarget, uses: Uses::Pooled, ..NONE };
 
-const SPARK: Arch = Arch {
-    base: Some(&BASE),
-    keys: SPARK_KEYS,
-    rules: SPARK_RULES,
-    ignored: &["t2d"],
-    late: &[count("^tokenizer.ggml.mask_token_id", &["dflash_config.mask_token_id", "mask_token_id"])],
-    drafts: Drafts::AsTarget,
-    uses: Uses::Pooled,
-    ..NONE
-};
+pub const BASE: Arch =
+    Arch { base: Some(&QWEN3), prefixes: &["", "model."], keys: KEYS, axes: AXES, rules: RULES, ..NONE };
+
+/// The token that stands for one that is not yet known.
+pub const MASK: Key =
+    count("^tokenizer.ggml.mask_token_id", &["dflash_config.mask_token_id", "mask_token_id"]);
+
+const SPARK: Arch =
+    Arch { base: Some(&BASE), keys: SPARK_KEYS, rules: SPARK_RULES, ignored: &["t2d"], ..NONE };
 
 const KEYS: &[Key] = &[
     make("rope.dimension_count", |params| {
@@ -197,7 +192,16 @@ const AXES: &[Axis] = &[
     axis("rank", Size::Of(&["dflash_config.selector_rank"])),
     axis("fewer", Size::Or(&["draft_vocab_size"], &Size::Same("vocab"))),
     axis("past", Size::Make(|params, _| last(params, "markov_w1.weight", |n| n / 2))),
-    axis("known", Size::Make(|params, _| last(params, "confidence_head.proj.weight", |n| n + n / 2))),
+    axis(
+        "known",
+        Size::Make(|params, layer| {
+            let either = params
+                .shape("confidence_head.proj.weight")
+                .or_else(|| params.shape("confidence_proj.weight"));
+            let held = either.and_then(|shape| shape.last().copied());
+            held.map_or_else(|| Ok(params.size("n", layer)? + params.size("past", layer)?), Ok)
+        }),
+    ),
     axis("one", Size::Is(1)),
     axis("pair", Size::Div("d", "two")),
 ];
@@ -225,7 +229,7 @@ const RULES: &[Rule] = &[
     .may(),
 ];
 
-const HEAD: &[Rule] = &[rule(&["lm_head.weight"], &["output.weight"], "vocab n").may()];
+pub const HEAD: &[Rule] = &[rule(&["lm_head.weight"], &["output.weight"], "vocab n").may()];
 
 /// What DFlash 2 chooses its candidates by.
 const CANDIDATES: &[Rule] = &[
@@ -256,18 +260,33 @@ const SELECTS: Need = Need::IfSet("dflash_config.conv_kernel_size");
 
 const SPARK_KEYS: &[Key] = &[
     make("sample_from_anchor", |params| {
+        plain_head(params.config)?;
         let raw = params.config.raw();
         let eagle = ["transformer_layer_config", "aux_hidden_state_layer_ids"];
         let otherwise = eagle.iter().all(|key| raw.get(key).is_none());
         Ok(Some(Value::Bool(params.config.optional_flag("sample_from_anchor")?.unwrap_or(otherwise))))
     }),
-    make("has_confidence_head", |params| {
-        let held = params.counts(|name| name.contains("confidence_head.proj"));
-        Ok(Some(Value::Bool(held.is_some_and(|n| n > 0))))
-    }),
+    make("has_confidence_head", tells_confidence),
 ];
 
-const SPARK_RULES: &[Rule] = &[
+/// Whether it says how sure it is.
+pub fn tells_confidence(params: &Params<'_>) -> Result<Option<Value>> {
+    let held =
+        params.counts(|name| name.contains("confidence_head.proj") || name.contains("confidence_proj."));
+    Ok(Some(Value::Bool(held.is_some_and(|n| n > 0))))
+}
+
+/// Refuses a head that knows more than the token before.
+pub fn plain_head(config: &Config) -> Result<()> {
+    for key in ["dflash_config.markov_head_type", "markov_head_type"] {
+        if let Some(kind) = config.text(key)?.filter(|kind| *kind != "vanilla") {
+            return Err(config.unsupported(key).expected("vanilla").found(kind));
+        }
+    }
+    Ok(())
+}
+
+pub const SPARK_RULES: &[Rule] = &[
     rule(&["markov_head.markov_w1.weight"], &["markov_w1.weight"], "vocab past"),
     rule(&["markov_head.markov_w2.weight"], &["markov_w2.weight"], "fewer past"),
     rule(&["confidence_head.proj.weight"], &["conf_proj.weight"], "one known").may().bias(Need::May),

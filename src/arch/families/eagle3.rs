@@ -22,7 +22,7 @@ pub const EAGLE3: Arch = Arch {
     gguf: "eagle3",
     applies: Some(is_draft),
     base: Some(&LLAMA),
-    prefixes: &["model."],
+    prefixes: &["model.", ""],
     early: EARLY,
     axes: AXES,
     rules: RULES,

@@ -130,6 +130,11 @@ impl Family {
         Ok(metadata)
     }
 
+    /// Whether the tensor `name` of a GGUF follows from the configuration.
+    pub fn makes(&self, name: &str) -> bool {
+        self.made.iter().any(|made| fits(made.name, name, 0))
+    }
+
     /// Whether a GGUF has no use for the checkpoint's tensor `name` of a model of so many layers.
     pub fn ignores(&self, name: &str, layers: u64) -> bool {
         self.ignored.iter().any(|pattern| fits(pattern, name, layers))

@@ -32,7 +32,7 @@ pub const ASSISTANT: Arch = Arch {
         count("embedding_length_out", &["backbone_hidden_size"]).must(),
         size("nextn_predict_layers", "l"),
     ],
-    axes: &[axis("target", Size::Of(&["backbone_hidden_size"])), axis("two", Size::Is(2))],
+    axes: &[axis("target", Size::Of(&["backbone_hidden_size"])), axis("rows", Size::Same("vocab"))],
     rules: &[
         rule(&["^pre_projection.weight"], &["nextn.pre_projection.weight"], "n (two target)"),
         rule(&["^post_projection.weight"], &["nextn.post_projection.weight"], "target n"),
@@ -106,7 +106,7 @@ fn per_layer(params: &Params<'_>, axis: &str) -> Result<Option<Value>> {
 }
 
 /// The pairs of a wide head that turn, and those that do not: they are stretched beyond any context.
-fn turning(params: &Params<'_>) -> Result<Option<Vec<f32>>> {
+pub fn turning(params: &Params<'_>) -> Result<Option<Vec<f32>>> {
     let half = whole_head(params)? / 2;
     let share = Rope::read(params.config)?.partial()?.map_or(0.25, |(share, _, _)| share);
     let turn = ((2 * half) as f64 * share / 2.0) as u64;

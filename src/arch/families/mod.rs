@@ -34,6 +34,7 @@ mod gemma;
 mod gemma3;
 mod gemma3n;
 mod gemma4;
+mod gemma4_dspark;
 mod glm;
 mod glm4;
 mod glm4moe;
@@ -64,6 +65,7 @@ mod mixtral;
 mod modern_bert;
 mod mpt;
 pub mod mtp;
+mod muse;
 mod native;
 mod nemotron;
 mod nemotron_h;
@@ -386,6 +388,8 @@ pub const ARCHS: &[Arch] = &[
     dflash::DSPARK_PAIRED,
     dflash::DSPARK_PAIRED_WHOLE,
     dflash::MUSE_ASSISTANT,
+    gemma4_dspark::GEMMA4_DSPARK,
+    muse::MUSE_GLIMMER,
     encoders::NEO_BERT,
     encoders::JINA_BERT,
     encoders::LLAMA_EMBED,

@@ -31,11 +31,11 @@ pub(crate) fn quantized(
         input.source.as_ref().and_then(|source| source.projector.as_deref()).unwrap_or_default();
     if !is_gguf {
         // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
-        let plain =
-            |t: Tensor| match t.dtype().is_quantized() || pinned.iter().any(|(name, _)| *name == t.name) {
-                true => Ok(t),
-                false => t.encode(DType::F32, None),
-            };
+        let stays = |t: &Tensor| {
+            let counts = t.dtype().traits().decode.is_none();
+            counts || t.dtype().is_quantized() || pinned.iter().any(|(name, _)| *name == t.name)
+        };
+        let plain = |t: Tensor| if stays(&t) { Ok(t) } else { t.encode(DType::F32, None) };
         model.tensors = model.tensors.into_iter().map(plain).collect::<Result<_>>()?;
     }
     // The hyperparameters are those that the output will have.

@@ -4,7 +4,24 @@ use super::{Draft, Tiny, Words, json, laid_over};
 use serde_json::Value;
 
 pub fn all() -> Vec<Tiny> {
-    [eagles(), flashes(), sparks()].concat()
+    [eagles(), flashes(), sparks(), vec![muse()]].concat()
+}
+
+fn muse() -> Tiny {
+    Tiny {
+        more: &[("encoder.fc.weight", &[64, 96])],
+        words: Words::Whole("gpt-2"),
+        ..draft(
+            "Muse-Glimmer-Tiny-assistant",
+            "Muse-Glimmer-Tiny",
+            json!({"architectures": ["MuseGlimmerAssistantModel"], "model_type": "muse_glimmer_assistant", "block_size": 8,
+            "head_dim": 16, "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 96, "layer_types":
+            ["sliding_attention", "sliding_attention"], "mask_token_id": 9, "max_position_embeddings": 1024,
+            "num_attention_heads": 4, "num_hidden_layers": 2, "num_key_value_heads": 2, "rms_norm_eps": 1e-05,
+            "rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"}, "sliding_window": 128,
+            "target_layer_ids": [1, 2, 3]}),
+        )
+    }
 }
 
 /// The sizes of a Qwen 3 that these have.
@@ -22,7 +39,8 @@ fn draft(name: &'static str, target: &'static str, config: Value) -> Tiny {
 }
 
 fn eagles() -> Vec<Tiny> {
-    const TABLES: &[(&str, &[u64])] = &[("d2t", &[128]), ("t2d", &[288]), ("fc.weight", &[32, 96])];
+    const TABLES: &[(&str, &[u64])] =
+        &[("d2t", &[128]), ("t2d", &[288]), ("fc.weight", &[32, 96]), ("lm_head.weight", &[128, 32])];
     let layer = |config: Value| laid_over(sized(json!({"num_hidden_layers": 1})), &config);
     vec![
         Tiny {
@@ -56,6 +74,7 @@ fn eagles() -> Vec<Tiny> {
                 ("t2d", &[288]),
                 ("fc.weight", &[32, 120]),
                 ("input_norm.weight", &[120]),
+                ("lm_head.weight", &[128, 32]),
             ],
             respelled: &[("model.layers.0.", "midlayer.")],
             ..draft(
@@ -100,6 +119,8 @@ fn flashes() -> Vec<Tiny> {
 }
 
 fn sparks() -> Vec<Tiny> {
+    const MARKOV: &[(&str, &[u64])] =
+        &[("markov_head.markov_w1.weight", &[288, 8]), ("markov_head.markov_w2.weight", &[288, 8])];
     const HEADS: &[(&str, &[u64])] = &[
         ("markov_head.markov_w1.weight", &[288, 8]),
         ("markov_head.markov_w2.weight", &[288, 8]),
@@ -134,7 +155,7 @@ fn sparks() -> Vec<Tiny> {
             )
         },
         Tiny {
-            more: &[HEADS[0], HEADS[1]],
+            more: MARKOV,
             ..draft(
                 "Ling-Tiny-DSpark",
                 "Qwen3-Tiny",

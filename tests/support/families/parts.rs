@@ -24,6 +24,7 @@ pub fn all() -> Vec<Tiny> {
                 "tie_word_embeddings": false, "vision_config": {"model_type": "smolvlm_vision", "hidden_size": 16}}),
             )
         },
+        muse("Muse-Glimmer-Tiny"),
         cog("CogVLM-Tiny"),
         chameleon("Chameleon-Tiny", Dtype::BF16),
         chameleon("Chameleon-Tiny-Half", Dtype::F16),
@@ -43,6 +44,29 @@ pub fn all() -> Vec<Tiny> {
             "first_k_dense_replace": 0, "rms_norm_eps": 1e-5, "norm_topk_prob": true, "routed_scaling_factor": 1.5}),
         ),
     ]
+}
+
+fn muse(name: &'static str) -> Tiny {
+    Tiny {
+        draft: Draft { prefix: 1, ..Draft::default() },
+        more: &[
+            ("model.vision_adapter.fc1.weight", &[16, 16]),
+            ("model.vision_projection.weight", &[64, 16]),
+        ],
+        ..bytes(
+            name,
+            "gpt-2",
+            json!({"architectures": ["MuseGlimmerForConditionalGeneration"], "model_type": "muse_glimmer",
+            "text_config": {"model_type": "muse_glimmer_text", "attention_bias": false, "final_logit_softcapping": 20.0,
+                "head_dim": 16, "hidden_activation": "silu", "hidden_size": 64, "intermediate_size": 96, "layer_rope_theta":
+                [0, 10000.0, 10000.0, 10000.0, 0], "layer_types": ["full_attention", "sliding_attention",
+                "sliding_attention", "sliding_attention", "full_attention"], "max_position_embeddings": 1024,
+                "num_attention_heads": 4, "num_hidden_layers": 5, "num_key_value_heads": 2, "output_multiplier": 0.25,
+                "post_norm_eps": 1e-08, "qk_scale_factor": 3.87, "rms_norm_eps": 1e-05, "rope_parameters": {"rope_theta":
+                10000.0, "rope_type": "default"}, "sliding_window": 128, "tie_word_embeddings": false},
+            "vision_config": {"model_type": "muse_glimmer_vision", "hidden_size": 16}}),
+        )
+    }
 }
 
 fn cog(name: &'static str) -> Tiny {
