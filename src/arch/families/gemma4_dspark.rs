@@ -3,7 +3,7 @@
 
 use super::{Arch, Made, NONE, dflash, gemma4};
 use crate::arch::config::Config;
-use crate::arch::keys::{Absent, Fixed, From, Key, is, make, size};
+use crate::arch::keys::{Fixed, Key, is, make, size};
 use crate::arch::params::{Axis, Size, axis};
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Rule, rule};
@@ -22,7 +22,7 @@ pub const GEMMA4_DSPARK: Arch = Arch {
         ("confidence_proj.", "confidence_head.proj."),
         ("model.confidence_proj.", "model.confidence_head.proj."),
     ],
-    without: &["blk.{l}.attn_v.weight"],
+    without: &["blk.{l}.attn_v.weight", "rope"],
     made: &[Made {
         name: "rope_freqs.weight",
         row: None,
@@ -42,7 +42,13 @@ const AXES: &[Axis] =
 
 const KEYS: &[Key] = &[
     size("attention.head_count_kv", "g"),
-    Key { gguf: "rope", from: From::Rope(&["default", "proportional"]), absent: Absent::Omit },
+    make("rope.freq_base", |params| {
+        let rope = Rope::read(params.config)?;
+        if let Some((kind, section, key)) = rope.kind()?.filter(|(kind, ..)| !ROPES.contains(kind)) {
+            return Err(section.unsupported(key).expected(ROPES.join(" or ")).found(kind));
+        }
+        Ok(rope.theta()?.map(|theta| Value::F32(theta as f32)))
+    }),
     size("attention.key_length", "d"),
     size("attention.value_length", "d"),
     size("rope.dimension_count", "d"),
@@ -55,6 +61,9 @@ const KEYS: &[Key] = &[
     }),
     make("has_confidence_head", dflash::tells_confidence),
 ];
+
+/// Its layers all attend to all, so of Gemma's two bases one counts.
+const ROPES: &[&str] = &["default", "proportional"];
 
 /// Refuses what the runtime's graph does not do.
 fn check(config: &Config) -> Result<()> {

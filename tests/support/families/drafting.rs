@@ -91,11 +91,14 @@ fn eagles() -> Vec<Tiny> {
 
 fn flash(config: Value) -> Value {
     sized(laid_over(
-        json!({"architectures": ["DFlashDraftModel"], "model_type": "qwen3", "block_size": 16,
-        "dflash_config": {"mask_token_id": 7, "target_layer_ids": [1, 8, 15]}, "num_hidden_layers": 2,
+        json!({"architectures": ["DFlashDraftModel"], "model_type": "qwen3", "block_size": 16, "num_hidden_layers": 2,
         "layer_types": ["full_attention", "full_attention"], "num_target_layers": 18, "use_sliding_window": false}),
         &config,
     ))
+}
+
+fn named() -> Value {
+    json!({"mask_token_id": 7, "target_layer_ids": [1, 8, 15]})
 }
 
 fn flashes() -> Vec<Tiny> {
@@ -103,7 +106,7 @@ fn flashes() -> Vec<Tiny> {
         "conv_group_size": 8, "selector_rank": 8, "selector_top_k": 4, "output_multiplier": 0.5,
         "final_logit_softcapping": 30.0, "input_embedding_scale": 2.0, "attention_value_scale": 0.5, "causal": true});
     vec![
-        draft("Qwen3-Tiny-DFlash", "Qwen3-Tiny", flash(json!({}))),
+        draft("Qwen3-Tiny-DFlash", "Qwen3-Tiny", flash(json!({"dflash_config": named()}))),
         Tiny {
             draft: Draft { optional: true, ..Draft::default() },
             words: Words::Whole("gpt-2"),
@@ -133,10 +136,8 @@ fn sparks() -> Vec<Tiny> {
             ..draft(
                 "Qwen3-Tiny-DSpark",
                 "Qwen3-Tiny",
-                flash(
-                    json!({"architectures": ["Qwen3DSparkModel"], "dflash_config": null, "mask_token_id": 7,
-                "markov_head_type": "vanilla", "target_layer_ids": [1, 8, 15]}),
-                ),
+                flash(json!({"architectures": ["Qwen3DSparkModel"], "mask_token_id": 7,
+                "markov_head_type": "vanilla", "target_layer_ids": [1, 8, 15]})),
             )
         },
         Tiny {
@@ -160,7 +161,7 @@ fn sparks() -> Vec<Tiny> {
                 "Ling-Tiny-DSpark",
                 "Qwen3-Tiny",
                 flash(
-                    json!({"architectures": ["LingDSparkModel"], "rope_is_neox_style": false, "block_size": 4,
+                    json!({"architectures": ["LingDSparkModel"], "rope_is_neox_style": false, "dflash_config": named(), "block_size": 4,
                 "sample_from_anchor": false}),
                 ),
             )

@@ -79,7 +79,7 @@ fn cog(name: &'static str) -> Tiny {
             name,
             json!({"architectures": ["CogVLMForCausalLM"], "hidden_act": "silu", "hidden_size": 32,
             "intermediate_size": 48, "max_position_embeddings": 512, "num_attention_heads": 4, "num_hidden_layers": 2,
-            "rms_norm_eps": 1e-5, "template_version": "chat", "tie_word_embeddings": false, "torch_dtype": "bfloat16",
+            "num_key_value_heads": 4, "rms_norm_eps": 1e-5, "template_version": "chat", "tie_word_embeddings": false, "torch_dtype": "bfloat16",
             "vision_config": {"hidden_size": 16, "image_size": 28, "patch_size": 14}}),
         )
     }
