@@ -3,7 +3,6 @@
 
 use super::decoder::DECODER;
 use super::experts::{self, DENSE, SPARSE};
-use super::qwen_vl::SEEING;
 use super::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, count, is, make, number, positive, size};
 use crate::arch::params::{Size, axis};
@@ -25,9 +24,12 @@ pub const DEEPSEEK_OCR: Arch = Arch {
         &experts::routed(SPARSE),
         &experts::shared(SPARSE, Need::IfSet("n_shared_experts")),
     ],
-    ignored: SEEING,
+    ignored: TOWERS,
     ..NONE
 };
+
+/// The towers of SAM and of Qwen, which no other model has; the rest goes with what sees.
+const TOWERS: &[&str] = &["*sam_model*", "*qwen2_model*"];
 
 const KEYS: &[Key] = &[
     positive("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]).or(Fixed::Number(1e-6)),

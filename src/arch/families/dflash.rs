@@ -84,7 +84,7 @@ pub const MUSE_ASSISTANT: Arch = Arch {
     keys: MUSE_KEYS,
     axes: AXES,
     rules: MUSE_RULES,
-    without: &["token_embd.weight", "output.weight"],
+    shares: &[HEAD],
     late: &[count("^tokenizer.ggml.mask_token_id", &["mask_token_id"])],
     drafts: Drafts::AsTarget,
     uses: Uses::Text,
@@ -336,6 +336,7 @@ const MUSE_KEYS: &[Key] = &[
 ];
 
 const MUSE_RULES: &[Rule] = &[
+    rule(&["embed_tokens.weight"], &["token_embd.weight"], "vocab n").may(),
     rule(&["encoder.fc.weight"], &["fc.weight"], "n seen"),
     rule(&["encoder.output_norm_enc.weight"], &["enc.output_norm.weight"], "n"),
 ];

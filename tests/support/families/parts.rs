@@ -33,7 +33,7 @@ pub fn all() -> Vec<Tiny> {
             "Granite-Speech-Plus-Tiny",
             "granite_speech_plus",
             "GraniteSpeechPlusForConditionalGeneration",
-            granite4(),
+            granite(),
         ),
         reads("DeepSeek-OCR-Tiny", "DeepseekOCRForCausalLM", "deepseek_vl_v2", json!({})),
         reads(
@@ -109,14 +109,6 @@ fn granite() -> Value {
         json!({"architectures": ["GraniteForCausalLM"], "model_type": "granite", "attention_multiplier": 0.125,
         "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0, "tie_word_embeddings": true}),
     )
-}
-
-fn granite4() -> Value {
-    sized(json!({"architectures": ["GraniteMoeHybridForCausalLM"], "model_type": "granitemoehybrid",
-        "attention_multiplier": 0.125, "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0,
-        "layer_types": ["mamba", "attention"], "num_local_experts": 0, "num_experts_per_tok": 0,
-        "shared_intermediate_size": 48, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_n_groups": 1,
-        "mamba_d_conv": 4, "mamba_expand": 2, "position_embedding_type": "nope", "tie_word_embeddings": true}))
 }
 
 fn speech(name: &'static str, kind: &str, class: &str, text: Value) -> Tiny {
