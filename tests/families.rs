@@ -62,6 +62,55 @@ fn layers_that_predict_go_or_stay_alone_as_the_converter_has_it() {
 }
 
 #[test]
+fn drafts_become_what_the_converter_makes_of_them_beside_their_targets() {
+    each_of(&support::families::drafting::all(), |tiny, dir| {
+        let target = Tiny::target_of(dir);
+        let option = ["--target-model-dir", target.to_str().unwrap()];
+        differences(Golden::with_option("drafts", tiny.name), dir, &option)
+    });
+}
+
+#[test]
+fn a_draft_asks_for_its_target_and_another_model_for_none() {
+    let tiny = support::families::drafting::all().remove(0);
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path().join(tiny.name);
+    tiny.write(&dir);
+    let convert = |more: &[&str]| {
+        ggraft([&["convert", dir.to_str().unwrap(), "--type", "f16", "--dry-run"], more].concat())
+    };
+    let alone = convert(&[]);
+    assert!(alone.code != 0 && alone.err.contains("--target-model-dir DIR"), "{}", alone.err);
+    let target = Tiny::target_of(&dir);
+    let file = target.join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    config["vocab_size"] = 200.into();
+    std::fs::write(&file, config.to_string()).unwrap();
+    let smaller = convert(&["--target-model-dir", target.to_str().unwrap()]);
+    assert!(smaller.err.contains("the target has no such token"), "{}", smaller.err);
+    support::families::family("Qwen2-Tiny").unwrap().write(&target);
+    let plain = target.to_str().unwrap();
+    let ran = ggraft(["convert", plain, "--type", "f16", "--dry-run", "--target-model-dir", plain]);
+    assert!(ran.code != 0 && ran.err.contains("is for drafts"), "{}", ran.err);
+}
+
+#[test]
+fn what_hears_is_told_by_its_own_class_too() {
+    for name in ["Granite-Speech-Tiny", "Granite-Speech-Plus-Tiny"] {
+        let mut tiny = support::families::family(name).unwrap();
+        tiny.config["text_config"].as_object_mut().unwrap().remove("architectures");
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join(name);
+        tiny.write(&dir);
+        let out = dir.with_extension("gguf");
+        let ran =
+            ggraft(["convert", "-q", dir.to_str().unwrap(), "--type", "f32", "-o", out.to_str().unwrap()]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert_eq!(Golden::family(name).unwrap()[0].differences(&model(&out)), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn layers_that_predict_are_grafted_onto_the_model_that_lost_them() {
     each_of(&support::families::predicting::all(), |tiny, dir| {
         let [model, whole, body, grafted] =

@@ -19,6 +19,9 @@ pub const TEXT: &[&[&str]] = &[
     &["text_config"],
 ];
 
+/// Where drafts of the library speculators keep what they say of their layers; no defaults are filled in there.
+const LAYERS: &str = "transformer_layer_config";
+
 /// Sections of what sees or hears under other names, and what pages call them.
 const LIFTED: &[(&str, &str)] = &[
     ("thinker_config.vision_config", "vision_config"),
@@ -28,8 +31,14 @@ const LIFTED: &[(&str, &str)] = &[
 ];
 
 /// Classes that say more of a text model than its own section does.
-const WHOLE: &[&str] =
-    &["StepVLForConditionalGeneration", "Sarashina2VisionForCausalLM", "Exaone4_5_ForConditionalGeneration"];
+const WHOLE: &[&str] = &[
+    "StepVLForConditionalGeneration",
+    "Sarashina2VisionForCausalLM",
+    "Exaone4_5_ForConditionalGeneration",
+    "DeepseekOCRForCausalLM",
+    "DeepseekOCR2ForCausalLM",
+    "UnlimitedOCRForCausalLM",
+];
 
 /// `config.json`, or an object in it.
 pub struct Config {
@@ -72,6 +81,18 @@ impl Config {
     /// As it is in the file.
     pub fn raw(&self) -> &Value {
         &self.raw
+    }
+
+    /// Whether the model is a part of one that sees or hears.
+    pub fn is_part(&self) -> bool {
+        text_section(self.raw.as_object()).is_some()
+    }
+
+    /// As it is in the file, but for the class, which is that of the text model.
+    pub fn spoken(&self) -> Result<Value> {
+        let mut told = self.raw.clone();
+        told["architectures"] = serde_json::json!([self.class()?]);
+        Ok(told)
     }
 
     /// The model's class: `architectures` of the text model, else of the whole; of some models always of the whole.
@@ -197,6 +218,13 @@ impl Config {
         }
     }
 
+    /// A list of whole numbers.
+    pub fn wholes(&self, key: &str) -> Result<Option<Vec<i32>>> {
+        self.typed(key, "a list of whole numbers", |v| {
+            v.as_array()?.iter().map(|n| n.as_i64().and_then(|n| i32::try_from(n).ok())).collect()
+        })
+    }
+
     /// A list of texts; of a scalar a list of one.
     pub fn texts(&self, key: &str) -> Result<Option<Vec<&str>>> {
         let Some(value) = self.get(key) else { return Ok(None) };
@@ -293,6 +321,10 @@ fn merged(root: &Map<String, Value>) -> Map<String, Value> {
     if let Some(section) = text_section(Some(root)) {
         let section = defaults::filled(section);
         all.extend(section.into_iter().filter(|(_, value)| !value.is_null()));
+    }
+    if let Some(section) = root.get(LAYERS).and_then(Value::as_object) {
+        let own = section.iter().filter(|(key, value)| *key != "architectures" && !value.is_null());
+        all.extend(own.map(|(key, value)| (key.clone(), value.clone())));
     }
     all
 }

@@ -2,7 +2,7 @@
 //! `config.json` asks for. Tests make tiny models of it, and documentation lists it.
 
 use super::config::Config;
-use super::families::{Arch, Family};
+use super::families::Family;
 use super::names::numbered;
 use super::params::Params;
 use super::projectors;
@@ -30,7 +30,7 @@ impl Draft {
     /// The config names no family that is covered, or lacks a size.
     pub fn tensors(self, config: &Value) -> Result<Vec<(String, Vec<u64>)>> {
         let config = Config::new(Path::new("config.json").into(), config.clone())?;
-        self.of(super::arch(&config)?, &config)
+        self.of(super::family(&config)?, &config)
     }
 
     /// The same of what sees and hears.
@@ -39,11 +39,10 @@ impl Draft {
     /// Those of [`Draft::tensors`].
     pub fn projector(self, config: &Value) -> Result<Vec<(String, Vec<u64>)>> {
         let config = Config::seeing(Path::new("config.json").into(), config.clone(), Value::Null)?;
-        self.of(projectors::page(&config)?, &config)
+        self.of(Family::of(projectors::page(&config)?), &config)
     }
 
-    fn of(self, arch: &'static Arch, config: &Config) -> Result<Vec<(String, Vec<u64>)>> {
-        let family = Family::of(arch);
+    fn of(self, family: Family, config: &Config) -> Result<Vec<(String, Vec<u64>)>> {
         let params = Params::new(config, &family.axes);
         let (layered, whole): (Vec<&Rule>, Vec<&Rule>) =
             family.rules.iter().partition(|rule| !rule.indices().is_empty());

@@ -15,6 +15,7 @@ mod draft;
 pub(crate) mod factors;
 mod families;
 mod graph;
+mod ids;
 mod keys;
 mod moved;
 mod names;
@@ -30,6 +31,7 @@ mod rule;
 mod scaled;
 mod seen;
 mod stored;
+mod target;
 mod trainer;
 mod values;
 pub(crate) mod windowless;
@@ -43,7 +45,6 @@ pub use seen::adopt_projector;
 pub use trainer::{Trainer, alike};
 pub use values::Value;
 
-use crate::vocab;
 use config::Config;
 use families::{Family, Uses};
 use ggraft_formats::safetensors::Named;
@@ -51,6 +52,7 @@ use ggraft_formats::{Checkpoint, DType, Error, Metadata, Model, Result, Tensor};
 use params::Params;
 use rule::RowCount;
 use std::collections::HashSet;
+use target::Target;
 
 /// A model in GGUF's dialect, and what its adoption loses or had to assume.
 #[derive(Debug)]
@@ -67,13 +69,16 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let mut warnings = checkpoint.notes.clone();
     warnings.extend(refuse::adapter(checkpoint)?);
     let config = Config::open(checkpoint)?;
-    let arch = arch(&config)?;
-    let family = Family::of(arch);
+    let family = family(&config)?;
+    let arch = family.arch;
     if !family.prefixes.contains(&"") {
         refuse::bare_names(config.class()?, checkpoint)?;
     }
     let told = graph::check(&config, arch.gguf, &mut warnings)?;
-    let mut params = Params::new(&config, &family.axes).beside(checkpoint);
+    let target = Target::open(&family, &config, checkpoint, options)?;
+    let mut params = Params::new(&config, &family.axes)
+        .beside(checkpoint)
+        .guessing_for(target.as_ref().map(|target| &target.config));
     params.check()?;
     let fewer = match options.predicting {
         Predicting::Without => families::mtp::without(&params, checkpoint)?,
@@ -93,12 +98,15 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     warnings.extend(params.told());
     warnings.extend(projectors::beside(&config));
     warnings.extend(native::left(config.class()?, checkpoint));
-    let tokenizer = vocab::tokenizer(checkpoint, config.raw(), &vocab::Options { pre: options.pre.clone() })?;
+    let tokenizer = target::tokenizer(checkpoint, &params, arch, target.as_ref(), options)?;
     let tokens =
         tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
     for names::Adopted { tensor, value, rows, stored: dtype } in adopted {
         stored.extend(dtype.map(|dtype| (tensor.name.clone(), dtype)));
         let tensor = value.applied(tensor)?;
+        if matches!(value, Value::Ids) {
+            ids::check(&tensor, target_tokens(&params)?)?;
+        }
         tensors.push(match (rows, tokens) {
             (RowCount::Tokens, Some(tokens)) => cut(tensor, tokens, &mut warnings)?,
             (RowCount::After(axis), _) => after(tensor, params.size(axis, 0)?)?,
@@ -131,13 +139,14 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     }
     native::extend(&mut metadata, tokenizer.metadata, config.class()?);
     warnings.extend(tokenizer.warnings);
-    let sentencepiece = metadata.str("tokenizer.ggml.model") == Some("llama");
-    for told in arch.tokenizer.iter().filter(|told| sentencepiece || !told.sentencepiece) {
-        metadata.set(told.key, ggraft_formats::Value::from(told.value));
-    }
     let (containers, reads) = (checkpoint.containers.clone(), checkpoint.reads.clone());
     let model = Model { metadata, tensors, containers, reads };
     Ok(Adopted { model, warnings, stored })
+}
+
+/// How many tokens the model has that this one guesses for.
+fn target_tokens(params: &Params<'_>) -> Result<u64> {
+    params.target().unwrap_or(params.config).count("vocab_size").map(u64::from)
 }
 
 /// What comes of these tensors of `checkpoint`: see `names::touched`.
@@ -146,12 +155,12 @@ pub(crate) fn touched(
     names: &HashSet<&str>,
 ) -> Result<(HashSet<String>, HashSet<String>)> {
     let config = Config::open(checkpoint)?;
-    let family = Family::of(arch(&config)?);
+    let family = family(&config)?;
     let params = Params::new(&config, &family.axes).beside(checkpoint);
     names::touched(&family, &params, checkpoint, names)
 }
 
-/// The tensors that follow from the configuration.
+/// The tensors that follow from the configuration; of those whose name says so one a layer.
 fn made(family: &Family, params: &Params<'_>) -> Result<Vec<Tensor>> {
     let mut tensors = Vec::new();
     for made in &family.made {
@@ -159,7 +168,11 @@ fn made(family: &Family, params: &Params<'_>) -> Result<Vec<Tensor>> {
             let row = made.row.map_or(Ok(values.len() as u64), |axis| params.size(axis, 0))?.max(1);
             let torch = [values.len() as u64 / row, row];
             let shape = moved::shape(made.name, if made.row.is_some() { &torch } else { &torch[1..] })?;
-            tensors.push(Tensor::in_memory(made.name, shape, &values)?);
+            let layers = if made.name.contains("{l}") { params.count("l", 0)? } else { 1 };
+            for layer in 0..layers {
+                let name = names::numbered(made.name, &|_| layer.into());
+                tensors.push(Tensor::in_memory(&name, shape, &values)?);
+            }
         }
     }
     Ok(tensors)
@@ -227,7 +240,7 @@ pub struct Released {
 /// Gives `model` the names and the order of rows of `checkpoint`, from which it was adopted: the inverse of `adopt`.
 pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     let config = Config::open(checkpoint)?;
-    let family = Family::of(arch(&config)?);
+    let family = family(&config)?;
     let mut params = Params::new(&config, &family.axes).beside(checkpoint);
     if let Some(table) = model.tensors.iter().find(|t| t.name == "token_embd.weight") {
         // A merge may have grown it.
@@ -240,6 +253,12 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     Ok(Released { tensors, alone, left })
 }
 
+/// The family of the model that `config` is of, or whose part it tells.
+fn family(config: &Config) -> Result<Family> {
+    let family = Family::of(arch(config)?);
+    Ok(if config.is_part() { family.within() } else { family })
+}
+
 /// The architecture whose class `config.json` names first.
 fn arch(config: &Config) -> Result<&'static Arch> {
     let class = config.class()?;
@@ -248,6 +267,14 @@ fn arch(config: &Config) -> Result<&'static Arch> {
         if found.is_none() && arch.applies.map_or(Ok(true), |applies| applies(config))? {
             found = Some(arch);
         }
+    }
+    let other = config.raw().get("text_model_id").and_then(|id| id.as_str());
+    if let (None, Some(id), Some(seeing)) = (found, other, projectors::beside(config)) {
+        return Err(Error::unsupported("this model has no text model of its own")
+            .file(config.file())
+            .expected(format!("the text model that it belongs to, {id}"))
+            .found(class)
+            .hint(seeing));
     }
     if let Some(error) = converter::without_page(class).filter(|_| found.is_none()) {
         return Err(error.file(config.file()));

@@ -1,6 +1,7 @@
 //! What a user may decide about the adoption of a checkpoint.
 
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -8,6 +9,8 @@ pub struct Options {
     pub pre: Option<String>,
     /// What becomes of layers that predict further tokens.
     pub predicting: Predicting,
+    /// The directory of the model that a draft guesses for.
+    pub target: Option<PathBuf>,
     /// Keys of `general.*` that are told, whatever the checkpoint says.
     pub told: Map<String, Value>,
 }

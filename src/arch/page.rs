@@ -79,7 +79,7 @@ pub fn page(arch: &'static Arch) -> String {
     }
     let made: Vec<&str> = family.made.iter().map(|made| made.name).collect();
     for (what, names) in [
-        ("Prefixes of names", family.prefixes),
+        ("Prefixes of names", &family.prefixes),
         ("Tensors that follow from the configuration", &made),
         ("Tensors that a GGUF has no use for", &family.ignored),
     ] {
@@ -242,6 +242,7 @@ fn value(value: Value) -> Option<String> {
         Value::Plus(by) => Some(format!("w + {by}")),
         Value::NegExp => Some(String::from("-exp(w)")),
         Value::Softplus => Some(String::from("ln(1 + exp(w))")),
+        Value::Ids => Some(String::from("each plus its own place, as I64")),
         Value::Times(times) => Some(times.name.to_string()),
         Value::Custom(custom) => Some(custom.name.to_string()),
     }

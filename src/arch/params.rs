@@ -70,6 +70,8 @@ pub struct Params<'a> {
     /// Sizes that are known otherwise.
     known: HashMap<&'static str, u64>,
     checkpoint: Option<&'a Checkpoint>,
+    /// What the model says that this one guesses for.
+    target: Option<&'a Config>,
     /// Sizes that were made, of a layer.
     made: RefCell<HashMap<(&'static str, u32), u64>>,
     /// What a user should know, a sentence each.
@@ -79,12 +81,22 @@ pub struct Params<'a> {
 impl<'a> Params<'a> {
     pub fn new(config: &'a Config, axes: &'a [&'static Axis]) -> Params<'a> {
         let (made, told) = (RefCell::default(), RefCell::default());
-        Params { config, axes, known: HashMap::new(), checkpoint: None, made, told }
+        Params { config, axes, known: HashMap::new(), checkpoint: None, target: None, made, told }
     }
 
     /// Of this checkpoint.
     pub fn beside(self, checkpoint: &'a Checkpoint) -> Params<'a> {
         Params { checkpoint: Some(checkpoint), ..self }
+    }
+
+    /// Guessing for a model that says this.
+    pub fn guessing_for(self, target: Option<&'a Config>) -> Params<'a> {
+        Params { target, ..self }
+    }
+
+    /// What the model says that this one guesses for.
+    pub fn target(&self) -> Option<&'a Config> {
+        self.target
     }
 
     /// The checkpoint, if there is one.
@@ -105,6 +117,15 @@ impl<'a> Params<'a> {
     pub fn counts(&self, is: impl Fn(&str) -> bool) -> Option<u64> {
         self.checkpoint
             .map(|checkpoint| checkpoint.tensors.iter().filter(|tensor| is(&tensor.name)).count() as u64)
+    }
+
+    /// The dimensions of the checkpoint's tensor of this name, whatever stands before it, the outermost first.
+    pub fn shape(&self, name: &str) -> Option<Vec<u64>> {
+        let is = |held: &str| {
+            held.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        };
+        let tensor = self.checkpoint?.tensors.iter().find(|tensor| is(&tensor.name))?;
+        Some(tensor.shape().ne().iter().rev().copied().collect())
     }
 
     /// The numbers that the checkpoint keeps in the tensor of this name, whatever stands before it.

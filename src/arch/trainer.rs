@@ -29,7 +29,7 @@ impl Trainer {
         for family in ARCHS.iter().filter(|arch| arch.gguf == gguf).map(Family::of) {
             for rule in &family.rules {
                 for bias in [false, true].into_iter().filter(|bias| !bias || rule.bias.is_some()) {
-                    add(&mut all, rule, bias, family.prefixes);
+                    add(&mut all, rule, bias, &family.prefixes);
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! f16, as the converter computes.
 //! Specification: the `modify_tensors` of llama.cpp's converter.
 
+use super::ids;
 use super::scaled::Times;
 use super::stored::store;
 use ggraft_formats::write::Identity;
@@ -22,6 +23,8 @@ pub enum Value {
     Softplus,
     /// Numbers of the config multiply it, at adoption: a merge of multiples is the multiple of the merge.
     Times(&'static Times),
+    /// Whole numbers, each of which counts from its own place; in GGUF all count from zero, as i64.
+    Ids,
     /// What no other form can say.
     Custom(&'static Custom),
 }
@@ -40,7 +43,7 @@ impl Value {
     /// An element of GGUF's.
     pub fn forth(self, x: f32) -> f32 {
         match self {
-            Value::Same | Value::Times(_) => x,
+            Value::Same | Value::Times(_) | Value::Ids => x,
             Value::Plus(a) => x + a,
             // Rounded once: what f32's own function gives is not the same on every machine.
             Value::NegExp => -(f64::from(x).exp() as f32),
@@ -54,7 +57,7 @@ impl Value {
     /// An element of the trainer's.
     pub fn back(self, x: f32) -> f32 {
         match self {
-            Value::Same | Value::Times(_) => x,
+            Value::Same | Value::Times(_) | Value::Ids => x,
             Value::Plus(a) => x - a,
             Value::NegExp => (-x).ln(),
             Value::Softplus if x > 20.0 => x,
@@ -67,7 +70,7 @@ impl Value {
     /// the sum can hold.
     pub fn is_exact(self) -> bool {
         match self {
-            Value::Same | Value::Plus(_) => true,
+            Value::Same | Value::Plus(_) | Value::Ids => true,
             Value::NegExp | Value::Softplus | Value::Times(_) => false,
             Value::Custom(custom) => custom.exact,
         }
@@ -81,6 +84,7 @@ impl Value {
             Value::NegExp => ("neg exp", 0.0),
             Value::Softplus => ("softplus", 0.0),
             Value::Times(times) => (times.name, 0.0),
+            Value::Ids => ("ids", 0.0),
             Value::Custom(custom) => (custom.name, 0.0),
         };
         into.add(name.as_bytes());
@@ -111,8 +115,10 @@ impl Value {
     }
 
     fn changed(self, tensor: Tensor, forth: bool) -> Result<Tensor> {
-        if self.is_same() {
-            return Ok(tensor);
+        match self {
+            _ if self.is_same() => return Ok(tensor),
+            Value::Ids => return ids::counted(tensor, forth),
+            _ => {}
         }
         let half = tensor.dtype() == DType::F16 && forth;
         let (name, shape) = (tensor.name.clone(), *tensor.shape());

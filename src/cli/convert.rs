@@ -38,6 +38,10 @@ pub(super) struct Args {
     /// Add the layers of MODEL, which must be of the same body, that predict further tokens
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["mmproj", "vocab_only"])]
     mtp_from: Option<PathBuf>,
+    /// The directory of the model that a draft (EAGLE3, DFlash, DSpark) guesses for: it has the tokenizer; weights are not
+    /// needed
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["mmproj", "mtp", "mtp_from"])]
+    target_model_dir: Option<PathBuf>,
     /// Take keys of general.* from FILE (JSON), whatever the checkpoint says
     #[arg(long, value_name = "FILE")]
     metadata: Option<PathBuf>,
@@ -90,6 +94,11 @@ pub(super) fn run(args: Args) -> Result<()> {
         true => pipeline::open_projector(&own, &options, &access)?,
         false => pipeline::open_with(&own, &options, &access)?,
     };
+    if options.target.is_some() && input.source.is_none() {
+        return Err(Error::usage("--target-model-dir is for checkpoints: a GGUF has its tokenizer")
+            .file(&own)
+            .hint("leave it out"));
+    }
     if !options.told.is_empty() && input.source.is_none() {
         return Err(Error::usage("--metadata is for checkpoints")
             .file(&own)
@@ -167,7 +176,8 @@ fn wishes(args: &Args) -> Result<arch::Options> {
         _ => Predicting::Kept,
     };
     let told = args.metadata.as_deref().map(told).transpose()?.unwrap_or_default();
-    Ok(arch::Options { pre: args.pre.clone(), predicting, told })
+    let target = args.target_model_dir.clone();
+    Ok(arch::Options { pre: args.pre.clone(), predicting, target, told })
 }
 
 /// The keys of general.* that `file` tells.

@@ -140,6 +140,13 @@ const HUNYUAN_END: u32 = 3;
 /// Writes what the converter of a family writes last.
 pub fn last(class: &str, config: &Value, files: &Files, metadata: &mut Metadata) -> Result<()> {
     match class {
+        "MuseGlimmerForConditionalGeneration" => {
+            let tokens = Tokens::of(metadata)?;
+            let eot = tokens.and_then(|tokens| tokens.tokens.iter().position(|token| token == "<|eot|>"));
+            if let Some(eot) = eot {
+                metadata.set("tokenizer.ggml.eot_token_id", eot as u32);
+            }
+        }
         "NemotronForCausalLM" => {
             metadata.set("tokenizer.ggml.padding_token_id", 0u32);
             metadata.set("tokenizer.ggml.unknown_token_id", 1u32);

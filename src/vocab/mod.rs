@@ -284,7 +284,11 @@ fn quirks(size: Option<usize>, metadata: &mut Metadata) -> Result<()> {
 /// The number of embedding rows that `config.json` declares; `None` if it does not.
 fn vocab_size(config: &Value, checkpoint: &Checkpoint) -> Result<Option<usize>> {
     let thinker = config.get("thinker_config").and_then(|thinker| thinker.get("text_config"));
-    let inner = config.get("text_config").or(thinker).and_then(|text| text.get("vocab_size"));
+    let inner = config
+        .get("text_config")
+        .or(thinker)
+        .or_else(|| config.get("language_config"))
+        .and_then(|text| text.get("vocab_size"));
     let Some(value) = inner.or_else(|| config.get("vocab_size")).filter(|v| !v.is_null()) else {
         return Ok(None);
     };

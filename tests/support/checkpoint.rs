@@ -218,7 +218,7 @@ impl Spec {
         let seed = rng::named(self.seed, &name);
         let (mean, deviation) = if name.ends_with("norm.weight") { (1.0, 0.05) } else { (0.0, 0.02) };
         let layers = vec![Layer { seed, deviation }];
-        Weight { name, shape: shape.to_vec(), dtype: self.dtype, mean, layers, whole: &[] }
+        Weight { name, shape: shape.to_vec(), dtype: self.dtype, mean, layers, whole: &[], period: None }
     }
 }
 
@@ -254,14 +254,30 @@ pub struct Weight {
     pub layers: Vec<Layer>,
     /// What it holds, if that is whole numbers.
     pub whole: &'static [i64],
+    /// After how many elements they begin again.
+    pub period: Option<u64>,
 }
 
 impl Weight {
-    /// Elements `start..` in the dtype, as many as fill `out`.
+    /// Elements `start..` in the dtype, as many as fill `out`. Whole numbers count up, truth values are true and false in turn.
     fn fill(&self, start: u64, out: &mut [u8]) {
+        match self.dtype {
+            Dtype::I64 => {
+                let whole = out.as_chunks_mut().0.iter_mut().zip(start..);
+                return whole.for_each(|(bytes, index)| *bytes = index.to_le_bytes());
+            }
+            Dtype::BOOL => {
+                return out
+                    .iter_mut()
+                    .zip(start..)
+                    .for_each(|(byte, index)| *byte = u8::from(index % 2 == 0));
+            }
+            _ => {}
+        }
         let mut values = vec![self.mean; out.len() * 8 / self.dtype.bitsize()];
         for layer in &self.layers {
             for (x, index) in values.iter_mut().zip(start..) {
+                let index = self.period.map_or(index, |period| index % period);
                 *x += layer.deviation * rng::normal(layer.seed, index);
             }
         }

@@ -9,14 +9,16 @@ use super::vocabulary::Vocabulary;
 use ggraft::arch::Draft;
 use safetensors::Dtype;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 mod decoders;
 mod dense;
+pub mod drafting;
 mod first;
 pub mod layouts;
 mod newer_projectors;
 mod newest;
+mod parts;
 pub mod predicting;
 pub mod projectors;
 mod recurrent;
@@ -33,6 +35,7 @@ pub fn all() -> Vec<Tiny> {
         recurrent::all(),
         dense::all(),
         newest::all(),
+        parts::all(),
     ];
     parts.concat()
 }
@@ -80,6 +83,7 @@ pub fn family(name: &str) -> Option<Tiny> {
         .chain(layouts::all())
         .chain(layouts::native())
         .chain(predicting::all())
+        .chain(drafting::all())
         .chain([many_experts()])
         .find(|tiny| tiny.name == name)
 }
@@ -116,6 +120,10 @@ pub struct Tiny {
     pub whole: &'static [(&'static str, &'static [i64])],
     /// The sort of tensors that have a dtype of their own: the end of the name.
     pub single: &'static [&'static str],
+    /// The sort of tensors whose rows are all the same: the end of the name.
+    pub alike: &'static [&'static str],
+    /// The checkpoint whose tokenizer and config it needs, which lie beside it.
+    pub target: Option<&'static str>,
     pub shards: usize,
     /// Other files: name and text.
     pub files: &'static [(&'static str, &'static str)],
@@ -135,6 +143,8 @@ impl Tiny {
             more: &[],
             whole: &[],
             single: &[],
+            alike: &[],
+            target: None,
             shards: 1,
             files: &[],
         }
@@ -143,11 +153,21 @@ impl Tiny {
     /// Writes the checkpoint into `dir`, which is made if it is not there.
     pub fn write(&self, dir: &Path) {
         std::fs::create_dir_all(dir).unwrap();
+        if let Some(target) = self.target {
+            let beside = Tiny::target_of(dir);
+            std::fs::create_dir_all(&beside).unwrap();
+            family(target).unwrap().write_files(&beside);
+        }
         let config = self.write_files(dir);
         write_weights(self.weights(&config), self.shards, dir);
         if self.is_native {
             std::fs::rename(dir.join("model.safetensors"), dir.join("consolidated.safetensors")).unwrap();
         }
+    }
+
+    /// Where what it needs of its target lies.
+    pub fn target_of(dir: &Path) -> PathBuf {
+        PathBuf::from(format!("{}.target", dir.display()))
     }
 
     /// Writes base/, chat/ and cp/: chat and cp are the base plus noise of their own.
@@ -172,7 +192,9 @@ impl Tiny {
             Words::Whole(name) => Vocabulary::load(name),
             Words::Tekken(version) => return self.write_mistrals(dir, version),
         };
-        tokenizer::write(&vocabulary, dir, None);
+        if self.target.is_none() {
+            tokenizer::write(&vocabulary, dir, None);
+        }
         let mut config = self.config.clone();
         let ids = [("bos_token_id", vocabulary.bos), ("eos_token_id", vocabulary.eos)];
         let size = Some(vocabulary.tokens.len() as u32);
@@ -220,6 +242,7 @@ impl Tiny {
             mean: 0.0,
             layers: Vec::new(),
             whole: numbers,
+            period: None,
         });
         all.map(|(name, shape)| self.weight(own(name), &shape)).chain(whole).collect()
     }
@@ -228,8 +251,15 @@ impl Tiny {
         let seed = rng::named(7, &name);
         let (mean, deviation) = if name.ends_with("norm.weight") { (0.5, 0.25) } else { (0.0, 0.05) };
         let single = self.single.iter().any(|end| name.ends_with(end));
-        let dtype = if single { Dtype::F32 } else { self.dtype };
+        let dtype = match name.as_str() {
+            "d2t" => Dtype::I64,
+            "t2d" => Dtype::BOOL,
+            _ if single => Dtype::F32,
+            _ => self.dtype,
+        };
+        let alike = self.alike.iter().any(|end| name.ends_with(end));
+        let period = shape.last().copied().filter(|_| alike);
         let shape = shape.iter().map(|n| *n as usize).collect();
-        Weight { name, shape, dtype, mean, layers: vec![Layer { seed, deviation }], whole: &[] }
+        Weight { name, shape, dtype, mean, layers: vec![Layer { seed, deviation }], whole: &[], period }
     }
 }

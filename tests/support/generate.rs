@@ -18,7 +18,7 @@ family NAME DIR        base/, chat/ and cp/ of a tiny checkpoint of a family
 checkpoint NAME DIR    a Hugging Face directory
 gguf NAME FILE         a toy llama
 tokenizers DIR         300 random tokenizers, each in a directory of its number
-checkpoints, families, projectors, packed, native, mtp, no-mtp, ggufs    the names of each; of packed ones those that llama.cpp's converter reads";
+checkpoints, families, projectors, packed, native, mtp, no-mtp, drafts, ggufs    the names of each; of packed ones those that llama.cpp's converter reads";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         ["projectors"] => families::projectors::all().iter().for_each(|tiny| println!("{}", tiny.name)),
         ["native"] => families::layouts::native().iter().for_each(|tiny| println!("{}", tiny.name)),
         ["mtp" | "no-mtp"] => families::predicting::all().iter().for_each(|tiny| println!("{}", tiny.name)),
+        ["drafts"] => families::drafting::all().iter().for_each(|tiny| println!("{}", tiny.name)),
         ["packed"] => {
             packed::names().filter(|(_, s)| s.is_converted).for_each(|(name, _)| println!("{name}"));
         }

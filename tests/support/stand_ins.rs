@@ -106,6 +106,7 @@ fn write_family(mut config: Value, words: Vocabulary, template: Option<&str>, di
         mean: 0.0,
         layers: Vec::new(),
         whole: &[],
+        period: None,
     };
     let tensors = Draft::default().tensors(&config).unwrap();
     write_sparse_weights(&tensors.into_iter().map(weight).collect::<Vec<_>>(), dir);

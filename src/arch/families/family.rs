@@ -18,7 +18,7 @@ pub struct Line {
 /// An architecture with all that it has from its bases.
 pub struct Family {
     pub arch: &'static Arch,
-    pub prefixes: &'static [&'static str],
+    pub prefixes: Vec<&'static str>,
     pub keys: Vec<Line>,
     pub axes: Vec<&'static Axis>,
     pub rules: Vec<&'static Rule>,
@@ -34,7 +34,7 @@ impl Family {
             Some(base) => Family::of(base),
             None => Family {
                 arch,
-                prefixes: &[],
+                prefixes: Vec::new(),
                 keys: Vec::new(),
                 axes: Vec::new(),
                 rules: Vec::new(),
@@ -46,7 +46,7 @@ impl Family {
         };
         family.arch = arch;
         if !arch.prefixes.is_empty() {
-            family.prefixes = arch.prefixes;
+            family.prefixes = arch.prefixes.to_vec();
         }
         let gone = |name: &str| arch.without.contains(&name);
         family.keys.retain(|line| !gone(line.key.gguf));
@@ -70,6 +70,16 @@ impl Family {
         family.made.extend(arch.made);
         family.carried.extend(arch.carried);
         family
+    }
+
+    /// The same where the model is a part of one that sees or hears.
+    pub fn within(mut self) -> Family {
+        let more = PARTS.iter().filter(|prefix| !self.prefixes.contains(prefix));
+        let more: Vec<&str> = more.copied().collect();
+        self.prefixes.extend(more);
+        self.ignored.extend(super::qwen_vl::SEEING);
+        self.ignored.push("encoder.*");
+        self
     }
 
     /// Puts `rules` in the place of those that have a target of theirs; those that replace none come last.
@@ -120,11 +130,20 @@ impl Family {
         Ok(metadata)
     }
 
+    /// Whether the tensor `name` of a GGUF follows from the configuration.
+    pub fn makes(&self, name: &str) -> bool {
+        self.made.iter().any(|made| fits(made.name, name, 0))
+    }
+
     /// Whether a GGUF has no use for the checkpoint's tensor `name` of a model of so many layers.
     pub fn ignores(&self, name: &str, layers: u64) -> bool {
         self.ignored.iter().any(|pattern| fits(pattern, name, layers))
     }
 }
+
+/// What stands in front of the names of a text model that is a part of another.
+const PARTS: &[&str] =
+    &["model.", "model.language_model.", "language_model.model.", "model.text_model.", "text_model.model."];
 
 /// What the values of a GGUF's tensors have become, of the architecture that it calls `gguf`.
 pub struct Values(Vec<(String, Value)>);

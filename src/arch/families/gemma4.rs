@@ -23,6 +23,24 @@ pub const GEMMA4: Arch = Arch {
     ..NONE
 };
 
+/// A draft of Gemma 4, which has its target's keys and values alone, and is told what the target made of the last token.
+pub const ASSISTANT: Arch = Arch {
+    classes: &["Gemma4AssistantForCausalLM", "Gemma4UnifiedAssistantForCausalLM"],
+    gguf: "gemma4-assistant",
+    base: Some(&GEMMA4),
+    keys: &[
+        count("embedding_length_out", &["backbone_hidden_size"]).must(),
+        size("nextn_predict_layers", "l"),
+    ],
+    axes: &[axis("target", Size::Of(&["backbone_hidden_size"])), axis("rows", Size::Same("vocab"))],
+    rules: &[
+        rule(&["^pre_projection.weight"], &["nextn.pre_projection.weight"], "n (two target)"),
+        rule(&["^post_projection.weight"], &["nextn.post_projection.weight"], "target n"),
+    ],
+    ignored: &["masked_embedding.*"],
+    ..NONE
+};
+
 const KEYS: &[Key] = &[
     make("feed_forward_length", |params| per_layer(params, "ff")),
     make("attention.head_count_kv", |params| per_layer(params, "g")),
@@ -88,7 +106,7 @@ fn per_layer(params: &Params<'_>, axis: &str) -> Result<Option<Value>> {
 }
 
 /// The pairs of a wide head that turn, and those that do not: they are stretched beyond any context.
-fn turning(params: &Params<'_>) -> Result<Option<Vec<f32>>> {
+pub fn turning(params: &Params<'_>) -> Result<Option<Vec<f32>>> {
     let half = whole_head(params)? / 2;
     let share = Rope::read(params.config)?.partial()?.map_or(0.25, |(share, _, _)| share);
     let turn = ((2 * half) as f64 * share / 2.0) as u64;

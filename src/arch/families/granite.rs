@@ -19,6 +19,15 @@ pub const GRANITE: Arch = Arch {
     ..NONE
 };
 
+/// Granite Speech, whose text model is a Granite 3.
+pub const GRANITE_SPEECH: Arch = Arch {
+    classes: &["GraniteSpeechForConditionalGeneration", "GraniteSpeechPlusForConditionalGeneration"],
+    gguf: "granite",
+    applies: Some(|config| Ok(config.text("model_type")? == Some("granite"))),
+    base: Some(&GRANITE),
+    ..NONE
+};
+
 pub const GRANITE_MOE: Arch = Arch {
     classes: &["GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"],
     gguf: "granitemoe",

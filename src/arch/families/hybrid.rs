@@ -11,7 +11,7 @@ use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Array, Result, Value};
 
 pub const GRANITE_HYBRID: Arch = Arch {
-    classes: &["GraniteMoeHybridForCausalLM"],
+    classes: HYBRID_CLASSES,
     gguf: "granitehybrid",
     applies: Some(remembers),
     base: Some(&GRANITE_MOE),
@@ -23,7 +23,7 @@ pub const GRANITE_HYBRID: Arch = Arch {
 };
 
 pub const GRANITE4: Arch = Arch {
-    classes: &["GraniteMoeHybridForCausalLM"],
+    classes: HYBRID_CLASSES,
     gguf: "granite",
     applies: Some(|config| {
         Ok(!remembers(config)? && config.whole_at("num_local_experts", 0)?.unwrap_or(0) == 0)
@@ -36,7 +36,14 @@ pub const GRANITE4: Arch = Arch {
 };
 
 pub const GRANITE4_MOE: Arch =
-    Arch { classes: &["GraniteMoeHybridForCausalLM"], gguf: "granitemoe", base: Some(&GRANITE_MOE), ..NONE };
+    Arch { classes: HYBRID_CLASSES, gguf: "granitemoe", base: Some(&GRANITE_MOE), ..NONE };
+
+/// Granite 4, and what hears with one.
+const HYBRID_CLASSES: &[&str] = &[
+    "GraniteMoeHybridForCausalLM",
+    "GraniteSpeechForConditionalGeneration",
+    "GraniteSpeechPlusForConditionalGeneration",
+];
 
 pub const BAMBA: Arch = Arch {
     classes: &["BambaForCausalLM"],

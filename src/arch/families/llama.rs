@@ -13,7 +13,13 @@ use ggraft_formats::{Result, Value};
 
 /// The model with its language-modelling head.
 pub const LLAMA: Arch = Arch {
-    classes: &["LlamaForCausalLM", "MistralForCausalLM", "LLaMAForCausalLM", "IQuestCoderForCausalLM"],
+    classes: &[
+        "LlamaForCausalLM",
+        "MistralForCausalLM",
+        "LLaMAForCausalLM",
+        "IQuestCoderForCausalLM",
+        "VLlama3ForCausalLM",
+    ],
     gguf: "llama",
     base: Some(&DECODER),
     prefixes: &["model."],

@@ -9,16 +9,21 @@ mod baichuan;
 mod bailing;
 mod bailing3;
 mod bert;
+mod chameleon;
+mod cogvlm;
 mod cohere;
 mod dbrx;
 mod deci;
 mod decoder;
 mod deepseek;
 mod deepseek1;
+mod deepseek_ocr;
+mod dflash;
 mod dots1;
 mod dots3;
 mod dream;
 mod dsa;
+mod eagle3;
 mod encoders;
 mod ernie;
 mod exaone;
@@ -31,6 +36,7 @@ mod gemma;
 mod gemma3;
 mod gemma3n;
 mod gemma4;
+mod gemma4_dspark;
 mod glm;
 mod glm4;
 mod glm4moe;
@@ -63,6 +69,7 @@ mod mixtral;
 mod modern_bert;
 mod mpt;
 pub mod mtp;
+mod muse;
 mod native;
 mod nemotron;
 mod nemotron_h;
@@ -141,8 +148,22 @@ pub struct Arch {
     pub made: &'static [Made],
     /// Keys of the tokenizer that the converter adds for these classes, after all others.
     pub tokenizer: &'static [TokenizerKey],
+    /// The same that the config tells.
+    pub late: &'static [Key],
+    /// Whether it guesses for another model, whose tokenizer it has.
+    pub drafts: Drafts,
     /// What else it may be used for: embeddings, or judging documents.
     pub uses: Uses,
+}
+
+/// Whether a model guesses for another, and how it writes that model's tokenizer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Drafts {
+    No,
+    /// As the other model itself.
+    AsTarget,
+    /// As a llama.
+    AsLlama,
 }
 
 /// What the models of a class may be used for beside going on with a text. It is decided by files beside the weights.
@@ -219,11 +240,14 @@ pub const NONE: Arch = Arch {
     carried: &[],
     made: &[],
     tokenizer: &[],
+    late: &[],
+    drafts: Drafts::No,
     uses: Uses::Text,
 };
 
 /// Every architecture.
 pub const ARCHS: &[Arch] = &[
+    eagle3::EAGLE3,
     llama::LLAMA,
     llama::HEADLESS,
     llama::SEEING,
@@ -231,6 +255,7 @@ pub const ARCHS: &[Arch] = &[
     native::MISTRAL,
     native::MINISTRAL,
     granite::GRANITE,
+    granite::GRANITE_SPEECH,
     granite::GRANITE_MOE,
     granite::GRANITE_SWA,
     arcee::ARCEE,
@@ -251,10 +276,13 @@ pub const ARCHS: &[Arch] = &[
     gpt_oss::GPT_OSS,
     gpt2::GPT2,
     deepseek::DEEPSEEK2,
+    deepseek_ocr::DEEPSEEK_OCR,
     phi2::PHI2,
     phi3::PHI3,
     starcoder2::STARCODER2,
     glm4::GLM4,
+    cogvlm::COGVLM,
+    chameleon::CHAMELEON,
     cohere::COMMAND_R,
     cohere::COHERE2,
     seed_oss::SEED_OSS,
@@ -369,6 +397,15 @@ pub const ARCHS: &[Arch] = &[
     seeing::GLM4_SECTIONS,
     seeing::EXAONE4_5,
     seeing::HUNYUAN_VL,
+    gemma4::ASSISTANT,
+    dflash::DFLASH,
+    dflash::DSPARK,
+    dflash::DSPARK_WHOLE,
+    dflash::DSPARK_PAIRED,
+    dflash::DSPARK_PAIRED_WHOLE,
+    dflash::MUSE_ASSISTANT,
+    gemma4_dspark::GEMMA4_DSPARK,
+    muse::MUSE_GLIMMER,
     encoders::NEO_BERT,
     encoders::JINA_BERT,
     encoders::LLAMA_EMBED,

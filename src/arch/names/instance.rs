@@ -2,6 +2,7 @@
 
 use super::{Adopted, Instance, broken};
 use crate::arch::axes::{Sizes, Stacks};
+use crate::arch::ids;
 use crate::arch::moved::{self, moved};
 use crate::arch::params::Params;
 use crate::arch::rule::RowCount;
@@ -133,6 +134,12 @@ impl Instance<'_> {
         }
         // Blocks of MXFP4 cannot be taken apart, but may stay as they are.
         let stays = tensor.dtype() == DType::MXFP4 && self.axes.is_same();
+        if matches!(self.rule.value, Value::Ids) {
+            let known = ids::DTYPES.contains(&tensor.dtype());
+            let wrong =
+                || Error::invalid("these are no whole numbers").tensor(&tensor.name).expected("i64 or i32");
+            return if known { Ok(()) } else { Err(wrong().found(tensor.dtype())) };
+        }
         if !stays && !matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
             return Err(Error::unsupported("the weights are not plain floats")
                 .tensor(&tensor.name)

@@ -59,7 +59,7 @@ impl<'a> Held<'a> {
         }
         let first = family.prefixes.first().copied().unwrap_or("");
         let mut held = Held { tensors, prefix: first };
-        for prefix in family.prefixes {
+        for prefix in &family.prefixes {
             held.prefix = prefix;
             for rule in &family.rules {
                 let names = rule.from.iter().filter(|name| !name.starts_with('^'));
@@ -378,7 +378,7 @@ pub fn release(
     let (mut tensors, mut problems) = (Vec::with_capacity(model.tensors.len()), Vec::new());
     for tensor in &model.tensors {
         let Some(i) = index.get(tensor.name.as_str()).copied() else {
-            match tensor.name == rerank::HEAD || family.made.iter().any(|made| made.name == tensor.name) {
+            match tensor.name == rerank::HEAD || family.makes(&tensor.name) {
                 true => left.push(tensor.name.clone()),
                 false => problems.push(unknown(family, tensor)),
             }

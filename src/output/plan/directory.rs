@@ -45,7 +45,8 @@ pub(crate) fn released(
     let fate = |name: &str| fate(&fates, *places.get(name)?);
     let mut parts = Vec::with_capacity(released.tensors.len());
     for (i, Named { name, tensor }) in released.tensors.into_iter().enumerate() {
-        let dtype = dtype.unwrap_or_else(|| source.dtype(&name));
+        let counts = tensor.dtype().traits().decode.is_none();
+        let dtype = if counts { tensor.dtype() } else { dtype.unwrap_or_else(|| source.dtype(&name)) };
         let fate = fate(&tensor.name);
         let origin = origins.get(i).map(|o| &o.tensor).filter(|o| o.name == tensor.name);
         let how = How { dtype, importance: None, measure: target.measure, scale: None };

@@ -33,9 +33,10 @@ pub(crate) fn quantized(
     if !is_gguf {
         // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
         let plain = |t: Tensor| {
+            let counts = t.dtype().traits().decode.is_none();
             let wanted =
                 pinned.iter().find(|(name, _)| *name == t.name).map_or(DType::F32, |(_, dtype)| *dtype);
-            match t.dtype().is_quantized() || t.dtype() == wanted {
+            match counts || t.dtype().is_quantized() || t.dtype() == wanted {
                 true => Ok(t),
                 false => t.encode(DType::F32, None)?.encode(wanted, None),
             }

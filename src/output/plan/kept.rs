@@ -20,20 +20,24 @@ pub(super) fn kept(input: Loaded, fates: Option<Fates<'_>>, target: &Target) -> 
         return Err(Error::usage("a merge changes weights: nothing can be kept as it is")
             .hint("choose the type that the output shall have, such as Q8_0 or Q4_K_M"));
     }
-    if input.source.is_none() {
+    let Some(source) = input.source else {
         return Err(Error::usage("keep is for checkpoints").hint("COPY leaves a GGUF's tensors as they are"));
-    }
+    };
     let mut model = input.model;
     let (mut parts, mut wide) = (Vec::with_capacity(model.tensors.len()), Vec::new());
     let tensors = std::mem::take(&mut model.tensors);
     for tensor in tensors {
-        let dtype = dtype(&tensor)?;
+        let pinned = source.stored.iter().find(|(name, _)| *name == tensor.name).map(|(_, dtype)| *dtype);
+        let dtype = pinned.map_or_else(|| dtype(&tensor), Ok)?;
         if dtype == DType::F32 && is_matrix(&tensor) && roles::stays(&tensor.name).is_none() {
             wide.push(tensor.name.clone());
         }
         let from = tensor.dtype();
-        let tensor =
-            if EXACT.contains(&dtype) && dtype != from { tensor.encode_exactly(dtype)? } else { tensor };
+        let tensor = if EXACT.contains(&dtype) && dtype != from && pinned.is_none() {
+            tensor.encode_exactly(dtype)?
+        } else {
+            tensor
+        };
         let how = How { dtype, importance: None, measure: false, scale: None };
         let (tensor, mut step) = Stored::new(tensor, None, None, how)?.step(None, None);
         step.from = from;
@@ -59,7 +63,8 @@ fn is_matrix(tensor: &Tensor) -> bool {
 /// What the tensor is kept in: as the converter has it, all that is no matrix is f32, and what is never quantized.
 fn dtype(tensor: &Tensor) -> Result<DType> {
     let own = tensor.dtype();
-    if own.is_quantized() {
+    // What is no weight, such as ids, stays as well.
+    if own.is_quantized() || own.traits().decode.is_none() {
         return Ok(own);
     }
     if !is_matrix(tensor) || roles::stays(&tensor.name).is_some() {
