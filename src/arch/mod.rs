@@ -75,7 +75,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
         refuse::bare_names(config.class()?, checkpoint)?;
     }
     let told = graph::check(&config, arch.gguf, &mut warnings)?;
-    let target = Target::open(&family, &config, checkpoint, options)?;
+    let target = Target::open(&family, &config, checkpoint, options, self::arch)?;
     let mut params = Params::new(&config, &family.axes)
         .beside(checkpoint)
         .guessing_for(target.as_ref().map(|target| &target.config));

@@ -14,18 +14,21 @@ use serde_json::json;
 pub struct Target {
     checkpoint: Checkpoint,
     pub config: Config,
+    /// Its own page.
+    arch: &'static Arch,
 }
 
 /// A row of the table of embeddings that a few drafts have beside their weights.
 const MASK: &str = "mask_embedding.pt";
 
 impl Target {
-    /// The one that the options tell; none if the family guesses for none.
+    /// The one that the options tell; none if the family guesses for none. `page` finds a model's.
     pub fn open(
         family: &Family,
         draft: &Config,
         beside: &Checkpoint,
         options: &Options,
+        page: fn(&Config) -> Result<&'static Arch>,
     ) -> Result<Option<Target>> {
         let told = |e: Error, hint: &str| Err(e.file(draft.file()).hint(hint));
         match (&options.target, family.arch.drafts) {
@@ -46,7 +49,8 @@ impl Target {
             (Some(dir), _) => {
                 let reads = beside.reads.clone();
                 let checkpoint = Checkpoint { dir: dir.clone(), reads, ..Checkpoint::default() };
-                Ok(Some(Target { config: Config::open(&checkpoint)?, checkpoint }))
+                let config = Config::open(&checkpoint)?;
+                Ok(Some(Target { arch: page(&config)?, config, checkpoint }))
             }
         }
     }
@@ -58,7 +62,7 @@ impl Target {
         arch: &Arch,
         options: &vocab::Options,
     ) -> Result<(Tokenizer, &'static Arch)> {
-        let own = super::arch(&self.config)?;
+        let own = self.arch;
         let mut told = self.config.spoken()?;
         if arch.drafts == Drafts::AsLlama && own.gguf != "gemma4" {
             told["architectures"] = json!(["LlamaForCausalLM"]);
