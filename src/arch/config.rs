@@ -28,8 +28,12 @@ const LIFTED: &[(&str, &str)] = &[
 ];
 
 /// Classes that say more of a text model than its own section does.
-const WHOLE: &[&str] =
-    &["StepVLForConditionalGeneration", "Sarashina2VisionForCausalLM", "Exaone4_5_ForConditionalGeneration"];
+const WHOLE: &[&str] = &[
+    "StepVLForConditionalGeneration",
+    "Step3p7ForConditionalGeneration",
+    "Sarashina2VisionForCausalLM",
+    "Exaone4_5_ForConditionalGeneration",
+];
 
 /// `config.json`, or an object in it.
 pub struct Config {

@@ -31,6 +31,7 @@ mod seen;
 mod stored;
 mod trainer;
 mod values;
+mod whole;
 
 pub use about::check_told;
 pub use back::{Regained, json, regain, same};

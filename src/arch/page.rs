@@ -230,6 +230,7 @@ fn value(value: Value) -> Option<String> {
         Value::NegExp => Some(String::from("-exp(w)")),
         Value::Softplus => Some(String::from("ln(1 + exp(w))")),
         Value::Times(times) => Some(times.name.to_string()),
+        Value::Whole(whole) => Some(whole.name.to_string()),
         Value::Custom(custom) => Some(custom.name.to_string()),
     }
 }

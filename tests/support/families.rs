@@ -2,6 +2,7 @@
 //! a small tokenizer. `fixtures/goldens/families` holds what llama.cpp's converter makes of each.
 
 use super::checkpoint::{Layer, Weight, write_weights};
+use super::plamo;
 use super::rng;
 use super::tekken;
 use super::tokenizer::{self, write_json};
@@ -18,13 +19,22 @@ pub mod layouts;
 mod newer_projectors;
 pub mod predicting;
 pub mod projectors;
+mod published;
 mod recurrent;
 mod second;
 mod sparse;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
-    let parts = [first::all(), decoders::all(), second::all(), sparse::all(), recurrent::all(), dense::all()];
+    let parts = [
+        first::all(),
+        decoders::all(),
+        second::all(),
+        sparse::all(),
+        recurrent::all(),
+        dense::all(),
+        published::all(),
+    ];
     parts.concat()
 }
 
@@ -84,6 +94,8 @@ pub enum Words {
     Whole(&'static str),
     /// A small one in Mistral's own form, of this version.
     Tekken(&'static str),
+    /// A small one in PLaMo's own form.
+    Plamo,
 }
 
 /// All that decides a checkpoint.
@@ -159,6 +171,12 @@ impl Tiny {
             Words::Pieces(n) => Vocabulary::load("llama-spm").first(n),
             Words::Whole(name) => Vocabulary::load(name),
             Words::Tekken(version) => return self.write_mistrals(dir, version),
+            Words::Plamo => {
+                plamo::write(dir);
+                write_json(&dir.join("config.json"), &self.config);
+                self.files.iter().for_each(|(name, text)| std::fs::write(dir.join(name), text).unwrap());
+                return self.config.clone();
+            }
         };
         tokenizer::write(&vocabulary, dir, None);
         let mut config = self.config.clone();

@@ -8,6 +8,7 @@ mod arctic;
 mod baichuan;
 mod bailing;
 mod bert;
+mod bitnet;
 mod cohere;
 mod dbrx;
 mod deci;
@@ -37,6 +38,7 @@ mod gpt_oss;
 mod granite;
 mod grok;
 mod grovemoe;
+mod hrm;
 mod hunyuan;
 mod hybrid;
 mod internlm;
@@ -45,11 +47,13 @@ mod jais2;
 mod jamba;
 mod kimi;
 mod kin;
+mod laguna;
 mod lfm2;
 mod llada;
 mod llama;
 mod llama4;
 mod mamba;
+mod maple;
 mod mellum;
 mod mimo;
 mod minicpm;
@@ -71,8 +75,10 @@ mod orion;
 mod partial;
 mod phi2;
 mod phi3;
+mod plamo;
 mod plm;
 mod qwen;
+mod qwen1;
 mod qwen35;
 mod qwen_moe;
 mod qwen_vl;
@@ -81,10 +87,13 @@ mod seed_oss;
 mod seeing;
 mod smallthinker;
 mod smollm3;
+mod spark;
 mod stablelm;
 mod starcoder;
 mod starcoder2;
+mod step35;
 mod t5;
+mod talkie;
 mod windows;
 
 pub use decoder::DECODER;
@@ -357,6 +366,22 @@ pub const ARCHS: &[Arch] = &[
     encoders::JINA_BERT,
     encoders::LLAMA_EMBED,
     encoders::LFM2_EMBED,
+    bailing::SARVAM,
+    bitnet::BITNET,
+    glm::CHAT_GLM,
+    gpt2::RU_GPT3_XL,
+    hrm::HRM_TEXT,
+    laguna::LAGUNA,
+    maple::MAPLE,
+    minimax::MINIMAX01,
+    nemotron_h::NEMOTRON_H_PUZZLE,
+    plamo::PLAMO2,
+    plamo::PLAMO3,
+    qwen1::QWEN,
+    qwen_moe::RND1,
+    spark::SPARK2_5,
+    step35::STEP35,
+    talkie::TALKIE,
 ];
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ impl Instance<'_> {
             };
             let tensor = match self.rule.value {
                 Value::Times(times) => times.applied(tensor, params)?,
+                Value::Whole(whole) if whole.is_linear() => whole.applied(tensor)?,
                 _ => tensor,
             };
             let stored = self.rule.stored.filter(|_| !self.bias);
@@ -71,6 +72,7 @@ impl Instance<'_> {
             })?;
             sources.push(match self.rule.value {
                 Value::Times(times) => times.undone((*tensor).clone(), params)?,
+                Value::Whole(whole) if whole.is_linear() => tensor.origin().unwrap_or((*tensor).clone()),
                 value => value.trained((*tensor).clone())?,
             });
         }
