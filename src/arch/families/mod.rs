@@ -78,7 +78,6 @@ mod phi3;
 mod plamo;
 mod plm;
 mod qwen;
-mod qwen1;
 mod qwen35;
 mod qwen_moe;
 mod qwen_vl;
@@ -377,7 +376,6 @@ pub const ARCHS: &[Arch] = &[
     nemotron_h::NEMOTRON_H_PUZZLE,
     plamo::PLAMO2,
     plamo::PLAMO3,
-    qwen1::QWEN,
     qwen_moe::RND1,
     spark::SPARK2_5,
     step35::STEP35,

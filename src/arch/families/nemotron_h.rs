@@ -32,10 +32,11 @@ pub const NEMOTRON_H_MOE: Arch = Arch {
 pub const NEMOTRON_H_PUZZLE: Arch = Arch {
     classes: &["NemotronHPuzzleForCausalLM"],
     gguf: "nemotron_h_moe",
-    base: Some(&NEMOTRON_H_MOE),
+    base: Some(&LAYERS),
     prefixes: &["backbone.", "model."],
     keys: PUZZLE_KEYS,
-    axes: &[axis("eff", Size::Make(|params, layer| block(params, layer, "moe_intermediate_size")))],
+    axes: PUZZLE_AXES,
+    rules: MOE,
     ..NONE
 };
 
@@ -60,6 +61,17 @@ const PUZZLE_KEYS: &[Key] = &[
     make("feed_forward_length", |params| blocks(params, "moe_intermediate_size")),
     make("expert_feed_forward_length", |params| blocks(params, "moe_intermediate_size")),
     make("expert_used_count", |params| blocks(params, "num_experts_per_tok")),
+    size("expert_shared_feed_forward_length", "shared"),
+    count("expert_shared_count", &["n_shared_experts"]).must(),
+    flag("expert_weights_norm", &["norm_topk_prob"]).must(),
+    number("expert_weights_scale", &["routed_scaling_factor"]).must(),
+    count("moe_latent_size", &["moe_latent_size"]),
+];
+
+const PUZZLE_AXES: &[Axis] = &[
+    axis("eff", Size::Make(|params, layer| block(params, layer, "moe_intermediate_size"))),
+    axis("shared", Size::Of(&["moe_shared_expert_intermediate_size"])),
+    axis("low", Size::Or(&["moe_latent_size"], &Size::Same("n"))),
 ];
 
 /// What both have in common.

@@ -136,7 +136,7 @@ fn gated() -> Vec<Tiny> {
                 "layer_types": ["full_attention", "sliding_attention"], "mlp_layer_types": ["dense", "sparse"],
                 "moe_intermediate_size": 16, "moe_routed_scaling_factor": 2.5, "num_experts": 4,
                 "num_attention_heads_per_layer": [4, 6], "num_experts_per_tok": 2, "rope_parameters": apart,
-                "shared_expert_intermediate_size": 24, "sliding_window": 64})),
+                "shared_expert_intermediate_size": 24, "sliding_window": 64, "rope_theta": null})),
             )
         },
         bytes(
@@ -145,24 +145,26 @@ fn gated() -> Vec<Tiny> {
             sized(
                 json!({"architectures": ["Spark2_5ForCausalLM"], "model_type": "spark2_5", "hidden_act": "gelu",
             "gate_attn_act_mode": "sigmoid", "headwise_attn_output_gate": true, "sliding_window": 64,
-            "layer_types": ["sliding_attention", "full_attention"], "rope_parameters": apart}),
+            "layer_types": ["sliding_attention", "full_attention"], "rope_parameters": apart, "rope_theta": null}),
             ),
         ),
-        step(
-            "Step-3.5-Tiny",
-            json!({"architectures": ["Step3p5ForCausalLM"], "num_nextn_predict_layers": 1}),
-        ),
-        step(
-            "Step-3.7-Tiny",
+        step("Step-3.5-Tiny", |own| {
+            super::laid_over(
+                own,
+                &json!({"architectures": ["Step3p5ForCausalLM"], "num_nextn_predict_layers": 1}),
+            )
+        }),
+        step("Step-3.7-Tiny", |own| {
+            let scaled = json!({"rope_scaling": {"rope_type": "llama3", "factor": 2.0,
+                "original_max_position_embeddings": 256, "low_freq_factor": 1.0, "high_freq_factor": 32.0}});
             json!({"architectures": ["Step3p7ForConditionalGeneration"],
-            "rope_scaling": {"rope_type": "llama3", "factor": 2.0, "original_max_position_embeddings": 256,
-                "low_freq_factor": 1.0, "high_freq_factor": 32.0}}),
-        ),
+                "text_config": super::laid_over(own, &scaled)})
+        }),
     ]
 }
 
 /// As they are published: without what newer configs of transformers say.
-fn step(name: &'static str, own: serde_json::Value) -> Tiny {
+fn step(name: &'static str, config: impl Fn(serde_json::Value) -> serde_json::Value) -> Tiny {
     let base = json!({"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
         "num_attention_groups": 2, "head_dim": 8, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
         "attention_other_setting": {"attention_type": "sliding_attention", "num_attention_heads": 6,
@@ -173,10 +175,7 @@ fn step(name: &'static str, own: serde_json::Value) -> Tiny {
         "share_expert_dim": 16, "moe_layers_enum": "1,2", "moe_router_scaling_factor": 3.0,
         "norm_expert_weight": true, "swiglu_limits": [null, null, 7.0], "swiglu_limits_shared": [null, null, 16.0],
         "tie_word_embeddings": false});
-    Tiny {
-        draft: Draft { optional: true, ..Draft::default() },
-        ..bytes(name, "gpt-2", super::laid_over(base, &own))
-    }
+    Tiny { draft: Draft { optional: true, ..Draft::default() }, ..bytes(name, "gpt-2", config(base)) }
 }
 
 fn mixed() -> Vec<Tiny> {
