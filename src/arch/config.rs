@@ -33,6 +33,7 @@ const LIFTED: &[(&str, &str)] = &[
 /// Classes that say more of a text model than its own section does.
 const WHOLE: &[&str] = &[
     "StepVLForConditionalGeneration",
+    "Step3p7ForConditionalGeneration",
     "Sarashina2VisionForCausalLM",
     "Exaone4_5_ForConditionalGeneration",
     "DeepseekOCRForCausalLM",

@@ -2,6 +2,8 @@
 //! for granted, and what to say of any other. Called once, from `adopt`.
 //! Specification: `LlamaConfig` and `MistralConfig` of transformers 5; `models/llama.cpp` of llama.cpp v0.5.0.
 
+mod others;
+
 use super::config::{Config, brief};
 use ggraft_formats::{Error, Metadata, Result};
 use serde_json::{Value, json};
@@ -214,6 +216,8 @@ pub fn check(config: &Config, arch: &str, warnings: &mut Vec<String>) -> Result<
     let mut problems = Vec::new();
     look(config, EVERY, &mut problems, warnings);
     if arch != "llama" {
+        let own = others::ROWS.iter().filter(|(name, _)| *name == arch);
+        own.for_each(|(_, rows)| look(config, rows, &mut problems, warnings));
         return Error::all(problems).map_or(Ok(metadata), Err);
     }
     look(config, LLAMA, &mut problems, warnings);

@@ -34,6 +34,7 @@ mod stored;
 mod target;
 mod trainer;
 mod values;
+mod whole;
 pub(crate) mod windowless;
 
 pub use about::check_told;

@@ -244,6 +244,7 @@ fn value(value: Value) -> Option<String> {
         Value::Softplus => Some(String::from("ln(1 + exp(w))")),
         Value::Ids => Some(String::from("each plus its own place, as I64")),
         Value::Times(times) => Some(times.name.to_string()),
+        Value::Whole(whole) => Some(whole.name.to_string()),
         Value::Custom(custom) => Some(custom.name.to_string()),
     }
 }

@@ -60,15 +60,20 @@ impl<'a> Rope<'a> {
         Self::base(self.config, THETA, full.as_ref())
     }
 
-    /// The base for layers with a sliding window, if that is another.
+    /// The base for layers with a sliding window, if that is another. Where one is listed for each layer, the first attends to
+    /// all and the second within a window.
     fn local_theta(&self) -> Result<Option<f64>> {
         let [_, sliding] = &self.parts;
+        if let Some(listed) = self.config.get("rope_theta").filter(|theta| theta.is_array()) {
+            return Ok(listed.get(1).and_then(serde_json::Value::as_f64));
+        }
         Self::base(self.config, LOCAL_THETA, sliding.as_ref())
     }
 
     fn base(config: &Config, keys: &[&str], part: Option<&Config>) -> Result<Option<f64>> {
         if let Some(key) = config.first(keys) {
-            return config.number(key).map(Some);
+            let first = config.get(key).and_then(|value| value.get(0)?.as_f64());
+            return first.map_or_else(|| config.number(key), Ok).map(Some);
         }
         let part = part.filter(|part| part.get("rope_theta").is_some());
         part.map(|part| part.number("rope_theta")).transpose()

@@ -73,10 +73,14 @@ struct Scaled {
 }
 
 impl Scaled {
-    fn scale(&self, row: u64, x: f32) -> f32 {
-        let of_row = self.factors.iter().filter(|factor| factor.rows.contains(&row));
-        of_row.fold(x, |x, factor| {
-            let y = x * factor.by;
+    /// What multiplies the elements of a row.
+    fn of_row(&self, row: u64) -> Vec<f32> {
+        self.factors.iter().filter(|factor| factor.rows.contains(&row)).map(|factor| factor.by).collect()
+    }
+
+    fn scale(&self, factors: &[f32], x: f32) -> f32 {
+        factors.iter().fold(x, |x, by| {
+            let y = x * by;
             if self.half { f16::from_f32(y).to_f32() } else { y }
         })
     }
@@ -87,10 +91,10 @@ impl Rows for Scaled {
         let row = self.source.row_elements()?;
         let mut values = vec![0f32; rows.len() * row];
         self.source.decode_rows(rows.clone(), &mut values)?;
-        let scaled = values
-            .chunks(row.max(1))
-            .zip(rows)
-            .flat_map(|(values, row)| values.iter().map(move |x| self.scale(row as u64, *x)));
+        let scaled = values.chunks(row.max(1)).zip(rows).flat_map(|(values, row)| {
+            let factors = self.of_row(row as u64);
+            values.iter().map(move |x| self.scale(&factors, *x))
+        });
         store(scaled, self.half, out);
         Ok(())
     }

@@ -6,6 +6,7 @@
 use super::ids;
 use super::scaled::Times;
 use super::stored::store;
+use super::whole::Whole;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Result, Rows, Tensor};
 use std::ops::Range;
@@ -25,6 +26,8 @@ pub enum Value {
     Times(&'static Times),
     /// Whole numbers, each of which counts from its own place; in GGUF all count from zero, as i64.
     Ids,
+    /// A number of the whole tensor changes each element.
+    Whole(&'static Whole),
     /// What no other form can say.
     Custom(&'static Custom),
 }
@@ -43,7 +46,7 @@ impl Value {
     /// An element of GGUF's.
     pub fn forth(self, x: f32) -> f32 {
         match self {
-            Value::Same | Value::Times(_) | Value::Ids => x,
+            Value::Same | Value::Times(_) | Value::Ids | Value::Whole(_) => x,
             Value::Plus(a) => x + a,
             // Rounded once: what f32's own function gives is not the same on every machine.
             Value::NegExp => -(f64::from(x).exp() as f32),
@@ -57,7 +60,7 @@ impl Value {
     /// An element of the trainer's.
     pub fn back(self, x: f32) -> f32 {
         match self {
-            Value::Same | Value::Times(_) | Value::Ids => x,
+            Value::Same | Value::Times(_) | Value::Ids | Value::Whole(_) => x,
             Value::Plus(a) => x - a,
             Value::NegExp => (-x).ln(),
             Value::Softplus if x > 20.0 => x,
@@ -71,7 +74,7 @@ impl Value {
     pub fn is_exact(self) -> bool {
         match self {
             Value::Same | Value::Plus(_) | Value::Ids => true,
-            Value::NegExp | Value::Softplus | Value::Times(_) => false,
+            Value::NegExp | Value::Softplus | Value::Times(_) | Value::Whole(_) => false,
             Value::Custom(custom) => custom.exact,
         }
     }
@@ -85,6 +88,7 @@ impl Value {
             Value::Softplus => ("softplus", 0.0),
             Value::Times(times) => (times.name, 0.0),
             Value::Ids => ("ids", 0.0),
+            Value::Whole(whole) => (whole.name, 0.0),
             Value::Custom(custom) => (custom.name, 0.0),
         };
         into.add(name.as_bytes());
@@ -93,7 +97,10 @@ impl Value {
 
     /// `tensor` with every element changed to GGUF's.
     pub fn applied(self, tensor: Tensor) -> Result<Tensor> {
-        self.changed(tensor, true)
+        match self {
+            Value::Whole(whole) if !whole.is_linear() => whole.applied(tensor),
+            _ => self.changed(tensor, true),
+        }
     }
 
     /// `tensor` with every element changed to the trainer's.
@@ -103,7 +110,11 @@ impl Value {
 
     /// Whether nothing changes between the trainer's space and what is merged.
     pub fn is_same(self) -> bool {
-        matches!(self, Value::Same | Value::Times(_))
+        match self {
+            Value::Same | Value::Times(_) => true,
+            Value::Whole(whole) => whole.is_linear(),
+            _ => false,
+        }
     }
 
     /// `tensor`, which a GGUF holds, in the trainer's space: as the checkpoint had it, if it came from one.

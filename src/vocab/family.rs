@@ -32,6 +32,8 @@ const FAMILIES: &[(&str, Texts)] = &[
     ("GlmOcrForConditionalGeneration", GLM4),
     ("GlmMoeDsaForCausalLM", GLM4_MOE),
     ("GlmForCausalLM", GLM),
+    ("ChatGLMModel", GLM),
+    ("ChatGLMForConditionalGeneration", GLM),
     ("Glm4MoeForCausalLM", GLM4_MOE),
     ("Glm4vMoeForConditionalGeneration", GLM4_MOE),
     ("Glm4MoeLiteForCausalLM", GLM4_MOE),
@@ -76,6 +78,7 @@ const PADDED: &[(&str, usize)] = &[
     ("FalconH1ForCausalLM", 16),
     ("BambaForCausalLM", 8),
     ("NemotronHForCausalLM", 8),
+    ("NemotronHPuzzleForCausalLM", 8),
 ];
 
 /// The number of ids of a vocabulary of `size`.

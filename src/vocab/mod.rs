@@ -12,6 +12,7 @@ mod family;
 mod files;
 pub(crate) mod kinds;
 mod layers;
+mod plamo;
 mod pre;
 mod shapes;
 mod special;
@@ -103,6 +104,10 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
     let size = vocab_size(config, checkpoint)?.map(|size| family::padded(config, size));
     if tekken::is_alone(&files) {
         tekken::write(&files, options, size, &mut out)?;
+        return Ok(out);
+    }
+    if plamo::is_alone(&files) {
+        plamo::write(&files, size, &mut out)?;
         return Ok(out);
     }
     let llama = is_llama(config);

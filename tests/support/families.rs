@@ -2,6 +2,7 @@
 //! a small tokenizer. `fixtures/goldens/families` holds what llama.cpp's converter makes of each.
 
 use super::checkpoint::{Layer, Weight, write_weights};
+use super::plamo;
 use super::rng;
 use super::tekken;
 use super::tokenizer::{self, write_json};
@@ -21,6 +22,7 @@ mod newest;
 mod parts;
 pub mod predicting;
 pub mod projectors;
+mod published;
 mod recurrent;
 mod second;
 mod sparse;
@@ -36,6 +38,7 @@ pub fn all() -> Vec<Tiny> {
         dense::all(),
         newest::all(),
         parts::all(),
+        published::all(),
     ];
     parts.concat()
 }
@@ -97,6 +100,8 @@ pub enum Words {
     Whole(&'static str),
     /// A small one in Mistral's own form, of this version.
     Tekken(&'static str),
+    /// A small one in PLaMo's own form.
+    Plamo,
 }
 
 /// All that decides a checkpoint.
@@ -191,6 +196,12 @@ impl Tiny {
             Words::Pieces(n) => Vocabulary::load("llama-spm").first(n),
             Words::Whole(name) => Vocabulary::load(name),
             Words::Tekken(version) => return self.write_mistrals(dir, version),
+            Words::Plamo => {
+                plamo::write(dir);
+                write_json(&dir.join("config.json"), &self.config);
+                self.files.iter().for_each(|(name, text)| std::fs::write(dir.join(name), text).unwrap());
+                return self.config.clone();
+            }
         };
         if self.target.is_none() {
             tokenizer::write(&vocabulary, dir, None);

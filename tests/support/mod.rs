@@ -7,6 +7,7 @@ pub mod gguf;
 pub mod golden;
 pub mod imatrix;
 pub mod packed;
+pub mod plamo;
 pub mod random_tokenizers;
 pub mod rng;
 pub mod small;

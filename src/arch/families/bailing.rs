@@ -1,6 +1,7 @@
 //! Ling and Ring: queries, keys and values in one tensor, experts of which some serve all tokens. The first version has
-//! llama's heads; the second keeps them together, norms them, and may predict two tokens.
-//! Specification: `BailingMoeModel`, `BailingMoeV2Model` of llama.cpp's converter.
+//! llama's heads; the second keeps them together, norms them, and may predict two tokens. Sarvam is the second with heads that
+//! rotate whole.
+//! Specification: `BailingMoeModel`, `BailingMoeV2Model`, `SarvamMoEModel` of llama.cpp's converter.
 
 use super::decoder::DECODER;
 use super::experts::{self, DENSE, SPARSE};
@@ -8,6 +9,8 @@ use super::{Arch, NONE, llama, mtp, partial};
 use crate::arch::keys::{Fixed, Key, count, flag, is, make, number, size};
 use crate::arch::params::{Axis, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
+use crate::arch::values::Value;
+use crate::arch::whole::Whole;
 
 pub const BAILING_MOE: Arch = Arch {
     classes: &["BailingMoeForCausalLM"],
@@ -32,6 +35,21 @@ pub const BAILING_MOE2: Arch = Arch {
     without: &["blk.{l}.attn_q.weight", "blk.{l}.attn_k.weight", "blk.{l}.attn_v.weight"],
     ..NONE
 };
+
+/// What corrects the scores of its experts has a mean of zero.
+pub const SARVAM: Arch = Arch {
+    classes: &["SarvamMoEForCausalLM", "modeling_sarvam_moe.SarvamMoEForCausalLM"],
+    gguf: "bailingmoe2",
+    base: Some(&BAILING_MOE2),
+    keys: &[size("rope.dimension_count", "d")],
+    rules: CENTRED,
+    ..NONE
+};
+
+const CENTRED: &[Rule] = &[rule(&["layers.{l}.mlp.gate.expert_bias"], &["blk.{l}.exp_probs_b.bias"], "e")
+    .value(Value::Whole(&Whole::CENTRED))
+    .may()
+    .layers(SPARSE)];
 
 const KEYS: &[Key] = &[
     size("rope.dimension_count", "d"),

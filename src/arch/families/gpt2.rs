@@ -1,7 +1,8 @@
 //! GPT-2: its matrices are kept transposed (`Conv1D`), queries, keys and values in one. The buffers of published
-//! checkpoints (`attn.bias`), over which the converter stumbles, are left out.
-//! Specification: `GPT2Model` of llama.cpp's converter.
+//! checkpoints (`attn.bias`), over which the converter stumbles, are left out. ruGPT-3 XL is one with llama's names.
+//! Specification: `GPT2Model`, `RuGPT3XLModel` of llama.cpp's converter.
 
+use super::decoder::DECODER;
 use super::{Arch, NONE};
 use crate::arch::keys::{Key, count, positive, size};
 use crate::arch::params::{Axis, Size, axis};
@@ -17,6 +18,37 @@ pub const GPT2: Arch = Arch {
     ignored: &["*.attn.bias", "*.attn.masked_bias"],
     ..NONE
 };
+
+pub const RU_GPT3_XL: Arch = Arch {
+    classes: &["RuGPT3XLForCausalLM"],
+    gguf: "gpt2",
+    base: Some(&DECODER),
+    axes: &[axis("positions", Size::Of(&["max_position_embeddings"])), axis("three", Size::Is(3))],
+    rules: APART,
+    without: &[
+        "blk.{l}.attn_q.weight",
+        "blk.{l}.attn_k.weight",
+        "blk.{l}.attn_v.weight",
+        "blk.{l}.ffn_gate.weight",
+    ],
+    ..NONE
+};
+
+const APART: &[Rule] = &[
+    rule(&["embed_positions.weight"], &["position_embd.weight"], "positions n"),
+    rule(&["norm.weight"], &["output_norm.weight"], "n").bias(Need::Must),
+    rule(&["layers.{l}.input_layernorm.weight"], &["blk.{l}.attn_norm.weight"], "n").bias(Need::Must),
+    rule(
+        &["layers.{l}.self_attn.{q|k|v}_proj.weight"],
+        &["blk.{l}.attn_qkv.weight"],
+        "m n ; m n ; m n -> [m|m|m] n",
+    )
+    .bias(Need::Must),
+    rule(&["layers.{l}.self_attn.o_proj.weight"], &["blk.{l}.attn_output.weight"], "n m").bias(Need::Must),
+    rule(&["layers.{l}.post_attention_layernorm.weight"], &["blk.{l}.ffn_norm.weight"], "n").bias(Need::Must),
+    rule(&["layers.{l}.mlp.up_proj.weight"], &["blk.{l}.ffn_up.weight"], "ff n").bias(Need::Must),
+    rule(&["layers.{l}.mlp.down_proj.weight"], &["blk.{l}.ffn_down.weight"], "n ff").bias(Need::Must),
+];
 
 const KEYS: &[Key] = &[
     size("block_count", "l"),

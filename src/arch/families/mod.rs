@@ -9,6 +9,7 @@ mod baichuan;
 mod bailing;
 mod bailing3;
 mod bert;
+mod bitnet;
 mod chameleon;
 mod cogvlm;
 mod cohere;
@@ -46,6 +47,7 @@ mod gpt_oss;
 mod granite;
 mod grok;
 mod grovemoe;
+mod hrm;
 mod hunyuan;
 mod hy_v4;
 mod hybrid;
@@ -55,15 +57,18 @@ mod jais2;
 mod jamba;
 mod kimi;
 mod kin;
+mod laguna;
 mod lfm2;
 mod llada;
 mod llama;
 mod llama4;
 mod mamba;
+mod maple;
 mod mellum;
 mod mimo;
 mod minicpm;
 mod minimax;
+mod minimax01;
 mod mistral3;
 mod mixtral;
 mod modern_bert;
@@ -82,6 +87,7 @@ mod orion;
 mod partial;
 mod phi2;
 mod phi3;
+mod plamo;
 mod plm;
 mod qwen;
 mod qwen35;
@@ -93,10 +99,13 @@ mod seed_oss;
 mod seeing;
 mod smallthinker;
 mod smollm3;
+mod spark;
 mod stablelm;
 mod starcoder;
 mod starcoder2;
+mod step35;
 mod t5;
+mod talkie;
 mod windows;
 
 pub use decoder::DECODER;
@@ -410,6 +419,21 @@ pub const ARCHS: &[Arch] = &[
     encoders::JINA_BERT,
     encoders::LLAMA_EMBED,
     encoders::LFM2_EMBED,
+    bailing::SARVAM,
+    bitnet::BITNET,
+    glm::CHAT_GLM,
+    gpt2::RU_GPT3_XL,
+    hrm::HRM_TEXT,
+    laguna::LAGUNA,
+    maple::MAPLE,
+    minimax01::MINIMAX01,
+    nemotron_h::NEMOTRON_H_PUZZLE,
+    plamo::PLAMO2,
+    plamo::PLAMO3,
+    qwen_moe::RND1,
+    spark::SPARK2_5,
+    step35::STEP35,
+    talkie::TALKIE,
 ];
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Nemotron-H, Nemotron 3 Nano: each layer is one thing, a state of Mamba 2, attention, a feed-forward or experts, by a
-//! pattern. Experts may work on a narrower copy of the tokens.
-//! Specification: `NemotronHModel` of llama.cpp's converter.
+//! pattern. Experts may work on a narrower copy of the tokens. In a Puzzle each layer has experts of its own width, and of
+//! its own number of those that a token goes to.
+//! Specification: `NemotronHModel`, `NemotronHPuzzleModel` of llama.cpp's converter.
 
 use super::{Arch, NONE, llama, mamba};
 use crate::arch::config::Config;
@@ -32,6 +33,51 @@ pub const NEMOTRON_H_MOE: Arch = Arch {
     ..NONE
 };
 
+pub const NEMOTRON_H_PUZZLE: Arch = Arch {
+    classes: &["NemotronHPuzzleForCausalLM"],
+    gguf: "nemotron_h_moe",
+    base: Some(&LAYERS),
+    prefixes: &["backbone.", "model."],
+    keys: PUZZLE_KEYS,
+    axes: PUZZLE_AXES,
+    rules: MOE,
+    ..NONE
+};
+
+/// The list of what each layer is.
+const BLOCKS: &str = "block_configs";
+
+/// A number of a layer of a Puzzle; none where it has none.
+fn block(params: &Params<'_>, layer: u32, key: &str) -> Result<u64> {
+    let told = params.config.get(BLOCKS).and_then(|blocks| blocks.get(layer as usize)?.get(key));
+    let wrong = |found: &serde_json::Value| params.config.wrong(BLOCKS, "whole numbers").found(found);
+    told.filter(|n| !n.is_null())
+        .map_or(Ok(0), |n| n.as_u64().filter(|n| u32::try_from(*n).is_ok()).ok_or_else(|| wrong(n)))
+}
+
+/// The same of all.
+fn blocks(params: &Params<'_>, key: &str) -> Result<Option<Value>> {
+    let all = (0..params.count("l", 0)?).map(|layer| block(params, layer, key).map(|n| n as i32));
+    Ok(Some(Value::Array(Array::I32(all.collect::<Result<_>>()?))))
+}
+
+const PUZZLE_KEYS: &[Key] = &[
+    make("feed_forward_length", |params| blocks(params, "moe_intermediate_size")),
+    make("expert_feed_forward_length", |params| blocks(params, "moe_intermediate_size")),
+    make("expert_used_count", |params| blocks(params, "num_experts_per_tok")),
+    size("expert_shared_feed_forward_length", "shared"),
+    count("expert_shared_count", &["n_shared_experts"]).must(),
+    flag("expert_weights_norm", &["norm_topk_prob"]).must(),
+    number("expert_weights_scale", &["routed_scaling_factor"]).must(),
+    count("moe_latent_size", &["moe_latent_size"]),
+];
+
+const PUZZLE_AXES: &[Axis] = &[
+    axis("eff", Size::Make(|params, layer| block(params, layer, "moe_intermediate_size"))),
+    axis("shared", Size::Of(&["moe_shared_expert_intermediate_size"])),
+    axis("low", Size::Or(&["moe_latent_size"], &Size::Same("n"))),
+];
+
 /// What both have in common.
 const LAYERS: Arch = Arch {
     prefixes: &["backbone."],
@@ -55,8 +101,27 @@ enum Kind {
     Experts,
 }
 
+impl Kind {
+    fn of(word: &str) -> Option<Kind> {
+        match word {
+            "mamba" | "linear_attention" => Some(Kind::State),
+            "attention" | "full_attention" => Some(Kind::Attention),
+            "mlp" => Some(Kind::FeedForward),
+            "moe" => Some(Kind::Experts),
+            _ => None,
+        }
+    }
+}
+
 /// What each layer is, by letters or words.
 fn kinds(config: &Config) -> Result<Vec<Kind>> {
+    if let Some(blocks) = config.get(BLOCKS).and_then(|blocks| blocks.as_array()) {
+        let word = |block: &serde_json::Value| Kind::of(block.get("block_type")?.as_str()?);
+        let all: Option<Vec<Kind>> = blocks.iter().map(word).collect();
+        return all.ok_or_else(|| {
+            config.wrong(BLOCKS, "a 'block_type' of mamba, attention, mlp or moe for each layer")
+        });
+    }
     if let Some(pattern) = config.text("hybrid_override_pattern")? {
         let kind = |letter| match letter {
             'M' => Some(Kind::State),
@@ -72,14 +137,7 @@ fn kinds(config: &Config) -> Result<Vec<Kind>> {
     let Some(words) = config.texts("layers_block_type")? else {
         return Err(config.missing("hybrid_override_pattern", "a letter a layer: M, *, - or E"));
     };
-    let kind = |word: &&str| match *word {
-        "mamba" | "linear_attention" => Some(Kind::State),
-        "attention" | "full_attention" => Some(Kind::Attention),
-        "mlp" => Some(Kind::FeedForward),
-        "moe" => Some(Kind::Experts),
-        _ => None,
-    };
-    let all: Option<Vec<Kind>> = words.iter().map(kind).collect();
+    let all: Option<Vec<Kind>> = words.iter().map(|word| Kind::of(word)).collect();
     all.ok_or_else(|| config.wrong("layers_block_type", "mamba, attention, mlp or moe for each layer"))
 }
 

@@ -38,3 +38,29 @@ pub fn of_half_plain_head(params: &Params<'_>) -> Result<Option<Value>> {
 pub fn of_quarter_head(params: &Params<'_>) -> Result<Option<Value>> {
     Ok(Some(Value::U32((share(params, 0.25)? * params.size("d", 0)? as f64) as u32)))
 }
+
+/// The share of a head, all of it where the config does not tell.
+pub fn of_head(params: &Params<'_>) -> Result<Option<Value>> {
+    Ok(Some(Value::U32((share(params, 1.0)? * params.size("d", 0)? as f64) as u32)))
+}
+
+/// The share of a head in the layers of this kind, where the config tells kinds apart; none if it does not know this one.
+fn of_kind(params: &Params<'_>, kind: &str) -> Result<Option<Value>> {
+    let Some(section) =
+        params.config.section("rope_parameters")?.map(|all| all.section(kind)).transpose()?.flatten()
+    else {
+        return Ok(None);
+    };
+    let share = section.optional_number("partial_rotary_factor")?.unwrap_or(1.0);
+    Ok(Some(Value::U32((params.size("d", 0)? as f64 * share) as u32)))
+}
+
+/// The share of a head in layers that attend to all.
+pub fn of_full(params: &Params<'_>) -> Result<Option<Value>> {
+    of_kind(params, "full_attention")
+}
+
+/// The share of a head in layers that attend within a window.
+pub fn of_sliding(params: &Params<'_>) -> Result<Option<Value>> {
+    of_kind(params, "sliding_attention")
+}

@@ -1,11 +1,11 @@
 //! Qwen 2 and Qwen 3 with experts: each token goes to some of them, in Qwen 2 also to one that all share. Layers may be
-//! dense.
-//! Specification: `Qwen2MoeModel`, `Qwen3MoeModel` of llama.cpp's converter.
+//! dense. RND1 is a Qwen 3 that fills in masked tokens (diffusion), so that each token attends to all.
+//! Specification: `Qwen2MoeModel`, `Qwen3MoeModel`, `RND1Model` of llama.cpp's converter.
 
 use super::decoder::DECODER;
 use super::qwen::NORMED;
 use super::{Arch, NONE, experts};
-use crate::arch::keys::{Key, count};
+use crate::arch::keys::{Fixed, Key, count, is};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::Result;
@@ -21,6 +21,17 @@ pub const QWEN2_MOE: Arch = Arch {
 
 pub const QWEN3_MOE: Arch =
     Arch { classes: &["Qwen3MoeForCausalLM"], gguf: "qwen3moe", base: Some(&MOE), rules: NORMED, ..NONE };
+
+pub const RND1: Arch = Arch {
+    classes: &["RND1"],
+    gguf: "rnd1",
+    base: Some(&QWEN3_MOE),
+    keys: &[
+        is("attention.causal", Fixed::Flag(false)),
+        count("^tokenizer.ggml.mask_token_id", &["mask_token_id"]),
+    ],
+    ..NONE
+};
 
 /// What both have in common.
 const MOE: Arch = Arch {

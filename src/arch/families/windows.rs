@@ -26,3 +26,13 @@ pub fn pattern(params: &Params<'_>, every: u32) -> Result<Option<Value>> {
     };
     Ok(Some(Value::Array(Array::Bool(all))))
 }
+
+/// The same where the config lists every layer, as it must.
+pub fn listed(params: &Params<'_>) -> Result<Option<Value>> {
+    let kinds = params.config.texts("layer_types")?.unwrap_or_default();
+    let known = ["sliding_attention", "full_attention"];
+    if kinds.len() as u64 != params.size("l", 0)? || kinds.iter().any(|kind| !known.contains(kind)) {
+        return Err(params.config.wrong("layer_types", "sliding_attention or full_attention for each layer"));
+    }
+    Ok(Some(Value::Array(Array::Bool(kinds.iter().map(|kind| *kind == known[0]).collect()))))
+}

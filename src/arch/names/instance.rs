@@ -39,6 +39,7 @@ impl Instance<'_> {
             };
             let tensor = match self.rule.value {
                 Value::Times(times) => times.applied(tensor, params)?,
+                Value::Whole(whole) if whole.is_linear() => whole.applied(tensor)?,
                 _ => tensor,
             };
             let stored = self.rule.stored.filter(|_| !self.bias);
@@ -72,6 +73,7 @@ impl Instance<'_> {
             })?;
             sources.push(match self.rule.value {
                 Value::Times(times) => times.undone((*tensor).clone(), params)?,
+                Value::Whole(whole) if whole.is_linear() => tensor.origin().unwrap_or((*tensor).clone()),
                 value => value.trained((*tensor).clone())?,
             });
         }
