@@ -4,7 +4,9 @@
 
 use super::llama::LLAMA;
 use super::{Arch, NONE};
+use crate::arch::keys::{Absent, From, Key};
 use crate::arch::params::{Params, Size, axis};
+use crate::arch::rope;
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::Result;
 
@@ -12,6 +14,8 @@ pub const COGVLM: Arch = Arch {
     classes: &["CogVLMForCausalLM"],
     gguf: "cogvlm",
     base: Some(&LLAMA),
+    // The config of the first CogVLM does not tell the base of its frequencies, which is the usual one.
+    keys: &[Key { gguf: "rope", from: From::Rope(rope::PLAIN), absent: Absent::Omit }],
     axes: &[axis("g", Size::Make(heads))],
     rules: RULES,
     without: &["blk.{l}.attn_q.weight", "blk.{l}.attn_k.weight", "blk.{l}.attn_v.weight"],
