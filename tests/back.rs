@@ -18,11 +18,22 @@ const NOT_YET: &[&str] = &[
     "LFM2-Tiny",
     "Llama-4-Tiny",
     "MiniCPM3-Tiny",
+    "MiniMax-M1-Tiny",
     "Ministral-3-1M",
     "Nemotron-3-Nano-Tiny",
+    "Nemotron-3-Puzzle-Tiny",
     "Qwen3-Embedding-Tiny",
+    "Sarvam-Tiny",
+    "Spark-X2.5-Tiny",
+    "Step-3.5-Tiny",
+    "Step-3.7-Tiny",
     "Trinity-Tiny",
+    "bitnet_b1_58-tiny",
     "embeddinggemma-tiny",
+    "glm-4-tiny-chat",
+    "plamo-2-tiny",
+    "plamo-3-tiny",
+    "talkie-tiny",
 ];
 
 /// A whole vocabulary takes seconds: one checkpoint has each, the others have the pieces of a small one.
