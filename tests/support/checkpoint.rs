@@ -259,12 +259,14 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// Elements `start..` in the dtype, as many as fill `out`. Whole numbers count up, truth values are true and false in turn.
+    /// Elements `start..` in the dtype, as many as fill `out`. Whole numbers that are not told count up, truth values are true and
+    /// false in turn.
     fn fill(&self, start: u64, out: &mut [u8]) {
         match self.dtype {
             Dtype::I64 => {
+                let told = |index: u64| self.whole.get(index as usize).copied().unwrap_or(index as i64);
                 let whole = out.as_chunks_mut().0.iter_mut().zip(start..);
-                return whole.for_each(|(bytes, index)| *bytes = index.to_le_bytes());
+                return whole.for_each(|(bytes, index)| *bytes = told(index).to_le_bytes());
             }
             Dtype::BOOL => {
                 return out
@@ -285,10 +287,6 @@ impl Weight {
             Dtype::F32 => put(&values, out, f32::to_le_bytes),
             Dtype::F16 => put(&values, out, |x| f16::from_f32(x).to_le_bytes()),
             Dtype::BF16 => put(&values, out, |x| bf16::from_f32(x).to_le_bytes()),
-            Dtype::I64 => {
-                let whole = self.whole.iter().skip(start as usize);
-                out.as_chunks_mut().0.iter_mut().zip(whole).for_each(|(bytes, n)| *bytes = n.to_le_bytes());
-            }
             other => panic!("no checkpoint is made of {other:?}"),
         }
     }
