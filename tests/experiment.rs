@@ -53,7 +53,7 @@ fn an_adapter_of_rank_64_on_cp_stops_nearly_always() {
     let (dir, dialogues) = (tempfile::tempdir().unwrap(), dialogues());
     let cp = arms::alone(&["F32"], dir.path()).unwrap();
     let worn = arms::worn(64, dir.path()).unwrap();
-    let answers = ranks::answers(peer, &cp[0], &worn, dialogues.iter().step_by(STRIDE));
+    let answers = ranks::answers(peer, &cp[0], &worn, dialogues.iter().step_by(2 * STRIDE));
     let stopped = answers.iter().filter(|answer| answer.stop).count();
     assert!(stopped * 100 >= answers.len() * 90, "{stopped} of {}", answers.len());
 }
