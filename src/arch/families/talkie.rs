@@ -5,7 +5,7 @@
 use super::decoder::DECODER;
 use super::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, is, make};
-use crate::arch::params::Params;
+use crate::arch::params::{Params, Size, axis};
 use crate::arch::rule::{Rule, rule};
 use crate::arch::scaled::{Factor, Times};
 use crate::arch::values::Value;
@@ -21,6 +21,7 @@ pub const TALKIE: Arch = Arch {
         let gain = params.numbers(GAIN)?.and_then(|gain| gain.first().copied());
         gain.map(|gain| Some(Told::F32(gain))).ok_or_else(|| missing(params))
     })],
+    axes: &[axis("one", Size::Is(1))],
     rules: RULES,
     without: &["output_norm.weight", "blk.{l}.attn_norm.weight", "blk.{l}.ffn_norm.weight"],
     ignored: &[GAIN],
@@ -60,10 +61,10 @@ const RULES: &[Rule] = &[
     rule(&["blocks.{l}.attn.attn_value.weight"], &["blk.{l}.attn_v.weight"], "(g d) n"),
     rule(&["blocks.{l}.attn.attn_resid.weight"], &["blk.{l}.attn_output.weight"], "n (h d)"),
     rule(&["blocks.{l}.attn.head_gain.head_g"], &["blk.{l}.attn_q_norm.weight"], "h -> h 1"),
-    rule(&["blocks.{l}.attn_gain.a_g"], &["blk.{l}.attn_output.scale"], "1"),
+    rule(&["blocks.{l}.attn_gain.a_g"], &["blk.{l}.attn_output.scale"], "one"),
     rule(&["blocks.{l}.mlp.mlp_gate.weight"], &["blk.{l}.ffn_gate.weight"], "ff n"),
     rule(&["blocks.{l}.mlp.mlp_linear.weight"], &["blk.{l}.ffn_up.weight"], "ff n"),
     rule(&["blocks.{l}.mlp.mlp_resid.weight"], &["blk.{l}.ffn_down.weight"], "n ff"),
-    rule(&["blocks.{l}.mlp_gain.a_g"], &["blk.{l}.ffn_down.scale"], "1"),
-    rule(&["blocks.{l}.embed_skip.a_g"], &["blk.{l}.layer_output_scale.weight"], "1"),
+    rule(&["blocks.{l}.mlp_gain.a_g"], &["blk.{l}.ffn_down.scale"], "one"),
+    rule(&["blocks.{l}.embed_skip.a_g"], &["blk.{l}.layer_output_scale.weight"], "one"),
 ];
