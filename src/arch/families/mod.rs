@@ -447,6 +447,16 @@ mod tests {
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
 
+    /// A value by its name: addresses of functions differ from place to place.
+    fn shown(value: Value) -> String {
+        match value {
+            Value::Custom(custom) => custom.name.to_string(),
+            Value::Times(times) => times.name.to_string(),
+            Value::Whole(whole) => whole.name.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
     #[test]
     fn families_of_one_name_change_values_alike() {
         for arch in ARCHS {
@@ -455,7 +465,7 @@ mod tests {
                 for to in rule.targets() {
                     let found = values.get(&to.replace("{l}", "0"));
                     let own = if rule.value.is_same() { Value::Same } else { rule.value };
-                    assert_eq!(format!("{found:?}"), format!("{own:?}"), "{}: {to}", arch.gguf);
+                    assert_eq!(shown(found), shown(own), "{}: {to}", arch.gguf);
                 }
             }
         }
