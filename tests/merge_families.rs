@@ -102,7 +102,7 @@ const KINDS: [&str; 14] = [
 fn excused(tiny: &Tiny) -> &'static [&'static str] {
     match tiny.config["architectures"][0].as_str().unwrap_or_default() {
         name if name.starts_with("Gemma") && tiny.dtype != Dtype::BF16 => &["norm.weight"],
-        "Plamo2ForCausalLM" => &["post_attention_norm", "post_ffw_norm"],
+        "Plamo2ForCausalLM" | "Plamo3ForCausalLM" => &["post_attention_norm", "post_ffw_norm"],
         "BitnetForCausalLM" => {
             &["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
         }
