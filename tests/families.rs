@@ -160,7 +160,8 @@ fn differences(goldens: Option<Vec<Golden>>, dir: &Path, more: &[&str]) -> Vec<S
 }
 
 /// Whether a difference is one of what is computed: of places, or of weights of three values, which the mean of a whole matrix
-/// decides. Torch sums that in f32 and in lanes, so its last bit is another one now and then; `src/arch/whole.rs` compares values.
+/// decides. Torch sums that in f32 and in lanes: of this checkpoint one scale of seven is another by its last bit (0.03947351 both), which
+/// all weights but the zeros of that matrix then are; `src/arch/whole.rs` compares values.
 /// Of either dtype and shape are the same. Sines of torch are not rounded as ours, correctly, are. The
 /// unit tests of their page compare them, and this that dtype and shape are the same.
 fn is_computed(dir: &str, line: &str) -> bool {

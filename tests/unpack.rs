@@ -133,3 +133,19 @@ fn cuts_of_rows_give_the_rows_of_the_whole() {
         }
     }
 }
+
+/// E2M1 under powers of two, as two libraries pack it, is what blocks of MXFP4 are.
+#[test]
+fn mxfp4_of_a_library_has_blocks_that_hold_the_very_values() {
+    for name in ["compressed-tensors", "mlx"] {
+        let checkpoint = unpack::unpacked(opened(&packed(name))).unwrap();
+        let tensor = checkpoint.tensors.iter().find(|t| t.name == "mxfp4.weight").unwrap();
+        let kept = tensor.clone().encode_exactly(DType::MXFP4).unwrap();
+        let [before, after] = [tensor, &kept].map(|t| {
+            let mut values = vec![0f32; t.shape().elements() as usize];
+            t.decode_rows(0..rows(t), &mut values).unwrap();
+            values
+        });
+        assert!(before == after && before.iter().any(|x| *x != 0.0), "{name}");
+    }
+}

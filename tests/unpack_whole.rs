@@ -178,3 +178,19 @@ fn what_is_kept_has_the_very_values_in_blocks_where_ggml_has_such() {
     }
     assert!(lines.is_empty(), "{}", lines.join("\n"));
 }
+
+#[test]
+fn only_a_checkpoint_can_be_kept_and_no_merge() {
+    let trio = |name: &str| run::trio(name).display().to_string();
+    let (base, chat, cp) = (trio("base"), trio("chat"), trio("cp"));
+    let temporary = tempfile::tempdir().unwrap();
+    let out = temporary.path().join("out.gguf");
+    let merge =
+        ["merge", "-q", "--base", &base, "--chat", &chat, "--onto", &cp, "--type", "keep", "-o", text(&out)];
+    let ran = ggraft(merge);
+    assert!(ran.code == 2 && ran.err.contains("a merge changes weights"), "{}", ran.err);
+    ggraft(["convert", "-q", &cp, "--type", "Q8_0", "-o", text(&out)]).ok();
+    let ran =
+        ggraft(["convert", text(&out), "--type", "keep", "-o", text(&out.with_extension("again.gguf"))]);
+    assert!(ran.code == 2 && ran.err.contains("COPY leaves"), "{}", ran.err);
+}

@@ -216,3 +216,21 @@ impl Tensor {
         Tensor::new(&name, shape, dtype, Arc::new(Exact { source: self, dtype }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Shape;
+
+    #[test]
+    fn blocks_that_cannot_hold_the_values_are_told_by_row_and_column() {
+        let mut values: Vec<f32> = (0..128).map(|i| (i % 16) as f32 - 8.0).collect();
+        values[99] = 0.3;
+        let tensor = Tensor::in_memory("x", Shape::new(&[64, 2]).unwrap(), &values).unwrap();
+        let exact = tensor.encode_exactly(DType::Q4_0).unwrap();
+        let mut row = vec![0; exact.row_bytes()];
+        assert!(exact.read(0..1, &mut row).is_ok());
+        let error = exact.read(1..2, &mut row).unwrap_err().to_string();
+        assert!(error.contains("'x'") && error.contains("row 1 from column 32 on"), "{error}");
+    }
+}

@@ -90,6 +90,56 @@ pub const fn correction(layers: Layers) -> [Rule; 1] {
     .layers(layers)]
 }
 
+/// The same choice under Mixtral's names, each expert apart, where not every layer has experts.
+pub const fn block_sparse(layers: Layers) -> [Rule; 4] {
+    [
+        rule(&["layers.{l}.block_sparse_moe.gate.weight"], &["blk.{l}.ffn_gate_inp.weight"], "e n")
+            .layers(layers),
+        rule(
+            &["layers.{l}.block_sparse_moe.experts.{e}.w1.weight"],
+            &["blk.{l}.ffn_gate_exps.weight"],
+            "eff n -> e eff n",
+        )
+        .layers(layers),
+        rule(
+            &["layers.{l}.block_sparse_moe.experts.{e}.w3.weight"],
+            &["blk.{l}.ffn_up_exps.weight"],
+            "eff n -> e eff n",
+        )
+        .layers(layers),
+        rule(
+            &["layers.{l}.block_sparse_moe.experts.{e}.w2.weight"],
+            &["blk.{l}.ffn_down_exps.weight"],
+            "n eff -> e n eff",
+        )
+        .layers(layers),
+    ]
+}
+
+/// The experts that all tokens go to under such names, whose widths these are: of the gate and what goes up, and of what goes down.
+pub const fn block_shared(layers: Layers, up: &'static str, down: &'static str) -> [Rule; 3] {
+    [
+        rule(
+            &["layers.{l}.block_sparse_moe.shared_experts.gate_proj.weight"],
+            &["blk.{l}.ffn_gate_shexp.weight"],
+            up,
+        )
+        .layers(layers),
+        rule(
+            &["layers.{l}.block_sparse_moe.shared_experts.up_proj.weight"],
+            &["blk.{l}.ffn_up_shexp.weight"],
+            up,
+        )
+        .layers(layers),
+        rule(
+            &["layers.{l}.block_sparse_moe.shared_experts.down_proj.weight"],
+            &["blk.{l}.ffn_down_shexp.weight"],
+            down,
+        )
+        .layers(layers),
+    ]
+}
+
 /// The names that Mixtral gave them.
 pub const MIXTRAL: &[Rule] = &[
     rule(

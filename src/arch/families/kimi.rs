@@ -4,7 +4,7 @@
 
 use super::decoder::DECODER;
 use super::experts::{DENSE, SPARSE};
-use super::{Arch, NONE};
+use super::{Arch, NONE, experts};
 use crate::arch::keys::{Key, count, make, number, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
@@ -18,7 +18,13 @@ pub const KIMI_LINEAR: Arch = Arch {
     keys: KEYS,
     axes: AXES,
     rules: LATENT,
-    shares: &[STATE, FEED_FORWARD],
+    shares: &[
+        STATE,
+        &experts::dense(DENSE),
+        &experts::block_sparse(SPARSE),
+        CORRECTION,
+        &experts::block_shared(SPARSE, "(shared eff) n", "n (shared eff)"),
+    ],
     ..NONE
 };
 
@@ -119,49 +125,10 @@ const STATE: &[Rule] = &[
     rule(&["layers.{l}.self_attn.o_norm.weight"], &["blk.{l}.ssm_norm.weight"], "kd").layers(REMEMBERS),
 ];
 
-const FEED_FORWARD: &[Rule] = &[
-    rule(&["layers.{l}.mlp.gate_proj.weight"], &["blk.{l}.ffn_gate.weight"], "ff n").layers(DENSE),
-    rule(&["layers.{l}.mlp.up_proj.weight"], &["blk.{l}.ffn_up.weight"], "ff n").layers(DENSE),
-    rule(&["layers.{l}.mlp.down_proj.weight"], &["blk.{l}.ffn_down.weight"], "n ff").layers(DENSE),
-    rule(&["layers.{l}.block_sparse_moe.gate.weight"], &["blk.{l}.ffn_gate_inp.weight"], "e n")
-        .layers(SPARSE),
-    rule(&["layers.{l}.block_sparse_moe.gate.e_score_correction_bias"], &["blk.{l}.exp_probs_b.bias"], "e")
-        .need(Need::May)
-        .layers(SPARSE),
-    rule(
-        &["layers.{l}.block_sparse_moe.experts.{e}.w1.weight"],
-        &["blk.{l}.ffn_gate_exps.weight"],
-        "eff n -> e eff n",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.block_sparse_moe.experts.{e}.w3.weight"],
-        &["blk.{l}.ffn_up_exps.weight"],
-        "eff n -> e eff n",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.block_sparse_moe.experts.{e}.w2.weight"],
-        &["blk.{l}.ffn_down_exps.weight"],
-        "n eff -> e n eff",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.block_sparse_moe.shared_experts.gate_proj.weight"],
-        &["blk.{l}.ffn_gate_shexp.weight"],
-        "(shared eff) n",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.block_sparse_moe.shared_experts.up_proj.weight"],
-        &["blk.{l}.ffn_up_shexp.weight"],
-        "(shared eff) n",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.block_sparse_moe.shared_experts.down_proj.weight"],
-        &["blk.{l}.ffn_down_shexp.weight"],
-        "n (shared eff)",
-    )
-    .layers(SPARSE),
-];
+const CORRECTION: &[Rule] = &[rule(
+    &["layers.{l}.block_sparse_moe.gate.e_score_correction_bias"],
+    &["blk.{l}.exp_probs_b.bias"],
+    "e",
+)
+.need(Need::May)
+.layers(SPARSE)];

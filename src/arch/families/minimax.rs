@@ -30,7 +30,12 @@ pub const MINIMAX_M3: Arch = Arch {
     keys: M3_KEYS,
     axes: M3_AXES,
     rules: M3_RULES,
-    shares: &[M3_FEED_FORWARD],
+    shares: &[
+        &experts::dense(DENSE),
+        &experts::block_sparse(SPARSE),
+        M3_CORRECTION,
+        &experts::block_shared(SPARSE, "(shared sff) n", "n (shared sff)"),
+    ],
     ignored: SEEING,
     ..NONE
 };
@@ -141,49 +146,7 @@ const M3_RULES: &[Rule] = &[
         .layers(SELECTS),
 ];
 
-const M3_FEED_FORWARD: &[Rule] = &[
-    rule(&["layers.{l}.mlp.gate_proj.weight"], &["blk.{l}.ffn_gate.weight"], "ff n").layers(DENSE),
-    rule(&["layers.{l}.mlp.up_proj.weight"], &["blk.{l}.ffn_up.weight"], "ff n").layers(DENSE),
-    rule(&["layers.{l}.mlp.down_proj.weight"], &["blk.{l}.ffn_down.weight"], "n ff").layers(DENSE),
-    rule(&["layers.{l}.block_sparse_moe.gate.weight"], &["blk.{l}.ffn_gate_inp.weight"], "e n")
-        .layers(SPARSE),
-    rule(&["layers.{l}.block_sparse_moe.e_score_correction_bias"], &["blk.{l}.exp_probs_b.bias"], "e")
+const M3_CORRECTION: &[Rule] =
+    &[rule(&["layers.{l}.block_sparse_moe.e_score_correction_bias"], &["blk.{l}.exp_probs_b.bias"], "e")
         .need(Need::May)
-        .layers(SPARSE),
-    rule(
-        &["layers.{l}.block_sparse_moe.experts.{e}.w1.weight"],
-        &["blk.{l}.ffn_gate_exps.weight"],
-        "eff n -> e eff n",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.block_sparse_moe.experts.{e}.w3.weight"],
-        &["blk.{l}.ffn_up_exps.weight"],
-        "eff n -> e eff n",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.block_sparse_moe.experts.{e}.w2.weight"],
-        &["blk.{l}.ffn_down_exps.weight"],
-        "n eff -> e n eff",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.block_sparse_moe.shared_experts.gate_proj.weight"],
-        &["blk.{l}.ffn_gate_shexp.weight"],
-        "(shared sff) n",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.block_sparse_moe.shared_experts.up_proj.weight"],
-        &["blk.{l}.ffn_up_shexp.weight"],
-        "(shared sff) n",
-    )
-    .layers(SPARSE),
-    rule(
-        &["layers.{l}.block_sparse_moe.shared_experts.down_proj.weight"],
-        &["blk.{l}.ffn_down_shexp.weight"],
-        "n (shared sff)",
-    )
-    .layers(SPARSE),
-];
+        .layers(SPARSE)];

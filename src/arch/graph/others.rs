@@ -6,7 +6,7 @@ use serde_json::json;
 
 /// By GGUF's name of the architecture.
 pub const ROWS: &[(&str, &[Row])] =
-    &[("bitnet", BITNET), ("maple", MAPLE), ("spark2_5", SPARK2_5), ("arwkv7", ARWKV7), ("talkie", SILU)];
+    &[("bitnet", BITNET), ("maple", MAPLE), ("spark2_5", SPARK2_5), ("talkie", SILU)];
 
 const SILU: &[Row] = &[Row {
     key: "hidden_act",
@@ -73,11 +73,3 @@ const SPARK2_5: &[Row] = &[
         runtime: "the runtime has one gate a head",
     },
 ];
-
-const ARWKV7: &[Row] = &[Row {
-    key: "wkv_version",
-    fine: |v| *v == json!(7),
-    expected: "7",
-    otherwise: Refuse,
-    runtime: "the runtime computes RWKV 7",
-}];

@@ -1,0 +1,143 @@
+//! What a page says: an architecture, and the parts that only it has. `NONE` says nothing.
+
+use crate::arch::config::Config;
+use crate::arch::keys::{Fixed, Key};
+use crate::arch::params::{Axis, Params};
+use crate::arch::rule::Rule;
+use ggraft_formats::{DType, Model, Result};
+use serde_json::Value as Json;
+
+/// What the house knows of one architecture. All but `classes` and `gguf` adds to that of `base`.
+pub struct Arch {
+    /// What `architectures` in `config.json` calls it.
+    pub classes: &'static [&'static str],
+    /// Parts of names of a GGUF's tensors, and the class of those above that alone has such ones.
+    pub told_by: &'static [(&'static str, &'static str)],
+    /// Keys of the config of a GGUF, in so many layers, that goes back, where neither a key nor a trial tells them.
+    pub regains: fn(&Model, u32) -> Vec<(&'static str, Json)>,
+    /// `general.architecture` of the GGUF; of a page that no model is of, what it is called.
+    pub gguf: &'static str,
+    /// Which models of the classes it is for, where pages share them: the first that applies, or says nothing.
+    pub applies: Option<fn(&Config) -> Result<bool>>,
+    /// The family whose differences these are.
+    pub base: Option<&'static Arch>,
+    /// What the checkpoint puts in front of its names; the first that fits.
+    pub prefixes: &'static [&'static str],
+    /// In the converter's order; one that the base has too takes its place.
+    pub keys: &'static [Key],
+    /// Keys that the converter writes together with made tensors, before all others.
+    pub early: &'static [Key],
+    pub axes: &'static [Axis],
+    /// Several of one page with the same target are alternatives; those of the base that have it go.
+    pub rules: &'static [Rule],
+    /// Lists of rules that pages have in common; they count as the page's own.
+    pub shares: &'static [&'static [Rule]],
+    /// Beginnings of names in the checkpoint (or, after `*`, ends), and what the rules have instead; `{l}` is an index, `{main}` and `{l+main}`
+    /// are counted from the end of the layers proper, any other is the axis whose size for `{l}` it is.
+    pub renamed: &'static [(&'static str, &'static str)],
+    /// Targets and keys of the base that it lacks.
+    pub without: &'static [&'static str],
+    /// Tensors of checkpoints that a GGUF has no use for; `*` is anything, `{l..}` a layer beyond the last.
+    pub ignored: &'static [&'static str],
+    /// Tensors that are carried as they are, whatever their shape.
+    pub carried: &'static [Carried],
+    /// Tensors that no checkpoint holds; they come first.
+    pub made: &'static [Made],
+    /// Keys of the tokenizer that the converter adds for these classes, after all others.
+    pub tokenizer: &'static [TokenizerKey],
+    /// The same that the config tells.
+    pub late: &'static [Key],
+    /// Whether it guesses for another model, whose tokenizer it has.
+    pub drafts: Drafts,
+    /// What else it may be used for: embeddings, or judging documents.
+    pub uses: Uses,
+}
+
+/// Whether a model guesses for another, and how it writes that model's tokenizer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Drafts {
+    No,
+    /// As the other model itself.
+    AsTarget,
+    /// As a llama.
+    AsLlama,
+}
+
+/// What the models of a class may be used for beside going on with a text. It is decided by files beside the weights.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Uses {
+    Text,
+    /// One vector for a whole text, pooled as `modules.json` says.
+    Pooled,
+    /// That, or a judgement, yes or no.
+    Judging,
+}
+
+/// A key of the tokenizer that is the same for every model of a family.
+pub struct TokenizerKey {
+    pub key: &'static str,
+    pub value: Fixed,
+    /// Whether it is only for tokenizers of SentencePiece.
+    pub sentencepiece: bool,
+}
+
+/// Tensors that only get another name, of layers that no number of the configuration tells.
+pub struct Carried {
+    /// How their names begin in the checkpoint, and in GGUF.
+    pub from: &'static str,
+    pub to: &'static str,
+    /// How the names of those that are known end.
+    pub ends: &'static [&'static str],
+    /// The dtype that they have whatever is asked for.
+    pub stored: Option<DType>,
+}
+
+impl Carried {
+    /// GGUF's name of the checkpoint's tensor `name`, if it is one of them.
+    pub fn name(&self, name: &str) -> Option<String> {
+        let rest = name.strip_prefix(self.from)?;
+        let known = |end: &&str| match end.starts_with('.') {
+            true => rest.strip_suffix(*end).is_some_and(is_numbered),
+            false => rest == *end,
+        };
+        self.ends.iter().any(known).then(|| format!("{}{rest}", self.to))
+    }
+}
+
+/// Whether `text` is numbers with points between.
+fn is_numbered(text: &str) -> bool {
+    text.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// A tensor that follows from the configuration.
+pub struct Made {
+    pub name: &'static str,
+    /// The axis that a row of it is; of one without, all of it is a row.
+    pub row: Option<&'static str>,
+    pub values: fn(&Params<'_>) -> Result<Option<Vec<f32>>>,
+}
+
+/// What a page that says nothing says.
+pub const NONE: Arch = Arch {
+    classes: &[],
+    gguf: "",
+    applies: None,
+    base: None,
+    told_by: &[],
+    regains: |_, _| Vec::new(),
+    prefixes: &[],
+    keys: &[],
+    early: &[],
+    axes: &[],
+    rules: &[],
+    shares: &[],
+    renamed: &[],
+    without: &[],
+    ignored: &[],
+    carried: &[],
+    made: &[],
+    tokenizer: &[],
+    late: &[],
+    drafts: Drafts::No,
+    uses: Uses::Text,
+};
