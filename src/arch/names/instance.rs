@@ -1,7 +1,7 @@
 //! One rule at work: the tensors that it takes of a checkpoint, what they become, and what is wrong with them.
 
 use super::{Adopted, Instance, broken};
-use crate::arch::axes::{Sizes, Stacks};
+use crate::arch::axes::{Piece, Sizes, Stacks, Step};
 use crate::arch::ids;
 use crate::arch::moved::{self, moved};
 use crate::arch::params::Params;
@@ -78,7 +78,7 @@ impl Instance<'_> {
             });
         }
         if let ([one], [name], true) = (sources.as_slice(), self.from.as_slice(), self.axes.is_same()) {
-            return Ok(vec![Named { name: name.clone(), tensor: self.unpadded(one.clone())? }]);
+            return Ok(vec![Named { name: name.clone(), tensor: self.as_held(one.clone())? }]);
         }
         let (sizes, stacked) = (self.sizes(params)?, self.rule.stacked());
         let stack: Vec<u64> = stacked.iter().map(|name| sizes.get(name).copied().unwrap_or(1)).collect();
@@ -102,15 +102,35 @@ impl Instance<'_> {
         self.from.iter().enumerate().map(of).collect()
     }
 
-    /// Without the rows that the checkpoint does not have.
-    pub(super) fn unpadded(&self, table: Tensor) -> Result<Tensor> {
-        match (self.rows, table.shape().ne()) {
-            (Some(rows), [row, held]) if rows < *held => {
-                let shape = moved::shape(&table.name, &[rows, *row])?;
-                Tensor::new(&table.name.clone(), shape, table.dtype(), table.rows())
-            }
-            _ => Ok(table),
+    /// With the rows that the checkpoint has: those that were added are cut, the first, which GGUF leaves out, are its own.
+    pub(super) fn as_held(&self, table: Tensor) -> Result<Tensor> {
+        let Some(own) = &self.table else { return Ok(table) };
+        let (&[row, held], &[_, rows]) = (table.shape().ne(), own.shape().ne()) else { return Ok(table) };
+        if rows < held {
+            let shape = moved::shape(&table.name, &[rows, row])?;
+            return Tensor::new(&table.name.clone(), shape, table.dtype(), table.rows());
         }
+        if rows == held {
+            return Ok(table);
+        }
+        let first = rows - held;
+        let own = if own.dtype() == table.dtype() {
+            own.clone()
+        } else {
+            let mut values = vec![0.0; (first * row) as usize];
+            own.decode_rows(0..first as usize, &mut values)?;
+            Tensor::in_memory(&own.name, moved::shape(&own.name, &[first, row])?, &values)?
+        };
+        let piece = |source, to, rows| {
+            let step = |size, step| Step { size, from: step, to: step, tensor: 0 };
+            Piece { source, from: 0, to, steps: vec![step(rows, row), step(row, 1)] }
+        };
+        moved(
+            &table.name.clone(),
+            &[rows, row],
+            vec![own, table],
+            &[piece(0, 0, first), piece(1, first * row, held)],
+        )
     }
 
     pub(in crate::arch) fn sizes(&self, params: &Params<'_>) -> Result<Sizes> {

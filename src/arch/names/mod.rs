@@ -41,8 +41,8 @@ pub(super) struct Instance<'a> {
     found: bool,
     /// Whether the first of the checkpoint's has the shape that it should have.
     fits: bool,
-    /// How many rows the checkpoint's tensor has, if it is padded.
-    rows: Option<u64>,
+    /// The checkpoint's first tensor, where GGUF's has other rows.
+    table: Option<Tensor>,
 }
 
 /// What a checkpoint holds, by name in the family's dialect.
@@ -233,8 +233,9 @@ fn add<'a>(
         let first = from.first().and_then(|name| held.tensors.get(name.as_str()).copied());
         let from = from.into_iter().map(|name| held.own(name)).collect();
         let mut instance =
-            Instance { rule, bias, layer, axes, from, to, holds, needed, found, fits: false, rows: None };
-        instance.rows = first.filter(|_| rule.rows == RowCount::Padded).map(|tensor| tensor.shape().rows());
+            Instance { rule, bias, layer, axes, from, to, holds, needed, found, fits: false, table: None };
+        instance.table =
+            first.filter(|_| matches!(rule.rows, RowCount::Padded | RowCount::After(_))).cloned();
         instance.fits = first.is_some_and(|tensor| instance.check(0, tensor, params).is_ok());
         all.push(instance);
     }

@@ -72,7 +72,7 @@ fn instance<'a>(
         needed: false,
         found: true,
         fits: true,
-        rows: None,
+        table: None,
     };
     let Ok(sizes) = instance.sizes(params) else { return Ok(None) };
     let shapes = instance.axes.to.iter().map(|side| side.shape(&sizes).unwrap_or_default());
