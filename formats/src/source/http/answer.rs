@@ -1,7 +1,9 @@
 //! What a server answered: its status in words that help, and its body, of which no more is taken than was asked for.
 
 use super::retry::Failure;
+use super::stores;
 use crate::error::{Error, Kind, Result};
+use crate::source::Stored;
 use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,6 +14,8 @@ use ureq::http::{HeaderMap, Response};
 const LEAST_RATE: u64 = 1 << 10;
 /// How much of a body without a length is read at a time.
 const STEP: usize = 64 << 10;
+/// What may pass.
+const BUSY: [u16; 6] = [408, 429, 500, 502, 503, 504];
 /// The longest text of a server that is told.
 const MOST_TOLD: usize = 200;
 
@@ -45,6 +49,8 @@ pub struct Answer {
     pub linked: Linked,
     /// How long its body may come slowly.
     pub grace: Duration,
+    /// What a store says of its refusal.
+    pub code: String,
 }
 
 /// A header as text.
@@ -159,6 +165,9 @@ impl Answer {
 
     /// What a status that is no success means, for one who wants the file `what`; `known` is whether a token was given.
     pub fn failure(&self, what: &Path, known: bool) -> Failure {
+        if let Some(place) = Stored::of_shown(what).filter(|_| !BUSY.contains(&self.status())) {
+            return Failure::Over(stores::of_code(&place, self.status(), &self.code));
+        }
         let status = self.status();
         let code = self.header("x-error-code").unwrap_or_default();
         let told: String =
@@ -199,7 +208,7 @@ impl Answer {
                 io("there is no such file or model")
                     .hint("it is neither a path here nor a name there: check how it is written"),
             ),
-            (408 | 429 | 500 | 502 | 503 | 504, _) => self.busy(io(match status {
+            _ if BUSY.contains(&status) => self.busy(io(match status {
                 429 => "the server limits how often it is asked",
                 _ => "the server is not able to answer now",
             })),

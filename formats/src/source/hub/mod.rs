@@ -3,7 +3,7 @@
 //! Specification: the HTTP API of the hub and the cache of huggingface_hub 2.4.
 
 mod cache;
-mod choice;
+pub(super) mod choice;
 mod download;
 mod environment;
 mod listing;
