@@ -6,6 +6,7 @@
 mod access;
 mod blocks;
 mod container;
+mod depot;
 mod folder;
 #[cfg(feature = "remote")]
 mod http;
@@ -20,6 +21,7 @@ mod window;
 
 pub use access::{Access, Traffic, Watch};
 pub use container::Container;
+pub use depot::{Depot, Destination, Parcel, Sending, destination, is_away};
 pub use folder::{Folder, Remote};
 pub use locator::{Locator, Name, hub_id, is_named, shown};
 pub use object::{Fetch, Known, Object, Span, Stop, is_elsewhere, planned};

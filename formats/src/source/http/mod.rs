@@ -1,14 +1,16 @@
-//! The requests: GET and HEAD by one agent, redirects followed by our own rules, answers held to what was asked, tried
+//! The requests: GET and HEAD, POST and PUT by one agent, redirects followed by our own rules, answers held to what was asked, tried
 //! again where that can help. The token goes to the hub's own address and nowhere else.
 
 mod answer;
 mod ranged;
 mod retry;
+mod send;
 mod url;
 
 pub use answer::{Answer, tag as answer_tag};
 pub use ranged::opened;
 pub use retry::{Failure, PATIENT, Tries, patiently};
+pub use send::Send;
 pub use url::{Origin, encoded, joined};
 
 use super::{Access, Stop};
