@@ -121,7 +121,7 @@ fn is_revision(text: &str) -> bool {
 
 impl Name {
     /// What stands behind `hf://`.
-    fn parse(text: &str) -> Option<Name> {
+    pub(super) fn parse(text: &str) -> Option<Name> {
         let text = text.trim_end_matches('/');
         let parts: Vec<&str> = text.split('/').collect();
         // A repository of the hub's first years has no organization.

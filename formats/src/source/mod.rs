@@ -6,6 +6,7 @@
 mod access;
 mod blocks;
 mod container;
+mod depot;
 mod folder;
 #[cfg(feature = "remote")]
 mod http;
@@ -23,6 +24,7 @@ mod window;
 
 pub use access::{Access, Traffic, Watch};
 pub use container::Container;
+pub use depot::{Depot, Destination, Parcel, Sending, destination, is_away};
 pub use folder::{Folder, Remote};
 pub use locator::{Locator, Name, hub_id, is_named, shown};
 pub use object::{Fetch, Known, Object, Span, Stop, is_elsewhere, planned};
@@ -51,7 +53,7 @@ pub(crate) fn open(locator: &Locator, access: &Access) -> Result<Input> {
 /// The error of a build that knows no stores.
 #[cfg(all(feature = "remote", not(feature = "stores")))]
 fn without_stores(shown: &std::path::Path) -> Error {
-    Error::unsupported("this build does not read object stores").file(shown).hint(
+    Error::unsupported("this build knows no object stores").file(shown).hint(
         "build it with them: cargo install --path . --features stores; or give a signed https:// address of the file",
     )
 }

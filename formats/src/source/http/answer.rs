@@ -170,10 +170,7 @@ impl Answer {
         }
         let status = self.status();
         let code = self.header("x-error-code").unwrap_or_default();
-        let told: String =
-            self.header("x-error-message").unwrap_or_default().chars().take(MOST_TOLD).collect();
-        let io =
-            |what_is_wrong: &str| Error::new(Kind::Io, what_is_wrong).file(what).found(found(status, &told));
+        let io = |what_is_wrong: &str| Error::new(Kind::Io, what_is_wrong).file(what).found(self.found());
         let page = crate::source::hub_id(what).map(|id| format!("https://huggingface.co/{id}"));
         let page = page.unwrap_or_else(|| String::from("the model's page"));
         let log_in = "set HF_TOKEN to a token that may read it (https://huggingface.co/settings/tokens)";
@@ -217,8 +214,16 @@ impl Answer {
         }
     }
 
+    /// The status, and what the server says of it.
+    pub fn found(&self) -> String {
+        let told: String =
+            self.header("x-error-message").unwrap_or_default().chars().take(MOST_TOLD).collect();
+        let status = self.status();
+        if told.is_empty() { format!("status {status}") } else { format!("status {status}, '{told}'") }
+    }
+
     /// A failure that passes, when the server says, if it does: `Retry-After`, or `t` of `RateLimit`.
-    fn busy(&self, error: Error) -> Failure {
+    pub fn busy(&self, error: Error) -> Failure {
         let after = self.header("retry-after").and_then(|s| s.trim().parse().ok());
         let reset = |limits: &str| limits.split(';').find_map(|p| p.trim().strip_prefix("t=")?.parse().ok());
         let after = after.or_else(|| self.header("ratelimit").and_then(reset));
@@ -235,10 +240,6 @@ fn is_quick(begun: Instant, grace: Duration, done: usize, what: &Path) -> Result
         return Ok(());
     }
     Err(Failure::again(Error::new(Kind::Io, "the server sends less than a kilobyte a second").file(what)))
-}
-
-fn found(status: u16, told: &str) -> String {
-    if told.is_empty() { format!("status {status}") } else { format!("status {status}, '{told}'") }
 }
 
 fn short(what: &Path, expected: usize, found: usize) -> Error {

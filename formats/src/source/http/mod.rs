@@ -1,9 +1,10 @@
-//! The requests: GET and HEAD by one agent, redirects followed by our own rules, answers held to what was asked, tried
+//! The requests: GET and HEAD, POST, PUT and DELETE by one agent, redirects followed by our own rules, answers held to what was asked, tried
 //! again where that can help. The token goes to the hub's own address and nowhere else.
 
 mod answer;
 mod ranged;
 mod retry;
+mod send;
 mod stores;
 mod url;
 
@@ -12,17 +13,20 @@ pub use ranged::opened;
 #[cfg(feature = "stores")]
 pub use ranged::{Address, opened_at};
 pub use retry::{Failure, PATIENT, Tries, patiently};
+pub use send::Send;
 #[cfg(feature = "stores")]
 pub use stores::{code_in, of_code};
 pub use url::{Origin, encoded, joined};
 
 use super::{Access, Stop, Stored};
 use crate::error::{Error, Kind, Result};
+use answer::Linked;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use ureq::http::Response;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Proxy};
+use ureq::{Agent, Body, Proxy};
 
 /// Redirects that are followed from one request.
 const MOST_REDIRECTS: usize = 8;
@@ -108,25 +112,22 @@ impl Client {
 
     /// Asks once, and follows where it is sent.
     pub fn ask(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
-        let (mut url, mut linked) = (ask.url.to_string(), answer::Linked::default());
-        let grace = 2 * self.silence;
+        let (mut url, mut linked) = (ask.url.to_string(), Linked::default());
         for _ in 0..=MOST_REDIRECTS {
             if (ask.stop)() {
                 return Err(Failure::Over(Error::new(Kind::Interrupted, "the fetching was stopped")));
             }
-            let mut response = self.one(&url, ask)?;
+            let response = self.one(&url, ask)?;
             linked.add(response.headers());
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                let is_refusal = response.status().as_u16() >= 400 && Stored::of_shown(ask.what).is_some();
-                let code = if is_refusal { stores::code(&mut response) } else { String::new() };
-                return Ok(Answer { response, url, linked, grace, code });
+                return Ok(Answer { linked, ..self.answered(response, url, ask.what) });
             }
             if let Some(error) = stores::elsewhere(response.headers(), ask.what) {
                 return Err(Failure::Over(error));
             }
             // Sizes and hashes of what is behind it stand in the redirect of the hub, and are all that is wanted.
             if ask.head && linked.is_whole() && !url::is_same_host(&url, response.headers()) {
-                return Ok(Answer { response, url, linked, grace, code: String::new() });
+                return Ok(Answer { linked, ..self.answered(response, url, ask.what) });
             }
             let to = response.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or_default();
             url = joined(&url, to).ok_or_else(|| {
@@ -140,7 +141,14 @@ impl Client {
         Err(Failure::Over(e.found(format!("more than {MOST_REDIRECTS} redirects"))))
     }
 
-    fn one(&self, url: &str, ask: &Ask<'_>) -> Result<ureq::http::Response<ureq::Body>, Failure> {
+    /// An answer, and what a store says of its refusal.
+    fn answered(&self, mut response: Response<Body>, url: String, what: &Path) -> Answer {
+        let is_refusal = response.status().as_u16() >= 400 && Stored::of_shown(what).is_some();
+        let code = if is_refusal { stores::code(&mut response) } else { String::new() };
+        Answer { response, url, linked: Linked::default(), grace: 2 * self.silence, code }
+    }
+
+    fn one(&self, url: &str, ask: &Ask<'_>) -> Result<Response<Body>, Failure> {
         self.access.traffic.asked();
         let request = if ask.head { self.agent.head(url) } else { self.agent.get(url) };
         let mut request = request.header("Accept", "*/*");

@@ -11,7 +11,7 @@ use object_store::azure::{AzureConfigKey, AzureCredential, MicrosoftAzure, Micro
 use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path as Key;
-use object_store::signer::{Method, SignedUrlOptions, Signer};
+use object_store::signer::{HeaderName, HeaderValue, Method, SignedUrlOptions, Signer};
 use object_store::{ClientConfigKey, RetryConfig};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -101,12 +101,21 @@ impl Bucket {
 
     /// The address of a file, good for reading it.
     pub fn address(&self, key: &str) -> Result<String> {
-        self.address_for(Method::GET, key, &[])
+        self.address_for(Method::GET, key, &[], &[])
     }
 
-    /// The address for another request, with what stands behind the question mark.
-    pub fn address_for(&self, method: Method, key: &str, query: &[(&str, &str)]) -> Result<String> {
+    /// The address for a request, with what stands behind the question mark, and the headers that must be sent with it.
+    pub fn address_for(
+        &self,
+        method: Method,
+        key: &str,
+        query: &[(&str, &str)],
+        headers: &[(&'static str, &str)],
+    ) -> Result<String> {
         match &self.shows {
+            Shows::Plain { .. } if !query.is_empty() || !headers.is_empty() => {
+                Err(without_credentials(&self.place.with(key)))
+            }
             Shows::Plain { base, query } => {
                 let mark = if query.is_empty() { "" } else { "?" };
                 Ok(format!("{base}/{}{mark}{query}", encoded(key, true)))
@@ -114,7 +123,13 @@ impl Bucket {
             Shows::Signed(signer) => {
                 let there = self.place.with(key);
                 let name = Key::parse(key).map_err(|e| told(&e.into(), &there))?;
-                let options = SignedUrlOptions::default().with_query(query.iter().copied());
+                let mut options = SignedUrlOptions::default().with_query(query.iter().copied());
+                for (name, value) in headers {
+                    let wrong =
+                        |_| Error::invalid("a header cannot be sent").file(&there.shown()).found(*value);
+                    let value = HeaderValue::from_str(value).map_err(wrong)?;
+                    options = options.with_signed_header(HeaderName::from_static(name), value);
+                }
                 let signed = signer.signed_url_opts(method, &name, VALID, &options);
                 let url = self.runtime.block_on(signed).map_err(|e| told(&e, &there))?;
                 Ok(url.to_string())

@@ -1,10 +1,13 @@
 //! Object stores: of Amazon and all that have its interface, of Google, of Azure. object_store finds the credentials, lists
-//! and signs; the bytes come by the ranges and the rules of everything else that lies elsewhere.
+//! and signs; the bytes come and go by the rules of everything else that lies elsewhere.
 
 mod bucket;
 mod connector;
 mod errors;
 mod folder;
+mod upload;
+
+pub use upload::Upload;
 
 use super::{Access, Stored};
 use crate::error::{Error, Result};

@@ -1,9 +1,10 @@
 //! The requests by which a store takes objects, each signed anew, and what it answers.
 
 use crate::error::{Error, Kind, Result};
-use crate::source::http::{Answer, Ask, Failure, Method, PATIENT, Send, code_in, of_code, patiently};
+use crate::source::http::{Answer, Ask, Failure, PATIENT, Send, code_in, of_code, patiently};
 use crate::source::store::bucket::Bucket;
 use crate::source::{Stop, Stored};
+use object_store::signer::Method;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,16 +114,20 @@ impl Asker {
         patiently(PATIENT, &client.access.traffic, sent.stop, || {
             let url = self.bucket.address_for(sent.method.clone(), sent.key, sent.query, sent.signed)?;
             let body = || Ok(Box::new(sent.body) as Box<dyn std::io::Read>);
-            let answer = client.send(&Send {
+            let send = Send {
                 url: &url,
-                method: sent.method.clone(),
+                put: sent.method == Method::PUT,
                 headers: &headers,
                 length: sent.body.len() as u64,
                 body: &body,
                 patience: PATIENCE,
                 what: &shown,
                 stop: sent.stop,
-            })?;
+            };
+            let answer = match sent.method == Method::DELETE {
+                true => client.delete(&url, &shown)?,
+                false => client.send(&send)?,
+            };
             let status = answer.status();
             match status {
                 200..=299 => {
@@ -157,13 +162,27 @@ impl Asker {
     /// Gives an upload up.
     pub fn abort(&self, key: &str, upload: &str) -> Result<()> {
         let query = [("uploadId", upload)];
-        let sent =
-            Sent { method: Method::DELETE, key, query: &query, signed: &[], plain: &[], body: &[], stop: &|| false };
+        let sent = Sent {
+            method: Method::DELETE,
+            key,
+            query: &query,
+            signed: &[],
+            plain: &[],
+            body: &[],
+            stop: &|| false,
+        };
         self.sent(&sent).map(|_| ())
     }
 
     /// Sends one part; what the store calls it, or nothing, if it knows no such upload.
-    pub fn part(&self, key: &str, upload: &str, no: u64, body: &[u8], stop: Stop<'_>) -> Result<Option<String>> {
+    pub fn part(
+        &self,
+        key: &str,
+        upload: &str,
+        no: u64,
+        body: &[u8],
+        stop: Stop<'_>,
+    ) -> Result<Option<String>> {
         let no = no.to_string();
         let query = [("partNumber", no.as_str()), ("uploadId", upload)];
         let sent = Sent { method: Method::PUT, key, query: &query, signed: &[], plain: &[], body, stop };
@@ -187,11 +206,19 @@ impl Asker {
     }
 
     /// Has the store put the parts together.
-    pub fn end(&self, key: &str, upload: &str, tags: &[String], is_new: bool, stop: Stop<'_>) -> Result<Taken> {
+    pub fn end(
+        &self,
+        key: &str,
+        upload: &str,
+        tags: &[String],
+        is_new: bool,
+        stop: Stop<'_>,
+    ) -> Result<Taken> {
         let mut body = String::from("<CompleteMultipartUpload>");
         for (at, tag) in tags.iter().enumerate() {
             let tag = tag.trim_matches('"');
-            body += &format!("<Part><PartNumber>{}</PartNumber><ETag>&quot;{tag}&quot;</ETag></Part>", at + 1);
+            body +=
+                &format!("<Part><PartNumber>{}</PartNumber><ETag>&quot;{tag}&quot;</ETag></Part>", at + 1);
         }
         body += "</CompleteMultipartUpload>";
         let query = [("uploadId", upload)];

@@ -68,7 +68,7 @@ fn in_parts(asker: &Asker, parcel: &Parcel, index: usize, sending: &Sending<'_>)
     let (key, stop) = (parcel.name.as_str(), || sending.watch.cancelled());
     let known = noted(parcel, sending.state);
     let had = known.as_ref().map(|(upload, _)| asker.parts(key, upload)).transpose()?.flatten();
-    let (upload, part, had) = match (known, had) {
+    let (upload, part, had): (_, _, BTreeMap<u64, Part>) = match (known, had) {
         (Some((upload, part)), Some(had)) => (upload, part, had.into_iter().collect()),
         _ => {
             let part = PART.max(parcel.bytes.div_ceil(MOST_PARTS).next_multiple_of(1 << 20));
@@ -78,6 +78,9 @@ fn in_parts(asker: &Asker, parcel: &Parcel, index: usize, sending: &Sending<'_>)
             (upload, part, BTreeMap::new())
         }
     };
+    if !had.is_empty() {
+        sending.watch.resumes(had.len());
+    }
     let work = Work { asker, parcel, index, sending, upload: &upload, part, had };
     let Some(tags) = work.sent()? else { return Ok(Taken::Forgotten) };
     let taken = asker.end(key, &upload, &tags, !sending.replaces, &stop)?;
@@ -154,7 +157,8 @@ impl Work<'_> {
 /// Bytes of a file.
 fn read(path: &Path, bytes: Range<u64>) -> Result<Vec<u8>> {
     let io = |e: std::io::Error| Error::io(&e, path);
-    let length = usize::try_from(bytes.end - bytes.start).map_err(|_| Error::invalid("too long").file(path))?;
+    let length =
+        usize::try_from(bytes.end - bytes.start).map_err(|_| Error::invalid("too long").file(path))?;
     let mut file = File::open(path).map_err(io)?;
     let mut out = vec![0; length];
     file.seek(SeekFrom::Start(bytes.start)).map_err(io)?;
