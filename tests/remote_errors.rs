@@ -155,6 +155,18 @@ fn hostile_servers_end_in_errors() {
 }
 
 #[test]
+fn packed_answers_are_not_unpacked() {
+    use std::io::Write;
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    (0..64).for_each(|_| bomb.write_all(&vec![b' '; 1 << 20]).unwrap());
+    let bomb = bomb.finish().unwrap();
+    let packed = move |_: &Asked| Reply::new(200, bomb.clone()).with("Content-Encoding", "gzip");
+    let hub = Hub { server: Server::start(packed.clone()), ..Hub::start() };
+    says(&inspect(&hub, None, "inspect acme/cp"), 4, &["encoded", "gzip"]);
+    says(&inspect(&hub_that_gives(packed), None, "inspect acme/cp"), 4, &["encoded", "gzip"]);
+}
+
+#[test]
 fn a_tag_that_changes_with_every_answer_is_a_change() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.gguf");
