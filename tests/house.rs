@@ -90,3 +90,38 @@ fn files_that_import_each_other_make_no_circle() {
         assert_eq!(imports.circles(), Vec::<Vec<String>>::new(), "{dir}");
     }
 }
+
+/// Whether a licence, as SPDX writes it, may be met by those that are allowed.
+fn is_allowed(licence: &str, allowed: &[&str]) -> bool {
+    let plain = licence.replace(['(', ')'], " ").replace('/', " OR ");
+    // Nothing that we depend on nests them deeper than one word in brackets, or a choice in a sum.
+    let both = |text: &str| text.split(" AND ").all(|one| allowed.contains(&one.trim()));
+    match licence.contains('(') {
+        true => licence.split(" AND ").all(|part| {
+            let part = part.replace(['(', ')'], "");
+            part.split(" OR ").any(|one| allowed.contains(&one.trim()))
+        }),
+        false => plain.split(" OR ").any(both),
+    }
+}
+
+#[test]
+fn the_licences_of_what_we_depend_on_are_allowed() {
+    let deny = std::fs::read_to_string(root().join("deny.toml")).unwrap();
+    let list = deny.split("allow = [").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
+    let allowed: Vec<&str> = list.split(',').map(|one| one.trim().trim_matches('"')).collect();
+    let mut tree = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    tree.args(["tree", "--locked", "--offline", "--edges", "normal,build", "--prefix", "none"]);
+    // Of what was not built the licences are not here.
+    tree.args(cfg!(feature = "stores").then_some("--all-features"));
+    let output = tree.args(["--format", "{p}|{l}"]).current_dir(root()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let all: std::collections::BTreeSet<&str> =
+        text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    assert!(all.len() > 80, "{}", all.len());
+    for line in all {
+        let (name, licence) = line.split_once('|').unwrap();
+        assert!(is_allowed(licence, &allowed), "{name}: {licence}");
+    }
+}

@@ -55,7 +55,14 @@ fn what_the_hub_refuses_is_told_with_what_to_do() {
     says(&inspect(None, "acme/chat"), 5, &["hf://acme/chat", "granted to persons", page, "HF_TOKEN"]);
     says(&inspect(Some("wrong"), "acme/chat"), 5, &["not granted to the owner of the token", page]);
     inspect(Some("sesame"), "acme/chat").ok();
-    says(&inspect(None, "s3://bucket/x.gguf"), 4, &["s3://", "signed https://"]);
+    says(&inspect(None, "s3://bucket//x.gguf"), 2, &["s3://bucket/folder"]);
+    if !cfg!(feature = "stores") {
+        says(
+            &inspect(None, "s3://bucket/x.gguf"),
+            4,
+            &["s3://bucket/x.gguf", "--features stores", "signed https://"],
+        );
+    }
     says(&inspect(None, "hf://a/b/../c"), 2, &["hf://org/name"]);
     says(&inspect(None, "none/of/these"), 5, &["none/of/these"]);
 }
@@ -152,6 +159,18 @@ fn hostile_servers_end_in_errors() {
     };
     let ran = at(huge);
     assert!(matches!(ran.code, 3 | 5), "{}", ran.err);
+}
+
+#[test]
+fn packed_answers_are_not_unpacked() {
+    use std::io::Write;
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    (0..64).for_each(|_| bomb.write_all(&vec![b' '; 1 << 20]).unwrap());
+    let bomb = bomb.finish().unwrap();
+    let packed = move |_: &Asked| Reply::new(200, bomb.clone()).with("Content-Encoding", "gzip");
+    let hub = Hub { server: Server::start(packed.clone()), ..Hub::start() };
+    says(&inspect(&hub, None, "inspect acme/cp"), 4, &["encoded", "gzip"]);
+    says(&inspect(&hub_that_gives(packed), None, "inspect acme/cp"), 4, &["encoded", "gzip"]);
 }
 
 #[test]

@@ -10,6 +10,10 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh64::xxh64;
 
+/// The most bytes of two matrices from elsewhere that are held while their factors are computed; larger ones are fetched anew
+/// each time that they are read.
+const HELD: u64 = 1 << 30;
+
 /// The factors of one difference.
 pub struct Job {
     name: String,
@@ -101,7 +105,14 @@ impl Rows for Factor {
         Ok(())
     }
 
-    fn prefetch(&self, _: Range<usize>) {}
+    fn prefetch(&self, rows: Range<usize>) {
+        // Whichever is needed first, both are made of the whole matrices, which are read several times.
+        let Job { chat, base, rows: all, .. } = &*self.job;
+        if !self.is_last && rows.start == 0 && chat.bytes().saturating_add(base.bytes()) <= HELD {
+            chat.prefetch(0..*all);
+            base.prefetch(0..*all);
+        }
+    }
 
     fn release(&self, rows: Range<usize>) {
         if self.is_last && rows.end == self.shape[1] {

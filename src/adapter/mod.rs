@@ -23,7 +23,7 @@ use crate::merge::Vector;
 use crate::placed::at;
 use crate::unpack;
 use ggraft_formats::source::{Access, is_named, shown};
-use ggraft_formats::{Checkpoint, DType, Error, Input, Model, Result, Tensor};
+use ggraft_formats::{Checkpoint, DType, Error, Input, Kind, Model, Result, Tensor};
 use gguf::Gguf;
 use peft::Peft;
 use std::collections::HashMap;
@@ -49,7 +49,7 @@ impl Adapter {
     /// # Errors
     /// It is no adapter, or one that is not supported.
     pub fn open(path: &Path, access: &Access) -> Result<Adapter> {
-        match ggraft_formats::open_with(&file(path), access)? {
+        match opened(path, access)? {
             Input::Model(model) if Gguf::is(&model) => Gguf::open(model).map(|g| Adapter::Gguf(Box::new(g))),
             Input::Checkpoint(checkpoint) if checkpoint.has(settings::FILE) => {
                 checkpoint.agrees()?;
@@ -188,14 +188,26 @@ fn adopted(
     Ok(model.tensors.iter().map(one).collect())
 }
 
-/// The file that is opened of what a user names.
-fn file(path: &Path) -> PathBuf {
+/// Opens the file that holds the tensors of what a user names.
+fn opened(path: &Path, access: &Access) -> Result<Input> {
     if path.is_dir() {
         let found = FILES.map(|name| path.join(name)).into_iter().find(|file| file.is_file());
-        return found.unwrap_or_else(|| path.to_path_buf());
+        return ggraft_formats::open_with(found.as_deref().unwrap_or(path), access);
     }
     let is_file = path.extension().is_some_and(|e| ["gguf", "safetensors", "bin"].iter().any(|x| e == *x));
-    if is_named(path) && !is_file { shown(path).join(FILES[0]) } else { path.to_path_buf() }
+    if !is_named(path) || is_file {
+        return ggraft_formats::open_with(path, access);
+    }
+    // Which of them it is only the place knows; the error about the first tells what is there.
+    let first = ggraft_formats::open_with(&shown(path).join(FILES[0]), access);
+    let Some(e) = first.as_ref().err().filter(|e| e.kind() == Kind::Io) else { return first };
+    match ggraft_formats::open_with(&shown(path).join(FILES[1]), access) {
+        Err(other) if other.kind() == Kind::Io => match ggraft_formats::open_with(path, access) {
+            Ok(Input::Checkpoint(checkpoint)) if whole::is(&checkpoint)? => Ok(Input::Checkpoint(checkpoint)),
+            _ => Err(e.clone()),
+        },
+        found => found,
+    }
 }
 
 /// The checkpoint of a model; of a directory that holds a config and no weights, without tensors.

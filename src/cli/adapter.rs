@@ -1,5 +1,6 @@
 //! `ggraft adapter DIR`: a LoRA adapter of PEFT in, one of llama.cpp out.
 
+use super::away::Away;
 use super::beside::Beside;
 use super::command;
 use super::elsewhere::Elsewhere;
@@ -62,14 +63,17 @@ pub(super) fn run(args: Args) -> Result<()> {
     let stages = Stage::new(run.show.how());
     let access = args.elsewhere.access(&stages);
     stages.begin("opening the adapter", 1);
+    let mut output = args.output;
+    let away = Away::of(&mut output.output, "adapter", &output.run, &access)?;
     let adapter = Adapter::open(&args.input, &access)?;
     let base = args.base.or_else(|| adapter.base().map(PathBuf::from)).ok_or_else(|| {
         Error::usage("the adapter does not say which model it is for").file(&args.input).hint("give --base")
     })?;
     let (model, notes) = adapter.converted(&base, &access, dtype)?;
     stages.end();
-    let written = Written { model, notes, kind: args.kind.0, mark: None, access: &access };
-    carry_out("adapter", written, args.output)
+    let how = How { access: &access, away: away.as_ref() };
+    let written = Written { model, notes, kind: args.kind.0, mark: None, how };
+    carry_out("adapter", written, output)
 }
 
 /// An adapter that is going to be written.
@@ -79,12 +83,21 @@ pub(super) struct Written<'a> {
     pub kind: Type,
     /// What tells it from others of the same name.
     pub mark: Option<String>,
+    pub how: How<'a>,
+}
+
+/// What lies elsewhere.
+#[derive(Clone, Copy)]
+pub(super) struct How<'a> {
+    /// How the inputs are read.
     pub access: &'a Access,
+    /// Where the output goes.
+    pub away: Option<&'a Away>,
 }
 
 /// Writes an adapter.
 pub(super) fn carry_out(verb: &str, written: Written<'_>, output: Output) -> Result<()> {
-    let Written { mut model, notes, kind, mark, access } = written;
+    let Written { mut model, notes, kind, mark, how } = written;
     if let Some(name) = &output.name {
         about::rename(&mut model.metadata, name);
     }
@@ -93,11 +106,11 @@ pub(super) fn carry_out(verb: &str, written: Written<'_>, output: Output) -> Res
     let parts = [Some(plan.stem()), mark, Some(kind.name().to_string()), Some(String::from("LoRA.gguf"))];
     let default = PathBuf::from(parts.into_iter().flatten().collect::<Vec<_>>().join("-"));
     let typed = output.output.as_ref().map(|path| naming::gguf(path.clone(), kind.name())).transpose()?;
-    write(verb, (plan, destination(typed, default, false)), kind, &output.run, access)
+    write(verb, (plan, destination(typed, default, false)), kind, &output.run, how)
 }
 
 /// Writes what was planned.
-pub(super) fn write(verb: &str, plan: (Plan, PathBuf), kind: Type, run: &Run, access: &Access) -> Result<()> {
+pub(super) fn write(verb: &str, plan: (Plan, PathBuf), kind: Type, run: &Run, how: How<'_>) -> Result<()> {
     let order = Order {
         words: &format!("{verb} {}", kind.name()),
         command: &command::typed(verb, &[]),
@@ -105,7 +118,8 @@ pub(super) fn write(verb: &str, plan: (Plan, PathBuf), kind: Type, run: &Run, ac
         recipe: None,
         beside: &Beside::default(),
         run,
-        access,
+        access: how.access,
+        away: how.away,
     };
     options::carry_out(&[plan], &order, || Ok(Vec::new()))
 }

@@ -1,6 +1,7 @@
 //! What is written beside GGUF outputs on request, a Modelfile and a model card, and the closing lines that say how to
 //! start one.
 
+use super::away::Away;
 use crate::pipeline::Plan;
 use crate::report::{self, Finished, Making, Output, file_name};
 use crate::text::{Printable, shell, shell_path};
@@ -21,13 +22,17 @@ pub(super) struct Beside {
     pub card: bool,
 }
 
-const CARD: &str = "README.md";
+pub(super) const CARD: &str = "README.md";
 /// Every card of ours has it; another README.md is never replaced, and one that was changed since only by force.
 const MARK: &str = " by ggraft ";
 
 impl Beside {
     /// The files that are asked for, each with its text if it is known before the work. Refuses what cannot be written.
-    pub fn files(&self, plans: &[(Plan, PathBuf)]) -> Result<Vec<(File, Option<String>)>> {
+    pub fn files(
+        &self,
+        plans: &[(Plan, PathBuf)],
+        away: Option<&Away>,
+    ) -> Result<Vec<(File, Option<String>)>> {
         let mut files: Vec<(File, Option<String>)> = Vec::new();
         let ggufs: Vec<&(Plan, PathBuf)> = plans.iter().filter(|(plan, _)| !plan.is_directory()).collect();
         if (self.modelfile || self.card) && ggufs.is_empty() {
@@ -46,37 +51,49 @@ impl Beside {
                 Some(text),
             ));
         }
-        for (plan, path) in ggufs.iter().filter(|_| self.card) {
+        for (plan, path) in ggufs {
             let card = path.with_file_name(CARD);
-            let is_file = std::fs::symlink_metadata(&card).map(|meta| meta.is_file());
-            let text = std::fs::read_to_string(&card).ok();
-            if is_file.is_ok()
-                && !(matches!(is_file, Ok(true)) && text.as_ref().is_some_and(|t| t.contains(MARK)))
-            {
-                return Err(Error::new(
-                    Kind::Failure,
-                    "README.md was not written by ggraft, so it is left alone",
-                )
-                .file(&card)
-                .hint("choose another folder with -o, or move the file"));
+            let is_asked = self.card || away.is_some_and(|away| away.wants_card(plan, path));
+            if !is_asked || files.iter().any(|(file, _)| file.path == card) {
+                continue;
             }
-            if !files.iter().any(|(file, _)| file.path == card) {
-                // It goes on with the rows of other files.
-                let replaces = text.is_some_and(|text| report::goes_on(&text, plan.metadata()));
-                files.push((File { path: card, what: "the model card", replaces }, None));
-            }
+            let text = match earlier(&card, away)? {
+                Earlier::None => None,
+                Earlier::Ours(text) => Some(text),
+                // On the hub it is nothing that was asked for.
+                Earlier::Another if !self.card => continue,
+                Earlier::Another => {
+                    return Err(Error::new(
+                        Kind::Failure,
+                        "README.md was not written by ggraft, so it is left alone",
+                    )
+                    .file(&away.map_or_else(|| card.clone(), |away| away.shown(&card)))
+                    .hint("choose another folder with -o, or move the file"));
+                }
+            };
+            // It goes on with the rows of other files.
+            let replaces = text.is_some_and(|text| report::goes_on(&text, plan.metadata()));
+            files.push((File { path: card, what: "the model card", replaces }, None));
         }
         Ok(files)
     }
 
     /// The model card for `path`.
-    pub fn card(path: &Path, finished: &Finished<'_>, made: Making<'_>) -> String {
+    pub fn card(
+        path: &Path,
+        finished: &Finished<'_>,
+        made: Making<'_>,
+        away: Option<&Away>,
+    ) -> Result<String> {
         let beside = |o: &&Output<'_>| !o.plan.is_directory() && o.path.with_file_name(CARD) == path;
         let outputs: Vec<&Output<'_>> = finished.outputs.iter().filter(beside).collect();
-        let earlier = std::fs::read_to_string(path).ok();
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let earlier = earlier.as_deref().map(|text| (text, folder));
-        report::card(&outputs, made, earlier).map(|card| card.markdown()).unwrap_or_default()
+        let text = match earlier(path, away)? {
+            Earlier::Ours(text) => Some(text),
+            Earlier::None | Earlier::Another => None,
+        };
+        let held = away.map_or_else(|| names(path), |away| away.beside(path));
+        let earlier = text.as_deref().map(|text| (text, held.as_slice()));
+        Ok(report::card(&outputs, made, earlier).map(|card| card.markdown()).unwrap_or_default())
     }
 
     /// Prints how to start the first GGUF.
@@ -122,6 +139,37 @@ impl Beside {
         lines.iter().for_each(|line| _ = writeln!(std::io::stderr(), "{}", Printable(line)));
         Ok(())
     }
+}
+
+/// A card that is there before the work.
+enum Earlier {
+    None,
+    Ours(String),
+    Another,
+}
+
+/// The card that is there, where `path` will be.
+fn earlier(path: &Path, away: Option<&Away>) -> Result<Earlier> {
+    let text = match away {
+        Some(away) => away.card(path)?,
+        None => match std::fs::symlink_metadata(path) {
+            Err(_) => None,
+            Ok(meta) if !meta.is_file() => return Ok(Earlier::Another),
+            Ok(_) => Some(std::fs::read_to_string(path).unwrap_or_default()),
+        },
+    };
+    Ok(match text {
+        None => Earlier::None,
+        Some(text) if text.contains(MARK) => Earlier::Ours(text),
+        Some(_) => Earlier::Another,
+    })
+}
+
+/// The names of the files beside `path`.
+fn names(path: &Path) -> Vec<String> {
+    let folder = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// The Modelfile of the output at `path`.

@@ -1,5 +1,6 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
+use super::away::Away;
 use super::elsewhere::Elsewhere;
 use super::habits::Taken;
 use super::naming::Naming;
@@ -73,7 +74,7 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: Args) -> Result<()> {
+pub(super) fn run(mut args: Args) -> Result<()> {
     let (Some(input), false) = (&args.input, args.print_supported_models) else {
         return stdout::print(page::classes().as_bytes());
     };
@@ -85,6 +86,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let stages = Stage::new(args.output.run.show.how());
     stages.begin("opening the model", 1);
     let access = args.elsewhere.access(&stages);
+    let away = Away::of(&mut args.output.output, "convert", &args.output.run, &access)?;
     let options = wishes(&args)?;
     let own = match args.mistral_format {
         true => mistral(input)?,
@@ -143,6 +145,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         beside: &args.output.beside,
         run: &args.output.run,
         access: &access,
+        away: away.as_ref(),
     };
     carrying::carry_out(&plans, &order, || Ok(Vec::new()))
 }

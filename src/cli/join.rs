@@ -1,8 +1,10 @@
 //! `ggraft join FIRST-PART OUT.gguf`: the parts of a split GGUF in, the one file that they were out.
 
+use super::away::Away;
 use super::naming;
 use super::options::Run;
 use super::split::{carry_out, model};
+use ggraft_formats::source::Access;
 use ggraft_formats::{Error, Result, gguf};
 use std::path::{Path, PathBuf};
 
@@ -36,9 +38,11 @@ pub(super) fn run(args: Args) -> Result<()> {
             .file(&args.first)
             .hint("give the first part, whose name ends in -00001-of-…"));
     }
-    let output = naming::destination(Some(args.output), joined(&args.first), false);
+    let mut output = Some(args.output);
+    let away = Away::of(&mut output, "join", &args.run, &Access::default())?;
+    let output = naming::destination(output, joined(&args.first), false);
     let output = naming::gguf(output, "COPY")?;
-    carry_out("join", model, None, output, &args.run)
+    carry_out("join", model, None, (output, away), &args.run)
 }
 
 /// What the parts were called before they were parts.

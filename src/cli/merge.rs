@@ -1,5 +1,6 @@
 //! `ggraft merge`: the main job. What is typed, or what a file says, becomes a recipe, and the recipe is run.
 
+use super::away::Away;
 use super::beside::Beside;
 use super::elsewhere::Elsewhere;
 use super::errand::Errand;
@@ -248,6 +249,8 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
     let options = arch::Options { pre: recipe.pre.clone(), ..Default::default() };
     let stages = Stage::new(run.show.how());
     let access = args.elsewhere.access(&stages);
+    let mut output = recipe.output.clone();
+    let away = Away::of(&mut output, "merge", run, &access)?;
     stages.begin("opening the models", 1 + 2 * recipe.vectors.len() + recipe.adapters.len());
     let targets = options::types(&recipe.types)
         .iter()
@@ -306,7 +309,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         let weight = weight_in_names(&weights[i / targets.len()]);
         let mark = (weights.len() > 1).then(|| format!("w{weight}"));
         let default = |plan: &Plan| plan.file_name(mark.as_deref());
-        let naming = Naming { typed: recipe.output.clone(), several, default: &default };
+        let naming = Naming { typed: output.clone(), several, default: &default };
         let path = naming.path(&plan, Some(&weight))?;
         Ok((plan, path))
     });
@@ -319,6 +322,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         beside,
         run,
         access: &access,
+        away: away.as_ref(),
     };
     carrying::carry_out(&named.collect::<Result<Vec<_>>>()?, &order, || {
         grafted.graft.check_kinship(recipe.allow.allowed())

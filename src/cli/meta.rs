@@ -8,8 +8,9 @@ use crate::text::shown;
 use ggraft_formats::error::Printable;
 use ggraft_formats::gguf::{self, Header};
 use ggraft_formats::mmap::Mapping;
+use ggraft_formats::source::{Access, is_away, is_named};
 use ggraft_formats::write::{Rewrite, Way};
-use ggraft_formats::{Error, Metadata, Result, Value};
+use ggraft_formats::{Error, Input, Metadata, Result, Value};
 use serde_json::{Value as Json, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -114,19 +115,42 @@ pub(super) fn run(args: Args) -> Result<()> {
 
 /// Refuses what cannot have such metadata.
 fn check_file(file: &Path) -> Result<()> {
+    if is_named(file) {
+        return Err(Error::usage("metadata is edited in files that lie here")
+            .file(file)
+            .hint("`ggraft convert` and `quantize --override-kv` read it from there"));
+    }
     let meta = std::fs::metadata(file).map_err(|e| Error::io(&e, file).hint("check the path"))?;
     if meta.is_file() && file.extension().is_none_or(|e| e != "safetensors") {
         return Ok(());
     }
-    Err(Error::usage("meta takes a GGUF file").file(file).hint(
+    Err(no_gguf(file))
+}
+
+fn no_gguf(file: &Path) -> Error {
+    Error::usage("meta takes a GGUF file").file(file).hint(
         "convert a checkpoint with `ggraft convert`; its own metadata stands in config.json and the files beside it",
-    ))
+    )
+}
+
+/// The metadata of a file, wherever it lies.
+fn metadata(path: &Path) -> Result<Metadata> {
+    if !is_named(path) {
+        check_file(path)?;
+        let file = Mapping::open(path)?;
+        return Ok(Header::parse(file.bytes(), path)?.metadata);
+    }
+    match ggraft_formats::open_with(path, &Access::default())? {
+        Input::Model(model) => match model.containers.first() {
+            Some(first) => Ok(Header::of(first)?.metadata),
+            None => Ok(model.metadata),
+        },
+        Input::Checkpoint(_) => Err(no_gguf(path)),
+    }
 }
 
 fn get(args: &Get) -> Result<()> {
-    check_file(&args.file)?;
-    let file = Mapping::open(&args.file)?;
-    let metadata = Header::parse(file.bytes(), &args.file)?.metadata;
+    let metadata = metadata(&args.file)?;
     let of = |key: &'_ String| -> Result<(String, Value)> {
         let value = metadata.get(key).ok_or_else(|| meta::missing(key, &metadata).file(&args.file))?;
         Ok((key.clone(), value.clone()))
@@ -185,6 +209,11 @@ fn template(path: &Path) -> Result<Override> {
 /// Carries out the edits that are made for the metadata of the file.
 fn edit(file: &Path, edits: impl FnOnce(&Metadata) -> Result<Vec<Edit>>, how: &How) -> Result<()> {
     check_file(file)?;
+    if let Some(output) = how.output.as_deref().filter(|path| is_away(path)) {
+        return Err(Error::usage("an edited file is written here")
+            .file(output)
+            .hint("give a path; `hf upload` takes the file to the hub"));
+    }
     let mut changes = Vec::new();
     let change = |metadata: &Metadata| -> Result<Metadata> {
         let (edited, told) = meta::apply(metadata, &edits(metadata)?, how.force)?;

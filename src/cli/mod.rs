@@ -3,6 +3,7 @@
 mod adapter;
 mod advise;
 mod architectures;
+mod away;
 mod beside;
 mod carrying;
 mod command;
@@ -26,6 +27,7 @@ mod options;
 mod plan;
 mod quantize;
 mod recomputed;
+mod shipment;
 pub mod signals;
 mod split;
 mod status;

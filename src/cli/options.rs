@@ -1,7 +1,9 @@
 //! Options that several verbs share, and the carrying out of a plan under them.
 
+use super::away::{self, Away};
 use super::beside::Beside;
 use super::errand::Errand;
+use super::shipment::Shipment;
 use super::{elsewhere, signals, stdout};
 use crate::output::target::Type;
 use crate::pipeline::{self, Plan, Resume, Work};
@@ -60,6 +62,8 @@ pub(super) struct Run {
     #[arg(short, long, conflicts_with = "quiet")]
     pub verbose: bool,
     #[command(flatten)]
+    pub away: away::Options,
+    #[command(flatten)]
     pub show: Show,
     /// What is done with the plan.
     #[arg(skip)]
@@ -111,6 +115,8 @@ pub(super) struct Order<'a> {
     pub run: &'a Run,
     /// How the inputs are read that lie elsewhere.
     pub access: &'a Access,
+    /// Where the outputs go that do not stay here.
+    pub away: Option<&'a Away>,
 }
 
 /// Shows the plans and, unless this is a dry run, carries them out in one pass. The outputs' paths are the
@@ -125,10 +131,18 @@ pub(super) fn carry_out(
     let pool = thread_pool(run.threads)?;
     let files = files(plans, order)?;
     let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
-    let beside = files.iter().map(|(file, _)| file.clone()).collect();
-    let work = Work { options: order.words, resume, force: run.force, beside, plan: None };
+    let beside: Vec<File> = files.iter().map(|(file, _)| file.clone()).collect();
+    let shipment = order.away.map(|away| Shipment::new(away, plans, order, &beside));
+    let mut shipment = shipment.transpose()?;
+    let is_written = shipment.as_ref().is_some_and(|shipment| shipment.is_whole);
     // What costs nothing comes first; that something exists does not keep a plan from being shown.
-    let exists = pipeline::look(plans, &work)?;
+    let mut exists = shipment.as_ref().map_or(Ok(Vec::new()), |s| s.taken(&beside, run.force))?;
+    // What lies in the folder of a shipment was written for it.
+    let force = run.force || shipment.is_some();
+    let work = Work { options: order.words, resume, force, beside, plan: None };
+    if !is_written {
+        exists.extend(pipeline::look(plans, &work)?);
+    }
     if run.dry_run {
         let told: Vec<String> = exists.iter().map(|e| e.to_string().replace("\n  ", "; ")).collect();
         report::print_notes(&told, run.show.quiet);
@@ -136,31 +150,64 @@ pub(super) fn carry_out(
         return Err(e);
     }
     show(plans, run, pool.current_num_threads())?;
+    shipment.iter().for_each(|shipment| shipment.tell(run.show.quiet));
     let start = Instant::now();
-    let notes = pool.install(check)?;
+    let notes = if is_written { Vec::new() } else { pool.install(check)? };
     report::print_notes(&notes, run.show.quiet);
     if run.dry_run {
         return Ok(());
     }
-    let progress = report::Progress::new(plans.iter().map(|(plan, _)| plan), run.show.how(), || {
-        signals::came().is_some()
-    });
+    shipment.iter_mut().try_for_each(|shipment| shipment.prepare(run.show.quiet))?;
     let requests = signals::listen()?;
-    let done = pool.install(|| {
-        pipeline::write_beside(plans, &work, &progress, |places| {
-            contents(plans, places, order, &notes, &files)
-        })
-    });
+    if !is_written {
+        pool.install(|| write(plans, order, &work, &notes, &files))?;
+    }
+    let elapsed = start.elapsed();
+    let summary = |plan: &Plan, path: &Path| {
+        if !is_written && !run.show.quiet {
+            report::say(&report::summary_text(plan, path, elapsed));
+        }
+    };
+    if let Some(shipment) = &mut shipment {
+        plans.iter().for_each(|(plan, path)| summary(plan, path));
+        pool.install(|| shipment.send(order))?;
+        drop(requests);
+        return shipment.conclude(plans, order);
+    }
     drop(requests);
+    conclude(plans, order, &files, summary)
+}
+
+/// Carries the plans out.
+fn write(
+    plans: &[(Plan, PathBuf)],
+    order: &Order<'_>,
+    work: &Work<'_>,
+    notes: &[String],
+    files: &[(File, Option<String>)],
+) -> Result<()> {
+    let stop = || signals::came().is_some();
+    let how = order.run.show.how();
+    let progress = report::Progress::new(plans.iter().map(|(plan, _)| plan), how, stop);
+    let done =
+        pipeline::write_beside(plans, work, &progress, |places| contents(plans, places, order, notes, files));
     progress.finish();
-    done?;
+    done
+}
+
+/// Says what there is now.
+fn conclude(
+    plans: &[(Plan, PathBuf)],
+    order: &Order<'_>,
+    files: &[(File, Option<String>)],
+    summary: impl Fn(&Plan, &Path),
+) -> Result<()> {
+    let run = order.run;
     if !run.show.quiet {
         elsewhere::print_traffic(order.access);
     }
     for (plan, path) in plans {
-        if !run.show.quiet {
-            report::say(&report::summary_text(plan, path, start.elapsed()));
-        }
+        summary(plan, path);
         if !run.json {
             // Of several files the first, by which the others are found.
             stdout::told(&shown(&plan.first(path)?).to_string())?;
@@ -190,7 +237,7 @@ pub(super) fn show(plans: &[(Plan, PathBuf)], run: &Run, threads: usize) -> Resu
 
 /// What is written beside the outputs: the Modelfiles and cards, and the report last.
 pub(super) fn files(plans: &[(Plan, PathBuf)], order: &Order<'_>) -> Result<Vec<(File, Option<String>)>> {
-    let mut files = order.beside.files(plans)?;
+    let mut files = order.beside.files(plans, order.away)?;
     if let Some(report) = &order.run.report {
         report::check_report(report)?;
         files.push((File { path: report.clone(), what: "the report", replaces: false }, None));
@@ -218,7 +265,7 @@ pub(super) fn contents(
     let content = |(file, text): &(File, Option<String>)| match text {
         Some(text) => Ok(text.clone()),
         None if order.run.report.as_ref() == Some(&file.path) => report::report(&finished, &file.path),
-        None => Ok(Beside::card(&file.path, &finished, made)),
+        None => Beside::card(&file.path, &finished, made, order.away),
     };
     files.iter().map(|file| content(file).map(String::into_bytes)).collect()
 }

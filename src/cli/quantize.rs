@@ -1,6 +1,7 @@
 //! `ggraft quantize IN.gguf [OUT.gguf] TYPE [THREADS]`: the positional habit of llama-quantize; the type may be several,
 //! with commas between.
 
+use super::away::Away;
 use super::beside::Beside;
 use super::naming::{self, Naming};
 use super::options::{self, Order, Run};
@@ -134,13 +135,14 @@ impl Args {
 
 pub(super) fn run(mut args: Args) -> Result<()> {
     let said = Said { types: !args.types.is_empty(), budget: args.mixture.has_budget() };
-    let request = request(&args.words, said)?;
+    let mut request = request(&args.words, said)?;
     if said.budget {
         options::early(request.output.as_deref(), &args.run)?;
     }
     let stages = Stage::new(args.run.show.how());
     stages.begin("opening the model", 1);
     let access = Access::default();
+    let away = Away::of(&mut request.output, "quantize", &args.run, &access)?;
     let loaded = pipeline::open_with(&request.input, &arch::Options::default(), &access)?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")
@@ -172,6 +174,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         beside: &args.beside,
         run: &args.run,
         access: &access,
+        away: away.as_ref(),
     };
     carrying::carry_out(&plans, &order, || Ok(Vec::new()))
 }

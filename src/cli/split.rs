@@ -1,5 +1,6 @@
 //! `ggraft split IN.gguf OUT-PREFIX`: one GGUF in, its parts out, named and cut as gguf-split does.
 
+use super::away::Away;
 use super::beside::Beside;
 use super::command;
 use super::naming;
@@ -60,8 +61,10 @@ pub(super) fn run(args: Args) -> Result<()> {
         bare_first: args.no_tensor_first,
     };
     let name = PathBuf::from(args.input.file_stem().unwrap_or_default());
-    let prefix = naming::destination(Some(args.prefix), name, false);
-    carry_out("split", model, Some(Split::Always(limits)), prefix, &args.run)
+    let (mut prefix, access) = (Some(args.prefix), Access::default());
+    let away = Away::of(&mut prefix, "split", &args.run, &access)?;
+    let prefix = naming::destination(prefix, name, false);
+    carry_out("split", model, Some(Split::Always(limits)), (prefix, away), &args.run)
 }
 
 /// The GGUF at `path`, whose weights are not looked at: a copy need not judge them.
@@ -79,7 +82,7 @@ pub(super) fn carry_out(
     verb: &str,
     model: Model,
     split: Option<Split>,
-    output: PathBuf,
+    (output, away): (PathBuf, Option<Away>),
     run: &Run,
 ) -> Result<()> {
     let plan = Plan::rearranged(model, split)?;
@@ -91,6 +94,7 @@ pub(super) fn carry_out(
         beside: &Beside::default(),
         run,
         access: &Access::default(),
+        away: away.as_ref(),
     };
     options::carry_out(&[(plan, output)], &order, || Ok(Vec::new()))
 }

@@ -1,6 +1,7 @@
 //! `ggraft vector`: the difference of two models, whole, or as a LoRA adapter that llama.cpp applies at run time.
 
-use super::adapter::{Output, Written, carry_out, dtype, write};
+use super::adapter::{How, Output, Written, carry_out, dtype, write};
+use super::away::Away;
 use super::elsewhere::Elsewhere;
 use crate::adapter::{self, Job, Wearer};
 use crate::arch;
@@ -66,7 +67,7 @@ fn extracted(
     Ok((model, jobs, [&graft.notes[..], &notes, &[own]].concat()))
 }
 
-pub(super) fn run(args: Args) -> Result<()> {
+pub(super) fn run(mut args: Args) -> Result<()> {
     let run = &args.output.run;
     let whole = matches!(args.kind.0, Type::Safetensors(_));
     let dtype = if whole { None } else { Some(dtype(args.kind.0)?) };
@@ -82,6 +83,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     let stages = Stage::new(run.show.how());
     let access = args.elsewhere.access(&stages);
+    let away = Away::of(&mut args.output.output, "vector", run, &access)?;
+    let how = How { access: &access, away: away.as_ref() };
     stages.begin("opening the models", if args.onto.is_some() { 3 } else { 2 });
     let load = |path: &PathBuf| {
         let loaded = pipeline::meant(pipeline::open_with(path, &arch::Options::default(), &access)?)?;
@@ -99,7 +102,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         let plan = pipeline::vector(chat, &base, &target)?;
         stages.end();
         let path = args.output.output.unwrap_or_else(|| plan.file_name(Some("vector")));
-        return write("vector", (plan, path), kind, run, &access);
+        return write("vector", (plan, path), kind, run, how);
     };
     let rank = args.rank.map_or(RANK, |rank| usize::from(rank.get()));
     let onto = args.onto.as_ref().map(load).transpose()?;
@@ -107,11 +110,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     stages.end();
     let (quiet, verbose) = (run.show.quiet, run.verbose);
     let mark = format!("r{rank}");
-    carry_out(
-        "vector",
-        Written { model, notes, kind: args.kind.0, mark: Some(mark), access: &access },
-        args.output,
-    )?;
+    carry_out("vector", Written { model, notes, kind: args.kind.0, mark: Some(mark), how }, args.output)?;
     let mut kept: Vec<(&str, f64)> = jobs.iter().filter_map(|job| job.kept()).collect();
     kept.sort_by(|a, b| a.1.total_cmp(&b.1));
     if let (Some(least), Some(middle), Some(most)) = (kept.first(), kept.get(kept.len() / 2), kept.last()) {

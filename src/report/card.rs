@@ -8,7 +8,6 @@ use crate::checkpoint::{self, Card, File, Publication, is_sealed};
 use crate::device;
 use crate::merge::Origin;
 use ggraft_formats::{Array, Metadata, Value};
-use std::path::Path;
 
 /// What the hub may call the use of a model; the first that a model tells of itself is taken.
 const TASKS: [&str; 6] = [
@@ -33,8 +32,8 @@ pub struct Making<'a> {
     pub recipe: Option<&'a str>,
 }
 
-/// The card of these outputs, which share a folder; `earlier` is the text of the card that is there.
-pub fn card(outputs: &[&Output<'_>], made: Making<'_>, earlier: Option<(&str, &Path)>) -> Option<Card> {
+/// The card of these outputs, which share a folder; `earlier` is the text of the card that is there, and what lies beside it.
+pub fn card(outputs: &[&Output<'_>], made: Making<'_>, earlier: Option<(&str, &[String])>) -> Option<Card> {
     let plan = outputs.first()?.plan;
     let metadata = plan.metadata();
     let files = outputs.iter().flat_map(|o| o.files.iter().map(|file| (o.plan, file)));
@@ -61,7 +60,7 @@ pub fn card(outputs: &[&Output<'_>], made: Making<'_>, earlier: Option<(&str, &P
         files: files.collect(),
         publication: Publication {
             recipe: made.recipe.map(String::from),
-            earlier: earlier.map_or_else(Vec::new, |(card, folder)| rows(card, folder, metadata)),
+            earlier: earlier.map_or_else(Vec::new, |(card, held)| rows(card, held, metadata)),
             runs: outputs.iter().all(|o| o.runs()),
             ..publication(metadata)
         },
@@ -89,15 +88,13 @@ pub fn goes_on(card: &str, metadata: &Metadata) -> bool {
 }
 
 /// The rows of those files in a card of ours that lie in the folder still.
-fn rows(card: &str, folder: &Path, metadata: &Metadata) -> Vec<String> {
+fn rows(card: &str, held: &[String], metadata: &Metadata) -> Vec<String> {
     if !goes_on(card, metadata) {
         return Vec::new();
     }
     let table = card.lines().skip_while(|line| *line != "## Files").skip(1);
     let table = table.skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty());
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let held: Vec<String> =
-        entries.filter_map(|entry| entry.file_name().to_str().map(checkpoint::link)).collect();
+    let held: Vec<String> = held.iter().map(|name| checkpoint::link(name)).collect();
     let is_there = |line: &&str| held.iter().any(|link| line.starts_with(link));
     table.filter(is_there).map(String::from).collect()
 }

@@ -1,6 +1,10 @@
-//! A Hugging Face hub on loopback for tests: what a client that reads needs, and the faults that it must survive. Small
-//! files it gives itself; to weights it sends on, to another host name, by addresses that expire.
+//! A Hugging Face hub on loopback for tests: what a client that reads or writes needs, and the faults that it must survive.
+//! Small files it gives itself; to weights it sends on, to another host name, by addresses that expire. What it takes, the
+//! real `huggingface_hub` sends it the same way (`tests/remote_output.rs`).
 #![allow(dead_code, reason = "every test file uses another part")]
+
+#[path = "taking.rs"]
+mod taking;
 
 use super::server::{Asked, Reply, Server};
 use sha1::Sha1;
@@ -10,6 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use taking::{Store, Taking, key};
 
 /// What goes wrong.
 #[derive(Clone, Default)]
@@ -33,6 +38,14 @@ pub struct Faults {
     pub weights_sent: usize,
     /// After so many bodies of weights they are others, of the same length.
     pub change_after: Option<usize>,
+    /// The token that may write; else any may.
+    pub writer: Option<String>,
+    /// Files that are longer are taken in parts of so many bytes.
+    pub part: Option<usize>,
+    /// The next files or parts are answered with this status.
+    pub refuse_parts: (u16, usize),
+    /// The answer to the next commit does not come.
+    pub lose_commit: bool,
 }
 
 #[derive(Clone)]
@@ -45,11 +58,17 @@ pub struct Held {
 /// Files from this size on are weights to the hub.
 const LARGE: usize = 100_000;
 
+/// Whether the hub keeps such a file in its store.
+fn is_large(name: &str, size: usize) -> bool {
+    size >= LARGE || name.ends_with(".gguf") || name.ends_with(".safetensors")
+}
+
 /// A hub and its models.
 pub struct Hub {
     pub server: Server,
     pub faults: Arc<Mutex<Faults>>,
-    pub repos: Arc<Mutex<BTreeMap<String, BTreeMap<String, Held>>>>,
+    pub repos: Arc<Mutex<Repos>>,
+    pub store: Arc<Mutex<Store>>,
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -76,18 +95,27 @@ impl Hub {
     /// A hub without models.
     pub fn start() -> Hub {
         let faults: Arc<Mutex<Faults>> = Arc::default();
-        let repos: Arc<Mutex<BTreeMap<String, BTreeMap<String, Held>>>> = Arc::default();
+        let repos: Arc<Mutex<Repos>> = Arc::default();
+        let store: Arc<Mutex<Store>> = Arc::default();
         let port = Arc::new(Mutex::new(0));
         let (f, r, p, begun) = (Arc::clone(&faults), Arc::clone(&repos), Arc::clone(&port), Instant::now());
+        let s = Arc::clone(&store);
         let server = Server::start(move |asked| {
             let faults = f.lock().unwrap().clone();
             if let Some(latency) = faults.latency {
                 std::thread::sleep(latency);
             }
+            if ["POST", "PUT"].contains(&asked.method.as_str()) {
+                let (mut faults, mut repos, mut store) =
+                    (f.lock().unwrap(), r.lock().unwrap(), s.lock().unwrap());
+                let port = *p.lock().unwrap();
+                let (faults, repos, store) = (&mut *faults, &mut *repos, &mut *store);
+                return Taking { asked, faults, repos, store, port, begun }.answer();
+            }
             answer(asked, &faults, &f, &r.lock().unwrap().clone(), *p.lock().unwrap(), begun)
         });
         *port.lock().unwrap() = server.port;
-        Hub { server, faults, repos }
+        Hub { server, faults, repos, store }
     }
 
     /// A hub with the trio as `acme/base`, `acme/chat` and `acme/cp`.
@@ -114,6 +142,18 @@ impl Hub {
     pub fn put(&self, repo: &str, name: &str, content: Vec<u8>) {
         let mut repos = self.repos.lock().unwrap();
         repos.entry(repo.to_string()).or_default().insert(name.to_string(), Held::new(content));
+    }
+
+    /// A file of a model, as it was committed.
+    pub fn file(&self, repo: &str, revision: &str, name: &str) -> Option<Vec<u8>> {
+        let repos = self.repos.lock().unwrap();
+        repos.get(&key(repo, revision))?.get(name).map(|held| held.content.to_vec())
+    }
+
+    /// The names of the files of a model.
+    pub fn names(&self, repo: &str, revision: &str) -> Vec<String> {
+        let repos = self.repos.lock().unwrap();
+        repos.get(&key(repo, revision)).map_or_else(Vec::new, |files| files.keys().cloned().collect())
     }
 
     pub fn commit(&self, repo: &str) -> String {
@@ -206,14 +246,26 @@ fn answer(
     if *real != repo {
         return Reply::new(307, "").with("Location", asked.path.replacen(&repo, real, 1));
     }
+    let of_branch = |(name, files): &(&String, &BTreeMap<String, Held>)| {
+        name.strip_prefix(&format!("{real}@")).is_some_and(|rev| rev == revision || commit(files) == revision)
+    };
+    let branch = repos.iter().find(of_branch).map(|(_, files)| files);
+    let files = branch.unwrap_or(files);
     let commit = commit(files);
-    if ![&commit, "main", "refs/pr/1"].contains(&revision.as_str()) {
+    if branch.is_none() && ![&commit, "main", "refs/pr/1"].contains(&revision.as_str()) {
         return refused(404, "RevisionNotFound", "Invalid rev id");
     }
     let Some(file) = file else {
         let siblings: Vec<String> = files
             .iter()
-            .map(|(name, held)| format!("{{\"rfilename\":\"{name}\",\"size\":{}}}", held.content.len()))
+            .map(|(name, held)| {
+                let (size, git) = (held.content.len(), &held.git);
+                let large = match is_large(name, size) {
+                    true => format!(",\"lfs\":{{\"sha256\":\"{}\",\"size\":{size}}}", held.sha256),
+                    false => String::new(),
+                };
+                format!("{{\"rfilename\":\"{name}\",\"size\":{size},\"blobId\":\"{git}\"{large}}}")
+            })
             .collect();
         let json =
             format!("{{\"id\":\"{real}\",\"sha\":\"{commit}\",\"siblings\":[{}]}}", siblings.join(","));
@@ -224,7 +276,7 @@ fn answer(
         return Reply::new(status, "not now").with("RateLimit", "\"resolvers\";r=0;t=1");
     }
     let Some(held) = files.get(&file) else { return refused(404, "EntryNotFound", "Entry not found") };
-    if held.content.len() < LARGE {
+    if !is_large(&file, held.content.len()) {
         return Reply::file(asked, &held.content, &format!("\"{}\"", held.git)).with("X-Repo-Commit", commit);
     }
     let until = faults.expire.map_or(u128::MAX, |good| (begun.elapsed() + good).as_millis());

@@ -13,7 +13,12 @@ pub struct Asked {
     pub path: String,
     pub query: String,
     pub headers: Vec<(String, String)>,
+    /// What came with it; of what was seen only short ones are kept.
+    pub body: Arc<Vec<u8>>,
 }
+
+/// Bodies that are kept of what was seen.
+const SHORT: usize = 1 << 16;
 
 impl Asked {
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -123,8 +128,12 @@ impl Drop for Server {
 
 fn serve(stream: &TcpStream, handler: &Handler, seen: &Mutex<Vec<Asked>>) {
     let mut reader = BufReader::new(stream);
-    while let Some(asked) = read(&mut reader) {
-        seen.lock().unwrap().push(asked.clone());
+    while let Some(asked) = read(&mut reader, stream) {
+        let mut short = asked.clone();
+        if short.body.len() > SHORT {
+            short.body = Arc::default();
+        }
+        seen.lock().unwrap().push(short);
         let reply = handler(&asked);
         if send(stream, &asked, &reply).is_err() || reply.cut.is_some() || reply.without_length {
             _ = stream.shutdown(Shutdown::Both);
@@ -133,7 +142,7 @@ fn serve(stream: &TcpStream, handler: &Handler, seen: &Mutex<Vec<Asked>>) {
     }
 }
 
-fn read(reader: &mut impl BufRead) -> Option<Asked> {
+fn read(reader: &mut impl BufRead, mut stream: &TcpStream) -> Option<Asked> {
     let mut line = String::new();
     reader.take(1 << 16).read_line(&mut line).ok().filter(|n| *n > 0)?;
     let mut words = line.split_whitespace();
@@ -148,7 +157,16 @@ fn read(reader: &mut impl BufRead) -> Option<Asked> {
         }
     }
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    Some(Asked { method, path: decoded(path), query: query.to_string(), headers })
+    let mut asked =
+        Asked { method, path: decoded(path), query: query.to_string(), headers, body: Arc::default() };
+    let length: u64 = asked.header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+    if asked.header("expect").is_some() {
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+    }
+    let mut body = Vec::new();
+    reader.take(length).read_to_end(&mut body).ok().filter(|n| *n as u64 == length)?;
+    asked.body = Arc::new(body);
+    Some(asked)
 }
 
 fn decoded(path: &str) -> String {

@@ -1,6 +1,7 @@
 //! What a user may name a model by: a path, `org/name[@revision]` or `hf://org/name[@revision][/file]` of the Hugging
-//! Face hub, or an address. A path that exists wins over a name.
+//! Face hub, a place in an object store, or an address. A path that exists wins over a name.
 
+use super::stored::{Cloud, Stored};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,8 @@ pub enum Locator {
     Path(PathBuf),
     /// On the Hugging Face hub.
     Hub(Name),
+    /// In an object store.
+    Store(Stored),
     /// A file at an address of the web.
     Url(String),
 }
@@ -26,8 +29,6 @@ pub struct Name {
     pub file: Option<String>,
 }
 
-/// Stores that are known and not read.
-const STORES: [&str; 4] = ["s3://", "gs://", "az://", "abfs://"];
 const HUB: &str = "hf://";
 const WEB: [&str; 2] = ["https://", "http://"];
 /// Endings by which a name with one slash is taken for a path, though nothing is there.
@@ -44,10 +45,9 @@ impl Locator {
         let Some(text) = typed.to_str().filter(|_| !typed.exists()) else { return Ok(path()) };
         let wrong =
             |expected: &str| Error::usage("this is not the name of a model").file(typed).expected(expected);
-        if let Some(store) = STORES.iter().find(|store| text.starts_with(**store)) {
-            return Err(Error::unsupported(format!("models are not read from {store}"))
-                .file(typed)
-                .hint("give a signed https:// address of the file, or copy the model first"));
+        if let Some(cloud) = Cloud::of(text) {
+            let expected = format!("{}bucket/folder, or {0}bucket/file.gguf", cloud.scheme());
+            return Stored::parse(text).map(Locator::Store).ok_or_else(|| wrong(&expected));
         }
         if let Some(rest) = text.strip_prefix(HUB) {
             let name = Name::parse(rest);
@@ -60,7 +60,9 @@ impl Locator {
             };
         }
         if text.contains("://") {
-            return Err(wrong("a path, org/name, hf://org/name or https://address"));
+            return Err(wrong(
+                "a path, org/name, hf://org/name, s3://bucket/key (gs://, az://) or https://address",
+            ));
         }
         Ok(plain(typed, text).map_or_else(path, Locator::Hub))
     }
@@ -70,6 +72,7 @@ impl Locator {
         match self {
             Locator::Path(path) => path.clone(),
             Locator::Hub(name) => PathBuf::from(name.shown()),
+            Locator::Store(place) => place.shown(),
             Locator::Url(url) => shown_address(url),
         }
     }
@@ -118,7 +121,7 @@ fn is_revision(text: &str) -> bool {
 
 impl Name {
     /// What stands behind `hf://`.
-    fn parse(text: &str) -> Option<Name> {
+    pub(super) fn parse(text: &str) -> Option<Name> {
         let text = text.trim_end_matches('/');
         let parts: Vec<&str> = text.split('/').collect();
         // A repository of the hub's first years has no organization.
@@ -221,9 +224,16 @@ mod tests {
             assert_eq!(parse(path), Some(Locator::Path(path.into())), "{path}");
         }
         assert!(matches!(parse("https://example.org/x.gguf"), Some(Locator::Url(_))));
-        for wrong in
-            ["s3://a/b", "hf://", "hf://org/name/../x", "hf://org/name@..", "file:///etc/passwd", "ftp://x/y"]
-        {
+        assert!(matches!(parse("s3://bucket/x"), Some(Locator::Store(_))));
+        for wrong in [
+            "s3://a//b",
+            "abfs://a/b",
+            "hf://",
+            "hf://org/name/../x",
+            "hf://org/name@..",
+            "file:///etc/passwd",
+            "ftp://x/y",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

@@ -1,11 +1,12 @@
-//! Where the bytes of models come from. A `Locator` is what a user names: a path, a model of the Hugging Face hub, an
-//! address. What lies elsewhere is an `Object`, read by ranges; a `Window` fetches ahead what is going to be read. The
+//! Where the bytes of models come from. A `Locator` is what a user names: a path, a model of the Hugging Face hub, a place
+//! in an object store, an address. What lies elsewhere is an `Object`, read by ranges; a `Window` fetches ahead what is going to be read. The
 //! readers above see a `Folder` with its files and `Container`s with tensors, wherever they lie. Without the feature
 //! `remote` there are only files.
 
 mod access;
 mod blocks;
 mod container;
+mod depot;
 mod folder;
 #[cfg(feature = "remote")]
 mod http;
@@ -16,13 +17,18 @@ mod object;
 mod planning;
 #[cfg(feature = "remote")]
 mod site;
+#[cfg(feature = "stores")]
+mod store;
+mod stored;
 mod window;
 
 pub use access::{Access, Traffic, Watch};
 pub use container::Container;
+pub use depot::{Depot, Destination, Parcel, Sending, destination, is_away};
 pub use folder::{Folder, Remote};
 pub use locator::{Locator, Name, hub_id, is_named, shown};
 pub use object::{Fetch, Known, Object, Span, Stop, is_elsewhere, planned};
+pub use stored::{Cloud, Stored};
 pub use window::{Fetching, Window, fetch_ahead, fetch_ahead_among};
 
 pub(crate) use planning::is_planning;
@@ -36,8 +42,20 @@ pub(crate) fn open(locator: &Locator, access: &Access) -> Result<Input> {
     match locator {
         Locator::Path(path) => crate::format::open_path(path),
         Locator::Hub(name) => hub::open(name, access),
+        #[cfg(feature = "stores")]
+        Locator::Store(place) => store::open(place, access),
+        #[cfg(not(feature = "stores"))]
+        Locator::Store(place) => Err(without_stores(&place.shown())),
         Locator::Url(url) => site::open(url, access),
     }
+}
+
+/// The error of a build that knows no stores.
+#[cfg(all(feature = "remote", not(feature = "stores")))]
+fn without_stores(shown: &std::path::Path) -> Error {
+    Error::unsupported("this build knows no object stores").file(shown).hint(
+        "build it with them: cargo install --path . --features stores; or give a signed https:// address of the file",
+    )
 }
 
 /// Opens a path; nothing else can be opened.
@@ -45,9 +63,11 @@ pub(crate) fn open(locator: &Locator, access: &Access) -> Result<Input> {
 pub(crate) fn open(locator: &Locator, _access: &Access) -> Result<Input> {
     match locator {
         Locator::Path(path) => crate::format::open_path(path),
-        Locator::Hub(_) | Locator::Url(_) => Err(Error::unsupported("this build reads files only")
-            .file(&locator.path())
-            .hint("build with the feature remote, or download the model first")),
+        Locator::Hub(_) | Locator::Store(_) | Locator::Url(_) => {
+            Err(Error::unsupported("this build reads files only")
+                .file(&locator.path())
+                .hint("build with the feature remote, or download the model first"))
+        }
     }
 }
 

@@ -9,11 +9,14 @@ use crate::stages::Stages;
 use ggraft_formats::source::{Span, fetch_ahead, planned};
 use ggraft_formats::{DType, Error, Result, Tensor};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Weights of a tensor that are looked at, spread over its rows.
+/// Weights of a tensor that are looked at, and in how many runs of rows, spread evenly: a run is one request where the model
+/// lies elsewhere.
 const SAMPLE: u64 = 1 << 16;
 const MOST_ROWS: u64 = 64;
+const RUNS: u64 = 4;
 
 /// Changes whose cosine is below this are told as unrelated.
 const ALIKE: f64 = 0.3;
@@ -128,26 +131,47 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
 fn needed(s: &Arc<Sources>) -> Vec<Span> {
     let pairs = s.own.pairs.iter().flat_map(|(chat, base)| [chat, base]);
     let all = [&s.own.onto].into_iter().chain(pairs);
-    planned(|| all.for_each(|t| places(t).for_each(|row| t.prefetch(row..row + 1))))
+    all.flat_map(|t| few(planned(|| runs(t.shape().row(), t.shape().rows()).for_each(|run| t.prefetch(run)))))
+        .collect()
+}
+
+/// The same in no more than `RUNS` pieces, joined over the narrowest gaps: rows of one run may lie apart in their file.
+fn few(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_by_key(|span| (span.object.path().to_path_buf(), span.bytes.start));
+    while spans.len() as u64 > RUNS {
+        let gap = |i: &usize| match spans[*i].object.path() == spans[i + 1].object.path() {
+            true => spans[i + 1].bytes.start.saturating_sub(spans[*i].bytes.end),
+            false => u64::MAX,
+        };
+        let Some(at) = (0..spans.len() - 1).min_by_key(gap).filter(|at| gap(at) < u64::MAX) else { break };
+        let next = spans.remove(at + 1);
+        spans[at].bytes.end = spans[at].bytes.end.max(next.bytes.end);
+    }
+    spans
 }
 
 /// The rows of a tensor that are looked at.
-fn places(t: &Tensor) -> impl Iterator<Item = usize> + Clone + use<> {
-    let rows = t.shape().rows();
-    let count = (SAMPLE / t.shape().row().max(1)).clamp(1, MOST_ROWS).min(rows);
-    (0..count).map(move |i| usize::try_from(i * rows / count).unwrap_or(0))
+fn runs(row: u64, rows: u64) -> impl Iterator<Item = Range<usize>> + Clone {
+    let count = (SAMPLE / row.max(1)).clamp(1, MOST_ROWS).min(rows);
+    let runs = RUNS.min(count);
+    let at = |row: u64| usize::try_from(row).unwrap_or(0);
+    (0..runs).map(move |i| {
+        let start = i * rows / runs;
+        at(start)..at(start + (i + 1) * count / runs - i * count / runs)
+    })
 }
 
-/// Rows spread evenly over a tensor, decoded.
+/// Rows of runs that are spread evenly over a tensor, decoded.
 fn sample(t: &Tensor) -> Result<Vec<Vec<f32>>> {
-    let (rows, places) = (t.shape().rows(), places(t));
+    let (rows, runs) = (t.shape().rows(), runs(t.shape().row(), t.shape().rows()));
     // All are asked for before the first is needed: the disk reads many at a time, and nothing around them.
-    places.clone().for_each(|row| t.prefetch(row..row + 1));
+    runs.clone().for_each(|run| t.prefetch(run));
     let mut all = Vec::new();
-    for row in places {
-        let mut values = vec![0.0; t.row_elements()?];
-        t.decode_rows(row..row + 1, &mut values)?;
-        all.push(values);
+    for run in runs {
+        let row = t.row_elements()?;
+        let mut values = vec![0.0; row * run.len()];
+        t.decode_rows(run, &mut values)?;
+        all.extend(values.chunks(row.max(1)).map(<[f32]>::to_vec));
     }
     // The system maps more around each row than was asked for.
     t.release(0..usize::try_from(rows).unwrap_or(0));
@@ -291,4 +315,20 @@ pub(super) fn middle(figures: &[Kinship], of: fn(&Kinship) -> f64) -> f64 {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_spread_and_hold_as_many_rows_as_are_looked_at() {
+        let all = |row, rows| runs(row, rows).collect::<Vec<_>>();
+        assert_eq!(all(4096, 4096), [0..4, 1024..1028, 2048..2052, 3072..3076]);
+        assert_eq!(all(64, 10_000).iter().map(Range::len).sum::<usize>(), 64);
+        assert_eq!(all(11_008, 100), [0..1, 25..26, 50..51, 75..77]);
+        assert_eq!(all(1 << 20, 7), [0..1]);
+        assert_eq!(all(8, 3), [0..1, 1..2, 2..3]);
+        assert_eq!(all(8, 0), []);
+    }
 }

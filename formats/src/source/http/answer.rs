@@ -1,7 +1,9 @@
 //! What a server answered: its status in words that help, and its body, of which no more is taken than was asked for.
 
 use super::retry::Failure;
+use super::stores;
 use crate::error::{Error, Kind, Result};
+use crate::source::Stored;
 use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,6 +14,8 @@ use ureq::http::{HeaderMap, Response};
 const LEAST_RATE: u64 = 1 << 10;
 /// How much of a body without a length is read at a time.
 const STEP: usize = 64 << 10;
+/// What may pass.
+const BUSY: [u16; 6] = [408, 429, 500, 502, 503, 504];
 /// The longest text of a server that is told.
 const MOST_TOLD: usize = 200;
 
@@ -45,6 +49,8 @@ pub struct Answer {
     pub linked: Linked,
     /// How long its body may come slowly.
     pub grace: Duration,
+    /// What a store says of its refusal.
+    pub code: String,
 }
 
 /// A header as text.
@@ -159,12 +165,12 @@ impl Answer {
 
     /// What a status that is no success means, for one who wants the file `what`; `known` is whether a token was given.
     pub fn failure(&self, what: &Path, known: bool) -> Failure {
+        if let Some(place) = Stored::of_shown(what).filter(|_| !BUSY.contains(&self.status())) {
+            return Failure::Over(stores::of_code(&place, self.status(), &self.code));
+        }
         let status = self.status();
         let code = self.header("x-error-code").unwrap_or_default();
-        let told: String =
-            self.header("x-error-message").unwrap_or_default().chars().take(MOST_TOLD).collect();
-        let io =
-            |what_is_wrong: &str| Error::new(Kind::Io, what_is_wrong).file(what).found(found(status, &told));
+        let io = |what_is_wrong: &str| Error::new(Kind::Io, what_is_wrong).file(what).found(self.found());
         let page = crate::source::hub_id(what).map(|id| format!("https://huggingface.co/{id}"));
         let page = page.unwrap_or_else(|| String::from("the model's page"));
         let log_in = "set HF_TOKEN to a token that may read it (https://huggingface.co/settings/tokens)";
@@ -199,7 +205,7 @@ impl Answer {
                 io("there is no such file or model")
                     .hint("it is neither a path here nor a name there: check how it is written"),
             ),
-            (408 | 429 | 500 | 502 | 503 | 504, _) => self.busy(io(match status {
+            _ if BUSY.contains(&status) => self.busy(io(match status {
                 429 => "the server limits how often it is asked",
                 _ => "the server is not able to answer now",
             })),
@@ -208,8 +214,16 @@ impl Answer {
         }
     }
 
+    /// The status, and what the server says of it.
+    pub fn found(&self) -> String {
+        let told: String =
+            self.header("x-error-message").unwrap_or_default().chars().take(MOST_TOLD).collect();
+        let status = self.status();
+        if told.is_empty() { format!("status {status}") } else { format!("status {status}, '{told}'") }
+    }
+
     /// A failure that passes, when the server says, if it does: `Retry-After`, or `t` of `RateLimit`.
-    fn busy(&self, error: Error) -> Failure {
+    pub fn busy(&self, error: Error) -> Failure {
         let after = self.header("retry-after").and_then(|s| s.trim().parse().ok());
         let reset = |limits: &str| limits.split(';').find_map(|p| p.trim().strip_prefix("t=")?.parse().ok());
         let after = after.or_else(|| self.header("ratelimit").and_then(reset));
@@ -226,10 +240,6 @@ fn is_quick(begun: Instant, grace: Duration, done: usize, what: &Path) -> Result
         return Ok(());
     }
     Err(Failure::again(Error::new(Kind::Io, "the server sends less than a kilobyte a second").file(what)))
-}
-
-fn found(status: u16, told: &str) -> String {
-    if told.is_empty() { format!("status {status}") } else { format!("status {status}, '{told}'") }
 }
 
 fn short(what: &Path, expected: usize, found: usize) -> Error {

@@ -1,23 +1,32 @@
-//! The requests: GET and HEAD by one agent, redirects followed by our own rules, answers held to what was asked, tried
+//! The requests: GET and HEAD, POST, PUT and DELETE by one agent, redirects followed by our own rules, answers held to what was asked, tried
 //! again where that can help. The token goes to the hub's own address and nowhere else.
 
 mod answer;
 mod ranged;
 mod retry;
+mod send;
+mod stores;
 mod url;
 
 pub use answer::{Answer, tag as answer_tag};
 pub use ranged::opened;
+#[cfg(feature = "stores")]
+pub use ranged::{Address, opened_at};
 pub use retry::{Failure, PATIENT, Tries, patiently};
+pub use send::Send;
+#[cfg(feature = "stores")]
+pub use stores::{code_in, of_code};
 pub use url::{Origin, encoded, joined};
 
-use super::{Access, Stop};
+use super::{Access, Stop, Stored};
 use crate::error::{Error, Kind, Result};
+use answer::Linked;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use ureq::http::Response;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Proxy};
+use ureq::{Agent, Body, Proxy};
 
 /// Redirects that are followed from one request.
 const MOST_REDIRECTS: usize = 8;
@@ -27,9 +36,27 @@ const MOST_HEADERS: usize = 64 << 10;
 const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// What shows a server who asks.
+pub trait Bearer: Send + Sync {
+    /// A token that is valid now; none, if none is needed.
+    fn token(&self) -> Result<Option<String>>;
+
+    /// What the server wants to see beside it.
+    fn headers(&self) -> &[(&'static str, &'static str)] {
+        &[]
+    }
+}
+
+/// One that does not change.
+impl Bearer for String {
+    fn token(&self) -> Result<Option<String>> {
+        Ok(Some(self.clone()))
+    }
+}
+
 /// A token, and where it may go.
 struct Token {
-    secret: String,
+    bearer: Arc<dyn Bearer>,
     to: Origin,
 }
 
@@ -59,26 +86,14 @@ pub struct Ask<'a> {
 impl Client {
     /// A client that gives `token` to the server at `endpoint`.
     pub fn new(access: &Access, token: Option<String>, endpoint: &str) -> Result<Arc<Client>> {
-        let silence = std::env::var("HF_HUB_DOWNLOAD_TIMEOUT").ok().and_then(|s| s.parse().ok());
-        let silence = silence.map_or(SILENCE, |seconds: u64| Duration::from_secs(seconds.clamp(1, 3600)));
-        let config = Agent::config_builder()
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .max_response_header_size(MOST_HEADERS)
-            .max_idle_connections(4 * access.connections.max(1))
-            .max_idle_connections_per_host(access.connections.max(1))
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(silence))
-            .timeout_per_read(Some(silence))
-            .accept_encoding("identity")
-            .user_agent(concat!("ggraft/", env!("CARGO_PKG_VERSION")))
-            .proxy(Proxy::try_from_env())
-            .tls_config(tls()?)
-            .build();
+        Client::known_by(access, token.map(|token| Arc::new(token) as Arc<dyn Bearer>), endpoint)
+    }
+
+    /// The same, with tokens that are made when they are needed.
+    pub fn known_by(access: &Access, bearer: Option<Arc<dyn Bearer>>, endpoint: &str) -> Result<Arc<Client>> {
         let to = Origin::of(endpoint);
-        let token = token.zip(to).map(|(secret, to)| Token { secret, to });
-        Ok(Arc::new(Client { agent: config.new_agent(), token, silence, access: access.clone() }))
+        let token = bearer.zip(to).map(|(bearer, to)| Token { bearer, to });
+        Ok(Arc::new(Client { agent: agent(access)?, token, silence: silence(), access: access.clone() }))
     }
 
     /// Whether there is a token for this address.
@@ -86,10 +101,18 @@ impl Client {
         self.token.as_ref().is_some_and(|token| Origin::of(url).as_ref() == Some(&token.to))
     }
 
+    /// What a server gets to see of us: the token alone goes where it belongs.
+    fn shown_to(&self, url: &str) -> Result<Vec<(&'static str, String)>> {
+        let Some(token) = self.token.as_ref().filter(|_| self.knows(url)) else { return Ok(Vec::new()) };
+        let mut all: Vec<_> =
+            token.bearer.headers().iter().map(|(name, value)| (*name, value.to_string())).collect();
+        all.extend(token.bearer.token()?.map(|secret| ("Authorization", format!("Bearer {secret}"))));
+        Ok(all)
+    }
+
     /// Asks once, and follows where it is sent.
     pub fn ask(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
-        let (mut url, mut linked) = (ask.url.to_string(), answer::Linked::default());
-        let grace = 2 * self.silence;
+        let (mut url, mut linked) = (ask.url.to_string(), Linked::default());
         for _ in 0..=MOST_REDIRECTS {
             if (ask.stop)() {
                 return Err(Failure::Over(Error::new(Kind::Interrupted, "the fetching was stopped")));
@@ -97,11 +120,14 @@ impl Client {
             let response = self.one(&url, ask)?;
             linked.add(response.headers());
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(Answer { response, url, linked, grace });
+                return Ok(Answer { linked, ..self.answered(response, url, ask.what) });
+            }
+            if let Some(error) = stores::elsewhere(response.headers(), ask.what) {
+                return Err(Failure::Over(error));
             }
             // Sizes and hashes of what is behind it stand in the redirect of the hub, and are all that is wanted.
             if ask.head && linked.is_whole() && !url::is_same_host(&url, response.headers()) {
-                return Ok(Answer { response, url, linked, grace });
+                return Ok(Answer { linked, ..self.answered(response, url, ask.what) });
             }
             let to = response.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or_default();
             url = joined(&url, to).ok_or_else(|| {
@@ -115,12 +141,19 @@ impl Client {
         Err(Failure::Over(e.found(format!("more than {MOST_REDIRECTS} redirects"))))
     }
 
-    fn one(&self, url: &str, ask: &Ask<'_>) -> Result<ureq::http::Response<ureq::Body>, Failure> {
+    /// An answer, and what a store says of its refusal.
+    fn answered(&self, mut response: Response<Body>, url: String, what: &Path) -> Answer {
+        let is_refusal = response.status().as_u16() >= 400 && Stored::of_shown(what).is_some();
+        let code = if is_refusal { stores::code(&mut response) } else { String::new() };
+        Answer { response, url, linked: Linked::default(), grace: 2 * self.silence, code }
+    }
+
+    fn one(&self, url: &str, ask: &Ask<'_>) -> Result<Response<Body>, Failure> {
         self.access.traffic.asked();
         let request = if ask.head { self.agent.head(url) } else { self.agent.get(url) };
         let mut request = request.header("Accept", "*/*");
-        if let Some(token) = self.token.as_ref().filter(|_| self.knows(url)) {
-            request = request.header("Authorization", format!("Bearer {}", token.secret));
+        for (name, value) in self.shown_to(url)? {
+            request = request.header(name, value);
         }
         if let Some((first, last)) = ask.range {
             request = request.header("Range", format!("bytes={first}-{last}"));
@@ -131,6 +164,33 @@ impl Client {
         }
         request.call().map_err(|e| retry::refused(&e, ask.what))
     }
+}
+
+/// How long a server may say nothing.
+fn silence() -> Duration {
+    let seconds = std::env::var("HF_HUB_DOWNLOAD_TIMEOUT").ok().and_then(|s| s.parse().ok());
+    seconds.map_or(SILENCE, |seconds: u64| Duration::from_secs(seconds.clamp(1, 3600)))
+}
+
+/// What makes the requests.
+pub fn agent(access: &Access) -> Result<Agent> {
+    let silence = silence();
+    let config = Agent::config_builder()
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .max_response_header_size(MOST_HEADERS)
+        .max_idle_connections(4 * access.connections.max(1))
+        .max_idle_connections_per_host(access.connections.max(1))
+        .timeout_connect(Some(CONNECT))
+        .timeout_recv_response(Some(silence))
+        .timeout_per_read(Some(silence))
+        .accept_encoding("identity")
+        .user_agent(concat!("ggraft/", env!("CARGO_PKG_VERSION")))
+        .proxy(Proxy::try_from_env())
+        .tls_config(tls()?)
+        .build();
+    Ok(config.new_agent())
 }
 
 /// The roots that the system trusts, with ring's algorithms.

@@ -1,5 +1,5 @@
-//! A file read by ranges. Its address is asked for where the redirects lead, once, and again when that one expires. Every
-//! answer must be of the range that was asked for, of the same length and of the same state, as its tag tells.
+//! A file read by ranges. Its address is asked for where the redirects lead, once, and again when that one expires; one that
+//! is signed expires too. Every answer must be of the range that was asked for, of the same length and of the same state, as its tag tells.
 
 use super::answer::{Answer, text};
 use super::retry::{Failure, PATIENT, Tries, patiently};
@@ -14,17 +14,38 @@ use std::time::Duration;
 /// Bytes that come with the first answer: most headers of weights are shorter.
 pub const HEAD: u64 = 128 << 10;
 
+/// An address of a file, which is made when it is needed.
+pub trait Address: Send + Sync {
+    fn url(&self) -> Result<String>;
+
+    /// Whether it is good for a while only.
+    fn expires(&self) -> bool;
+}
+
+/// One that stays good.
+impl Address for String {
+    fn url(&self) -> Result<String> {
+        Ok(self.clone())
+    }
+
+    fn expires(&self) -> bool {
+        false
+    }
+}
+
 /// Where the file is, for now.
 #[derive(Clone)]
 struct Place {
     url: String,
+    /// Whether it is good for a while only.
+    expires: bool,
     tag: Option<String>,
 }
 
 struct Ranged {
     client: Arc<Client>,
-    /// The address that does not expire.
-    start: String,
+    /// The address where one begins.
+    start: Box<dyn Address>,
     path: PathBuf,
     length: u64,
     /// What the hub calls its content, if it is one of the hub's.
@@ -46,14 +67,28 @@ pub fn opened(
     expected: Option<u64>,
     tries: Tries,
 ) -> Result<Arc<Object>> {
+    opened_at(client, Box::new(url.to_string()), path, expected, tries)
+}
+
+/// Opens a file at an address that may expire.
+///
+/// # Errors
+/// Those of [`opened`]; there is no address.
+pub fn opened_at(
+    client: &Arc<Client>,
+    start: Box<dyn Address>,
+    path: &Path,
+    expected: Option<u64>,
+    tries: Tries,
+) -> Result<Arc<Object>> {
     let traffic = Arc::clone(&client.access.traffic);
-    let found = patiently(tries, &traffic, &|| false, || first(client, url, path, expected))?;
+    let found = patiently(tries, &traffic, &|| false, || first(client, &*start, path, expected))?;
     let (place, length, linked, head) = found;
     let tag = linked.clone().or_else(|| place.tag.clone()).unwrap_or_default();
     let known = Known { path: path.to_path_buf(), length, tag, head };
     let origin = Ranged {
         client: Arc::clone(client),
-        start: url.to_string(),
+        start,
         path: path.to_path_buf(),
         length,
         linked,
@@ -67,10 +102,12 @@ pub fn opened(
 type First = (Place, u64, Option<String>, Vec<u8>);
 
 /// The first bytes, and what is told with them.
-fn first(client: &Client, url: &str, path: &Path, expected: Option<u64>) -> Result<First, Failure> {
-    let ask = Ask { url, head: false, range: Some((0, HEAD - 1)), tag: None, what: path, stop: &|| false };
+fn first(client: &Client, start: &dyn Address, path: &Path, expected: Option<u64>) -> Result<First, Failure> {
+    let url = start.url()?;
+    let ask =
+        Ask { url: &url, head: false, range: Some((0, HEAD - 1)), tag: None, what: path, stop: &|| false };
     let answer = client.ask(&ask)?;
-    let (first, last, length) = range(&answer, path, client.knows(url))?;
+    let (first, last, length) = range(&answer, path, client.knows(&url))?;
     let wrong = expected.or(answer.linked.size).filter(|expected| *expected != length);
     if let Some(expected) = wrong {
         let e = Error::new(Kind::Io, "the file is not as long as it was said to be").file(path);
@@ -79,7 +116,7 @@ fn first(client: &Client, url: &str, path: &Path, expected: Option<u64>) -> Resu
     if (first, last) != (0, HEAD.min(length).saturating_sub(1)) {
         return Err(Failure::Over(another(path, (0, HEAD - 1), (first, last))));
     }
-    let place = Place { url: answer.url.clone(), tag: answer.tag().map(String::from) };
+    let place = Place::of(&answer, &url, start);
     let linked = answer.linked.tag.clone();
     let mut head = vec![0; usize::try_from(last + 1).unwrap_or(0)];
     answer.fill_at_once(&mut head, path)?;
@@ -126,6 +163,14 @@ fn another(path: &Path, asked: (u64, u64), found: impl std::fmt::Debug) -> Error
         .found(format!("{found:?}"))
 }
 
+impl Place {
+    /// Where an answer came from, which was asked for at `url`.
+    fn of(answer: &Answer, url: &str, start: &dyn Address) -> Place {
+        let expires = answer.url != url || start.expires();
+        Place { url: answer.url.clone(), expires, tag: answer.tag().map(String::from) }
+    }
+}
+
 impl Ranged {
     fn changed(&self, expected: &str, found: &str) -> Error {
         Error::new(Kind::Changed, "the file changed while it was read")
@@ -137,7 +182,7 @@ impl Ranged {
 
     /// An address that expired before it was asked: the next one may not.
     fn late(&self) -> Failure {
-        let error = Error::new(Kind::Io, "the address that the hub gave has expired").file(&self.path);
+        let error = Error::new(Kind::Io, "the address of the file has expired").file(&self.path);
         Failure::Again { error, after: Some(Duration::ZERO), bytes: 0 }
     }
 
@@ -157,21 +202,21 @@ impl Ranged {
     }
 
     fn resolve(&self, stop: Stop<'_>) -> Result<Place, Failure> {
-        let ask =
-            Ask { url: &self.start, head: false, range: Some((0, 0)), tag: None, what: &self.path, stop };
+        let start = self.start.url()?;
+        let ask = Ask { url: &start, head: false, range: Some((0, 0)), tag: None, what: &self.path, stop };
         let answer = self.client.ask(&ask)?;
         if matches!(answer.status(), 404 | 410) {
             return Err(Failure::Over(self.changed("the file", "that it is gone")));
         }
-        if matches!(answer.status(), 401 | 403) && answer.url != self.start {
+        if matches!(answer.status(), 401 | 403) && answer.url != start {
             return Err(self.late());
         }
-        let (_, _, length) = range(&answer, &self.path, self.client.knows(&self.start))?;
+        let (_, _, length) = range(&answer, &self.path, self.client.knows(&start))?;
         if length != self.length {
             let bytes = |n: u64| format!("{n} bytes");
             return Err(Failure::Over(self.changed(&bytes(self.length), &bytes(length))));
         }
-        let place = Place { url: answer.url.clone(), tag: answer.tag().map(String::from) };
+        let place = Place::of(&answer, &start, &*self.start);
         let none = |tag: Option<&String>| tag.cloned().unwrap_or_else(|| String::from("none"));
         // The tag of the hub, and that of the server which holds the file.
         for (expected, found) in [(&self.linked, &answer.linked.tag), (&self.tag, &place.tag)] {
@@ -204,9 +249,13 @@ impl Ranged {
             stop,
         };
         let answer = self.client.ask(&ask)?;
-        let moved = place.url != self.start;
         match answer.status() {
-            401 | 403 | 404 | 410 if moved => {
+            // Amazon says 400 of a token that has expired.
+            400 if self.start.expires() => {
+                self.expired(&place);
+                return Err(self.late());
+            }
+            401 | 403 | 404 | 410 if place.expires => {
                 self.expired(&place);
                 return Err(self.late());
             }

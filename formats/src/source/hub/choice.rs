@@ -1,4 +1,5 @@
-//! Which file of a repository is the model, where none is named; and what must be there to read it.
+//! Which file of a repository, or of a folder in a store, is the model, where none is named; and what must be there to read
+//! it.
 
 use super::cache::{beside, parts};
 use crate::error::{Error, Result};
@@ -45,7 +46,7 @@ pub fn chosen(files: &BTreeSet<String>, asked: Option<&str>, shown: &Path) -> Re
         name.ends_with(".gguf") && !is_later && !name.contains("mmproj")
     };
     let ggufs: Vec<&String> = files.iter().filter(whole).collect();
-    let none = || Error::invalid("this repository holds no model that can be told apart").file(shown);
+    let none = || Error::invalid("there is no model here that can be told apart").file(shown);
     match ggufs.as_slice() {
         [only] => Ok((*only).clone()),
         [] if files.contains("adapter_config.json") => Err(none()
@@ -54,7 +55,7 @@ pub fn chosen(files: &BTreeSet<String>, asked: Option<&str>, shown: &Path) -> Re
         [] => Err(none()
             .expected("model.safetensors, its index, or a GGUF")
             .found(list(files.iter().filter(|name| is_weights(name))))),
-        several => Err(Error::usage("this repository holds several GGUFs")
+        several => Err(Error::usage("there are several GGUFs here")
             .file(shown)
             .found(list(several.iter().copied()))
             .hint(format!("name one, as {}/{}", shown.display(), several[0]))),

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+/// The branch that is meant where none is named.
+pub const MAIN: &str = "main";
+
 /// The most files of a model: the hub itself advises against more.
 const MOST_FILES: usize = 100_000;
 
@@ -20,6 +23,8 @@ pub struct Listing {
     pub commit: String,
     /// With the bytes of each, where the hub tells them.
     pub files: BTreeMap<String, Option<u64>>,
+    /// The SHA-256 of large files, what git calls the others.
+    pub hashes: BTreeMap<String, String>,
 }
 
 /// The members of the answer that are read.
@@ -34,6 +39,14 @@ struct Told {
 struct Sibling {
     rfilename: Option<String>,
     size: Option<u64>,
+    #[serde(rename = "blobId")]
+    blob: Option<String>,
+    lfs: Option<Large>,
+}
+
+#[derive(Deserialize)]
+struct Large {
+    sha256: Option<String>,
 }
 
 struct Siblings(Vec<Sibling>);
@@ -76,13 +89,15 @@ pub fn listing(text: &[u8], asked: &str) -> Result<Listing> {
     let id = id.ok_or_else(|| lie("its name is no name"))?;
     let commit = told.sha.filter(|sha| is_commit(sha)).ok_or_else(|| lie("it tells no commit"))?;
     let siblings = told.siblings.ok_or_else(|| lie("it lists no files"))?;
-    let mut files = BTreeMap::new();
-    for Sibling { rfilename, size } in siblings.0 {
+    let (mut files, mut hashes) = (BTreeMap::new(), BTreeMap::new());
+    for Sibling { rfilename, size, blob, lfs } in siblings.0 {
         let name = rfilename.ok_or_else(|| lie("a file has no name"))?;
         if !stays_inside(&name) {
             return Err(lie("a file lies outside").found(format!("'{name}'")));
         }
+        let hash = lfs.map_or(blob, |large| large.sha256);
+        hashes.extend(hash.map(|hash| (name.clone(), hash)));
         files.insert(name, size);
     }
-    Ok(Listing { id, commit, files })
+    Ok(Listing { id, commit, files, hashes })
 }

@@ -3,11 +3,14 @@
 //! Specification: the HTTP API of the hub and the cache of huggingface_hub 2.4.
 
 mod cache;
-mod choice;
+pub(super) mod choice;
 mod download;
 mod environment;
 mod listing;
 mod repo;
+mod upload;
+
+pub use upload::Upload;
 
 use super::Access;
 use super::locator::Name;
@@ -15,11 +18,9 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Input;
 use cache::Cached;
 use environment::Environment;
+use listing::MAIN;
 use repo::Repo;
 use std::path::PathBuf;
-
-/// The branch that is meant where none is named.
-const MAIN: &str = "main";
 
 /// Opens a model of the hub.
 pub fn open(name: &Name, access: &Access) -> Result<Input> {

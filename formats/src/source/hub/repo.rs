@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The longest list of files that is read.
-const MOST_LIST: u64 = 64 << 20;
+pub(super) const MOST_LIST: u64 = 64 << 20;
 /// A hub that does not answer at all is soon told.
-const FIRST: Tries = Tries(4);
+pub(super) const FIRST: Tries = Tries(4);
 
 /// One commit of a model.
 pub struct Repo {
@@ -50,7 +50,7 @@ impl Repo {
         let url =
             format!("{endpoint}/api/models/{}/revision/{}?blobs=true", name.repo, encoded(revision, false));
         let bytes = fetched(&client, &url, &shown, MOST_LIST, FIRST)?;
-        let Listing { id, commit, files } = listing(&bytes, &name.repo).map_err(|e| e.file(&shown))?;
+        let Listing { id, commit, files, .. } = listing(&bytes, &name.repo).map_err(|e| e.file(&shown))?;
         let names: BTreeSet<String> = files.keys().cloned().collect();
         let file = chosen(&names, name.file.as_deref(), &shown)?;
         let dir = PathBuf::from(format!("hf://{id}@{commit}"));
@@ -163,7 +163,7 @@ impl Remote for Repo {
 }
 
 /// A whole file.
-fn fetched(client: &Client, url: &str, shown: &Path, most: u64, tries: Tries) -> Result<Vec<u8>> {
+pub(super) fn fetched(client: &Client, url: &str, shown: &Path, most: u64, tries: Tries) -> Result<Vec<u8>> {
     let stop = || false;
     let ask = Ask { url, head: false, range: None, tag: None, what: shown, stop: &stop };
     let bytes = patiently(tries, &client.access.traffic, &stop, || {

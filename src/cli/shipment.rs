@@ -1,0 +1,198 @@
+//! One run whose outputs go elsewhere: what was written before, what there is to be sent, and the sending.
+
+use super::away::Away;
+use super::options::Order;
+use super::{elsewhere, signals};
+use crate::hash::sha256;
+use crate::pipeline::Plan;
+use crate::report::{self, Progress};
+use crate::text::shown;
+use ggraft_formats::mmap::Mapping;
+use ggraft_formats::source::{Parcel, Sending};
+use ggraft_formats::write::{Beside as File, write_whole};
+use ggraft_formats::{Error, Kind, Result};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Tells what lies in the folder, once all outputs are whole.
+const RECORD: &str = "whole.json";
+/// Held by the run that is at work there.
+const LOCK: &str = "lock";
+
+/// What goes.
+pub(super) struct Shipment<'a> {
+    away: &'a Away,
+    id: String,
+    /// Names there, paths here, bytes as far as they are known.
+    files: Vec<(String, PathBuf, u64)>,
+    /// Whether an earlier run has written all of it, and did not send it.
+    pub is_whole: bool,
+    replaces: bool,
+    lock: Option<std::fs::File>,
+}
+
+impl<'a> Shipment<'a> {
+    /// What these plans, with the files beside them, are to be there.
+    pub fn new(
+        away: &'a Away,
+        plans: &[(Plan, PathBuf)],
+        order: &Order<'_>,
+        beside: &[File],
+    ) -> Result<Shipment<'a>> {
+        let id = away.identity(plans, order, beside)?;
+        let files = away.files(plans, beside)?;
+        let replaces = order.run.force || beside.iter().any(|file| file.replaces);
+        let mut new = Shipment { away, id, files, is_whole: false, replaces, lock: None };
+        new.is_whole = !order.run.no_resume && new.recorded().is_some();
+        Ok(new)
+    }
+
+    /// The outputs that are there, and may not be replaced.
+    pub fn taken(&self, beside: &[File], force: bool) -> Result<Vec<Error>> {
+        // What an earlier run has sent before it was stopped is ours.
+        let names: Vec<String> = self.files.iter().map(|(name, ..)| name.clone()).collect();
+        if force || self.is_whole { Ok(Vec::new()) } else { self.away.taken(&names, beside) }
+    }
+
+    /// Says what goes where.
+    pub fn tell(&self, quiet: bool) {
+        let names: Vec<&str> = self.files.iter().map(|(name, ..)| name.as_str()).collect();
+        let bytes = self.files.iter().map(|(.., bytes)| bytes).sum();
+        let place = self.away.depot.shown("");
+        let first = match self.is_whole {
+            true => {
+                format!("written by an earlier run: {} in {}", report::size(bytes), shown(&self.away.stage))
+            }
+            false => format!("written first: {} in {}", report::size(bytes), shown(&self.away.stage)),
+        };
+        let then = format!("then it goes to {}, and the folder with it: {}", shown(&place), names.join(", "));
+        report::print_notes(&[first, then], quiet);
+    }
+
+    /// Makes the folder this run's, and sees that the files will be taken.
+    ///
+    /// # Errors
+    /// Another run is at work there; those of the place.
+    pub fn prepare(&mut self, quiet: bool) -> Result<()> {
+        let stage = &self.away.stage;
+        std::fs::create_dir_all(stage).map_err(|e| Error::io(&e, stage))?;
+        let path = stage.join(LOCK);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|e| Error::io(&e, &path))?;
+        if matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
+            return Err(Error::new(Kind::Failure, "another run is at work on the same outputs").file(stage));
+        }
+        self.lock = Some(file);
+        if !self.is_whole {
+            _ = std::fs::remove_file(stage.join(RECORD));
+        }
+        let told: Vec<(String, u64)> = self.files.iter().map(|(name, _, n)| (name.clone(), *n)).collect();
+        report::print_notes(&self.away.depot.prepare(&told)?, quiet);
+        Ok(())
+    }
+
+    /// What the record says, if it is of these outputs and they are there.
+    fn recorded(&self) -> Option<Vec<Parcel>> {
+        let text = std::fs::read_to_string(self.away.stage.join(RECORD)).ok()?;
+        let record: Value = serde_json::from_str(&text).ok()?;
+        let is_same = record.get("id")?.as_str()? == self.id;
+        let told =
+            record.get("files")?.as_array().filter(|told| is_same && told.len() == self.files.len())?;
+        let parcel = |((name, path, _), told): (&(String, PathBuf, u64), &Value)| {
+            let bytes = std::fs::metadata(path).ok()?.len();
+            let is_same = told.get("name")?.as_str()? == name && told.get("bytes")?.as_u64()? == bytes;
+            let sha256 = told.get("sha256")?.as_str()?.to_string();
+            is_same.then(|| Parcel { name: name.clone(), path: path.clone(), bytes, sha256 })
+        };
+        self.files.iter().zip(told).map(parcel).collect()
+    }
+
+    fn record(&self, parcels: &[Parcel]) -> Result<()> {
+        let file = |p: &Parcel| json!({ "name": p.name, "bytes": p.bytes, "sha256": p.sha256 });
+        let record = json!({ "id": self.id, "files": parcels.iter().map(file).collect::<Vec<_>>() });
+        write_whole(&self.away.stage.join(RECORD), format!("{record:#}\n").as_bytes(), true)
+    }
+
+    /// The outputs are whole: that is noted, so that no later run writes them again.
+    fn written(&mut self) -> Result<()> {
+        let parcel = |(name, path, _): &(String, PathBuf, u64)| {
+            let bytes = std::fs::metadata(path).map_err(|e| Error::io(&e, path))?.len();
+            Ok(Parcel { name: name.clone(), path: path.clone(), bytes, sha256: String::new() })
+        };
+        let parcels = self.files.iter().map(parcel).collect::<Result<Vec<_>>>()?;
+        self.record(&parcels)?;
+        self.is_whole = true;
+        Ok(())
+    }
+
+    /// Sends all of it, which is written, and clears the folder.
+    pub fn send(&mut self, order: &Order<'_>) -> Result<()> {
+        let (run, start) = (order.run, Instant::now());
+        if !self.is_whole {
+            self.written()?;
+        }
+        let gone =
+            || Error::new(Kind::Changed, "the outputs are no longer what was written").file(&self.away.stage);
+        let mut parcels = self.recorded().ok_or_else(gone)?;
+        parcels.par_iter_mut().filter(|p| p.sha256.is_empty()).try_for_each(|parcel| {
+            parcel.sha256 = sha256(&Mapping::open(&parcel.path)?);
+            Ok::<_, Error>(())
+        })?;
+        self.record(&parcels)?;
+        let items = parcels.iter().map(|p| (p.name.as_str(), p.bytes));
+        let progress = Progress::parts("uploading", items, run.show.how(), || signals::came().is_some());
+        let sending = Sending { replaces: self.replaces, state: &self.away.stage, watch: &progress };
+        let sent = self.away.depot.send(&parcels, &sending);
+        progress.finish();
+        let sent = sent.inspect_err(|_| {
+            let note =
+                format!("the outputs are whole, in {}: the same command sends them", shown(&self.away.stage));
+            report::print_notes(&[note], run.show.quiet);
+        })?;
+        let bytes = parcels.iter().map(|p| p.bytes).sum();
+        let (size, seconds) = (report::size(bytes), start.elapsed().as_secs_f64());
+        report::print_notes(&[format!("{size} uploaded in {seconds:.1} s: {sent}")], run.show.quiet);
+        parcels.iter().for_each(|parcel| _ = std::fs::remove_file(&parcel.path));
+        _ = std::fs::remove_file(self.away.stage.join(RECORD));
+        Ok(())
+    }
+}
+
+impl Shipment<'_> {
+    /// Says what there is now.
+    pub fn conclude(&self, plans: &[(Plan, PathBuf)], order: &Order<'_>) -> Result<()> {
+        let run = order.run;
+        if !run.show.quiet {
+            elsewhere::print_traffic(order.access);
+        }
+        if !run.json {
+            self.away.tell(plans)?;
+        }
+        report::print_notes(&self.away.start(plans)?, run.show.quiet);
+        Ok(())
+    }
+}
+
+/// What is empty goes; what is not is somebody's.
+impl Drop for Shipment<'_> {
+    fn drop(&mut self) {
+        if self.lock.is_none() {
+            return;
+        }
+        let mut folders: Vec<PathBuf> = Vec::new();
+        for (_, path, _) in &self.files {
+            let within = path.ancestors().skip(1).take_while(|dir| dir.starts_with(&self.away.stage));
+            folders.extend(within.filter(|dir| *dir != self.away.stage).map(PathBuf::from));
+        }
+        folders.sort_by_key(|dir| std::cmp::Reverse(dir.components().count()));
+        folders.iter().for_each(|dir| _ = std::fs::remove_dir(dir));
+        let entries = std::fs::read_dir(&self.away.stage).into_iter().flatten().flatten();
+        if entries.map(|entry| entry.file_name()).all(|name| name == LOCK) {
+            _ = std::fs::remove_file(self.away.stage.join(LOCK));
+            _ = std::fs::remove_dir(&self.away.stage);
+        }
+    }
+}
