@@ -115,7 +115,8 @@ fn the_licences_of_what_we_depend_on_are_allowed() {
     let output = tree.args(["--format", "{p}|{l}"]).current_dir(root()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let all: std::collections::BTreeSet<&str> = text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    let all: std::collections::BTreeSet<&str> =
+        text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     assert!(all.len() > 80, "{}", all.len());
     for line in all {
         let (name, licence) = line.split_once('|').unwrap();

@@ -76,18 +76,26 @@ fn all_outputs_of_a_run_go_up_in_one_commit() {
     says(&dry, 0, &["written first", "then it goes to hf://acme/out", "README.md", ".upload"]);
     assert!(bench.hub.names("acme/out", "main").is_empty() && bench.stages().is_empty());
     let ran = bench.ggraft(words).ok();
-    let here: Vec<String> =
-        std::fs::read_dir(bench.path("here")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let here: Vec<String> = std::fs::read_dir(bench.path("here"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert_eq!(here.len(), 2);
     for name in &here {
-        assert_eq!(bench.hub.file("acme/out", "main", name), std::fs::read(bench.path("here").join(name)).ok(), "{name}");
+        assert_eq!(
+            bench.hub.file("acme/out", "main", name),
+            std::fs::read(bench.path("here").join(name)).ok(),
+            "{name}"
+        );
         assert!(ran.out.contains(&format!("hf://acme/out/{name}\n")), "{}", ran.out);
     }
     let names = bench.hub.names("acme/out", "main");
     assert_eq!(names.len(), 6, "{names:?}");
     let card = bench.hub.file("acme/out", "main", "README.md").unwrap();
     assert!(here.iter().all(|name| String::from_utf8_lossy(&card).contains(name.as_str())));
-    for word in ["made the private model acme/out", "uploaded in", "/acme/out/commit/", "llama-cli -hf acme/out:"] {
+    for word in
+        ["made the private model acme/out", "uploaded in", "/acme/out/commit/", "llama-cli -hf acme/out:"]
+    {
         assert!(ran.err.contains(word), "no '{word}' in {}", ran.err);
     }
     assert!(!ran.err.contains("hf_write") && !ran.out.contains("hf_write"));
@@ -100,10 +108,16 @@ fn all_outputs_of_a_run_go_up_in_one_commit() {
     // The store refuses who shows a token; that none was shown is seen here, too.
     let seen = bench.hub.server.seen();
     assert!(seen.iter().any(|a| a.path.starts_with("/store/")));
-    assert!(seen.iter().filter(|a| a.path.starts_with("/store/")).all(|a| a.header("authorization").is_none()));
+    assert!(
+        seen.iter().filter(|a| a.path.starts_with("/store/")).all(|a| a.header("authorization").is_none())
+    );
 
     // What is there stays, unless it may be replaced; the card goes on.
-    says(&bench.ggraft(&format!("{CONVERT} -o hf://acme/out")), 1, &["the output exists", "hf://acme/out/", "--force"]);
+    says(
+        &bench.ggraft(&format!("{CONVERT} -o hf://acme/out")),
+        1,
+        &["the output exists", "hf://acme/out/", "--force"],
+    );
     bench.hub.server.forget();
     let more = bench.ggraft("convert %cp --type Q5_0 -o hf://acme/out").ok();
     assert_eq!(bench.stored().0, 1, "{}", more.err);
@@ -127,7 +141,8 @@ fn directories_branches_parts_and_names_are_as_for_paths() {
     }
     assert_eq!(bench.hub.names("acme/dir", "main"), [".gitattributes"]);
     assert!(bench.stored().0 > 3);
-    let ran = bench.ggraft("convert %cp --type Q4_0 --split-max-tensors 20 -o hf://acme/dir/sub/{type}.gguf").ok();
+    let ran =
+        bench.ggraft("convert %cp --type Q4_0 --split-max-tensors 20 -o hf://acme/dir/sub/{type}.gguf").ok();
     assert!(ran.out.starts_with("hf://acme/dir/sub/Q4_0-00001-of-"), "{}", ran.out);
     let names = bench.hub.names("acme/dir", "main");
     assert!(names.iter().filter(|name| name.starts_with("sub/Q4_0-0000")).count() > 1, "{names:?}");
@@ -161,7 +176,11 @@ fn what_the_hub_does_not_take_is_told_before_the_work() {
     }
     let mut offline = bench.command(&format!("{CONVERT} -o hf://acme/there"));
     says(&ran(offline.env("HF_HUB_OFFLINE", "1")), 5, &["may not be asked"]);
-    says(&with("hf_write", &format!("-o hf://acme/there@{}", "0".repeat(40))), 2, &["a commit cannot be written"]);
+    says(
+        &with("hf_write", &format!("-o hf://acme/there@{}", "0".repeat(40))),
+        2,
+        &["a commit cannot be written"],
+    );
     for place in ["hf://acme", "hf://datasets/acme/x", "hf://a/../b", "https://host/x.gguf"] {
         assert_eq!(with("hf_write", &format!("-o {place}")).code, 2, "{place}");
     }
@@ -236,7 +255,11 @@ impl Bench {
         let mut command = Command::new(python);
         command.args(["-c", script]).current_dir(self.dir.path());
         self.hub.known_to(&mut command, &self.path("home"));
-        command.envs([("HF_TOKEN", "hf_write"), ("HF_HUB_DISABLE_XET", "1"), ("HF_HUB_DISABLE_TELEMETRY", "1")]);
+        command.envs([
+            ("HF_TOKEN", "hf_write"),
+            ("HF_HUB_DISABLE_XET", "1"),
+            ("HF_HUB_DISABLE_TELEMETRY", "1"),
+        ]);
         command.envs([("HF_HUB_DISABLE_PROGRESS_BARS", "1"), ("HF_HUB_DISABLE_UPDATE_CHECK", "1")]);
         ran(&mut command)
     }
@@ -256,15 +279,23 @@ fn the_real_client_sends_our_hub_the_same_files() {
     // Who sends it is not seen by what was asked, in which order.
     let asked = |repo: &str| {
         let seen = bench.hub.server.seen();
-        let of = |a: &&server::Asked| a.method == "POST" && (a.path.contains(repo) || a.path.contains("/complete"));
-        let verb = |a: &server::Asked| a.path.replace(repo, "").rsplit('/').find(|part| *part != "main").unwrap().to_string();
+        let of = |a: &&server::Asked| {
+            a.method == "POST" && (a.path.contains(repo) || a.path.contains("/complete"))
+        };
+        let verb = |a: &server::Asked| {
+            a.path.replace(repo, "").rsplit('/').find(|part| *part != "main").unwrap().to_string()
+        };
         let mut verbs: Vec<String> = seen.iter().filter(of).map(verb).collect();
         verbs.dedup();
         verbs
     };
     let theirs = asked("acme/theirs");
     println!("{theirs:?} {:?}", asked("acme/ours"));
-    assert!(["preupload", "batch", "complete", "verify", "commit"].iter().all(|verb| theirs.iter().any(|v| v == verb)));
+    assert!(
+        ["preupload", "batch", "complete", "verify", "commit"]
+            .iter()
+            .all(|verb| theirs.iter().any(|v| v == verb))
+    );
 }
 
 #[test]
@@ -278,10 +309,16 @@ fn the_real_client_and_we_share_a_cache() {
     bench.ggraft("convert acme/cp --download --type Q8_0 -o ours.gguf").ok();
     let cli = "import sys\nfrom huggingface_hub.cli.hf import main\nsys.argv = ['hf', 'cache', 'verify', 'acme/cp']\nmain()";
     let checked = bench.real(&python, cli).ok();
-    assert!(format!("{}{}", checked.out, checked.err).to_lowercase().contains("verif"), "{}{}", checked.out, checked.err);
+    assert!(
+        format!("{}{}", checked.out, checked.err).to_lowercase().contains("verif"),
+        "{}{}",
+        checked.out,
+        checked.err
+    );
     let offline = "import os\nos.environ['HF_HUB_OFFLINE'] = '1'\n";
     bench.hub.server.forget();
-    let files = "from huggingface_hub import hf_hub_download\nprint(hf_hub_download('acme/cp', 'model.safetensors'))";
+    let files =
+        "from huggingface_hub import hf_hub_download\nprint(hf_hub_download('acme/cp', 'model.safetensors'))";
     let found = bench.real(&python, &format!("{offline}{files}")).ok();
     let found = std::fs::read(found.out.trim()).unwrap();
     assert!(found == std::fs::read(trio("cp").join("model.safetensors")).unwrap());
@@ -293,7 +330,10 @@ fn the_real_client_and_we_share_a_cache() {
     let mut command = bench.command("convert acme/base --type Q8_0 -o offline.gguf");
     ran(command.env("HF_HUB_OFFLINE", "1")).ok();
     assert_eq!(bench.hub.server.seen().len(), 0);
-    assert!(std::fs::read(bench.path("online.gguf")).unwrap() == std::fs::read(bench.path("offline.gguf")).unwrap());
+    assert!(
+        std::fs::read(bench.path("online.gguf")).unwrap()
+            == std::fs::read(bench.path("offline.gguf")).unwrap()
+    );
 }
 
 #[test]
@@ -307,7 +347,18 @@ fn the_page_about_outputs_keeps_its_word() {
     assert!(block.lines().count() > 3);
     block.lines().for_each(|line| _ = bench.ggraft(line.strip_prefix("ggraft ").unwrap()).ok());
     let names = bench.hub.names("acme/grafted", "main");
-    assert_eq!(names, [".gitattributes", "Q4_K_M.Modelfile", "Q4_K_M.gguf", "Q8_0.Modelfile", "Q8_0.gguf", "README.md", "q5.gguf"]);
+    assert_eq!(
+        names,
+        [
+            ".gitattributes",
+            "Q4_K_M.Modelfile",
+            "Q4_K_M.gguf",
+            "Q8_0.Modelfile",
+            "Q8_0.gguf",
+            "README.md",
+            "q5.gguf"
+        ]
+    );
 }
 
 /// A hub that takes files in general, and says `batch` of where a large one goes, or `kept` of how files are kept.
@@ -341,7 +392,10 @@ fn a_hub_that_lies_about_an_upload_is_refused() {
         (r#"{"objects":[{"oid":"0","size":1,"actions":{}}]}"#, "another file"),
         (r#"{"objects":[{"actions":{"upload":{"href":"file:///etc/passwd"}}}]}"#, "none of https://"),
         (r#"{"objects":[{"actions":{"upload":{"href":"/x","header":{"chunk_size":0}}}}]}"#, "no size"),
-        (r#"{"objects":[{"actions":{"upload":{"href":"/x","header":{"chunk_size":"1"}}}}]}"#, "too many parts"),
+        (
+            r#"{"objects":[{"actions":{"upload":{"href":"/x","header":{"chunk_size":"1"}}}}]}"#,
+            "too many parts",
+        ),
         (
             r#"{"objects":[{"actions":{"upload":{"href":"/x","header":{"chunk_size":1000000,"1":"http://s/1","7":"http://s/7"}}}}]}"#,
             "not those of the parts",
@@ -356,7 +410,10 @@ fn a_hub_that_lies_about_an_upload_is_refused() {
         bench.hub = hub_that_says(Some(kept), "{}");
         says(&bench.ggraft(&words), 3, &[word]);
     }
-    bench.hub = Hub { server: server::Server::start(|_| server::Reply::new(200, "x").with("Content-Length", 1u64 << 50)), ..Hub::start() };
+    bench.hub = Hub {
+        server: server::Server::start(|_| server::Reply::new(200, "x").with("Content-Length", 1u64 << 50)),
+        ..Hub::start()
+    };
     says(&bench.ggraft(&words), 3, &["too long"]);
     assert_eq!(bench.stages().len(), 1);
 }

@@ -106,7 +106,8 @@ impl Hub {
                 std::thread::sleep(latency);
             }
             if ["POST", "PUT"].contains(&asked.method.as_str()) {
-                let (mut faults, mut repos, mut store) = (f.lock().unwrap(), r.lock().unwrap(), s.lock().unwrap());
+                let (mut faults, mut repos, mut store) =
+                    (f.lock().unwrap(), r.lock().unwrap(), s.lock().unwrap());
                 let port = *p.lock().unwrap();
                 let (faults, repos, store) = (&mut *faults, &mut *repos, &mut *store);
                 return Taking { asked, faults, repos, store, port, begun }.answer();

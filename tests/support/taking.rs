@@ -92,7 +92,11 @@ impl Taking<'_> {
     }
 
     fn create(&mut self, body: &Value) -> Reply {
-        let repo = format!("{}/{}", body["organization"].as_str().unwrap_or(""), body["name"].as_str().unwrap_or(""));
+        let repo = format!(
+            "{}/{}",
+            body["organization"].as_str().unwrap_or(""),
+            body["name"].as_str().unwrap_or("")
+        );
         if self.repos.contains_key(&repo) {
             return refused(409, "", "You already created this model repo");
         }
@@ -129,7 +133,8 @@ impl Taking<'_> {
             };
             let path = self.asked.path.replace("objects/batch", "verify");
             let verify = json!({ "href": format!("{home}{path}") });
-            objects.push(json!({ "oid": oid, "size": size, "actions": { "upload": upload, "verify": verify } }));
+            objects
+                .push(json!({ "oid": oid, "size": size, "actions": { "upload": upload, "verify": verify } }));
         }
         told(&json!({ "transfer": "basic", "objects": objects }))
     }
@@ -138,7 +143,8 @@ impl Taking<'_> {
         if self.asked.header("authorization").is_some() {
             return Reply::new(400, "only one way to say who you are");
         }
-        let query: BTreeMap<&str, &str> = self.asked.query.split('&').filter_map(|p| p.split_once('=')).collect();
+        let query: BTreeMap<&str, &str> =
+            self.asked.query.split('&').filter_map(|p| p.split_once('=')).collect();
         if self.begun.elapsed().as_millis() > query["until"].parse().unwrap() {
             return Reply::new(403, "Request has expired");
         }
@@ -147,7 +153,9 @@ impl Taking<'_> {
             return Reply::new(status, "not now");
         }
         if let Some(rate) = self.faults.rate {
-            std::thread::sleep(std::time::Duration::from_secs_f64(self.asked.body.len() as f64 / rate as f64));
+            std::thread::sleep(std::time::Duration::from_secs_f64(
+                self.asked.body.len() as f64 / rate as f64,
+            ));
         }
         let (number, body) = (query["upload"].parse().unwrap(), self.asked.body.to_vec());
         match query.get("part") {
@@ -165,9 +173,9 @@ impl Taking<'_> {
         let number = self.asked.query.strip_prefix("upload=").and_then(|n| n.parse().ok()).unwrap();
         let parts = self.store.parts.get(&number).cloned().unwrap_or_default();
         let told_parts = body["parts"].as_array().cloned().unwrap_or_default();
-        let right = told_parts.iter().all(|part| {
-            part["etag"] == format!("\"{number}-{}\"", part["partNumber"]).as_str()
-        });
+        let right = told_parts
+            .iter()
+            .all(|part| part["etag"] == format!("\"{number}-{}\"", part["partNumber"]).as_str());
         let whole: Vec<u8> = parts.values().flatten().copied().collect();
         let oid = body["oid"].as_str().unwrap_or_default();
         if !right || told_parts.len() != parts.len() || hex(&Sha256::digest(&whole)) != oid {

@@ -131,7 +131,8 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
 fn needed(s: &Arc<Sources>) -> Vec<Span> {
     let pairs = s.own.pairs.iter().flat_map(|(chat, base)| [chat, base]);
     let all = [&s.own.onto].into_iter().chain(pairs);
-    all.flat_map(|t| few(planned(|| runs(t.shape().row(), t.shape().rows()).for_each(|run| t.prefetch(run))))).collect()
+    all.flat_map(|t| few(planned(|| runs(t.shape().row(), t.shape().rows()).for_each(|run| t.prefetch(run)))))
+        .collect()
 }
 
 /// The same in no more than `RUNS` pieces, joined over the narrowest gaps: rows of one run may lie apart in their file.

@@ -24,7 +24,7 @@ const MOST_INLINE: u64 = 32 << 20;
 /// Sends the files.
 pub fn send(branch: &Branch, parcels: &[Parcel], sending: &Sending<'_>) -> Result<String> {
     branch.look()?;
-    let missing = missing(branch, parcels, sending)?;
+    let missing = missing(branch, parcels, false)?;
     let watch = sending.watch;
     for (i, parcel) in parcels.iter().enumerate().filter(|(i, _)| !missing.contains(i)) {
         watch.advance(0, i, parcel.bytes, true);
@@ -42,10 +42,10 @@ pub fn send(branch: &Branch, parcels: &[Parcel], sending: &Sending<'_>) -> Resul
     for i in missing.iter().filter(|i| large.contains(&parcels[**i].name)) {
         object::send(&Large { api: &branch.api, id: &branch.id, parcel: &parcels[*i], index: *i, sending })?;
     }
-    if !large.is_empty() && !sending.replaces {
+    if !large.is_empty() {
         // That took long; what somebody has put there meanwhile is not replaced.
         branch.look()?;
-        self::missing(branch, parcels, sending)?;
+        self::missing(branch, parcels, false)?;
     }
     let body = body(parcels, &missing, &large, watch)?;
     let revision = encoded(&branch.api.revision, false);
@@ -57,7 +57,7 @@ pub fn send(branch: &Branch, parcels: &[Parcel], sending: &Sending<'_>) -> Resul
         // The answer may have been lost, and the commit not.
         Err(e) if e.kind() == Kind::Io => {
             branch.look().map_err(|_| e.clone())?;
-            match self::missing(branch, parcels, &Sending { replaces: true, ..*sending })?.is_empty() {
+            match self::missing(branch, parcels, true)?.is_empty() {
                 true => None,
                 false => return Err(e),
             }
@@ -74,8 +74,8 @@ fn page(branch: &Branch, url: Option<&str>) -> String {
     url.filter(plain).map_or_else(own, String::from)
 }
 
-/// The files that the hub has not, by their numbers.
-fn missing(branch: &Branch, parcels: &[Parcel], sending: &Sending<'_>) -> Result<BTreeSet<usize>> {
+/// The files that the hub has not, by their numbers; with `all` also those whose names are taken there.
+fn missing(branch: &Branch, parcels: &[Parcel], all: bool) -> Result<BTreeSet<usize>> {
     let (mut missing, mut taken) = (BTreeSet::new(), Vec::new());
     let there = |parcel: &Parcel| {
         branch
@@ -93,13 +93,15 @@ fn missing(branch: &Branch, parcels: &[Parcel], sending: &Sending<'_>) -> Result
         };
         if !is_same {
             missing.insert(i);
+        }
+        if !is_same && !parcel.replaces && !all {
             taken.push(Error::new(Kind::Failure, "the output exists").file(&branch.shown(&parcel.name)));
         }
     }
-    if let (Some(e), false) = (Error::all(taken), sending.replaces) {
-        return Err(e.or_hint("somebody has put it there meanwhile; give --force to replace it"));
+    match Error::all(taken) {
+        Some(e) => Err(e.or_hint("somebody has put it there meanwhile; give --force to replace it")),
+        None => Ok(missing),
     }
-    Ok(missing)
 }
 
 /// What git calls the content of a file.
