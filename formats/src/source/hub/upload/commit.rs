@@ -4,12 +4,12 @@
 use super::branch::Branch;
 use super::object::{self, Large};
 use crate::error::{Error, Kind, Result};
-use crate::source::http::{Origin, encoded};
+use crate::source::http::{Failure, Origin, PATIENT, encoded, patiently};
 use crate::source::{Parcel, Sending};
 use crate::write::Watch;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha1::{Digest, Sha1};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -51,20 +51,22 @@ pub fn send(branch: &Branch, parcels: &[Parcel], sending: &Sending<'_>) -> Resul
     let revision = encoded(&branch.api.revision, false);
     let url = format!("{}/api/models/{}/commit/{revision}", branch.api.endpoint, branch.id);
     let stop = || watch.cancelled();
-    let sent = branch.api.post(&url, "application/x-ndjson", &body, &[], &stop);
-    let url = match sent {
-        Ok((_, text)) => branch.api.parsed(&text)?.get("commitUrl").and_then(Value::as_str).map(String::from),
-        // The answer may have been lost, and the commit not.
-        Err(e) if e.kind() == Kind::Io => {
-            branch.look().map_err(|_| e.clone())?;
-            match self::missing(branch, parcels, true)?.is_empty() {
-                true => None,
-                false => return Err(e),
-            }
+    let traffic = &branch.api.client.access.traffic;
+    let text = patiently(PATIENT, traffic, &stop, || {
+        match branch.api.once(&url, "application/x-ndjson", &body, &[], &stop) {
+            // The answer may have been lost, and the commit not.
+            Err(Failure::Again { .. }) if is_there(branch, parcels) => Ok(None),
+            sent => sent.map(|(_, text)| Some(text)),
         }
-        Err(e) => return Err(e),
-    };
-    Ok(page(branch, url.as_deref()))
+    })?;
+    let told = text.map(|text| branch.api.parsed(&text)).transpose()?;
+    let url = told.as_ref().and_then(|told| told.get("commitUrl")?.as_str());
+    Ok(page(branch, url))
+}
+
+/// Whether the branch has all of it now.
+fn is_there(branch: &Branch, parcels: &[Parcel]) -> bool {
+    branch.look().and_then(|()| missing(branch, parcels, true)).is_ok_and(|missing| missing.is_empty())
 }
 
 /// Where the commit can be seen.
