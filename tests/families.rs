@@ -144,16 +144,17 @@ fn layers_that_predict_are_grafted_onto_the_model_that_lost_them() {
 /// A line for each difference between what is made of a checkpoint and what the converter made of it.
 fn differences(goldens: Option<Vec<Golden>>, dir: &Path, more: &[&str]) -> Vec<String> {
     let Some(goldens) = goldens else { return vec![String::from("there is no golden")] };
+    goldens.iter().for_each(|golden| golden.check_generator(dir));
+    let dir = dir.to_str().unwrap();
+    let (types, outs) = (OUTTYPES.join(","), format!("{dir}.{{type}}.gguf"));
+    let ran = ggraft([&["convert", "-q", dir, "--type", &types, "-o", &outs], more].concat());
+    if ran.code != 0 {
+        return vec![ran.err];
+    }
     let mut lines = Vec::new();
     for (golden, outtype) in goldens.iter().zip(OUTTYPES) {
-        golden.check_generator(dir);
-        let out = dir.with_extension(format!("{outtype}.gguf"));
-        let (dir, path) = (dir.to_str().unwrap(), out.to_str().unwrap());
-        let ran = ggraft([&["convert", "-q", dir, "--type", outtype, "-o", path], more].concat());
-        if ran.code != 0 {
-            return vec![ran.err];
-        }
-        let found = golden.differences(&model(&out));
+        let out = outs.replace("{type}", &outtype.to_uppercase());
+        let found = golden.differences(&model(Path::new(&out)));
         lines.extend(found.iter().filter(|line| !is_computed(dir, line)).map(|l| format!("{outtype}: {l}")));
     }
     lines

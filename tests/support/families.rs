@@ -2,6 +2,7 @@
 //! a small tokenizer. `fixtures/goldens/families` holds what llama.cpp's converter makes of each.
 
 use super::checkpoint::{Layer, Weight, write_weights};
+use super::encoding::{self, Kind};
 use super::plamo;
 use super::rng;
 use super::tekken;
@@ -17,6 +18,7 @@ mod dense;
 pub mod drafting;
 mod first;
 pub mod layouts;
+mod listed;
 mod newer_projectors;
 mod newest;
 mod parts;
@@ -40,7 +42,14 @@ pub fn all() -> Vec<Tiny> {
         parts::all(),
         published::all(),
     ];
-    parts.concat()
+    let mut all = parts.concat();
+    all.extend(listed::all(&all));
+    all
+}
+
+/// Every checkpoint that is not another under a second name of its class.
+pub fn distinct() -> Vec<Tiny> {
+    all().into_iter().filter(|tiny| !tiny.is_second).collect()
 }
 
 /// A checkpoint that is only merged: with as many experts as Qwen 3 has.
@@ -102,6 +111,8 @@ pub enum Words {
     Tekken(&'static str),
     /// A small one in PLaMo's own form.
     Plamo,
+    /// A small one of an encoder.
+    Encoder(Kind),
 }
 
 /// All that decides a checkpoint.
@@ -117,6 +128,8 @@ pub struct Tiny {
     pub projector: bool,
     /// Beginnings of the page's names, and what its tensors have instead; the first that fits.
     pub respelled: &'static [(&'static str, &'static str)],
+    /// Whether it is another checkpoint under a second name of its class.
+    pub is_second: bool,
     /// Whether it is in Mistral's own layout.
     pub is_native: bool,
     /// Tensors whose shapes no config tells.
@@ -144,6 +157,7 @@ impl Tiny {
             draft: Draft::default(),
             projector: false,
             respelled: &[],
+            is_second: false,
             is_native: false,
             more: &[],
             whole: &[],
@@ -201,6 +215,13 @@ impl Tiny {
                 write_json(&dir.join("config.json"), &self.config);
                 self.files.iter().for_each(|(name, text)| std::fs::write(dir.join(name), text).unwrap());
                 return self.config.clone();
+            }
+            Words::Encoder(kind) => {
+                let tokens = encoding::write(kind, dir);
+                let config = laid_over(json!({"vocab_size": tokens}), &self.config);
+                write_json(&dir.join("config.json"), &config);
+                self.files.iter().for_each(|(name, text)| std::fs::write(dir.join(name), text).unwrap());
+                return config;
             }
         };
         if self.target.is_none() {

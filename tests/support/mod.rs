@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test file uses another part")]
 
 pub mod checkpoint;
+pub mod encoding;
 pub mod families;
 pub mod gguf;
 pub mod golden;

@@ -133,6 +133,30 @@ fn sentencepiece(vocabulary: &Vocabulary) -> Vec<u8> {
     model.encode_to_vec()
 }
 
+/// A unigram model of these pieces, with their scores and kinds.
+pub fn unigram(pieces: &[(String, f32, i32)]) -> Vec<u8> {
+    const UNIGRAM: i32 = 1;
+    let piece = |(text, score, kind): &(String, f32, i32)| Piece {
+        piece: Some(text.clone()),
+        score: Some(*score),
+        kind: Some(*kind),
+    };
+    let model = ModelProto {
+        pieces: pieces.iter().map(piece).collect(),
+        trainer_spec: Some(TrainerSpec {
+            model_type: Some(UNIGRAM),
+            vocab_size: i32::try_from(pieces.len()).ok(),
+            byte_fallback: Some(false),
+        }),
+        normalizer_spec: Some(NormalizerSpec {
+            name: Some("identity".into()),
+            add_dummy_prefix: Some(true),
+            remove_extra_whitespaces: Some(true),
+        }),
+    };
+    model.encode_to_vec()
+}
+
 /// `tokenizer.json` of a vocabulary without added tokens.
 pub fn byte_level_bpe_of(vocabulary: &Vocabulary) -> Value {
     whole_bpe(vocabulary, &[])

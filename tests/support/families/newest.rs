@@ -78,7 +78,7 @@ fn hunyuan() -> Vec<Tiny> {
 /// Beside GPT-2's vocabulary, for the turns of dots3 and of GLM.
 const DOTS: &str = r#"{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>",
     "additional_special_tokens": ["<|endofassistant|>"]}"#;
-const GLM: &str = r#"{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>",
+pub(super) const GLM: &str = r#"{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>",
     "additional_special_tokens": ["[gMASK]", "<|user|>", "<|observation|>"]}"#;
 
 fn dots() -> Vec<Tiny> {
