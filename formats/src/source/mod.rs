@@ -1,7 +1,7 @@
 //! Where the bytes of models come from. A `Locator` is what a user names: a path, a model of the Hugging Face hub, a place
-//! in an object store, an address. What lies elsewhere is an `Object`, read by ranges; a `Window` fetches ahead what is going to be read. The
-//! readers above see a `Folder` with its files and `Container`s with tensors, wherever they lie. Without the feature
-//! `remote` there are only files.
+//! in an object store, an address. What lies elsewhere is an `Object`, read by ranges; a `Window` fetches ahead what is going
+//! to be read. The readers above see a `Folder` with its files and `Container`s with tensors, wherever they lie; outputs go to
+//! a `Depot`. Without the feature `remote` there are only files.
 
 mod access;
 mod blocks;

@@ -1,5 +1,5 @@
-//! The requests: GET and HEAD, POST, PUT and DELETE by one agent, redirects followed by our own rules, answers held to what was asked, tried
-//! again where that can help. The token goes to the hub's own address and nowhere else.
+//! The requests: GET and HEAD, POST, PUT and DELETE by one agent, redirects followed by our own rules, answers held to what
+//! was asked, tried again where that can help. A token goes to the server that it is for, and nowhere else.
 
 mod answer;
 mod ranged;
