@@ -375,10 +375,10 @@ fn nuslerp() {
     for case in cases() {
         let (cp, chats) = (wide(&case.cp), case.pairs.each_ref().map(|pair| wide(&pair.0)));
         let moved = |v: usize| chats[v].iter().zip(&cp).map(|(c, x)| c - x).collect::<Vec<_>>();
-        let by = |a: &[f64], b: &[f64], row: usize, shares| -> Vec<f64> {
+        let by = |a: &[f64], b: &[f64], row: usize, shares: [f64; 2]| -> Vec<f64> {
             a.chunks(row).zip(b.chunks(row)).flat_map(|(a, b)| arc(a, b, shares)).collect()
         };
-        let ways = |a: &[f64], b: &[f64], shares| {
+        let ways = |a: &[f64], b: &[f64], shares: [f64; 2]| {
             let columns = by(&turned(a, ROW), &turned(b, ROW), ROWS, shares);
             [by(a, b, ROWS * ROW, shares), by(a, b, ROW, shares), turned(&columns, ROWS)]
         };
