@@ -88,9 +88,12 @@ pub enum Survey {
     Nothing,
     Rows(Rows),
     /// What the values of one row are, summed over all rows: as many facts for each column.
-    Columns(fn(onto: &[f64], pairs: &[Pair<'_>], place: &Place<'_>, column: usize) -> Vec<f64>),
+    Columns(Column),
     Ranks(Ranks),
 }
+
+/// What one column of one row comes to.
+pub type Column = fn(onto: &[f64], pairs: &[Pair<'_>], place: &Place<'_>, column: usize) -> Vec<f64>;
 
 /// `of` gives some values for each row; over all rows, in their order, `join` makes one fact of each.
 pub struct Rows {
@@ -98,10 +101,13 @@ pub struct Rows {
     pub join: fn(f64, f64) -> f64,
 }
 
+/// Lists of scores, each with one for every element of some rows.
+pub type Scores = fn(onto: &[f64], pairs: &[Pair<'_>], row: usize) -> Vec<Vec<f32>>;
+
 /// The scores at some ranks.
 pub struct Ranks {
     /// One score, from 0 on, for every element of some rows; several lists of them are ranked apart.
-    pub scores: fn(onto: &[f64], pairs: &[Pair<'_>], row: usize) -> Vec<Vec<f32>>,
+    pub scores: Scores,
     /// The ranks (0 is the largest) that are wanted of a list of so many elements, so many of them zero: a fact each.
     pub ranks: fn(params: &Params, elements: u64, zeros: u64) -> Vec<u64>,
     /// Further facts behind them, for which those are known.

@@ -3,7 +3,7 @@
 //! with any size of portion: values of rows are joined in the order of the rows, counts are whole numbers.
 
 use super::sources::{Decoded, Sources, Tensors};
-use super::{Pair, Place, Ranks, Rows, Survey};
+use super::{Column, Place, Ranks, Rows, Survey};
 use ggraft_formats::source::{fetch_ahead, planned};
 use ggraft_formats::{Error, Kind, Result};
 use std::ops::Range;
@@ -107,9 +107,6 @@ fn of_rows(unit: &Unit<'_>, threads: usize, portion: usize, rows: &Rows, facts: 
     };
     Ok(rows.into_iter().map(|(_, row)| row).reduce(join_all).unwrap_or_default())
 }
-
-/// What one column of one row comes to.
-type Column = fn(&[f64], &[Pair<'_>], &Place<'_>, usize) -> Vec<f64>;
 
 /// The facts of each column, added up by one thread, row after row, for their sums are as long as a row. A single row is one
 /// column.
