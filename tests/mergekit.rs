@@ -170,3 +170,136 @@ fn a_grown_vocabulary() {
     case.is_met();
     case.is_what_the_options_say();
 }
+
+/// What `of` the trios is called in the goldens of the methods, and its models in a directory of this name.
+fn write(of: &str, dir: &Path) {
+    match of {
+        "trio" => {
+            for name in ["cp", "chat", "base"] {
+                std::fs::create_dir(dir.join(name)).unwrap();
+                for file in std::fs::read_dir(trio(name)).unwrap() {
+                    let file = file.unwrap();
+                    std::fs::copy(file.path(), dir.join(name).join(file.file_name())).unwrap();
+                }
+            }
+        }
+        _ => support::families::family("OLMo-2-Tiny").unwrap().write_trio(dir),
+    }
+}
+
+/// A tensor of a checkpoint, as f32.
+fn values(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    let tensor = file.tensor(name).unwrap();
+    match tensor.dtype() {
+        safetensors::Dtype::F32 => {
+            tensor.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+        }
+        _ => tensor.data().as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+    }
+}
+
+/// How far an element may lie from mergekit's, in steps of f32 at the largest of its tensor, and which share of them may lie
+/// anywhere: those of which mergekit chooses others, by f32 sums or among equals (the weights are bf16, so that a tenth of the
+/// variances at which SCE selects are equal). A sum over a whole tensor in f32 is good to some hundred steps, steps over it to a thousand.
+const METHODS: [(&str, f64, f64); 9] = [
+    ("model_stock", 256.0, 0.0),
+    ("model_stock-rows", 8.0, 0.0),
+    ("nuslerp", 256.0, 0.0),
+    ("nuslerp-rows", 8.0, 0.0),
+    ("nuslerp-columns", 128.0, 0.0),
+    ("karcher", 2048.0, 0.0),
+    ("sce", 8.0, 0.0),
+    ("sce-topk", 16.0, 0.2),
+    ("arcee_fusion", 8.0, 0.01),
+];
+
+#[test]
+fn the_methods_are_mergekits() {
+    let goldens = Path::new(GOLDENS).join("methods");
+    let mut failed = Vec::new();
+    for of in ["trio", "olmo"] {
+        let dir = tempfile::tempdir().unwrap();
+        write(of, dir.path());
+        for (method, steps, share) in METHODS {
+            let recipe = dir.path().join(format!("{method}.yml"));
+            std::fs::copy(goldens.join(format!("{method}.yml")), &recipe).unwrap();
+            let out = dir.path().join("out");
+            let words =
+                ["merge", recipe.to_str().unwrap(), "-q", "--force", "--type", "safetensors-f32", "-o"];
+            ggraft([&words[..], &[out.to_str().unwrap()]].concat()).ok();
+            let golden = std::fs::read(goldens.join(format!("{method}-{of}.safetensors"))).unwrap();
+            let ours = std::fs::read(out.join("model.safetensors")).unwrap();
+            let (golden, ours) =
+                (SafeTensors::deserialize(&golden).unwrap(), SafeTensors::deserialize(&ours).unwrap());
+            let (mut far, mut all, mut most) = (0, 0, 0f64);
+            for name in golden.names() {
+                let (theirs, ours) = (values(&golden, name), values(&ours, name));
+                let largest = theirs.iter().fold(0f64, |most, x| most.max(f64::from(x.abs())));
+                for (i, x) in theirs.iter().enumerate() {
+                    let ours = ours[i * ours.len() / theirs.len()];
+                    let distance = (f64::from(ours) - f64::from(*x)).abs() / (largest * 2f64.powi(-24));
+                    far += usize::from(distance > steps);
+                    most = most.max(distance);
+                }
+                all += theirs.len();
+            }
+            if far as f64 > share * all as f64 {
+                failed.push(format!(
+                    "{of}, {method}: {far} of {all} elements lie farther than {steps} steps, at most {most}"
+                ));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// Of the elements in which chat differs from CP, how many the output has moved, and the sum of their ranks in their rows, as
+/// `make_mergekit_goldens.py` counts them; and how many differ.
+fn left(cp: &[f32], chat: &[f32], out: &[f32], row: usize) -> [f64; 3] {
+    let (mut kept, mut ranks, mut differ) = (0.0, 0.0, 0.0);
+    for first in (0..cp.len()).step_by(row) {
+        let size = |i: usize| (chat[i] - cp[i]).abs();
+        let mut order: Vec<f32> = (first..first + row).map(size).collect();
+        order.sort_by(f32::total_cmp);
+        for i in (first..first + row).filter(|i| size(*i) > 0.0) {
+            let (below, upto) =
+                (order.partition_point(|x| *x < size(i)), order.partition_point(|x| *x <= size(i)));
+            differ += 1.0;
+            if out[i] != cp[i] {
+                kept += 1.0;
+                ranks += (below + upto - 1) as f64 / 2.0 / (row - 1).max(1) as f64;
+            }
+        }
+    }
+    [kept, ranks, differ]
+}
+
+/// Other elements are drawn than torch draws, but as many, and of the same ranks, within five deviations.
+#[test]
+fn della_leaves_as_many_elements_as_mergekit() {
+    let golden = Path::new(GOLDENS).join("methods/della_linear-trio.json");
+    let golden: Json = serde_json::from_slice(&std::fs::read(golden).unwrap()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    write("trio", dir.path());
+    let recipe = dir.path().join("della.yml");
+    std::fs::copy(Path::new(GOLDENS).join("methods/della_linear.yml"), &recipe).unwrap();
+    let out = dir.path().join("out");
+    let words =
+        ["merge", recipe.to_str().unwrap(), "-q", "--type", "safetensors-f32", "-o", out.to_str().unwrap()];
+    ggraft(words).ok();
+    let files = ["cp", "chat", "out"]
+        .map(|name| std::fs::read(dir.path().join(name).join("model.safetensors")).unwrap());
+    let [cp, chat, out] = files.each_ref().map(|file| SafeTensors::deserialize(file).unwrap());
+    for (name, theirs) in golden.as_object().unwrap() {
+        // Tables have other rows.
+        if cp.tensor(name).unwrap().shape() != chat.tensor(name).unwrap().shape() {
+            continue;
+        }
+        let row = *cp.tensor(name).unwrap().shape().last().unwrap();
+        let [kept, ranks, differ] = left(&values(&cp, name), &values(&chat, name), &values(&out, name), row);
+        let bound = 5.0 * (differ / 2.0).sqrt();
+        let [kept_there, ranks_there] = [0, 1].map(|i| theirs[i].as_f64().unwrap());
+        assert!((kept - kept_there).abs() <= bound, "{name}: {kept} {kept_there} of {differ}");
+        assert!((ranks - ranks_there).abs() <= bound, "{name}: {ranks} {ranks_there} of {differ}");
+    }
+}

@@ -304,7 +304,268 @@ fn gated_without_conflict_is_task_arithmetic() {
     meets("gated", &case, &[0.7], |x, i| plus(x, vec![0.7 * d[i]]));
 }
 
-const ALL: [&str; 8] = [
+/// As [`meets`], where an oracle that goes another way may round otherwise in the last place.
+#[track_caller]
+fn meets_nearly(words: &str, case: &Case, weights: &[f64], oracle: &[f64]) {
+    let order: Vec<usize> = (0..weights.len()).collect();
+    let found = decode(&case.tensor(&order, options(words), weights));
+    for (i, (x, expected)) in found.iter().zip(oracle).enumerate() {
+        let close = (f64::from(*x) - expected).abs() <= expected.abs() * 2f64.powi(-23) + 1e-40;
+        assert!(close, "{words} {weights:?}: element {i}: {x} {expected}");
+    }
+    assert!(found != case.cp, "{words}: nothing was merged");
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|x| f64::from(*x)).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// How much of the mean of two vectors model stock takes.
+fn stock(a: &[f64], b: &[f64]) -> f64 {
+    let cos = dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt()).max(1e-6);
+    2.0 * cos / (1.0 + cos)
+}
+
+#[test]
+fn model_stock() {
+    for case in cases() {
+        let d = [case.deltas(0), case.deltas(1)];
+        for w in &WEIGHTS[1..] {
+            let all = |t: &dyn Fn(usize) -> f64| -> Vec<f64> {
+                (0..ROWS * ROW)
+                    .map(|i| f64::from(case.cp[i]) + t(i) * (w[0] * d[0][i] + w[1] * d[1][i]) / 2.0)
+                    .collect()
+            };
+            let whole = stock(&d[0], &d[1]);
+            assert!(whole.abs() > 0.01);
+            meets_nearly("model_stock", &case, w, &all(&|_| whole));
+            let row = |i: usize| i / ROW * ROW..(i / ROW + 1) * ROW;
+            meets_nearly(
+                "model_stock filter_wise=true",
+                &case,
+                w,
+                &all(&|i| stock(&d[0][row(i)], &d[1][row(i)])),
+            );
+        }
+    }
+}
+
+/// The point between `a` and `b`, as mergekit has it.
+fn arc(a: &[f64], b: &[f64], [s, t]: [f64; 2]) -> Vec<f64> {
+    let unit = |v: &[f64]| v.iter().map(|x| x / dot(v, v).sqrt().max(1e-7)).collect::<Vec<_>>();
+    let angle = dot(&unit(a), &unit(b)).clamp(-1.0, 1.0).acos();
+    let [s, t] = match angle.sin().abs() < 1e-8 {
+        true => [s, t],
+        false => [s, t].map(|part| (part * angle).sin() / angle.sin()),
+    };
+    a.iter().zip(b).map(|(x, y)| s * x + t * y).collect()
+}
+
+/// Columns as rows, and back.
+fn turned(values: &[f64], row: usize) -> Vec<f64> {
+    (0..row).flat_map(|c| values.chunks(row).map(move |r| r[c])).collect()
+}
+
+#[test]
+fn nuslerp() {
+    for case in cases() {
+        let (cp, chats) = (wide(&case.cp), case.pairs.each_ref().map(|pair| wide(&pair.0)));
+        let moved = |v: usize| chats[v].iter().zip(&cp).map(|(c, x)| c - x).collect::<Vec<_>>();
+        let by = |a: &[f64], b: &[f64], row: usize, shares: [f64; 2]| -> Vec<f64> {
+            a.chunks(row).zip(b.chunks(row)).flat_map(|(a, b)| arc(a, b, shares)).collect()
+        };
+        let ways = |a: &[f64], b: &[f64], shares: [f64; 2]| {
+            let columns = by(&turned(a, ROW), &turned(b, ROW), ROWS, shares);
+            [by(a, b, ROWS * ROW, shares), by(a, b, ROW, shares), turned(&columns, ROWS)]
+        };
+        let words = ["", " nuslerp_flatten=false", " nuslerp_flatten=false nuslerp_row_wise=true"];
+        for (words, expected) in words.iter().zip(ways(&cp, &chats[0], [0.75, 0.25])) {
+            meets_nearly(&format!("nuslerp{words}"), &case, &[0.25], &expected);
+        }
+        for (words, moved) in words.iter().zip(ways(&moved(0), &moved(1), [0.25, 0.75])) {
+            let expected: Vec<f64> = cp.iter().zip(moved).map(|(x, d)| x + d).collect();
+            meets_nearly(&format!("nuslerp{words}"), &case, &[0.5, 1.5], &expected);
+        }
+        meets("nuslerp", &case, &[1.0], |_, i| chats[0][i]);
+    }
+}
+
+/// The mean on the sphere, by steps on whole tensors.
+fn sphere(models: &[Vec<f64>], weights: &[f64], steps: usize, tol: f64) -> Vec<f64> {
+    let scaled = |v: &[f64], by: f64| v.iter().map(|x| x * by).collect::<Vec<_>>();
+    let length = |v: &[f64]| dot(v, v).sqrt();
+    let total: f64 = weights.iter().sum();
+    let units: Vec<Vec<f64>> = models.iter().map(|m| scaled(m, 1.0 / length(m))).collect();
+    let sum = |parts: Vec<Vec<f64>>| {
+        (0..ROWS * ROW).map(|i| parts.iter().map(|p| p[i]).sum::<f64>()).collect::<Vec<_>>()
+    };
+    let mut at = sum(units.iter().zip(weights).map(|(u, w)| scaled(u, w / total)).collect());
+    at = scaled(&at, 1.0 / length(&at));
+    for _ in 0..steps {
+        let toward = units.iter().zip(weights).map(|(u, w)| {
+            let cos = dot(&at, u).clamp(-1.0, 1.0);
+            let step: Vec<f64> = u.iter().zip(&at).map(|(u, x)| u - cos * x).collect();
+            if cos.acos() < tol {
+                vec![0.0; at.len()]
+            } else {
+                scaled(&step, w / total * cos.acos() / cos.acos().sin())
+            }
+        });
+        let step = sum(toward.collect());
+        let n = length(&step);
+        if n < tol {
+            break;
+        }
+        at = at.iter().zip(&step).map(|(x, s)| n.cos() * x + n.sin() / n * s).collect();
+        at = scaled(&at, 1.0 / length(&at));
+    }
+    scaled(&at, models.iter().zip(weights).map(|(m, w)| w / total * length(m)).sum())
+}
+
+#[test]
+fn karcher() {
+    for case in cases() {
+        let models = [wide(&case.cp), wide(&case.pairs[0].0), wide(&case.pairs[1].0)];
+        meets_nearly("karcher", &case, &[1.0, 1.0], &sphere(&models, &[1.0; 3], 10, 1e-5));
+        meets_nearly("karcher cp-weight=0", &case, &[1.0], &wide(&case.pairs[0].0));
+        let words = "karcher cp-weight=0.5 max_iter=100 tol=0.0000000001";
+        meets_nearly(words, &case, &[1.0, 3.0], &sphere(&models, &[0.5, 1.0, 3.0], 100, 1e-10));
+        meets_nearly("karcher max_iter=1", &case, &[0.5], &sphere(&models[..2], &[1.0, 0.5], 1, 1e-5));
+    }
+    let mut case = Case::new(DType::F32);
+    case.cp = vec![0.0; ROWS * ROW];
+    // What has no direction has a length still.
+    let half: Vec<f64> = case.pairs[0].0.iter().map(|x| f64::from(*x) / 2.0).collect();
+    meets_nearly("karcher", &case, &[1.0], &half);
+}
+
+#[test]
+fn sce() {
+    for case in cases() {
+        let d = [case.deltas(0), case.deltas(1)];
+        for topk in [1.0, 0.6, 0.1] {
+            for w in WEIGHTS {
+                let n = w.len() as f64;
+                let variance = |i: usize| {
+                    let mean = d[..w.len()].iter().map(|d| d[i]).sum::<f64>() / n;
+                    (d[..w.len()].iter().map(|d| (d[i] - mean).powi(2)).sum::<f64>() / n) as f32
+                };
+                let mut differing: Vec<f32> = (0..ROWS * ROW).map(variance).filter(|v| *v > 0.0).collect();
+                differing.sort_by(|a, b| b.total_cmp(a));
+                let count = (topk * differing.len() as f64) as usize;
+                if topk < 1.0 && count == 0 {
+                    assert_eq!(
+                        decode(&case.tensor(&[0], options(&format!("sce select_topk={topk}")), w)),
+                        case.cp
+                    );
+                    continue;
+                }
+                let selected =
+                    |i: usize| topk == 1.0 || variance(i) > 0.0 && variance(i) >= differing[count - 1];
+                let square =
+                    |v: usize| (0..ROWS * ROW).filter(|i| selected(*i)).map(|i| d[v][i].powi(2)).sum();
+                let squares: Vec<f64> = (0..w.len()).map(square).collect();
+                let total: f64 = squares.iter().sum();
+                let expected: Vec<f64> = (0..ROWS * ROW)
+                    .map(|i| {
+                        let sum: f64 = (0..w.len()).map(|v| d[v][i]).sum();
+                        let agree = |v: &usize| {
+                            selected(i) && if sum >= 0.0 { d[*v][i] > 0.0 } else { d[*v][i] < 0.0 }
+                        };
+                        let agreeing: Vec<usize> = (0..w.len()).filter(agree).collect();
+                        let shares: f64 = agreeing.iter().map(|v| squares[*v] / total).sum();
+                        let mixed: f64 =
+                            agreeing.iter().map(|v| w[*v] * squares[*v] / total * d[*v][i]).sum();
+                        f64::from(case.cp[i]) + mixed / shares.max(1e-6)
+                    })
+                    .collect();
+                meets_nearly(&format!("sce select_topk={topk}"), &case, w, &expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn della() {
+    for case in cases() {
+        let d = [case.deltas(0), case.deltas(1)];
+        let (density, epsilon, seed) = (0.4, 0.3, 7);
+        let probability = |v: usize, i: usize| {
+            let row = &d[v][i / ROW * ROW..(i / ROW + 1) * ROW];
+            let size = d[v][i].abs();
+            let below = row.iter().filter(|d| d.abs() < size).count() as f64;
+            let equal = row.iter().filter(|d| d.abs() == size).count() as f64;
+            let rank = below + (equal - 1.0) / 2.0;
+            density - epsilon + rank / (ROW as f64 - 1.0) * 2.0 * epsilon
+        };
+        let kept = [0, 1].map(|v: usize| -> Vec<bool> {
+            (0..ROWS * ROW).map(|i| keeps(seed, v as u64, i, probability(v, i))).collect()
+        });
+        let count = kept[0].iter().filter(|kept| **kept).count() as f64;
+        assert!((count / (ROWS * ROW) as f64 - density).abs() < 0.04, "{count} elements were kept");
+        let norms = [0, 1]
+            .map(|v| by_rows(|i| d[v][i].abs()) / by_rows(|i| if kept[v][i] { d[v][i].abs() } else { 0.0 }));
+        for rescale in ["norm", "density", "none"] {
+            let left = |v: usize, i: usize| {
+                let scale = match rescale {
+                    "norm" => norms[v],
+                    "density" => 1.0 / probability(v, i),
+                    _ => 1.0,
+                };
+                if kept[v][i] { scale * d[v][i] } else { 0.0 }
+            };
+            for w in WEIGHTS {
+                let all = |i| (0..w.len()).map(|v| left(v, i)).collect::<Vec<f64>>();
+                let words = format!("density={density} epsilon={epsilon} seed={seed} rescale={rescale}");
+                meets(&format!("della_linear {words}"), &case, w, |x, i| {
+                    plus(x, all(i).iter().zip(w).map(|(d, w)| w * d).collect())
+                });
+                meets(&format!("della {words}"), &case, w, |x, i| elect(x, &all(i), w, 1.0, w.len() > 1));
+                let words = format!("della {words} normalize=false lambda=0.5");
+                meets(&words, &case, w, |x, i| elect(x, &all(i), w, 0.5, false));
+            }
+        }
+        meets("della_linear", &case, &[0.7], |x, i| plus(x, vec![0.7 * d[0][i]]));
+    }
+}
+
+#[test]
+fn arcee_fusion() {
+    for case in cases() {
+        let (cp, chat) = (wide(&case.cp), wide(&case.pairs[0].0));
+        let softmax = |row: &[f64]| {
+            let sum: f64 = row.iter().map(|x| x.exp()).sum();
+            row.iter().map(|x| x.exp() / sum + 1e-8).collect::<Vec<_>>()
+        };
+        let scores: Vec<f32> = cp
+            .chunks(ROW)
+            .zip(chat.chunks(ROW))
+            .flat_map(|(x, c)| {
+                let (p, q) = (softmax(c), softmax(x));
+                let divergence: f64 = p.iter().zip(&q).map(|(p, q)| p * (p / q).ln()).sum();
+                x.iter().zip(c).map(|(x, c)| ((c - x).abs() * divergence) as f32).collect::<Vec<_>>()
+            })
+            .collect();
+        let mut sorted = scores.clone();
+        sorted.sort_by(f32::total_cmp);
+        let quantile = |q: f64| f64::from(sorted[(q * (sorted.len() - 1) as f64) as usize]);
+        let least = quantile(0.5) + 1.5 * (quantile(0.75) - quantile(0.25));
+        let moved = scores.iter().filter(|s| f64::from(**s) >= least).count();
+        assert!((20..ROWS * ROW / 4).contains(&moved), "{moved} outliers");
+        for w in [1.0, 0.5] {
+            let expected: Vec<f64> = (0..ROWS * ROW)
+                .map(|i| if f64::from(scores[i]) >= least { cp[i] + w * (chat[i] - cp[i]) } else { cp[i] })
+                .collect();
+            meets_nearly("arcee_fusion", &case, &[w], &expected);
+        }
+    }
+}
+
+const ALL: [&str; 15] = [
     "task_arithmetic",
     "gated",
     "linear cp-weight=0.1",
@@ -313,11 +574,18 @@ const ALL: [&str; 8] = [
     "dare_linear density=0.3",
     "dare_ties density=0.3 normalize=true",
     "breadcrumbs density=0.3",
+    "model_stock",
+    "nuslerp",
+    "karcher",
+    "sce select_topk=0.3",
+    "della density=0.3",
+    "della_linear density=0.3",
+    "arcee_fusion",
 ];
 
 /// How many vectors each test of `words` can take.
 fn order(words: &str) -> &'static [usize] {
-    if words == "slerp" { &[0] } else { &[0, 1] }
+    if ["slerp", "arcee_fusion"].contains(&words) { &[0] } else { &[0, 1] }
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -333,7 +601,12 @@ fn the_list_is_tested() {
 #[test]
 fn any_threads_and_chunks_give_the_same_bits() {
     let case = Case::new(DType::BF16);
-    for words in ALL {
+    let more = [
+        "nuslerp nuslerp_flatten=false",
+        "nuslerp nuslerp_flatten=false nuslerp_row_wise=true",
+        "model_stock filter_wise=true",
+    ];
+    for words in ALL.into_iter().chain(more) {
         let weights = [0.5, 0.25];
         let fresh = || case.tensor(order(words), options(words), &weights[..order(words).len()]);
         let expected = decode(&fresh());
@@ -368,11 +641,11 @@ fn any_threads_and_chunks_give_the_same_bits() {
     }
 }
 
-/// All but DARE, which drops other elements of each vector.
+/// All but DARE and DELLA, which drop other elements of each vector.
 #[test]
 fn vectors_in_any_order_give_the_same_bits() {
     let case = Case::new(DType::BF16);
-    for words in ALL.iter().filter(|words| order(words).len() > 1 && !words.starts_with("dare")) {
+    for words in ALL.iter().filter(|words| order(words).len() > 1 && !words.starts_with('d')) {
         let ahead = decode(&case.tensor(&[0, 1], options(words), &[0.5, 0.3]));
         let back = decode(&case.tensor(&[1, 0], options(words), &[0.3, 0.5]));
         assert_eq!(bits(&ahead), bits(&back), "{words}");
@@ -431,6 +704,10 @@ fn parameters_and_weights_that_a_method_cannot_take() {
         ("dare_linear", "seed=-1"),
         ("dare_linear", "rescale=l2"),
         ("linear", "cp-weight=inf"),
+        ("karcher", "max_iter=0"),
+        ("karcher", "tol=0"),
+        ("sce", "select_topk=1.5"),
+        ("della", "epsilon=0.5"),
     ] {
         assert!(read(name, param).contains("out of range"));
     }
@@ -443,6 +720,24 @@ fn parameters_and_weights_that_a_method_cannot_take() {
     assert_eq!(
         refused("slerp", &[0, 1], &[0.5, 0.5]),
         "the method slerp takes fewer vectors: expected at most 1, found 2"
+    );
+    assert_eq!(
+        refused("model_stock", &[0], &[0.5]),
+        "the method model_stock takes several vectors: expected at least 2, found 1; \
+         give each as --vector CHAT:BASE:W, with the --onto model as BASE"
+    );
+    assert_eq!(
+        refused("della density=0.1", &[0], &[0.5]),
+        "density and epsilon of della do not go together: expected density - epsilon above 0 and density + epsilon \
+         below 1, or a density of 1, found density=0.1 epsilon=0.15"
+    );
+    assert_eq!(
+        refused("karcher", &[0], &[-1.0]),
+        "tensor 'blk.0.attn_q.weight': a mean on the sphere takes no negative weights: expected weights from 0 on, found -1"
+    );
+    assert_eq!(
+        refused("nuslerp", &[0, 1], &[1.0, -1.0]),
+        "tensor 'blk.0.attn_q.weight': the two weights of nuslerp must not add up to zero: found 1, -1"
     );
     assert_eq!(
         refused("slerp", &[0], &[1.5]),

@@ -507,8 +507,8 @@ fn what_mergekit_can_say_and_ggraft_cannot_do_is_refused_by_line_and_key() {
         ),
         (slices("[0, 4]", "models: []\n"), "line 4: slices: models and slices exclude each other"),
         (
-            "merge_method: karcher\nbase_model: a\n".into(),
-            "line 1: merge_method: this merge method of mergekit's is not supported: expected one of task_arithmetic, linear, slerp, ties, dare_linear, dare_ties, breadcrumbs, found 'karcher'",
+            "merge_method: multislerp\nbase_model: a\n".into(),
+            "line 1: merge_method: this merge method of mergekit's is not supported: expected one of task_arithmetic, linear, slerp, ties, dare_linear, dare_ties, breadcrumbs, model_stock, nuslerp, karcher, sce, della, della_linear, arcee_fusion, found 'multislerp'",
         ),
         (
             "merge_method: task_arithmetic\nbase_model: a\nmodels: [{model: a}]\n".into(),
@@ -587,6 +587,30 @@ fn mergekits_methods_become_ours() {
         own("linear", &[("cp", "weight: 1"), ("a", "weight: 3")], "").unwrap(),
         "- a\nbase: cp\nweight: 3.0\nmethod: linear\nparameters:\n  cp-weight: 1\n"
     );
+    let two =
+        [("a", "weight: 0.5, density: 0.3, epsilon: 0.2"), ("b", "weight: 1, density: 0.3, epsilon: 0.2")];
+    assert_eq!(
+        own("della", &two, "").unwrap(),
+        "- a\nbase: cp\nweight: 0.5\n- b\nbase: cp\nweight: 1.0\nmethod: della\nparameters:\n  density: 0.3\n  epsilon: 0.2\n  lambda: 1\n  normalize: true\n  rescale: norm\n"
+    );
+    let alike = "- a\nbase: cp\nweight: 1.0\n- b\nbase: cp\nweight: 1.0\nmethod: ";
+    let two = [("a", ""), ("b", "")];
+    assert_eq!(
+        own("model_stock", &two, "filter_wise: true").unwrap(),
+        format!("{alike}model_stock\nparameters:\n  filter_wise: true\n")
+    );
+    assert_eq!(
+        own("karcher", &two, "max_iter: 20, tol: 0.001").unwrap(),
+        format!("{alike}karcher\nparameters:\n  max_iter: 20\n  tol: 0.001\n")
+    );
+    assert_eq!(
+        own("sce", &two, "select_topk: 0.1, int8_mask: true").unwrap(),
+        format!("{alike}sce\nparameters:\n  select_topk: 0.1\n")
+    );
+    assert_eq!(
+        own("nuslerp", &[("a", "weight: 1"), ("b", "weight: 3")], "nuslerp_flatten: false").unwrap(),
+        "- a\nbase: cp\nweight: 1.0\n- b\nbase: cp\nweight: 3.0\nmethod: nuslerp\nparameters:\n  nuslerp_flatten: false\n"
+    );
     let t = "t: [{filter: self_attn, value: [0, 1]}, {filter: mlp, value: [1, 0]}, {value: 0.5}]";
     assert_eq!(
         own("slerp", &[("cp", ""), ("a", "")], t).unwrap(),
@@ -638,6 +662,23 @@ fn what_a_method_cannot_do_here_is_refused_by_line_and_key() {
         (
             own("ties", &[("a", "weight: 1, gamma: 0.1")], ""),
             "line 5: models[0].parameters.gamma: this parameter is not supported here: expected one of weight, density",
+        ),
+        (
+            own("model_stock", &[("cp", ""), ("a", "")], ""),
+            "line 6: models[1].model: model_stock takes other models beside the base model: expected at least 2, found 1",
+        ),
+        (
+            own("nuslerp", &[("cp", "weight: 1"), ("a", "weight: 1")], ""),
+            "line 4: models[0].model: the base model is not one of the two that nuslerp merges",
+        ),
+        (
+            own("nuslerp", &[("a", "weight: 1"), ("b", "weight: -1")], ""),
+            "line 7: models[1].parameters.weight: the two weights of nuslerp must not add up to zero: found 1, -1",
+        ),
+        (own("sce", &[("a", "")], "select_topk: 0"), "line 6: parameters.select_topk: "),
+        (
+            own("arcee_fusion", &[("a", "weight: 1")], ""),
+            "line 5: models[0].parameters.weight: this parameter is not supported here: expected none",
         ),
         (own("ties", &[("a", "weight: 1, density: 3")], ""), "line 5: models[0].parameters.density: "),
     ];

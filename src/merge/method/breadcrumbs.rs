@@ -5,28 +5,35 @@
 
 use super::params::{DENSITY, GAMMA, Params};
 use super::task_arithmetic::TASK_ARITHMETIC;
-use super::{Method, Place, Survey, Term, add_all};
+use super::{Method, Place, Ranks, Survey, Term, add_all, magnitudes};
 
 pub(crate) const BREADCRUMBS: Method = Method {
     name: "breadcrumbs",
     formula: "out = CP + sum of w * (chat - base) without its largest and smallest elements",
     paper: "https://arxiv.org/abs/2312.06795",
     params: &[&DENSITY, &GAMMA],
-    survey: |params| if params.density < 1.0 { Survey::Magnitudes(ranks) } else { Survey::Nothing },
+    survey,
     combine,
     ..TASK_ARITHMETIC
 };
 
+fn survey(params: &Params) -> Survey {
+    match params.density < 1.0 {
+        true => Survey::Ranks(Ranks { scores: magnitudes, ranks, then: None }),
+        false => Survey::Nothing,
+    }
+}
+
 /// The largest and the smallest magnitude that are kept. Where the share is less than an element none is: then the
 /// largest that may be is 0, and the smallest the largest there is.
-fn ranks(params: &Params, elements: u64) -> [u64; 2] {
+fn ranks(params: &Params, elements: u64, _: u64) -> Vec<u64> {
     let share = |of: f64| (of * elements as f64) as u64;
     let kept = share(params.density);
     if kept == 0 {
-        return [u64::MAX, 0];
+        return vec![u64::MAX, 0];
     }
     let dropped = share(params.gamma).min(elements.saturating_sub(kept));
-    [dropped, dropped + kept - 1]
+    vec![dropped, dropped + kept - 1]
 }
 
 fn combine(values: &mut [f64], terms: &[Term<'_>], place: &Place<'_>) {
@@ -47,13 +54,13 @@ mod tests {
     #[test]
     fn less_than_one_element_is_none() {
         let params = |density| Params { density, gamma: 0.1, ..Params::default() };
-        assert_eq!(ranks(&params(0.5), 10), [1, 5]);
-        assert_eq!(ranks(&params(0.05), 10), [u64::MAX, 0]);
+        assert_eq!(ranks(&params(0.5), 10, 0), [1, 5]);
+        assert_eq!(ranks(&params(0.05), 10, 0), [u64::MAX, 0]);
         let (chat, base) = ([3.0, -1.0, 0.5], [0.0; 3]);
         let term = Term { chat: &chat, base: &base, weight: 1.0, share: 1.0 };
         // The survey finds no magnitude so far down, and the largest of all.
         let params = params(0.05);
-        let place = Place { tensor: "t", first: 0, params: &params, facts: &[0.0, 3.0] };
+        let place = Place { tensor: "t", first: 0, row: 3, params: &params, facts: &[0.0, 3.0] };
         let mut values = [1.0, 2.0, 3.0];
         combine(&mut values, &[term], &place);
         assert_eq!(values, [1.0, 2.0, 3.0]);

@@ -3,11 +3,11 @@
 //! What is kept depends on seed, tensor name, vector index and element index alone. As mergekit, the kept elements are
 //! scaled to the tensor's sum of magnitudes; `rescale=density` scales by 1 / density, as the paper does.
 
+use super::draw::{Draws, regain, share};
 use super::params::{DENSITY, LAMBDA, NORMALIZE, Params, RESCALE, Rescale, SEED};
 use super::task_arithmetic::TASK_ARITHMETIC;
 use super::ties::elect;
-use super::{Method, Pair, Place, Survey, Term, add_all};
-use sha2::{Digest, Sha256};
+use super::{Method, Pair, Place, Rows, Survey, Term, add_all};
 
 pub(crate) const DARE_LINEAR: Method = Method {
     name: "dare_linear",
@@ -30,7 +30,7 @@ pub(crate) const DARE_TIES: Method = Method {
 /// The sums of magnitudes are wanted only where they scale.
 fn survey(params: &Params) -> Survey {
     if params.density < 1.0 && params.rescale == Rescale::Norm {
-        Survey::Rows { of: magnitudes, join: |a, b| a + b }
+        Survey::Rows(Rows { of: magnitudes, join: |a, b| a + b })
     } else {
         Survey::Nothing
     }
@@ -54,8 +54,7 @@ fn magnitudes(_: &[f64], pairs: &[Pair<'_>], place: &Place<'_>) -> Vec<f64> {
 
 /// What to keep of one vector, and how to scale it.
 struct Draw {
-    key: u64,
-    first: u64,
+    draws: Draws,
     /// Of 2^53 draws, so many keep their element.
     kept: u64,
     scale: f64,
@@ -63,28 +62,13 @@ struct Draw {
 
 impl Draw {
     fn new(place: &Place<'_>, vector: usize) -> Draw {
-        let Params { density, rescale, seed, .. } = *place.params;
-        let scale = match (rescale, place.facts.get(2 * vector..2 * vector + 2)) {
-            (Rescale::Density, _) => 1.0 / density,
-            (Rescale::Norm, Some([all, kept])) if *kept > 0.0 => all / kept,
-            _ => 1.0,
-        };
-        let mut hash = Sha256::new();
-        hash.update(seed.to_le_bytes());
-        hash.update((vector as u64).to_le_bytes());
-        hash.update(place.tensor.as_bytes());
-        let key = hash.finalize().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        Draw { key, first: place.first, kept: (density * (1u64 << 53) as f64) as u64, scale }
+        let Params { density, rescale, .. } = *place.params;
+        let scale = if rescale == Rescale::Density { 1.0 / density } else { regain(place, vector) };
+        Draw { draws: Draws::new(place, vector), kept: share(density), scale }
     }
 
-    /// Whether the element at `i` from the first one is kept: SplitMix64 (doi 10.1145/2714064.2660195) at the place
-    /// of the element in the tensor's own sequence.
     fn keeps(&self, i: usize) -> bool {
-        let n = self.first.wrapping_add(i as u64).wrapping_add(1);
-        let mut z = self.key.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) >> 11 < self.kept
+        self.draws.at(i) < self.kept
     }
 }
 

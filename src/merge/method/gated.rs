@@ -4,13 +4,13 @@
 //! but in f64 and with w. The exponential is libm's, the same on every machine.
 
 use super::task_arithmetic::TASK_ARITHMETIC;
-use super::{Method, Pair, Place, Survey, Term, add_all};
+use super::{Method, Pair, Place, Rows, Survey, Term, add_all};
 
 pub(crate) const GATED: Method = Method {
     name: "gated",
     formula: "out = CP + sum of w * (1 - sigmoid(12 * n - 6)) * (chat - base), n = abs(CP - base) scaled to 0..1",
     paper: "https://github.com/StableFluffy/EasyLLMFeaturePorter",
-    survey: |_| Survey::Rows { of: extremes, join: f64::max },
+    survey: |_| Survey::Rows(Rows { of: extremes, join: f64::max }),
     combine,
     ..TASK_ARITHMETIC
 };

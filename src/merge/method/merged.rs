@@ -22,22 +22,29 @@ pub(crate) struct Merged {
 impl Rows for Merged {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         let sources = &self.sources;
-        let (row, facts) = (sources.row()?, self.facts()?);
+        let (row, facts) = (sources.row()?.max(1), self.facts()?);
         let values = sources.with(&rows, |decoded| {
             let mut values = decoded.onto.clone();
             for (unit, part, factor) in self.parts(&rows, row) {
+                let facts = facts.get(unit).map_or(&[][..], Vec::as_slice);
                 let at = (part.start - rows.start * row)..(part.end - rows.start * row);
-                let place = Place {
-                    tensor: sources.name(),
-                    first: part.start as u64,
-                    params: &sources.params,
-                    facts: facts.get(unit).map_or(&[], Vec::as_slice),
-                };
-                let pairs = decoded.pairs_at(at.clone()).into_iter().zip(&self.weights);
+                // A method sees whole rows, also where a part of one has a weight of its own.
+                let whole = at.start / row * row..at.end.div_ceil(row) * row;
+                let first = (rows.start * row + whole.start) as u64;
+                let place = Place { tensor: sources.name(), first, row, params: &sources.params, facts };
+                let pairs = decoded.pairs_at(whole.clone()).into_iter().zip(&self.weights);
                 let terms: Vec<Term<'_>> = pairs
                     .map(|(Pair { chat, base }, w)| Term { chat, base, weight: w * factor, share: *w })
                     .collect();
-                (sources.method.combine)(values.get_mut(at).unwrap_or_default(), &terms, &place);
+                let combine = |values: &mut [f64]| (sources.method.combine)(values, &terms, &place);
+                if whole == at {
+                    combine(values.get_mut(at).unwrap_or_default());
+                } else {
+                    let own = at.start - whole.start..at.end - whole.start;
+                    let mut seen = decoded.onto.get(whole).unwrap_or_default().to_vec();
+                    combine(&mut seen);
+                    values[at].copy_from_slice(&seen[own]);
+                }
             }
             if !sources.value.is_same() {
                 self.change(&mut values, &decoded.onto, &rows)?;

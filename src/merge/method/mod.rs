@@ -3,12 +3,20 @@
 //! of the tensor's rows finds out (`survey`). Vectors are summed by size, so that their order changes no bit.
 //! `METHODS` is the list; a method is one file with one `Method` constant and its line here.
 
+mod arcee_fusion;
 mod breadcrumbs;
 mod dare;
+mod della;
+mod draw;
 mod gated;
+mod karcher;
 mod linear;
 mod merged;
+mod model_stock;
+mod nuslerp;
 pub(super) mod params;
+mod products;
+mod sce;
 mod slerp;
 mod sources;
 mod survey;
@@ -32,6 +40,13 @@ pub const METHODS: &[Method] = &[
     dare::DARE_LINEAR,
     dare::DARE_TIES,
     breadcrumbs::BREADCRUMBS,
+    model_stock::MODEL_STOCK,
+    nuslerp::NUSLERP,
+    karcher::KARCHER,
+    sce::SCE,
+    della::DELLA,
+    della::DELLA_LINEAR,
+    arcee_fusion::ARCEE_FUSION,
 ];
 
 /// The method of the chat vector.
@@ -59,8 +74,10 @@ pub struct Term<'a> {
 /// Where the values come from, and what is known of their tensor.
 pub struct Place<'a> {
     pub tensor: &'a str,
-    /// The index in the tensor of the first value.
+    /// The index in the tensor of the first value, which begins a row.
     pub first: u64,
+    /// The length of a row.
+    pub row: usize,
     pub params: &'a Params,
     /// What the survey found; empty during the survey.
     pub facts: &'a [f64],
@@ -69,14 +86,38 @@ pub struct Place<'a> {
 /// What must be found out about a whole tensor. It may not depend on weights: outputs of several weights share it.
 pub enum Survey {
     Nothing,
-    /// `of` gives some values for each row; over all rows, in their order, `join` makes one fact of each.
-    Rows {
-        of: fn(onto: &[f64], pairs: &[Pair<'_>], place: &Place<'_>) -> Vec<f64>,
-        join: fn(f64, f64) -> f64,
-    },
-    /// Of a tensor of so many elements the two ranks (0 is the largest) at which `|chat - base|`, rounded to f32, is
-    /// wanted: two facts a vector.
-    Magnitudes(fn(params: &Params, elements: u64) -> [u64; 2]),
+    Rows(Rows),
+    /// What the values of one row are, summed over all rows: as many facts for each column.
+    Columns(Column),
+    Ranks(Ranks),
+}
+
+/// What one column of one row comes to.
+pub type Column = fn(onto: &[f64], pairs: &[Pair<'_>], place: &Place<'_>, column: usize) -> Vec<f64>;
+
+/// `of` gives some values for each row; over all rows, in their order, `join` makes one fact of each.
+pub struct Rows {
+    pub of: fn(onto: &[f64], pairs: &[Pair<'_>], place: &Place<'_>) -> Vec<f64>,
+    pub join: fn(f64, f64) -> f64,
+}
+
+/// Lists of scores, each with one for every element of some rows.
+pub type Scores = fn(onto: &[f64], pairs: &[Pair<'_>], row: usize) -> Vec<Vec<f32>>;
+
+/// The scores at some ranks.
+pub struct Ranks {
+    /// One score, from 0 on, for every element of some rows; several lists of them are ranked apart.
+    pub scores: Scores,
+    /// The ranks (0 is the largest) that are wanted of a list of so many elements, so many of them zero: a fact each.
+    pub ranks: fn(params: &Params, elements: u64, zeros: u64) -> Vec<u64>,
+    /// Further facts behind them, for which those are known.
+    pub then: Option<Rows>,
+}
+
+/// The sizes of each vector's differences.
+pub(crate) fn magnitudes(_: &[f64], pairs: &[Pair<'_>], _: usize) -> Vec<Vec<f32>> {
+    let of = |p: &Pair<'_>| p.chat.iter().zip(p.base).map(|(c, b)| (c - b).abs() as f32).collect();
+    pairs.iter().map(of).collect()
 }
 
 /// A way of computing the output's weights.
@@ -88,10 +129,12 @@ pub struct Method {
     pub paper: &'static str,
     /// The parameters that it takes.
     pub params: &'static [&'static Param],
-    /// The most vectors that it can take.
-    pub vectors: usize,
+    /// The least and the most vectors that it can take.
+    pub vectors: [usize; 2],
     /// Whether the base is read at all.
     pub reads_base: bool,
+    /// Refuses parameters that do not go together.
+    pub(crate) fits: fn(&Params) -> Result<()>,
     /// Refuses weights, one a vector, that it cannot take.
     pub(crate) check: fn(weights: &[f64], params: &Params) -> Result<()>,
     pub(crate) survey: fn(&Params) -> Survey,
@@ -104,8 +147,8 @@ impl Method {
     pub(crate) fn passes(&self, params: &Params) -> u64 {
         match (self.survey)(params) {
             Survey::Nothing => 1,
-            Survey::Rows { .. } => 2,
-            Survey::Magnitudes(_) => 3,
+            Survey::Rows(_) | Survey::Columns(_) => 2,
+            Survey::Ranks(ranks) => 3 + u64::from(ranks.then.is_some()),
         }
     }
 
@@ -113,6 +156,29 @@ impl Method {
     pub fn mark(&self) -> String {
         if self.reads_base { String::from("chat-vector") } else { format!("{}-merge", self.name) }
     }
+}
+
+/// Calls `f` with the values and terms of one row after the other, and the index of the row's first element.
+pub(crate) fn by_rows(
+    values: &mut [f64],
+    terms: &[Term<'_>],
+    place: &Place<'_>,
+    f: impl Fn(&mut [f64], &[Term<'_>], u64),
+) {
+    let row = place.row.max(1);
+    for (r, values) in values.chunks_mut(row).enumerate() {
+        let at = r * row..r * row + values.len();
+        let part = |all| <[f64]>::get(all, at.clone()).unwrap_or_default();
+        let terms: Vec<_> =
+            terms.iter().map(|t| Term { chat: part(t.chat), base: part(t.base), ..*t }).collect();
+        f(values, &terms, place.first + at.start as u64);
+    }
+}
+
+/// The sum, added up by size.
+pub(crate) fn sorted_sum(mut all: Vec<f64>) -> f64 {
+    all.sort_unstable_by(f64::total_cmp);
+    all.iter().sum()
 }
 
 /// What a method adds to; a zero leaves it bit for bit, a negative zero too.
@@ -139,11 +205,19 @@ pub(crate) fn add_all(
 
 /// Refuses more vectors than the method takes. Returns what the user should know.
 pub(crate) fn check(method: &Method, params: &Params, vectors: usize) -> Result<Vec<String>> {
-    if vectors > method.vectors {
+    let [least, most] = method.vectors;
+    if vectors > most {
         return Err(Error::usage(format!("the method {} takes fewer vectors", method.name))
-            .expected(format!("at most {}", method.vectors))
+            .expected(format!("at most {most}"))
             .found(vectors));
     }
+    if vectors < least {
+        return Err(Error::usage(format!("the method {} takes several vectors", method.name))
+            .expected(format!("at least {least}"))
+            .found(vectors)
+            .hint("give each as --vector CHAT:BASE:W, with the --onto model as BASE"));
+    }
+    (method.fits)(params)?;
     let thins = method.params.iter().any(|p| p.name == "density");
     Ok(if thins && params.density == 1.0 {
         vec![format!("the density is 1: {} keeps all elements of the vectors", method.name)]

@@ -32,8 +32,20 @@ pub struct Params {
     pub rescale: Rescale,
     /// Chooses what DARE drops.
     pub seed: u64,
-    /// The weight of CP in a linear merge; `None`: what the others leave of 1.
+    /// The weight of CP in a mean; `None`: what the others leave of 1 in a linear one, 1 in one on the sphere.
     pub cp_weight: Option<f64>,
+    /// How far the probability goes from the density, in both directions, in which DELLA keeps an element.
+    pub epsilon: f64,
+    /// The share that SCE selects of the elements in which the vectors differ.
+    pub select_topk: f64,
+    /// Whether model stock takes its cosines row by row.
+    pub filter_wise: bool,
+    /// Whether NuSLERP takes a tensor for one vector, and if not, whether its columns are the vectors or its rows.
+    pub nuslerp_flatten: bool,
+    pub nuslerp_row_wise: bool,
+    /// How many steps the Karcher mean makes at most, and below which length none.
+    pub max_iter: u64,
+    pub tol: f64,
 }
 
 impl Params {
@@ -50,6 +62,13 @@ impl Params {
         tell("normalize", self.normalize.is_some(), self.normalize.unwrap_or_default().to_string());
         tell("rescale", self.rescale != default.rescale, format!("{:?}", self.rescale).to_lowercase());
         tell("seed", self.seed != default.seed, self.seed.to_string());
+        tell("epsilon", self.epsilon != default.epsilon, self.epsilon.to_string());
+        tell("select_topk", self.select_topk != default.select_topk, self.select_topk.to_string());
+        tell("filter_wise", self.filter_wise, self.filter_wise.to_string());
+        tell("nuslerp_flatten", !self.nuslerp_flatten, self.nuslerp_flatten.to_string());
+        tell("nuslerp_row_wise", self.nuslerp_row_wise, self.nuslerp_row_wise.to_string());
+        tell("max_iter", self.max_iter != default.max_iter, self.max_iter.to_string());
+        tell("tol", self.tol != default.tol, self.tol.to_string());
         tell("cp_weight", self.cp_weight.is_some(), self.cp_weight.unwrap_or_default().to_string());
         told
     }
@@ -65,6 +84,9 @@ impl Params {
         into.numbers([self.density, self.gamma, self.lambda].map(f64::to_bits));
         into.numbers(optional(self.cp_weight));
         into.numbers([self.normalize.map_or(2, u64::from), rescale, self.seed]);
+        into.numbers([self.epsilon, self.select_topk, self.tol].map(f64::to_bits));
+        into.numbers([self.filter_wise, self.nuslerp_flatten, self.nuslerp_row_wise].map(u64::from));
+        into.numbers([self.max_iter]);
     }
 }
 
@@ -78,6 +100,13 @@ impl Default for Params {
             rescale: Rescale::Norm,
             seed: 0,
             cp_weight: None,
+            epsilon: 0.15,
+            select_topk: 1.0,
+            filter_wise: false,
+            nuslerp_flatten: true,
+            nuslerp_row_wise: false,
+            max_iter: 10,
+            tol: 1e-5,
         }
     }
 }
@@ -136,6 +165,48 @@ pub(crate) const CP_WEIGHT: Param = Param {
     name: "cp-weight",
     range: "a number",
     set: |p, text| number(text).map(|x| p.cp_weight = Some(x)),
+};
+
+pub(crate) const EPSILON: Param = Param {
+    name: "epsilon",
+    range: "a number from 0, below 0.5",
+    set: |p, text| number(text).filter(|x| (0.0..0.5).contains(x)).map(|x| p.epsilon = x),
+};
+
+pub(crate) const SELECT_TOPK: Param = Param {
+    name: "select_topk",
+    range: "a number above 0, at most 1",
+    set: |p, text| number(text).filter(|x| *x > 0.0 && *x <= 1.0).map(|x| p.select_topk = x),
+};
+
+pub(crate) const FILTER_WISE: Param = Param {
+    name: "filter_wise",
+    range: "true or false",
+    set: |p, text| text.parse().ok().map(|x| p.filter_wise = x),
+};
+
+pub(crate) const NUSLERP_FLATTEN: Param = Param {
+    name: "nuslerp_flatten",
+    range: "true or false",
+    set: |p, text| text.parse().ok().map(|x| p.nuslerp_flatten = x),
+};
+
+pub(crate) const NUSLERP_ROW_WISE: Param = Param {
+    name: "nuslerp_row_wise",
+    range: "true or false",
+    set: |p, text| text.parse().ok().map(|x| p.nuslerp_row_wise = x),
+};
+
+pub(crate) const MAX_ITER: Param = Param {
+    name: "max_iter",
+    range: "a whole number from 1, at most 10000",
+    set: |p, text| text.parse().ok().filter(|x| (1..=10_000).contains(x)).map(|x| p.max_iter = x),
+};
+
+pub(crate) const TOL: Param = Param {
+    name: "tol",
+    range: "a number above 0, below 1",
+    set: |p, text| number(text).filter(|x| *x > 0.0 && *x < 1.0).map(|x| p.tol = x),
 };
 
 fn number(text: &str) -> Option<f64> {

@@ -5,17 +5,17 @@
 
 use super::params::Params;
 use super::task_arithmetic::TASK_ARITHMETIC;
-use super::{Method, Pair, Place, Survey, Term, add};
+use super::{Method, Pair, Place, Rows, Survey, Term, add};
 use ggraft_formats::{Error, Result};
 
 pub(crate) const SLERP: Method = Method {
     name: "slerp",
     formula: "out = (sin((1 - w) * a) * CP + sin(w * a) * chat) / sin(a), a the angle between them",
     paper: "https://doi.org/10.1145/325165.325242",
-    vectors: 1,
+    vectors: [1, 1],
     reads_base: false,
     check,
-    survey: |_| Survey::Rows { of: products, join: |a, b| a + b },
+    survey: |_| Survey::Rows(Rows { of: products, join: |a, b| a + b }),
     combine,
     ..TASK_ARITHMETIC
 };

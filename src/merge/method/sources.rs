@@ -98,10 +98,6 @@ impl Sources {
         &self.own.onto.name
     }
 
-    pub fn vectors(&self) -> usize {
-        self.own.pairs.len()
-    }
-
     /// What each unit consists of: tensors, and rows of them.
     pub fn units(&self) -> Result<Vec<Unit<'_>>> {
         if !self.kin.is_empty() {

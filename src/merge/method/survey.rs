@@ -3,7 +3,7 @@
 //! with any size of portion: values of rows are joined in the order of the rows, counts are whole numbers.
 
 use super::sources::{Decoded, Sources, Tensors};
-use super::{Place, Survey};
+use super::{Column, Place, Ranks, Rows, Survey};
 use ggraft_formats::source::{fetch_ahead, planned};
 use ggraft_formats::{Error, Kind, Result};
 use std::ops::Range;
@@ -44,6 +44,17 @@ impl Unit<'_> {
         self.tensors.iter().map(each).sum()
     }
 
+    /// The row length of each tensor.
+    fn rows(&self) -> Result<Vec<usize>> {
+        self.tensors.iter().map(|(tensors, _)| tensors.row()).collect()
+    }
+
+    /// Where a row of tensor `i` stands.
+    fn place(&self, i: usize, at: usize, row: usize) -> Place<'_> {
+        let (tensor, first) = (&self.tensors[i].0.onto.name, at as u64 * row as u64);
+        Place { tensor, first, row, params: &self.sources.params, facts: &[] }
+    }
+
     /// Portions of so many elements: which tensor each is of, and its rows.
     fn portions(&self, portion: usize) -> Result<Vec<(usize, Range<usize>)>> {
         let mut all = Vec::new();
@@ -61,67 +72,114 @@ fn of_unit(unit: &Unit<'_>, threads: usize, portion: usize) -> Result<Vec<f64>> 
     let sources = unit.sources;
     match (sources.method.survey)(&sources.params) {
         Survey::Nothing => Ok(Vec::new()),
-        Survey::Rows { of, join } => {
-            let rows = unit.tensors.iter().map(|(tensors, _)| tensors.row()).collect::<Result<Vec<_>>>()?;
-            let start = Vec::new;
-            let found = gather(unit, threads, portion, start, |found: &mut Vec<_>, (i, first), decoded| {
-                let row = rows[i].max(1);
-                for (j, onto) in decoded.onto.chunks_exact(row).enumerate() {
-                    let place = Place {
-                        tensor: &unit.tensors[i].0.onto.name,
-                        first: (first + j) as u64 * row as u64,
-                        params: &sources.params,
-                        facts: &[],
-                    };
-                    let pairs = decoded.pairs_at(j * row..(j + 1) * row);
-                    found.push(((i, first + j), of(onto, &pairs, &place)));
-                }
-            })?;
-            let mut rows: Vec<((usize, usize), Vec<f64>)> = found.into_iter().flatten().collect();
-            rows.sort_unstable_by_key(|(row, _)| *row);
-            let join_all = |mut facts: Vec<f64>, row: Vec<f64>| {
-                facts.iter_mut().zip(row).for_each(|(fact, x)| *fact = join(*fact, x));
-                facts
-            };
-            Ok(rows.into_iter().map(|(_, row)| row).reduce(join_all).unwrap_or_default())
-        }
-        Survey::Magnitudes(ranks) => {
-            let ranks = ranks(&sources.params, unit.elements()?);
-            let upper = upper_halves(unit, threads, portion, ranks)?;
-            lower_halves(unit, threads, portion, &upper)
+        Survey::Rows(rows) => of_rows(unit, threads, portion, &rows, &[]),
+        Survey::Columns(of) => of_columns(unit, portion, of),
+        Survey::Ranks(ranks) => {
+            let upper = upper_halves(unit, threads, portion, &ranks)?;
+            let mut facts = lower_halves(unit, threads, portion, &ranks, &upper)?;
+            if let Some(rows) = &ranks.then {
+                let further = of_rows(unit, threads, portion, rows, &facts)?;
+                facts.extend(further);
+            }
+            Ok(facts)
         }
     }
 }
 
-/// The upper half of the bits of a magnitude that is looked for, and its rank among those that share it.
+/// What all rows come to, of which some `facts` may be known already.
+fn of_rows(unit: &Unit<'_>, threads: usize, portion: usize, rows: &Rows, facts: &[f64]) -> Result<Vec<f64>> {
+    let Rows { of, join } = rows;
+    let lengths = unit.rows()?;
+    let start = Vec::new;
+    let found = gather(unit, threads, portion, start, |found: &mut Vec<_>, (i, first), decoded| {
+        let row = lengths[i].max(1);
+        for (j, onto) in decoded.onto.chunks_exact(row).enumerate() {
+            let place = Place { facts, ..unit.place(i, first + j, row) };
+            let pairs = decoded.pairs_at(j * row..(j + 1) * row);
+            found.push(((i, first + j), of(onto, &pairs, &place)));
+        }
+    })?;
+    let mut rows: Vec<((usize, usize), Vec<f64>)> = found.into_iter().flatten().collect();
+    rows.sort_unstable_by_key(|(row, _)| *row);
+    let join_all = |mut facts: Vec<f64>, row: Vec<f64>| {
+        facts.iter_mut().zip(row).for_each(|(fact, x)| *fact = join(*fact, x));
+        facts
+    };
+    Ok(rows.into_iter().map(|(_, row)| row).reduce(join_all).unwrap_or_default())
+}
+
+/// The facts of each column, added up by one thread, row after row, for their sums are as long as a row. A single row is one
+/// column.
+fn of_columns(unit: &Unit<'_>, portion: usize, of: Column) -> Result<Vec<f64>> {
+    let lengths = unit.rows()?;
+    let row = lengths.first().copied().unwrap_or_default().max(1);
+    if lengths.iter().any(|other| *other != row) {
+        let name = &unit.sources.own.onto.name;
+        return Err(Error::invalid("the columns of this tensor lie in tensors of different widths")
+            .tensor(name)
+            .hint("give --param nuslerp_flatten=true"));
+    }
+    let is_row = unit.elements()? == row as u64;
+    let found = gather(unit, 1, portion, Vec::new, |sums: &mut Vec<f64>, (i, first), decoded| {
+        for (j, onto) in decoded.onto.chunks_exact(row).enumerate() {
+            let pairs = decoded.pairs_at(j * row..(j + 1) * row);
+            let place = unit.place(i, first + j, row);
+            for column in 0..row {
+                let one = of(onto, &pairs, &place, column);
+                let at = if is_row { 0 } else { column * one.len() };
+                sums.resize(sums.len().max(at + one.len()), 0.0);
+                sums.iter_mut().skip(at).zip(one).for_each(|(sum, x)| *sum += x);
+            }
+        }
+    })?;
+    Ok(found.into_iter().next().unwrap_or_default())
+}
+
+/// The upper half of the bits of a score that is looked for, and its rank among those that share it.
 type Half = (usize, u64);
 
 /// The values of a half.
 const BINS: usize = 1 << 16;
 
-/// Finds the upper halves of the magnitudes at `ranks`, two a vector.
-fn upper_halves(unit: &Unit<'_>, threads: usize, portion: usize, ranks: [u64; 2]) -> Result<Vec<Half>> {
-    let vectors = unit.sources.vectors();
-    let counts = count(unit, threads, portion, vectors, |counts, v, bits| {
-        counts[v * BINS + (bits >> 16) as usize] += 1;
+/// Finds the upper halves of the scores at the ranks, a list of them for each list of scores.
+fn upper_halves(unit: &Unit<'_>, threads: usize, portion: usize, ranks: &Ranks) -> Result<Vec<Vec<Half>>> {
+    // Behind the bins, how many scores are zero.
+    const EACH: usize = BINS + 1;
+    let counts = count(unit, threads, portion, ranks, |counts, list, bits| {
+        counts.resize(counts.len().max((list + 1) * EACH), 0);
+        counts[list * EACH + (bits >> 16) as usize] += 1;
+        counts[list * EACH + BINS] += u64::from(bits == 0);
     })?;
-    Ok(counts.chunks_exact(BINS).flat_map(|counts| ranks.map(|rank| bin(counts, rank))).collect())
+    let elements = unit.elements()?;
+    let of = |counts: &[u64]| {
+        let ranks = (ranks.ranks)(&unit.sources.params, elements, counts[BINS]);
+        ranks.into_iter().map(|rank| bin(&counts[..BINS], rank)).collect()
+    };
+    Ok(counts.chunks_exact(EACH).map(of).collect())
 }
 
-/// Finds the lower halves, and with them the magnitudes themselves.
-fn lower_halves(unit: &Unit<'_>, threads: usize, portion: usize, upper: &[Half]) -> Result<Vec<f64>> {
-    let counts = count(unit, threads, portion, upper.len(), |counts, v, bits| {
-        for k in [2 * v, 2 * v + 1] {
-            if upper[k].0 == (bits >> 16) as usize {
-                counts[k * BINS + (bits & 0xffff) as usize] += 1;
+/// Finds the lower halves, and with them the scores themselves.
+fn lower_halves(
+    unit: &Unit<'_>,
+    threads: usize,
+    portion: usize,
+    ranks: &Ranks,
+    upper: &[Vec<Half>],
+) -> Result<Vec<f64>> {
+    let each = upper.first().map_or(0, Vec::len);
+    let counts = count(unit, threads, portion, ranks, |counts, list, bits| {
+        counts.resize(upper.len() * each * BINS, 0);
+        for (k, (high, _)) in upper[list].iter().enumerate() {
+            if *high == (bits >> 16) as usize {
+                counts[(list * each + k) * BINS + (bits & 0xffff) as usize] += 1;
             }
         }
     })?;
-    let magnitude = |(counts, (high, rank)): (&[u64], &Half)| {
+    let score = |(counts, (high, rank)): (&[u64], &Half)| {
         let (low, _) = bin(counts, *rank);
         f64::from(f32::from_bits((*high as u32) << 16 | low as u32))
     };
-    Ok(counts.chunks_exact(BINS).zip(upper).map(magnitude).collect())
+    Ok(counts.chunks_exact(BINS).zip(upper.iter().flatten()).map(score).collect())
 }
 
 /// Where the element of this rank (0 is the largest) lies: its bin, and its rank there.
@@ -135,23 +193,23 @@ fn bin(counts: &[u64], mut rank: u64) -> Half {
     (0, 0)
 }
 
-/// Counts the magnitudes of all vectors in so many histograms; `add` is told the vector and the bits of each as f32.
+/// Counts the scores in histograms, which begin empty; `add` is told the list and the bits of each.
 fn count(
     unit: &Unit<'_>,
     threads: usize,
     portion: usize,
-    histograms: usize,
-    add: impl Fn(&mut [u64], usize, u32) + Sync,
+    ranks: &Ranks,
+    add: impl Fn(&mut Vec<u64>, usize, u32) + Sync,
 ) -> Result<Vec<u64>> {
-    let start = || vec![0u64; histograms * BINS];
-    let counts = gather(unit, threads, portion, start, |counts, _, decoded| {
-        for (v, (chat, base)) in decoded.pairs.iter().enumerate() {
-            for (c, b) in chat.iter().zip(base) {
-                add(counts, v, ((c - b).abs() as f32).to_bits());
-            }
+    let lengths = unit.rows()?;
+    let counts = gather(unit, threads, portion, Vec::new, |counts, (i, _), decoded| {
+        let lists = (ranks.scores)(&decoded.onto, &decoded.pairs_at(0..decoded.onto.len()), lengths[i]);
+        for (list, scores) in lists.into_iter().enumerate() {
+            scores.into_iter().for_each(|score| add(counts, list, score.to_bits()));
         }
     })?;
     let add_all = |mut sum: Vec<u64>, counts: Vec<u64>| {
+        sum.resize(sum.len().max(counts.len()), 0);
         sum.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
         sum
     };
@@ -217,8 +275,9 @@ mod tests {
     fn any_threads_and_portions_find_the_same_facts() {
         let mut surveyed = 0;
         for method in METHODS {
-            let params = Params { density: 0.3, ..Params::default() };
-            let vectors = (1..=2u32.min(method.vectors as u32)).map(|v| (tensor(v * 977), tensor(v * 3)));
+            let (density, select_topk) = (0.3, 0.4);
+            let params = Params { density, select_topk, ..Params::default() };
+            let vectors = (1..=2u32.min(method.vectors[1] as u32)).map(|v| (tensor(v * 977), tensor(v * 3)));
             let sources = Sources::new(tensor(0), vectors.collect(), Value::Same, method, params).unwrap();
             let expected = survey(&sources, 1, usize::MAX).unwrap();
             surveyed += usize::from(!expected.is_empty());
@@ -236,6 +295,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(surveyed, 6);
+        assert_eq!(surveyed, 13);
     }
 }

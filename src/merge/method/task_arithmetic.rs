@@ -9,8 +9,9 @@ pub(crate) const TASK_ARITHMETIC: Method = Method {
     formula: "out = CP + sum of w * (chat - base)",
     paper: "https://arxiv.org/abs/2212.04089",
     params: &[],
-    vectors: usize::MAX,
+    vectors: [1, usize::MAX],
     reads_base: true,
+    fits: |_| Ok(()),
     check: |_, _| Ok(()),
     survey: |_| Survey::Nothing,
     combine,
@@ -43,7 +44,7 @@ mod tests {
 
     fn combined(cp: f64, chat: f64, base: f64, weight: f64) -> f64 {
         let mut values = [cp];
-        let place = Place { tensor: "t", first: 0, params: &Params::default(), facts: &[] };
+        let place = Place { tensor: "t", first: 0, row: 1, params: &Params::default(), facts: &[] };
         combine(&mut values, &[Term { chat: &[chat], base: &[base], weight, share: weight }], &place);
         values[0]
     }

@@ -5,29 +5,36 @@
 
 use super::params::{DENSITY, LAMBDA, NORMALIZE, Params};
 use super::task_arithmetic::TASK_ARITHMETIC;
-use super::{Method, Place, Survey, Term, add};
+use super::{Method, Place, Ranks, Survey, Term, add, magnitudes};
 
 pub(crate) const TIES: Method = Method {
     name: "ties",
     formula: "out = CP + lambda * sum of w * trim(chat - base) where the sign is the elected one, divided by those w",
     paper: "https://arxiv.org/abs/2306.01708",
     params: &[&DENSITY, &LAMBDA, &NORMALIZE],
-    survey: |params| if params.density < 1.0 { Survey::Magnitudes(ranks) } else { Survey::Nothing },
+    survey,
     combine,
     ..TASK_ARITHMETIC
 };
 
+fn survey(params: &Params) -> Survey {
+    match params.density < 1.0 {
+        true => Survey::Ranks(Ranks { scores: magnitudes, ranks, then: None }),
+        false => Survey::Nothing,
+    }
+}
+
 /// The smallest magnitude that is kept; at least one element is.
-fn ranks(params: &Params, elements: u64) -> [u64; 2] {
+fn ranks(params: &Params, elements: u64, _: u64) -> Vec<u64> {
     let kept = (params.density * elements as f64) as u64;
-    [kept.max(1) - 1; 2]
+    vec![kept.max(1) - 1]
 }
 
 fn combine(values: &mut [f64], terms: &[Term<'_>], place: &Place<'_>) {
     let normalize = place.params.normalize.unwrap_or(terms.len() > 1);
     elect(values, terms, place.params.lambda, normalize, |v, i| {
         let d = terms[v].chat[i] - terms[v].base[i];
-        let least = place.facts.get(2 * v).copied().unwrap_or(0.0);
+        let least = place.facts.get(v).copied().unwrap_or(0.0);
         if f64::from(d.abs() as f32) >= least { d } else { 0.0 }
     });
 }

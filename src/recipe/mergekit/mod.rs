@@ -80,10 +80,13 @@ fn method(at: &At<'_>) -> Result<&'static Method, Fault> {
     })
 }
 
-/// The model that the output is made from; a linear merge may leave it open.
+/// Methods that need no base model: the first one counts as it.
+const WITHOUT_BASE: [&str; 3] = ["linear", "nuslerp", "karcher"];
+
+/// The model that the output is made from; some methods may leave it open.
 fn onto<'a>(root: &At<'a>, method: &Method, sources: &[Source<'a>]) -> Result<At<'a>, Fault> {
     match (root.need("base_model"), sources.first()) {
-        (Err(_), Some(first)) if method.name == "linear" => Ok(first.model.clone()),
+        (Err(_), Some(first)) if WITHOUT_BASE.contains(&method.name) => Ok(first.model.clone()),
         (base, _) => base,
     }
 }

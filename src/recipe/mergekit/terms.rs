@@ -36,6 +36,13 @@ const KNOWN: &[(&str, &[&str], &[&str])] = &[
     ("breadcrumbs", &["weight", "density", "gamma"], &["lambda", "normalize", "int8_mask"]),
     ("linear", &["weight"], &["normalize"]),
     ("slerp", &[], &["t"]),
+    ("della", &["weight", "density", "epsilon"], &["lambda", "normalize", "rescale", "int8_mask"]),
+    ("della_linear", &["weight", "density", "epsilon"], &["lambda", "normalize", "rescale", "int8_mask"]),
+    ("model_stock", &[], &["filter_wise"]),
+    ("nuslerp", &["weight"], &["nuslerp_flatten", "nuslerp_row_wise"]),
+    ("karcher", &[], &["max_iter", "tol"]),
+    ("sce", &[], &["select_topk", "int8_mask"]),
+    ("arcee_fusion", &[], &[]),
 ];
 
 /// Whether mergekit has a method of this name that means the same here.
@@ -62,6 +69,10 @@ pub(crate) fn read(method: &'static Method, onto: &At<'_>, sources: &[Source<'_>
     match method.name {
         "slerp" => slerp(&mut terms, onto_path, &others, &common)?,
         "linear" => linear(&mut terms, onto, sources, &common)?,
+        "nuslerp" => nuslerp(&mut terms, method, onto, sources, &common)?,
+        "model_stock" | "karcher" | "sce" | "arcee_fusion" => {
+            alike(&mut terms, method, onto_path, &others, &common)?;
+        }
         _ => differences(&mut terms, method, onto_path, &others, &common)?,
     }
     Ok(terms)
@@ -74,7 +85,8 @@ fn only(level: &Option<At<'_>>, names: &[&str]) -> Result<(), Fault> {
         None => Ok(()),
         Some((_, at)) => {
             let fault = Fault::unsupported("this parameter is not supported here");
-            Err(at.fault(fault.expected(format!("one of {}", names.join(", ")))))
+            let known = format!("one of {}", names.join(", "));
+            Err(at.fault(fault.expected(if names.is_empty() { String::from("none") } else { known })))
         }
     }
 }
@@ -139,6 +151,80 @@ fn linear(
     terms.weigh(vectors, 1.0, true)
 }
 
+/// Between two models, or between the vectors of two from the base model.
+fn nuslerp(
+    terms: &mut Terms,
+    method: &'static Method,
+    onto: &At<'_>,
+    sources: &[Source<'_>],
+    common: &Common<'_>,
+) -> Result<(), Fault> {
+    let path = onto.text()?;
+    let has_base = onto.path == "base_model";
+    if let Some(source) = sources.iter().find(|source| has_base && source.path == path) {
+        return Err(source
+            .model
+            .fault(Fault::new("the base model is not one of the two that nuslerp merges")));
+    }
+    let [a, b] = sources else {
+        let fault = Fault::new("nuslerp takes two models, perhaps beside a base model");
+        return Err(onto.fault(fault.found(sources.len())));
+    };
+    let weights = [weight(a)?, weight(b)?];
+    let [Some(x), Some(y)] = weights.each_ref().map(Setting::number) else {
+        let one = weights.iter().find(|w| w.number().is_none()).unwrap_or(&weights[0]);
+        return Err(one.fault(Fault::unsupported("the weights of nuslerp must be the same for all tensors")));
+    };
+    if (x + y).abs() < NOTHING {
+        let fault = Fault::unsupported("the two weights of nuslerp must not add up to zero");
+        return Err(
+            weights[1].fault(fault.found(format!("{x}, {y}")).hint("mergekit takes them for 0.5 and 0.5"))
+        );
+    }
+    let vector =
+        |source: &Source<'_>, w| Vector { chat: source.path.into(), base: path.into(), weight: vec![w] };
+    match has_base {
+        true => terms.vectors.extend([vector(a, x), vector(b, y)]),
+        false => terms.vectors.push(vector(b, y / (x + y))),
+    }
+    terms.common(method, common)
+}
+
+/// Weights whose sum is smaller add up to nothing.
+const NOTHING: f64 = 1e-6;
+
+/// What all models count alike in.
+fn alike(
+    terms: &mut Terms,
+    method: &'static Method,
+    onto: &str,
+    others: &[&Source<'_>],
+    common: &Common<'_>,
+) -> Result<(), Fault> {
+    let [least, most] = method.vectors;
+    if !(least..=most).contains(&others.len()) {
+        let (few, many) = (format!("at least {least}"), format!("at most {most}"));
+        let fault = Fault::new(format!("{} takes other models beside the base model", method.name));
+        let fault = fault.expected(if others.len() < least { few } else { many }).found(others.len());
+        return Err(others[others.len() - 1].model.fault(fault));
+    }
+    let vector = |s: &&Source<'_>| Vector { chat: s.path.into(), base: onto.into(), weight: vec![1.0] };
+    terms.vectors.extend(others.iter().map(vector));
+    terms.common(method, common)?;
+    terms.int8_mask(common)?;
+    let told = match method.name {
+        "sce" if terms.parameters.contains_key("select_topk") => {
+            "of elements with the variance of the last that is selected all are selected; mergekit takes some"
+        }
+        "arcee_fusion" => {
+            "quantiles are those of the whole tensor; mergekit takes those of a random million elements of a larger one"
+        }
+        _ => return Ok(()),
+    };
+    terms.notes.push(String::from(told));
+    Ok(())
+}
+
 /// Task arithmetic, and what thins its differences out first.
 fn differences(
     terms: &mut Terms,
@@ -148,10 +234,10 @@ fn differences(
     common: &Common<'_>,
 ) -> Result<(), Fault> {
     let takes = |name: &str| method.params.iter().any(|p| p.name == name);
-    for name in ["density", "gamma"].into_iter().filter(|name| takes(name)) {
+    for name in ["density", "gamma", "epsilon"].into_iter().filter(|name| takes(name)) {
         terms.shared(method, name, others)?;
     }
-    let normalize = common.truth("normalize", method.name == "ties")?;
+    let normalize = common.truth("normalize", ["ties", "della"].contains(&method.name))?;
     if takes("normalize") {
         terms.set("normalize", normalize);
     } else if let Some(at) = common.get("normalize").filter(|_| normalize) {
@@ -163,10 +249,7 @@ fn differences(
             .notes
             .push(String::from("the elements that are dropped are others than those that torch chooses"));
     }
-    if let Some(at) = common.get("int8_mask") {
-        at.truth()?;
-        terms.notes.push(format!("line {}: int8_mask has no effect: masks take no memory here", at.line));
-    }
+    terms.int8_mask(common)?;
     let mut lambda = common.get("lambda").map_or(Ok(1.0), |at| at.number())?;
     if takes("lambda") {
         terms.set("lambda", lambda);
@@ -196,6 +279,36 @@ fn by_tensor(weight: &Setting) -> Fault {
 impl Terms {
     fn set(&mut self, name: &str, value: impl ToString) {
         self.parameters.insert(name.to_string(), Scalar(value.to_string()));
+    }
+
+    /// The method's parameters that mergekit has for the merge as a whole.
+    fn common(&mut self, method: &Method, common: &Common<'_>) -> Result<(), Fault> {
+        for param in method.params {
+            let Some(at) = common.get(param.name) else { continue };
+            let text = match at.truth() {
+                Ok(truth) if param.range == "true or false" => truth.to_string(),
+                _ => match Setting::read(param.name, &common.levels)?.and_then(|s| s.number()) {
+                    Some(x) => x.to_string(),
+                    None => {
+                        return Err(
+                            at.fault(Fault::unsupported("this parameter must be the same for all tensors"))
+                        );
+                    }
+                },
+            };
+            Params::read(method, [(param.name, text.as_str())])
+                .map_err(|e| at.fault(Fault::new(e.to_string())))?;
+            self.set(param.name, text);
+        }
+        Ok(())
+    }
+
+    fn int8_mask(&mut self, common: &Common<'_>) -> Result<(), Fault> {
+        if let Some(at) = common.get("int8_mask") {
+            at.truth()?;
+            self.notes.push(format!("line {}: int8_mask has no effect: masks take no memory here", at.line));
+        }
+        Ok(())
     }
 
     /// A parameter that mergekit has for each model, and a method here for all.
