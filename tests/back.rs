@@ -61,7 +61,6 @@ const NOT_YET: &[&str] = &[
     "dots3-note-Predicting",
     "dots3-note-Tiny",
     "embeddinggemma-tiny",
-    "gemma-3n-E2M-Tiny",
     "glm-4-tiny-chat",
     "grok-1-Tiny",
     "jais-Tiny",
