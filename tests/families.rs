@@ -166,6 +166,12 @@ fn differences(goldens: Option<Vec<Golden>>, dir: &Path, more: &[&str]) -> Vec<S
 /// Of either dtype and shape are the same. Sines of torch are not rounded as ours, correctly, are. The
 /// unit tests of their page compare them, and this that dtype and shape are the same.
 fn is_computed(dir: &str, line: &str) -> bool {
+    // -exp(w), which torch does not round correctly either.
+    if line.starts_with("blk.") && line.contains(".ssm_a: expected ") {
+        let shapes: Vec<&str> =
+            line.match_indices("f32 [").map(|(at, _)| line[at..].split(']').next().unwrap_or("")).collect();
+        return shapes.len() == 2 && shapes[0] == shapes[1];
+    }
     const PLACES: &str = "a.position_embd.weight";
     const TERNARY: &str = "blk.0.ffn_up.weight";
     let ternary = dir.ends_with("bitnet_b1_58-tiny");
