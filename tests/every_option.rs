@@ -72,6 +72,8 @@ const ROWS: &[Row] = &[
     row("--dry-run", "", WritesNothing),
     row("--json", "", Keeps),
     row("--no-resume", "", Keeps),
+    row("--staging", "@away", Keeps),
+    row("--private", "", Keeps),
     row("--report", "@report.json", Keeps),
     row("--modelfile", "", Keeps),
     row("--card", "", Keeps),

@@ -27,7 +27,7 @@ use ggraft_formats::{Checkpoint, DType, Error, Input, Kind, Model, Result, Tenso
 use gguf::Gguf;
 use peft::Peft;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The names of the file that holds an adapter's tensors, the first that is there.
 const FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];

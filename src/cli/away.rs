@@ -139,10 +139,11 @@ impl Away {
             files.iter().any(|file| file.replaces && self.name(&file.path).as_ref() == Some(name))
         };
         let held = self.depot.held(names)?;
+        let how = if self.depot.hub_id().is_some() { " by a new commit" } else { "" };
         let taken = held.iter().filter(|name| !goes_on(name)).map(|name| {
             Error::new(Kind::Failure, "the output exists")
                 .file(&self.depot.shown(name))
-                .hint("give --force to replace it, which the history of the place keeps where it has one, or another name with -o")
+                .hint(format!("give --force to replace it{how}, or another name with -o"))
         });
         Ok(taken.collect())
     }

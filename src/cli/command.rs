@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 /// Options that say how the work is done, or where the results go.
-const SILENT: [&str; 17] = [
+const SILENT: [&str; 19] = [
     "threads",
     "force",
     "dry_run",
@@ -29,6 +29,8 @@ const SILENT: [&str; 17] = [
     "fetch_memory",
     "no_lazy",
     "use_temp_file",
+    "staging",
+    "private",
 ];
 
 /// The words that are carried out, where those of this process only say for what.

@@ -59,7 +59,7 @@ impl Watch for Downloads {
 /// Says what was read from elsewhere, if anything was.
 pub(super) fn print_traffic(access: &Access) {
     let traffic = &access.traffic;
-    if traffic.requests() == 0 {
+    if traffic.bytes() == 0 {
         return;
     }
     let again = match traffic.again() {

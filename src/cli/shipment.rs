@@ -14,7 +14,7 @@ use ggraft_formats::{Error, Kind, Result};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Tells what lies in the folder, once all outputs are whole.
@@ -30,7 +30,9 @@ pub(super) struct Shipment<'a> {
     files: Vec<(String, PathBuf, u64)>,
     /// Whether an earlier run has written all of it, and did not send it.
     pub is_whole: bool,
-    replaces: bool,
+    /// The names that may be replaced there, or all.
+    replaces: Vec<String>,
+    force: bool,
     lock: Option<std::fs::File>,
 }
 
@@ -44,8 +46,10 @@ impl<'a> Shipment<'a> {
     ) -> Result<Shipment<'a>> {
         let id = away.identity(plans, order, beside)?;
         let files = away.files(plans, beside)?;
-        let replaces = order.run.force || beside.iter().any(|file| file.replaces);
-        let mut new = Shipment { away, id, files, is_whole: false, replaces, lock: None };
+        let goes_on = beside.iter().filter(|file| file.replaces);
+        let replaces = goes_on.filter_map(|file| away.name(&file.path)).collect();
+        let force = order.run.force;
+        let mut new = Shipment { away, id, files, is_whole: false, replaces, force, lock: None };
         new.is_whole = !order.run.no_resume && new.recorded().is_some();
         Ok(new)
     }
@@ -105,9 +109,14 @@ impl<'a> Shipment<'a> {
             let bytes = std::fs::metadata(path).ok()?.len();
             let is_same = told.get("name")?.as_str()? == name && told.get("bytes")?.as_u64()? == bytes;
             let sha256 = told.get("sha256")?.as_str()?.to_string();
-            is_same.then(|| Parcel { name: name.clone(), path: path.clone(), bytes, sha256 })
+            is_same.then(|| self.parcel(name, path, bytes, sha256))
         };
         self.files.iter().zip(told).map(parcel).collect()
+    }
+
+    fn parcel(&self, name: &str, path: &Path, bytes: u64, sha256: String) -> Parcel {
+        let replaces = self.force || self.replaces.iter().any(|own| own == name);
+        Parcel { name: name.to_string(), path: path.to_path_buf(), bytes, sha256, replaces }
     }
 
     fn record(&self, parcels: &[Parcel]) -> Result<()> {
@@ -120,7 +129,7 @@ impl<'a> Shipment<'a> {
     fn written(&mut self) -> Result<()> {
         let parcel = |(name, path, _): &(String, PathBuf, u64)| {
             let bytes = std::fs::metadata(path).map_err(|e| Error::io(&e, path))?.len();
-            Ok(Parcel { name: name.clone(), path: path.clone(), bytes, sha256: String::new() })
+            Ok(self.parcel(name, path, bytes, String::new()))
         };
         let parcels = self.files.iter().map(parcel).collect::<Result<Vec<_>>>()?;
         self.record(&parcels)?;
@@ -144,7 +153,7 @@ impl<'a> Shipment<'a> {
         self.record(&parcels)?;
         let items = parcels.iter().map(|p| (p.name.as_str(), p.bytes));
         let progress = Progress::parts("uploading", items, run.show.how(), || signals::came().is_some());
-        let sending = Sending { replaces: self.replaces, state: &self.away.stage, watch: &progress };
+        let sending = Sending { state: &self.away.stage, watch: &progress };
         let sent = self.away.depot.send(&parcels, &sending);
         progress.finish();
         let sent = sent.inspect_err(|_| {

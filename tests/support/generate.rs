@@ -12,6 +12,7 @@ use support::{packed, random_tokenizers, specs};
 
 const USAGE: &str = "\
 trio-1b DIR            base/, chat/ and cp/ of TinyLlama's shape, 2.2 GB each
+trio-450m DIR          the same, 450 MB each in two files
 trio-eeve DIR          narrow ones with the vocabularies of SOLAR and EEVE
 trio NAME DIR          small ones: eeve, solar, alike
 family NAME DIR        base/, chat/ and cp/ of a tiny checkpoint of a family
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         }
         ["ggufs"] => TOYS.iter().for_each(|toy| println!("{}", toy.name)),
         ["trio-1b", dir] => specs::write_trio_1b(Path::new(dir)),
+        ["trio-450m", dir] => specs::write_trio_450m(Path::new(dir)),
         ["trio-eeve", dir] => specs::write_trio_eeve(Path::new(dir)),
         ["trio", name, dir] if specs::TRIOS.contains(&name) => specs::write_named_trio(name, Path::new(dir)),
         ["tokenizers", dir] => {

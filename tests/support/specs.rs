@@ -124,6 +124,13 @@ pub fn write_trio_1b(dir: &Path) {
     write_trio(&tiny_llama(), &tiny_llama(), dir);
 }
 
+/// Writes base/, chat/ and cp/ of a Llama's shape, 450 MB each in two files.
+pub fn write_trio_450m(dir: &Path) {
+    let sizes = Spec { hidden: 1024, ffn: 2816, layers: 14, heads: 16, ..tiny_llama() };
+    let spec = Spec { shards: 2, ..sizes };
+    write_trio(&spec, &spec, dir);
+}
+
 /// Writes base/, chat/ and cp/ with the vocabularies of SOLAR (32000 tokens) and EEVE (8960 more), and narrow.
 pub fn write_trio_eeve(dir: &Path) {
     let spec = Spec { tokens: Tokens::Real("llama-spm"), hidden: 32, ..Spec::default() };

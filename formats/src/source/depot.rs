@@ -21,12 +21,12 @@ pub struct Parcel {
     pub bytes: u64,
     /// In small hexadecimal digits.
     pub sha256: String,
+    /// Whether what has its name there may be replaced.
+    pub replaces: bool,
 }
 
 /// How files are sent.
 pub struct Sending<'a> {
-    /// Whether what has their names there may be replaced.
-    pub replaces: bool,
     /// A folder of this machine for what a later run needs to go on.
     pub state: &'a Path,
     /// Is told of the bytes, as those of the tensors of one output.

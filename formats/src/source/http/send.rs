@@ -37,7 +37,10 @@ impl Client {
     pub fn send(&self, send: &Send<'_>) -> Result<Answer, Failure> {
         let mut url = send.url.to_string();
         for _ in 0..=MOST_REDIRECTS {
-            let stopped = || Error::new(Kind::Interrupted, "the sending was stopped").file(send.what);
+            let stopped = || {
+                let e = Error::new(Kind::Interrupted, "the sending was stopped").file(send.what);
+                e.hint("give the same command again to go on")
+            };
             if (send.stop)() {
                 return Err(Failure::Over(stopped()));
             }

@@ -40,21 +40,31 @@ impl Api {
         also: &[u16],
         stop: Stop<'_>,
     ) -> Result<(u16, Vec<u8>)> {
+        patiently(PATIENT, &self.client.access.traffic, stop, || self.once(url, kind, body, also, stop))
+    }
+
+    /// The same, tried once.
+    pub fn once(
+        &self,
+        url: &str,
+        kind: &str,
+        body: &[u8],
+        also: &[u16],
+        stop: Stop<'_>,
+    ) -> Result<(u16, Vec<u8>), Failure> {
         let accept = if kind.contains("git-lfs") { kind } else { "*/*" };
         let headers = [("Content-Type", kind), ("Accept", accept)];
         let again = || -> Result<Box<dyn Read + '_>> { Ok(Box::new(body)) };
         let what = &self.shown;
         let (put, length, patience) = (false, body.len() as u64, PATIENCE);
         let send = Send { url, put, headers: &headers, length, body: &again, patience, what, stop };
-        patiently(PATIENT, &self.client.access.traffic, stop, || {
-            let answer = self.client.send(&send)?;
-            let status = answer.status();
-            match status {
-                200..=299 => answer.whole(MOST, what).map(|text| (status, text)),
-                _ if also.contains(&status) => Ok((status, Vec::new())),
-                _ => Err(refusal(&answer, what)),
-            }
-        })
+        let answer = self.client.send(&send)?;
+        let status = answer.status();
+        match status {
+            200..=299 => answer.whole(MOST, what).map(|text| (status, text)),
+            _ if also.contains(&status) => Ok((status, Vec::new())),
+            _ => Err(refusal(&answer, what)),
+        }
     }
 
     fn json(&self, url: &str, body: &Value, also: &[u16]) -> Result<(u16, Value)> {

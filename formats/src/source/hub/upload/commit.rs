@@ -4,12 +4,12 @@
 use super::branch::Branch;
 use super::object::{self, Large};
 use crate::error::{Error, Kind, Result};
-use crate::source::http::{Origin, encoded};
+use crate::source::http::{Failure, Origin, PATIENT, encoded, patiently};
 use crate::source::{Parcel, Sending};
 use crate::write::Watch;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha1::{Digest, Sha1};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -24,7 +24,7 @@ const MOST_INLINE: u64 = 32 << 20;
 /// Sends the files.
 pub fn send(branch: &Branch, parcels: &[Parcel], sending: &Sending<'_>) -> Result<String> {
     branch.look()?;
-    let missing = missing(branch, parcels, sending)?;
+    let missing = missing(branch, parcels, false)?;
     let watch = sending.watch;
     for (i, parcel) in parcels.iter().enumerate().filter(|(i, _)| !missing.contains(i)) {
         watch.advance(0, i, parcel.bytes, true);
@@ -42,29 +42,31 @@ pub fn send(branch: &Branch, parcels: &[Parcel], sending: &Sending<'_>) -> Resul
     for i in missing.iter().filter(|i| large.contains(&parcels[**i].name)) {
         object::send(&Large { api: &branch.api, id: &branch.id, parcel: &parcels[*i], index: *i, sending })?;
     }
-    if !large.is_empty() && !sending.replaces {
+    if !large.is_empty() {
         // That took long; what somebody has put there meanwhile is not replaced.
         branch.look()?;
-        self::missing(branch, parcels, sending)?;
+        self::missing(branch, parcels, false)?;
     }
     let body = body(parcels, &missing, &large, watch)?;
     let revision = encoded(&branch.api.revision, false);
     let url = format!("{}/api/models/{}/commit/{revision}", branch.api.endpoint, branch.id);
     let stop = || watch.cancelled();
-    let sent = branch.api.post(&url, "application/x-ndjson", &body, &[], &stop);
-    let url = match sent {
-        Ok((_, text)) => branch.api.parsed(&text)?.get("commitUrl").and_then(Value::as_str).map(String::from),
-        // The answer may have been lost, and the commit not.
-        Err(e) if e.kind() == Kind::Io => {
-            branch.look().map_err(|_| e.clone())?;
-            match self::missing(branch, parcels, &Sending { replaces: true, ..*sending })?.is_empty() {
-                true => None,
-                false => return Err(e),
-            }
+    let traffic = &branch.api.client.access.traffic;
+    let text = patiently(PATIENT, traffic, &stop, || {
+        match branch.api.once(&url, "application/x-ndjson", &body, &[], &stop) {
+            // The answer may have been lost, and the commit not.
+            Err(Failure::Again { .. }) if is_there(branch, parcels) => Ok(None),
+            sent => sent.map(|(_, text)| Some(text)),
         }
-        Err(e) => return Err(e),
-    };
-    Ok(page(branch, url.as_deref()))
+    })?;
+    let told = text.map(|text| branch.api.parsed(&text)).transpose()?;
+    let url = told.as_ref().and_then(|told| told.get("commitUrl")?.as_str());
+    Ok(page(branch, url))
+}
+
+/// Whether the branch has all of it now.
+fn is_there(branch: &Branch, parcels: &[Parcel]) -> bool {
+    branch.look().and_then(|()| missing(branch, parcels, true)).is_ok_and(|missing| missing.is_empty())
 }
 
 /// Where the commit can be seen.
@@ -74,8 +76,8 @@ fn page(branch: &Branch, url: Option<&str>) -> String {
     url.filter(plain).map_or_else(own, String::from)
 }
 
-/// The files that the hub has not, by their numbers.
-fn missing(branch: &Branch, parcels: &[Parcel], sending: &Sending<'_>) -> Result<BTreeSet<usize>> {
+/// The files that the hub has not, by their numbers; with `all` also those whose names are taken there.
+fn missing(branch: &Branch, parcels: &[Parcel], all: bool) -> Result<BTreeSet<usize>> {
     let (mut missing, mut taken) = (BTreeSet::new(), Vec::new());
     let there = |parcel: &Parcel| {
         branch
@@ -93,13 +95,15 @@ fn missing(branch: &Branch, parcels: &[Parcel], sending: &Sending<'_>) -> Result
         };
         if !is_same {
             missing.insert(i);
+        }
+        if !is_same && !parcel.replaces && !all {
             taken.push(Error::new(Kind::Failure, "the output exists").file(&branch.shown(&parcel.name)));
         }
     }
-    if let (Some(e), false) = (Error::all(taken), sending.replaces) {
-        return Err(e.or_hint("somebody has put it there meanwhile; give --force to replace it"));
+    match Error::all(taken) {
+        Some(e) => Err(e.or_hint("somebody has put it there meanwhile; give --force to replace it")),
+        None => Ok(missing),
     }
-    Ok(missing)
 }
 
 /// What git calls the content of a file.
