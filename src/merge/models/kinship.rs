@@ -327,8 +327,8 @@ mod tests {
         assert_eq!(all(4096, 4096), [0..4, 1024..1028, 2048..2052, 3072..3076]);
         assert_eq!(all(64, 10_000).iter().map(Range::len).sum::<usize>(), 64);
         assert_eq!(all(11_008, 100), [0..1, 25..26, 50..51, 75..77]);
-        assert_eq!(all(1 << 20, 7), [0..1]);
+        assert_eq!(all(1 << 20, 7).len(), 1);
         assert_eq!(all(8, 3), [0..1, 1..2, 2..3]);
-        assert_eq!(all(8, 0), []);
+        assert!(all(8, 0).is_empty());
     }
 }
