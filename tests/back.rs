@@ -25,11 +25,9 @@ const NOT_YET: &[&str] = &[
     "Nemotron-3-Puzzle-Tiny",
     "Qwen3-Embedding-Tiny",
     "Qwen4-Exp-Tiny",
-    "Sarvam-Tiny",
     "Spark-X2.5-Tiny",
     "Step-3.5-Tiny",
     "Step-3.7-Tiny",
-    "bitnet_b1_58-tiny",
     "dots3-note-Predicting",
     "dots3-note-Tiny",
     "embeddinggemma-tiny",
@@ -38,6 +36,10 @@ const NOT_YET: &[&str] = &[
     "plamo-3-tiny",
     "talkie-tiny",
 ];
+
+/// Models of whose weights a GGUF has others, which go back as they are there: corrections of routers are centred, and
+/// matrices of BitNet have three values.
+const OTHER_WEIGHTS: &[&str] = &["Sarvam-Tiny", "bitnet_b1_58-tiny"];
 
 /// A whole vocabulary takes seconds: one checkpoint has each, the others have the pieces of a small one.
 fn lighten(all: &mut [Tiny]) {
@@ -63,7 +65,8 @@ fn each(check: impl Fn(&Tiny, &Path) -> Vec<String> + Sync) {
         check(tiny, &dir).iter().map(|line| format!("{}: {line}", tiny.name)).collect::<Vec<_>>()
     };
     let mut all = all();
-    all.retain(|tiny| tiny.name.contains(&wanted) && !NOT_YET.contains(&tiny.name));
+    // One that is named in full is tried though it is on the list.
+    all.retain(|tiny| tiny.name == wanted || tiny.name.contains(&wanted) && !NOT_YET.contains(&tiny.name));
     lighten(&mut all);
     let failed: Vec<String> = all.par_iter().flat_map_iter(failures).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -126,7 +129,11 @@ fn round(dir: &Path) -> Result<Vec<String>, Vec<String>> {
     convert(dir, "f32", &gguf)?;
     convert(&gguf, "safetensors", &back)?;
     convert(&back, "f32", &again)?;
-    let mut lines = weights(&checkpoint(dir), &checkpoint(&back));
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let mut lines = match OTHER_WEIGHTS.contains(&&*name) {
+        true => Vec::new(),
+        false => weights(&checkpoint(dir), &checkpoint(&back)),
+    };
     lines.extend(differences(&model(&gguf), &model(&again)));
     Ok(lines)
 }
