@@ -16,13 +16,7 @@ use support::gguf::{checkpoint, model, values};
 const NOT_YET: &[&str] = &[
     "GLM-5.3-Predicting",
     "GLM-5.3-Tiny",
-    "Ling-3.0-Predicting",
-    "Ling-3.0-Tiny",
-    "Ling-3.0-VL",
-    "MiniMax-M1-Tiny",
-    "MiniMax-M3-Text",
     "Muse-Glimmer-Tiny",
-    "Nemotron-3-Puzzle-Tiny",
     "Qwen3-Embedding-Tiny",
     "Qwen4-Exp-Tiny",
     "Spark-X2.5-Tiny",

@@ -123,7 +123,8 @@ impl<'a> State<'a> {
         let (scale, zero) = (own.need("scale")?.clone(), own.need("zero")?.clone());
         let groups = own.groups(codes, &shape, dtype, scale, zero)?;
         // One in a row, so that any of them can be read alone.
-        unpacked(&codes.name, &[groups.count() as u64, 1], dtype, groups)
+        let groups = Groups { rows: groups.count(), columns: 1, ..groups };
+        unpacked(&codes.name, &[groups.rows as u64, 1], dtype, groups)
     }
 
     /// The groups of `codes`, which fit their numbers.

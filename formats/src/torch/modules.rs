@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::quant::DType;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use crate::twice;
 use std::collections::HashSet;
 
 /// The key that tells such a module.
@@ -34,6 +35,9 @@ pub fn tensors(saved: &Saved<'_>) -> Result<Option<Vec<Tensor>>> {
     for (key, module) in modules {
         let name = saved.string(*key).ok_or_else(|| wrong(saved, "a module has a name that is no text"))?;
         gather(saved, name, *module, DEPTH, &mut seen, &mut all)?;
+    }
+    if let Some(name) = twice(all.iter().map(|t| t.name.as_str())) {
+        return Err(wrong(saved, "the pickle names this tensor twice").tensor(name));
     }
     Ok(Some(all))
 }

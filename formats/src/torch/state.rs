@@ -2,7 +2,6 @@
 //! (`{"state_dict": …}`, `{"model": …}`). Where there are two, none is guessed.
 
 use super::contents::Contents;
-use super::modules;
 use super::pickle::{Heap, Value, View, item};
 use super::strided::Strided;
 use crate::error::{Error, Printable, Result};
@@ -27,14 +26,8 @@ const NO_TEXT: &str = "a key that is no name";
 type Pairs<'a> = &'a [(Value, Value)];
 
 /// The tensors of the state dict, in its order; `notes` take where it lies and what of it is left out.
-pub fn tensors(file: &Mapping, contents: &Contents, notes: &mut Vec<String>) -> Result<Vec<Tensor>> {
-    let saved = Saved { file, contents, text: file.slice(contents.pickle.clone())? };
-    if let Some(tensors) = modules::tensors(&saved)? {
-        if let Some(name) = twice(tensors.iter().map(|t| t.name.as_str())) {
-            return Err(Error::invalid("the pickle names this tensor twice").file(file.path()).tensor(name));
-        }
-        return Ok(tensors);
-    }
+pub fn tensors(saved: &Saved<'_>, notes: &mut Vec<String>) -> Result<Vec<Tensor>> {
+    let file = saved.file;
     let pairs = saved.state_dict(notes)?;
     let (mut views, mut others) = (Vec::new(), Vec::new());
     for (key, value) in pairs {
@@ -68,6 +61,10 @@ pub struct Saved<'a> {
 }
 
 impl<'a> Saved<'a> {
+    pub fn new(file: &'a Mapping, contents: &'a Contents) -> Result<Saved<'a>> {
+        Ok(Saved { file, contents, text: file.slice(contents.pickle.clone())? })
+    }
+
     pub fn heap(&self) -> &'a Heap {
         &self.contents.object.heap
     }
