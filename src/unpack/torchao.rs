@@ -130,7 +130,7 @@ fn floats(parts: &Parts<'_>, told: &Told, scale: &Tensor, all: Option<&Tensor>) 
 fn halves(parts: &Parts<'_>, scale: &Tensor, zero: &Tensor) -> Result<Tensor> {
     let (codes, held) = (parts.mark, Dims::of(parts.mark, None)?);
     let dims = Dims { columns: held.columns.saturating_mul(2), ..held };
-    let table = std::array::from_fn(|code| (code as i32 % 16 ^ 8) as f32 - 8.0);
+    let table = std::array::from_fn(|code| ((code as i32 % 16) ^ 8) as f32 - 8.0);
     let blocks = Blocks { height: Some(1), width: None };
     let scale = Grid::new(&turned(scale, dims)?, dims, blocks)?;
     let bias = Bias::Of(Grid::new(&turned(zero, dims)?, dims, blocks)?, DType::F32);
