@@ -26,16 +26,10 @@ const NOT_YET: &[&str] = &[
     "KORMo-Tiny",
     "Kimi-Linear-Tiny",
     "LLaDA-Tiny",
-    "Ling-3.0-Predicting",
-    "Ling-3.0-Tiny",
-    "Ling-3.0-VL",
     "Llama-3_1-Nemotron-Tiny",
     "MiMo-V2-Flash-Tiny",
-    "MiniMax-M1-Tiny",
-    "MiniMax-M3-Text",
     "ModernBERT-Reranker-Tiny",
     "Muse-Glimmer-Tiny",
-    "Nemotron-3-Puzzle-Tiny",
     "NeoBERT-Head-Tiny",
     "NeoBERT-Tiny",
     "OpenELM-Tiny",
@@ -44,7 +38,6 @@ const NOT_YET: &[&str] = &[
     "Qwen4-Exp-Tiny",
     "RoBERTa-Classifier-Tiny",
     "RoBERTa-Tiny",
-    "Sarvam-Tiny",
     "SmallThinker-4BA0.6B-Tiny",
     "Spark-X2.5-Tiny",
     "Step-3.5-Tiny",
@@ -54,7 +47,6 @@ const NOT_YET: &[&str] = &[
     "UMT5-Tiny",
     "bge-m3-Tiny",
     "bge-reranker-v2-m3-Tiny",
-    "bitnet_b1_58-tiny",
     "dbrx-Tiny",
     "dots3-note-Predicting",
     "dots3-note-Tiny",
@@ -66,6 +58,10 @@ const NOT_YET: &[&str] = &[
     "plamo-3-tiny",
     "talkie-tiny",
 ];
+
+/// Models of whose weights a GGUF has others, which go back as they are there: corrections of routers are centred, and
+/// matrices of BitNet have three values.
+const OTHER_WEIGHTS: &[&str] = &["Sarvam-Tiny", "bitnet_b1_58-tiny"];
 
 /// A whole vocabulary takes seconds: one checkpoint has each, the others have the pieces of a small one.
 fn lighten(all: &mut [Tiny]) {
@@ -92,7 +88,8 @@ fn each(check: impl Fn(&Tiny, &Path) -> Vec<String> + Sync) {
         check(tiny, &dir).iter().map(|line| format!("{}: {line}", tiny.name)).collect::<Vec<_>>()
     };
     let mut all = distinct();
-    all.retain(|tiny| tiny.name.contains(&wanted) && !NOT_YET.contains(&tiny.name));
+    // One that is named in full is tried though it is on the list.
+    all.retain(|tiny| tiny.name == wanted || tiny.name.contains(&wanted) && !NOT_YET.contains(&tiny.name));
     lighten(&mut all);
     let failed: Vec<String> = all.par_iter().flat_map_iter(failures).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -155,7 +152,11 @@ fn round(dir: &Path) -> Result<Vec<String>, Vec<String>> {
     convert(dir, "f32", &gguf)?;
     convert(&gguf, "safetensors", &back)?;
     convert(&back, "f32", &again)?;
-    let mut lines = weights(&checkpoint(dir), &checkpoint(&back));
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let mut lines = match OTHER_WEIGHTS.contains(&&*name) {
+        true => Vec::new(),
+        false => weights(&checkpoint(dir), &checkpoint(&back)),
+    };
     lines.extend(differences(&model(&gguf), &model(&again)));
     Ok(lines)
 }

@@ -114,6 +114,23 @@ fn bitnet() {
     as_its_library("bitnet");
 }
 
+#[test]
+fn hqq() {
+    as_its_library("hqq");
+    as_its_library("hqq-own");
+}
+
+#[test]
+fn torchao() {
+    as_its_library("torchao");
+}
+
+#[test]
+fn quark() {
+    as_its_library("quark");
+    as_its_library("quark-order");
+}
+
 /// Short ranges and long ones, from places that begin blocks and words and from such that do not.
 #[test]
 fn cuts_of_rows_give_the_rows_of_the_whole() {

@@ -126,12 +126,25 @@ fn missing_parts_are_told_by_name() {
         ("mlx", "bits4.group64", "bits4.group64.biases"),
         ("compressed-tensors", "int4", "int4.weight_shape"),
         ("compressed-tensors", "int4", "int4.weight_scale"),
+        ("hqq", "bits4.axis1.f16", "bits4.axis1.f16.zero"),
+        ("hqq", "bits4.axis1.f16", "bits4.axis1.f16.shape"),
+        ("quark", "uint4.groups", "uint4.groups.weight_zero_point"),
     ] {
         let bench = Bench::new(name).only(beginning).without(part);
         bench.says(3, &["model.safetensors", "is missing", &format!("expected {part}"), "incomplete"]);
     }
     let bench = Bench::new("fp8-blocks").only("even").without("even.weight_scale_inv");
     bench.says(3, &["even.weight", "the scales of these weights are missing", "even.weight_scale"]);
+}
+
+/// Files of torchao say in their headers what each weight is; these were written again without that.
+#[test]
+fn a_header_that_lost_what_it_says_is_told() {
+    let bench = Bench::new("torchao").only("int4");
+    bench.says(
+        3,
+        &["int4._weight_qdata", "does not say what these packed weights are", "int4.weight", "__metadata__"],
+    );
 }
 
 #[test]
@@ -164,6 +177,10 @@ fn parts_of_other_shapes_are_told_with_both() {
         ("compressed-tensors", "nvfp4", "nvfp4.weight_global_scale", vec![2]),
         ("compressed-tensors", "nvfp4", "nvfp4.weight_scale", vec![48, 7]),
         ("modelopt", "nvfp4", "nvfp4.weight_scale_2", vec![5]),
+        ("hqq", "bits4.axis1.f16", "bits4.axis1.f16.W_q", vec![59, 32]),
+        ("hqq", "bits3.axis0.f16", "bits3.axis0.f16.scale", vec![1, 7]),
+        ("quark", "int4.groups", "int4.groups.weight", vec![128, 5]),
+        ("quark", "int8.groups", "int8.groups.weight_scale", vec![3, 48]),
     ] {
         let bench = Bench::new(name).only(beginning).shaped(part, &shape);
         bench.says(3, &["model.safetensors", "tensor '", "found"]);

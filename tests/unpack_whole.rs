@@ -143,7 +143,8 @@ fn looking_at_a_packed_checkpoint_tells_how_it_is_packed() {
 
 /// What ggml has blocks for: whole numbers under a scale of 32 columns or more that f16 holds. Those of 4 bits are of any zero point here,
 /// which makes them numbers of 5.
-const BLOCKS: [(&str, DType); 2] = [("-ct-int4", DType::Q5_0), ("-ct-int8", DType::Q8_0)];
+const BLOCKS: [(&str, DType); 3] =
+    [("-ct-int4", DType::Q5_0), ("-ct-int8", DType::Q8_0), ("-quark-uint4", DType::Q5_0)];
 
 #[test]
 fn what_is_kept_has_the_very_values_in_blocks_where_ggml_has_such() {

@@ -88,8 +88,19 @@ impl Tensor {
                 .expected(shape.elements())
                 .found(values.len()));
         }
-        let row_bytes = usize::try_from(shape.row() * 4).map_err(|_| too_large(name, &shape))?;
-        Tensor::new(name, shape, DType::F32, Arc::new(InMemory { bytes, row_bytes }))
+        Tensor::of_bytes(name, shape, DType::F32, bytes)
+    }
+
+    /// A small tensor of the elements that `bytes` are.
+    pub fn of_bytes(name: &str, shape: Shape, dtype: DType, bytes: Vec<u8>) -> Result<Tensor> {
+        let row_bytes = match shape.rows() {
+            0 => 0,
+            rows => bytes.len() / usize::try_from(rows).map_err(|_| too_large(name, &shape))?,
+        };
+        if size(name, &shape, dtype)? != bytes.len() as u64 {
+            return Err(Error::invalid("the values do not fill the shape").tensor(name).found(bytes.len()));
+        }
+        Tensor::new(name, shape, dtype, Arc::new(InMemory { bytes, row_bytes }))
     }
 
     pub fn shape(&self) -> &Shape {

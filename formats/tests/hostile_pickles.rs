@@ -499,6 +499,13 @@ fn bombs_take_little_memory() {
     bench.refused("a long name", &zipped(&object(&named)), "is no text, or too long");
     let globals = cat(&[&long, &many(b"h\0h\0\x93", 9)]);
     bench.refused("a long module", &zipped(&state(&globals)), "names what no state dict needs");
+    // One module of hqq under many names, and one whose entries have long names.
+    let module = cat(&[b"}q\0(", &text("W_q"), &four(), &text("scale"), &four(), b"u"]);
+    let shared: Vec<u8> = (0..20_000).flat_map(|i| cat(&[&text(&format!("m{i}")), b"h\0"])).collect();
+    let shared = object(&cat(&[b"}(", &text("m"), &module, &shared, b"u"]));
+    bench.refused("one module under many names", &zipped(&shared), "one dict stands for two");
+    let named = object(&cat(&[b"}", &text(&"a".repeat(250)), &module, b"s"]));
+    bench.refused("a module with a long name", &zipped(&named), "name that is too long");
     let directory: Vec<Member> = (0..60000).map(|i| member(&format!("x/data/{i:0>30}"), b"")).collect();
     bench.refused("members", &archive(&directory), "more members than a checkpoint of this size needs");
     bench.done();

@@ -43,6 +43,7 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
         codes: parts.mark.clone(),
         zeros: zeros.clone(),
         lifted: false,
+        flip: 0,
         scales: scales.clone(),
         order: None,
         group: group_size(settings, inputs)?,

@@ -14,6 +14,7 @@ const TILE: usize = 32;
 
 /// Where in a word of AWQ the codes of eight neighbouring columns lie.
 const AWQ: [u32; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
+const ALONG: [u32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
 /// How codes lie in words of 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub enum Words {
     Down(u32),
     /// Eight neighbours in a row share a word, in AWQ's order.
     Awq,
+    /// Eight neighbours in a row share a word, the first in the lowest bits.
+    Along,
+    /// A byte for each.
+    Bytes,
 }
 
 /// The parts of such a weight.
@@ -32,6 +37,8 @@ pub struct Columns {
     pub zeros: Tensor,
     /// Whether one is added to each zero point, in the words.
     pub lifted: bool,
+    /// The bits that are flipped in codes and zero points alike: the sign of signed ones, so that both grow from 0.
+    pub flip: u8,
     pub scales: Tensor,
     /// The group of each input, if they are not in order.
     pub order: Option<Tensor>,
@@ -49,11 +56,15 @@ impl Columns {
         let bits = self.bits() as usize;
         let code_words = match self.words {
             Words::Down(_) => [self.inputs.saturating_mul(bits).div_ceil(32), self.outputs],
-            Words::Awq => [self.inputs, self.outputs.div_ceil(8)],
+            Words::Awq | Words::Along => [self.inputs, self.outputs.div_ceil(8)],
+            Words::Bytes => [self.inputs, self.outputs],
         };
-        let zero_words = [self.groups, self.outputs.saturating_mul(bits).div_ceil(32)];
-        fits(&self.codes, &[DType::I32, DType::U32], &code_words)?;
-        fits(&self.zeros, &[DType::I32, DType::U32], &zero_words)?;
+        let (zero_words, dtypes) = match self.words {
+            Words::Bytes => ([self.groups, self.outputs], [DType::I8, DType::U8]),
+            _ => ([self.groups, self.outputs.saturating_mul(bits).div_ceil(32)], [DType::I32, DType::U32]),
+        };
+        fits(&self.codes, &dtypes, &code_words)?;
+        fits(&self.zeros, &dtypes, &zero_words)?;
         fits(&self.scales, &[DType::F16, DType::BF16, DType::F32], &[self.groups, self.outputs])?;
         if let Some(order) = &self.order {
             fits(order, &[DType::I32, DType::I64], &[self.inputs])?;
@@ -69,7 +80,8 @@ impl Columns {
     fn bits(&self) -> u32 {
         match self.words {
             Words::Down(bits) => bits,
-            Words::Awq => 4,
+            Words::Awq | Words::Along => 4,
+            Words::Bytes => 8,
         }
     }
 
@@ -84,13 +96,22 @@ impl Columns {
     /// The zero points of `rows` of the weight in a group.
     fn zeros(&self, group: usize, rows: &Range<usize>, out: &mut [f32]) -> Result<()> {
         let (bits, each) = (self.bits(), self.zeros.shape().row() as usize);
+        if self.words == Words::Bytes {
+            return with_bytes(&self.zeros, group * each + rows.start..group * each + rows.end, |bytes| {
+                out.iter_mut().zip(bytes).for_each(|(zero, b)| *zero = f32::from(b ^ self.flip));
+                Ok(())
+            });
+        }
         let words: Vec<u32> =
             with_bytes(&self.zeros, group * each * 4..(group + 1) * each * 4, |b| Ok(self.lifted(b)))?;
         for (zero, row) in out.iter_mut().zip(rows.clone()) {
             *zero = match self.words {
                 Words::Awq => words[row / 8] >> (4 * AWQ[row % 8]) & 15,
-                Words::Down(_) => field(&words, row * bits as usize, bits),
+                _ => field(&words, row * bits as usize, bits),
             } as f32;
+            if self.flip != 0 {
+                *zero = f32::from(*zero as u8 ^ self.flip);
+            }
             if self.lifted && self.bits() == 3 {
                 // The codes of three bits that lie in two words have no carry among words.
                 *zero = ((*zero as u32 + 1) & mask(3)) as f32;
@@ -118,12 +139,21 @@ impl Columns {
         out: &mut [u8],
     ) -> Result<()> {
         let (bits, count) = (self.bits() as usize, rows.len());
+        let row = self.codes.row_bytes();
+        if self.words == Words::Bytes {
+            for (input, out) in inputs.zip(out.chunks_exact_mut(count)) {
+                with_bytes(&self.codes, input * row + rows.start..input * row + rows.end, |bytes| {
+                    out.iter_mut().zip(bytes).for_each(|(code, b)| *code = b ^ self.flip);
+                    Ok(())
+                })?;
+            }
+            return Ok(());
+        }
         let (lines, places) = match self.words {
             Words::Down(_) => (inputs.start * bits / 32..(inputs.end * bits).div_ceil(32), rows.clone()),
-            Words::Awq => (inputs.clone(), rows.start / 8..rows.end.div_ceil(8)),
+            _ => (inputs.clone(), rows.start / 8..rows.end.div_ceil(8)),
         };
         words.clear();
-        let row = self.codes.row_bytes();
         for line in lines {
             let start = line * row;
             with_bytes(&self.codes, start + places.start * 4..start + places.end * 4, |bytes| {
@@ -134,11 +164,20 @@ impl Columns {
         for (i, out) in out.chunks_exact_mut(count).take(inputs.len()).enumerate() {
             match self.words {
                 Words::Down(_) => down(words, i * bits, bits as u32, out),
-                Words::Awq => {
+                _ => {
+                    let order = if self.words == Words::Awq { AWQ } else { ALONG };
                     let words = &words[i * places.len()..(i + 1) * places.len()];
-                    for (code, row) in out.iter_mut().zip(rows.clone()) {
-                        *code = (words[row / 8 - places.start] >> (4 * AWQ[row % 8]) & 15) as u8;
-                    }
+                    let of = |word: u32, order: &[u32], out: &mut [u8]| {
+                        let codes = order.iter().map(|place| (word >> (4 * place) & 15) as u8 ^ self.flip);
+                        out.iter_mut().zip(codes).for_each(|(code, found)| *code = found);
+                    };
+                    // The first word may begin before the rows.
+                    let order_of_first = &order[rows.start % 8..];
+                    let (first, rest) = out.split_at_mut(count.min(order_of_first.len()));
+                    of(words.first().copied().unwrap_or(0), order_of_first, first);
+                    rest.chunks_mut(8)
+                        .zip(words.iter().skip(1))
+                        .for_each(|(out, word)| of(*word, &order, out));
                 }
             }
         }
@@ -210,6 +249,7 @@ impl Packed for Columns {
         into.add(format!("{:?}", self.words).as_bytes());
         let sizes = [self.group, self.inputs, self.outputs, self.groups, usize::from(self.lifted)];
         into.numbers(sizes.map(|n| n as u64));
+        into.numbers([u64::from(self.flip)]);
     }
 }
 

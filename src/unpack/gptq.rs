@@ -46,6 +46,7 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
         codes: parts.mark.clone(),
         zeros: zeros.clone(),
         lifted: format == "gptq",
+        flip: 0,
         scales: scales.clone(),
         order: order.cloned(),
         group: group_size(settings, inputs)?,

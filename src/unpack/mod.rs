@@ -12,16 +12,19 @@ mod compressed;
 mod fp8;
 mod gptq;
 mod grid;
+mod hqq;
 mod mlx;
 mod modelopt;
 mod mxfp4;
 mod numbers;
 mod page;
+mod quark;
 mod rows;
 mod settings;
+mod torchao;
 mod unscaled;
 
-use ggraft_formats::{Checkpoint, DType, Error, Kind, Result, Tensor};
+use ggraft_formats::{Checkpoint, DType, Error, Kind, Result, Tensor, safetensors};
 pub use unscaled::unscaled;
 
 use page::{Page, Parts};
@@ -39,6 +42,9 @@ const PAGES: &[Page] = &[
     compressed::PAGE,
     modelopt::PAGE,
     bitnet::PAGE,
+    hqq::PAGE,
+    torchao::PAGE,
+    quark::PAGE,
 ];
 
 /// The method of gpt-oss, whose blocks are taken over as they are.
@@ -70,7 +76,7 @@ pub fn unpacked(checkpoint: Checkpoint) -> Result<Checkpoint> {
         [file] => file.path().to_path_buf(),
         _ => checkpoint.dir.clone(),
     };
-    let settings = Settings::of(&checkpoint)?;
+    let settings = settings(&checkpoint)?;
     let tensors = mxfp4::unpacked(checkpoint.tensors).map_err(|e| e.file(&place))?;
     let mut checkpoint = Checkpoint { tensors, ..checkpoint };
     let Some(settings) = settings else { return Ok(checkpoint) };
@@ -96,6 +102,23 @@ pub fn unpacked(checkpoint: Checkpoint) -> Result<Checkpoint> {
     checkpoint.tensors = tensors;
     checkpoint.notes.extend(told);
     Ok(checkpoint)
+}
+
+/// What the checkpoint says of its packing: in its config, in the headers of its files, or by the names of its tensors.
+fn settings(checkpoint: &Checkpoint) -> Result<Option<Settings>> {
+    let mut settings = Settings::of(checkpoint)?;
+    // hqq's own files say nothing in the config.
+    if settings.is_none() && checkpoint.tensors.iter().any(|t| t.name.ends_with(hqq::MARK)) {
+        let file = checkpoint.containers.first().map_or(&*checkpoint.dir, |file| file.path()).to_path_buf();
+        let method = hqq::PAGE.names[0].to_string();
+        return Ok(Some(Settings { file, method, ..Settings::default() }));
+    }
+    if let Some(settings) = settings.as_mut().filter(|s| torchao::PAGE.names.contains(&s.method.as_str())) {
+        for file in &checkpoint.containers {
+            settings.told.extend(safetensors::told(file)?);
+        }
+    }
+    Ok(settings)
 }
 
 /// The same for who only looks at weights: those of a method that is not read stay as they are stored.

@@ -68,24 +68,21 @@ impl Packing {
         match self {
             Packing::Stream(8) => out.iter_mut().zip(row).for_each(|(code, b)| *code = *b),
             Packing::Stream(4) => {
-                for (codes, b) in out.chunks_mut(2).zip(row) {
-                    codes.iter_mut().zip([b & 15, b >> 4]).for_each(|(code, q)| *code = q);
-                }
+                let (pairs, last) = out.as_chunks_mut::<2>();
+                pairs.iter_mut().zip(row).for_each(|(codes, b)| *codes = [b & 15, b >> 4]);
+                last.iter_mut().zip(&row[row.len().min(pairs.len())..]).for_each(|(code, b)| *code = b & 15);
             }
             Packing::Upper => {
-                for (codes, b) in out.chunks_mut(2).zip(row) {
-                    codes.iter_mut().zip([b >> 4, b & 15]).for_each(|(code, q)| *code = q);
-                }
+                let (pairs, last) = out.as_chunks_mut::<2>();
+                pairs.iter_mut().zip(row).for_each(|(codes, b)| *codes = [b >> 4, b & 15]);
+                last.iter_mut().zip(&row[row.len().min(pairs.len())..]).for_each(|(code, b)| *code = b >> 4);
             }
-            Packing::Stream(bits) => {
-                let byte = |i: usize| u32::from(row.get(i).copied().unwrap_or(0));
-                let mut at = 0;
-                for code in out {
-                    let both = byte(at / 8) | byte(at / 8 + 1) << 8;
-                    *code = (both >> (at % 8) & mask(bits)) as u8;
-                    at += bits as usize;
-                }
-            }
+            Packing::Stream(1) => stream::<1>(row, out),
+            Packing::Stream(2) => stream::<2>(row, out),
+            Packing::Stream(3) => stream::<3>(row, out),
+            Packing::Stream(5) => stream::<5>(row, out),
+            Packing::Stream(6) => stream::<6>(row, out),
+            Packing::Stream(_) => stream::<7>(row, out),
             Packing::Words(bits) => {
                 let each = (32 / bits.max(1)) as usize;
                 for (codes, word) in out.chunks_mut(each).zip(row.as_chunks::<4>().0) {
@@ -98,6 +95,26 @@ impl Packing {
             }
         }
     }
+}
+
+/// Codes of so many bits without gaps: eight of them are as many whole bytes.
+fn stream<const BITS: usize>(row: &[u8], out: &mut [u8]) {
+    let mask = mask(BITS as u32) as u8;
+    let code = |bytes: &[u8], i: usize| {
+        let byte = |i: usize| u64::from(bytes.get(i).copied().unwrap_or(0));
+        let word = (0..BITS).fold(0, |word, i| word | byte(i) << (8 * i));
+        (word >> (i * BITS)) as u8 & mask
+    };
+    let (eights, rest) = out.as_chunks_mut::<8>();
+    let (bytes, last) = row.as_chunks::<BITS>();
+    for (codes, bytes) in eights.iter_mut().zip(bytes) {
+        let word = bytes.iter().rev().fold(0u64, |word, b| word << 8 | u64::from(*b));
+        for (i, code) in codes.iter_mut().enumerate() {
+            *code = (word >> (i * BITS)) as u8 & mask;
+        }
+    }
+    let last = bytes.get(eights.len()).map_or(last, |bytes| &bytes[..]);
+    rest.iter_mut().enumerate().for_each(|(i, out)| *out = code(last, i));
 }
 
 /// The lowest `bits` bits.
@@ -142,6 +159,21 @@ pub fn indices(tensor: &Tensor, range: Range<usize>) -> Result<Vec<i64>> {
     })
 }
 
+/// All numbers of a small tensor of whole ones, such as a shape.
+pub fn narrow(tensor: &Tensor) -> Result<Vec<i64>> {
+    /// More are no settings.
+    const MOST: u64 = 8;
+    let count = tensor.shape().elements();
+    match tensor.dtype() {
+        _ if count > MOST => Err(Error::invalid("these are no settings of a weight")
+            .tensor(&tensor.name)
+            .expected(format!("at most {MOST} whole numbers"))
+            .found(format!("{count}"))),
+        DType::U8 => with_bytes(tensor, 0..count as usize, |b| Ok(b.iter().map(|b| i64::from(*b)).collect())),
+        _ => indices(tensor, 0..count as usize),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +187,8 @@ mod tests {
     fn codes_of_any_width_are_found() {
         let row: Vec<u8> = (0..64u32).map(|i| (i * 151 + 29) as u8).collect();
         for bits in 1..=8usize {
-            let (mut dense, mut words) = ([0; 60], vec![0; 16 * (32 / bits)]);
+            // Neither eights nor pairs are whole.
+            let (mut dense, mut words) = ([0; 61], vec![0; 16 * (32 / bits)]);
             Packing::Stream(bits as u32).unpack(&row, &mut dense);
             Packing::Words(bits as u32).unpack(&row, &mut words);
             for (i, code) in dense.iter().enumerate() {

@@ -2,10 +2,11 @@
 
 use ggraft_formats::{Checkpoint, Error, Result};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// What is said of the packing, and where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub file: PathBuf,
     /// The key that holds it; empty for the file itself.
@@ -13,6 +14,8 @@ pub struct Settings {
     /// In lower case.
     pub method: String,
     pub json: Value,
+    /// What the headers of the files say, where the method has them say something.
+    pub told: HashMap<String, String>,
 }
 
 /// Where tools write it, in the order in which they are believed.
@@ -38,14 +41,14 @@ impl Settings {
                 let key = path.join(".");
                 let method = method(json, path[path.len() - 1]);
                 let file = checkpoint.dir.join("config.json");
-                return Ok(Some(Settings { file, key, method, json: json.clone() }));
+                return Ok(Some(Settings { file, key, method, json: json.clone(), told: HashMap::new() }));
             }
         }
         let Some(config) = checkpoint.json(MODELOPT)? else { return Ok(None) };
         let producer = config["producer"]["name"].as_str().unwrap_or("modelopt");
         let json = config.get("quantization").cloned().unwrap_or(Value::Null);
         let (file, method) = (checkpoint.dir.join(MODELOPT), producer.to_lowercase());
-        Ok(Some(Settings { file, key: String::new(), method, json }))
+        Ok(Some(Settings { file, method, json, ..Settings::default() }))
     }
 
     /// The name of the file that says so, and the key.

@@ -244,6 +244,50 @@ pub const SCHEMES: &[Scheme] = &[
         },
         is_converted: false,
     },
+    Scheme {
+        name: "hqq-4",
+        quantization: || json!({"quant_method": "hqq", "quant_config": {}, "skip_modules": ["lm_head"]}),
+        parts: |m, r, c| {
+            let lines = r * c / 64;
+            let mut parts = vec![
+                m.bytes("W_q", &[lines / 2, 64], Dtype::U8),
+                m.scales("scale", &[lines, 1], Dtype::F16),
+                m.scales("zero", &[lines, 1], Dtype::F16),
+                m.whole("shape", &[2], &[r as i64, c as i64]),
+            ];
+            for (key, n) in [("nbits", 4), ("axis", 1), ("group_size", 64)] {
+                parts.push(m.whole(key, &[], &[n]));
+            }
+            for (key, text) in [("packing", "4bit_u8"), ("compute_dtype", "torch.float16")] {
+                let bytes = text.as_bytes().to_vec();
+                parts.push(Part {
+                    name: format!(".{key}"),
+                    dtype: Dtype::U8,
+                    shape: vec![bytes.len()],
+                    bytes,
+                });
+            }
+            parts
+        },
+        is_converted: false,
+        ..CONVERTED
+    },
+    Scheme {
+        name: "quark-uint4",
+        quantization: || {
+            json!({"quant_method": "quark", "export": {"pack_method": "reorder"},
+                "global_quant_config": {"weight": {"dtype": "uint4", "qscheme": "per_group"}}})
+        },
+        parts: |m, r, c| {
+            vec![
+                m.words("weight", &[c, r / 8]),
+                m.scales("weight_scale", &[c / 64, r], Dtype::BF16),
+                m.words("weight_zero_point", &[c / 64, r / 8]),
+            ]
+        },
+        is_converted: false,
+        ..CONVERTED
+    },
 ];
 
 const CONVERTED: Scheme = Scheme {

@@ -11,6 +11,7 @@ use crate::twice;
 use safetensors::tensor::Metadata;
 use safetensors::{Dtype, SafeTensorError};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use std::collections::HashMap;
 
 /// The longest header that the crate reads.
 const MOST_HEADER: u64 = 100_000_000;
@@ -74,6 +75,17 @@ pub(super) fn parts(file: &Container) -> Result<Vec<Part>> {
         parts.push(Part { name, shape, dtype, offset });
     }
     Ok(parts)
+}
+
+/// What the header of `file` says beside the tensors (`__metadata__`); of a file of another format nothing.
+///
+/// # Errors
+/// The header is damaged.
+pub fn told(file: &Container) -> Result<HashMap<String, String>> {
+    if file.path().extension().is_none_or(|e| e != "safetensors") {
+        return Ok(HashMap::new());
+    }
+    Ok(described(file)?.1.metadata().clone().unwrap_or_default())
 }
 
 /// The length in bytes of the header of `file`, with its own length in front.

@@ -5,7 +5,7 @@
 mod file;
 mod write;
 
-pub use file::header;
+pub use file::{header, told};
 pub use write::{Directory, Named, SHARD, plan};
 
 use crate::error::{Error, Printable, Result};

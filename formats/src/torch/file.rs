@@ -3,7 +3,8 @@
 use super::archive::{self, Archive};
 use super::contents::{Contents, memory};
 use super::pickle::{self, Place, item};
-use super::{legacy, state};
+use super::state::{self, Saved};
+use super::{legacy, modules};
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::model::Checkpoint;
@@ -14,7 +15,12 @@ use std::ops::Range;
 /// Reads the tensors of `file`; `into` takes note of what of it is left out.
 pub fn read(file: &Container, into: &mut Checkpoint) -> Result<Vec<Tensor>> {
     let file = file.mapping().ok_or_else(|| must_be_here("a file of PyTorch", file))?;
-    state::tensors(file, &contents(file)?, &mut into.notes)
+    let contents = contents(file)?;
+    let saved = Saved::new(file, &contents)?;
+    match modules::tensors(&saved)? {
+        Some(tensors) => Ok(tensors),
+        None => state::tensors(&saved, &mut into.notes),
+    }
 }
 
 /// Where the pickle lies that describes the tensors of `file`.

@@ -6,6 +6,7 @@ mod archive;
 mod contents;
 mod file;
 mod legacy;
+mod modules;
 mod pickle;
 mod state;
 mod strided;

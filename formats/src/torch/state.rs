@@ -10,6 +10,7 @@ use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::twice;
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 /// So many dicts deep a state dict may lie.
@@ -25,8 +26,8 @@ const NO_TEXT: &str = "a key that is no name";
 type Pairs<'a> = &'a [(Value, Value)];
 
 /// The tensors of the state dict, in its order; `notes` take where it lies and what of it is left out.
-pub fn tensors(file: &Mapping, contents: &Contents, notes: &mut Vec<String>) -> Result<Vec<Tensor>> {
-    let saved = Saved { file, contents, text: file.slice(contents.pickle.clone())? };
+pub fn tensors(saved: &Saved<'_>, notes: &mut Vec<String>) -> Result<Vec<Tensor>> {
+    let file = saved.file;
     let pairs = saved.state_dict(notes)?;
     let (mut views, mut others) = (Vec::new(), Vec::new());
     for (key, value) in pairs {
@@ -51,7 +52,8 @@ pub fn tensors(file: &Mapping, contents: &Contents, notes: &mut Vec<String>) -> 
     views.into_iter().map(tensor).collect()
 }
 
-struct Saved<'a> {
+/// What a file holds, and the file.
+pub struct Saved<'a> {
     file: &'a Mapping,
     contents: &'a Contents,
     /// The bytes of the pickle.
@@ -59,12 +61,24 @@ struct Saved<'a> {
 }
 
 impl<'a> Saved<'a> {
-    fn heap(&self) -> &'a Heap {
+    pub fn new(file: &'a Mapping, contents: &'a Contents) -> Result<Saved<'a>> {
+        Ok(Saved { file, contents, text: file.slice(contents.pickle.clone())? })
+    }
+
+    pub fn heap(&self) -> &'a Heap {
         &self.contents.object.heap
     }
 
+    pub fn root(&self) -> Value {
+        self.contents.object.root
+    }
+
+    pub fn path(&self) -> &'a Path {
+        self.file.path()
+    }
+
     /// A text that is no longer than a name may be.
-    fn string(&self, value: Value) -> Option<&'a str> {
+    pub fn string(&self, value: Value) -> Option<&'a str> {
         let Value::Text(span) = value else { return None };
         let bytes = self.text.get(span.start as usize..span.end as usize)?;
         Some(bytes).filter(|b| b.len() <= LONGEST_NAME).and_then(|b| std::str::from_utf8(b).ok())
@@ -129,7 +143,7 @@ impl<'a> Saved<'a> {
         dicts.copied().collect()
     }
 
-    fn tensor(&self, name: &str, view: &View) -> Result<Tensor> {
+    pub fn tensor(&self, name: &str, view: &View) -> Result<Tensor> {
         let too_large = || {
             Error::unsupported("the tensor has too many dimensions or elements")
                 .found(format!("{:?}", view.sizes))

@@ -16,6 +16,9 @@ const TOKENS: [(&str, &str); 3] = [
     ("pad_token_id", "tokenizer.ggml.padding_token_id"),
 ];
 
+/// Whether the table of tokens is the head, too.
+const TIED: &str = "tie_word_embeddings";
+
 impl Attempt<'_> {
     /// Every key that the page makes of the config.
     pub(super) fn all_keys(&self) -> Vec<&'static Key> {
@@ -87,6 +90,10 @@ impl Attempt<'_> {
             if set || self.knows(flag) {
                 self.give(flag, json!(set));
             }
+        }
+        // A head of its own tells it where no rule asks for the flag.
+        if self.knows(TIED) {
+            self.give(TIED, json!(!self.tensors.contains_key("output.weight")));
         }
         for (key, list) in lists {
             if let Some(list) = list.into_iter().collect::<Option<Vec<_>>>() {

@@ -13,11 +13,12 @@ use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use crate::arch::values::{Custom, Value};
 use ggraft_formats::{Array, Result, Value as Told};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 pub const BAILING_MOE3: Arch = Arch {
     classes: &["BailingMoeV3ForCausalLM"],
     gguf: "bailingmoe3",
+    regains: |_, _| as_built(),
     applies: Some(is_as_built),
     base: Some(&DECODER),
     keys: KEYS,
@@ -31,6 +32,7 @@ pub const BAILING_MOE3: Arch = Arch {
 pub const BAILING_MOE3_VL: Arch = Arch {
     classes: &["BailingMoeV3VLForConditionalGeneration"],
     gguf: "bailingmoe3",
+    regains: |_, _| as_built(),
     base: Some(&BAILING_MOE3),
     applies: Some(is_as_built),
     keys: &[make("rope.dimension_sections", sections)],
@@ -38,16 +40,23 @@ pub const BAILING_MOE3_VL: Arch = Arch {
     ..NONE
 };
 
-/// Refuses what the graph of the runtime does not compute.
+/// What the graph of the runtime computes, and no other.
+fn as_built() -> Vec<(&'static str, Json)> {
+    vec![
+        (RANK, json!(true)),
+        ("kda_safe_gate", json!(true)),
+        ("gated_attention_proj_granularity_type", json!("head_wise")),
+    ]
+}
+
+/// Whether gates are of full rank: what a config need not say.
+const RANK: &str = "no_kda_lora";
+
+/// Refuses what that is not.
 fn is_as_built(config: &Config) -> Result<bool> {
-    let told = [
-        ("no_kda_lora", json!(true), config.get("no_kda_lora").is_none()),
-        ("kda_safe_gate", json!(true), false),
-        ("gated_attention_proj_granularity_type", json!("head_wise"), false),
-    ];
-    for (key, value, may_lack) in told {
+    for (key, value) in as_built() {
         let found = config.get(key);
-        if found != Some(&value) && !may_lack {
+        if found != Some(&value) && (key != RANK || found.is_some()) {
             let found = found.map_or(String::from("nothing"), ToString::to_string);
             return Err(config.unsupported(key).expected(value).found(found));
         }

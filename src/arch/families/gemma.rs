@@ -7,6 +7,8 @@ use super::{Arch, NONE, TokenizerKey};
 use crate::arch::keys::{Fixed, Key, count, number, positive, size};
 use crate::arch::rule::{Rule, rule};
 use crate::arch::values::Value;
+use ggraft_formats::Model;
+use serde_json::Value as Json;
 
 pub const GEMMA: Arch = Arch {
     classes: &["GemmaForCausalLM"],
@@ -23,6 +25,7 @@ pub const GEMMA: Arch = Arch {
 pub const GEMMA2: Arch = Arch {
     classes: &["Gemma2ForCausalLM"],
     gguf: "gemma2",
+    regains: scale,
     base: Some(&GEMMA),
     keys: &[
         number("attn_logit_softcapping", &["attn_logit_softcapping"]).must(),
@@ -33,6 +36,19 @@ pub const GEMMA2: Arch = Arch {
     tokenizer: &[NO_SPACE],
     ..NONE
 };
+
+/// The scale of attention that the runtime computes with: of the largest model by the width, else by a head.
+/// Source: `llama_model_gemma2`, `llama_model_gemma3` of llama.cpp.
+pub fn scale(model: &Model, layers: u32) -> Vec<(&'static str, Json)> {
+    let arch = model.architecture().unwrap_or_default();
+    let number = |key: &str| model.metadata.u64(&format!("{arch}.{key}"));
+    let share = || number("embedding_length")?.checked_div(number("attention.head_count")?);
+    let found = match (arch, layers) {
+        ("gemma2", 46) | ("gemma3", 62) => share(),
+        _ => number("attention.key_length"),
+    };
+    found.into_iter().map(|n| ("query_pre_attn_scalar", n.into())).collect()
+}
 
 /// `<end_of_turn>`, which the files of Gemma 1 do not name.
 const END_OF_TURN: TokenizerKey =

@@ -3,7 +3,7 @@
 //! Specification: `Gemma3Model`, `EmbeddingGemma` of llama.cpp's converter.
 
 use super::decoder::DECODER;
-use super::gemma::NO_SPACE;
+use super::gemma::{NO_SPACE, scale};
 use super::{Arch, NONE, Uses};
 use crate::arch::keys::{Fixed, Key, count, make, number, positive};
 use crate::arch::params::Params;
@@ -15,6 +15,7 @@ use ggraft_formats::{Result, Value};
 pub const GEMMA3: Arch = Arch {
     classes: &["Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"],
     gguf: "gemma3",
+    regains: scale,
     base: Some(&DECODER),
     keys: KEYS,
     rules: RULES,
@@ -27,6 +28,7 @@ pub const GEMMA3: Arch = Arch {
 pub const EMBEDDING_GEMMA: Arch = Arch {
     classes: &["Gemma3TextModel"],
     gguf: "gemma-embedding",
+    regains: scale,
     base: Some(&GEMMA3),
     prefixes: &["", "model."],
     keys: &[make("attention.sliding_window", |params| {

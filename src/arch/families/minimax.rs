@@ -10,7 +10,8 @@ use crate::arch::keys::{Fixed, Key, count, is, number, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use crate::arch::values::Value;
-use ggraft_formats::{DType, Result};
+use ggraft_formats::{DType, Model, Result};
+use serde_json::{Value as Json, json};
 
 pub const MINIMAX_M2: Arch = Arch {
     classes: &["MiniMaxM2ForCausalLM"],
@@ -26,6 +27,7 @@ pub const MINIMAX_M2: Arch = Arch {
 pub const MINIMAX_M3: Arch = Arch {
     classes: &["MiniMaxM3SparseForCausalLM", "MiniMaxM3SparseForConditionalGeneration"],
     gguf: "minimax-m3",
+    regains: kinds,
     base: Some(&MINIMAX_M2),
     keys: M3_KEYS,
     axes: M3_AXES,
@@ -88,6 +90,15 @@ const M3_AXES: &[Axis] = &[
     axis("ih", Size::Of(HEADS)),
     axis("i", Size::Of(WIDTH)),
 ];
+
+/// Which layers have experts, from their tensors.
+fn kinds(model: &Model, layers: u32) -> Vec<(&'static str, Json)> {
+    let kind = |layer: u32| {
+        let router = format!("blk.{layer}.ffn_gate_inp.weight");
+        json!(if model.tensors.iter().any(|tensor| tensor.name == router) { "sparse" } else { "dense" })
+    };
+    vec![("mlp_layer_types", (0..layers).map(kind).collect())]
+}
 
 /// Whether a layer has experts: as one list says, or the other.
 fn has_experts(params: &Params<'_>, layer: u32) -> Result<bool> {

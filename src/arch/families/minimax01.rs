@@ -7,11 +7,13 @@ use super::{Arch, NONE, experts};
 use crate::arch::keys::{Key, count, make};
 use crate::arch::params::Params;
 use crate::arch::rule::{Layers, Rule, rule};
-use ggraft_formats::{Array, Result, Value};
+use ggraft_formats::{Array, Model, Result, Value};
+use serde_json::{Value as Json, json};
 
 pub const MINIMAX01: Arch = Arch {
     classes: &["MiniMaxText01ForCausalLM", "MiniMaxM1ForCausalLM"],
     gguf: "minimax-01",
+    regains,
     base: Some(&DECODER),
     keys: KEYS,
     rules: RULES,
@@ -26,17 +28,34 @@ const KEYS: &[Key] = &[
     count("rope.dimension_count", &["rotary_dim"]).must(),
 ];
 
+/// The keys of numbers that multiply the way past each part of a layer, and what comes of the part.
+const PARTS: [[&str; 2]; 3] = [
+    ["layernorm_full_attention_alpha", "layernorm_full_attention_beta"],
+    ["layernorm_linear_attention_alpha", "layernorm_linear_attention_beta"],
+    ["layernorm_mlp_alpha", "layernorm_mlp_beta"],
+];
+
+/// Those, and which layers attend.
+fn regains(model: &Model, layers: u32) -> Vec<(&'static str, Json)> {
+    let scale = model.metadata.get("minimax-01.residual_scale").and_then(Value::as_f64).unwrap_or(1.0);
+    let remembers = |layer: &u32| {
+        let norm = format!("blk.{layer}.attn_norm_2.weight");
+        model.tensors.iter().any(|tensor| tensor.name == norm)
+    };
+    let kinds: Json = (0..layers).map(|layer| json!(u8::from(!remembers(&layer)))).collect();
+    let numbers = PARTS.into_iter().flat_map(|[alpha, beta]| [(alpha, json!(scale)), (beta, json!(1.0))]);
+    numbers.chain([("attn_type_list", kinds)]).collect()
+}
+
 /// What multiplies the way past each part of a layer: one number for all, for a GGUF has one.
 fn residual(params: &Params<'_>) -> Result<Option<Value>> {
     let config = params.config;
-    let parts = ["layernorm_full_attention", "layernorm_linear_attention", "layernorm_mlp"];
     let first = config.number("layernorm_full_attention_alpha")?;
-    for part in parts {
-        for (end, expected) in [("alpha", first), ("beta", 1.0)] {
-            let key = format!("{part}_{end}");
-            let found = config.number(&key)?;
+    for [alpha, beta] in PARTS {
+        for (key, expected) in [(alpha, first), (beta, 1.0)] {
+            let found = config.number(key)?;
             if found != expected {
-                let error = config.unsupported(&key).expected(expected).found(found);
+                let error = config.unsupported(key).expected(expected).found(found);
                 return Err(error.hint("the runtime multiplies every part with the same number"));
             }
         }

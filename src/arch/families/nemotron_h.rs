@@ -9,7 +9,7 @@ use crate::arch::keys::{Fixed, Key, count, flag, is, make, number, positive, siz
 use crate::arch::params::{AXES as ALL, Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use ggraft_formats::{Array, Model, Result, Value};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::collections::HashSet;
 
 pub const NEMOTRON_H: Arch = Arch {
@@ -36,6 +36,7 @@ pub const NEMOTRON_H_MOE: Arch = Arch {
 pub const NEMOTRON_H_PUZZLE: Arch = Arch {
     classes: &["NemotronHPuzzleForCausalLM"],
     gguf: "nemotron_h_moe",
+    regains: block_configs,
     base: Some(&LAYERS),
     prefixes: &["backbone.", "model."],
     keys: PUZZLE_KEYS,
@@ -141,8 +142,8 @@ fn kinds(config: &Config) -> Result<Vec<Kind>> {
     all.ok_or_else(|| config.wrong("layers_block_type", "mamba, attention, mlp or moe for each layer"))
 }
 
-/// The pattern, from the tensors that each layer has.
-fn pattern(model: &Model, layers: u32) -> Vec<(&'static str, Json)> {
+/// What each layer is, from the tensors that it has: a letter of the pattern.
+fn letters(model: &Model, layers: u32) -> String {
     let names: HashSet<&str> = model.tensors.iter().map(|t| t.name.as_str()).collect();
     let has = |layer: u32, part: &str| names.contains(format!("blk.{layer}.{part}.weight").as_str());
     let letter = |layer: u32| match layer {
@@ -151,7 +152,30 @@ fn pattern(model: &Model, layers: u32) -> Vec<(&'static str, Json)> {
         _ if has(layer, "ffn_gate_inp") => 'E',
         _ => '-',
     };
-    vec![("hybrid_override_pattern", (0..layers).map(letter).collect::<String>().into())]
+    (0..layers).map(letter).collect()
+}
+
+fn pattern(model: &Model, layers: u32) -> Vec<(&'static str, Json)> {
+    vec![("hybrid_override_pattern", letters(model, layers).into())]
+}
+
+/// The blocks of a Puzzle, whose GGUF has two lists of numbers of them.
+fn block_configs(model: &Model, layers: u32) -> Vec<(&'static str, Json)> {
+    let list = |key: &str| model.metadata.get(&format!("nemotron_h_moe.{key}")).and_then(Value::as_array);
+    let (Some(widths), Some(used)) = (list("expert_feed_forward_length"), list("expert_used_count")) else {
+        return Vec::new();
+    };
+    let block = |(i, letter): (usize, char)| {
+        let word = match letter {
+            'M' => "mamba",
+            '*' => "attention",
+            'E' => "moe",
+            _ => "mlp",
+        };
+        let number = |list: &Array| list.u64(i).filter(|n| *n > 0);
+        json!({"block_type": word, "moe_intermediate_size": number(widths), "num_experts_per_tok": number(used)})
+    };
+    vec![(BLOCKS, letters(model, layers).chars().enumerate().map(block).collect())]
 }
 
 fn is_kind(params: &Params<'_>, layer: u32, kind: Kind) -> Result<bool> {

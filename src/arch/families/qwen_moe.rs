@@ -19,8 +19,15 @@ pub const QWEN2_MOE: Arch = Arch {
     ..NONE
 };
 
-pub const QWEN3_MOE: Arch =
-    Arch { classes: &["Qwen3MoeForCausalLM"], gguf: "qwen3moe", base: Some(&MOE), rules: NORMED, ..NONE };
+pub const QWEN3_MOE: Arch = Arch {
+    classes: &["Qwen3MoeForCausalLM"],
+    gguf: "qwen3moe",
+    // The runtime always divides the weights of the chosen experts by their sum; transformers does not unless it is told.
+    regains: |_, _| vec![("norm_topk_prob", true.into())],
+    base: Some(&MOE),
+    rules: NORMED,
+    ..NONE
+};
 
 pub const RND1: Arch = Arch {
     classes: &["RND1"],

@@ -7,6 +7,7 @@ mod opcodes;
 mod reduce;
 mod value;
 
+pub(super) use globals::Means;
 pub(super) use reduce::item;
 pub(super) use value::{Heap, Node, Span, Storage, Value, View};
 
