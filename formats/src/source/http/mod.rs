@@ -37,7 +37,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// What shows a server who asks.
-pub trait Bearer: Send + Sync {
+pub trait Bearer: std::marker::Send + Sync {
     /// A token that is valid now; none, if none is needed.
     fn token(&self) -> Result<Option<String>>;
 

@@ -1,5 +1,6 @@
 //! A file read by ranges. Its address is asked for where the redirects lead, once, and again when that one expires; one that
-//! is signed expires too. Every answer must be of the range that was asked for, of the same length and of the same state, as its tag tells.
+//! is signed expires too. Every answer must be of the range that was asked for, of the same length and of the same state, as
+//! its tag tells.
 
 use super::answer::{Answer, text};
 use super::retry::{Failure, PATIENT, Tries, patiently};

@@ -100,14 +100,14 @@ impl Depot for Upload {
     fn send(&self, parcels: &[Parcel], sending: &Sending<'_>) -> Result<String> {
         // By the first file the others are found: it comes last.
         for (index, parcel) in parcels.iter().enumerate().rev() {
-            if !self.is_there(parcel, sending.replaces)? {
-                let taken = parts::send(&self.asker, parcel, index, sending)?;
-                if let Taken::Exists = taken {
-                    // A run like this one has sent the same.
-                    if !self.is_there(parcel, false)? {
-                        return Err(self.exists(&parcel.name));
-                    }
-                }
+            if self.is_there(parcel, sending.replaces)? {
+                sending.watch.advance(0, index, parcel.bytes, true);
+                continue;
+            }
+            let taken = parts::send(&self.asker, parcel, index, sending)?;
+            // A run like this one may have sent the same.
+            if taken == Taken::Exists && !self.is_there(parcel, false)? {
+                return Err(self.exists(&parcel.name));
             }
             parts::discard(&parcel.name, sending.state);
             sending.watch.advance(0, index, 0, true);
