@@ -91,14 +91,17 @@ impl Away {
 
     /// The card that lies there, where this one will.
     pub fn card(&self, path: &Path) -> Result<Option<String>> {
-        let Some(name) = self.name(path) else { return Ok(None) };
-        let text = self.depot.text(&name)?;
-        let seen = text.as_deref().map_or_else(String::new, mark);
-        self.cards.lock().unwrap_or_else(PoisonError::into_inner).insert(name, seen);
-        Ok(text)
+        self.name(path).map_or(Ok(None), |name| self.depot.text(&name))
     }
 
-    /// The mark of a card as it was read last; empty if there was none.
+    /// Notes what a card goes on with: this text, or none.
+    pub fn goes_on(&self, path: &Path, text: Option<&str>) {
+        let Some(name) = self.name(path) else { return };
+        let seen = text.map_or_else(String::new, mark);
+        self.cards.lock().unwrap_or_else(PoisonError::into_inner).insert(name, seen);
+    }
+
+    /// The mark of what a card goes on with; empty if it is nothing.
     pub fn seen(&self, name: &str) -> String {
         let cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
         cards.get(name).cloned().unwrap_or_default()

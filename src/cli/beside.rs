@@ -159,11 +159,14 @@ fn earlier(path: &Path, away: Option<&Away>) -> Result<Earlier> {
             Ok(_) => Some(std::fs::read_to_string(path).unwrap_or_default()),
         },
     };
-    Ok(match text {
-        None => Earlier::None,
-        Some(text) if text.contains(MARK) => Earlier::Ours(text),
-        Some(_) => Earlier::Another,
-    })
+    let text = match text {
+        None => None,
+        Some(text) if text.contains(MARK) => Some(text),
+        // Nothing goes on with it.
+        Some(_) => return Ok(Earlier::Another),
+    };
+    away.iter().for_each(|away| away.goes_on(path, text.as_deref()));
+    Ok(text.map_or(Earlier::None, Earlier::Ours))
 }
 
 /// The names of the files beside `path`.

@@ -56,7 +56,9 @@ fn the_real_client_sends_our_hub_the_same_files() {
     };
     let theirs = asked("acme/theirs");
     for verbs in [&theirs, &asked("acme/ours")] {
-        let mut order = verbs.iter().filter(|verb| ["preupload", "batch", "complete", "verify", "commit"].contains(&verb.as_str()));
+        let mut order = verbs
+            .iter()
+            .filter(|verb| ["preupload", "batch", "complete", "verify", "commit"].contains(&verb.as_str()));
         let last = ["batch", "complete", "verify", "commit"];
         assert!(order.next().is_some_and(|verb| verb == "preupload"), "{verbs:?}");
         assert!(order.filter(|verb| *verb != "preupload").eq(last), "{verbs:?}");

@@ -1,7 +1,7 @@
 //! The requests by which a store takes objects, each signed anew, and what it answers.
 
 use crate::error::{Error, Kind, Result};
-use crate::source::http::{Answer, Ask, Failure, PATIENT, Send, code_in, of_code, of_writing, patiently};
+use crate::source::http::{Answer, Ask, Failure, PATIENT, Send, code_in, of_writing, patiently};
 use crate::source::store::bucket::Bucket;
 use crate::source::{Parcel, Stop, Stored};
 use object_store::signer::Method;
@@ -75,13 +75,13 @@ pub struct Body<'a> {
 }
 
 /// A request that changes something.
-struct Sent<'a> {
+struct Sent<'a, 'b> {
     method: Method,
     key: &'a str,
     query: &'a [(&'a str, &'a str)],
     /// Headers that are signed.
     signed: &'a [(&'static str, &'a str)],
-    body: Option<&'a Body<'a>>,
+    body: Option<&'a Body<'b>>,
     /// Whether nothing may be replaced.
     is_new: bool,
     stop: Stop<'a>,
@@ -156,7 +156,7 @@ impl Asker {
                 return Ok(Some(all));
             }
             // What does not go on is no list; what it tells is of use all the same.
-            let next = between(&text, "NextPartNumberMarker").and_then(|next| next.parse().ok());
+            let next: Option<u64> = between(&text, "NextPartNumberMarker").and_then(|next| next.parse().ok());
             match next.filter(|next| *next > after && *next < MOST_PARTS) {
                 Some(next) => after = next,
                 None => return Ok(Some(all)),
@@ -164,13 +164,13 @@ impl Asker {
         }
     }
 
-    fn sent(&self, sent: &Sent<'_>) -> Result<Said> {
+    fn sent(&self, sent: &Sent<'_, '_>) -> Result<Said> {
         let traffic = &self.bucket.client().access.traffic;
         patiently(PATIENT, traffic, sent.stop, || self.once(sent))
     }
 
     /// Sends once. What may say something of the object, or of the upload, is no failure.
-    fn once(&self, sent: &Sent<'_>) -> Result<Said, Failure> {
+    fn once(&self, sent: &Sent<'_, '_>) -> Result<Said, Failure> {
         let (shown, client) = (self.shown(sent.key), self.bucket.client());
         let url = self.bucket.address_for(sent.method.clone(), sent.key, sent.query, sent.signed)?;
         let mut headers: Vec<(&str, &str)> = sent.signed.to_vec();
@@ -178,7 +178,7 @@ impl Asker {
         headers.extend(sent.is_new.then_some(("If-None-Match", "*")));
         let body = || -> Result<Box<dyn Read + '_>> {
             match sent.body {
-                Some(body) => Ok((body.open)()?),
+                Some(body) => (body.open)(),
                 None => Ok(Box::new(std::io::empty())),
             }
         };
@@ -230,7 +230,7 @@ impl Asker {
         let sent = Sent { method: Method::POST, key, query: &query, signed, body: None, is_new: false, stop };
         let said = self.sent(&sent)?;
         if said.status >= 300 {
-            return Err(of_code(&self.place.with(key), said.status, &said.code));
+            return Err(self.odd(key, &said));
         }
         let id = between(&said.text, "UploadId").filter(|id| !id.is_empty() && id.len() <= 1024);
         id.map(String::from).ok_or_else(|| self.odd(key, &said))
