@@ -264,3 +264,12 @@ fn a_signal_ends_the_wait_for_a_store_and_the_next_run_sends_the_rest() {
     let parts = bucket.server.seen().into_iter().filter(|asked| asked.method == "PUT");
     assert_eq!(parts.count(), 1, "the first part was there");
 }
+
+#[test]
+fn a_key_that_is_no_path_on_every_machine_is_refused() {
+    let bucket = Bucket::new();
+    for key in ["a\\b.gguf", "C:/x.gguf"] {
+        says(&bucket.ggraft(&format!("convert %cp --type Q8_0 -o s3://models/{key}")), 2, &["called so"]);
+    }
+    assert!(bucket.server.seen().is_empty());
+}
