@@ -127,7 +127,10 @@ impl<'a> Shipment<'a> {
     }
 
     fn record(&self, parcels: &[Parcel]) -> Result<()> {
-        let file = |p: &Parcel| json!({ "name": p.name, "bytes": p.bytes, "sha256": p.sha256, "follows": p.follows });
+        let file = |p: &Parcel| {
+            let Parcel { name, bytes, sha256, follows, .. } = p;
+            json!({ "name": name, "bytes": bytes, "sha256": sha256, "follows": follows })
+        };
         let record = json!({ "id": self.id, "files": parcels.iter().map(file).collect::<Vec<_>>() });
         write_whole(&self.away.stage.join(RECORD), format!("{record:#}\n").as_bytes(), true)
     }

@@ -60,8 +60,8 @@ pub fn send(branch: &Branch, parcels: &[Parcel], sending: &Sending<'_>) -> Resul
         object::send(&Large { api: &branch.api, id: &branch.id, parcel: &parcels[*i], index: *i, sending })?;
     }
     let (text, behind) = committed(branch, parcels, &first, &large, sending)?;
-    for i in &first.missing {
-        watch.advance(0, *i, if large.contains(&parcels[*i].name) { 0 } else { parcels[*i].bytes }, true);
+    for i in first.missing.iter().filter(|i| !large.contains(&parcels[**i].name)) {
+        watch.advance(0, *i, parcels[*i].bytes, true);
     }
     let Some(text) = text else { return Ok(sent(page(branch, None), &behind)) };
     let told = branch.api.parsed(&text)?;
