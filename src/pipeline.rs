@@ -272,6 +272,8 @@ pub struct Work<'a> {
     pub resume: Resume,
     /// Whether an output may be replaced.
     pub force: bool,
+    /// A folder in which one may be in any case.
+    pub own: Option<&'a Path>,
     /// What is written beside the outputs once they are whole.
     pub beside: Vec<Beside>,
     /// The id of the plan that jobs carry out, if they do.
@@ -290,6 +292,7 @@ impl Work<'_> {
             inputs: inputs.all(),
             resume: self.resume,
             force: self.force,
+            own: self.own.map(PathBuf::from),
             beside: self.beside.clone(),
             is_shared: self.plan.is_some(),
         }

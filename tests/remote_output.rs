@@ -3,10 +3,19 @@
 
 #[path = "support/hub.rs"]
 mod hub;
+#[path = "remote_output/lies.rs"]
+mod lies;
+#[path = "remote_output/meanwhile.rs"]
+mod meanwhile;
+#[path = "remote_output/real.rs"]
+mod real;
 #[path = "support/run.rs"]
 mod run;
 #[path = "support/server.rs"]
 mod server;
+#[cfg(feature = "stores")]
+#[path = "remote_output/stores.rs"]
+mod stores;
 
 use hub::Hub;
 use run::{Ran, ran, trio};
@@ -240,102 +249,6 @@ fn an_upload_that_is_killed_goes_on_with_the_parts_that_are_missing() {
     assert!(bench.stages().is_empty(), "{:?}", bench.stages());
 }
 
-/// The Python that has `huggingface_hub`, where `.ci/fetch-hub-client` has put it.
-fn python() -> Option<PathBuf> {
-    let python = std::env::var_os("GGRAFT_HF_PYTHON").map(PathBuf::from);
-    if python.is_none() {
-        eprintln!("SKIPPED: no GGRAFT_HF_PYTHON, so nothing is compared with the real huggingface_hub");
-    }
-    python
-}
-
-impl Bench {
-    /// Runs a script of the real client.
-    fn real(&self, python: &Path, script: &str) -> Ran {
-        let mut command = Command::new(python);
-        command.args(["-c", script]).current_dir(self.dir.path());
-        self.hub.known_to(&mut command, &self.path("home"));
-        command.envs([
-            ("HF_TOKEN", "hf_write"),
-            ("HF_HUB_DISABLE_XET", "1"),
-            ("HF_HUB_DISABLE_TELEMETRY", "1"),
-        ]);
-        command.envs([("HF_HUB_DISABLE_PROGRESS_BARS", "1"), ("HF_HUB_DISABLE_UPDATE_CHECK", "1")]);
-        ran(&mut command)
-    }
-}
-
-#[test]
-fn the_real_client_sends_our_hub_the_same_files() {
-    let Some(python) = python() else { return };
-    let bench = Bench::new();
-    bench.hub.fail(|f| f.part = Some(400_000));
-    bench.ggraft(&format!("{CONVERT} --card -o here/x.gguf")).ok();
-    bench.ggraft(&format!("{CONVERT} -o hf://acme/ours/x.gguf")).ok();
-    let script = "from huggingface_hub import HfApi\napi = HfApi()\napi.create_repo('acme/theirs', private=True)\napi.upload_folder(repo_id='acme/theirs', folder_path='here')";
-    bench.real(&python, script).ok();
-    assert_eq!(bench.hub.names("acme/ours", "main"), bench.hub.names("acme/theirs", "main"));
-    assert!(bench.hub.file("acme/ours", "main", "x.gguf") == bench.hub.file("acme/theirs", "main", "x.gguf"));
-    // Who sends it is not seen by what was asked, in which order.
-    let asked = |repo: &str| {
-        let seen = bench.hub.server.seen();
-        let of = |a: &&server::Asked| {
-            a.method == "POST" && (a.path.contains(repo) || a.path.contains("/complete"))
-        };
-        let verb = |a: &server::Asked| {
-            a.path.replace(repo, "").rsplit('/').find(|part| *part != "main").unwrap().to_string()
-        };
-        let mut verbs: Vec<String> = seen.iter().filter(of).map(verb).collect();
-        verbs.dedup();
-        verbs
-    };
-    let theirs = asked("acme/theirs");
-    println!("{theirs:?} {:?}", asked("acme/ours"));
-    assert!(
-        ["preupload", "batch", "complete", "verify", "commit"]
-            .iter()
-            .all(|verb| theirs.iter().any(|v| v == verb))
-    );
-}
-
-#[test]
-fn the_real_client_and_we_share_a_cache() {
-    let Some(python) = python() else { return };
-    let bench = Bench::new();
-    for name in ["base", "chat", "cp"] {
-        bench.hub.add(&format!("acme/{name}"), &trio(name));
-    }
-    // We fill it, they check every file, and open it without the hub.
-    bench.ggraft("convert acme/cp --download --type Q8_0 -o ours.gguf").ok();
-    let cli = "import sys\nfrom huggingface_hub.cli.hf import main\nsys.argv = ['hf', 'cache', 'verify', 'acme/cp']\nmain()";
-    let checked = bench.real(&python, cli).ok();
-    assert!(
-        format!("{}{}", checked.out, checked.err).to_lowercase().contains("verif"),
-        "{}{}",
-        checked.out,
-        checked.err
-    );
-    let offline = "import os\nos.environ['HF_HUB_OFFLINE'] = '1'\n";
-    bench.hub.server.forget();
-    let files =
-        "from huggingface_hub import hf_hub_download\nprint(hf_hub_download('acme/cp', 'model.safetensors'))";
-    let found = bench.real(&python, &format!("{offline}{files}")).ok();
-    let found = std::fs::read(found.out.trim()).unwrap();
-    assert!(found == std::fs::read(trio("cp").join("model.safetensors")).unwrap());
-    assert_eq!(bench.hub.server.seen().len(), 0);
-    // They fill it, we use it, with the hub and without, and ask nothing.
-    bench.real(&python, "from huggingface_hub import snapshot_download\nsnapshot_download('acme/base')").ok();
-    bench.hub.server.forget();
-    bench.ggraft("convert acme/base --type Q8_0 -o online.gguf").ok();
-    let mut command = bench.command("convert acme/base --type Q8_0 -o offline.gguf");
-    ran(command.env("HF_HUB_OFFLINE", "1")).ok();
-    assert_eq!(bench.hub.server.seen().len(), 0);
-    assert!(
-        std::fs::read(bench.path("online.gguf")).unwrap()
-            == std::fs::read(bench.path("offline.gguf")).unwrap()
-    );
-}
-
 #[test]
 fn the_page_about_outputs_keeps_its_word() {
     let bench = Bench::new();
@@ -359,61 +272,4 @@ fn the_page_about_outputs_keeps_its_word() {
             "q5.gguf"
         ]
     );
-}
-
-/// A hub that takes files in general, and says `batch` of where a large one goes, or `kept` of how files are kept.
-fn hub_that_says(kept: Option<&'static str>, batch: &'static str) -> Hub {
-    let answer = move |asked: &server::Asked| {
-        let path = asked.path.as_str();
-        if path.contains("/preupload/") {
-            let body: serde_json::Value = serde_json::from_slice(&asked.body).unwrap();
-            let mut files = body["files"].clone();
-            for file in files.as_array_mut().unwrap() {
-                file["uploadMode"] = "lfs".into();
-            }
-            let told = serde_json::json!({ "files": files }).to_string();
-            return server::Reply::new(200, kept.map_or(told, String::from));
-        }
-        match path.ends_with("/batch") {
-            true => server::Reply::new(200, batch),
-            false => server::Reply::new(200, format!("{{\"sha\":\"{}\",\"siblings\":[]}}", "0".repeat(40))),
-        }
-    };
-    Hub { server: server::Server::start(answer), ..Hub::start() }
-}
-
-#[test]
-fn a_hub_that_lies_about_an_upload_is_refused() {
-    let mut bench = Bench::new();
-    let words = format!("{CONVERT} -o hf://acme/out/x.gguf");
-    for (batch, word) in [
-        ("[[[[", "not valid JSON"),
-        ("{}", "tells of no file"),
-        (r#"{"objects":[{"oid":"0","size":1,"actions":{}}]}"#, "another file"),
-        (r#"{"objects":[{"actions":{"upload":{"href":"file:///etc/passwd"}}}]}"#, "none of https://"),
-        (r#"{"objects":[{"actions":{"upload":{"href":"/x","header":{"chunk_size":0}}}}]}"#, "no size"),
-        (
-            r#"{"objects":[{"actions":{"upload":{"href":"/x","header":{"chunk_size":"1"}}}}]}"#,
-            "too many parts",
-        ),
-        (
-            r#"{"objects":[{"actions":{"upload":{"href":"/x","header":{"chunk_size":1000000,"1":"http://s/1","7":"http://s/7"}}}}]}"#,
-            "not those of the parts",
-        ),
-        (r#"{"objects":[{"error":{"code":1,"message":"no room"}}]}"#, "'no room'"),
-    ] {
-        bench.hub = hub_that_says(None, batch);
-        let ran = bench.ggraft(&words);
-        assert!(matches!(ran.code, 3 | 5) && ran.err.contains(word), "{batch}: {}", ran.err);
-    }
-    for (kept, word) in [("{}", "lists no files"), (r#"{"files":[]}"#, "a file is missing")] {
-        bench.hub = hub_that_says(Some(kept), "{}");
-        says(&bench.ggraft(&words), 3, &[word]);
-    }
-    bench.hub = Hub {
-        server: server::Server::start(|_| server::Reply::new(200, "x").with("Content-Length", 1u64 << 50)),
-        ..Hub::start()
-    };
-    says(&bench.ggraft(&words), 3, &["too long"]);
-    assert_eq!(bench.stages().len(), 1);
 }

@@ -1,17 +1,19 @@
 //! Outputs that lie elsewhere: written in a folder of this machine first, taken to their place together when they are whole,
 //! and then the folder goes. A run that is stopped anywhere on the way goes on with the same command.
 
-use super::beside::CARD;
+use super::beside::{CARD, CARD_IN_WORDS};
 use super::errand::Errand;
 use super::options::{Order, Run};
 use super::{command, stdout};
 use crate::pipeline::Plan;
 use crate::report::{self, file_name};
 use crate::text::shown;
-use ggraft_formats::source::{Access, Depot, destination, is_away};
+use ggraft_formats::source::{Access, Depot, destination, is_away, mark};
 use ggraft_formats::write::{Beside as File, Identity, fingerprint};
 use ggraft_formats::{Error, Kind, Result};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Where in the folder the files lie as they will lie there.
 const ROOT: &str = "files";
@@ -36,6 +38,8 @@ pub(super) struct Away {
     /// The folder, with all that is kept until the outputs have gone.
     pub stage: PathBuf,
     root: PathBuf,
+    /// The marks of the cards that were read there, by their names.
+    cards: Mutex<BTreeMap<String, String>>,
 }
 
 impl Away {
@@ -70,7 +74,7 @@ impl Away {
         let stage = run.away.staging.clone().unwrap_or_default().join(format!("{}-{id}.upload", found.name));
         let root = stage.join(ROOT);
         *typed = Some(root.join(&found.path));
-        Ok(Some(Away { depot: found.depot, stage, root }))
+        Ok(Some(Away { depot: found.depot, stage, root, cards: Mutex::default() }))
     }
 
     /// The name there of a file in the folder.
@@ -90,8 +94,26 @@ impl Away {
         self.name(path).map_or(Ok(None), |name| self.depot.text(&name))
     }
 
+    /// Notes what a card goes on with: this text, or none.
+    pub fn goes_on(&self, path: &Path, text: Option<&str>) {
+        let Some(name) = self.name(path) else { return };
+        let seen = text.map_or_else(String::new, mark);
+        self.cards.lock().unwrap_or_else(PoisonError::into_inner).insert(name, seen);
+    }
+
+    /// The mark of what a card goes on with; empty if it is nothing.
+    pub fn seen(&self, name: &str) -> String {
+        let cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
+        cards.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Where a file of this name lies until it goes.
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     /// The names of the files that lie there beside this one.
-    pub fn beside(&self, path: &Path) -> Vec<String> {
+    pub fn beside(&self, path: &Path) -> Result<Vec<String>> {
         let name = self.name(path).unwrap_or_default();
         let folder = name.rfind('/').map_or("", |at| &name[..=at]);
         self.depot.names(folder)
@@ -106,7 +128,8 @@ impl Away {
             && self.name(&folder.join(CARD)).is_some_and(|name| name == CARD)
     }
 
-    /// What the outputs are, wherever they lie: the folder holds those of the same work only.
+    /// What the outputs are, wherever they lie: the folder holds those of the same work only. A card that nobody has asked
+    /// for is there or not.
     pub fn identity(&self, plans: &[(Plan, PathBuf)], order: &Order<'_>, files: &[File]) -> Result<String> {
         let mut id = Identity::default();
         id.add(env!("CARGO_PKG_VERSION").as_bytes());
@@ -117,7 +140,8 @@ impl Away {
             layout.paths().iter().for_each(|path| id.add(path.as_os_str().as_encoded_bytes()));
             plan.reads.all().iter().for_each(|stamp| id.add(format!("{stamp:?}").as_bytes()));
         }
-        files.iter().for_each(|file| id.add(file.path.as_os_str().as_encoded_bytes()));
+        let asked = files.iter().filter(|file| order.beside.card || file.what != CARD_IN_WORDS);
+        asked.for_each(|file| id.add(file.path.as_os_str().as_encoded_bytes()));
         Ok(id.hash())
     }
 

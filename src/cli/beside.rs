@@ -23,6 +23,7 @@ pub(super) struct Beside {
 }
 
 pub(super) const CARD: &str = "README.md";
+pub(super) const CARD_IN_WORDS: &str = "the model card";
 /// Every card of ours has it; another README.md is never replaced, and one that was changed since only by force.
 const MARK: &str = " by ggraft ";
 
@@ -73,7 +74,7 @@ impl Beside {
             };
             // It goes on with the rows of other files.
             let replaces = text.is_some_and(|text| report::goes_on(&text, plan.metadata()));
-            files.push((File { path: card, what: "the model card", replaces }, None));
+            files.push((File { path: card, what: CARD_IN_WORDS, replaces }, None));
         }
         Ok(files)
     }
@@ -91,7 +92,7 @@ impl Beside {
             Earlier::Ours(text) => Some(text),
             Earlier::None | Earlier::Another => None,
         };
-        let held = away.map_or_else(|| names(path), |away| away.beside(path));
+        let held = away.map_or_else(|| Ok(names(path)), |away| away.beside(path))?;
         let earlier = text.as_deref().map(|text| (text, held.as_slice()));
         Ok(report::card(&outputs, made, earlier).map(|card| card.markdown()).unwrap_or_default())
     }
@@ -158,11 +159,14 @@ fn earlier(path: &Path, away: Option<&Away>) -> Result<Earlier> {
             Ok(_) => Some(std::fs::read_to_string(path).unwrap_or_default()),
         },
     };
-    Ok(match text {
-        None => Earlier::None,
-        Some(text) if text.contains(MARK) => Earlier::Ours(text),
-        Some(_) => Earlier::Another,
-    })
+    let text = match text {
+        None => None,
+        Some(text) if text.contains(MARK) => Some(text),
+        // Nothing goes on with it.
+        Some(_) => return Ok(Earlier::Another),
+    };
+    away.iter().for_each(|away| away.goes_on(path, text.as_deref()));
+    Ok(text.map_or(Earlier::None, Earlier::Ours))
 }
 
 /// The names of the files beside `path`.

@@ -36,7 +36,7 @@ pub(super) fn carry_out(
 /// What all steps of a plan tell the writer.
 fn work<'a>(plans: &Plans, order: &Order<'a>, id: &'a str, resume: Resume) -> Result<Work<'a>> {
     let beside = options::files(plans, order)?.into_iter().map(|(file, _)| file).collect();
-    Ok(Work { options: order.words, resume, force: order.run.force, beside, plan: Some(id) })
+    Ok(Work { options: order.words, resume, force: order.run.force, own: None, beside, plan: Some(id) })
 }
 
 /// The files that were read, as a plan names them.

@@ -1,5 +1,6 @@
 //! Options for models that lie elsewhere: whether they are kept, and how they are fetched.
 
+use super::signals;
 use crate::recipe::Size;
 use crate::report::{self, Stage};
 use crate::stages::Stages;
@@ -53,6 +54,28 @@ impl Watch for Downloads {
 
     fn step(&self) {
         self.0.step();
+    }
+
+    fn cancelled(&self) -> bool {
+        signals::came().is_some()
+    }
+}
+
+/// How outputs go elsewhere of verbs that read here.
+pub(super) fn plain() -> Access {
+    Access { watch: Arc::new(Signals), ..Access::default() }
+}
+
+/// Hears signals only.
+struct Signals;
+
+impl Watch for Signals {
+    fn begin(&self, _what: &str, _parts: usize) {}
+
+    fn step(&self) {}
+
+    fn cancelled(&self) -> bool {
+        signals::came().is_some()
     }
 }
 

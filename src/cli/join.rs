@@ -1,10 +1,10 @@
 //! `ggraft join FIRST-PART OUT.gguf`: the parts of a split GGUF in, the one file that they were out.
 
 use super::away::Away;
+use super::elsewhere;
 use super::naming;
 use super::options::Run;
 use super::split::{carry_out, model};
-use ggraft_formats::source::Access;
 use ggraft_formats::{Error, Result, gguf};
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ pub(super) fn run(args: Args) -> Result<()> {
             .hint("give the first part, whose name ends in -00001-of-…"));
     }
     let mut output = Some(args.output);
-    let away = Away::of(&mut output, "join", &args.run, &Access::default())?;
+    let away = Away::of(&mut output, "join", &args.run, &elsewhere::plain())?;
     let output = naming::destination(output, joined(&args.first), false);
     let output = naming::gguf(output, "COPY")?;
     carry_out("join", model, None, (output, away), &args.run)

@@ -132,14 +132,14 @@ pub(super) fn carry_out(
     let files = files(plans, order)?;
     let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
     let beside: Vec<File> = files.iter().map(|(file, _)| file.clone()).collect();
-    let shipment = order.away.map(|away| Shipment::new(away, plans, order, &beside));
+    let shipment = order.away.map(|away| pool.install(|| Shipment::new(away, plans, order, &beside)));
     let mut shipment = shipment.transpose()?;
     let is_written = shipment.as_ref().is_some_and(|shipment| shipment.is_whole);
     // What costs nothing comes first; that something exists does not keep a plan from being shown.
     let mut exists = shipment.as_ref().map_or(Ok(Vec::new()), |s| s.taken(&beside, run.force))?;
     // What lies in the folder of a shipment was written for it.
-    let force = run.force || shipment.is_some();
-    let work = Work { options: order.words, resume, force, beside, plan: None };
+    let own = order.away.map(|away| away.stage.as_path());
+    let work = Work { options: order.words, resume, force: run.force, own, beside, plan: None };
     if !is_written {
         exists.extend(pipeline::look(plans, &work)?);
     }

@@ -5,14 +5,13 @@ use super::away::Away;
 use super::beside::Beside;
 use super::naming::{self, Naming};
 use super::options::{self, Order, Run};
-use super::{carrying, command};
+use super::{carrying, command, elsewhere};
 use crate::arch;
 use crate::output::target::{Target, Type};
 use crate::pipeline::{self, Plan};
 use crate::recipe::{Choice, Mixture, Splitting};
 use crate::report::Stage;
 use crate::stages::Stages;
-use ggraft_formats::source::Access;
 use ggraft_formats::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -141,7 +140,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     }
     let stages = Stage::new(args.run.show.how());
     stages.begin("opening the model", 1);
-    let access = Access::default();
+    let access = elsewhere::plain();
     let away = Away::of(&mut request.output, "quantize", &args.run, &access)?;
     let loaded = pipeline::open_with(&request.input, &arch::Options::default(), &access)?;
     if loaded.source.is_some() {

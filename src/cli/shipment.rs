@@ -1,6 +1,7 @@
 //! One run whose outputs go elsewhere: what was written before, what there is to be sent, and the sending.
 
 use super::away::Away;
+use super::beside::CARD_IN_WORDS;
 use super::options::Order;
 use super::{elsewhere, signals};
 use crate::hash::sha256;
@@ -14,7 +15,7 @@ use ggraft_formats::{Error, Kind, Result};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Tells what lies in the folder, once all outputs are whole.
@@ -30,8 +31,8 @@ pub(super) struct Shipment<'a> {
     files: Vec<(String, PathBuf, u64)>,
     /// Whether an earlier run has written all of it, and did not send it.
     pub is_whole: bool,
-    /// The names that may be replaced there, or all.
-    replaces: Vec<String>,
+    /// The names of the cards that go on with what is there, or that nobody has asked for.
+    cards: Vec<String>,
     force: bool,
     lock: Option<std::fs::File>,
 }
@@ -46,11 +47,17 @@ impl<'a> Shipment<'a> {
     ) -> Result<Shipment<'a>> {
         let id = away.identity(plans, order, beside)?;
         let files = away.files(plans, beside)?;
-        let goes_on = beside.iter().filter(|file| file.replaces);
-        let replaces = goes_on.filter_map(|file| away.name(&file.path)).collect();
+        let cards = beside.iter().filter(|file| file.what == CARD_IN_WORDS);
+        let cards = cards.filter(|file| file.replaces || !order.beside.card);
+        let cards = cards.filter_map(|file| away.name(&file.path)).collect();
         let force = order.run.force;
-        let mut new = Shipment { away, id, files, is_whole: false, replaces, force, lock: None };
-        new.is_whole = !order.run.no_resume && new.recorded().is_some();
+        let mut new = Shipment { away, id, files, is_whole: false, cards, force, lock: None };
+        let earlier = new.recorded().filter(|_| !order.run.no_resume);
+        new.is_whole = earlier.as_deref().map_or(Ok(false), are_as_noted)?;
+        if earlier.is_some() && !new.is_whole {
+            let note = "what an earlier run has written is no longer what it was, and is written anew";
+            report::print_notes(&[format!("{note}: {}", shown(&away.stage))], order.run.show.quiet);
+        }
         Ok(new)
     }
 
@@ -103,24 +110,27 @@ impl<'a> Shipment<'a> {
         let text = std::fs::read_to_string(self.away.stage.join(RECORD)).ok()?;
         let record: Value = serde_json::from_str(&text).ok()?;
         let is_same = record.get("id")?.as_str()? == self.id;
-        let told =
-            record.get("files")?.as_array().filter(|told| is_same && told.len() == self.files.len())?;
-        let parcel = |((name, path, _), told): (&(String, PathBuf, u64), &Value)| {
-            let bytes = std::fs::metadata(path).ok()?.len();
-            let is_same = told.get("name")?.as_str()? == name && told.get("bytes")?.as_u64()? == bytes;
-            let sha256 = told.get("sha256")?.as_str()?.to_string();
-            is_same.then(|| self.parcel(name, path, bytes, sha256))
+        let told = record.get("files")?.as_array().filter(|_| is_same)?;
+        let parcel = |told: &Value| {
+            let text = |key: &str| Some(told.get(key)?.as_str()?.to_string());
+            let name = text("name")?;
+            let path = self.away.place(&name);
+            let bytes = std::fs::metadata(&path).ok()?.len();
+            let replaces = self.force && text("follows").is_none();
+            let is_same = told.get("bytes")?.as_u64()? == bytes;
+            let sha256 = text("sha256")?;
+            is_same.then(|| Parcel { name, path, bytes, sha256, replaces, follows: text("follows") })
         };
-        self.files.iter().zip(told).map(parcel).collect()
-    }
-
-    fn parcel(&self, name: &str, path: &Path, bytes: u64, sha256: String) -> Parcel {
-        let replaces = self.force || self.replaces.iter().any(|own| own == name);
-        Parcel { name: name.to_string(), path: path.to_path_buf(), bytes, sha256, replaces }
+        let parcels = told.iter().map(parcel).collect::<Option<Vec<_>>>()?;
+        let has = |name: &String| self.cards.contains(name) || parcels.iter().any(|p| p.name == *name);
+        self.files.iter().all(|(name, ..)| has(name)).then_some(parcels)
     }
 
     fn record(&self, parcels: &[Parcel]) -> Result<()> {
-        let file = |p: &Parcel| json!({ "name": p.name, "bytes": p.bytes, "sha256": p.sha256 });
+        let file = |p: &Parcel| {
+            let Parcel { name, bytes, sha256, follows, .. } = p;
+            json!({ "name": name, "bytes": bytes, "sha256": sha256, "follows": follows })
+        };
         let record = json!({ "id": self.id, "files": parcels.iter().map(file).collect::<Vec<_>>() });
         write_whole(&self.away.stage.join(RECORD), format!("{record:#}\n").as_bytes(), true)
     }
@@ -129,7 +139,10 @@ impl<'a> Shipment<'a> {
     fn written(&mut self) -> Result<()> {
         let parcel = |(name, path, _): &(String, PathBuf, u64)| {
             let bytes = std::fs::metadata(path).map_err(|e| Error::io(&e, path))?.len();
-            Ok(self.parcel(name, path, bytes, String::new()))
+            let follows = self.cards.contains(name).then(|| self.away.seen(name));
+            let replaces = self.force && follows.is_none();
+            let (name, path, sha256) = (name.clone(), path.clone(), String::new());
+            Ok(Parcel { name, path, bytes, sha256, replaces, follows })
         };
         let parcels = self.files.iter().map(parcel).collect::<Result<Vec<_>>>()?;
         self.record(&parcels)?;
@@ -147,7 +160,7 @@ impl<'a> Shipment<'a> {
             || Error::new(Kind::Changed, "the outputs are no longer what was written").file(&self.away.stage);
         let mut parcels = self.recorded().ok_or_else(gone)?;
         parcels.par_iter_mut().filter(|p| p.sha256.is_empty()).try_for_each(|parcel| {
-            parcel.sha256 = sha256(&Mapping::open(&parcel.path)?);
+            parcel.sha256 = hash(parcel)?;
             Ok::<_, Error>(())
         })?;
         self.record(&parcels)?;
@@ -163,11 +176,32 @@ impl<'a> Shipment<'a> {
         })?;
         let bytes = parcels.iter().map(|p| p.bytes).sum();
         let (size, seconds) = (report::size(bytes), start.elapsed().as_secs_f64());
-        report::print_notes(&[format!("{size} uploaded in {seconds:.1} s: {sent}")], run.show.quiet);
+        let left = |name: &String| {
+            let place = self.away.depot.shown(name);
+            format!(
+                "{} was changed there meanwhile, and stays as it is: this run's is not sent",
+                shown(&place)
+            )
+        };
+        let mut notes = vec![format!("{size} uploaded in {seconds:.1} s: {}", sent.place)];
+        notes.extend(sent.behind.iter().map(left));
+        report::print_notes(&notes, run.show.quiet);
         parcels.iter().for_each(|parcel| _ = std::fs::remove_file(&parcel.path));
         _ = std::fs::remove_file(self.away.stage.join(RECORD));
         Ok(())
     }
+}
+
+/// The SHA-256 of a file that goes.
+fn hash(parcel: &Parcel) -> Result<String> {
+    Ok(sha256(&Mapping::open(&parcel.path)?))
+}
+
+/// Whether all files have the SHA-256 that is noted of them, if one is.
+fn are_as_noted(parcels: &[Parcel]) -> Result<bool> {
+    let noted = parcels.par_iter().filter(|parcel| !parcel.sha256.is_empty());
+    let same = noted.map(|parcel| Ok(hash(parcel)? == parcel.sha256)).collect::<Result<Vec<_>>>()?;
+    Ok(same.into_iter().all(|same| same))
 }
 
 impl Shipment<'_> {

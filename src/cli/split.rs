@@ -2,13 +2,12 @@
 
 use super::away::Away;
 use super::beside::Beside;
-use super::command;
 use super::naming;
 use super::options::{self, Order, Run};
+use super::{command, elsewhere};
 use crate::pipeline::Plan;
 use crate::recipe::Size;
 use ggraft_formats::gguf::{Limits, Split};
-use ggraft_formats::source::Access;
 use ggraft_formats::{Error, Input, Model, Result};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -61,7 +60,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         bare_first: args.no_tensor_first,
     };
     let name = PathBuf::from(args.input.file_stem().unwrap_or_default());
-    let (mut prefix, access) = (Some(args.prefix), Access::default());
+    let (mut prefix, access) = (Some(args.prefix), elsewhere::plain());
     let away = Away::of(&mut prefix, "split", &args.run, &access)?;
     let prefix = naming::destination(prefix, name, false);
     carry_out("split", model, Some(Split::Always(limits)), (prefix, away), &args.run)
@@ -93,7 +92,7 @@ pub(super) fn carry_out(
         recipe: None,
         beside: &Beside::default(),
         run,
-        access: &Access::default(),
+        access: &elsewhere::plain(),
         away: away.as_ref(),
     };
     options::carry_out(&[(plan, output)], &order, || Ok(Vec::new()))

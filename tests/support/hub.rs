@@ -46,6 +46,12 @@ pub struct Faults {
     pub refuse_parts: (u16, usize),
     /// The answer to the next commit does not come.
     pub lose_commit: bool,
+    /// Before the next commit somebody else commits this file.
+    pub meanwhile: Option<(String, Vec<u8>)>,
+    /// Commits are answered so, and not made.
+    pub commits_say: Option<&'static str>,
+    /// How long those who are refused are to wait, in seconds.
+    pub retry_after: Option<u64>,
 }
 
 #[derive(Clone)]

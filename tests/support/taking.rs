@@ -153,7 +153,8 @@ impl Taking<'_> {
         }
         if let (status, 1..) = self.faults.refuse_parts {
             self.faults.refuse_parts.1 -= 1;
-            return Reply::new(status, "not now");
+            let reply = Reply::new(status, "not now");
+            return self.faults.retry_after.map_or(reply.clone(), |after| reply.with("Retry-After", after));
         }
         if let Some(rate) = self.faults.rate {
             std::thread::sleep(std::time::Duration::from_secs_f64(
@@ -193,12 +194,23 @@ impl Taking<'_> {
         let Some(files) = self.repos.get(&key) else {
             return refused(404, "RevisionNotFound", "Invalid rev id");
         };
-        let (mut files, mut summary) = (files.clone(), String::new());
+        let mut files = files.clone();
+        if let Some(said) = self.faults.commits_say {
+            return Reply::new(200, said);
+        }
+        if let Some((name, content)) = self.faults.meanwhile.take() {
+            files.insert(name, Held::new(content));
+            self.repos.insert(key.clone(), files.clone());
+        }
+        let (is, mut summary) = (super::commit(&files), String::new());
         for line in self.asked.body.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
             let line: Value = serde_json::from_slice(line).unwrap();
             let value = &line["value"];
             let path = value["path"].as_str().unwrap_or_default().to_string();
             match line["key"].as_str() {
+                Some("header") if value["parentCommit"].as_str().is_some_and(|parent| parent != is) => {
+                    return refused(412, "", "A commit has happened since. Please refresh and try again.");
+                }
                 Some("header") => summary = value["summary"].as_str().unwrap().to_string(),
                 Some("file") => {
                     let content = base64::Engine::decode(

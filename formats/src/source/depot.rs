@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::write::Watch;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// A finished file that is to be taken elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,22 @@ pub struct Parcel {
     pub sha256: String,
     /// Whether what has its name there may be replaced.
     pub replaces: bool,
+    /// Of a file that goes on with a text there: the mark of that text when it was read, empty if there was none. If it is
+    /// another one by now, the file is not sent.
+    pub follows: Option<String>,
+}
+
+/// By what it is seen that a text is another one.
+pub fn mark(text: &str) -> String {
+    format!("{:032x}", xxh3_128(text.as_bytes()))
+}
+
+/// What came of sending.
+pub struct Sent {
+    /// Where the files can be seen, in words.
+    pub place: String,
+    /// The names of those that were not sent, as others have changed there what they go on with.
+    pub behind: Vec<String>,
 }
 
 /// How files are sent.
@@ -47,7 +64,7 @@ pub trait Depot: Send + Sync {
     fn held(&self, names: &[String]) -> Result<BTreeSet<String>>;
 
     /// The names of all files of a folder, which is empty or ends in a slash, as far as they are known.
-    fn names(&self, folder: &str) -> Vec<String>;
+    fn names(&self, folder: &str) -> Result<Vec<String>>;
 
     /// A short text that lies there; `None` if there is none.
     fn text(&self, name: &str) -> Result<Option<String>>;
@@ -56,9 +73,8 @@ pub trait Depot: Send + Sync {
     /// was made, in words.
     fn prepare(&self, files: &[(String, u64)]) -> Result<Vec<String>>;
 
-    /// Sends the files. Those that are there already, with the same content, are not sent again. Where they can be seen, in
-    /// words.
-    fn send(&self, parcels: &[Parcel], sending: &Sending<'_>) -> Result<String>;
+    /// Sends the files. Those that are there already, with the same content, are not sent again.
+    fn send(&self, parcels: &[Parcel], sending: &Sending<'_>) -> Result<Sent>;
 }
 
 /// Where an output goes that does not stay here.
@@ -105,6 +121,13 @@ fn in_store(place: &Stored, ends: bool, access: &Access) -> Result<Destination> 
             .file(&place.shown())
             .expected("s3://bucket/key, or a path")
             .hint("write it here and copy it there"));
+    }
+    if !place.key.is_empty() && !crate::inside::stays_inside(&place.key) {
+        return Err(Error::usage(
+            "no file of this machine can be called so, and outputs are written here first",
+        )
+        .file(&place.shown())
+        .expected("a key without \\ and :"));
     }
     let is_folder = ends || place.key.is_empty();
     let path = if is_folder && !place.key.is_empty() { format!("{}/", place.key) } else { place.key.clone() };

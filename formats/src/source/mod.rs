@@ -6,6 +6,8 @@
 mod access;
 mod blocks;
 mod container;
+#[cfg(feature = "remote")]
+mod crew;
 mod depot;
 mod folder;
 #[cfg(feature = "remote")]
@@ -24,7 +26,7 @@ mod window;
 
 pub use access::{Access, Traffic, Watch};
 pub use container::Container;
-pub use depot::{Depot, Destination, Parcel, Sending, destination, is_away};
+pub use depot::{Depot, Destination, Parcel, Sending, Sent, destination, is_away, mark};
 pub use folder::{Folder, Remote};
 pub use locator::{Locator, Name, hub_id, is_named, shown};
 pub use object::{Fetch, Known, Object, Span, Stop, is_elsewhere, planned};

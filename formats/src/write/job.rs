@@ -15,10 +15,19 @@ pub struct Job {
     pub resume: Resume,
     /// Whether what has the names of the outputs may be replaced.
     pub force: bool,
+    /// A folder in which it may be in any case.
+    pub own: Option<PathBuf>,
     /// What is written beside the outputs once they are whole.
     pub beside: Vec<Beside>,
     /// Whether several processes, perhaps of several machines, do parts of it: `work` then tells the inputs too.
     pub is_shared: bool,
+}
+
+impl Job {
+    /// Whether what has this name may be replaced.
+    pub fn replaces(&self, path: &Path) -> bool {
+        self.force || self.own.as_ref().is_some_and(|own| path.starts_with(own))
+    }
 }
 
 /// What to do with what another run has left.

@@ -146,8 +146,10 @@ impl<'a> Run<'a> {
         for (small, content) in self.smalls.iter().zip(beside(&places)?) {
             small.write(&content, &first.journal)?;
         }
-        self.outputs.iter().try_for_each(|output| output.publish(self.job.force))?;
-        self.smalls.iter().try_for_each(|small| small.publish(self.job.force))?;
+        self.outputs
+            .iter()
+            .try_for_each(|output| output.publish(self.job.replaces(&output.layout.target)))?;
+        self.smalls.iter().try_for_each(|small| small.publish(self.job.replaces(&small.target)))?;
         let mut done = Vec::new();
         for output in &self.outputs {
             done.extend(output.done()?);

@@ -143,24 +143,9 @@ impl Answer {
             let mut out = vec![0; n];
             return self.fill_at_once(&mut out, what).map(|()| out);
         }
-        let (mut out, begun, grace) = (Vec::new(), Instant::now(), self.grace);
-        let mut reader = self.response.body_mut().as_reader();
-        let mut step = vec![0; STEP];
-        loop {
-            match reader.read(&mut step) {
-                Ok(0) => return Ok(out),
-                Ok(n) => out.extend_from_slice(&step[..n]),
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => {
-                    let told = Error::new(Kind::Io, format!("the connection broke off: {e}"));
-                    return Err(Failure::again(told.file(what)));
-                }
-            }
-            if out.len() as u64 > most {
-                return Err(long());
-            }
-            is_quick(begun, grace, out.len(), what)?;
-        }
+        let grace = self.grace;
+        let out = poured(self.response.body_mut().as_reader().take(most.saturating_add(1)), grace, what)?;
+        if out.len() as u64 > most { Err(long()) } else { Ok(out) }
     }
 
     /// What a status that is no success means, for one who wants the file `what`; `known` is whether a token was given.
@@ -230,6 +215,23 @@ impl Answer {
         let hint = "wait some minutes; with HF_TOKEN set the hub allows more";
         let error = if self.status() == 429 { error.hint(hint) } else { error };
         Failure::Again { error, after: after.map(Duration::from_secs), bytes: 0 }
+    }
+}
+
+/// All that comes of a body, as long as it comes fast enough.
+pub fn poured(mut reader: impl Read, grace: Duration, what: &Path) -> Result<Vec<u8>, Failure> {
+    let (mut out, begun, mut step) = (Vec::new(), Instant::now(), vec![0; STEP]);
+    loop {
+        match reader.read(&mut step) {
+            Ok(0) => return Ok(out),
+            Ok(n) => out.extend_from_slice(&step[..n]),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                let told = Error::new(Kind::Io, format!("the connection broke off: {e}"));
+                return Err(Failure::again(told.file(what)));
+            }
+        }
+        is_quick(begun, grace, out.len(), what)?;
     }
 }
 

@@ -8,14 +8,16 @@ mod send;
 mod stores;
 mod url;
 
+#[cfg(feature = "stores")]
+pub use answer::poured;
 pub use answer::{Answer, tag as answer_tag};
 pub use ranged::opened;
 #[cfg(feature = "stores")]
 pub use ranged::{Address, opened_at};
 pub use retry::{Failure, PATIENT, Tries, patiently};
-pub use send::Send;
+pub use send::{Send, piece};
 #[cfg(feature = "stores")]
-pub use stores::{code_in, of_code};
+pub use stores::{code_in, of_code, of_writing};
 pub use url::{Origin, encoded, joined};
 
 use super::{Access, Stop, Stored};
@@ -144,7 +146,8 @@ impl Client {
     /// An answer, and what a store says of its refusal.
     fn answered(&self, mut response: Response<Body>, url: String, what: &Path) -> Answer {
         let is_refusal = response.status().as_u16() >= 400 && Stored::of_shown(what).is_some();
-        let code = if is_refusal { stores::code(&mut response) } else { String::new() };
+        let code =
+            if is_refusal { stores::code(&mut response, 2 * self.silence, what) } else { String::new() };
         Answer { response, url, linked: Linked::default(), grace: 2 * self.silence, code }
     }
 

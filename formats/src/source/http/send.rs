@@ -6,7 +6,9 @@ use super::retry::{self, Failure};
 use super::{Client, MOST_REDIRECTS, joined};
 use crate::error::{Error, Kind, Result};
 use crate::source::Stop;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 use ureq::SendBody;
@@ -30,6 +32,37 @@ pub struct Send<'a> {
     /// What is told to people.
     pub what: &'a Path,
     pub stop: Stop<'a>,
+}
+
+/// Bytes of a file as a body; `tell` is told how many have gone.
+pub fn piece<'a>(
+    path: &Path,
+    range: Range<u64>,
+    tell: &'a dyn Fn(u64),
+    stop: Stop<'a>,
+) -> Result<Box<dyn Read + 'a>> {
+    let mut file = File::open(path).map_err(|e| Error::io(&e, path))?;
+    file.seek(SeekFrom::Start(range.start)).map_err(|e| Error::io(&e, path))?;
+    Ok(Box::new(Piece { file: file.take(range.end - range.start), at: 0, tell, stop }))
+}
+
+struct Piece<'a> {
+    file: std::io::Take<File>,
+    at: u64,
+    tell: &'a dyn Fn(u64),
+    stop: Stop<'a>,
+}
+
+impl Read for Piece<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if (self.stop)() {
+            return Err(std::io::Error::other("the sending was stopped"));
+        }
+        let n = self.file.read(out)?;
+        self.at += n as u64;
+        (self.tell)(self.at);
+        Ok(n)
+    }
 }
 
 impl Client {

@@ -4,6 +4,7 @@ use crate::error::{Error, Kind};
 use crate::source::{Cloud, Stored};
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 use ureq::Body;
 use ureq::http::{HeaderMap, Response};
 
@@ -13,13 +14,13 @@ const MOST: u64 = 4 << 10;
 const MOST_CODE: usize = 64;
 
 /// The code of an answer that is no success; empty if there is none.
-pub fn code(response: &mut Response<Body>) -> String {
+pub fn code(response: &mut Response<Body>, grace: Duration, what: &Path) -> String {
     if let Some(code) = super::answer::text(response.headers(), "x-ms-error-code") {
         return code.chars().take(MOST_CODE).collect();
     }
-    let mut text = Vec::new();
     // What cannot be read tells nothing.
-    _ = response.body_mut().as_reader().take(MOST).read_to_end(&mut text);
+    let text = super::answer::poured(response.body_mut().as_reader().take(MOST), grace, what);
+    let text = text.unwrap_or_default();
     code_in(&String::from_utf8_lossy(&text)).unwrap_or_default()
 }
 
@@ -57,6 +58,32 @@ pub fn of_code(place: &Stored, status: u16, code: &str) -> Error {
         (404 | 410, _) => io("there is no such file in the store").hint("check how its name is written"),
         (416, _) => io("the file is shorter than it was said to be"),
         _ => io("the store does not give it"),
+    }
+}
+
+/// The same for what was to be written.
+#[cfg(feature = "stores")]
+pub fn of_writing(place: &Stored, status: u16, code: &str) -> Error {
+    let reading = of_code(place, status, code);
+    let is_told = ["SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "NoSuchBucket"]
+        .contains(&code)
+        || ["TokenRefreshRequired", "InvalidToken", "InvalidSignature"].contains(&code)
+        || code.starts_with("Authorization")
+        || code == "PermanentRedirect";
+    if is_told {
+        return reading;
+    }
+    let found = if code.is_empty() { format!("status {status}") } else { format!("status {status}, {code}") };
+    let io = |what: &str| Error::new(Kind::Io, what).file(&place.shown()).found(&found);
+    match status {
+        401 | 403 => io("the store does not let it be written").hint(format!(
+            "check that whose credentials these are may put objects into the bucket: {}",
+            place.cloud.variables()
+        )),
+        413 => io("this is too large for the store").hint("give --split-max-size"),
+        _ => {
+            io("the store does not take the object as it should").hint("give the same command again to go on")
+        }
     }
 }
 

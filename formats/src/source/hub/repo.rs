@@ -164,7 +164,7 @@ impl Remote for Repo {
 
 /// A whole file.
 pub(super) fn fetched(client: &Client, url: &str, shown: &Path, most: u64, tries: Tries) -> Result<Vec<u8>> {
-    let stop = || false;
+    let stop = || client.access.watch.cancelled();
     let ask = Ask { url, head: false, range: None, tag: None, what: shown, stop: &stop };
     let bytes = patiently(tries, &client.access.traffic, &stop, || {
         let answer = client.ask(&ask)?;

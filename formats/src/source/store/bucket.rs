@@ -23,6 +23,8 @@ use tokio::runtime::Runtime;
 const VALID: Duration = Duration::from_secs(60 * 60);
 /// The most files of a folder.
 const MOST_FILES: usize = 100_000;
+/// The most answers of a list, of which some may hold folders only.
+const MOST_PAGES: usize = 10_000;
 /// The version of Azure's interface, which must be told beside a token.
 const AZURE_VERSION: [(&str, &str); 1] = [("x-ms-version", "2023-11-03")];
 
@@ -59,7 +61,7 @@ impl Bucket {
         let place = place.with("");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = Arc::new(runtime.map_err(|e| Error::io(&e, &place.shown()))?);
-        let connector = Connector(agent(access)?);
+        let connector = Connector { agent: agent(access)?, place: place.shown() };
         let opened = match place.cloud {
             Cloud::S3 => s3(&place, connector, &runtime)?,
             Cloud::Gcs => gcs(&place, connector, &runtime)?,
@@ -140,8 +142,12 @@ impl Bucket {
     /// The keys of the files of a folder, not of those in it, with the bytes of each.
     pub fn list(&self, dir: &Stored) -> Result<BTreeMap<String, u64>> {
         let prefix = if dir.key.is_empty() { None } else { Some(format!("{}/", dir.key)) };
-        let (mut files, mut token) = (BTreeMap::new(), None);
-        loop {
+        let (mut files, mut token) = (BTreeMap::new(), None::<String>);
+        let many = |what: &str, most: usize| {
+            Error::invalid(what).file(&dir.shown()).expected(format!("at most {most}"))
+        };
+        for _ in 0..MOST_PAGES {
+            let before = token.clone();
             let options =
                 PaginatedListOptions { delimiter: Some("/".into()), page_token: token, ..Default::default() };
             let page = self.lists.list_paginated(prefix.as_deref(), options);
@@ -149,15 +155,28 @@ impl Bucket {
             self.client.access.traffic.asked();
             files.extend(page.result.objects.into_iter().map(|o| (o.location.to_string(), o.size)));
             if files.len() > MOST_FILES {
-                return Err(Error::invalid("there are too many files in this folder of the store")
-                    .file(&dir.shown())
-                    .expected(format!("at most {MOST_FILES}")));
+                return Err(many("there are too many files in this folder of the store", MOST_FILES));
             }
             token = page.page_token;
-            if token.is_none() {
-                return Ok(files);
+            match &token {
+                None => return Ok(files),
+                Some(_) if token == before => {
+                    return Err(Error::invalid("the list of the store does not go on").file(&dir.shown()));
+                }
+                Some(_) => {}
             }
         }
+        Err(many("the list of the store has too many pages", MOST_PAGES))
+    }
+
+    /// Sees that the bucket is there, and that this folder may be listed.
+    pub fn knock(&self, folder: &str) -> Result<()> {
+        let prefix = if folder.is_empty() { None } else { Some(format!("{folder}/")) };
+        let options =
+            PaginatedListOptions { delimiter: Some("/".into()), max_keys: Some(1), ..Default::default() };
+        self.client.access.traffic.asked();
+        let page = self.runtime.block_on(self.lists.list_paginated(prefix.as_deref(), options));
+        page.map(|_| ()).map_err(|e| told(&e, &self.place))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The requests of object_store for credentials and lists, made by the agent that makes all others: no second stack of HTTP
 //! is built. It waits where it stands, as the runtime has nothing else to do.
 
+use crate::source::http::poured;
 use async_trait::async_trait;
 use object_store::ClientConfigKey;
 use object_store::ClientOptions;
@@ -9,6 +10,7 @@ use object_store::client::{
     HttpService,
 };
 use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
 use ureq::Agent;
 
@@ -16,14 +18,21 @@ use ureq::Agent;
 const MOST: u64 = 8 << 20;
 /// How long an address of the own machine or its host may take to be reached: if it is there, it is near.
 const NEAR: Duration = Duration::from_secs(1);
+/// How long an answer may come slowly.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// Makes clients of our agent.
 #[derive(Debug)]
-pub struct Connector(pub Agent);
+pub struct Connector {
+    pub agent: Agent,
+    /// What is told to people.
+    pub place: PathBuf,
+}
 
 #[derive(Debug)]
 struct Service {
     agent: Agent,
+    place: PathBuf,
     /// Whether requests may go unencrypted.
     plain: bool,
 }
@@ -31,7 +40,7 @@ struct Service {
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let plain = yes(options.get_config_value(&ClientConfigKey::AllowHttp));
-        Ok(HttpClient::new(Service { agent: self.0.clone(), plain }))
+        Ok(HttpClient::new(Service { agent: self.agent.clone(), place: self.place.clone(), plain }))
     }
 }
 
@@ -60,9 +69,9 @@ impl HttpService for Service {
             false => self.agent.run(request),
         };
         let (parts, mut body) = answer.map_err(|e| failed(kind(&e), e))?.into_parts();
-        let mut bytes = Vec::new();
-        let read = body.as_reader().take(MOST + 1).read_to_end(&mut bytes);
-        read.map_err(|e| failed(HttpErrorKind::Interrupted, e))?;
+        let bytes = poured(body.as_reader().take(MOST + 1), GRACE, &self.place);
+        let slow = |_| std::io::Error::other("the answer breaks off or comes too slowly");
+        let bytes = bytes.map_err(|e| failed(HttpErrorKind::Interrupted, slow(e)))?;
         if bytes.len() as u64 > MOST {
             return Err(failed(HttpErrorKind::Decode, std::io::Error::other("the answer is too long")));
         }

@@ -100,7 +100,6 @@ impl Claims<'_> {
     /// Looks at what has the final names.
     fn finals(&mut self, layout: &Layout<'_>, told: &Told) -> Result<()> {
         let finished = finished(layout, told);
-        let force = self.job.force;
         for (i, path) in finals(layout).iter().enumerate() {
             if path.symlink_metadata().is_err() {
                 continue;
@@ -122,7 +121,7 @@ impl Claims<'_> {
             if layout.is_directory {
                 only_models(path)?;
             }
-            if !force {
+            if !self.job.replaces(path) {
                 let exists = refused("the output exists");
                 self.exists.push(exists.hint("give --force to replace it, or another name with -o"));
             }
@@ -153,7 +152,7 @@ impl Claims<'_> {
         {
             return Err(in_the_way(&growing));
         }
-        let may = self.job.force || *replaces;
+        let may = self.job.replaces(path) || *replaces;
         if path.symlink_metadata().is_ok() && !may && !self.done && !is_told(path, &told) {
             self.exists.push(refused("exists").hint("give --force to replace it, or another name"));
         }

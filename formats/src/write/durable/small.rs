@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 /// One that is being written.
 pub struct Small {
-    target: PathBuf,
+    pub target: PathBuf,
     partial: Partial,
     /// Whether what has the name already is of an earlier run of the same work, or what this goes on with.
     ours: bool,

@@ -2,12 +2,15 @@
 
 use super::api::Api;
 use crate::error::Result;
-use crate::source::http::{Ask, encoded, patiently};
+use crate::source::http::{Ask, PATIENT, encoded, patiently};
 use crate::source::hub::listing::{Listing, MAIN, listing};
-use crate::source::hub::repo::{FIRST, MOST_LIST};
+use crate::source::hub::repo::{FIRST, MOST_LIST, fetched};
 use crate::source::locator::Name;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+
+/// The longest card that is read.
+const MOST_CARD: u64 = 4 << 20;
 
 /// A branch, and what is there.
 pub struct Branch {
@@ -47,13 +50,18 @@ impl Branch {
 
     /// Asks what is there now.
     pub fn look(&self) -> Result<()> {
-        let found = self.asked()?;
+        self.look_at(&self.api.revision)
+    }
+
+    /// The same of a commit.
+    pub fn look_at(&self, revision: &str) -> Result<()> {
+        let found = self.asked(revision)?;
         *self.there.lock().unwrap_or_else(PoisonError::into_inner) = found;
         Ok(())
     }
 
-    fn asked(&self) -> Result<There> {
-        let Api { client, endpoint, revision, shown } = &self.api;
+    fn asked(&self, revision: &str) -> Result<There> {
+        let Api { client, endpoint, shown, .. } = &self.api;
         let url =
             format!("{endpoint}/api/models/{}/revision/{}?blobs=true", self.id, encoded(revision, false));
         let stop = || client.access.watch.cancelled();
@@ -89,6 +97,16 @@ impl Branch {
             There::NoBranch => State::NoBranch,
             There::Branch(_) => State::Branch,
         }
+    }
+
+    /// A short text that lies there.
+    pub fn text(&self, name: &str) -> Result<Option<String>> {
+        let commit = |l: &Listing| l.files.contains_key(name).then(|| l.commit.clone());
+        let Some(commit) = self.with(|l| l.and_then(commit)) else { return Ok(None) };
+        let Api { client, endpoint, .. } = &self.api;
+        let url = format!("{endpoint}/{}/resolve/{commit}/{}", self.id, encoded(name, true));
+        let bytes = fetched(client, &url, &self.shown(name), MOST_CARD, PATIENT)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// How a file of it is told to people.

@@ -10,19 +10,16 @@ mod object;
 
 use super::cache::is_commit;
 use super::environment::Environment;
-use super::listing::{Listing, MAIN};
-use super::repo::fetched;
+use super::listing::MAIN;
 use crate::error::{Error, Kind, Result};
-use crate::source::http::{Client, PATIENT, encoded};
+use crate::source::http::Client;
 use crate::source::locator::Name;
-use crate::source::{Access, Depot, Parcel, Sending};
+use crate::source::{Access, Depot, Parcel, Sending, Sent};
 use api::Api;
 use branch::{Branch, State};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// The longest card that is read.
-const MOST_CARD: u64 = 4 << 20;
 /// Names that stand for something else than models.
 const OTHERS: [&str; 5] = ["datasets", "spaces", "models", "buckets", "kernels"];
 
@@ -63,6 +60,10 @@ impl Upload {
         let Environment { endpoint, token, .. } = environment;
         let client = Client::new(access, token, &endpoint)?;
         let branch = Branch::open(Api { client, endpoint, revision, shown }, &name.repo)?;
+        // What is no branch is not made.
+        if branch.state() != State::Branch && branch.api.revision.starts_with("refs/") {
+            return Err(Error::new(Kind::Io, "the model has no such revision").file(&branch.api.shown));
+        }
         Ok(Upload { branch, is_private })
     }
 
@@ -70,18 +71,14 @@ impl Upload {
     fn made(&self) -> Result<Vec<String>> {
         let (mut made, state) = (Vec::new(), self.branch.state());
         let (api, id) = (&self.branch.api, &self.branch.id);
-        if state == State::Nothing {
+        let is_new = state == State::Nothing && api.create(id, self.is_private)?;
+        if is_new {
             let kind = if self.is_private { "private " } else { "" };
-            if api.create(id, self.is_private)? {
-                made.push(format!("made the {kind}model {id}"));
-            }
+            made.push(format!("made the {kind}model {id}"));
         } else if self.is_private {
             made.push(format!("{id} is there already: --private makes only new ones private"));
         }
         if state != State::Branch && api.revision != MAIN {
-            if api.revision.starts_with("refs/") {
-                return Err(Error::new(Kind::Io, "the model has no such revision").file(&api.shown));
-            }
             api.branch(id)?;
             made.push(format!("made the branch {}", api.revision));
         }
@@ -103,19 +100,14 @@ impl Depot for Upload {
         Ok(names.iter().filter(there).cloned().collect())
     }
 
-    fn names(&self, folder: &str) -> Vec<String> {
+    fn names(&self, folder: &str) -> Result<Vec<String>> {
         let own =
             |name: &String| name.strip_prefix(folder).filter(|rest| !rest.contains('/')).map(String::from);
-        self.branch.with(|l| l.map_or_else(Vec::new, |l| l.files.keys().filter_map(own).collect()))
+        Ok(self.branch.with(|l| l.map_or_else(Vec::new, |l| l.files.keys().filter_map(own).collect())))
     }
 
     fn text(&self, name: &str) -> Result<Option<String>> {
-        let commit = |l: &Listing| l.files.contains_key(name).then(|| l.commit.clone());
-        let Some(commit) = self.branch.with(|l| l.and_then(commit)) else { return Ok(None) };
-        let (api, id) = (&self.branch.api, &self.branch.id);
-        let url = format!("{}/{id}/resolve/{commit}/{}", api.endpoint, encoded(name, true));
-        let bytes = fetched(&api.client, &url, &self.shown(name), MOST_CARD, PATIENT)?;
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        self.branch.text(name)
     }
 
     fn prepare(&self, files: &[(String, u64)]) -> Result<Vec<String>> {
@@ -130,7 +122,7 @@ impl Depot for Upload {
         Ok(made)
     }
 
-    fn send(&self, parcels: &[Parcel], sending: &Sending<'_>) -> Result<String> {
+    fn send(&self, parcels: &[Parcel], sending: &Sending<'_>) -> Result<Sent> {
         commit::send(&self.branch, parcels, sending)
     }
 }

@@ -12,7 +12,11 @@ use std::sync::{Mutex, PoisonError};
 /// Addresses of the parts, and of the hub for what ends them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parts {
+    /// The hub that gave them.
+    pub home: String,
     pub end: String,
+    /// Where their arrival is told.
+    pub verify: Option<String>,
     pub part: u64,
     pub addresses: Vec<String>,
 }
@@ -42,7 +46,9 @@ impl Noted {
         let text = |value: &Value| value.as_str().map(String::from);
         let addresses = head.get("addresses")?.as_array()?.iter().map(text).collect::<Option<Vec<_>>>()?;
         let part = head.get("part")?.as_u64().filter(|part| *part > 0)?;
-        let parts = Parts { end: text(head.get("end")?)?, part, addresses };
+        let (home, end) = (text(head.get("home")?)?, text(head.get("end")?)?);
+        let verify = head.get("verify").and_then(text);
+        let parts = Parts { home, end, verify, part, addresses };
         if parts.addresses.len() as u64 != bytes.div_ceil(part) {
             return None;
         }
@@ -58,7 +64,9 @@ impl Noted {
     /// Begins anew: no part is there.
     pub fn begin(&self, parts: &Parts) -> Result<Tags> {
         self.discard();
-        let head = json!({ "end": parts.end, "part": parts.part, "addresses": parts.addresses });
+        let Parts { home, end, verify, part, addresses } = parts;
+        let head =
+            json!({ "home": home, "end": end, "verify": verify, "part": part, "addresses": addresses });
         self.write(&format!("{head}\n"))?;
         Ok(Tags::new())
     }
@@ -93,7 +101,9 @@ mod tests {
     fn a_note_that_was_cut_tells_what_is_whole() {
         let dir = tempfile::tempdir().unwrap();
         let noted = Noted::of(dir.path(), &"a".repeat(64));
-        let parts = Parts { end: "https://h/end".into(), part: 10, addresses: vec!["https://s/1".into(); 3] };
+        let (home, end, verify) =
+            ("https://h".into(), "https://h/end".into(), Some("https://h/verify".into()));
+        let parts = Parts { home, end, verify, part: 10, addresses: vec!["https://s/1".into(); 3] };
         assert!(noted.read(25).is_none());
         noted.begin(&parts).unwrap();
         noted.add(2, "\"x\"").unwrap();

@@ -4,13 +4,12 @@
 use super::api::{Api, refusal};
 use super::noted::{Noted, Parts};
 use crate::error::{Error, Kind, Result};
-use crate::source::http::{Answer, Failure, PATIENT, Send, joined, patiently};
+use crate::source::crew::share;
+use crate::source::http::{Answer, Failure, PATIENT, Send, joined, patiently, piece};
 use crate::source::{Parcel, Sending, Stop};
 use serde_json::{Value, json};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -61,21 +60,25 @@ pub fn send(large: &Large<'_>) -> Result<()> {
     let mut tries = 0;
     loop {
         let known = noted.read(large.parcel.bytes);
-        let (way, verify) = match known {
-            Some((parts, _)) => (Way::Parts(parts), None),
+        let (way, verify) = match known.filter(|(parts, _)| parts.home == large.api.endpoint) {
+            Some((parts, _)) => {
+                let verify = parts.verify.clone();
+                (Way::Parts(parts), verify)
+            }
             None => large.asked()?,
         };
         let done = match &way {
             Way::There => Ok(()),
-            Way::Whole(url) => large.put(url, 0..large.parcel.bytes, &|| false).map(|_| ()),
+            Way::Whole(url) => large.put(url, 0..large.parcel.bytes, &|| large.is_stopped()).map(|_| ()),
             Way::Parts(parts) => large.parts(parts, &noted),
         };
         match done {
             Ok(()) => {
+                // Whatever the hub says now, the parts are together.
+                noted.discard();
                 if let Some(url) = verify {
                     large.verified(&url)?;
                 }
-                noted.discard();
                 large.advance(0, true);
                 return Ok(());
             }
@@ -128,11 +131,12 @@ impl Large<'_> {
             let href = object.pointer(&format!("/actions/{action}/href")).and_then(Value::as_str);
             href.map(|href| self.address(href)).transpose()
         };
+        let verify = address("verify")?;
         let way = match address("upload")? {
             None => Way::There,
-            Some(end) => self.way(end, object.pointer("/actions/upload/header"))?,
+            Some(end) => self.way(end, object.pointer("/actions/upload/header"), verify.clone())?,
         };
-        Ok((way, address("verify")?))
+        Ok((way, verify))
     }
 
     /// An address that something may be sent to.
@@ -140,7 +144,7 @@ impl Large<'_> {
         joined(&self.api.endpoint, href).ok_or_else(|| self.api.lie("an address is none of https://"))
     }
 
-    fn way(&self, end: String, header: Option<&Value>) -> Result<Way> {
+    fn way(&self, end: String, header: Option<&Value>, verify: Option<String>) -> Result<Way> {
         let Some(size) = header.and_then(|h| h.get("chunk_size")) else { return Ok(Way::Whole(end)) };
         let size = size.as_u64().or_else(|| size.as_str()?.parse().ok()).filter(|n| *n > 0);
         let part = size.ok_or_else(|| self.api.lie("parts have no size"))?;
@@ -163,7 +167,8 @@ impl Large<'_> {
             return Err(e.expected(format!("{count} addresses")).found(numbered.len()));
         }
         let addresses = numbered.iter().map(|(_, url)| self.address(url)).collect::<Result<_>>()?;
-        Ok(Way::Parts(Parts { end, part, addresses }))
+        let home = self.api.endpoint.clone();
+        Ok(Way::Parts(Parts { home, end, verify, part, addresses }))
     }
 
     /// Sends the parts that are not there, then says that all are.
@@ -179,39 +184,21 @@ impl Large<'_> {
         let bytes = |no: usize| range(no).end - range(no).start;
         tags.keys().for_each(|no| self.advance(bytes(*no), false));
         let missing: Vec<usize> = (0..parts.addresses.len()).filter(|no| !tags.contains_key(no)).collect();
-        let (tags, next, failed) = (Mutex::new(tags), AtomicUsize::new(0), AtomicBool::new(false));
-        let first: Mutex<Option<Cut>> = Mutex::default();
-        let stop = || failed.load(Ordering::Relaxed);
-        let one = |no: usize| -> Result<(), Cut> {
-            let tag = self.put(&parts.addresses[no], range(no), &stop)?;
+        let tags = Mutex::new(tags);
+        let connections = self.api.client.access.connections;
+        share(&missing, connections, &|| self.is_stopped(), |no, stop| -> Result<(), Cut> {
+            let tag = self.put(&parts.addresses[*no], range(*no), stop)?;
             let tag = tag.ok_or_else(|| self.api.lie("the store does not say what it calls a part"))?;
-            noted.add(no, &tag)?;
-            tags.lock().unwrap_or_else(PoisonError::into_inner).insert(no, tag);
+            noted.add(*no, &tag)?;
+            tags.lock().unwrap_or_else(PoisonError::into_inner).insert(*no, tag);
             Ok(())
-        };
-        let work = || {
-            while let Some(no) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(cut) = one(*no) {
-                    failed.store(true, Ordering::Relaxed);
-                    first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cut);
-                    return;
-                }
-            }
-        };
-        let connections = self.api.client.access.connections.clamp(1, missing.len().max(1));
-        std::thread::scope(|scope| {
-            (1..connections).for_each(|_| _ = scope.spawn(work));
-            work();
-        });
-        if let Some(cut) = first.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Err(cut);
-        }
+        })?;
         let tags = tags.into_inner().unwrap_or_else(PoisonError::into_inner);
         let told: Vec<Value> =
             tags.iter().map(|(no, tag)| json!({ "partNumber": no + 1, "etag": tag })).collect();
         let body = json!({ "oid": self.parcel.sha256, "parts": told }).to_string();
-        // Parts of an earlier run may be gone by now.
-        let stale = [400, 403, 404, 410];
+        // Parts of an earlier run may be gone by now, or their address; what is noted of them is then of no use.
+        let stale: Vec<u16> = (400..500).filter(|status| ![408, 429].contains(status)).collect();
         let (status, _) = self.api.post(&parts.end, KIND, body.as_bytes(), &stale, &|| self.is_stopped())?;
         match stale.contains(&status) {
             false => Ok(()),
@@ -224,8 +211,7 @@ impl Large<'_> {
     }
 
     /// Puts bytes of the file where they belong; what the store calls them.
-    fn put(&self, url: &str, range: Range<u64>, failed: Stop<'_>) -> Result<Option<String>, Cut> {
-        let stop = || failed() || self.is_stopped();
+    fn put(&self, url: &str, range: Range<u64>, stop: Stop<'_>) -> Result<Option<String>, Cut> {
         let (path, length) = (&self.parcel.path, range.end - range.start);
         // What is sent again is not told again.
         let told = AtomicU64::new(0);
@@ -233,23 +219,11 @@ impl Large<'_> {
             let before = told.fetch_max(at, Ordering::Relaxed);
             self.advance(at.saturating_sub(before), false);
         };
-        let body = || -> Result<Box<dyn Read + '_>> {
-            let mut file = File::open(path).map_err(|e| Error::io(&e, path))?;
-            file.seek(SeekFrom::Start(range.start)).map_err(|e| Error::io(&e, path))?;
-            Ok(Box::new(Telling { file: file.take(length), at: 0, tell: &tell, stop: &stop }))
-        };
-        let send = Send {
-            url,
-            put: true,
-            headers: &[],
-            length,
-            body: &body,
-            patience: PATIENCE,
-            what: path,
-            stop: &stop,
-        };
+        let body = || piece(path, range.clone(), &tell, stop);
+        let send =
+            Send { url, put: true, headers: &[], length, body: &body, patience: PATIENCE, what: path, stop };
         let mut stale = None;
-        let sent = patiently(PATIENT, &self.api.client.access.traffic, &stop, || {
+        let sent = patiently(PATIENT, &self.api.client.access.traffic, stop, || {
             let answer = self.api.client.send(&send)?;
             match answer.status() {
                 200..=299 => Ok(answer.header("etag").map(String::from)),
@@ -279,25 +253,5 @@ fn of_store(answer: &Answer, path: &std::path::Path) -> Failure {
                 .hint("give the same command again to go on"),
         ),
         _ => refusal(answer, path),
-    }
-}
-
-/// Bytes of a file that are told as they go.
-struct Telling<'a> {
-    file: std::io::Take<File>,
-    at: u64,
-    tell: &'a dyn Fn(u64),
-    stop: Stop<'a>,
-}
-
-impl Read for Telling<'_> {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        if (self.stop)() {
-            return Err(std::io::Error::other("the sending was stopped"));
-        }
-        let n = self.file.read(out)?;
-        self.at += n as u64;
-        (self.tell)(self.at);
-        Ok(n)
     }
 }

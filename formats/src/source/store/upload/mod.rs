@@ -6,9 +6,9 @@ mod parts;
 
 use super::bucket::Bucket;
 use crate::error::{Error, Kind, Result};
-use crate::source::{Access, Depot, Parcel, Sending, Stored};
+use crate::source::{Access, Depot, Parcel, Sending, Sent, Stored, mark};
 use ask::{Asker, Taken};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,22 +27,20 @@ impl Upload {
     /// Opens the bucket of `place`.
     pub fn open(place: &Stored, access: &Access) -> Result<Upload> {
         let bucket = Arc::new(Bucket::open(place, access)?);
-        let upload = Upload { place: place.with(""), asker: Asker { bucket, place: place.with("") } };
         // A bucket that is not there, or not ours, is told now.
-        upload.listed(place.key.rsplit_once('/').map_or("", |(folder, _)| folder))?;
-        Ok(upload)
+        bucket.knock(place.key.rsplit_once('/').map_or("", |(folder, _)| folder))?;
+        Ok(Upload { place: place.with(""), asker: Asker { bucket, place: place.with("") } })
     }
 
-    /// The keys in a folder that is named without a slash at its end.
-    fn listed(&self, folder: &str) -> Result<BTreeMap<String, u64>> {
-        self.asker.bucket.list(&self.place.with(folder.trim_end_matches('/')))
+    fn is_stopped(&self) -> bool {
+        self.asker.bucket.client().access.watch.cancelled()
     }
 
     /// Whether the file is there as it is to be; an error if another one is, and may not be replaced.
-    fn is_there(&self, parcel: &Parcel, replaces: bool) -> Result<bool> {
-        match self.asker.hash(&parcel.name)? {
+    fn is_there(&self, parcel: &Parcel, replaces: bool, sending: &Sending<'_>) -> Result<bool> {
+        match self.asker.there(&parcel.name, &|| sending.watch.cancelled())? {
             None => Ok(false),
-            Some(hash) if hash == parcel.sha256 => Ok(true),
+            Some(there) if there.is(parcel) => Ok(true),
             Some(_) if replaces => Ok(false),
             Some(_) => Err(self.exists(&parcel.name)),
         }
@@ -53,6 +51,34 @@ impl Upload {
             .file(&self.shown(name))
             .hint("somebody has put it there meanwhile; give --force to replace it")
     }
+
+    /// Sends one file; whether it went.
+    fn one(&self, parcel: &Parcel, index: usize, sending: &Sending<'_>) -> Result<bool> {
+        let may = parcel.replaces || parcel.follows.is_some();
+        if self.is_there(parcel, may, sending)? {
+            sending.watch.advance(0, index, parcel.bytes, true);
+            return Ok(true);
+        }
+        let mut parcel = parcel.clone();
+        if let Some(earlier) = &parcel.follows {
+            let now = self.text(&parcel.name)?;
+            if now.as_deref().is_some_and(|text| mark(text) != *earlier) {
+                return Ok(false);
+            }
+            parcel.replaces = now.is_some();
+        }
+        let taken = parts::send(&self.asker, &parcel, index, sending)?;
+        if taken == Taken::Exists {
+            // A run like this one may have sent the same.
+            let is_left = parcel.follows.is_some();
+            if !self.is_there(&parcel, is_left, sending)? {
+                return if is_left { Ok(false) } else { Err(self.exists(&parcel.name)) };
+            }
+        }
+        parts::discard(&parcel.name, sending.state);
+        sending.watch.advance(0, index, 0, true);
+        Ok(true)
+    }
 }
 
 impl Depot for Upload {
@@ -61,23 +87,22 @@ impl Depot for Upload {
     }
 
     fn held(&self, names: &[String]) -> Result<BTreeSet<String>> {
-        let folders: BTreeSet<&str> =
-            names.iter().map(|name| name.rsplit_once('/').map_or("", |(folder, _)| folder)).collect();
         let mut there = BTreeSet::new();
-        for folder in folders {
-            there.extend(self.listed(folder)?.into_keys());
+        for name in names {
+            if self.asker.there(name, &|| self.is_stopped())?.is_some() {
+                there.insert(name.clone());
+            }
         }
-        Ok(names.iter().filter(|name| there.contains(*name)).cloned().collect())
+        Ok(there)
     }
 
-    fn names(&self, folder: &str) -> Vec<String> {
-        // What cannot be listed was told when the bucket was opened.
-        let keys = self.listed(folder).unwrap_or_default().into_keys();
-        keys.filter_map(|key| key.strip_prefix(folder).map(String::from)).collect()
+    fn names(&self, folder: &str) -> Result<Vec<String>> {
+        let keys = self.asker.bucket.list(&self.place.with(folder.trim_end_matches('/')))?;
+        Ok(keys.into_keys().filter_map(|key| key.strip_prefix(folder).map(String::from)).collect())
     }
 
     fn text(&self, name: &str) -> Result<Option<String>> {
-        let bytes = self.asker.whole(name, MOST_TEXT)?;
+        let bytes = self.asker.whole(name, MOST_TEXT, &|| self.is_stopped())?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
@@ -89,29 +114,28 @@ impl Depot for Upload {
                 .found(format!("{bytes} bytes"))
                 .hint("give --split-max-size"));
         }
+        let Some((name, _)) = files.first() else { return Ok(Vec::new()) };
         // Who may not write is told so before the work.
-        if let Some((name, _)) = files.first() {
-            let upload = self.asker.begin(name, "", &|| false)?;
-            self.asker.abort(name, &upload)?;
-        }
-        Ok(Vec::new())
+        let stop = || self.is_stopped();
+        let upload = self.asker.begin(name, "", &stop)?;
+        let given_up = self.asker.abort(name, &upload, &stop);
+        let note = |_| {
+            String::from(
+                "the store lets no upload be given up: a rule of the bucket (AbortIncompleteMultipartUpload) clears them away",
+            )
+        };
+        Ok(given_up.err().map(note).into_iter().collect())
     }
 
-    fn send(&self, parcels: &[Parcel], sending: &Sending<'_>) -> Result<String> {
+    fn send(&self, parcels: &[Parcel], sending: &Sending<'_>) -> Result<Sent> {
+        let mut behind = Vec::new();
         // By the first file the others are found: it comes last.
         for (index, parcel) in parcels.iter().enumerate().rev() {
-            if self.is_there(parcel, sending.replaces)? {
-                sending.watch.advance(0, index, parcel.bytes, true);
-                continue;
+            if !self.one(parcel, index, sending)? {
+                behind.push(parcel.name.clone());
             }
-            let taken = parts::send(&self.asker, parcel, index, sending)?;
-            // A run like this one may have sent the same.
-            if taken == Taken::Exists && !self.is_there(parcel, false)? {
-                return Err(self.exists(&parcel.name));
-            }
-            parts::discard(&parcel.name, sending.state);
-            sending.watch.advance(0, index, 0, true);
         }
-        Ok(self.shown(parcels.first().map_or("", |parcel| &parcel.name)).display().to_string())
+        let first = parcels.first().map_or("", |parcel| &parcel.name);
+        Ok(Sent { place: self.shown(first).display().to_string(), behind })
     }
 }

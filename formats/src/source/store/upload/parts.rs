@@ -1,46 +1,89 @@
 //! One file on its way: a small one at once, another in parts of equal length, several at a time. The name of the upload
 //! is noted, so that a later run asks the store which parts it has; one counts if its MD5 is that of the bytes here.
 
-use super::ask::{Asker, Part, Taken};
+use super::ask::{Asker, Body, MOST_PARTS, Part, Taken};
 use crate::error::{Error, Kind, Result};
+use crate::source::crew::share;
+use crate::source::http::piece;
 use crate::source::{Parcel, Sending, Stop};
 use crate::write::write_whole;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes of a part, unless there would be more than the store takes.
 const PART: u64 = 8 << 20;
-const MOST_PARTS: u64 = 10_000;
-/// Parts under way at a time: each is held.
+/// Parts under way at a time.
 const MOST_AT_ONCE: usize = 8;
 /// How often an upload is begun anew that the store has forgotten.
 const FRESH: usize = 3;
+/// How much of a file is read at a time.
+const STEP: usize = 256 << 10;
 
-/// Sends a file.
+/// Why parts are not there yet.
+enum Cut {
+    /// The store knows no such upload any more.
+    Forgotten,
+    Over(Error),
+}
+
+impl From<Error> for Cut {
+    fn from(e: Error) -> Cut {
+        Cut::Over(e)
+    }
+}
+
+/// Sends a file, and sees that the store has it.
 pub fn send(asker: &Asker, parcel: &Parcel, index: usize, sending: &Sending<'_>) -> Result<Taken> {
     let stop = || sending.watch.cancelled();
+    let holds = || Ok::<_, Error>(asker.there(&parcel.name, &stop)?.map(|there| there.is(parcel)));
+    let mut taken = Taken::Forgotten;
     if parcel.bytes <= PART {
-        let body = read(&parcel.path, 0..parcel.bytes)?;
-        let taken = asker.put(&parcel.name, &parcel.sha256, &body, !sending.replaces, &stop)?;
+        taken = small(asker, parcel, &stop)?;
         sending.watch.advance(0, index, parcel.bytes, false);
-        return Ok(taken);
     }
     for _ in 0..FRESH {
-        let taken = in_parts(asker, parcel, index, sending)?;
         if taken != Taken::Forgotten {
-            return Ok(taken);
+            break;
         }
-        discard(&parcel.name, sending.state);
+        taken = in_parts(asker, parcel, index, sending)?;
+        if taken == Taken::Forgotten {
+            discard(&parcel.name, sending.state);
+            // That it is whole may have been said, and the answer lost.
+            match holds()? {
+                Some(true) => return Ok(Taken::Yes),
+                Some(false) if !parcel.replaces => return Ok(Taken::Exists),
+                _ => {}
+            }
+        }
     }
-    Err(Error::new(Kind::Io, "the store forgets the parts of an object").file(&parcel.path))
+    match taken {
+        Taken::Yes if holds()? == Some(true) => Ok(Taken::Yes),
+        Taken::Yes => Err(asker.lost(&parcel.name)),
+        Taken::Exists => Ok(Taken::Exists),
+        Taken::Forgotten => {
+            Err(Error::new(Kind::Io, "the store forgets the parts of an object").file(&parcel.path))
+        }
+    }
+}
+
+/// Sends all of a file at once.
+fn small(asker: &Asker, parcel: &Parcel, stop: Stop<'_>) -> Result<Taken> {
+    // Some stores do not heed If-None-Match.
+    if !parcel.replaces && asker.there(&parcel.name, stop)?.is_some() {
+        return Ok(Taken::Exists);
+    }
+    let bytes = 0..parcel.bytes;
+    let sum = base64(&sum(&parcel.path, bytes.clone())?);
+    let open = || piece(&parcel.path, bytes.clone(), &|_| {}, stop);
+    asker.put(parcel, &Body { length: parcel.bytes, sum: &sum, open: &open }, stop)
 }
 
 /// Forgets the upload of an object.
@@ -67,7 +110,7 @@ fn noted(parcel: &Parcel, state: &Path) -> Option<(String, u64)> {
 fn in_parts(asker: &Asker, parcel: &Parcel, index: usize, sending: &Sending<'_>) -> Result<Taken> {
     let (key, stop) = (parcel.name.as_str(), || sending.watch.cancelled());
     let known = noted(parcel, sending.state);
-    let had = known.as_ref().map(|(upload, _)| asker.parts(key, upload)).transpose()?.flatten();
+    let had = known.as_ref().map(|(upload, _)| asker.parts(key, upload, &stop)).transpose()?.flatten();
     let (upload, part, had): (_, _, BTreeMap<u64, Part>) = match (known, had) {
         (Some((upload, part)), Some(had)) => (upload, part, had.into_iter().collect()),
         _ => {
@@ -82,10 +125,17 @@ fn in_parts(asker: &Asker, parcel: &Parcel, index: usize, sending: &Sending<'_>)
         sending.watch.resumes(had.len());
     }
     let work = Work { asker, parcel, index, sending, upload: &upload, part, had };
-    let Some(tags) = work.sent()? else { return Ok(Taken::Forgotten) };
-    let taken = asker.end(key, &upload, &tags, !sending.replaces, &stop)?;
-    if taken == Taken::Exists {
-        asker.abort(key, &upload)?;
+    let tags = match work.sent() {
+        Ok(tags) => tags,
+        Err(Cut::Forgotten) => return Ok(Taken::Forgotten),
+        Err(Cut::Over(e)) => return Err(e),
+    };
+    // That took long, and some stores do not heed If-None-Match.
+    let is_taken = !parcel.replaces && asker.there(key, &stop)?.is_some();
+    let taken = if is_taken { Taken::Exists } else { asker.end(parcel, &upload, &tags, &stop)? };
+    if taken != Taken::Yes {
+        // Who may not give it up leaves it to a rule of the bucket.
+        _ = asker.abort(key, &upload, &stop);
     }
     Ok(taken)
 }
@@ -103,50 +153,31 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Sends the parts that are not there; what the store calls all of them, or nothing, if it has forgotten the upload.
-    fn sent(&self) -> Result<Option<Vec<String>>> {
-        let count = self.parcel.bytes.div_ceil(self.part);
-        let (tags, next, failed) = (Mutex::new(BTreeMap::new()), AtomicU64::new(0), AtomicBool::new(false));
-        let first: Mutex<Option<Error>> = Mutex::default();
-        let stop = || failed.load(Ordering::Relaxed) || self.sending.watch.cancelled();
-        let work = || loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            if at >= count || failed.load(Ordering::Relaxed) {
-                return;
-            }
-            match self.one(at, &stop) {
-                Ok(Some(tag)) => _ = tags.lock().unwrap_or_else(PoisonError::into_inner).insert(at, tag),
-                other => {
-                    failed.store(true, Ordering::Relaxed);
-                    let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-                    *first = first.take().or(other.err());
-                    return;
-                }
-            }
-        };
-        let most = self.asker.bucket.client().access.connections.clamp(1, MOST_AT_ONCE);
-        std::thread::scope(|scope| {
-            (1..most).for_each(|_| _ = scope.spawn(work));
-            work();
-        });
-        if let Some(e) = first.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Err(e);
-        }
-        let tags = tags.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok((tags.len() as u64 == count).then(|| tags.into_values().collect()))
+    /// Sends the parts that are not there; what the store calls all of them.
+    fn sent(&self) -> Result<Vec<String>, Cut> {
+        let numbers: Vec<u64> = (0..self.parcel.bytes.div_ceil(self.part)).collect();
+        let tags = Mutex::new(BTreeMap::new());
+        let hands = self.asker.bucket.client().access.connections.clamp(1, MOST_AT_ONCE);
+        share(&numbers, hands, &|| self.sending.watch.cancelled(), |at, stop| {
+            let tag = self.one(*at, stop)?.ok_or(Cut::Forgotten)?;
+            tags.lock().unwrap_or_else(PoisonError::into_inner).insert(*at, tag);
+            Ok::<_, Cut>(())
+        })?;
+        Ok(tags.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect())
     }
 
     /// What the store calls one part, which is sent unless it is there.
     fn one(&self, at: u64, stop: Stop<'_>) -> Result<Option<String>> {
         let start = at * self.part;
         let bytes = start..(start + self.part).min(self.parcel.bytes);
-        let body = read(&self.parcel.path, bytes)?;
-        let sum: String = Md5::digest(&body).iter().map(|b| format!("{b:02x}")).collect();
-        let length = body.len() as u64;
-        if self.had.get(&(at + 1)).is_some_and(|part| part.bytes == length && part.tag == sum) {
+        let (sum, length) = (sum(&self.parcel.path, bytes.clone())?, bytes.end - bytes.start);
+        let hex: String = sum.iter().map(|b| format!("{b:02x}")).collect();
+        if self.had.get(&(at + 1)).is_some_and(|part| part.bytes == length && part.tag == hex) {
             self.sending.watch.advance(0, self.index, length, false);
-            return Ok(Some(sum));
+            return Ok(Some(hex));
         }
+        let open = || piece(&self.parcel.path, bytes.clone(), &|_| {}, stop);
+        let body = Body { length, sum: &base64(&sum), open: &open };
         let sent = self.asker.part(&self.parcel.name, self.upload, at + 1, &body, stop);
         let tag = sent.map_err(|e| e.or_hint("give the same command again to go on"))?;
         self.sending.watch.advance(0, self.index, length, false);
@@ -154,14 +185,24 @@ impl Work<'_> {
     }
 }
 
-/// Bytes of a file.
-fn read(path: &Path, bytes: Range<u64>) -> Result<Vec<u8>> {
-    let io = |e: std::io::Error| Error::io(&e, path);
-    let length =
-        usize::try_from(bytes.end - bytes.start).map_err(|_| Error::invalid("too long").file(path))?;
-    let mut file = File::open(path).map_err(io)?;
-    let mut out = vec![0; length];
-    file.seek(SeekFrom::Start(bytes.start)).map_err(io)?;
-    file.read_exact(&mut out).map_err(io)?;
-    Ok(out)
+/// The MD5 of bytes of a file.
+fn sum(path: &Path, bytes: Range<u64>) -> Result<Vec<u8>> {
+    let mut bytes = piece(path, bytes, &|_| {}, &|| false)?;
+    sum_of(&mut bytes).map_err(|e| Error::io(&e, path))
+}
+
+/// The MD5 of all that is read.
+pub fn sum_of(bytes: &mut dyn Read) -> std::io::Result<Vec<u8>> {
+    let (mut hash, mut step) = (Md5::new(), vec![0; STEP]);
+    loop {
+        match bytes.read(&mut step)? {
+            0 => return Ok(hash.finalize().to_vec()),
+            n => hash.update(&step[..n]),
+        }
+    }
+}
+
+/// A sum as a header tells it.
+pub fn base64(sum: &[u8]) -> String {
+    STANDARD.encode(sum)
 }
