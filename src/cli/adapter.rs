@@ -64,7 +64,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let access = args.elsewhere.access(&stages);
     stages.begin("opening the adapter", 1);
     let mut output = args.output;
-    let away = Away::of(&mut output.output, "adapter", &output.run, &access)?;
+    let away = output.run.away(&mut output.output, "adapter", &access)?;
     let adapter = Adapter::open(&args.input, &access)?;
     let base = args.base.or_else(|| adapter.base().map(PathBuf::from)).ok_or_else(|| {
         Error::usage("the adapter does not say which model it is for").file(&args.input).hint("give --base")

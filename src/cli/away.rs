@@ -1,12 +1,10 @@
 //! Outputs that lie elsewhere: written in a folder of this machine first, taken to their place together when they are whole,
 //! and then the folder goes. A run that is stopped anywhere on the way goes on with the same command.
 
-use super::beside::{CARD, CARD_IN_WORDS};
 use super::errand::Errand;
-use super::options::{Order, Run};
 use super::{command, stdout};
 use crate::pipeline::Plan;
-use crate::report::{self, file_name};
+use crate::report::file_name;
 use crate::text::shown;
 use ggraft_formats::source::{Access, Depot, destination, is_away, mark};
 use ggraft_formats::write::{Beside as File, Identity, fingerprint};
@@ -15,6 +13,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+/// What a card is called.
+pub(super) const CARD: &str = "README.md";
+pub(super) const CARD_IN_WORDS: &str = "the model card";
 /// Where in the folder the files lie as they will lie there.
 const ROOT: &str = "files";
 /// Digits by which folders of different commands are told apart.
@@ -42,21 +43,32 @@ pub(super) struct Away {
     cards: Mutex<BTreeMap<String, String>>,
 }
 
+impl Options {
+    /// What has no effect where the output stays here.
+    pub fn idle(&self) -> Vec<String> {
+        let said = [("--private", self.private), ("--staging", self.staging.is_some())];
+        let said: Vec<&str> = said.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+        match said.is_empty() {
+            true => Vec::new(),
+            false => vec![format!("no effect on outputs that stay here: {}", said.join(", "))],
+        }
+    }
+}
+
 impl Away {
     /// Opens the place, if one was typed as the output; then `typed` becomes the path in the folder.
     ///
     /// # Errors
     /// What is typed is no place that takes files, or the place refuses; the verb is run for jobs.
-    pub fn of(typed: &mut Option<PathBuf>, verb: &str, run: &Run, access: &Access) -> Result<Option<Away>> {
-        let Some(path) = typed.as_deref().filter(|path| is_away(path)) else {
-            let said = [("--private", run.away.private), ("--staging", run.away.staging.is_some())];
-            let said: Vec<&str> = said.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
-            let idle = (!said.is_empty())
-                .then(|| format!("no effect on outputs that stay here: {}", said.join(", ")));
-            report::print_notes(&idle.into_iter().collect::<Vec<_>>(), run.show.quiet);
-            return Ok(None);
-        };
-        match run.errand {
+    pub fn of(
+        typed: &mut Option<PathBuf>,
+        verb: &str,
+        wish: &Options,
+        errand: &Errand,
+        access: &Access,
+    ) -> Result<Option<Away>> {
+        let Some(path) = typed.as_deref().filter(|path| is_away(path)) else { return Ok(None) };
+        match errand {
             Errand::Write => {}
             // Nothing is written.
             Errand::Compare(_) => return Ok(None),
@@ -66,12 +78,12 @@ impl Away {
                     .hint("plan for a path; `hf upload` takes the finished files to the hub"));
             }
         }
-        let found = destination(path, run.away.private, access)?;
+        let found = destination(path, wish.private, access)?;
         let mut id = Identity::default();
         id.add(path.as_os_str().as_encoded_bytes());
         id.add(command::typed(verb, &[]).as_bytes());
         let id: String = id.hash().chars().take(DIGITS).collect();
-        let stage = run.away.staging.clone().unwrap_or_default().join(format!("{}-{id}.upload", found.name));
+        let stage = wish.staging.clone().unwrap_or_default().join(format!("{}-{id}.upload", found.name));
         let root = stage.join(ROOT);
         *typed = Some(root.join(&found.path));
         Ok(Some(Away { depot: found.depot, stage, root, cards: Mutex::default() }))
@@ -130,17 +142,23 @@ impl Away {
 
     /// What the outputs are, wherever they lie: the folder holds those of the same work only. A card that nobody has asked
     /// for is there or not.
-    pub fn identity(&self, plans: &[(Plan, PathBuf)], order: &Order<'_>, files: &[File]) -> Result<String> {
+    pub fn identity(
+        &self,
+        plans: &[(Plan, PathBuf)],
+        words: &str,
+        wants_card: bool,
+        files: &[File],
+    ) -> Result<String> {
         let mut id = Identity::default();
         id.add(env!("CARGO_PKG_VERSION").as_bytes());
-        id.add(order.words.as_bytes());
+        id.add(words.as_bytes());
         for (plan, path) in plans {
             let layout = plan.layout(path)?;
             id.add(fingerprint(&layout).as_bytes());
             layout.paths().iter().for_each(|path| id.add(path.as_os_str().as_encoded_bytes()));
             plan.reads.all().iter().for_each(|stamp| id.add(format!("{stamp:?}").as_bytes()));
         }
-        let asked = files.iter().filter(|file| order.beside.card || file.what != CARD_IN_WORDS);
+        let asked = files.iter().filter(|file| wants_card || file.what != CARD_IN_WORDS);
         asked.for_each(|file| id.add(file.path.as_os_str().as_encoded_bytes()));
         Ok(id.hash())
     }

@@ -1,7 +1,7 @@
 //! What is written beside GGUF outputs on request, a Modelfile and a model card, and the closing lines that say how to
 //! start one.
 
-use super::away::Away;
+use super::away::{Away, CARD, CARD_IN_WORDS};
 use crate::pipeline::Plan;
 use crate::report::{self, Finished, Making, Output, file_name};
 use crate::text::{Printable, shell, shell_path};
@@ -22,8 +22,6 @@ pub(super) struct Beside {
     pub card: bool,
 }
 
-pub(super) const CARD: &str = "README.md";
-pub(super) const CARD_IN_WORDS: &str = "the model card";
 /// Every card of ours has it; another README.md is never replaced, and one that was changed since only by force.
 const MARK: &str = " by ggraft ";
 

@@ -1,6 +1,5 @@
 //! `ggraft convert`: a checkpoint or a GGUF in, a GGUF out.
 
-use super::away::Away;
 use super::elsewhere::Elsewhere;
 use super::habits::Taken;
 use super::naming::Naming;
@@ -86,7 +85,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let stages = Stage::new(args.output.run.show.how());
     stages.begin("opening the model", 1);
     let access = args.elsewhere.access(&stages);
-    let away = Away::of(&mut args.output.output, "convert", &args.output.run, &access)?;
+    let away = args.output.run.away(&mut args.output.output, "convert", &access)?;
     let options = wishes(&args)?;
     let own = match args.mistral_format {
         true => mistral(input)?,

@@ -1,6 +1,5 @@
 //! `ggraft join FIRST-PART OUT.gguf`: the parts of a split GGUF in, the one file that they were out.
 
-use super::away::Away;
 use super::elsewhere;
 use super::naming;
 use super::options::Run;
@@ -39,7 +38,7 @@ pub(super) fn run(args: Args) -> Result<()> {
             .hint("give the first part, whose name ends in -00001-of-…"));
     }
     let mut output = Some(args.output);
-    let away = Away::of(&mut output, "join", &args.run, &elsewhere::plain())?;
+    let away = args.run.away(&mut output, "join", &elsewhere::plain())?;
     let output = naming::destination(output, joined(&args.first), false);
     let output = naming::gguf(output, "COPY")?;
     carry_out("join", model, None, (output, away), &args.run)

@@ -1,6 +1,5 @@
 //! `ggraft merge`: the main job. What is typed, or what a file says, becomes a recipe, and the recipe is run.
 
-use super::away::Away;
 use super::beside::Beside;
 use super::elsewhere::Elsewhere;
 use super::errand::Errand;
@@ -250,7 +249,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
     let stages = Stage::new(run.show.how());
     let access = args.elsewhere.access(&stages);
     let mut output = recipe.output.clone();
-    let away = Away::of(&mut output, "merge", run, &access)?;
+    let away = run.away(&mut output, "merge", &access)?;
     stages.begin("opening the models", 1 + 2 * recipe.vectors.len() + recipe.adapters.len());
     let targets = options::types(&recipe.types)
         .iter()

@@ -3,7 +3,7 @@
 use super::away::{self, Away};
 use super::beside::Beside;
 use super::errand::Errand;
-use super::shipment::Shipment;
+use super::shipment::{How, Shipment};
 use super::{elsewhere, signals, stdout};
 use crate::output::target::Type;
 use crate::pipeline::{self, Plan, Resume, Work};
@@ -70,6 +70,17 @@ pub(super) struct Run {
     pub errand: Errand,
 }
 
+impl Run {
+    /// The place elsewhere that was typed as the output, if it is one; then `typed` becomes a path here.
+    pub fn away(&self, typed: &mut Option<PathBuf>, verb: &str, access: &Access) -> Result<Option<Away>> {
+        let away = Away::of(typed, verb, &self.away, &self.errand, access)?;
+        if away.is_none() {
+            report::print_notes(&self.away.idle(), self.show.quiet);
+        }
+        Ok(away)
+    }
+}
+
 /// What is shown on stderr.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Progress")]
@@ -132,11 +143,11 @@ pub(super) fn carry_out(
     let files = files(plans, order)?;
     let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
     let beside: Vec<File> = files.iter().map(|(file, _)| file.clone()).collect();
-    let shipment = order.away.map(|away| pool.install(|| Shipment::new(away, plans, order, &beside)));
+    let shipment = order.away.map(|away| pool.install(|| Shipment::new(away, plans, how(order), &beside)));
     let mut shipment = shipment.transpose()?;
     let is_written = shipment.as_ref().is_some_and(|shipment| shipment.is_whole);
     // What costs nothing comes first; that something exists does not keep a plan from being shown.
-    let mut exists = shipment.as_ref().map_or(Ok(Vec::new()), |s| s.taken(&beside, run.force))?;
+    let mut exists = shipment.as_ref().map_or(Ok(Vec::new()), |s| s.taken(&beside))?;
     // What lies in the folder of a shipment was written for it.
     let own = order.away.map(|away| away.stage.as_path());
     let work = Work { options: order.words, resume, force: run.force, own, beside, plan: None };
@@ -150,14 +161,14 @@ pub(super) fn carry_out(
         return Err(e);
     }
     show(plans, run, pool.current_num_threads())?;
-    shipment.iter().for_each(|shipment| shipment.tell(run.show.quiet));
+    shipment.iter().for_each(|shipment| shipment.tell());
     let start = Instant::now();
     let notes = if is_written { Vec::new() } else { pool.install(check)? };
     report::print_notes(&notes, run.show.quiet);
     if run.dry_run {
         return Ok(());
     }
-    shipment.iter_mut().try_for_each(|shipment| shipment.prepare(run.show.quiet))?;
+    shipment.iter_mut().try_for_each(|shipment| shipment.prepare())?;
     let requests = signals::listen()?;
     if !is_written {
         pool.install(|| write(plans, order, &work, &notes, &files))?;
@@ -170,12 +181,27 @@ pub(super) fn carry_out(
     };
     if let Some(shipment) = &mut shipment {
         plans.iter().for_each(|(plan, path)| summary(plan, path));
-        pool.install(|| shipment.send(order))?;
+        pool.install(|| shipment.send())?;
         drop(requests);
-        return shipment.conclude(plans, order);
+        return shipment.conclude(plans);
     }
     drop(requests);
     conclude(plans, order, &files, summary)
+}
+
+/// What an upload is told of the order.
+fn how<'a>(order: &Order<'a>) -> How<'a> {
+    let Run { force, no_resume, json, show, .. } = order.run;
+    How {
+        words: order.words,
+        force: *force,
+        no_resume: *no_resume,
+        wants_card: order.beside.card,
+        show: show.how(),
+        quiet: show.quiet,
+        json: *json,
+        access: order.access,
+    }
 }
 
 /// Carries the plans out.

@@ -1,7 +1,6 @@
 //! `ggraft quantize IN.gguf [OUT.gguf] TYPE [THREADS]`: the positional habit of llama-quantize; the type may be several,
 //! with commas between.
 
-use super::away::Away;
 use super::beside::Beside;
 use super::naming::{self, Naming};
 use super::options::{self, Order, Run};
@@ -141,7 +140,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let stages = Stage::new(args.run.show.how());
     stages.begin("opening the model", 1);
     let access = elsewhere::plain();
-    let away = Away::of(&mut request.output, "quantize", &args.run, &access)?;
+    let away = args.run.away(&mut request.output, "quantize", &access)?;
     let loaded = pipeline::open_with(&request.input, &arch::Options::default(), &access)?;
     if loaded.source.is_some() {
         return Err(Error::usage("quantize takes a GGUF file")

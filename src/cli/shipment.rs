@@ -1,15 +1,13 @@
 //! One run whose outputs go elsewhere: what was written before, what there is to be sent, and the sending.
 
-use super::away::Away;
-use super::beside::CARD_IN_WORDS;
-use super::options::Order;
+use super::away::{Away, CARD_IN_WORDS};
 use super::{elsewhere, signals};
 use crate::hash::sha256;
 use crate::pipeline::Plan;
 use crate::report::{self, Progress};
 use crate::text::shown;
 use ggraft_formats::mmap::Mapping;
-use ggraft_formats::source::{Parcel, Sending};
+use ggraft_formats::source::{Access, Parcel, Sending};
 use ggraft_formats::write::{Beside as File, write_whole};
 use ggraft_formats::{Error, Kind, Result};
 use rayon::prelude::*;
@@ -23,9 +21,26 @@ const RECORD: &str = "whole.json";
 /// Held by the run that is at work there.
 const LOCK: &str = "lock";
 
+/// How the work is done.
+pub(super) struct How<'a> {
+    /// The options that decide the bytes.
+    pub words: &'a str,
+    /// Whether what is there may be replaced.
+    pub force: bool,
+    pub no_resume: bool,
+    /// Whether cards were asked for.
+    pub wants_card: bool,
+    pub show: report::Show,
+    pub quiet: bool,
+    /// Whether stdout tells the plans.
+    pub json: bool,
+    pub access: &'a Access,
+}
+
 /// What goes.
 pub(super) struct Shipment<'a> {
     away: &'a Away,
+    how: How<'a>,
     id: String,
     /// Names there, paths here, bytes as far as they are known.
     files: Vec<(String, PathBuf, u64)>,
@@ -33,7 +48,6 @@ pub(super) struct Shipment<'a> {
     pub is_whole: bool,
     /// The names of the cards that go on with what is there, or that nobody has asked for.
     cards: Vec<String>,
-    force: bool,
     lock: Option<std::fs::File>,
 }
 
@@ -42,34 +56,33 @@ impl<'a> Shipment<'a> {
     pub fn new(
         away: &'a Away,
         plans: &[(Plan, PathBuf)],
-        order: &Order<'_>,
+        how: How<'a>,
         beside: &[File],
     ) -> Result<Shipment<'a>> {
-        let id = away.identity(plans, order, beside)?;
+        let id = away.identity(plans, how.words, how.wants_card, beside)?;
         let files = away.files(plans, beside)?;
         let cards = beside.iter().filter(|file| file.what == CARD_IN_WORDS);
-        let cards = cards.filter(|file| file.replaces || !order.beside.card);
+        let cards = cards.filter(|file| file.replaces || !how.wants_card);
         let cards = cards.filter_map(|file| away.name(&file.path)).collect();
-        let force = order.run.force;
-        let mut new = Shipment { away, id, files, is_whole: false, cards, force, lock: None };
-        let earlier = new.recorded().filter(|_| !order.run.no_resume);
+        let mut new = Shipment { away, how, id, files, is_whole: false, cards, lock: None };
+        let earlier = new.recorded().filter(|_| !new.how.no_resume);
         new.is_whole = earlier.as_deref().map_or(Ok(false), are_as_noted)?;
         if earlier.is_some() && !new.is_whole {
             let note = "what an earlier run has written is no longer what it was, and is written anew";
-            report::print_notes(&[format!("{note}: {}", shown(&away.stage))], order.run.show.quiet);
+            report::print_notes(&[format!("{note}: {}", shown(&away.stage))], new.how.quiet);
         }
         Ok(new)
     }
 
     /// The outputs that are there, and may not be replaced.
-    pub fn taken(&self, beside: &[File], force: bool) -> Result<Vec<Error>> {
+    pub fn taken(&self, beside: &[File]) -> Result<Vec<Error>> {
         // What an earlier run has sent before it was stopped is ours.
         let names: Vec<String> = self.files.iter().map(|(name, ..)| name.clone()).collect();
-        if force || self.is_whole { Ok(Vec::new()) } else { self.away.taken(&names, beside) }
+        if self.how.force || self.is_whole { Ok(Vec::new()) } else { self.away.taken(&names, beside) }
     }
 
     /// Says what goes where.
-    pub fn tell(&self, quiet: bool) {
+    pub fn tell(&self) {
         let names: Vec<&str> = self.files.iter().map(|(name, ..)| name.as_str()).collect();
         let bytes = self.files.iter().map(|(.., bytes)| bytes).sum();
         let place = self.away.depot.shown("");
@@ -80,14 +93,14 @@ impl<'a> Shipment<'a> {
             false => format!("written first: {} in {}", report::size(bytes), shown(&self.away.stage)),
         };
         let then = format!("then it goes to {}, and the folder with it: {}", shown(&place), names.join(", "));
-        report::print_notes(&[first, then], quiet);
+        report::print_notes(&[first, then], self.how.quiet);
     }
 
     /// Makes the folder this run's, and sees that the files will be taken.
     ///
     /// # Errors
     /// Another run is at work there; those of the place.
-    pub fn prepare(&mut self, quiet: bool) -> Result<()> {
+    pub fn prepare(&mut self) -> Result<()> {
         let stage = &self.away.stage;
         std::fs::create_dir_all(stage).map_err(|e| Error::io(&e, stage))?;
         let path = stage.join(LOCK);
@@ -101,7 +114,7 @@ impl<'a> Shipment<'a> {
             _ = std::fs::remove_file(stage.join(RECORD));
         }
         let told: Vec<(String, u64)> = self.files.iter().map(|(name, _, n)| (name.clone(), *n)).collect();
-        report::print_notes(&self.away.depot.prepare(&told)?, quiet);
+        report::print_notes(&self.away.depot.prepare(&told)?, self.how.quiet);
         Ok(())
     }
 
@@ -116,7 +129,7 @@ impl<'a> Shipment<'a> {
             let name = text("name")?;
             let path = self.away.place(&name);
             let bytes = std::fs::metadata(&path).ok()?.len();
-            let replaces = self.force && text("follows").is_none();
+            let replaces = self.how.force && text("follows").is_none();
             let is_same = told.get("bytes")?.as_u64()? == bytes;
             let sha256 = text("sha256")?;
             is_same.then(|| Parcel { name, path, bytes, sha256, replaces, follows: text("follows") })
@@ -140,7 +153,7 @@ impl<'a> Shipment<'a> {
         let parcel = |(name, path, _): &(String, PathBuf, u64)| {
             let bytes = std::fs::metadata(path).map_err(|e| Error::io(&e, path))?.len();
             let follows = self.cards.contains(name).then(|| self.away.seen(name));
-            let replaces = self.force && follows.is_none();
+            let replaces = self.how.force && follows.is_none();
             let (name, path, sha256) = (name.clone(), path.clone(), String::new());
             Ok(Parcel { name, path, bytes, sha256, replaces, follows })
         };
@@ -151,8 +164,8 @@ impl<'a> Shipment<'a> {
     }
 
     /// Sends all of it, which is written, and clears the folder.
-    pub fn send(&mut self, order: &Order<'_>) -> Result<()> {
-        let (run, start) = (order.run, Instant::now());
+    pub fn send(&mut self) -> Result<()> {
+        let (start, quiet) = (Instant::now(), self.how.quiet);
         if !self.is_whole {
             self.written()?;
         }
@@ -165,14 +178,14 @@ impl<'a> Shipment<'a> {
         })?;
         self.record(&parcels)?;
         let items = parcels.iter().map(|p| (p.name.as_str(), p.bytes));
-        let progress = Progress::parts("uploading", items, run.show.how(), || signals::came().is_some());
+        let progress = Progress::parts("uploading", items, self.how.show, || signals::came().is_some());
         let sending = Sending { state: &self.away.stage, watch: &progress };
         let sent = self.away.depot.send(&parcels, &sending);
         progress.finish();
         let sent = sent.inspect_err(|_| {
             let note =
                 format!("the outputs are whole, in {}: the same command sends them", shown(&self.away.stage));
-            report::print_notes(&[note], run.show.quiet);
+            report::print_notes(&[note], quiet);
         })?;
         let bytes = parcels.iter().map(|p| p.bytes).sum();
         let (size, seconds) = (report::size(bytes), start.elapsed().as_secs_f64());
@@ -185,7 +198,7 @@ impl<'a> Shipment<'a> {
         };
         let mut notes = vec![format!("{size} uploaded in {seconds:.1} s: {}", sent.place)];
         notes.extend(sent.behind.iter().map(left));
-        report::print_notes(&notes, run.show.quiet);
+        report::print_notes(&notes, quiet);
         parcels.iter().for_each(|parcel| _ = std::fs::remove_file(&parcel.path));
         _ = std::fs::remove_file(self.away.stage.join(RECORD));
         Ok(())
@@ -206,15 +219,15 @@ fn are_as_noted(parcels: &[Parcel]) -> Result<bool> {
 
 impl Shipment<'_> {
     /// Says what there is now.
-    pub fn conclude(&self, plans: &[(Plan, PathBuf)], order: &Order<'_>) -> Result<()> {
-        let run = order.run;
-        if !run.show.quiet {
-            elsewhere::print_traffic(order.access);
+    pub fn conclude(&self, plans: &[(Plan, PathBuf)]) -> Result<()> {
+        let How { quiet, json, access, .. } = self.how;
+        if !quiet {
+            elsewhere::print_traffic(access);
         }
-        if !run.json {
+        if !json {
             self.away.tell(plans)?;
         }
-        report::print_notes(&self.away.start(plans)?, run.show.quiet);
+        report::print_notes(&self.away.start(plans)?, quiet);
         Ok(())
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     };
     let name = PathBuf::from(args.input.file_stem().unwrap_or_default());
     let (mut prefix, access) = (Some(args.prefix), elsewhere::plain());
-    let away = Away::of(&mut prefix, "split", &args.run, &access)?;
+    let away = args.run.away(&mut prefix, "split", &access)?;
     let prefix = naming::destination(prefix, name, false);
     carry_out("split", model, Some(Split::Always(limits)), (prefix, away), &args.run)
 }

@@ -1,7 +1,6 @@
 //! `ggraft vector`: the difference of two models, whole, or as a LoRA adapter that llama.cpp applies at run time.
 
 use super::adapter::{How, Output, Written, carry_out, dtype, write};
-use super::away::Away;
 use super::elsewhere::Elsewhere;
 use crate::adapter::{self, Job, Wearer};
 use crate::arch;
@@ -83,7 +82,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     }
     let stages = Stage::new(run.show.how());
     let access = args.elsewhere.access(&stages);
-    let away = Away::of(&mut args.output.output, "vector", run, &access)?;
+    let away = run.away(&mut args.output.output, "vector", &access)?;
     let how = How { access: &access, away: away.as_ref() };
     stages.begin("opening the models", if args.onto.is_some() { 3 } else { 2 });
     let load = |path: &PathBuf| {

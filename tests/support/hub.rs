@@ -231,7 +231,7 @@ fn answer(
     }
     let parts: Vec<&str> = asked.path.trim_start_matches('/').split('/').collect();
     let (repo, revision, file) = match parts.as_slice() {
-        ["api", "models", org, name, "revision", revision @ ..] => {
+        ["api", "models", org, name, "revision" | "tree", revision @ ..] => {
             (format!("{org}/{name}"), revision.join("/"), None)
         }
         [org, name, "resolve", revision, file @ ..] => {
@@ -262,6 +262,9 @@ fn answer(
         return refused(404, "RevisionNotFound", "Invalid rev id");
     }
     let Some(file) = file else {
+        if asked.path.contains("/tree/") {
+            return Reply::new(200, tree(files)).with("Content-Type", "application/json");
+        }
         let siblings: Vec<String> = files
             .iter()
             .map(|(name, held)| {
@@ -292,6 +295,19 @@ fn answer(
         .with("X-Linked-Etag", format!("\"{}\"", held.sha256))
         .with("X-Linked-Size", held.content.len())
         .with("X-Repo-Commit", commit)
+}
+
+/// The files of a commit, as those who check a cache ask for them.
+fn tree(files: &BTreeMap<String, Held>) -> String {
+    let file = |(name, held): (&String, &Held)| {
+        let (size, git) = (held.content.len(), &held.git);
+        let large = match is_large(name, size) {
+            true => format!(",\"lfs\":{{\"oid\":\"{}\",\"size\":{size},\"pointerSize\":135}}", held.sha256),
+            false => String::new(),
+        };
+        format!("{{\"type\":\"file\",\"path\":\"{name}\",\"size\":{size},\"oid\":\"{git}\"{large}}}")
+    };
+    format!("[{}]", files.iter().map(file).collect::<Vec<_>>().join(","))
 }
 
 fn weights(
