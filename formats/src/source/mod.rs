@@ -9,6 +9,7 @@ mod container;
 #[cfg(feature = "remote")]
 mod crew;
 mod depot;
+mod destination;
 mod folder;
 #[cfg(feature = "remote")]
 mod http;
@@ -26,7 +27,8 @@ mod window;
 
 pub use access::{Access, Traffic, Watch};
 pub use container::Container;
-pub use depot::{Depot, Destination, Parcel, Sending, Sent, destination, is_away, mark};
+pub use depot::{Depot, Parcel, Sending, Sent, mark};
+pub use destination::{Destination, destination, is_away};
 pub use folder::{Folder, Remote};
 pub use locator::{Locator, Name, hub_id, is_named, shown};
 pub use object::{Fetch, Known, Object, Span, Stop, is_elsewhere, planned};

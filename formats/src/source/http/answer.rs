@@ -1,5 +1,6 @@
 //! What a server answered: its status in words that help, and its body, of which no more is taken than was asked for.
 
+use super::body::{is_quick, poured, text};
 use super::retry::Failure;
 use super::stores;
 use crate::error::{Error, Kind, Result};
@@ -10,10 +11,6 @@ use std::time::{Duration, Instant};
 use ureq::Body;
 use ureq::http::{HeaderMap, Response};
 
-/// What a body must have brought after its time of grace, bytes a second.
-const LEAST_RATE: u64 = 1 << 10;
-/// How much of a body without a length is read at a time.
-const STEP: usize = 64 << 10;
 /// What may pass.
 const BUSY: [u16; 6] = [408, 429, 500, 502, 503, 504];
 /// The longest text of a server that is told.
@@ -51,11 +48,6 @@ pub struct Answer {
     pub grace: Duration,
     /// What a store says of its refusal.
     pub code: String,
-}
-
-/// A header as text.
-pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// What the hub calls the content of a file, without the marks around it, and its bytes.
@@ -216,32 +208,6 @@ impl Answer {
         let error = if self.status() == 429 { error.hint(hint) } else { error };
         Failure::Again { error, after: after.map(Duration::from_secs), bytes: 0 }
     }
-}
-
-/// All that comes of a body, as long as it comes fast enough.
-pub fn poured(mut reader: impl Read, grace: Duration, what: &Path) -> Result<Vec<u8>, Failure> {
-    let (mut out, begun, mut step) = (Vec::new(), Instant::now(), vec![0; STEP]);
-    loop {
-        match reader.read(&mut step) {
-            Ok(0) => return Ok(out),
-            Ok(n) => out.extend_from_slice(&step[..n]),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => {
-                let told = Error::new(Kind::Io, format!("the connection broke off: {e}"));
-                return Err(Failure::again(told.file(what)));
-            }
-        }
-        is_quick(begun, grace, out.len(), what)?;
-    }
-}
-
-/// Refuses a body of which next to nothing has come in its time of grace.
-fn is_quick(begun: Instant, grace: Duration, done: usize, what: &Path) -> Result<(), Failure> {
-    let elapsed = begun.elapsed();
-    if elapsed <= grace || done as u64 >= elapsed.as_secs().saturating_mul(LEAST_RATE) {
-        return Ok(());
-    }
-    Err(Failure::again(Error::new(Kind::Io, "the server sends less than a kilobyte a second").file(what)))
 }
 
 fn short(what: &Path, expected: usize, found: usize) -> Error {

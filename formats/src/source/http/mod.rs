@@ -2,15 +2,16 @@
 //! was asked, tried again where that can help. A token goes to the server that it is for, and nowhere else.
 
 mod answer;
+mod body;
 mod ranged;
 mod retry;
 mod send;
 mod stores;
 mod url;
 
-#[cfg(feature = "stores")]
-pub use answer::poured;
 pub use answer::{Answer, tag as answer_tag};
+#[cfg(feature = "stores")]
+pub use body::poured;
 pub use ranged::opened;
 #[cfg(feature = "stores")]
 pub use ranged::{Address, opened_at};

@@ -2,7 +2,8 @@
 //! is signed expires too. Every answer must be of the range that was asked for, of the same length and of the same state, as
 //! its tag tells.
 
-use super::answer::{Answer, text};
+use super::answer::Answer;
+use super::body::text;
 use super::retry::{Failure, PATIENT, Tries, patiently};
 use super::{Ask, Client};
 use crate::error::{Error, Kind, Result};

@@ -2,6 +2,7 @@
 //! redirects and for the token. A body is made anew for every try.
 
 use super::answer::Answer;
+use super::body::LEAST_RATE;
 use super::retry::{self, Failure};
 use super::{Client, MOST_REDIRECTS, joined};
 use crate::error::{Error, Kind, Result};
@@ -15,8 +16,6 @@ use ureq::SendBody;
 
 /// Bodies from this size on are announced, so that one who refuses them can say so first.
 const ANNOUNCED: u64 = 1 << 20;
-/// Bytes a second of a body that goes more slowly than anybody waits for.
-const LEAST_RATE: u64 = 1 << 10;
 
 /// What is sent.
 pub struct Send<'a> {

@@ -15,11 +15,11 @@ const MOST_CODE: usize = 64;
 
 /// The code of an answer that is no success; empty if there is none.
 pub fn code(response: &mut Response<Body>, grace: Duration, what: &Path) -> String {
-    if let Some(code) = super::answer::text(response.headers(), "x-ms-error-code") {
+    if let Some(code) = super::body::text(response.headers(), "x-ms-error-code") {
         return code.chars().take(MOST_CODE).collect();
     }
     // What cannot be read tells nothing.
-    let text = super::answer::poured(response.body_mut().as_reader().take(MOST), grace, what);
+    let text = super::body::poured(response.body_mut().as_reader().take(MOST), grace, what);
     let text = text.unwrap_or_default();
     code_in(&String::from_utf8_lossy(&text)).unwrap_or_default()
 }
@@ -89,7 +89,7 @@ pub fn of_writing(place: &Stored, status: u16, code: &str) -> Error {
 
 /// The error of a bucket that lies in another region than the one that was asked.
 pub fn elsewhere(headers: &HeaderMap, what: &Path) -> Option<Error> {
-    let region = super::answer::text(headers, "x-amz-bucket-region")?;
+    let region = super::body::text(headers, "x-amz-bucket-region")?;
     let is_name = region.len() <= 40 && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let place = Stored::of_shown(what).filter(|_| is_name && !headers.contains_key("location"))?;
     let e = Error::new(Kind::Io, "the bucket lies in another region").file(&place.shown());

@@ -1,5 +1,6 @@
 //! The requests by which a store takes objects, each signed anew, and what it answers.
 
+use super::sums::{base64, sum_of};
 use crate::error::{Error, Kind, Result};
 use crate::source::http::{Answer, Ask, Failure, PATIENT, Send, code_in, of_writing, patiently};
 use crate::source::store::bucket::Bucket;
@@ -292,7 +293,7 @@ impl Asker {
         }
         list += "</CompleteMultipartUpload>";
         let open = || -> Result<Box<dyn Read + '_>> { Ok(Box::new(list.as_bytes())) };
-        let sum = super::parts::sum_of(&mut list.as_bytes()).map(|sum| super::parts::base64(&sum));
+        let sum = sum_of(&mut list.as_bytes()).map(|sum| base64(&sum));
         let sum = sum.map_err(|e| Error::io(&e, &parcel.path))?;
         let body = Body { length: list.len() as u64, sum: &sum, open: &open };
         let (key, is_new) = (parcel.name.as_str(), !parcel.replaces);

@@ -3,6 +3,7 @@
 
 mod ask;
 mod parts;
+mod sums;
 
 use super::bucket::Bucket;
 use crate::error::{Error, Kind, Result};

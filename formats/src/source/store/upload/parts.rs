@@ -2,17 +2,14 @@
 //! is noted, so that a later run asks the store which parts it has; one counts if its MD5 is that of the bytes here.
 
 use super::ask::{Asker, Body, MOST_PARTS, Part, Taken};
+use super::sums::{base64, sum_of};
 use crate::error::{Error, Kind, Result};
 use crate::source::crew::share;
 use crate::source::http::piece;
 use crate::source::{Parcel, Sending, Stop};
 use crate::write::write_whole;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use md5::{Digest, Md5};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -24,8 +21,6 @@ const PART: u64 = 8 << 20;
 const MOST_AT_ONCE: usize = 8;
 /// How often an upload is begun anew that the store has forgotten.
 const FRESH: usize = 3;
-/// How much of a file is read at a time.
-const STEP: usize = 256 << 10;
 
 /// Why parts are not there yet.
 enum Cut {
@@ -189,20 +184,4 @@ impl Work<'_> {
 fn sum(path: &Path, bytes: Range<u64>) -> Result<Vec<u8>> {
     let mut bytes = piece(path, bytes, &|_| {}, &|| false)?;
     sum_of(&mut bytes).map_err(|e| Error::io(&e, path))
-}
-
-/// The MD5 of all that is read.
-pub fn sum_of(bytes: &mut dyn Read) -> std::io::Result<Vec<u8>> {
-    let (mut hash, mut step) = (Md5::new(), vec![0; STEP]);
-    loop {
-        match bytes.read(&mut step)? {
-            0 => return Ok(hash.finalize().to_vec()),
-            n => hash.update(&step[..n]),
-        }
-    }
-}
-
-/// A sum as a header tells it.
-pub fn base64(sum: &[u8]) -> String {
-    STANDARD.encode(sum)
 }
