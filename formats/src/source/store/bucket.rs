@@ -130,7 +130,7 @@ impl Bucket {
                     let wrong =
                         |_| Error::invalid("a header cannot be sent").file(&there.shown()).found(*value);
                     let value = HeaderValue::from_str(value).map_err(wrong)?;
-                    options = options.with_signed_header(HeaderName::from_static(*name), value);
+                    options = options.with_signed_header(HeaderName::from_static(name), value);
                 }
                 let signed = signer.signed_url_opts(method, &name, VALID, &options);
                 let url = self.runtime.block_on(signed).map_err(|e| told(&e, &there))?;
