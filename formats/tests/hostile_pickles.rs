@@ -504,7 +504,7 @@ fn bombs_take_little_memory() {
     let shared: Vec<u8> = (0..20_000).flat_map(|i| cat(&[&text(&format!("m{i}")), b"h\0"])).collect();
     let shared = object(&cat(&[b"}(", &text("m"), &module, &shared, b"u"]));
     bench.refused("one module under many names", &zipped(&shared), "one dict stands for two");
-    let named = object(&cat(&[b"}", &text(&"a".repeat(250)), &module, b"s"]));
+    let named = object(&cat(&[b"}", &text(&"a".repeat(300)), &module, b"s"]));
     bench.refused("a module with a long name", &zipped(&named), "name that is too long");
     let directory: Vec<Member> = (0..60000).map(|i| member(&format!("x/data/{i:0>30}"), b"")).collect();
     bench.refused("members", &archive(&directory), "more members than a checkpoint of this size needs");
