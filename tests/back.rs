@@ -19,6 +19,7 @@ const NOT_YET: &[&str] = &[
     "DistilBERT-Tiny",
     "EuroBERT-Tiny",
     "Flan-T5-Tiny",
+    "GLM-4.7-Flash-Tiny",
     "GLM-5-Tiny",
     "GLM-5.3-Predicting",
     "GLM-5.3-Tiny",
