@@ -270,7 +270,10 @@ fn answer(
             .map(|(name, held)| {
                 let (size, git) = (held.content.len(), &held.git);
                 let large = match is_large(name, size) {
-                    true => format!(",\"lfs\":{{\"sha256\":\"{}\",\"size\":{size},\"pointerSize\":135}}", held.sha256),
+                    true => format!(
+                        ",\"lfs\":{{\"sha256\":\"{}\",\"size\":{size},\"pointerSize\":135}}",
+                        held.sha256
+                    ),
                     false => String::new(),
                 };
                 format!("{{\"rfilename\":\"{name}\",\"size\":{size},\"blobId\":\"{git}\"{large}}}")
