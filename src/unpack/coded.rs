@@ -25,6 +25,31 @@ pub struct Coded {
     pub groups: Option<Tensor>,
 }
 
+impl Coded {
+    /// Codes under scales, and nothing else.
+    pub fn plain(
+        codes: &Tensor,
+        packing: Packing,
+        stride: usize,
+        table: Table,
+        dims: Dims,
+        scale: Grid,
+    ) -> Coded {
+        Coded {
+            codes: codes.clone(),
+            packing,
+            stride,
+            table: Box::new(table),
+            dims,
+            scale,
+            all: All::Nothing,
+            zero: None,
+            bias: Bias::Nothing,
+            groups: None,
+        }
+    }
+}
+
 /// What a scale is multiplied with, or divided by, before it scales.
 pub enum All {
     Nothing,

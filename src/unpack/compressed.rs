@@ -3,11 +3,11 @@
 //! and packed downwards. Which config group a module is of is told by its targets, and must fit the shapes.
 //! Value: (code - zero) * scale in f32, as convert_hf_to_gguf has it; the library rounds that once to the dtype of the scales.
 
-use super::coded::{All, Bias, Coded};
+use super::coded::{All, Coded};
 use super::columns::fits;
 use super::fp8::scaled;
 use super::grid::{Blocks, Dims, Grid};
-use super::numbers::{Packing, Table, bytes, e2m1, indices, mask, whole, with_bytes};
+use super::numbers::{Packing, bytes, e2m1, indices, mask, whole, with_bytes};
 use super::page::{Page, Parts};
 use super::rows::{Packed, unpacked};
 use super::settings::Settings;
@@ -153,7 +153,8 @@ fn words(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
         fits(groups, &[DType::I32, DType::I64], &[dims.columns])?;
     }
     let scale = Grid::new(scales, dims, blocks)?;
-    let parts_of = Coded { zero, groups: groups.cloned(), ..coded(codes, packing, held, table, dims, scale) };
+    let parts_of =
+        Coded { zero, groups: groups.cloned(), ..Coded::plain(codes, packing, held, table, dims, scale) };
     unpacked(&parts.weight, &dims.torch(codes), DType::F32, parts_of)
 }
 
@@ -193,7 +194,8 @@ fn halves(parts: &Parts<'_>) -> Result<Tensor> {
         Some(all) => All::Over(Grid::new(all, dims, Blocks::whole(dims))?),
         None => All::Nothing,
     };
-    let parts_of = Coded { all, ..coded(codes, Packing::Stream(4), held.columns, e2m1(), dims, scale) };
+    let parts_of =
+        Coded { all, ..Coded::plain(codes, Packing::Stream(4), held.columns, e2m1(), dims, scale) };
     unpacked(&parts.weight, &dims.torch(codes), DType::F32, parts_of)
 }
 
@@ -215,23 +217,9 @@ fn single(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     let dims = Dims::of(codes, None)?;
     let zero = zeros.map(|zeros| Grid::new(zeros, dims, blocks)).transpose()?;
     let scale = Grid::new(parts.mark, dims, blocks)?.exponents();
-    let parts_of = Coded { zero, ..coded(codes, Packing::Stream(8), dims.columns, table, dims, scale) };
+    let parts_of =
+        Coded { zero, ..Coded::plain(codes, Packing::Stream(8), dims.columns, table, dims, scale) };
     unpacked(&parts.weight, &dims.torch(codes), DType::F32, parts_of)
-}
-
-fn coded(codes: &Tensor, packing: Packing, stride: usize, table: Table, dims: Dims, scale: Grid) -> Coded {
-    Coded {
-        codes: codes.clone(),
-        packing,
-        stride,
-        table: Box::new(table),
-        dims,
-        scale,
-        all: All::Nothing,
-        zero: None,
-        bias: Bias::Nothing,
-        groups: None,
-    }
 }
 
 /// Zero points that are packed downwards, as a tensor of a row for each row of the weight.

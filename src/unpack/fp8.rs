@@ -2,7 +2,7 @@
 //! one of all; Mistral calls them `qscale_weight`. Experts may be floats of 4 bits, two in a byte.
 //! Value: code * scale in f32, as convert_hf_to_gguf has it; `Fp8Dequantize` of transformers rounds that once.
 
-use super::coded::{All, Bias, Coded};
+use super::coded::Coded;
 use super::grid::{Blocks, Dims, Grid};
 use super::numbers::{Packing, bytes, e2m1};
 use super::page::{Page, Parts};
@@ -62,17 +62,6 @@ pub fn scaled(parts: &Parts<'_>, codes: &Tensor, scales: &Tensor, blocks: Blocks
     let dims = Dims { columns, ..held };
     // The blocks of halves are told by their scales alone.
     let scale = Grid::new(scales, dims, if halves { Blocks::default() } else { blocks })?.exponents();
-    let coded = Coded {
-        codes: codes.clone(),
-        packing,
-        stride: held.columns,
-        table: Box::new(table),
-        dims,
-        scale,
-        all: All::Nothing,
-        zero: None,
-        bias: Bias::Nothing,
-        groups: None,
-    };
+    let coded = Coded::plain(codes, packing, held.columns, table, dims, scale);
     unpacked(&parts.weight, &dims.torch(codes), DType::F32, coded)
 }

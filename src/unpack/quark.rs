@@ -3,11 +3,11 @@
 //! lie input by input as AWQ has them, int4 in words whose order `pack_method` tells. The config tells which of these.
 //! Value: (code - zero) * scale in f32, as Quark's `dequantize`.
 
-use super::coded::{All, Bias, Coded};
+use super::coded::Coded;
 use super::columns::{Columns, Words};
 use super::fp8::scaled;
 use super::grid::{Blocks, Dims, Grid, torch};
-use super::numbers::{Packing, Table, bytes, e2m1};
+use super::numbers::{Packing, bytes, e2m1};
 use super::page::{Page, Parts};
 use super::rows::unpacked;
 use super::settings::Settings;
@@ -95,7 +95,7 @@ fn halves(parts: &Parts<'_>, codes: &Tensor) -> Result<Tensor> {
     let held = Dims::of(codes, None)?;
     let dims = Dims { columns: held.columns.saturating_mul(2), ..held };
     let scale = Grid::new(parts.mark, dims, Blocks { height: Some(1), width: None })?.exponents();
-    let coded = coded(codes, Packing::Stream(4), held.columns, e2m1(), dims, scale, None);
+    let coded = Coded::plain(codes, Packing::Stream(4), held.columns, e2m1(), dims, scale);
     unpacked(&parts.weight, &dims.torch(codes), DType::F32, coded)
 }
 
@@ -113,7 +113,7 @@ fn bytewise(parts: &Parts<'_>, codes: &Tensor, zero: Option<&Tensor>) -> Result<
     let dims = Dims::of(codes, None)?;
     let zero = zero.map(|zero| Grid::new(zero, dims, Blocks::default())).transpose()?;
     let scale = Grid::new(parts.mark, dims, Blocks::default())?;
-    let coded = coded(codes, Packing::Stream(8), dims.columns, table, dims, scale, zero);
+    let coded = Coded { zero, ..Coded::plain(codes, Packing::Stream(8), dims.columns, table, dims, scale) };
     unpacked(&parts.weight, &dims.torch(codes), DType::F32, coded)
 }
 
@@ -155,27 +155,4 @@ fn grouped(parts: &Parts<'_>, settings: &Settings, spec: &Spec<'_>, zero: Option
         groups,
     };
     unpacked(&parts.weight, &[outputs as u64, inputs as u64], DType::F32, columns.checked()?)
-}
-
-fn coded(
-    codes: &Tensor,
-    packing: Packing,
-    stride: usize,
-    table: Table,
-    dims: Dims,
-    scale: Grid,
-    zero: Option<Grid>,
-) -> Coded {
-    Coded {
-        codes: codes.clone(),
-        packing,
-        stride,
-        table: Box::new(table),
-        dims,
-        scale,
-        all: All::Nothing,
-        zero,
-        bias: Bias::Nothing,
-        groups: None,
-    }
 }

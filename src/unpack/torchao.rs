@@ -5,7 +5,7 @@
 
 use super::coded::{All, Bias, Coded};
 use super::grid::{Blocks, Dims, Grid, torch};
-use super::numbers::{Packing, Table, bytes, e2m1, elements};
+use super::numbers::{Packing, bytes, e2m1, elements};
 use super::page::{Page, Parts};
 use super::rows::{Packed, unpacked};
 use super::settings::Settings;
@@ -109,7 +109,7 @@ fn bytewise(parts: &Parts<'_>, told: &Told, scale: &Tensor, zero: Option<&Tensor
     let dims = Dims::of(codes, None)?;
     let zero = zero.map(|zero| Grid::new(zero, dims, blocks(told))).transpose()?;
     let scale = Grid::new(scale, dims, blocks(told))?.exponents();
-    let coded = Coded { zero, ..coded(codes, Packing::Stream(8), dims.columns, table, dims, scale) };
+    let coded = Coded { zero, ..Coded::plain(codes, Packing::Stream(8), dims.columns, table, dims, scale) };
     unpacked(&parts.weight, &dims.torch(codes), told.dtype.unwrap_or(DType::F32), coded)
 }
 
@@ -122,7 +122,7 @@ fn floats(parts: &Parts<'_>, told: &Told, scale: &Tensor, all: Option<&Tensor>) 
         Some(all) => All::Times(Grid::new(all, dims, Blocks::whole(dims))?),
         None => All::Nothing,
     };
-    let coded = Coded { all, ..coded(codes, Packing::Stream(4), held.columns, e2m1(), dims, scale) };
+    let coded = Coded { all, ..Coded::plain(codes, Packing::Stream(4), held.columns, e2m1(), dims, scale) };
     unpacked(&parts.weight, &dims.torch(codes), told.dtype.unwrap_or(DType::F32), coded)
 }
 
@@ -134,7 +134,7 @@ fn halves(parts: &Parts<'_>, scale: &Tensor, zero: &Tensor) -> Result<Tensor> {
     let blocks = Blocks { height: Some(1), width: None };
     let scale = Grid::new(&turned(scale, dims)?, dims, blocks)?;
     let bias = Bias::Of(Grid::new(&turned(zero, dims)?, dims, blocks)?, DType::F32);
-    let coded = Coded { bias, ..coded(codes, Packing::Stream(4), held.columns, table, dims, scale) };
+    let coded = Coded { bias, ..Coded::plain(codes, Packing::Stream(4), held.columns, table, dims, scale) };
     unpacked(&parts.weight, &dims.torch(codes), DType::F32, coded)
 }
 
@@ -142,21 +142,6 @@ fn halves(parts: &Parts<'_>, scale: &Tensor, zero: &Tensor) -> Result<Tensor> {
 fn blocks(told: &Told) -> Blocks {
     let size = |i: usize| usize::try_from(told.data.get("block_size")?.get(i)?.as_u64()?).ok();
     Blocks { height: size(0), width: size(1) }
-}
-
-fn coded(codes: &Tensor, packing: Packing, stride: usize, table: Table, dims: Dims, scale: Grid) -> Coded {
-    Coded {
-        codes: codes.clone(),
-        packing,
-        stride,
-        table: Box::new(table),
-        dims,
-        scale,
-        all: All::Nothing,
-        zero: None,
-        bias: Bias::Nothing,
-        groups: None,
-    }
 }
 
 /// Numbers that lie group by group, as rows for the rows of the weight.
