@@ -3,6 +3,8 @@
 
 #[path = "support/hub.rs"]
 mod hub;
+#[path = "remote_output/jobs.rs"]
+mod jobs;
 #[path = "remote_output/lies.rs"]
 mod lies;
 #[path = "remote_output/meanwhile.rs"]
@@ -195,8 +197,6 @@ fn what_the_hub_does_not_take_is_told_before_the_work() {
     }
     says(&with("hf_write", "--card -o hf://acme/there"), 1, &["README.md was not written by ggraft"]);
     assert!(bench.stages().is_empty(), "{:?}", bench.stages());
-    let plan = bench.ggraft("plan convert %cp --type Q8_0 --jobs 2 --plan p -o hf://acme/there");
-    says(&plan, 2, &["jobs fill files that all of them see", "hf upload"]);
     // A card of another's is left alone, and the output goes beside it.
     with("hf_write", "-o hf://acme/there/x.gguf").ok();
     assert_eq!(bench.hub.file("acme/there", "main", "README.md").unwrap(), b"mine");

@@ -6,7 +6,7 @@ use super::{command, stdout};
 use crate::pipeline::Plan;
 use crate::report::file_name;
 use crate::text::shown;
-use ggraft_formats::source::{Access, Depot, destination, is_away, mark};
+use ggraft_formats::source::{Access, Depot, Destination, is_away, mark};
 use ggraft_formats::write::{Beside as File, Identity, fingerprint};
 use ggraft_formats::{Error, Kind, Result};
 use std::collections::BTreeMap;
@@ -56,10 +56,11 @@ impl Options {
 }
 
 impl Away {
-    /// Opens the place, if one was typed as the output; then `typed` becomes the path in the folder.
+    /// Opens the place, if one was typed as the output; then `typed` becomes the path in the folder. A job fills what lies
+    /// there, and has nothing to do with the place.
     ///
     /// # Errors
-    /// What is typed is no place that takes files, or the place refuses; the verb is run for jobs.
+    /// What is typed is no place that takes files, or the place refuses.
     pub fn of(
         typed: &mut Option<PathBuf>,
         verb: &str,
@@ -68,17 +69,11 @@ impl Away {
         access: &Access,
     ) -> Result<Option<Away>> {
         let Some(path) = typed.as_deref().filter(|path| is_away(path)) else { return Ok(None) };
-        match errand {
-            Errand::Write => {}
-            // Nothing is written.
-            Errand::Compare(_) => return Ok(None),
-            _ => {
-                return Err(Error::usage("jobs fill files that all of them see")
-                    .file(&ggraft_formats::source::shown(path))
-                    .hint("plan for a path; `hf upload` takes the finished files to the hub"));
-            }
+        // Nothing is written.
+        if let Errand::Compare(_) = errand {
+            return Ok(None);
         }
-        let found = destination(path, wish.private, access)?;
+        let found = Destination::of(path)?;
         let mut id = Identity::default();
         id.add(path.as_os_str().as_encoded_bytes());
         id.add(command::typed(verb, &[]).as_bytes());
@@ -86,7 +81,10 @@ impl Away {
         let stage = wish.staging.clone().unwrap_or_default().join(format!("{}-{id}.upload", found.name));
         let root = stage.join(ROOT);
         *typed = Some(root.join(&found.path));
-        Ok(Some(Away { depot: found.depot, stage, root, cards: Mutex::default() }))
+        if let Errand::Job(_) = errand {
+            return Ok(None);
+        }
+        Ok(Some(Away { depot: found.open(wish.private, access)?, stage, root, cards: Mutex::default() }))
     }
 
     /// The name there of a file in the folder.

@@ -10,7 +10,7 @@ use crate::pipeline::{self, Plan, Resume, Work};
 use crate::report;
 use crate::text::shown;
 use ggraft_formats::stamp::Reads;
-use ggraft_formats::write::{Span, divide, fingerprint, parts};
+use ggraft_formats::write::{Beside as File, Span, divide, fingerprint, parts};
 use ggraft_formats::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,9 @@ pub(super) fn carry_out(
 /// What all steps of a plan tell the writer.
 fn work<'a>(plans: &Plans, order: &Order<'a>, id: &'a str, resume: Resume) -> Result<Work<'a>> {
     let beside = options::files(plans, order)?.into_iter().map(|(file, _)| file).collect();
-    Ok(Work { options: order.words, resume, force: order.run.force, own: None, beside, plan: Some(id) })
+    // What lies in the folder of a shipment was written for it.
+    let own = order.away.map(|away| away.stage.as_path());
+    Ok(Work { options: order.words, resume, force: order.run.force, own, beside, plan: Some(id) })
 }
 
 /// The files that were read, as a plan names them.
@@ -133,7 +135,13 @@ fn plan(
     let anew = run.no_resume || (!is_there && earlier.as_ref().map_or(Ok(false), is_ours)?);
     let resume = if anew { Resume::Never } else { Resume::IfSame };
     let work = work(plans, order, &form.id, resume)?;
-    let exists = pipeline::look(plans, &work)?;
+    let mut shipment = pool.install(|| options::shipment(plans, order, &work.beside))?;
+    if let Some(shipment) = &shipment {
+        shipment.tell_of_jobs();
+        shipment.refuse_whole()?;
+    }
+    let mut exists = pipeline::look(plans, &work)?;
+    exists.extend(shipment.as_ref().map_or(Ok(Vec::new()), |shipment| shipment.taken(&work.beside))?);
     let Some(folder) = folder else {
         let told = exists.iter().map(|e| e.to_string().replace("\n  ", "; "));
         report::print_notes(&told.collect::<Vec<_>>(), run.show.quiet);
@@ -142,6 +150,7 @@ fn plan(
     if let Some(e) = Error::all(exists) {
         return Err(e);
     }
+    shipment.iter_mut().try_for_each(|shipment| shipment.prepare())?;
     // A plan that was made only in part is made again by the same words.
     pipeline::prepare(plans, &work, || {
         folder.write(&form)?;
@@ -241,35 +250,62 @@ fn job(plans: &Plans, order: &Order<'_>, task: &Task) -> Result<()> {
     Ok(())
 }
 
-/// Gives the outputs their names.
+/// Gives the outputs their names, and takes them elsewhere if that is their place.
 fn finish(plans: &Plans, order: &Order<'_>, end: &End) -> Result<()> {
-    let (run, form) = (order.run, &end.form);
+    let (run, End { folder, form, .. }) = (order.run, end);
     let pool = options::thread_pool(run.threads)?;
     pool.install(|| same(plans, form))?;
-    let mut hashes: Vec<Vec<(Span, String)>> = vec![Vec::new(); plans.len()];
-    for number in 0..form.jobs.len() {
-        let report = end.folder.report(form, number)?;
-        let outputs = report.into_iter().flat_map(|report| report.outputs);
-        hashes.iter_mut().zip(outputs).for_each(|(all, own)| all.extend(own.iter().map(Written::to_span)));
+    if let (Some(away), true) = (order.away, folder.is_sent(form)?) {
+        report::print_notes(&[String::from("the outputs have gone already")], run.show.quiet);
+        return away.tell(plans);
     }
     let files = options::files(plans, order)?;
     let work = work(plans, order, &form.id, Resume::IfSame)?;
-    if pipeline::is_finished(plans, &hashes)? {
-        report::print_notes(&[String::from("the outputs have their names already")], run.show.quiet);
-    } else {
-        // What grows is what the jobs have written, as the journals tell; its bytes are read if that is asked for.
-        let hashes = if end.hash { hashes } else { vec![Vec::new(); plans.len()] };
-        pool.install(|| {
-            pipeline::finish(plans, &hashes, &work, &(), |places| {
-                options::contents(plans, places, order, &[], &files)
-            })
-        })?;
-        let names = files.iter().map(|(file, _)| format!("wrote {}", shown(&file.path)));
-        report::print_notes(&names.collect::<Vec<_>>(), run.show.quiet);
+    let mut shipment = pool.install(|| options::shipment(plans, order, &work.beside))?;
+    if let Some(shipment) = &mut shipment {
+        Error::all(shipment.taken(&work.beside)?).map_or(Ok(()), Err)?;
+        shipment.prepare()?;
     }
-    end.folder.clear_work()?;
+    let is_named = pool.install(|| name(plans, order, end, &work, &files))?;
+    folder.clear_work()?;
+    if let Some(shipment) = &mut shipment {
+        let requests = signals::listen()?;
+        pool.install(|| shipment.send())?;
+        drop(requests);
+        folder.tell_sent(form)?;
+        return shipment.conclude(plans);
+    }
+    let names = files.iter().map(|(file, _)| format!("wrote {}", shown(&file.path)));
+    let notes: Vec<String> =
+        if is_named { names.collect() } else { vec![String::from("the outputs have their names already")] };
+    report::print_notes(&notes, run.show.quiet);
     for (plan, path) in plans {
         stdout::told(&shown(&plan.first(path)?).to_string())?;
     }
     if run.show.quiet { Ok(()) } else { order.beside.print_start(plans) }
+}
+
+/// Gives the outputs their names; whether they had none before.
+fn name(
+    plans: &Plans,
+    order: &Order<'_>,
+    end: &End,
+    work: &Work<'_>,
+    files: &[(File, Option<String>)],
+) -> Result<bool> {
+    let mut hashes: Vec<Vec<(Span, String)>> = vec![Vec::new(); plans.len()];
+    for number in 0..end.form.jobs.len() {
+        let report = end.folder.report(&end.form, number)?;
+        let outputs = report.into_iter().flat_map(|report| report.outputs);
+        hashes.iter_mut().zip(outputs).for_each(|(all, own)| all.extend(own.iter().map(Written::to_span)));
+    }
+    if pipeline::is_finished(plans, &hashes)? {
+        return Ok(false);
+    }
+    // What grows is what the jobs have written, as the journals tell; its bytes are read if that is asked for.
+    let hashes = if end.hash { hashes } else { vec![Vec::new(); plans.len()] };
+    pipeline::finish(plans, &hashes, work, &(), |places| {
+        options::contents(plans, places, order, &[], files)
+    })?;
+    Ok(true)
 }

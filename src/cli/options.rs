@@ -11,7 +11,7 @@ use crate::recipe::Choice;
 use crate::report::{self, Finished, Making, Stage};
 use crate::stages::Stages;
 use crate::text::shown;
-use ggraft_formats::source::Access;
+use ggraft_formats::source::{Access, is_away};
 use ggraft_formats::write::Beside as File;
 use ggraft_formats::{Error, Kind, Result};
 use std::io::IsTerminal;
@@ -73,8 +73,9 @@ pub(super) struct Run {
 impl Run {
     /// The place elsewhere that was typed as the output, if it is one; then `typed` becomes a path here.
     pub fn away(&self, typed: &mut Option<PathBuf>, verb: &str, access: &Access) -> Result<Option<Away>> {
+        let stays = typed.as_deref().is_none_or(|path| !is_away(path));
         let away = Away::of(typed, verb, &self.away, &self.errand, access)?;
-        if away.is_none() {
+        if stays {
             report::print_notes(&self.away.idle(), self.show.quiet);
         }
         Ok(away)
@@ -143,8 +144,7 @@ pub(super) fn carry_out(
     let files = files(plans, order)?;
     let resume = if run.no_resume { Resume::Never } else { Resume::IfSame };
     let beside: Vec<File> = files.iter().map(|(file, _)| file.clone()).collect();
-    let shipment = order.away.map(|away| pool.install(|| Shipment::new(away, plans, how(order), &beside)));
-    let mut shipment = shipment.transpose()?;
+    let mut shipment = pool.install(|| shipment(plans, order, &beside))?;
     let is_written = shipment.as_ref().is_some_and(|shipment| shipment.is_whole);
     // What costs nothing comes first; that something exists does not keep a plan from being shown.
     let mut exists = shipment.as_ref().map_or(Ok(Vec::new()), |s| s.taken(&beside))?;
@@ -187,6 +187,15 @@ pub(super) fn carry_out(
     }
     drop(requests);
     conclude(plans, order, &files, summary)
+}
+
+/// What is taken elsewhere when it is written, if that was typed.
+pub(super) fn shipment<'a>(
+    plans: &[(Plan, PathBuf)],
+    order: &Order<'a>,
+    beside: &[File],
+) -> Result<Option<Shipment<'a>>> {
+    order.away.map(|away| Shipment::new(away, plans, how(order), beside)).transpose()
 }
 
 /// What an upload is told of the order.

@@ -83,17 +83,34 @@ impl<'a> Shipment<'a> {
 
     /// Says what goes where.
     pub fn tell(&self) {
+        let first = if self.is_whole { "written by an earlier run" } else { "written first" };
+        self.tell_as(first, "it goes");
+    }
+
+    /// The same of a plan that jobs carry out.
+    pub fn tell_of_jobs(&self) {
+        self.tell_as("the jobs write, in a folder that all of them see", "`ggraft finish` takes it");
+    }
+
+    fn tell_as(&self, first: &str, then: &str) {
         let names: Vec<&str> = self.files.iter().map(|(name, ..)| name.as_str()).collect();
         let bytes = self.files.iter().map(|(.., bytes)| bytes).sum();
-        let place = self.away.depot.shown("");
-        let first = match self.is_whole {
-            true => {
-                format!("written by an earlier run: {} in {}", report::size(bytes), shown(&self.away.stage))
-            }
-            false => format!("written first: {} in {}", report::size(bytes), shown(&self.away.stage)),
-        };
-        let then = format!("then it goes to {}, and the folder with it: {}", shown(&place), names.join(", "));
+        let (stage, place) = (shown(&self.away.stage), self.away.depot.shown(""));
+        let first = format!("{first}: {} in {stage}", report::size(bytes));
+        let then = format!("then {then} to {}, and the folder with it: {}", shown(&place), names.join(", "));
         report::print_notes(&[first, then], self.how.quiet);
+    }
+
+    /// Refuses to plan anew what only waits to be sent.
+    pub fn refuse_whole(&self) -> Result<()> {
+        match self.is_whole {
+            false => Ok(()),
+            true => {
+                Err(Error::new(Kind::Failure, "the outputs are whole, and not all of them have gone yet")
+                    .file(&self.away.stage)
+                    .hint("`ggraft finish` sends them; --no-resume begins anew"))
+            }
+        }
     }
 
     /// Makes the folder this run's, and sees that the files will be taken.

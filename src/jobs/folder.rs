@@ -1,10 +1,11 @@
 //! The folder of a plan: `plan.json`, what jobs tell while they run (`work/`), and what they tell when they are done
-//! (`done/00003.json`).
+//! (`done/00003.json`); `done/sent.json` once the outputs have gone elsewhere.
 
 use super::form::Form;
 use super::report::Report;
 use ggraft_formats::write::{Records, parts};
 use ggraft_formats::{Error, Kind, Result};
+use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -92,8 +93,9 @@ impl Folder {
         let dir = self.0.join("done");
         for entry in std::fs::read_dir(&dir).map_err(|e| Error::io(&e, &dir))? {
             let path = entry.map_err(|e| Error::io(&e, &dir))?.path();
-            let is_report = read(&path).is_ok_and(|text| Report::parse(&text, &path).is_ok());
-            if is_report {
+            let is_ours =
+                read(&path).is_ok_and(|text| Report::parse(&text, &path).is_ok() || sent_of(&text).is_some());
+            if is_ours {
                 std::fs::remove_file(&path).map_err(|e| Error::io(&e, &path))?;
             }
         }
@@ -130,10 +132,36 @@ impl Folder {
         replace(&self.done(report.job), &(text + "\n"))
     }
 
+    /// Where it is told that the outputs of a plan have gone to their place elsewhere.
+    fn sent(&self) -> PathBuf {
+        self.0.join("done").join("sent.json")
+    }
+
+    /// Tells that the outputs of this plan have gone to their place elsewhere.
+    pub fn tell_sent(&self, form: &Form) -> Result<()> {
+        replace(&self.sent(), &format!("{}\n", json!({ "plan": form.id })))
+    }
+
+    /// Whether they have.
+    pub fn is_sent(&self, form: &Form) -> Result<bool> {
+        let path = self.sent();
+        match read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io(&e, &path)),
+            Ok(text) => Ok(sent_of(&text).is_some_and(|id| id == form.id)),
+        }
+    }
+
     /// The folder in which the plan was typed.
     pub fn typed_in(&self, form: &Form) -> PathBuf {
         self.0.join(&form.folder)
     }
+}
+
+/// The plan whose outputs have gone, of the text that tells it.
+fn sent_of(text: &str) -> Option<String> {
+    let told: serde_json::Map<String, Value> = serde_json::from_str(text).ok()?;
+    told.get("plan").filter(|_| told.len() == 1)?.as_str().map(String::from)
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

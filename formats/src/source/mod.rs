@@ -28,7 +28,7 @@ mod window;
 pub use access::{Access, Traffic, Watch};
 pub use container::Container;
 pub use depot::{Depot, Parcel, Sending, Sent, mark};
-pub use destination::{Destination, destination, is_away};
+pub use destination::{Destination, is_away};
 pub use folder::{Folder, Remote};
 pub use locator::{Locator, Name, hub_id, is_named, shown};
 pub use object::{Fetch, Known, Object, Span, Stop, is_elsewhere, planned};
