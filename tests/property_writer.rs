@@ -70,10 +70,11 @@ const KINDS: [Kind; 6] = [
         outputs: &["@.gguf"],
     },
     Kind {
-        words: "convert cp --type % -o @.gguf --report @.html --card --modelfile",
+        // A card tells of all files of its folder, so each name has one of its own.
+        words: "convert cp --type % -o @/m.gguf --report @/m.html --card --modelfile",
         options: ["Q8_0", "Q4_0"],
         input: "cp/config.json",
-        outputs: &["@.gguf", "@.html", "README.md", "Modelfile"],
+        outputs: &["@/m.gguf", "@/m.html", "@/README.md", "@/Modelfile"],
     },
 ];
 
@@ -228,6 +229,9 @@ impl World {
             for name in ["out", "other"] {
                 fs::copy(dir.path().join("in.gguf"), dir.path().join(format!("{name}.gguf"))).unwrap();
             }
+        }
+        if KINDS[kind].outputs[0].contains('/') {
+            ["out", "other"].iter().for_each(|name| fs::create_dir(dir.path().join(name)).unwrap());
         }
         let kept = files(dir.path());
         World { dir, kind, kept, forced: is_edit, log: Vec::new() }
