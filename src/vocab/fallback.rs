@@ -115,6 +115,27 @@ pub fn merged(files: &Files, vocab: &bpe::Vocab, added: &[Added], size: Option<u
     Ok(table)
 }
 
+/// The table of a vocabulary of which neither scores nor merges are written (XVERSE).
+pub fn bare(files: &Files, vocab: &bpe::Vocab, added: &[Added], size: Option<usize>) -> Result<Table> {
+    let n = bpe::table_len(files, vocab, added, size)?;
+    let mut table = Table::holes(n, false);
+    for (&text, &id) in vocab {
+        // No token of the runtime is a NUL alone.
+        let (text, kind) = match text {
+            "\0" => ("<\0>", kinds::BYTE),
+            byte if is_byte(byte) => (byte, kinds::BYTE),
+            text => (text, kinds::NORMAL),
+        };
+        table.set(id as usize, text, kind, 0.0);
+    }
+    for token in added {
+        let kind = if token.special { kinds::CONTROL } else { kinds::USER_DEFINED };
+        table.set(token.id as usize, token.content.as_str(), kind, 0.0);
+    }
+    table.finish(&files.path(files::TOKENIZER))?;
+    Ok(table)
+}
+
 /// Bytes of the longest piece whose splits are all looked at; trainers stop at 16 characters.
 const LONGEST_WORD: usize = 256;
 

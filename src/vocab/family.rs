@@ -7,7 +7,7 @@ use super::special::Special;
 use super::spm::ModelProto;
 use super::{SPACE_PREFIX, Tokens, class, kinds};
 use bstr::ByteSlice;
-use ggraft_formats::{Metadata, Result};
+use ggraft_formats::{Array, Metadata, Result};
 use serde_json::Value;
 
 /// Kinds of special tokens, and the texts that stand for those that no file names.
@@ -75,7 +75,6 @@ const PADDED: &[(&str, usize)] = &[
     ("MambaLMHeadModel", 8),
     ("FalconMambaForCausalLM", 8),
     ("Mamba2ForCausalLM", 16),
-    ("FalconH1ForCausalLM", 16),
     ("BambaForCausalLM", 8),
     ("NemotronHForCausalLM", 8),
     ("NemotronHPuzzleForCausalLM", 8),
@@ -117,10 +116,17 @@ pub fn token_types(config: &Value) -> Option<u32> {
     Some(told.and_then(|n| u32::try_from(n).ok()).unwrap_or(default))
 }
 
-/// What InternLM 2 does with SentencePiece's pieces.
-pub fn pieces(class: &str, model: &ModelProto, metadata: &mut Metadata) -> Result<()> {
-    if class != "InternLM2ForCausalLM" {
-        return Ok(());
+/// Whether the tokens of this family are written without scores and merges.
+pub fn is_bare(class: &str) -> bool {
+    class == "XverseForCausalLM"
+}
+
+/// What Arctic and InternLM 2 do with SentencePiece's pieces.
+pub fn pieces(class: &str, model: &ModelProto, files: &Files, metadata: &mut Metadata) -> Result<()> {
+    match class {
+        "ArcticForCausalLM" => return redefined(model, files, metadata),
+        "InternLM2ForCausalLM" => {}
+        _ => return Ok(()),
     }
     if let Some(tokens) = Tokens::of(metadata)? {
         let unused = |token: &[u8]| token.starts_with_str("[UNUSED");
@@ -133,6 +139,42 @@ pub fn pieces(class: &str, model: &ModelProto, metadata: &mut Metadata) -> Resul
     metadata.set(SPACE_PREFIX, prefix);
     Ok(())
 }
+
+/// Arctic gives ids of its pieces other texts, which `tokenizer_config.json` lists; all others are as the pieces are.
+fn redefined(model: &ModelProto, files: &Files, metadata: &mut Metadata) -> Result<()> {
+    let Some(Tokens { types, .. }) = Tokens::of(metadata)? else { return Ok(()) };
+    let mut types = types.to_vec();
+    let scores = metadata.get(SCORES).and_then(|scores| scores.as_array());
+    let mut scores = match scores {
+        Some(Array::F32(scores)) => scores.to_vec(),
+        _ => return Ok(()),
+    };
+    for ((piece, kind), score) in model.pieces.iter().zip(&mut types).zip(&mut scores) {
+        let is_other = piece.r#type() == kinds::USER_DEFINED;
+        (*kind, *score) = (if is_other { kinds::NORMAL } else { piece.r#type() }, piece.score());
+    }
+    let unknown = files.config("unk_token").and_then(Value::as_str);
+    let added = files.config("added_tokens_decoder").and_then(Value::as_object);
+    for (id, token) in added.into_iter().flatten() {
+        let Some(id) = id.parse::<usize>().ok().filter(|id| *id < types.len() && *id < scores.len()) else {
+            continue;
+        };
+        let is_special = token.get("special").and_then(Value::as_bool).unwrap_or(false);
+        let text = token.get("content").and_then(Value::as_str);
+        (types[id], scores[id]) = match is_special {
+            true if text.is_some() && text == unknown => (kinds::UNKNOWN, 0.0),
+            true => (kinds::CONTROL, 0.0),
+            false => (kinds::USER_DEFINED, REDEFINED),
+        };
+    }
+    metadata.set("tokenizer.ggml.token_type", types);
+    metadata.set(SCORES, scores);
+    Ok(())
+}
+
+const SCORES: &str = "tokenizer.ggml.scores";
+/// The score of a token that is none of SentencePiece's.
+const REDEFINED: f32 = -10_000.0;
 
 /// The turns of a Qwen 3 ASR, whose own template is for something else.
 const TURNS: &str = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";

@@ -201,7 +201,7 @@ fn table(
                 tell::spaces(json, warnings);
             }
             let special = scored(files, config, table, &added, out);
-            family::pieces(class(config).unwrap_or_default(), &model, &mut out.metadata)?;
+            family::pieces(class(config).unwrap_or_default(), &model, files, &mut out.metadata)?;
             Ok(special)
         }
         Source::Fallback(json) if family::keeps_merges(class(config).unwrap_or_default()) => {
@@ -211,7 +211,17 @@ fn table(
             table.write_as("gemma4", metadata);
             let merges = bpe::merges(files, json, &vocab, warnings)?;
             metadata.set("tokenizer.ggml.merges", merges);
-            Ok(Special::read(files, config, &added, None, true, warnings))
+            Ok(Special::read(files, config, &added, None, false, warnings))
+        }
+        Source::Fallback(json) | Source::Bytes(json)
+            if family::is_bare(class(config).unwrap_or_default()) =>
+        {
+            let vocab = bpe::vocab(files, json)?;
+            let added = layers::read(files, &vocab, warnings)?;
+            let table = fallback::bare(files, &vocab, &added, size)?;
+            let n = table.len();
+            table.write("llama", "default", metadata);
+            Ok(Special::read(files, config, &added, Some(n), false, warnings))
         }
         Source::Fallback(json) => {
             if !fallback::prepends_space(json) && metadata.get(SPACE_PREFIX).is_none() {

@@ -105,6 +105,8 @@ pub fn family(name: &str) -> Option<Tiny> {
 pub enum Words {
     /// The first so many pieces of llama's SentencePiece model.
     Pieces(usize),
+    /// The same, as merges in a `tokenizer.json`.
+    Merged(usize),
     /// A whole vocabulary of `fixtures/vocab`.
     Whole(&'static str),
     /// A small one in Mistral's own form, of this version.
@@ -143,6 +145,8 @@ pub struct Tiny {
     /// The checkpoint whose tokenizer and config it needs, which lie beside it.
     pub target: Option<&'static str>,
     pub shards: usize,
+    /// What its `tokenizer_config.json` says besides.
+    pub tokens: Value,
     /// Other files: name and text.
     pub files: &'static [(&'static str, &'static str)],
 }
@@ -165,6 +169,7 @@ impl Tiny {
             alike: &[],
             target: None,
             shards: 1,
+            tokens: json!({}),
             files: &[],
         }
     }
@@ -207,7 +212,7 @@ impl Tiny {
     /// Writes everything but the weights, and gives the config.
     pub fn write_files(&self, dir: &Path) -> Value {
         let vocabulary = match self.words {
-            Words::Pieces(n) => Vocabulary::load("llama-spm").first(n),
+            Words::Pieces(n) | Words::Merged(n) => Vocabulary::load("llama-spm").first(n),
             Words::Whole(name) => Vocabulary::load(name),
             Words::Tekken(version) => return self.write_mistrals(dir, version),
             Words::Plamo => {
@@ -224,8 +229,15 @@ impl Tiny {
                 return config;
             }
         };
-        if self.target.is_none() {
-            tokenizer::write(&vocabulary, dir, None);
+        match self.words {
+            Words::Merged(_) => tokenizer::write_merged(&vocabulary, dir),
+            _ if self.target.is_none() => tokenizer::write(&vocabulary, dir, None),
+            _ => {}
+        }
+        let told = dir.join("tokenizer_config.json");
+        if self.tokens != json!({}) {
+            let text = std::fs::read(&told).unwrap();
+            write_json(&told, &laid_over(serde_json::from_slice(&text).unwrap(), &self.tokens));
         }
         let mut config = self.config.clone();
         let ids = [("bos_token_id", vocabulary.bos), ("eos_token_id", vocabulary.eos)];

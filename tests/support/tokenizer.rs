@@ -35,6 +35,39 @@ pub fn write(vocabulary: &Vocabulary, dir: &Path, chat_template: Option<&str>) {
     write_json(&dir.join("tokenizer_config.json"), &Value::Object(config));
 }
 
+/// Writes a SentencePiece vocabulary into `dir` as the newer Gemmas have theirs: `tokenizer.json` alone, with the merges of
+/// its pieces, and bytes for what they lack.
+pub fn write_merged(vocabulary: &Vocabulary, dir: &Path) {
+    let ids: Map<String, Value> =
+        vocabulary.tokens.iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect();
+    let merge = |piece: &String| {
+        let cuts = piece.char_indices().skip(1).map(|(at, _)| piece.split_at(at));
+        let mut cuts = cuts.filter(|(left, right)| ids.contains_key(*left) && ids.contains_key(*right));
+        cuts.next().map(|(left, right)| json!([left, right]))
+    };
+    let merges: Vec<Value> = vocabulary.tokens.iter().filter_map(merge).collect();
+    let special = |(id, token): (usize, &String)| added_token(id, token, true);
+    let added: Vec<Value> = vocabulary.tokens.iter().take(3).enumerate().map(special).collect();
+    let replace =
+        |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+    let json = json!({
+        "version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": added,
+        "normalizer": replace(" ", "\u{2581}"),
+        "pre_tokenizer": {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": false},
+        "post_processor": null,
+        "decoder": {"type": "Sequence",
+                    "decoders": [replace("\u{2581}", " "), {"type": "ByteFallback"}, {"type": "Fuse"}]},
+        "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
+                  "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
+                  "vocab": ids, "merges": merges},
+    });
+    write_json(&dir.join("tokenizer.json"), &json);
+    let config = json!({"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>", "bos_token": "<s>",
+        "eos_token": "</s>", "added_tokens_decoder": decoder_table(added)});
+    write_json(&dir.join("tokenizer_config.json"), &config);
+}
+
 /// Writes `value` as JSON text.
 pub fn write_json(path: &Path, value: &Value) {
     std::fs::write(path, serde_json::to_vec_pretty(value).unwrap()).unwrap();

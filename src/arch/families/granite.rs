@@ -86,7 +86,7 @@ fn multiplier(params: &Params<'_>, key: &str) -> Result<Option<Value>> {
     Ok(params.config.optional_number(key)?.filter(|x| *x != 0.0).map(|x| Value::F32(x as f32)))
 }
 
-const SHARED_WIDTH: Key = make("expert_shared_feed_forward_length", |params| {
+pub const SHARED_WIDTH: Key = make("expert_shared_feed_forward_length", |params| {
     let shared = params.config.whole_at("shared_intermediate_size", 0)?;
     Ok(shared.filter(|n| *n > 0).map(Value::U32))
 });

@@ -2,7 +2,7 @@
 //! such a state is a Granite 3.
 //! Specification: `GraniteHybridModel` of llama.cpp's converter.
 
-use super::granite::{GRANITE, GRANITE_MOE};
+use super::granite::{self, GRANITE, GRANITE_MOE};
 use super::{Arch, NONE, mamba};
 use crate::arch::config::Config;
 use crate::arch::keys::{Fixed, Key, count, is, make, size};
@@ -29,14 +29,20 @@ pub const GRANITE4: Arch = Arch {
         Ok(!remembers(config)? && config.whole_at("num_local_experts", 0)?.unwrap_or(0) == 0)
     }),
     base: Some(&GRANITE),
-    keys: &[make("expert_count", |_| Ok(None)), make("expert_used_count", |_| Ok(None))],
-    axes: &[axis("shared", Size::Of(&["shared_intermediate_size"])), EXPERTS],
+    keys: ATTENDING,
+    axes: AXES,
     rules: PLAIN,
     ..NONE
 };
 
-pub const GRANITE4_MOE: Arch =
-    Arch { classes: HYBRID_CLASSES, gguf: "granitemoe", base: Some(&GRANITE_MOE), ..NONE };
+pub const GRANITE4_MOE: Arch = Arch {
+    classes: HYBRID_CLASSES,
+    gguf: "granitemoe",
+    base: Some(&GRANITE_MOE),
+    keys: ATTENDING,
+    axes: AXES,
+    ..NONE
+};
 
 /// Granite 4, and what hears with one.
 const HYBRID_CLASSES: &[&str] = &[
@@ -67,6 +73,20 @@ const KEYS: &[Key] = &[
     size("ssm.inner_size", "inner"),
     size("ssm.time_step_rank", "heads"),
     is("rope.scaling.finetuned", Fixed::Flag(false)),
+];
+
+/// Of a model that only attends: what it says of states that it does not have is written all the same.
+const ATTENDING: &[Key] = &[
+    make("attention.head_count_kv", heads),
+    count("expert_count", &["num_local_experts"]),
+    make("expert_used_count", |params| Ok(params.config.whole_at("num_experts_per_tok", 0)?.map(Value::U32))),
+    granite::SHARED_WIDTH,
+    size("ssm.conv_kernel", "conv"),
+    size("ssm.state_size", "state"),
+    size("ssm.group_count", "groups"),
+    size("ssm.inner_size", "inner"),
+    size("ssm.time_step_rank", "heads"),
+    is("rope.scaling.finetuned", Fixed::Flag(true)),
 ];
 
 const BAMBA_KEYS: &[Key] = &[

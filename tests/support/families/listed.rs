@@ -1,12 +1,16 @@
 //! Those of `fixtures/families.json`. Of each: `name`, `config` as published ones have it, `words` (how many pieces of llama's, a
 //! whole vocabulary, or whose small one), `dtype` if it is not BF16, `respelled` where published names are not the page's
-//! first, `optional` for all tensors that a page may do without, `turns` for the tokens of GLM's turns. A class that is
-//! another's second name is `like` that one's checkpoint.
+//! first, `optional` for all tensors that a page may do without, `turns` for the tokens of GLM's turns, `tokens` for what
+//! `tokenizer_config.json` says besides, `template` for a chat template, `shards` if there are several. A class that is another's second name is `like`
+//! that one's checkpoint.
 
 use super::{Draft, Kind, Tiny, Words, newest};
 use crate::support::vocabulary::fixture;
 use safetensors::Dtype;
 use serde_json::{Value, json};
+
+/// How many pieces Gemma's small vocabulary has.
+const PIECES: usize = 288;
 
 pub fn all(known: &[Tiny]) -> Vec<Tiny> {
     let text = std::fs::read(fixture("families.json")).unwrap();
@@ -28,6 +32,7 @@ pub fn all(known: &[Tiny]) -> Vec<Tiny> {
             Value::String(whose) if whose == "bert" => Words::Encoder(Kind::Bert),
             Value::String(whose) if whose == "xlm-roberta" => Words::Encoder(Kind::Xlm),
             Value::String(whose) if whose == "t5" => Words::Encoder(Kind::T5),
+            Value::String(whose) if whose == "gemma" => Words::Merged(PIECES),
             Value::String(whole) => Words::Whole(leaked(whole)),
             _ => tiny.words,
         };
@@ -43,11 +48,16 @@ pub fn all(known: &[Tiny]) -> Vec<Tiny> {
             }
             None => tiny.respelled,
         };
-        let turns: &[_] =
-            if entry["turns"] == true { &[("tokenizer_config.json", newest::GLM)] } else { tiny.files };
+        let turns: &[_] = match entry["template"].as_str() {
+            Some(template) => vec![("chat_template.jinja", leaked(template))].leak(),
+            None if entry["turns"] == true => &[("tokenizer_config.json", newest::GLM)],
+            None => tiny.files,
+        };
+        let tokens = if entry["tokens"].is_object() { entry["tokens"].clone() } else { tiny.tokens.clone() };
+        let shards = entry["shards"].as_u64().map_or(tiny.shards, |n| n as usize);
         let optional = entry["optional"] == true || tiny.draft.optional;
         let draft = Draft { optional, ..tiny.draft };
-        all.push(Tiny { words, dtype, draft, respelled, files: turns, ..tiny });
+        all.push(Tiny { words, dtype, draft, respelled, files: turns, tokens, shards, ..tiny });
     }
     all
 }
