@@ -12,7 +12,7 @@ const CELLS: u64 = 256;
 /// No model has more layers.
 const MOST_LAYERS: u64 = 1 << 14;
 /// Every so many layers one sees all, where the metadata do not tell which.
-const PERIODS: [(&str, u64); 8] = [
+pub(crate) const PERIODS: [(&str, u64); 8] = [
     ("gemma2", 2),
     ("gemma3", 6),
     ("gemma3n", 5),
