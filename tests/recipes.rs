@@ -9,7 +9,9 @@ use ggraft::ftype::FTYPES;
 use ggraft::merge::METHODS;
 use ggraft::merge::tokens::matching::{Baseless, Embeddings};
 use ggraft::merge::weights::PRESETS;
-use ggraft::recipe::{Adapter, Allow, Choice, Mixture, Recipe, Size, Splitting, Vector, Vocabulary};
+use ggraft::recipe::{
+    Adapter, Allow, Choice, Mixture, Place, Recipe, Size, Slice, Splitting, Stack, Vector, Vocabulary,
+};
 use ggraft_formats::DType;
 use proptest::collection::vec;
 use proptest::option;
@@ -61,6 +63,16 @@ fn path() -> impl Strategy<Value = PathBuf> {
     text().prop_map(PathBuf::from)
 }
 
+/// A path, or layers of several models.
+fn place() -> impl Strategy<Value = Place> {
+    let rule = proptest::sample::select(vec!["*=0.5", "hf:*o_proj*=0", "blk.*=[0.2,1.0]"]);
+    let scale = vec(rule.prop_map(|rule| rule.parse().unwrap()), 0..3);
+    let layers = option::of((0..99u64, 1..99u64).prop_map(|(start, count)| [start, start + count]));
+    let slice = (path(), layers, scale).prop_map(|(model, layers, scale)| Slice { model, layers, scale });
+    let stack = (vec(slice, 1..3), option::of(path())).prop_map(|(slices, files)| Stack { slices, files });
+    prop_oneof![path().prop_map(Place::Path), stack.prop_map(Place::Stack)]
+}
+
 fn number() -> impl Strategy<Value = f64> {
     let any = proptest::num::f64::POSITIVE
         | proptest::num::f64::NEGATIVE
@@ -72,7 +84,7 @@ fn number() -> impl Strategy<Value = f64> {
 
 fn vectors() -> impl Strategy<Value = Vec<Vector>> {
     (1usize..4, 1usize..4).prop_flat_map(|(vectors, weights)| {
-        let vector = (path(), path(), vec(number(), weights));
+        let vector = (place(), place(), vec(number(), weights));
         vec(vector.prop_map(|(chat, base, weight)| Vector { chat, base, weight }), vectors)
     })
 }
@@ -150,7 +162,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         [option::of(text()), option::of(text())],
     );
     let models =
-        (path(), vectors(), adapters(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
+        (place(), vectors(), adapters(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
     let rules = ["*=0", "blk.{0-1,-2--1}.*=0.3", "blk.*=[0.2,1.0,0.2]", "{a,b}?=-1e-3"];
     let rule = proptest::sample::select(rules.to_vec()).prop_map(|rule| rule.parse().unwrap());
     let preset = proptest::sample::select(PRESETS.iter().map(Choice).collect::<Vec<_>>());

@@ -7,7 +7,6 @@ mod need;
 mod profiles;
 
 pub use advice::Advice;
-pub(crate) use need::PERIODS;
 pub use need::{Need, cache};
 pub use profiles::PROFILES;
 

@@ -3,6 +3,7 @@
 
 use super::vocabulary::write_vocabulary;
 use crate::device;
+use crate::merge::{Fate, Verdict};
 use crate::output::plan::{Fetched, Plan, Step};
 use ggraft_formats::DType;
 use ggraft_formats::error::Printable;
@@ -218,7 +219,8 @@ pub fn tensors_text(plan: &Plan) -> String {
 fn kept(plan: &Plan) -> BTreeMap<&'static str, Vec<String>> {
     let mut kept: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for s in &plan.steps {
-        if let Some(v) = s.verdict.filter(|v| v.fate == crate::merge::Fate::Kept) {
+        let is_told = |v: &Verdict| v.fate == Fate::Kept && v.reason != Verdict::PASSED;
+        if let Some(v) = s.verdict.filter(is_told) {
             kept.entry(v.reason).or_default().push(s.name.clone());
         }
     }

@@ -4,7 +4,7 @@
 
 use crate::arch::config::{Config, brief};
 use crate::arch::layered::telling;
-use crate::device::PERIODS;
+use crate::roles::PERIODS;
 use ggraft_formats::{Error, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -7,9 +7,11 @@ mod provenance;
 mod swapped;
 
 pub use kinship::{Allowed, Kinship};
+pub(crate) use provenance::SLICE;
 pub use provenance::Origin;
 
 pub(super) use kinship::{judge, measure, moved};
+pub(crate) use parents::stackable;
 pub(super) use parents::{congruent, parents};
 pub(super) use provenance::Provenance;
 pub(super) use swapped::Places;
