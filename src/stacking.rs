@@ -26,12 +26,7 @@ struct Opened<'a> {
 /// # Errors
 /// Those of opening each model; they do not fit each other, have no such layers, or say of their layers what cannot follow
 /// them.
-pub fn open(
-    stack: &Stack,
-    allow_mismatch: bool,
-    options: &arch::Options,
-    access: &Access,
-) -> Result<Loaded> {
+pub fn open(stack: &Stack, allow_mismatch: bool, options: &arch::Options, access: &Access) -> Result<Loaded> {
     let paths = paths(stack);
     let opened = paths.iter().map(|path| opened(path, options, access)).collect::<Result<Vec<_>>>()?;
     let place = |path: &Path| opened.iter().position(|one| one.path == path).unwrap_or_default();
@@ -42,8 +37,8 @@ pub fn open(
     let models: Vec<Model> = opened.iter().map(|one| one.model.clone()).collect();
     let mut notes = stackable(&models, allow_mismatch)?;
     let slices = stack.slices.iter().zip(&parts).map(|(slice, part)| {
-        let scale = Rules::parse([], slice.scale.iter().map(Rule::text))?
-            .placed(slice.scale.iter().map(Rule::place));
+        let scale =
+            Rules::parse([], slice.scale.iter().map(Rule::text))?.placed(slice.scale.iter().map(Rule::place));
         Ok(merge::Slice { model: part.model, layers: part.layers.clone(), scale })
     });
     let told = merge::Stack {

@@ -426,7 +426,7 @@ fn bad_recipes_are_refused_by_line_and_key() {
         (more("---\nonto: b\n"), "line 6: there is a second document; a recipe is one"),
         (
             "onto: 1\nvectors: 3\n".into(),
-            "line 1: onto: the value is of the wrong type: expected text, found 1",
+            "line 1: onto: the value is of the wrong type: expected text, or a mapping with slices, found 1",
         ),
         (
             "onto: a\nvectors: 3\n".into(),
@@ -507,20 +507,52 @@ fn what_mergekit_can_say_and_ggraft_cannot_do_is_refused_by_line_and_key() {
         ),
         (
             slices("[0, 3]", ""),
-            "line 7: slices[0].sources[1].layer_range: the models are merged whole: one slice with all layers: expected [0, 4], found [0, 3]",
+            "line 7: slices[0].sources[1].layer_range: all sources of a slice must have the same number of layers: expected 4, found 3",
         ),
         (
-            slices("[1, 5]", ""),
-            "line 7: slices[0].sources[1].layer_range: the models are merged whole: one slice with all layers: expected [0, 4], found [1, 5]",
+            slices("[4, 4]", ""),
+            "line 7: slices[0].sources[1].layer_range: a range has the first layer and the one behind the last: expected two numbers, the second larger, found [4, 4]",
+        ),
+        (slices("[0, 4]", "  - sources: []\n"), "line 8: slices[1]: the slice has no sources"),
+        (
+            slices("[0, 4]", "  - sources: [{model: a, layer_range: [0, 4]}]\n"),
+            "line 8: slices[1]: every slice must have as many sources: expected 2, found 1",
         ),
         (
-            slices("[0, 4]", "  - sources: []\n"),
-            "line 4: slices: the models are merged whole: one slice with all layers: found 2 slices",
+            slices("[0, 4]", "  - sources: [{model: c, layer_range: [0, 4]}, {model: b, layer_range: [0, 4]}]\n"),
+            "line 8: slices[1]: the base model must be among the sources of every slice: expected 'a'",
+        ),
+        (
+            slices(
+                "[0, 4]",
+                "  - sources: [{model: a, layer_range: [0, 4]}, {model: b, layer_range: [0, 4], parameters: {weight: 2}}]\n",
+            ),
+            "line 8: slices[1].sources[1].model: the parameters must be the same in every slice; merge each kind",
+        ),
+        (
+            "merge_method: passthrough\nslices:\n  - sources: [{model: a, layer_range: [0, 4]}, {model: b, layer_range: [0, 4]}]\n".into(),
+            "line 3: slices[0]: passthrough takes one source a slice: found 2; to merge several, choose another merge_method",
+        ),
+        (
+            "merge_method: passthrough\nmodels: [{model: a}, {model: b}]\n".into(),
+            "line 2: models: passthrough takes one model, or slices of one model each: found 2",
+        ),
+        (
+            "merge_method: passthrough\nmodels: [{model: a, parameters: {weight: 1}}]\n".into(),
+            "line 2: models[0].parameters.weight: this parameter is not supported here: expected one of scale",
+        ),
+        (
+            "merge_method: passthrough\nmodels: [{model: a}]\ntokenizer_source: union\n".into(),
+            "line 3: tokenizer_source: passthrough moves no rows from one vocabulary to another: expected that of",
+        ),
+        (
+            "name: x\nmerge_method: linear\ndtype: bfloat16\n---\nmerge_method: ties\nbase_model: x\n".into(),
+            "line 5: there are several recipes (mergekit-multi), and a run carries out one; write each document into a file of its own and run, in this order: ggraft merge x.yml --type safetensors-bf16 -o x; ggraft merge last.yml",
         ),
         (slices("[0, 4]", "models: []\n"), "line 4: slices: models and slices exclude each other"),
         (
             "merge_method: multislerp\nbase_model: a\n".into(),
-            "line 1: merge_method: this merge method of mergekit's is not supported: expected one of task_arithmetic, linear, slerp, ties, dare_linear, dare_ties, breadcrumbs, model_stock, nuslerp, karcher, sce, della, della_linear, arcee_fusion, found 'multislerp'",
+            "line 1: merge_method: this merge method of mergekit's is not supported: expected one of task_arithmetic, linear, slerp, ties, dare_linear, dare_ties, breadcrumbs, model_stock, nuslerp, karcher, sce, della, della_linear, arcee_fusion, passthrough, found 'multislerp'",
         ),
         (
             "merge_method: task_arithmetic\nbase_model: a\nmodels: [{model: a}]\n".into(),

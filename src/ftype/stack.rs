@@ -4,8 +4,12 @@
 use super::Facts;
 use super::prune::{BY_LAYER, EVERY, FIRST, LAST};
 use crate::arch::Part;
+use crate::arch::about::Size;
 use crate::roles::{self, PERIODS};
 use ggraft_formats::{Array, Error, Model, Result, Tensor, Value};
+
+/// The key that tells how many weights a model has.
+const SIZE: &str = "general.size_label";
 
 /// The model of these layers of `models`; metadata are those of the model `files`.
 ///
@@ -31,12 +35,17 @@ pub(crate) fn stacked(models: &[Model], parts: &[Part], files: usize) -> Result<
     let reads = own.reads.clone();
     for model in parts.iter().map(|part| &models[part.model]) {
         let known: Vec<_> = reads_of.iter().map(|file| file.path().to_path_buf()).collect();
-        reads_of.extend(model.containers.iter().filter(|f| !known.iter().any(|path| path == f.path())).cloned());
+        reads_of
+            .extend(model.containers.iter().filter(|f| !known.iter().any(|path| path == f.path())).cloned());
         model.reads.all().into_iter().for_each(|stamp| reads.add(stamp));
     }
+    let label = Size::of(tensors.iter()).label();
     let mut stacked = Model { metadata: own.metadata.clone(), tensors, containers: reads_of, reads };
     for (key, value) in changed(own, &layers)? {
         stacked.metadata.set(&key, value);
+    }
+    if stacked.metadata.get(SIZE).is_some() {
+        stacked.metadata.set(SIZE, label);
     }
     Ok(stacked)
 }

@@ -57,7 +57,8 @@ impl Stack {
         let name = |slice: &Slice| self.models.get(slice.model).map_or("", |origin| origin.id());
         let one = |slice: &Slice| {
             let Range { start, end } = slice.layers;
-            format!("{start}-{} of {}", end.saturating_sub(1), name(slice))
+            let scaled = if slice.scale.is_empty() { "" } else { " (scaled)" };
+            format!("{start}-{} of {}{scaled}", end.saturating_sub(1), name(slice))
         };
         let all: Vec<String> = self.slices.iter().map(one).collect();
         let layers: u64 = self.slices.iter().map(|slice| slice.layers.end - slice.layers.start).sum();
@@ -89,9 +90,8 @@ impl Stack {
             let place = next..next + (slice.layers.end - slice.layers.start);
             next = place.end;
             let ends = [i == 0, i + 1 == self.slices.len()];
-            let own: Vec<usize> = (0..model.tensors.len())
-                .filter(|t| is_of(&model.tensors[*t].name, &place, ends))
-                .collect();
+            let own: Vec<usize> =
+                (0..model.tensors.len()).filter(|t| is_of(&model.tensors[*t].name, &place, ends)).collect();
             let named = |t: &usize| renamed(&model.tensors[*t], slice.layers.start, &place, &trainer, model);
             let layers = slice.layers.start as usize..slice.layers.end as usize;
             let some = names.some(own.iter().map(named).collect(), layers);

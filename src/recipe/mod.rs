@@ -9,6 +9,7 @@ mod mergekit;
 mod mixture;
 mod place;
 mod read;
+mod several;
 mod splitting;
 #[cfg(feature = "cli")]
 mod typed;
@@ -158,7 +159,8 @@ impl Recipe {
 
     /// Reads the text of `file`, with paths as they stand there.
     pub fn parse(text: &str, file: &Path) -> Result<(Recipe, Vec<String>)> {
-        let node = yaml::parse(text, file)?;
+        let several = |e: Error| several::refusal(text).map_or(e, |e| e.file(file));
+        let node = yaml::parse(text, file).map_err(several)?;
         let read = if mergekit::is_mergekit(&node) {
             mergekit::import(&node)
         } else {

@@ -44,7 +44,7 @@ fn common(out: &mut String, plans: &Plans, of: impl Fn(&Plan) -> Vec<String>) {
             }
         }
     }
-    for (text, paths) in told {
+    for (text, paths) in told.into_iter().filter(|(text, _)| !text.trim().is_empty()) {
         if paths.len() < plans.len() {
             let names = paths.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", ");
             line(out, format_args!("{names}:"));

@@ -40,6 +40,11 @@ impl Folder {
         self
     }
 
+    /// Whether what counts at this path is no file, but follows from others that are read.
+    pub fn is_made(&self, path: &Path) -> bool {
+        self.instead(path).is_some()
+    }
+
     fn instead(&self, path: &Path) -> Option<&Mapping> {
         self.instead.iter().find(|file| file.path() == path)
     }

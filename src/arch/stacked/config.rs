@@ -147,9 +147,8 @@ impl<'a> Stack<'a> {
         let Some(first) = told.first() else { return Ok(None) };
         if told.len() < values.len() && told.iter().any(|value| value != first) {
             let without = self.used().find(|model| model.config.get(key).is_none());
-            let (found, file) = without.map_or((String::new(), None), |model| {
-                (String::from("nothing"), Some(model.config.file()))
-            });
+            let (found, file) = without
+                .map_or((String::new(), None), |model| (String::from("nothing"), Some(model.config.file())));
             let error = Error::unsupported(format!("'{key}' cannot follow the layers"));
             let error = file.into_iter().fold(error, Error::file);
             return Err(error.expected("a value for each layer, as the other models have").found(found));
@@ -286,16 +285,25 @@ mod tests {
         let interval = || json!({"full_attention_interval": 2});
         assert!(config(&models(interval()), &layers(&[(0, 0..4), (1, 2..4)]), 0).is_ok());
         let said = refused(interval(), &[(0, 0..4), (1, 1..4)]);
-        assert!(said.contains("'full_attention_interval'") && said.contains("layer 1 of b as layer 4"), "{said}");
+        assert!(
+            said.contains("'full_attention_interval'") && said.contains("layer 1 of b as layer 4"),
+            "{said}"
+        );
         let said = refused(json!({"first_k_dense_replace": 1}), &[(0, 0..4), (1, 0..2)]);
-        assert!(said.contains("'first_k_dense_replace'") && said.contains("layer 0 of b as layer 4"), "{said}");
-        assert!(refused(json!({"num_kv_shared_layers": 1}), &[(0, 0..4), (1, 0..2)]).contains("num_kv_shared"));
+        assert!(
+            said.contains("'first_k_dense_replace'") && said.contains("layer 0 of b as layer 4"),
+            "{said}"
+        );
+        assert!(
+            refused(json!({"num_kv_shared_layers": 1}), &[(0, 0..4), (1, 0..2)]).contains("num_kv_shared")
+        );
     }
 
     #[test]
     fn a_section_for_text_is_told_there() {
         let mut a = told("a", 2, json!({}));
-        a.json = json!({"text_config": {"num_hidden_layers": 2, "layer_types": ["x", "y"]}, "model_type": "m"});
+        a.json =
+            json!({"text_config": {"num_hidden_layers": 2, "layer_types": ["x", "y"]}, "model_type": "m"});
         a.config = Config::new("config.json".into(), a.json.clone()).unwrap();
         let found = config(&[a], &layers(&[(0, 0..2), (0, 1..2)]), 0).unwrap();
         assert_eq!(found["text_config"], json!({"num_hidden_layers": 3, "layer_types": ["x", "y", "y"]}));

@@ -142,7 +142,9 @@ fn joined(models: &[Checkpoint], tensors: Vec<Tensor>, files: usize, config: Str
     let own = &models[files];
     let mut containers = Vec::new();
     for container in models.iter().flat_map(|model| &model.containers) {
-        if !containers.iter().any(|known: &ggraft_formats::source::Container| known.path() == container.path())
+        if !containers
+            .iter()
+            .any(|known: &ggraft_formats::source::Container| known.path() == container.path())
         {
             containers.push(container.clone());
         }

@@ -7,8 +7,8 @@ mod provenance;
 mod swapped;
 
 pub use kinship::{Allowed, Kinship};
-pub(crate) use provenance::SLICE;
 pub use provenance::Origin;
+pub(crate) use provenance::SLICE;
 
 pub(super) use kinship::{judge, measure, moved};
 pub(crate) use parents::stackable;

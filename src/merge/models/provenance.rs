@@ -249,7 +249,7 @@ impl Provenance {
             let told_of_cp = key.starts_with(BASE_MODEL) || key.starts_with("ggraft.");
             !(told_of_cp || other_licences && key.starts_with(LICENCE))
         });
-        let of_adapters = self.vectors.iter().all(|(_, base)| base.is_none());
+        let of_adapters = !self.vectors.is_empty() && self.vectors.iter().all(|(_, base)| base.is_none());
         let mark = if of_adapters { String::from("lora-merge") } else { options.method.mark() };
         about::mark(metadata, &mark);
         let origins = self.origins(weights);

@@ -41,6 +41,7 @@ pub(crate) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
         "tokenizer_source",
         "tokenizer",
         "chat_template",
+        "name",
     ])?;
     let method = method(&root.need("merge_method")?)?;
     if !method.takes_vectors() {

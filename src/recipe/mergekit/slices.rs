@@ -44,7 +44,8 @@ fn sliced(at: At<'_>) -> Result<Sliced<'_>, Fault> {
         let fault = Fault::new("all sources of a slice must have the same number of layers");
         return Err(other.range_at.fault(fault.expected(length(first)).found(length(other))));
     }
-    if let Some((_, twice)) = sources.iter().enumerate().find(|(i, s)| sources[..*i].iter().any(|t| t.path == s.path))
+    if let Some((_, twice)) =
+        sources.iter().enumerate().find(|(i, s)| sources[..*i].iter().any(|t| t.path == s.path))
     {
         let fault = Fault::unsupported("a slice cannot merge layers of one model with others of it");
         return Err(twice.model.fault(fault.hint("give each model once in a slice")));
@@ -61,10 +62,18 @@ fn layers<'a>(source: &At<'a>) -> Result<Layers<'a>, Fault> {
         [start, end] if start < end => [start, end],
         _ => {
             let fault = Fault::new("a range has the first layer and the one behind the last");
-            return Err(range_at.fault(fault.expected("two numbers, the second larger").found(format!("{ends:?}"))));
+            return Err(
+                range_at.fault(fault.expected("two numbers, the second larger").found(format!("{ends:?}")))
+            );
         }
     };
-    Ok(Layers { path: model(&model_at)?, model: model_at, range, range_at, parameters: source.get("parameters") })
+    Ok(Layers {
+        path: model(&model_at)?,
+        model: model_at,
+        range,
+        range_at,
+        parameters: source.get("parameters"),
+    })
 }
 
 /// How many layers the models have, if this is one slice with all of them.
@@ -96,7 +105,9 @@ pub(super) fn stacks(slices: &[Sliced<'_>], onto: &str) -> Result<Vec<(PathBuf, 
         stacks.push((source.path.into(), Stack { slices: vec![slice(source)], files: None }));
     }
     if let Some(gradient) = slices.iter().filter(|_| !others.is_empty()).find_map(gradient) {
-        let fault = Fault::unsupported("a gradient goes over all layers here, and over those of each slice in mergekit");
+        let fault = Fault::unsupported(
+            "a gradient goes over all layers here, and over those of each slice in mergekit",
+        );
         return Err(gradient.fault(fault.hint("give one number, or merge each slice in a recipe of its own")));
     }
     for sliced in others {
@@ -117,7 +128,9 @@ pub(super) fn stacks(slices: &[Sliced<'_>], onto: &str) -> Result<Vec<(PathBuf, 
 
 fn differing() -> Fault {
     let fault = Fault::unsupported("the parameters must be the same in every slice");
-    fault.hint("merge each kind of slice in a recipe of its own, and put the results together with passthrough")
+    fault.hint(
+        "merge each kind of slice in a recipe of its own, and put the results together with passthrough",
+    )
 }
 
 fn slice(layers: &Layers<'_>) -> Slice {
@@ -145,7 +158,8 @@ fn in_order<'s, 'a>(
         return Err(sliced.at.fault(fault.expected(format!("'{onto}'"))));
     }
     let mut rest = rest.into_iter();
-    let ordered: Vec<&Layers<'_>> = places.into_iter().filter_map(|one| one.or_else(|| rest.next())).collect();
+    let ordered: Vec<&Layers<'_>> =
+        places.into_iter().filter_map(|one| one.or_else(|| rest.next())).collect();
     for (source, own) in ordered.iter().zip(&first.sources) {
         if !same(&source.parameters, &own.parameters) {
             return Err(source.model.fault(differing()));
@@ -164,10 +178,13 @@ fn same(a: &Option<At<'_>>, b: &Option<At<'_>>) -> bool {
 
 fn same_nodes(a: &Node, b: &Node) -> bool {
     match (&a.value, &b.value) {
-        (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_nodes(a, b)),
+        (Value::List(a), Value::List(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_nodes(a, b))
+        }
         (Value::Map(a), Value::Map(b)) => {
             let entry = |key: &str| b.iter().find(|entry| entry.key == key);
-            a.len() == b.len() && a.iter().all(|one| entry(&one.key).is_some_and(|e| same_nodes(&one.node, &e.node)))
+            a.len() == b.len()
+                && a.iter().all(|one| entry(&one.key).is_some_and(|e| same_nodes(&one.node, &e.node)))
         }
         (a, b) => a == b,
     }
@@ -213,7 +230,8 @@ pub(super) fn passthrough(root: &At<'_>) -> Result<Stack, Fault> {
             let all = read(&at)?;
             for (i, sliced) in all.iter().enumerate() {
                 let [source] = sliced.sources.as_slice() else {
-                    let fault = Fault::new("passthrough takes one source a slice").found(sliced.sources.len());
+                    let fault =
+                        Fault::new("passthrough takes one source a slice").found(sliced.sources.len());
                     return Err(sliced.at.fault(fault.hint("to merge several, choose another merge_method")));
                 };
                 let levels = [source.parameters.clone(), sliced.at.get("parameters"), globals.clone()];
