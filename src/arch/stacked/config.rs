@@ -269,7 +269,7 @@ mod tests {
         let listed = |kinds: [&str; 2]| told("listed", 2, json!({"layer_types": kinds}));
         let both = layers(&[(0, 0..2), (1, 0..2)]);
         let found = config(&[listed(["full", "full"]), plain()], &both, 0).unwrap();
-        assert_eq!(found["layer_types"], json!(["full"; 4]));
+        assert_eq!(found["layer_types"], json!(["full", "full", "full", "full"]));
         let found = config(&[plain(), listed(["full", "full"])], &both, 0).unwrap();
         assert!(found.get("layer_types").is_none());
         let said = config(&[plain(), listed(["full", "sliding"])], &both, 0).unwrap_err().to_string();
