@@ -4,7 +4,7 @@
 use crate::arch;
 use crate::ftype::stack;
 use crate::merge::weights::Rules;
-use crate::merge::{self, Origin, SLICE, stackable};
+use crate::merge::{self, stackable};
 use crate::output::plan::Loaded;
 use crate::pipeline::{self, loaded};
 use crate::recipe::{Rule, Slice, Stack};
@@ -27,6 +27,9 @@ struct Opened<'a> {
 /// Those of opening each model; they do not fit each other, have no such layers, or say of their layers what cannot follow
 /// them.
 pub fn open(stack: &Stack, allow_mismatch: bool, options: &arch::Options, access: &Access) -> Result<Loaded> {
+    if let ([one @ Slice { layers: None, .. }], None) = (stack.slices.as_slice(), &stack.files) {
+        return whole(one, options, access);
+    }
     let paths = paths(stack);
     let opened = paths.iter().map(|path| opened(path, options, access)).collect::<Result<Vec<_>>>()?;
     let place = |path: &Path| opened.iter().position(|one| one.path == path).unwrap_or_default();
@@ -37,12 +40,10 @@ pub fn open(stack: &Stack, allow_mismatch: bool, options: &arch::Options, access
     let models: Vec<Model> = opened.iter().map(|one| one.model.clone()).collect();
     let mut notes = stackable(&models, allow_mismatch)?;
     let slices = stack.slices.iter().zip(&parts).map(|(slice, part)| {
-        let scale =
-            Rules::parse([], slice.scale.iter().map(Rule::text))?.placed(slice.scale.iter().map(Rule::place));
-        Ok(merge::Slice { model: part.model, layers: part.layers.clone(), scale })
+        Ok(merge::Slice { model: part.model, layers: part.layers.clone(), scale: scale(slice)? })
     });
     let told = merge::Stack {
-        models: models.iter().map(|model| Origin::of(SLICE, model)).collect::<Result<_>>()?,
+        models: models.iter().map(described).collect(),
         slices: slices.collect::<Result<_>>()?,
     };
     let checkpoints: Vec<Checkpoint> = opened.iter().filter_map(|one| one.checkpoint.clone()).collect();
@@ -59,6 +60,26 @@ pub fn open(stack: &Stack, allow_mismatch: bool, options: &arch::Options, access
     joined.notes.append(&mut notes);
     joined.stack = Some(told);
     Ok(joined)
+}
+
+/// One model as it is, which may be scaled.
+fn whole(slice: &Slice, options: &arch::Options, access: &Access) -> Result<Loaded> {
+    let mut loaded = pipeline::open_with(&slice.model, options, access)?;
+    let layers = 0..loaded.model.hparam("block_count").unwrap_or_default();
+    let slices = vec![merge::Slice { model: 0, layers, scale: scale(slice)? }];
+    loaded.stack = Some(merge::Stack { models: vec![described(&loaded.model)], slices });
+    Ok(loaded)
+}
+
+/// What is told of a model.
+fn described(model: &Model) -> Model {
+    Model { tensors: Vec::new(), ..model.clone() }
+}
+
+/// The rules that scale a slice.
+fn scale(slice: &Slice) -> Result<Rules> {
+    let rules = Rules::parse([], slice.scale.iter().map(Rule::text))?;
+    Ok(rules.placed(slice.scale.iter().map(Rule::place)))
 }
 
 /// Every model that the stack names, once.

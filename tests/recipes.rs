@@ -575,14 +575,11 @@ fn what_mergekit_can_say_and_ggraft_cannot_do_is_refused_by_line_and_key() {
 /// The vectors of a mergekit recipe, as CHAT:BASE:W.
 fn vectors_of(models: &str) -> Vec<String> {
     let text = format!("merge_method: task_arithmetic\nbase_model: cp\nmodels: {models}\ndtype: bfloat16\n");
+    let told = |place: &Place| place.path().unwrap().display().to_string();
     let recipe = parse(&text).unwrap();
-    assert_eq!(recipe.onto, PathBuf::from("cp"));
+    assert_eq!(recipe.onto, Place::from("cp"));
     assert_eq!(format!("{:?}", recipe.types), "[BF16]");
-    recipe
-        .vectors
-        .iter()
-        .map(|v| format!("{}:{}:{:?}", v.chat.display(), v.base.display(), v.weight))
-        .collect()
+    recipe.vectors.iter().map(|v| format!("{}:{}:{:?}", told(&v.chat), told(&v.base), v.weight)).collect()
 }
 
 #[test]

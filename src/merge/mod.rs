@@ -77,8 +77,8 @@ impl Graft {
         let names = Names::of(&model, options.held.as_deref());
         let mut factors = options.rules.spread(&names)?;
         if let Some(stack) = &options.stack {
-            notes.push(stack.note());
-            factors = stack.factors(&model, &options, factors)?;
+            notes.push(stack.note(|model| provenance.slice(model)));
+            factors = stack.factors(&model, options.held.as_deref(), factors)?;
         }
         notes.extend(weights::summary(&options.rules, &factors));
         notes.extend(options.rules.without_effect(&names));

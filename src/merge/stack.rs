@@ -3,8 +3,6 @@
 //! its first layer to its last.
 //! Specification: `MergePlanner.plan_slice` of mergekit 0.1.4.
 
-use super::models::Origin;
-use super::options::Options;
 use super::parts::{Factors, Named};
 use super::weights::{Names, Rules};
 use crate::arch::Trainer;
@@ -16,8 +14,8 @@ use std::ops::Range;
 /// The layers that a model consists of, from the first on.
 #[derive(Clone, Debug, Default)]
 pub struct Stack {
-    /// The models that they are of, each once.
-    pub models: Vec<Origin>,
+    /// The models that they are of, each once; their tensors are not needed.
+    pub models: Vec<Model>,
     pub slices: Vec<Slice>,
 }
 
@@ -35,8 +33,9 @@ pub struct Slice {
 impl Stack {
     /// Adds the models of another one that it does not know.
     pub(crate) fn extend(&mut self, other: &Stack) {
+        let files = |m: &Model| m.containers.iter().map(|file| file.path().to_path_buf()).collect::<Vec<_>>();
         for model in &other.models {
-            if !self.models.contains(model) {
+            if self.models.iter().all(|known| files(known) != files(model)) {
                 self.models.push(model.clone());
             }
         }
@@ -52,13 +51,12 @@ impl Stack {
             .hint("leave out the scale, or put the slices together in a recipe of their own"))
     }
 
-    /// What it is, for people.
-    pub(super) fn note(&self) -> String {
-        let name = |slice: &Slice| self.models.get(slice.model).map_or("", |origin| origin.id());
+    /// What it is, for people; `name` tells what a model is called.
+    pub(super) fn note(&self, name: impl Fn(usize) -> String) -> String {
         let one = |slice: &Slice| {
             let Range { start, end } = slice.layers;
             let scaled = if slice.scale.is_empty() { "" } else { " (scaled)" };
-            format!("{start}-{} of {}{scaled}", end.saturating_sub(1), name(slice))
+            format!("{start}-{} of {}{scaled}", end.saturating_sub(1), name(slice.model))
         };
         let all: Vec<String> = self.slices.iter().map(one).collect();
         let layers: u64 = self.slices.iter().map(|slice| slice.layers.end - slice.layers.start).sum();
@@ -72,15 +70,15 @@ impl Stack {
     pub(super) fn factors(
         &self,
         model: &Model,
-        options: &Options,
+        held: Option<&[String]>,
         factors: Vec<Factors>,
     ) -> Result<Vec<Factors>> {
         if self.slices.iter().all(|slice| slice.scale.is_empty()) {
             return Ok(factors);
         }
-        let names = Names::of(model, options.held.as_deref());
+        let names = Names::of(model, held);
         let trainer = Trainer::of(model.architecture().unwrap_or_default());
-        let trainer = match &options.held {
+        let trainer = match held {
             Some(held) => trainer.holding(held.iter().map(String::as_str)),
             None => trainer,
         };

@@ -137,8 +137,9 @@ pub(crate) struct Provenance {
 
 impl Provenance {
     pub fn of(onto: &Model, vectors: &[Vector], stack: Option<&Stack>) -> Result<Provenance> {
-        let stacked = stack.into_iter().flat_map(|stack| stack.models.iter().cloned());
-        let origins: Vec<Origin> = [Origin::of(ONTO, onto)?].into_iter().chain(stacked).collect();
+        let stacked = stack.into_iter().flat_map(|stack| &stack.models);
+        let stacked = stacked.map(|model| Origin::of(SLICE, model));
+        let origins = [Origin::of(ONTO, onto)].into_iter().chain(stacked).collect::<Result<Vec<_>>>()?;
         let slices = stack.map_or(Vec::new(), slices);
         let mut provenance = Provenance { first: origins.len(), origins, slices, vectors: Vec::new() };
         for v in vectors {
@@ -151,6 +152,11 @@ impl Provenance {
             provenance.vectors.push(one);
         }
         Ok(provenance)
+    }
+
+    /// What a model is called whose layers CP consists of.
+    pub fn slice(&self, model: usize) -> String {
+        self.origins.get(model + 1).map_or_else(String::new, |origin| origin.id().to_string())
     }
 
     fn place(&mut self, origin: Origin) -> usize {

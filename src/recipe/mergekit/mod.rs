@@ -14,8 +14,7 @@ use super::{Allow, Choice, Place, Recipe, Vocabulary, Word};
 use crate::merge::tokens::matching::{Baseless, Embeddings};
 use crate::merge::{METHODS, Method};
 use crate::output::target::Type;
-use ggraft_formats::source::is_named;
-use slices::Sliced;
+use slices::{Sliced, model};
 use std::path::{Path, PathBuf};
 use terms::{Source, Terms};
 
@@ -97,21 +96,6 @@ fn onto<'a>(root: &At<'a>, method: &Method, sources: &[Source<'a>]) -> Result<At
     match (root.need("base_model"), sources.first()) {
         (Err(_), Some(first)) if WITHOUT_BASE.contains(&method.name) => Ok(first.model.clone()),
         (base, _) => base,
-    }
-}
-
-/// The path of a model. mergekit also takes a revision and an adapter behind it.
-fn model<'a>(at: &At<'a>) -> Result<&'a str, Fault> {
-    let path = at.text()?;
-    match path.find(['@', '+']) {
-        None => Ok(path),
-        // A revision of a model of the hub.
-        Some(_) if is_named(Path::new(path)) => Ok(path),
-        Some(_) => Err(at.fault(
-            Fault::unsupported("revisions (@) and adapters (+) are not supported")
-                .found(format!("'{path}'"))
-                .hint("give the directory of a whole model"),
-        )),
     }
 }
 

@@ -2,7 +2,6 @@
 //! are then put together first and merged afterwards, which is the same.
 //! Specification: `MergePlanner` and `passthrough.py` of mergekit 0.1.4.
 
-use super::model;
 use super::setting::{Case, Setting};
 use super::spread;
 use super::terms::{Source, only};
@@ -10,6 +9,7 @@ use crate::recipe::read::Fault;
 use crate::recipe::walk::At;
 use crate::recipe::yaml::{Node, Value};
 use crate::recipe::{Place, Rule, Slice, Stack};
+use ggraft_formats::source::is_named;
 use std::path::{Path, PathBuf};
 
 /// Layers of one model, as the file names them.
@@ -27,6 +27,21 @@ pub(super) struct Layers<'a> {
 pub(super) struct Sliced<'a> {
     pub at: At<'a>,
     pub sources: Vec<Layers<'a>>,
+}
+
+/// The path of a model. mergekit also takes a revision and an adapter behind it.
+pub(super) fn model<'a>(at: &At<'a>) -> Result<&'a str, Fault> {
+    let path = at.text()?;
+    match path.find(['@', '+']) {
+        None => Ok(path),
+        // A revision of a model of the hub.
+        Some(_) if is_named(Path::new(path)) => Ok(path),
+        Some(_) => Err(at.fault(
+            Fault::unsupported("revisions (@) and adapters (+) are not supported")
+                .found(format!("'{path}'"))
+                .hint("give the directory of a whole model"),
+        )),
+    }
 }
 
 /// The slices of the file.
