@@ -27,7 +27,7 @@
 //! Hugging Face directory, `merge` says what becomes of each tensor, `ftype` which dtype it gets (`budget`: by what it
 //! costs), `output` what may be asked for and what comes out, `recipe` all that decides a merge. `device` knows what runs where, `predicting` the layers of a GGUF that guess tokens ahead. `measure` tells how near
 //! weights are to others, `hash` tells weights from others, `jobs` lets several machines carry out one plan, `meta` edits what is said of them, `roles` knows what a
-//! tensor's name means, `stages` hears how the planning goes on. `report` is what people look at, `cli` the words they
+//! tensor's name means, `stacking` opens models that are made of layers of others, `stages` hears how the planning goes on. `report` is what people look at, `cli` the words they
 //! type, `nearest` helps with those they mistype, and `text` makes safe what comes from files. Containers, dtypes and
 //! codecs live in the crate `ggraft_formats`, which is `formats` here.
 
@@ -62,6 +62,7 @@ pub mod predicting;
 pub mod recipe;
 pub mod report;
 pub mod roles;
+mod stacking;
 pub mod stages;
 pub mod text;
 pub mod unpack;

@@ -17,7 +17,7 @@ use ggraft_formats::source::Access;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::write::{self, Job, Layout, Records, Span, Watch, parts};
 pub use ggraft_formats::write::{Beside, Resume};
-use ggraft_formats::{Error, Input, Kind, Model, Result, Tensor};
+use ggraft_formats::{Checkpoint, Error, Input, Kind, Model, Result, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,26 +36,38 @@ pub fn open(path: &Path, options: &arch::Options) -> Result<Loaded> {
 /// # Errors
 /// Those of [`open`]; and those of servers.
 pub fn open_with(path: &Path, options: &arch::Options, access: &Access) -> Result<Loaded> {
-    let opened = ggraft_formats::open_with(path, access).map_err(|e| nearby(e, path));
-    let (model, notes, source) = match opened? {
+    let (model, notes, source) = match input(path, access)? {
         Input::Model(model) => {
-            arch::refuse::gguf(&model)?;
             let (model, notes) = predicting::of_gguf(model, options.predicting)?;
             (model, notes, None)
         }
         Input::Checkpoint(checkpoint) => {
-            whole::refuse(&checkpoint)?;
-            let checkpoint = unpack::unpacked(checkpoint)?;
             let adopted = arch::adopt(&checkpoint, options)?;
-            let metadata = adopted.model.metadata.clone();
-            (
-                adopted.model,
-                adopted.warnings,
-                Some(Arc::new(Source { checkpoint, metadata, is_projector: false, stored: adopted.stored })),
-            )
+            let source = source(checkpoint, &adopted);
+            (adopted.model, adopted.warnings, Some(Arc::new(source)))
         }
     };
     loaded(model, notes, source)
+}
+
+/// What lies at `path`, its packing undone.
+pub(crate) fn input(path: &Path, access: &Access) -> Result<Input> {
+    match ggraft_formats::open_with(path, access).map_err(|e| nearby(e, path))? {
+        Input::Model(model) => {
+            arch::refuse::gguf(&model)?;
+            Ok(Input::Model(model))
+        }
+        Input::Checkpoint(checkpoint) => {
+            whole::refuse(&checkpoint)?;
+            Ok(Input::Checkpoint(unpack::unpacked(checkpoint)?))
+        }
+    }
+}
+
+/// What an output gets its names and files from.
+pub(crate) fn source(checkpoint: Checkpoint, adopted: &arch::Adopted) -> Source {
+    let (metadata, stored) = (adopted.model.metadata.clone(), adopted.stored.clone());
+    Source { checkpoint, metadata, is_projector: false, stored }
 }
 
 /// The error for a path that is not there, with the name beside it that was probably meant.
@@ -92,7 +104,7 @@ pub fn open_projector(path: &Path, options: &arch::Options, access: &Access) -> 
     loaded(adopted.model, adopted.warnings, Some(Arc::new(source)))
 }
 
-fn loaded(model: Model, notes: Vec<String>, source: Option<Arc<Source>>) -> Result<Loaded> {
+pub(crate) fn loaded(model: Model, notes: Vec<String>, source: Option<Arc<Source>>) -> Result<Loaded> {
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
     Ok(Loaded::new(placed(Model { tensors, ..model })?, notes, source))
 }
@@ -202,6 +214,7 @@ pub fn graft(onto: Loaded, vectors: &[Vector], how: impl Into<merge::Options>) -
     if let Some(source) = &onto.source {
         how.held = Some(source.checkpoint.tensors.iter().map(|t| t.name.clone()).collect());
     }
+    how.stack = onto.stack;
     let mut graft = Graft::new(onto.model, vectors, how)?;
     graft.notes.splice(0..0, onto.notes);
     Ok(Grafted { graft, source: onto.source, command: String::from("ggraft merge") })
@@ -230,7 +243,8 @@ impl Grafted {
                 let (vocabulary, left_out) = self.graft.tokens(weights);
                 let notes = [&self.graft.notes[..], &left_out].concat();
                 let source = self.source.clone();
-                let merged = Loaded { model, notes, source, estimated: Arc::clone(&estimated) };
+                let loaded = Loaded::new(model, notes, source);
+                let merged = Loaded { estimated: Arc::clone(&estimated), ..loaded };
                 let card = |model: &Model| Some(self.card(model, weights, target));
                 let fates = Some((self.graft.verdicts(), self.graft.weights(weights)));
                 let origins = self.graft.origins(weights);

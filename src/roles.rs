@@ -35,6 +35,18 @@ pub fn has_rows_of_tokens(name: &str) -> bool {
     TABLES.contains(&name) || OTHERS.iter().any(|other| name.ends_with(other))
 }
 
+/// Every so many layers of these architectures one sees all, where the metadata do not tell which.
+pub const PERIODS: [(&str, u64); 8] = [
+    ("gemma2", 2),
+    ("gemma3", 6),
+    ("gemma3n", 5),
+    ("gpt-oss", 2),
+    ("cohere2", 4),
+    ("llama4", 4),
+    ("exaone4", 4),
+    ("gemma-embedding", 6),
+];
+
 /// Tables that follow from the configuration and are not learned.
 const GENERATED: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 

@@ -565,7 +565,7 @@ fn arcee_fusion() {
     }
 }
 
-const ALL: [&str; 15] = [
+const ALL: [&str; 16] = [
     "task_arithmetic",
     "gated",
     "linear cp-weight=0.1",
@@ -581,11 +581,16 @@ const ALL: [&str; 15] = [
     "della density=0.3",
     "della_linear density=0.3",
     "arcee_fusion",
+    "passthrough",
 ];
 
 /// How many vectors each test of `words` can take.
 fn order(words: &str) -> &'static [usize] {
-    if ["slerp", "arcee_fusion"].contains(&words) { &[0] } else { &[0, 1] }
+    match words {
+        "passthrough" => &[],
+        "slerp" | "arcee_fusion" => &[0],
+        _ => &[0, 1],
+    }
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {

@@ -9,7 +9,9 @@ use ggraft::ftype::FTYPES;
 use ggraft::merge::METHODS;
 use ggraft::merge::tokens::matching::{Baseless, Embeddings};
 use ggraft::merge::weights::PRESETS;
-use ggraft::recipe::{Adapter, Allow, Choice, Mixture, Recipe, Size, Splitting, Vector, Vocabulary};
+use ggraft::recipe::{
+    Adapter, Allow, Choice, Mixture, Place, Recipe, Size, Slice, Splitting, Stack, Vector, Vocabulary,
+};
 use ggraft_formats::DType;
 use proptest::collection::vec;
 use proptest::option;
@@ -61,6 +63,16 @@ fn path() -> impl Strategy<Value = PathBuf> {
     text().prop_map(PathBuf::from)
 }
 
+/// A path, or layers of several models.
+fn place() -> impl Strategy<Value = Place> {
+    let rule = proptest::sample::select(vec!["*=0.5", "hf:*o_proj*=0", "blk.*=[0.2,1.0]"]);
+    let scale = vec(rule.prop_map(|rule| rule.parse().unwrap()), 0..3);
+    let layers = option::of((0..99u64, 1..99u64).prop_map(|(start, count)| [start, start + count]));
+    let slice = (path(), layers, scale).prop_map(|(model, layers, scale)| Slice { model, layers, scale });
+    let stack = (vec(slice, 1..3), option::of(path())).prop_map(|(slices, files)| Stack { slices, files });
+    prop_oneof![path().prop_map(Place::Path), stack.prop_map(Place::Stack)]
+}
+
 fn number() -> impl Strategy<Value = f64> {
     let any = proptest::num::f64::POSITIVE
         | proptest::num::f64::NEGATIVE
@@ -72,7 +84,7 @@ fn number() -> impl Strategy<Value = f64> {
 
 fn vectors() -> impl Strategy<Value = Vec<Vector>> {
     (1usize..4, 1usize..4).prop_flat_map(|(vectors, weights)| {
-        let vector = (path(), path(), vec(number(), weights));
+        let vector = (place(), place(), vec(number(), weights));
         vec(vector.prop_map(|(chat, base, weight)| Vector { chat, base, weight }), vectors)
     })
 }
@@ -150,7 +162,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         [option::of(text()), option::of(text())],
     );
     let models =
-        (path(), vectors(), adapters(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
+        (place(), vectors(), adapters(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
     let rules = ["*=0", "blk.{0-1,-2--1}.*=0.3", "blk.*=[0.2,1.0,0.2]", "{a,b}?=-1e-3"];
     let rule = proptest::sample::select(rules.to_vec()).prop_map(|rule| rule.parse().unwrap());
     let preset = proptest::sample::select(PRESETS.iter().map(Choice).collect::<Vec<_>>());
@@ -414,7 +426,7 @@ fn bad_recipes_are_refused_by_line_and_key() {
         (more("---\nonto: b\n"), "line 6: there is a second document; a recipe is one"),
         (
             "onto: 1\nvectors: 3\n".into(),
-            "line 1: onto: the value is of the wrong type: expected text, found 1",
+            "line 1: onto: the value is of the wrong type: expected text, or a mapping with slices, found 1",
         ),
         (
             "onto: a\nvectors: 3\n".into(),
@@ -495,20 +507,52 @@ fn what_mergekit_can_say_and_ggraft_cannot_do_is_refused_by_line_and_key() {
         ),
         (
             slices("[0, 3]", ""),
-            "line 7: slices[0].sources[1].layer_range: the models are merged whole: one slice with all layers: expected [0, 4], found [0, 3]",
+            "line 7: slices[0].sources[1].layer_range: all sources of a slice must have the same number of layers: expected 4, found 3",
         ),
         (
-            slices("[1, 5]", ""),
-            "line 7: slices[0].sources[1].layer_range: the models are merged whole: one slice with all layers: expected [0, 4], found [1, 5]",
+            slices("[4, 4]", ""),
+            "line 7: slices[0].sources[1].layer_range: a range has the first layer and the one behind the last: expected two numbers, the second larger, found [4, 4]",
+        ),
+        (slices("[0, 4]", "  - sources: []\n"), "line 8: slices[1]: the slice has no sources"),
+        (
+            slices("[0, 4]", "  - sources: [{model: a, layer_range: [0, 4]}]\n"),
+            "line 8: slices[1]: every slice must have as many sources: expected 2, found 1",
         ),
         (
-            slices("[0, 4]", "  - sources: []\n"),
-            "line 4: slices: the models are merged whole: one slice with all layers: found 2 slices",
+            slices("[0, 4]", "  - sources: [{model: c, layer_range: [0, 4]}, {model: b, layer_range: [0, 4]}]\n"),
+            "line 8: slices[1]: the base model must be among the sources of every slice: expected 'a'",
+        ),
+        (
+            slices(
+                "[0, 4]",
+                "  - sources: [{model: a, layer_range: [0, 4]}, {model: b, layer_range: [0, 4], parameters: {weight: 2}}]\n",
+            ),
+            "line 8: slices[1].sources[1].model: the parameters must be the same in every slice; merge each kind",
+        ),
+        (
+            "merge_method: passthrough\nslices:\n  - sources: [{model: a, layer_range: [0, 4]}, {model: b, layer_range: [0, 4]}]\n".into(),
+            "line 3: slices[0]: passthrough takes one source a slice: found 2; to merge several, choose another merge_method",
+        ),
+        (
+            "merge_method: passthrough\nmodels: [{model: a}, {model: b}]\n".into(),
+            "line 2: models: passthrough takes one model, or slices of one model each: found 2",
+        ),
+        (
+            "merge_method: passthrough\nmodels: [{model: a, parameters: {weight: 1}}]\n".into(),
+            "line 2: models[0].parameters.weight: this parameter is not supported here: expected one of scale",
+        ),
+        (
+            "merge_method: passthrough\nmodels: [{model: a}]\ntokenizer_source: union\n".into(),
+            "line 3: tokenizer_source: passthrough moves no rows from one vocabulary to another: expected that of",
+        ),
+        (
+            "name: x\nmerge_method: linear\ndtype: bfloat16\n---\nmerge_method: ties\nbase_model: x\n".into(),
+            "line 5: there are several recipes (mergekit-multi), and a run carries out one; write each document into a file of its own and run, in this order: ggraft merge x.yml --type safetensors-bf16 -o x; ggraft merge last.yml",
         ),
         (slices("[0, 4]", "models: []\n"), "line 4: slices: models and slices exclude each other"),
         (
             "merge_method: multislerp\nbase_model: a\n".into(),
-            "line 1: merge_method: this merge method of mergekit's is not supported: expected one of task_arithmetic, linear, slerp, ties, dare_linear, dare_ties, breadcrumbs, model_stock, nuslerp, karcher, sce, della, della_linear, arcee_fusion, found 'multislerp'",
+            "line 1: merge_method: this merge method of mergekit's is not supported: expected one of task_arithmetic, linear, slerp, ties, dare_linear, dare_ties, breadcrumbs, model_stock, nuslerp, karcher, sce, della, della_linear, arcee_fusion, passthrough, found 'multislerp'",
         ),
         (
             "merge_method: task_arithmetic\nbase_model: a\nmodels: [{model: a}]\n".into(),
@@ -531,14 +575,11 @@ fn what_mergekit_can_say_and_ggraft_cannot_do_is_refused_by_line_and_key() {
 /// The vectors of a mergekit recipe, as CHAT:BASE:W.
 fn vectors_of(models: &str) -> Vec<String> {
     let text = format!("merge_method: task_arithmetic\nbase_model: cp\nmodels: {models}\ndtype: bfloat16\n");
+    let told = |place: &Place| place.path().unwrap().display().to_string();
     let recipe = parse(&text).unwrap();
-    assert_eq!(recipe.onto, PathBuf::from("cp"));
+    assert_eq!(recipe.onto, Place::from("cp"));
     assert_eq!(format!("{:?}", recipe.types), "[BF16]");
-    recipe
-        .vectors
-        .iter()
-        .map(|v| format!("{}:{}:{:?}", v.chat.display(), v.base.display(), v.weight))
-        .collect()
+    recipe.vectors.iter().map(|v| format!("{}:{}:{:?}", told(&v.chat), told(&v.base), v.weight)).collect()
 }
 
 #[test]

@@ -92,6 +92,17 @@ impl Array {
         of_any!(self, a => some(a, keep))
     }
 
+    /// The elements of all, one array after the other; none if they are of several types, or there is no array.
+    pub fn joined(all: impl IntoIterator<Item = Array>) -> Option<Array> {
+        fn with<T: Scalar>(mut first: Vec<T>, more: Array) -> Option<Array> {
+            first.append(&mut T::elements(more)?);
+            Some(T::array(first))
+        }
+        let mut all = all.into_iter();
+        let first = all.next()?;
+        all.try_fold(first, |first, more| of_any!(first, first => with(first, more)))
+    }
+
     /// Element `i`, if there is one and it is an integer that is not negative.
     #[allow(clippy::clone_on_copy, reason = "the macro serves strings too, which are cloned")]
     pub fn u64(&self, i: usize) -> Option<u64> {
@@ -105,6 +116,8 @@ pub(crate) trait Scalar: Clone + Into<Value> {
     /// The name of an array's type.
     const BRACKETED: &'static str;
     fn array(elements: Vec<Self>) -> Array;
+    /// The elements of an array of this type.
+    fn elements(array: Array) -> Option<Vec<Self>>;
 }
 
 /// Shapes a Rust value into the metadata value of its own type.
@@ -116,6 +129,13 @@ macro_rules! from {
 
             fn array(elements: Vec<$rust>) -> Array {
                 Array::$kind(elements)
+            }
+
+            fn elements(array: Array) -> Option<Vec<$rust>> {
+                match array {
+                    Array::$kind(elements) => Some(elements),
+                    _ => None,
+                }
             }
         }
         impl From<$rust> for Value {

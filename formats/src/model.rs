@@ -67,8 +67,9 @@ impl Checkpoint {
 
     /// A file of the directory as bytes, `None` if there is none.
     pub fn bytes(&self, name: &str) -> Result<Option<Mapping>> {
-        let file = self.folder.whole(&self.dir.join(name))?;
-        if let Some(file) = &file {
+        let path = self.dir.join(name);
+        let file = self.folder.whole(&path)?;
+        if let Some(file) = file.as_ref().filter(|_| !self.folder.is_made(&path)) {
             self.reads.add(file.stamp().clone());
         }
         Ok(file)

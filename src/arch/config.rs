@@ -156,6 +156,11 @@ impl Config {
         self.json.get(key).or_else(nested).filter(|v| !v.is_null())
     }
 
+    /// The keys that have a value, without those of sections.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.json.as_object().into_iter().flatten().map(|(key, _)| key.as_str())
+    }
+
     fn ask(&self, key: &str) {
         let mut asked = self.asked.borrow_mut();
         if asked.iter().all(|known| known != key) {

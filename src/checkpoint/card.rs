@@ -4,7 +4,7 @@
 
 use crate::ftype::Ftype;
 use crate::hash::hexadecimal;
-use crate::merge::Origin;
+use crate::merge::{Origin, SLICE};
 use crate::text::{Printable, is_obeyed, shell_path};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -108,7 +108,9 @@ impl Card {
 
     fn front_matter(&self, out: &mut String) {
         line(out, format_args!("---\nbase_model:"));
-        for origin in &self.origins {
+        // A stack of layers is told by the models that they are of.
+        let is_stack = self.origins.iter().any(|origin| origin.role == SLICE);
+        for origin in self.origins.iter().skip(usize::from(is_stack)) {
             line(out, format_args!("- {}", quoted(origin.id())));
         }
         let relation = if self.formula.is_some() { "merge" } else { "quantized" };

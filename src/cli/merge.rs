@@ -12,8 +12,9 @@ use crate::arch;
 use crate::merge::Vector;
 use crate::output::target::{Target, Type};
 use crate::pipeline::{self, Loaded, Plan};
-use crate::recipe::{self, Allow, Choice, Mixture, Recipe, Scalar, Splitting, Vocabulary};
+use crate::recipe::{self, Allow, Choice, Mixture, Place, Recipe, Scalar, Splitting, Vocabulary};
 use crate::report::Stage;
+use crate::stacking;
 use crate::stages::Stages;
 use crate::text::shown;
 use ggraft_formats::stamp::Stamp;
@@ -62,7 +63,7 @@ struct Models {
     #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "adapter", "recipe", "method"])]
     base: Option<PathBuf>,
     /// The chat model that was made from the base
-    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "adapter", "recipe"])]
+    #[arg(long, value_name = "MODEL", required_unless_present_any = ["vector", "adapter", "recipe", "method"])]
     chat: Option<PathBuf>,
     /// CP: the continually pre-trained model that gets the chat vector
     #[arg(long, value_name = "MODEL", visible_alias = "cp", required_unless_present = "recipe")]
@@ -129,7 +130,7 @@ fn adapter(text: &str) -> Result<Worn, String> {
 
 fn vector(text: &str) -> Result<recipe::Vector, String> {
     let [chat, base, w] = command::vector_parts(text).ok_or_else(|| String::from("expected CHAT:BASE:W"))?;
-    Ok(recipe::Vector { chat: chat.into(), base: base.into(), weight: vec![weight(w)?] })
+    Ok(recipe::Vector { chat: Place::from(chat), base: Place::from(base), weight: vec![weight(w)?] })
 }
 
 impl Args {
@@ -192,22 +193,36 @@ fn typed(args: &mut Args) -> Result<Recipe> {
         let weight = worn.weight.map_or_else(|| own.clone(), |w| vec![w]);
         recipe::Adapter { path: worn.path, weight }
     });
-    let adapters = adapters.collect();
+    let adapters: Vec<recipe::Adapter> = adapters.collect();
+    let (weight, method) = (take(&mut models.weight), weights.method.0);
+    let vector_of = |chat: PathBuf, base: PathBuf| recipe::Vector {
+        chat: chat.into(),
+        base: base.into(),
+        weight: weight.clone(),
+    };
     let vectors = match (models.chat.take(), models.base.take()) {
-        (Some(chat), Some(base)) => vec![recipe::Vector { chat, base, weight: take(&mut models.weight) }],
+        (Some(chat), Some(base)) => vec![vector_of(chat, base)],
         // A base that is not read need not be given; CP stands in for it.
         (Some(chat), None) if !weights.method.0.reads_base => {
-            vec![recipe::Vector { chat, base: onto.clone(), weight: take(&mut models.weight) }]
+            vec![vector_of(chat, onto.clone())]
         }
         (Some(_), None) => {
-            let name = weights.method.0.name;
-            return Err(Error::usage(format!("the method {name} needs --base")));
+            return Err(Error::usage(format!("the method {} needs --base", method.name)));
         }
         (None, Some(_)) => return Err(Error::usage("--base is given without --chat")),
         _ => take(&mut models.vector),
     };
+    if vectors.is_empty() && adapters.is_empty() && method.takes_vectors() {
+        return Err(Error::usage(format!("the method {} needs --chat", method.name))
+            .hint("or give --vector, or --adapter"));
+    }
+    if !method.takes_vectors() && command::is_typed("merge", "weight") {
+        return Err(Error::usage(format!("the method {} adds nothing that has a weight", method.name))
+            .found("--weight")
+            .hint("scale tensors by --weights GLOB=VALUE"));
+    }
     Ok(Recipe {
-        onto,
+        onto: onto.into(),
         vectors,
         adapters,
         method: weights.method,
@@ -262,12 +277,16 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         Some(target) => loaded.pruned(&target.prune),
         None => Ok(loaded),
     };
-    let open = |path: &Path| {
-        let loaded = pipeline::meant(pipeline::open_with(path, &options, &access)?)?;
+    let open = |place: &Place| {
+        let loaded = match place {
+            Place::Path(path) => pipeline::open_with(path, &options, &access)?,
+            Place::Stack(_) if !recipe.mixture.prune_layers.is_empty() => return Err(pruned_stack()),
+            Place::Stack(stack) => stacking::open(stack, recipe.allow.mismatch, &options, &access)?,
+        };
         stages.step();
-        Ok::<_, Error>(loaded)
+        pipeline::meant(loaded)
     };
-    let load = |path: &Path| open(path).and_then(pruned);
+    let load = |place: &Place| open(place).and_then(pruned);
     let bare = open(&recipe.onto)?;
     let mut worn = Vec::with_capacity(recipe.adapters.len());
     for adapter in &recipe.adapters {
@@ -284,7 +303,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         && let Some(found) = onto.model.hparam("block_count").filter(|n| *n != layers)
     {
         return Err(Error::invalid("the recipe was made for models with another number of layers")
-            .file(&recipe.onto)
+            .file(recipe.onto.path().unwrap_or(Path::new("")))
             .expected(layers)
             .found(found));
     }
@@ -292,6 +311,10 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
     let mut vectors = Vec::with_capacity(recipe.vectors.len());
     for v in &recipe.vectors {
         let (chat, base) = (load(&v.chat)?, load(&v.base)?);
+        [&onto, &chat, &base].into_iter().flat_map(|l| &l.stack).try_for_each(|stack| stack.unscaled())?;
+        if let Some(stack) = &mut onto.stack {
+            [&chat, &base].into_iter().flat_map(|loaded| &loaded.stack).for_each(|other| stack.extend(other));
+        }
         vectors.push(Vector { chat: chat.model, base: base.model });
     }
     vectors.append(&mut worn);
@@ -326,6 +349,13 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
     carrying::carry_out(&named.collect::<Result<Vec<_>>>()?, &order, || {
         grafted.graft.check_kinship(recipe.allow.allowed())
     })
+}
+
+/// The refusal to leave out layers of what is made of layers.
+fn pruned_stack() -> Error {
+    Error::usage("--prune-layers leaves out layers of whole models")
+        .found("a recipe with slices")
+        .hint("leave the layers out of the slices")
 }
 
 /// The weights of an output, one a vector, as its name tells them.

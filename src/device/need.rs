@@ -3,6 +3,7 @@
 //! Specification: llama.cpp v0.5.0 as its log tells (`llama_kv_cache`, `llama_memory_recurrent`, `sched_reserve`);
 //! `tests/device.rs` compares.
 
+use crate::roles::PERIODS;
 use ggraft_formats::{Array, Error, Metadata, Result, Value};
 
 /// Tokens that are computed at a time.
@@ -11,17 +12,6 @@ const BATCH: u64 = 512;
 const CELLS: u64 = 256;
 /// No model has more layers.
 const MOST_LAYERS: u64 = 1 << 14;
-/// Every so many layers one sees all, where the metadata do not tell which.
-const PERIODS: [(&str, u64); 8] = [
-    ("gemma2", 2),
-    ("gemma3", 6),
-    ("gemma3n", 5),
-    ("gpt-oss", 2),
-    ("cohere2", 4),
-    ("llama4", 4),
-    ("exaone4", 4),
-    ("gemma-embedding", 6),
-];
 /// Of EXAONE 4 only the model of so many layers has windows.
 const EXAONE: (&str, u64) = ("exaone4", 64);
 /// Llama 4 attends in chunks of so many where nothing is told.

@@ -16,6 +16,7 @@ mod like;
 mod mixture;
 mod prune;
 mod scales;
+pub(crate) mod stack;
 mod tensor_types;
 mod ternary;
 

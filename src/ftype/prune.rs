@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 pub struct Prune(BTreeSet<u64>);
 
 /// Hyperparameters that may be an array of a value a layer. No other array is one, whatever its length.
-const BY_LAYER: [&str; 15] = [
+pub(super) const BY_LAYER: [&str; 15] = [
     "activation_sparsity_scale",
     "attention.compress_ratios",
     "attention.head_count",
@@ -30,11 +30,11 @@ const BY_LAYER: [&str; 15] = [
     "xielu.eps",
 ];
 /// Numbers that count the first layers.
-const FIRST: [&str; 3] = ["hash_layer_count", "leading_dense_block_count", "n_deepstack_layers"];
+pub(super) const FIRST: [&str; 3] = ["hash_layer_count", "leading_dense_block_count", "n_deepstack_layers"];
 /// Numbers that count the last layers.
-const LAST: [&str; 2] = ["attention.shared_kv_layers", "nextn_predict_layers"];
+pub(super) const LAST: [&str; 2] = ["attention.shared_kv_layers", "nextn_predict_layers"];
 /// Numbers by which every so many layers are of another kind.
-const EVERY: [&str; 5] = [
+pub(super) const EVERY: [&str; 5] = [
     "attention.sliding_window_pattern",
     "full_attention_interval",
     "interleave_moe_layer_step",

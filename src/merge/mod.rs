@@ -10,13 +10,16 @@ mod models;
 mod options;
 mod pairing;
 mod parts;
+mod stack;
 pub mod tokens;
 pub mod weights;
 
 pub use fate::{Fate, Verdict};
 pub use method::{CHAT_VECTOR, METHODS, Method, Param, Params, Rescale};
 pub use models::{Allowed, Kinship, Origin, Vector};
+pub(crate) use models::{SLICE, stackable};
 pub use options::Options;
+pub use stack::{Slice, Stack};
 pub use tokens::{Copied, Summary, TemplateChoice, VectorSummary, VocabularyChoices};
 
 use crate::arch::{Trainer, Values};
@@ -63,7 +66,7 @@ impl Graft {
         let options = options.into();
         let mut notes = method::check(options.method, &options.params, vectors.len())?;
         notes.extend(models::congruent(&onto, vectors, options.allow_mismatch)?);
-        let provenance = Provenance::of(&onto, vectors)?;
+        let provenance = Provenance::of(&onto, vectors, options.stack.as_ref())?;
         notes.extend(provenance.note());
         let places = Places::of(&onto, vectors, options.method);
         let adapters = provenance.adapters();
@@ -72,13 +75,22 @@ impl Graft {
         notes.append(&mut prepared.notes);
         let mut verdicts = pairing::verdicts(&model, vectors, &prepared.tables)?;
         let names = Names::of(&model, options.held.as_deref());
-        let factors = options.rules.spread(&names)?;
+        let mut factors = options.rules.spread(&names)?;
+        if let Some(stack) = &options.stack {
+            notes.push(stack.note(|model| provenance.slice(model)));
+            factors = stack.factors(&model, options.held.as_deref(), factors)?;
+        }
         notes.extend(weights::summary(&options.rules, &factors));
         notes.extend(options.rules.without_effect(&names));
         let by_name: Vec<_> = vectors.iter().map(|v| (named(&v.chat), named(&v.base))).collect();
         let values = Values::of(model.architecture().unwrap_or_default());
         let (mut sources, mut overlays) = (Vec::new(), Vec::new());
         for ((tensor, verdict), factor) in model.tensors.iter().zip(&mut verdicts).zip(&factors) {
+            if !options.method.takes_vectors() {
+                sources.push(options.scaled(tensor, factor, verdict, &values)?);
+                overlays.push(None);
+                continue;
+            }
             let table = prepared.tables.remove(tensor.name.as_str());
             let overlay = table.as_ref().and_then(|table| table.overlay.clone());
             let without = factor.same() == Some(0.0);

@@ -1,9 +1,13 @@
 //! How a merge is asked for.
 
 use super::method::{Method, Params, Sources};
+use super::parts::Factors;
+use super::stack::Stack;
 use super::tokens::VocabularyChoices;
 use super::weights::Rules;
+use super::{Fate, Verdict};
 use crate::arch::Values;
+use crate::roles;
 use ggraft_formats::{Result, Tensor};
 
 /// How to merge: a method, what it is told, and what the weights are multiplied with, tensor by tensor.
@@ -16,6 +20,8 @@ pub struct Options {
     pub vocabulary: VocabularyChoices,
     /// The names of the tensors of CP's checkpoint, if it is one: rules may go by them.
     pub held: Option<Vec<String>>,
+    /// The layers that CP consists of, if they are of several models.
+    pub stack: Option<Stack>,
 }
 
 impl Options {
@@ -27,6 +33,22 @@ impl Options {
     ) -> Result<Sources> {
         let value = values.get(&onto.name);
         Sources::new(onto.clone(), pairs, value, self.method, self.params)
+    }
+
+    /// What a tensor that no vector is added to is computed from, if its scale is not 1.
+    pub(super) fn scaled(
+        &self,
+        tensor: &Tensor,
+        factor: &Factors,
+        verdict: &mut Verdict,
+        values: &Values,
+    ) -> Result<Option<Sources>> {
+        if factor.same() == Some(1.0) || roles::is_generated(&tensor.name) {
+            *verdict = Verdict { fate: Fate::Kept, reason: Verdict::PASSED };
+            return Ok(None);
+        }
+        *verdict = Verdict { fate: Fate::Merged, reason: "scaled" };
+        self.sources(tensor, Vec::new(), values).map(Some)
     }
 }
 
@@ -40,6 +62,7 @@ impl From<&'static Method> for Options {
             allow_mismatch: false,
             vocabulary: VocabularyChoices::default(),
             held: None,
+            stack: None,
         }
     }
 }

@@ -105,6 +105,17 @@ impl Factors {
         }
     }
 
+    /// The products of two factors of the same elements.
+    pub fn times(&self, other: &Factors) -> Factors {
+        let mut ends: Vec<u64> = self.0.iter().chain(&other.0).map(|(end, _)| *end).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        let at = |factors: &Factors, end: u64| {
+            factors.0.iter().find(|(own, _)| *own >= end).map_or(1.0, |(_, factor)| *factor)
+        };
+        Factors::of(ends.into_iter().map(|end| (end, at(self, end) * at(other, end))))
+    }
+
     /// Every run: the element behind its last, and its factor.
     pub fn runs(&self) -> &[(u64, f64)] {
         &self.0

@@ -10,6 +10,7 @@ use super::parts::{Factors, Named, Part};
 use crate::arch::Trainer;
 use crate::roles;
 use ggraft_formats::{Error, Model, Result};
+use std::ops::Range;
 
 /// The mark of a rule over the checkpoint's names.
 pub(crate) const TRAINERS: &str = "hf:";
@@ -47,7 +48,7 @@ pub struct Rules {
 
 impl Rules {
     /// What was typed, presets first.
-    pub(super) fn texts(&self) -> Vec<&str> {
+    pub(crate) fn texts(&self) -> Vec<&str> {
         self.presets.iter().chain(&self.rules).map(|rule| rule.text.as_str()).collect()
     }
 }
@@ -69,6 +70,8 @@ pub(super) struct Names {
     tensors: Vec<Named>,
     /// The checkpoint's names for an output head.
     head: Vec<String>,
+    /// The layers that gradients are spread over.
+    layers: Range<usize>,
 }
 
 impl Names {
@@ -80,23 +83,31 @@ impl Names {
             Some(held) => trainer.holding(held.iter().map(String::as_str)),
             None => trainer,
         };
-        let tensors = model.tensors.iter().map(|t| Named::of(t, &trainer, &model.metadata)).collect();
-        Names { tensors, head }
+        let tensors: Vec<Named> =
+            model.tensors.iter().map(|t| Named::of(t, &trainer, &model.metadata)).collect();
+        Names { layers: 0..count(&tensors), tensors, head }
+    }
+
+    /// Some tensors of it, whose layers these are.
+    pub fn some(&self, tensors: Vec<Named>, layers: Range<usize>) -> Names {
+        Names { tensors, head: self.head.clone(), layers }
     }
 
     fn plain(names: &[&str]) -> Names {
-        Names { tensors: names.iter().map(|name| Named::plain(name)).collect(), head: Vec::new() }
+        let tensors: Vec<Named> = names.iter().map(|name| Named::plain(name)).collect();
+        Names { layers: 0..count(&tensors), tensors, head: Vec::new() }
     }
 
     /// Whether the embedding serves as a head.
     fn is_tied(&self) -> bool {
         !self.tensors.iter().any(|t| t.name == roles::HEAD)
     }
+}
 
-    fn layers(&self) -> usize {
-        let last = self.tensors.iter().filter_map(|t| layer(&t.name)).max();
-        last.map_or(0, |last| last.saturating_add(1))
-    }
+/// How many layers tensors of these names have.
+fn count(tensors: &[Named]) -> usize {
+    let last = tensors.iter().filter_map(|t| layer(&t.name)).max();
+    last.map_or(0, |last| last.saturating_add(1))
 }
 
 impl Rules {
@@ -136,22 +147,37 @@ impl Rules {
 
     /// The factors of each tensor. A rule that matches nothing is an error.
     pub(super) fn spread(&self, names: &Names) -> Result<Vec<Factors>> {
+        let (factors, idle) = self.spread_over(names)?;
+        Error::all(idle.into_iter().map(|(_, e)| e).collect()).map_or(Ok(factors), Err)
+    }
+
+    /// The same, and the rules that match nothing, each with its error.
+    pub(super) fn spread_over(&self, names: &Names) -> Result<(Vec<Factors>, Vec<(&str, Error)>)> {
         let mut factors: Vec<Vec<f64>> = names.tensors.iter().map(|t| vec![1.0; t.parts.len()]).collect();
-        let mut problems = Vec::new();
-        let mut apply = |rule: &Rule, set: fn(&mut f64, f64)| match rule.apply(names) {
-            Ok(found) if found.is_empty() && rule.names_a_tied_head(names) => {}
-            Ok(found) if found.is_empty() => problems.push(rule.idle()),
-            Ok(found) => found.into_iter().for_each(|(i, part, x)| set(&mut factors[i][part], x)),
-            Err(e) => problems.push(e),
-        };
-        self.rules.iter().for_each(|rule| apply(rule, |factor, x| *factor = x));
-        self.presets.iter().for_each(|rule| apply(rule, |factor, x| *factor *= x));
+        let (mut idle, mut problems) = (Vec::new(), Vec::new());
+        let all = self.rules.iter().map(|rule| (rule, true));
+        for (rule, alone) in all.chain(self.presets.iter().map(|rule| (rule, false))) {
+            let found = match rule.apply(names) {
+                Ok(found) => found,
+                Err(e) => {
+                    problems.push(e);
+                    continue;
+                }
+            };
+            if found.is_empty() && !rule.names_a_tied_head(names) {
+                idle.push((rule.text.as_str(), rule.idle()));
+            }
+            for (i, part, x) in found {
+                let factor = &mut factors[i][part];
+                *factor = if alone { x } else { *factor * x };
+            }
+        }
         if let Some(e) = Error::all(problems) {
             return Err(e);
         }
         let ends = |t: &Named| t.parts.iter().map(|part| part.end).collect::<Vec<_>>();
         let each = names.tensors.iter().zip(factors);
-        Ok(each.map(|(t, factors)| Factors::of(ends(t).into_iter().zip(factors))).collect())
+        Ok((each.map(|(t, factors)| Factors::of(ends(t).into_iter().zip(factors))).collect(), idle))
     }
 }
 
@@ -216,11 +242,10 @@ impl Rule {
 
     /// The parts that match, by the index of their tensor and their own, and their factors.
     fn apply(&self, names: &Names) -> Result<Vec<(usize, usize, f64)>> {
-        let layers = names.layers();
-        let glob = self.glob.clone().resolve(layers)?;
-        let last = layers.saturating_sub(1);
+        let glob = self.glob.clone().resolve(names.layers.end)?;
+        let last = names.layers.len().saturating_sub(1);
         let factor = |name: &str| match (layer(name), self.factors.as_slice()) {
-            (Some(layer), points) => gradient(points, layer, last),
+            (Some(layer), points) => gradient(points, layer.saturating_sub(names.layers.start), last),
             (None, [.., end]) if name.starts_with("output") && !self.trainers => *end,
             (None, points) => points.first().copied().unwrap_or(1.0),
         };

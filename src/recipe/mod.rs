@@ -7,7 +7,9 @@ mod allow;
 mod many;
 mod mergekit;
 mod mixture;
+mod place;
 mod read;
+mod several;
 mod splitting;
 #[cfg(feature = "cli")]
 mod typed;
@@ -18,6 +20,7 @@ mod yaml;
 
 pub use allow::Allow;
 pub use mixture::Mixture;
+pub use place::{Place, Slice, Stack};
 pub use splitting::{Size, Splitting};
 pub use vocabulary::Vocabulary;
 pub use word::{Choice, Rule, Scalar, Word};
@@ -38,7 +41,7 @@ use std::path::{Component, Path, PathBuf};
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// CP: the model that gets the vectors.
-    pub onto: PathBuf,
+    pub onto: Place,
     #[serde(default, skip_serializing_if = "is_default")]
     pub vectors: Vec<Vector>,
     /// LoRA adapters that are merged beside the vectors, or alone.
@@ -85,8 +88,8 @@ pub struct Recipe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vector {
-    pub chat: PathBuf,
-    pub base: PathBuf,
+    pub chat: Place,
+    pub base: Place,
     /// A weight for each output; all vectors of a recipe have as many.
     #[serde(default = "whole", with = "many")]
     pub weight: Vec<f64>,
@@ -115,6 +118,28 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Recipe {
+    /// One that says no more than its method.
+    fn of(method: &'static Method) -> Recipe {
+        Recipe {
+            onto: Place::default(),
+            vectors: Vec::new(),
+            adapters: Vec::new(),
+            method: Choice(method),
+            parameters: BTreeMap::new(),
+            weights: Vec::new(),
+            weight_presets: Vec::new(),
+            types: Vec::new(),
+            output: None,
+            name: None,
+            pre: None,
+            layers: None,
+            vocabulary: Vocabulary::default(),
+            allow: Allow::default(),
+            mixture: Mixture::default(),
+            splitting: Splitting::default(),
+        }
+    }
+
     /// Reads a recipe of ours or of mergekit's; its paths are relative to the file. The notes say what of it has no
     /// effect here.
     ///
@@ -134,7 +159,8 @@ impl Recipe {
 
     /// Reads the text of `file`, with paths as they stand there.
     pub fn parse(text: &str, file: &Path) -> Result<(Recipe, Vec<String>)> {
-        let node = yaml::parse(text, file)?;
+        let several = |e: Error| several::refusal(text).map_or(e, |e| e.file(file));
+        let node = yaml::parse(text, file).map_err(several)?;
         let read = if mergekit::is_mergekit(&node) {
             mergekit::import(&node)
         } else {
@@ -154,7 +180,7 @@ impl Recipe {
                 Fault::new(e.to_string()).line(at).within(name).within("parameters")
             })?;
         }
-        if self.vectors.is_empty() && self.adapters.is_empty() {
+        if self.vectors.is_empty() && self.adapters.is_empty() && self.method.0.takes_vectors() {
             return Err(Fault::new("there is no vector").line(line("vectors")).within("vectors"));
         }
         let due = match self.vectors.first() {
@@ -181,7 +207,9 @@ impl Recipe {
     /// How many outputs the weights ask for.
     fn outputs_by_weight(&self) -> usize {
         let all = self.vectors.iter().map(|v| v.weight.len());
-        all.chain(self.adapters.iter().map(|a| a.weight.len())).max().unwrap_or(0)
+        // Where nothing is added there is one output all the same.
+        let without = usize::from(!self.method.0.takes_vectors());
+        all.chain(self.adapters.iter().map(|a| a.weight.len())).max().unwrap_or(without)
     }
 
     /// The recipe as YAML, for a file in `dir` (or, if there is none, in the current directory): relative paths are
@@ -235,8 +263,8 @@ impl Recipe {
     /// Every model, which may be a path or a name.
     fn models(&mut self) -> Vec<&mut PathBuf> {
         let vectors = self.vectors.iter_mut().flat_map(|v| [&mut v.chat, &mut v.base]);
-        let adapters = self.adapters.iter_mut().map(|a| &mut a.path);
-        vectors.chain(adapters).chain([&mut self.onto]).collect()
+        let places = vectors.chain([&mut self.onto]).flat_map(Place::models);
+        places.chain(self.adapters.iter_mut().map(|a| &mut a.path)).collect()
     }
 
     /// Every other path, to be made relative to another directory.
@@ -266,6 +294,7 @@ impl Recipe {
             allow_mismatch: self.allow.mismatch,
             vocabulary: self.vocabulary.choices()?,
             held: None,
+            stack: None,
         })
     }
 

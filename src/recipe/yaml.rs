@@ -49,6 +49,13 @@ pub(super) fn parse(text: &str, file: &Path) -> Result<Node> {
     spanned.map(Node::from).map_err(|e| malformed(&e).file(file))
 }
 
+/// All documents; none if they cannot be read.
+pub(super) fn documents(text: &str) -> Vec<Node> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    let all: Result<Vec<Spanned<Value>>, _> = serde_saphyr::from_multiple_with_options(text, options);
+    all.map_or(Vec::new(), |all| all.into_iter().map(Node::from).collect())
+}
+
 /// The reader's own words tell how to call it otherwise; a user wants the line and the fault.
 fn malformed(e: &serde_saphyr::Error) -> Error {
     use serde_saphyr::Error as E;

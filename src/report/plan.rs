@@ -3,6 +3,7 @@
 
 use super::vocabulary::write_vocabulary;
 use crate::device;
+use crate::merge::{Fate, Verdict};
 use crate::output::plan::{Fetched, Plan, Step};
 use ggraft_formats::DType;
 use ggraft_formats::error::Printable;
@@ -43,7 +44,7 @@ fn common(out: &mut String, plans: &Plans, of: impl Fn(&Plan) -> Vec<String>) {
             }
         }
     }
-    for (text, paths) in told {
+    for (text, paths) in told.into_iter().filter(|(text, _)| !text.trim().is_empty()) {
         if paths.len() < plans.len() {
             let names = paths.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", ");
             line(out, format_args!("{names}:"));
@@ -218,7 +219,8 @@ pub fn tensors_text(plan: &Plan) -> String {
 fn kept(plan: &Plan) -> BTreeMap<&'static str, Vec<String>> {
     let mut kept: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for s in &plan.steps {
-        if let Some(v) = s.verdict.filter(|v| v.fate == crate::merge::Fate::Kept) {
+        let is_told = |v: &Verdict| v.fate == Fate::Kept && v.reason != Verdict::PASSED;
+        if let Some(v) = s.verdict.filter(is_told) {
             kept.entry(v.reason).or_default().push(s.name.clone());
         }
     }

@@ -22,22 +22,42 @@ pub trait Remote: Send + Sync {
 
 /// Where the files of a model lie.
 #[derive(Clone, Default)]
-pub struct Folder(Option<Arc<dyn Remote>>);
+pub struct Folder {
+    elsewhere: Option<Arc<dyn Remote>>,
+    /// Files that count instead of those of their paths.
+    instead: Vec<Mapping>,
+}
 
 impl Folder {
     /// Files that lie elsewhere.
     pub fn elsewhere(files: Arc<dyn Remote>) -> Folder {
-        Folder(Some(files))
+        Folder { elsewhere: Some(files), instead: Vec::new() }
+    }
+
+    /// The same folder, with `file` instead of what lies at its path.
+    pub fn with(mut self, file: Mapping) -> Folder {
+        self.instead.push(file);
+        self
+    }
+
+    /// Whether what counts at this path is no file, but follows from others that are read.
+    pub fn is_made(&self, path: &Path) -> bool {
+        self.instead(path).is_some()
+    }
+
+    fn instead(&self, path: &Path) -> Option<&Mapping> {
+        self.instead.iter().find(|file| file.path() == path)
     }
 
     /// Whether it is a directory of this machine.
     pub fn is_here(&self) -> bool {
-        self.0.is_none()
+        self.elsewhere.is_none()
     }
 
     /// Whether there is such a file.
     pub fn has(&self, path: &Path) -> bool {
-        match &self.0 {
+        match &self.elsewhere {
+            _ if self.instead(path).is_some() => true,
             None => path.is_file(),
             Some(files) => files.has(path),
         }
@@ -45,7 +65,10 @@ impl Folder {
 
     /// A whole file that lies beside the weights; `None` if there is none.
     pub fn whole(&self, path: &Path) -> Result<Option<Mapping>> {
-        if let Some(files) = &self.0 {
+        if let Some(file) = self.instead(path) {
+            return Ok(Some(file.clone()));
+        }
+        if let Some(files) = &self.elsewhere {
             return files.whole(path);
         }
         match std::fs::metadata(path) {
@@ -57,7 +80,7 @@ impl Folder {
 
     /// A file of weights.
     pub fn container(&self, path: &Path) -> Result<Container> {
-        match &self.0 {
+        match &self.elsewhere {
             None => Container::open(path),
             Some(files) => files.container(path),
         }
@@ -66,6 +89,6 @@ impl Folder {
 
 impl fmt::Debug for Folder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "elsewhere" } else { "here" })
+        f.write_str(if self.elsewhere.is_some() { "elsewhere" } else { "here" })
     }
 }

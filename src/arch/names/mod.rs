@@ -2,8 +2,10 @@
 //! wrong shape is found before a weight is read, and told at once.
 
 mod instance;
+mod placed;
 mod regained;
 
+pub use placed::placed;
 pub use regained::regained;
 
 use super::axes::Axes;

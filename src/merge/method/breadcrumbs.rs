@@ -60,7 +60,7 @@ mod tests {
         let term = Term { chat: &chat, base: &base, weight: 1.0, share: 1.0 };
         // The survey finds no magnitude so far down, and the largest of all.
         let params = params(0.05);
-        let place = Place { tensor: "t", first: 0, row: 3, params: &params, facts: &[0.0, 3.0] };
+        let place = Place { tensor: "t", first: 0, row: 3, params: &params, facts: &[0.0, 3.0], factor: 1.0 };
         let mut values = [1.0, 2.0, 3.0];
         combine(&mut values, &[term], &place);
         assert_eq!(values, [1.0, 2.0, 3.0]);

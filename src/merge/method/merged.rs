@@ -31,7 +31,8 @@ impl Rows for Merged {
                 // A method sees whole rows, also where a part of one has a weight of its own.
                 let whole = at.start / row * row..at.end.div_ceil(row) * row;
                 let first = (rows.start * row + whole.start) as u64;
-                let place = Place { tensor: sources.name(), first, row, params: &sources.params, facts };
+                let (tensor, params) = (sources.name(), &sources.params);
+                let place = Place { tensor, first, row, params, facts, factor };
                 let pairs = decoded.pairs_at(whole.clone()).into_iter().zip(&self.weights);
                 let terms: Vec<Term<'_>> = pairs
                     .map(|(Pair { chat, base }, w)| Term { chat, base, weight: w * factor, share: *w })
@@ -88,8 +89,8 @@ impl Rows for Merged {
 }
 
 impl Merged {
-    /// The elements of these rows, as far as they are of one unit and have one factor: those without weight stay as they
-    /// are.
+    /// The elements of these rows, as far as they are of one unit and have one factor: those to which vectors without
+    /// weight are added stay as they are.
     fn parts(&self, rows: &Range<usize>, row: usize) -> Vec<(usize, Range<usize>, f64)> {
         let (all, unit) = (rows.start * row..rows.end * row, self.sources.unit.saturating_mul(row).max(1));
         let mut parts = Vec::new();
@@ -98,7 +99,8 @@ impl Merged {
             let end = usize::try_from(*end).unwrap_or(usize::MAX).min(all.end);
             while start < end {
                 let stop = end.min((start / unit + 1).saturating_mul(unit));
-                if *factor != 0.0 || self.factors.same().is_some() {
+                let is_alone = self.sources.own.pairs.is_empty();
+                if *factor != 0.0 || is_alone || self.factors.same().is_some() {
                     parts.push((
                         if self.sources.kin.is_empty() { start / unit } else { 0 },
                         start..stop,

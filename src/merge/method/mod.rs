@@ -15,6 +15,7 @@ mod merged;
 mod model_stock;
 mod nuslerp;
 pub(super) mod params;
+mod passthrough;
 mod products;
 mod sce;
 mod slerp;
@@ -47,6 +48,7 @@ pub const METHODS: &[Method] = &[
     della::DELLA,
     della::DELLA_LINEAR,
     arcee_fusion::ARCEE_FUSION,
+    passthrough::PASSTHROUGH,
 ];
 
 /// The method of the chat vector.
@@ -81,6 +83,8 @@ pub struct Place<'a> {
     pub params: &'a Params,
     /// What the survey found; empty during the survey.
     pub facts: &'a [f64],
+    /// What the rules multiply the weights of vectors with; where there is no vector, the values themselves.
+    pub factor: f64,
 }
 
 /// What must be found out about a whole tensor. It may not depend on weights: outputs of several weights share it.
@@ -152,6 +156,11 @@ impl Method {
         }
     }
 
+    /// Whether vectors are added at all.
+    pub fn takes_vectors(&self) -> bool {
+        self.vectors[1] > 0
+    }
+
     /// What names say of a model that is merged so.
     pub fn mark(&self) -> String {
         if self.reads_base { String::from("chat-vector") } else { format!("{}-merge", self.name) }
@@ -206,6 +215,12 @@ pub(crate) fn add_all(
 /// Refuses more vectors than the method takes. Returns what the user should know.
 pub(crate) fn check(method: &Method, params: &Params, vectors: usize) -> Result<Vec<String>> {
     let [least, most] = method.vectors;
+    if vectors > 0 && most == 0 {
+        return Err(Error::usage(format!("the method {} takes no vectors", method.name))
+            .expected("--onto alone, or a recipe with slices")
+            .found(vectors)
+            .hint("leave out --chat, --base, --vector and --adapter"));
+    }
     if vectors > most {
         return Err(Error::usage(format!("the method {} takes fewer vectors", method.name))
             .expected(format!("at most {most}"))

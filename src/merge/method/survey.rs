@@ -52,7 +52,7 @@ impl Unit<'_> {
     /// Where a row of tensor `i` stands.
     fn place(&self, i: usize, at: usize, row: usize) -> Place<'_> {
         let (tensor, first) = (&self.tensors[i].0.onto.name, at as u64 * row as u64);
-        Place { tensor, first, row, params: &self.sources.params, facts: &[] }
+        Place { tensor, first, row, params: &self.sources.params, facts: &[], factor: 1.0 }
     }
 
     /// Portions of so many elements: which tensor each is of, and its rows.

@@ -44,7 +44,8 @@ mod tests {
 
     fn combined(cp: f64, chat: f64, base: f64, weight: f64) -> f64 {
         let mut values = [cp];
-        let place = Place { tensor: "t", first: 0, row: 1, params: &Params::default(), facts: &[] };
+        let place =
+            Place { tensor: "t", first: 0, row: 1, params: &Params::default(), facts: &[], factor: 1.0 };
         combine(&mut values, &[Term { chat: &[chat], base: &[base], weight, share: weight }], &place);
         values[0]
     }

@@ -8,8 +8,10 @@ mod swapped;
 
 pub use kinship::{Allowed, Kinship};
 pub use provenance::Origin;
+pub(crate) use provenance::SLICE;
 
 pub(super) use kinship::{judge, measure, moved};
+pub(crate) use parents::stackable;
 pub(super) use parents::{congruent, parents};
 pub(super) use provenance::Provenance;
 pub(super) use swapped::Places;

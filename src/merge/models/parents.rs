@@ -42,26 +42,47 @@ pub(crate) fn congruent(onto: &Model, vectors: &[Vector], allow_mismatch: bool) 
             problems.push(difference(other, role, "the architecture", &name(onto), &name(other)));
             continue;
         }
-        for key in LAYOUT {
-            if let Some((ours, theirs)) = differ(onto, other, key) {
-                problems.push(difference(other, role, key, &ours, &theirs));
-            }
-        }
-        let meanings = MEANING.iter().filter_map(|key| differ(onto, other, key).map(|d| (*key, d)));
-        for (key, (ours, theirs)) in meanings.chain(rope_tables(onto, other)?) {
-            let problem = difference(other, role, key, &ours, &theirs);
-            match allow_mismatch {
-                true => notes.push(format!("allowed: {problem}")),
-                false => {
-                    problems.push(problem.hint("if you know that it does no harm, give --allow-mismatch"))
-                }
-            }
+        compare(onto, role, other, LAYOUT, allow_mismatch, (&mut problems, &mut notes))?;
+    }
+    Error::all(problems).map_or(Ok(notes), Err)
+}
+
+/// The same of models whose layers are put together: as many as they have, and what is told of each layer, may differ.
+pub(crate) fn stackable(models: &[Model], allow_mismatch: bool) -> Result<Vec<String>> {
+    let (mut problems, mut notes) = (Vec::new(), Vec::new());
+    let Some((first, others)) = models.split_first() else { return Ok(notes) };
+    for other in others {
+        let is_listed = |key: &str| said(first, key).is_some_and(|value| value.as_array().is_some());
+        let keys: Vec<&str> =
+            LAYOUT.iter().copied().filter(|key| *key != "block_count" && !is_listed(key)).collect();
+        compare(first, "a slice", other, &keys, allow_mismatch, (&mut problems, &mut notes))?;
+    }
+    Error::all(problems).map_or(Ok(notes), Err)
+}
+
+/// Adds what differs in `layout` and in meaning.
+fn compare(
+    onto: &Model,
+    role: &'static str,
+    other: &Model,
+    layout: &[&str],
+    allow_mismatch: bool,
+    (problems, notes): (&mut Vec<Error>, &mut Vec<String>),
+) -> Result<()> {
+    for key in layout {
+        if let Some((ours, theirs)) = differ(onto, other, key) {
+            problems.push(difference(other, role, key, &ours, &theirs));
         }
     }
-    match Error::all(problems) {
-        Some(e) => Err(e),
-        None => Ok(notes),
+    let meanings = MEANING.iter().filter_map(|key| differ(onto, other, key).map(|d| (*key, d)));
+    for (key, (ours, theirs)) in meanings.chain(rope_tables(onto, other)?) {
+        let problem = difference(other, role, key, &ours, &theirs);
+        match allow_mismatch {
+            true => notes.push(format!("allowed: {problem}")),
+            false => problems.push(problem.hint("if you know that it does no harm, give --allow-mismatch")),
+        }
     }
+    Ok(())
 }
 
 /// The models of the vectors, with their parts.

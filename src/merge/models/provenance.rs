@@ -5,7 +5,7 @@
 
 use crate::arch::about;
 use crate::hash::hexadecimal;
-use crate::merge::{Options, Vector};
+use crate::merge::{Options, Stack, Vector};
 use ggraft_formats::source::{Container, hub_id};
 use ggraft_formats::{Metadata, Model, Result, header};
 use serde_json::{Value as Json, json};
@@ -15,7 +15,7 @@ use std::path::Path;
 /// One of the models that were merged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
-    /// `CP`, `chat`, `base` or `adapter`.
+    /// `CP`, `slice`, `chat`, `base` or `adapter`.
     pub role: &'static str,
     /// The name of the file or directory.
     pub name: String,
@@ -44,6 +44,8 @@ const TOLD: [(&str, &[&str]); 8] = [
 
 /// The role of the model that gets the vectors, as files tell it.
 const ONTO: &str = "CP";
+/// That of a model whose layers the one that gets the vectors consists of.
+pub(crate) const SLICE: &str = "slice";
 
 const BASE_MODEL: &str = "general.base_model.";
 const LICENCE: &str = "general.license";
@@ -111,18 +113,35 @@ fn name(container: &Path) -> String {
     named.and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// The slices of a stack: the models are places in the list of origins, behind CP.
+fn slices(stack: &Stack) -> Vec<Json> {
+    let one = |slice: &crate::merge::Slice| {
+        let layers = [slice.layers.start, slice.layers.end];
+        json!({ "model": slice.model + 1, "layers": layers, "scale": slice.scale.texts() })
+    };
+    stack.slices.iter().map(one).collect()
+}
+
 /// The origins of one graft.
 #[derive(Clone, Debug)]
 pub(crate) struct Provenance {
-    /// CP, then chat and base of every vector, each model once.
+    /// CP, the models whose layers it consists of, then chat and base of every vector, each model once.
     origins: Vec<Origin>,
+    /// The slices that CP consists of, as files tell them; none of a model that is whole.
+    slices: Vec<Json>,
+    /// How many of the origins are CP and its models.
+    first: usize,
     /// Chat and base of each vector, as places in `origins`; of an adapter there is no base but CP.
     vectors: Vec<(usize, Option<usize>)>,
 }
 
 impl Provenance {
-    pub fn of(onto: &Model, vectors: &[Vector]) -> Result<Provenance> {
-        let mut provenance = Provenance { origins: vec![Origin::of(ONTO, onto)?], vectors: Vec::new() };
+    pub fn of(onto: &Model, vectors: &[Vector], stack: Option<&Stack>) -> Result<Provenance> {
+        let stacked = stack.into_iter().flat_map(|stack| &stack.models);
+        let stacked = stacked.map(|model| Origin::of(SLICE, model));
+        let origins = [Origin::of(ONTO, onto)].into_iter().chain(stacked).collect::<Result<Vec<_>>>()?;
+        let slices = stack.map_or(Vec::new(), slices);
+        let mut provenance = Provenance { first: origins.len(), origins, slices, vectors: Vec::new() };
         for v in vectors {
             let one = if v.is_adapter() {
                 (provenance.place(Origin::of("adapter", &v.chat)?), None)
@@ -133,6 +152,11 @@ impl Provenance {
             provenance.vectors.push(one);
         }
         Ok(provenance)
+    }
+
+    /// What a model is called whose layers CP consists of.
+    pub fn slice(&self, model: usize) -> String {
+        self.origins.get(model + 1).map_or_else(String::new, |origin| origin.id().to_string())
     }
 
     fn place(&mut self, origin: Origin) -> usize {
@@ -154,7 +178,8 @@ impl Provenance {
             };
             keys(*a).cmp(&keys(*b)).then(weights[*a].total_cmp(&weights[*b]))
         });
-        let mut sorted = Provenance { origins: self.origins[..1].to_vec(), vectors: Vec::new() };
+        let origins = self.origins.iter().take(self.first).cloned().collect();
+        let mut sorted = Provenance { origins, vectors: Vec::new(), ..self.clone() };
         for i in &order {
             let (chat, base) = self.vectors[*i];
             let chat = sorted.place(self.origins[chat].clone());
@@ -207,7 +232,7 @@ impl Provenance {
             None => json!({ "adapter": chat, "weight": w }),
         };
         let vectors: Vec<Json> = sorted.vectors.iter().zip(&weights).map(vector).collect();
-        json!({
+        let mut recipe = json!({
             "method": options.method.name,
             "params": options.params.told(),
             "weights": options.rules.texts(),
@@ -216,7 +241,11 @@ impl Provenance {
             "add_chat_tokens": options.vocabulary.add_chat_tokens,
             "onto": 0,
             "vectors": vectors,
-        })
+        });
+        if !self.slices.is_empty() {
+            recipe["slices"] = json!(self.slices);
+        }
+        recipe
     }
 
     /// Writes it into the metadata of the output with these weights.
@@ -226,12 +255,14 @@ impl Provenance {
             let told_of_cp = key.starts_with(BASE_MODEL) || key.starts_with("ggraft.");
             !(told_of_cp || other_licences && key.starts_with(LICENCE))
         });
-        let of_adapters = self.vectors.iter().all(|(_, base)| base.is_none());
+        let of_adapters = !self.vectors.is_empty() && self.vectors.iter().all(|(_, base)| base.is_none());
         let mark = if of_adapters { String::from("lora-merge") } else { options.method.mark() };
         about::mark(metadata, &mark);
         let origins = self.origins(weights);
-        metadata.set(&format!("{BASE_MODEL}count"), origins.len() as u32);
-        for (i, origin) in origins.iter().enumerate() {
+        // A stack of layers is told by the models that they are of.
+        let parents = || origins.iter().filter(|o| self.slices.is_empty() || o.role != ONTO);
+        metadata.set(&format!("{BASE_MODEL}count"), parents().count() as u32);
+        for (i, origin) in parents().enumerate() {
             for (part, text) in &origin.told {
                 metadata.set(&format!("{BASE_MODEL}{i}.{part}"), text.as_str());
             }
@@ -268,7 +299,7 @@ mod tests {
         let [onto, chat, base] = ["cp", "chat", "base"];
         let onto = model(onto, licences[0]);
         let vectors = [Vector { chat: model(chat, licences[1]), base: model(base, licences[2]) }];
-        let provenance = Provenance::of(&onto, &vectors).unwrap();
+        let provenance = Provenance::of(&onto, &vectors, None).unwrap();
         let mut metadata = onto.metadata;
         provenance.write(&crate::merge::CHAT_VECTOR.into(), &[0.5], &mut metadata);
         (provenance, metadata)

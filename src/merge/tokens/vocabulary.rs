@@ -81,7 +81,9 @@ fn matched(
     notes: &mut Vec<String>,
 ) -> Result<Option<Vec<Matching>>> {
     let embedded = |m: &Model| table_of(m, TABLES[0]).is_some();
-    let Some(cp) = tokens_of(onto)?.filter(|_| embedded(onto)) else { return Ok(None) };
+    let Some(cp) = tokens_of(onto)?.filter(|_| embedded(onto) && !vectors.is_empty()) else {
+        return Ok(None);
+    };
     let mut matchings = Vec::with_capacity(vectors.len());
     for v in vectors {
         let (chat, base) = (tokens_of(&v.chat)?, tokens_of(&v.base)?);

@@ -16,7 +16,7 @@ use crate::checkpoint::{Card, Source};
 use crate::ftype::{Importance, Prune};
 use crate::measure::figures::Figures;
 use crate::measure::meter::{Measured, Meter};
-use crate::merge::{Fate, Origin, Summary, Verdict};
+use crate::merge::{Fate, Origin, Stack, Summary, Verdict};
 use crate::output::target::{Target, Type};
 use crate::text;
 pub use elsewhere::Fetched;
@@ -41,12 +41,14 @@ pub struct Loaded {
     pub source: Option<Arc<Source>>,
     /// What its weights tell of their importance, once that was asked.
     pub estimated: Arc<OnceLock<Importance>>,
+    /// The layers that it consists of, if they are of several models.
+    pub stack: Option<Stack>,
 }
 
 impl Loaded {
     /// A model of which no more is known.
     pub fn new(model: Model, notes: Vec<String>, source: Option<Arc<Source>>) -> Loaded {
-        Loaded { model, notes, source, estimated: Arc::default() }
+        Loaded { model, notes, source, estimated: Arc::default(), stack: None }
     }
 
     /// The model without the layers that are left out.

@@ -3,17 +3,18 @@
 //! Specification: `config.py` of mergekit 0.1.4; `terms` has the methods.
 
 mod setting;
+mod slices;
 mod spread;
 mod terms;
 
 use super::read::Fault;
 use super::walk::At;
 use super::yaml::Node;
-use super::{Allow, Choice, Mixture, Recipe, Splitting, Vocabulary, Word};
+use super::{Allow, Choice, Place, Recipe, Vocabulary, Word};
 use crate::merge::tokens::matching::{Baseless, Embeddings};
 use crate::merge::{METHODS, Method};
 use crate::output::target::Type;
-use ggraft_formats::source::is_named;
+use slices::{Sliced, model};
 use std::path::{Path, PathBuf};
 use terms::{Source, Terms};
 
@@ -39,42 +40,49 @@ pub(crate) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
         "tokenizer_source",
         "tokenizer",
         "chat_template",
+        "name",
     ])?;
     let method = method(&root.need("merge_method")?)?;
-    let (sources, layers) = sources(&root)?;
+    if !method.takes_vectors() {
+        return passthrough(&root, method);
+    }
+    let (sources, layers, slices) = sources(&root)?;
     let onto = onto(&root, method, &sources)?;
     let onto_path = model(&onto)?;
     let Terms { vectors, weights, parameters, mut notes } = terms::read(method, &onto, &sources)?;
-    let base_is_onto = method.reads_base && vectors.iter().any(|v| v.base == Path::new(onto_path));
-    let pairs = vectors.iter().any(|v| v.base.as_os_str() != onto_path);
+    let is_onto = |place: &Place| place.path() == Some(Path::new(onto_path));
+    let base_is_onto = method.reads_base && vectors.iter().any(|v| is_onto(&v.base));
+    let pairs = vectors.iter().any(|v| !is_onto(&v.base));
     let rows = tokenizer(&root, onto_path, pairs, &mut notes)?;
     let vocabulary = Vocabulary { chat_template: chat_template(&root, &mut notes)?, ..rows };
-    let recipe = Recipe {
-        onto: PathBuf::from(onto_path),
+    let stacks = slices::stacks(&slices, onto_path)?;
+    let mut recipe = Recipe {
+        onto: Place::from(onto_path),
         vectors,
-        adapters: Vec::new(),
-        method: Choice(method),
         parameters,
         weights,
-        weight_presets: Vec::new(),
         types: dtype(&root, &mut notes)?,
-        output: None,
-        name: None,
-        pre: None,
         layers,
         vocabulary,
         allow: Allow { base_is_onto, ..Allow::default() },
-        mixture: Mixture::default(),
-        splitting: Splitting::default(),
+        ..Recipe::of(method)
     };
+    let onto_is_stacked = stacks.is_empty() || stacks.iter().any(|(path, _)| path == Path::new(onto_path));
+    if !onto_is_stacked {
+        let fault = Fault::unsupported("the base model must be among the sources of every slice");
+        return Err(onto.fault(fault));
+    }
+    let vectors = recipe.vectors.iter_mut().flat_map(|v| [&mut v.chat, &mut v.base]);
+    vectors.chain([&mut recipe.onto]).for_each(|place| slices::put(place, &stacks));
     Ok((recipe, notes))
 }
 
 fn method(at: &At<'_>) -> Result<&'static Method, Fault> {
     let name = at.text()?;
-    let method = METHODS.iter().find(|m| m.name == name && terms::is_known(name));
+    let is_known = |m: &&Method| terms::is_known(m.name) || !m.takes_vectors();
+    let method = METHODS.iter().find(|m| m.name == name && is_known(m));
     method.ok_or_else(|| {
-        let names: Vec<&str> = METHODS.iter().map(|m| m.name).filter(|name| terms::is_known(name)).collect();
+        let names: Vec<&str> = METHODS.iter().filter(is_known).map(|m| m.name).collect();
         let fault = Fault::unsupported("this merge method of mergekit's is not supported");
         at.fault(fault.expected(format!("one of {}", names.join(", "))).found(format!("'{name}'")))
     })
@@ -88,21 +96,6 @@ fn onto<'a>(root: &At<'a>, method: &Method, sources: &[Source<'a>]) -> Result<At
     match (root.need("base_model"), sources.first()) {
         (Err(_), Some(first)) if WITHOUT_BASE.contains(&method.name) => Ok(first.model.clone()),
         (base, _) => base,
-    }
-}
-
-/// The path of a model. mergekit also takes a revision and an adapter behind it.
-fn model<'a>(at: &At<'a>) -> Result<&'a str, Fault> {
-    let path = at.text()?;
-    match path.find(['@', '+']) {
-        None => Ok(path),
-        // A revision of a model of the hub.
-        Some(_) if is_named(Path::new(path)) => Ok(path),
-        Some(_) => Err(at.fault(
-            Fault::unsupported("revisions (@) and adapters (+) are not supported")
-                .found(format!("'{path}'"))
-                .hint("give the directory of a whole model"),
-        )),
     }
 }
 
@@ -208,8 +201,10 @@ fn dtype(root: &At<'_>, notes: &mut Vec<String>) -> Result<Vec<Choice<Type>>, Fa
     Ok(vec![Choice(kind)])
 }
 
-/// The models, and how many layers they must have, where the file says so.
-fn sources<'a>(root: &At<'a>) -> Result<(Vec<Source<'a>>, Option<u64>), Fault> {
+/// The models, how many layers they must have, where the file says so, and the slices that they begin, if they are not whole.
+type Given<'a> = (Vec<Source<'a>>, Option<u64>, Vec<Sliced<'a>>);
+
+fn sources<'a>(root: &At<'a>) -> Result<Given<'a>, Fault> {
     let globals = root.get("parameters");
     let mut sources = Vec::new();
     match (root.get("models"), root.get("slices")) {
@@ -220,45 +215,57 @@ fn sources<'a>(root: &At<'a>) -> Result<(Vec<Source<'a>>, Option<u64>), Fault> {
                 let levels = [item.get("parameters"), None, globals.clone()];
                 sources.push(Source { path: model(&at)?, model: at, levels });
             }
-            Ok((sources, None))
+            Ok((sources, None, Vec::new()))
         }
-        (None, Some(slices)) => {
-            let (slice, layers) = whole_slice(&slices)?;
-            for item in slice.need("sources")?.items()? {
-                let at = item.need("model")?;
-                let levels = [item.get("parameters"), slice.get("parameters"), globals.clone()];
-                sources.push(Source { path: model(&at)?, model: at, levels });
+        (None, Some(at)) => {
+            let slices = slices::read(&at)?;
+            let sources = slices::sources(&slices, &globals);
+            if let Some(globals) = globals.filter(|g| slices.len() > 1 && slices::has_gradient(g.node)) {
+                let fault = Fault::unsupported("a gradient goes over the layers of each slice in mergekit");
+                return Err(globals.fault(fault.hint("give one number")));
             }
-            Ok((sources, Some(layers)))
+            match slices::whole(&slices) {
+                Some(layers) => Ok((sources, Some(layers), Vec::new())),
+                None => Ok((sources, None, slices)),
+            }
         }
         (Some(_), Some(slices)) => Err(slices.fault(Fault::new("models and slices exclude each other"))),
         (None, None) => Err(root.fault(Fault::new("neither models nor slices are given"))),
     }
 }
 
-/// The one slice of the file, which must take the same layers of every model, from the first on.
-fn whole_slice<'a>(slices: &At<'a>) -> Result<(At<'a>, u64), Fault> {
-    let all = slices.items()?;
-    let [slice] = all.as_slice() else {
-        let fault = Fault::unsupported("the models are merged whole: one slice with all layers");
-        return Err(slices.fault(fault.found(format!("{} slices", all.len()))));
-    };
-    slice.only(&["sources", "parameters"])?;
-    let mut layers = None;
-    for source in slice.need("sources")?.items()? {
-        source.only(&["model", "layer_range", "parameters"])?;
-        let range = source.need("layer_range")?;
-        let ends: Vec<u64> = range.items()?.iter().map(At::count).collect::<Result<_, _>>()?;
-        match ends[..] {
-            [0, end] if layers.is_none_or(|n| n == end) => layers = Some(end),
-            _ => {
-                let fault = Fault::unsupported("the models are merged whole: one slice with all layers");
-                let expected =
-                    layers.map_or(String::from("[0, the number of layers]"), |n| format!("[0, {n}]"));
-                return Err(range.fault(fault.expected(expected).found(format!("{ends:?}"))));
-            }
-        }
+/// The recipe of `passthrough`, which merges nothing.
+fn passthrough(root: &At<'_>, method: &'static Method) -> Result<(Recipe, Vec<String>), Fault> {
+    let stack = slices::passthrough(root)?;
+    let mut notes = Vec::new();
+    let mut models: Vec<&Path> = stack.slices.iter().map(|slice| slice.model.as_path()).collect();
+    models.dedup();
+    let files = stack.files.as_deref().or(models.first().copied()).unwrap_or(Path::new(""));
+    if models.iter().any(|model| *model != files) && root.get("base_model").is_none() {
+        notes.push(format!(
+            "config and tokenizer are those of the first slice's model; mergekit, without base_model, takes those of any of the models ({})",
+            files.display()
+        ));
     }
-    let layers = layers.ok_or_else(|| slice.fault(Fault::new("the slice has no sources")))?;
-    Ok((slice.clone(), layers))
+    if let Some(at) = root.get("tokenizer_source").or_else(|| root.get("tokenizer")) {
+        let ends = [models.first(), models.last()].into_iter().flatten();
+        let named = match at.get("source") {
+            Some(source) => source,
+            None => at.clone(),
+        };
+        let word = named.text()?;
+        if word != "base" && Path::new(word) != files || ends.into_iter().any(|model| *model != files) {
+            let fault = Fault::unsupported("passthrough moves no rows from one vocabulary to another");
+            let expected = "that of the model of the first and the last slice";
+            return Err(named.fault(fault.expected(expected).found(format!("'{word}'"))));
+        }
+        notes.push(format!("line {}: rows beyond the tokens stay; mergekit cuts them off", named.line));
+    }
+    let recipe = Recipe {
+        onto: Place::Stack(stack),
+        types: dtype(root, &mut notes)?,
+        vocabulary: Vocabulary { chat_template: chat_template(root, &mut notes)?, ..Vocabulary::default() },
+        ..Recipe::of(method)
+    };
+    Ok((recipe, notes))
 }

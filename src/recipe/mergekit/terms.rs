@@ -79,7 +79,7 @@ pub(crate) fn read(method: &'static Method, onto: &At<'_>, sources: &[Source<'_>
 }
 
 /// Refuses any other parameters.
-fn only(level: &Option<At<'_>>, names: &[&str]) -> Result<(), Fault> {
+pub(super) fn only(level: &Option<At<'_>>, names: &[&str]) -> Result<(), Fault> {
     let Some(level) = level else { return Ok(()) };
     match level.entries()?.into_iter().find(|(name, _)| !names.contains(name)) {
         None => Ok(()),

@@ -1,0 +1,127 @@
+//! Opens models that are made of layers of others, as recipes tell them. Each model is opened and looked at by itself first,
+//! so that what does not fit is told by its files; then their layers are one model to all that comes after.
+
+use crate::arch;
+use crate::ftype::stack;
+use crate::merge::weights::Rules;
+use crate::merge::{self, stackable};
+use crate::output::plan::Loaded;
+use crate::pipeline::{self, loaded};
+use crate::recipe::{Rule, Slice, Stack};
+use ggraft_formats::source::Access;
+use ggraft_formats::{Checkpoint, Error, Input, Model, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+/// One of the models.
+struct Opened<'a> {
+    path: &'a Path,
+    /// Its checkpoint, unpacked, if it is none of GGUF.
+    checkpoint: Option<Checkpoint>,
+    model: Model,
+}
+
+/// Opens the model that `stack` describes; `allow_mismatch` lets its models differ in what weights were trained under.
+///
+/// # Errors
+/// Those of opening each model; they do not fit each other, have no such layers, or say of their layers what cannot follow
+/// them.
+pub fn open(stack: &Stack, allow_mismatch: bool, options: &arch::Options, access: &Access) -> Result<Loaded> {
+    if let ([one @ Slice { layers: None, .. }], None) = (stack.slices.as_slice(), &stack.files) {
+        return whole(one, options, access);
+    }
+    let paths = paths(stack);
+    let opened = paths.iter().map(|path| opened(path, options, access)).collect::<Result<Vec<_>>>()?;
+    let place = |path: &Path| opened.iter().position(|one| one.path == path).unwrap_or_default();
+    let files = stack.files.as_deref().or(stack.slices.first().map(|slice| slice.model.as_path()));
+    let files = files.map_or(0, place);
+    let parts = stack.slices.iter().map(|slice| part(slice, place(&slice.model), &opened));
+    let parts = parts.collect::<Result<Vec<_>>>()?;
+    let models: Vec<Model> = opened.iter().map(|one| one.model.clone()).collect();
+    let mut notes = stackable(&models, allow_mismatch)?;
+    let slices = stack.slices.iter().zip(&parts).map(|(slice, part)| {
+        Ok(merge::Slice { model: part.model, layers: part.layers.clone(), scale: scale(slice)? })
+    });
+    let told = merge::Stack {
+        models: models.iter().map(described).collect(),
+        slices: slices.collect::<Result<_>>()?,
+    };
+    let checkpoints: Vec<Checkpoint> = opened.iter().filter_map(|one| one.checkpoint.clone()).collect();
+    let mut joined = match checkpoints.len() {
+        0 => loaded(stack::stacked(&models, &parts, files)?, Vec::new(), None)?,
+        n if n == opened.len() => {
+            let checkpoint = arch::stacked(&checkpoints, &parts, files)?;
+            let adopted = arch::adopt(&checkpoint, options)?;
+            let source = pipeline::source(checkpoint, &adopted);
+            loaded(adopted.model, adopted.warnings, Some(Arc::new(source)))?
+        }
+        _ => return Err(mixed(&opened)),
+    };
+    joined.notes.append(&mut notes);
+    joined.stack = Some(told);
+    Ok(joined)
+}
+
+/// One model as it is, which may be scaled.
+fn whole(slice: &Slice, options: &arch::Options, access: &Access) -> Result<Loaded> {
+    let mut loaded = pipeline::open_with(&slice.model, options, access)?;
+    let layers = 0..loaded.model.hparam("block_count").unwrap_or_default();
+    let slices = vec![merge::Slice { model: 0, layers, scale: scale(slice)? }];
+    loaded.stack = Some(merge::Stack { models: vec![described(&loaded.model)], slices });
+    Ok(loaded)
+}
+
+/// What is told of a model.
+fn described(model: &Model) -> Model {
+    Model { tensors: Vec::new(), ..model.clone() }
+}
+
+/// The rules that scale a slice.
+fn scale(slice: &Slice) -> Result<Rules> {
+    let rules = Rules::parse([], slice.scale.iter().map(Rule::text))?;
+    Ok(rules.placed(slice.scale.iter().map(Rule::place)))
+}
+
+/// Every model that the stack names, once.
+fn paths(stack: &Stack) -> Vec<&Path> {
+    let mut all: Vec<&Path> = Vec::new();
+    for path in stack.slices.iter().map(|slice| &slice.model).chain(&stack.files) {
+        if !all.contains(&path.as_path()) {
+            all.push(path);
+        }
+    }
+    all
+}
+
+fn opened<'a>(path: &'a Path, options: &arch::Options, access: &Access) -> Result<Opened<'a>> {
+    match pipeline::input(path, access)? {
+        Input::Model(model) => Ok(Opened { path, checkpoint: None, model }),
+        Input::Checkpoint(checkpoint) => {
+            let model = arch::adopt(&checkpoint, options)?.model;
+            Ok(Opened { path, checkpoint: Some(checkpoint), model })
+        }
+    }
+}
+
+/// The layers of a slice; all of the model, if it names none.
+fn part(slice: &Slice, model: usize, opened: &[Opened<'_>]) -> Result<arch::Part> {
+    let count = opened.get(model).and_then(|one| one.model.hparam("block_count"));
+    let layers = match (slice.layers, count) {
+        (Some([start, end]), _) => start..end,
+        (None, Some(count)) => 0..count,
+        (None, None) => {
+            return Err(Error::invalid("the model does not tell how many layers it has").file(&slice.model));
+        }
+    };
+    Ok(arch::Part { model, layers })
+}
+
+/// The refusal of GGUFs beside checkpoints.
+fn mixed(opened: &[Opened<'_>]) -> Error {
+    let of = |is_gguf: bool| opened.iter().find(|one| one.checkpoint.is_none() == is_gguf);
+    let path = |one: Option<&Opened<'_>>| one.map_or(String::new(), |one| one.path.display().to_string());
+    Error::unsupported("layers of a GGUF and of a checkpoint cannot be put together")
+        .expected("all models of the slices as checkpoints, or all as GGUFs")
+        .found(format!("{} and {}", path(of(true)), path(of(false))))
+        .hint("convert the checkpoint first: ggraft convert MODEL --type BF16")
+}
