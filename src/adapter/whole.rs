@@ -1,15 +1,13 @@
 //! A whole chat vector in a directory: the differences of all tensors under the trainer's names, beside the config and
 //! the tokenizer of chat, by whose tokens the rows of the tables find theirs in another model.
 
-use crate::arch::{self, Values};
+use crate::arch::{self, Values, Zeros};
 use crate::merge::{CHAT_VECTOR, Graft, Options, Vector};
 use crate::text::Printable;
 use crate::unpack;
 use bstr::BString;
-use ggraft_formats::write::Identity;
-use ggraft_formats::{Array, Checkpoint, DType, Error, Model, Result, Rows, Tensor};
+use ggraft_formats::{Array, Checkpoint, DType, Error, Model, Result, Tensor};
 use std::collections::HashSet;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// What `config.json` says of a directory that holds a vector and no model: what it was taken from.
@@ -90,18 +88,4 @@ fn blank(model: &Model) -> Result<Model> {
     };
     let tensors = model.tensors.iter().map(zeros).collect::<Result<_>>()?;
     Ok(Model { tensors, containers: Vec::new(), ..model.clone() })
-}
-
-/// Rows of zeros.
-struct Zeros;
-
-impl Rows for Zeros {
-    fn read(&self, _: Range<usize>, out: &mut [u8]) -> Result<()> {
-        out.fill(0);
-        Ok(())
-    }
-
-    fn identify(&self, into: &mut Identity) {
-        into.add(b"zeros");
-    }
 }

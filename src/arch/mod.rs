@@ -43,6 +43,7 @@ pub use about::check_told;
 pub use back::{Regained, json, regain, same};
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
+pub(crate) use moved::Zeros;
 pub use options::{Options, Predicting};
 pub use seen::adopt_projector;
 pub(crate) use stacked::{Part, stacked};

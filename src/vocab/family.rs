@@ -43,6 +43,24 @@ const FAMILIES: &[(&str, Texts)] = &[
 /// The end of a turn, which InternLM 2 takes for the end of a text.
 const TURN_END: &str = "<|im_end|>";
 
+/// Whether the ends of turns that a GGUF names are those that the family of `class` has.
+pub fn ends_turns(class: &str, metadata: &Metadata) -> bool {
+    let Ok(Some(tokens)) = Tokens::of(metadata) else { return true };
+    let texts = FAMILIES.iter().find(|(name, _)| *name == class).map_or(&[][..], |(_, texts)| texts);
+    let agrees = |kind: &str| {
+        let id = metadata.u64(&format!("tokenizer.ggml.{kind}_token_id"));
+        let told = id.and_then(|id| tokens.tokens.get(usize::try_from(id).ok()?));
+        let text = texts.iter().find(|(known, _)| *known == kind).map(|(_, text)| *text);
+        let is_there = |text: &str| tokens.tokens.iter().any(|token| token == text);
+        match (told, text) {
+            (Some(told), Some(text)) => told == text,
+            (Some(_), None) => false,
+            (None, text) => !text.is_some_and(is_there),
+        }
+    };
+    agrees("eot") && agrees("eom")
+}
+
 /// Adds to `special` what the family of `class` names by text, where the tokens of `metadata` hold it.
 pub fn specials(
     class: &str,

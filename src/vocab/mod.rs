@@ -27,6 +27,7 @@ mod wordpiece;
 
 pub use added::looks_special;
 pub use back::{Regained, files as regained};
+pub use family::ends_turns;
 pub use layers::library_ids;
 pub use table::filler;
 pub use tokens::{Kind, Tokens, kind};

@@ -16,10 +16,10 @@ use serde_json::Value;
 use std::collections::HashSet;
 
 const FILES: [&str; 3] = ["spiece.model", files::MODEL, "sentencepiece.bpe.model"];
-const UNIGRAM: i32 = 1;
+pub const UNIGRAM: i32 = 1;
 
 /// Whose ids are fairseq's: four tokens of its own come first.
-const REALIGNED: &str = "sentencepiece.bpe.model";
+pub const REALIGNED: &str = "sentencepiece.bpe.model";
 const FIRST: [(&str, i32); 4] =
     [("<s>", kinds::CONTROL), ("<pad>", kinds::CONTROL), ("</s>", kinds::CONTROL), ("<unk>", kinds::UNKNOWN)];
 

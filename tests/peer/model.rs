@@ -7,8 +7,8 @@ use std::path::Path;
 
 /// A loaded model; a file whose tensors hold a NaN or an infinity does not load.
 pub struct Model {
-    peer: &'static Peer,
-    model: *mut c_void,
+    pub(super) peer: &'static Peer,
+    pub(super) model: *mut c_void,
     vocab: *const c_void,
     /// A LoRA adapter that every context applies; it is freed with the model.
     adapter: Option<*mut c_void>,
@@ -49,7 +49,7 @@ struct ModelParams {
 /// `llama_context_params`.
 #[repr(C)]
 #[derive(Debug)]
-struct ContextParams {
+pub(super) struct ContextParams {
     n_ctx: u32,
     n_batch: u32,
     n_ubatch: u32,
@@ -78,7 +78,7 @@ struct ContextParams {
     type_v: c_int,
     abort_callback: *const c_void,
     abort_callback_data: *const c_void,
-    embeddings: bool,
+    pub(super) embeddings: bool,
     offload_kqv: bool,
     no_perf: bool,
     op_offload: bool,
@@ -251,10 +251,17 @@ impl Model {
         Ok(answer)
     }
 
-    /// The most likely `count` tokens after `prompt`, whatever they are.
+    /// The most likely `count` tokens after `prompt`, whatever they are; if an encoder reads that, those of the decoder.
     pub fn greedy(&self, prompt: &[i32], count: usize, threads: i32) -> Result<Vec<i32>, String> {
         let context = Context::new(self, prompt.len() + count, threads)?;
-        let (mut answer, mut logits) = (Vec::new(), context.decode(prompt)?);
+        let mut logits = match self.tells("llama_model_has_encoder") {
+            true => {
+                context.encode(prompt)?;
+                context.decode(&[self.decoders_first()])?
+            }
+            false => context.decode(prompt)?,
+        };
+        let mut answer = Vec::new();
         while answer.len() < count {
             answer.push(most_likely(&logits));
             logits = context.decode(&answer[answer.len() - 1..])?;
@@ -340,24 +347,32 @@ impl Model {
 }
 
 /// A context of a model: its KV cache and what it has read so far.
-struct Context<'a> {
-    model: &'a Model,
-    context: *mut c_void,
+pub(super) struct Context<'a> {
+    pub(super) model: &'a Model,
+    pub(super) context: *mut c_void,
 }
 
 impl Context<'_> {
     /// A context for at least `tokens` tokens.
     fn new(model: &Model, tokens: usize, threads: i32) -> Result<Context<'_>, String> {
-        type Init = unsafe extern "C" fn(*mut c_void, ContextParams) -> *mut c_void;
+        Context::open(model, Context::params(model, tokens, threads))
+    }
+
+    /// What asks for a context of at least `tokens` tokens.
+    pub(super) fn params(model: &Model, tokens: usize, threads: i32) -> ContextParams {
         let size = tokens.next_multiple_of(256) as u32;
-        let params = ContextParams {
+        ContextParams {
             n_ctx: size,
             n_batch: size,
             n_ubatch: size,
             n_threads: threads,
             n_threads_batch: threads,
             ..model.peer.context_defaults()
-        };
+        }
+    }
+
+    pub(super) fn open(model: &Model, params: ContextParams) -> Result<Context<'_>, String> {
+        type Init = unsafe extern "C" fn(*mut c_void, ContextParams) -> *mut c_void;
         // SAFETY: `ContextParams` has the peer's layout; the model outlives the context.
         let context = model.peer.logged(|| unsafe {
             let context = model.peer.symbol::<Init>("llama_init_from_model")(model.model, params);
@@ -380,19 +395,36 @@ impl Context<'_> {
         })
     }
 
-    /// Reads `tokens` and returns the logits after the last of them.
-    fn decode(&self, tokens: &[i32]) -> Result<Vec<f32>, String> {
+    /// Reads `tokens`.
+    pub(super) fn read(&self, tokens: &[i32]) -> Result<(), String> {
+        self.take("llama_decode", tokens)
+    }
+
+    /// Has the encoder read `tokens`, for the decoder or for themselves.
+    pub(super) fn encode(&self, tokens: &[i32]) -> Result<(), String> {
+        self.take("llama_encode", tokens)
+    }
+
+    /// Reads `tokens` by the function of that name.
+    fn take(&self, function: &str, tokens: &[i32]) -> Result<(), String> {
         type GetOne = unsafe extern "C" fn(*const i32, i32) -> Batch;
-        type Decode = unsafe extern "C" fn(*mut c_void, Batch) -> i32;
-        type Logits = unsafe extern "C" fn(*mut c_void, i32) -> *const f32;
+        type Take = unsafe extern "C" fn(*mut c_void, Batch) -> i32;
         let peer = self.model.peer;
-        // SAFETY: `tokens` outlives the batch; the logits of the last token, which a batch of this kind always
-        // computes, are one float a token of the vocabulary and stay until the next call.
+        // SAFETY: `tokens` outlives the batch; `llama_decode` and `llama_encode` have this signature.
         peer.shared(|| unsafe {
             let batch = peer.symbol::<GetOne>("llama_batch_get_one")(tokens.as_ptr(), tokens.len() as i32);
-            if peer.symbol::<Decode>("llama_decode")(self.context, batch) != 0 {
-                return None;
-            }
+            (peer.symbol::<Take>(function)(self.context, batch) == 0).then_some(())
+        })
+    }
+
+    /// Reads `tokens` and returns the logits after the last of them.
+    fn decode(&self, tokens: &[i32]) -> Result<Vec<f32>, String> {
+        type Logits = unsafe extern "C" fn(*mut c_void, i32) -> *const f32;
+        self.read(tokens)?;
+        let peer = self.model.peer;
+        // SAFETY: the logits of the last token, which a batch of this kind always computes, are one float a token of the
+        // vocabulary and stay until the next call.
+        peer.shared(|| unsafe {
             let logits = peer.symbol::<Logits>("llama_get_logits_ith")(self.context, -1);
             (!logits.is_null()).then(|| std::slice::from_raw_parts(logits, self.model.vocab_size()).to_vec())
         })

@@ -10,6 +10,7 @@ use crate::arch::names::numbered;
 use crate::arch::params::Params;
 use crate::arch::rerank;
 use crate::arch::rule::{Need, Rule};
+use crate::vocab;
 use ggraft_formats::{Metadata, Result, Value};
 use std::collections::{BTreeMap, HashSet};
 
@@ -24,6 +25,10 @@ pub enum Fault {
     Layers { target: &'static str, there: Vec<bool> },
     /// A tensor that follows from the config.
     Made(&'static str),
+    /// A tensor, or the bias beside one, that the page must have and the GGUF has not.
+    Missing(&'static str),
+    /// The ends of turns, which the page's family names otherwise.
+    Turns,
     /// A tensor that no rule makes.
     Foreign(String),
     /// The config is of another page.
@@ -45,8 +50,12 @@ pub fn faults(attempt: &Attempt<'_>, config: &Config) -> Vec<Fault> {
     keys(attempt, &params, &mut all);
     sizes(attempt, &params, &mut all);
     layers(attempt, &params, &mut all);
+    missing(attempt, &params, &mut all);
     made(attempt, &params, &mut all);
     foreign(attempt, &mut all);
+    if !vocab::ends_turns(config.class().unwrap_or_default(), &attempt.model.metadata) {
+        all.push(Fault::Turns);
+    }
     all
 }
 
@@ -115,7 +124,7 @@ pub fn stands(attempt: &Attempt<'_>, config: &Config, fault: &Fault) -> bool {
         Fault::Layers { .. } => layers(attempt, &params, &mut all),
         Fault::Made(_) => made(attempt, &params, &mut all),
         Fault::Page => page(attempt, config, &mut all),
-        Fault::Foreign(_) => return true,
+        Fault::Missing(_) | Fault::Turns | Fault::Foreign(_) => return true,
     }
     all.contains(fault)
 }
@@ -171,6 +180,34 @@ fn agrees(rule: &Rule, there: bool, params: &Params<'_>, layer: u32) -> bool {
         need => need.is_met(params, layer),
     };
     there == (holds && need.unwrap_or(false)) || holds && there
+}
+
+fn missing(attempt: &Attempt<'_>, params: &Params<'_>, all: &mut Vec<Fault>) {
+    let mut asked: BTreeMap<&'static str, bool> = BTreeMap::new();
+    for rule in &attempt.family.rules {
+        let fits = !lacks(attempt, rule, params);
+        for target in rule.to {
+            // Of several rules for one target one is enough.
+            *asked.entry(target).or_default() |= fits;
+        }
+    }
+    all.extend(asked.into_iter().filter(|(_, fits)| !fits).map(|(target, _)| Fault::Missing(target)));
+}
+
+/// Whether the GGUF has not what a rule must have: outside of the layers its tensors, everywhere the biases beside them.
+fn lacks(attempt: &Attempt<'_>, rule: &'static Rule, params: &Params<'_>) -> bool {
+    let is_there = |bias: bool, layer: u32| attempt.targets(rule, bias, layer).is_some();
+    let is_one = rule.indices().is_empty();
+    let layers = if is_one { 1 } else { attempt.layers };
+    let lacks_bias = |layer: u32| is_there(false, layer) && !is_there(true, layer);
+    if matches!(rule.bias, Some(Need::Must)) && (0..layers).any(lacks_bias) {
+        return true;
+    }
+    let needed = match rule.need {
+        Need::May | Need::Without(_) => false,
+        need => need.is_met(params, 0).unwrap_or(false) && rule.layers.hold(params, 0).unwrap_or(false),
+    };
+    is_one && needed && !is_there(false, 0)
 }
 
 fn made(attempt: &Attempt<'_>, params: &Params<'_>, all: &mut Vec<Fault>) {

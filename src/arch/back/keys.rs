@@ -5,16 +5,21 @@ use super::attempt::Attempt;
 use super::told::json;
 use crate::arch::keys::{From, Key};
 use crate::arch::rule::{Layers, Need, Rule};
-use ggraft_formats::Value;
-use serde_json::{Value as Json, json};
+use ggraft_formats::{Array, Value};
+use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 
 /// Ids of tokens that a config names.
-const TOKENS: [(&str, &str); 3] = [
+const TOKENS: [(&str, &str); 5] = [
     ("bos_token_id", "tokenizer.ggml.bos_token_id"),
     ("eos_token_id", "tokenizer.ggml.eos_token_id"),
     ("pad_token_id", "tokenizer.ggml.padding_token_id"),
+    ("sep_token_id", "tokenizer.ggml.seperator_token_id"),
+    ("mask_token_id", "tokenizer.ggml.mask_token_id"),
 ];
+
+/// The labels of a head that classifies.
+const LABELS: &str = "classifier.output_labels";
 
 /// Whether the table of tokens is the head, too.
 const TIED: &str = "tie_word_embeddings";
@@ -54,6 +59,22 @@ impl Attempt<'_> {
                 self.give(key, json!(id));
             }
         }
+    }
+
+    /// The labels of a head that classifies, which a config numbers.
+    pub(super) fn read_labels(&mut self) {
+        let told = self.model.metadata.get(&format!("{}.{LABELS}", self.arch.gguf));
+        let Some(Array::Str(labels)) = told.and_then(Value::as_array) else { return };
+        if self.all_keys().iter().all(|key| key.gguf != LABELS) {
+            return;
+        }
+        let text = |label: &bstr::BString| label.to_string();
+        let numbered = labels.iter().enumerate();
+        let by_number: Map<String, Json> =
+            numbered.clone().map(|(i, label)| (i.to_string(), json!(text(label)))).collect();
+        let by_label: Map<String, Json> = numbered.map(|(i, label)| (text(label), json!(i))).collect();
+        self.give("id2label", Json::Object(by_number));
+        self.give("label2id", Json::Object(by_label));
     }
 
     fn read_axis(&mut self, axis: &'static str, value: &Value) {

@@ -46,7 +46,7 @@ pub struct Regained {
 pub fn regain(model: &Model) -> Result<Regained> {
     let gguf = model.architecture().unwrap_or_default();
     let mut best: Option<(usize, Attempt<'_>)> = None;
-    for arch in ARCHS.iter().filter(|arch| arch.gguf == gguf && !arch.classes.contains(&native::CLASS)) {
+    for arch in pages(model) {
         for class in classes(arch, model) {
             let attempt = read(arch, class, model)?;
             let n = attempt.judged()?.len();
@@ -62,6 +62,16 @@ pub fn regain(model: &Model) -> Result<Regained> {
         Some((_, attempt)) => regained(attempt),
         None => Err(no_page(model, gguf)),
     }
+}
+
+/// The pages that may be meant, those of other vocabularies last.
+fn pages(model: &Model) -> Vec<&'static Arch> {
+    let (gguf, words) =
+        (model.architecture().unwrap_or_default(), model.metadata.str("tokenizer.ggml.model"));
+    let those = ARCHS.iter().filter(|arch| arch.gguf == gguf && !arch.classes.contains(&native::CLASS));
+    let mut all: Vec<&Arch> = those.collect();
+    all.sort_by_key(|arch| arch.vocabulary.is_some_and(|kind| words != Some(kind)));
+    all
 }
 
 /// The classes of a page that may be meant: the one that the tensors tell, else all.
@@ -85,6 +95,7 @@ fn no_page(model: &Model, gguf: &str) -> Error {
 fn read<'a>(arch: &'static Arch, class: &'static str, model: &'a Model) -> Result<Attempt<'a>> {
     let mut attempt = Attempt::new(arch, class, model);
     attempt.read_keys();
+    attempt.read_labels();
     attempt.read_rope()?;
     attempt.read_shapes();
     attempt.read_layers();

@@ -3,10 +3,13 @@
 use super::attempt::Attempt;
 use crate::arch::axes::Axes;
 use crate::arch::params::{Params, Size};
-use crate::arch::rule::{Layers, Rule};
+use crate::arch::rule::{Layers, RowCount, Rule};
 use ggraft_formats::Tensor;
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
+
+const HEADS: &str = "num_attention_heads";
+const GROUPS: &str = "num_key_value_heads";
 
 /// A tensor's dimensions, the outermost first, as many as the rule has.
 fn dimensions(tensor: &Tensor, wanted: usize) -> Vec<u64> {
@@ -61,7 +64,11 @@ impl Attempt<'_> {
         let Some(targets) = self.targets(rule, bias, layer) else { return false };
         let mut learned = false;
         for (tensor, side) in targets.iter().zip(&axes.to) {
-            for (term, n) in side.0.iter().zip(dimensions(tensor, side.0.len())) {
+            let mut all = dimensions(tensor, side.0.len());
+            if let Some(rows) = all.first_mut() {
+                *rows = rows.saturating_add(self.left_out(rule, layer));
+            }
+            for (term, n) in side.0.iter().zip(all) {
                 match self.sizes.learn(term, n, layer) {
                     Some(new) => learned |= new,
                     // An alternative of this rule fits.
@@ -70,6 +77,13 @@ impl Attempt<'_> {
             }
         }
         learned
+    }
+
+    /// How many first rows of a rule's table a GGUF does without.
+    fn left_out(&self, rule: &Rule, layer: u32) -> u64 {
+        let RowCount::After(axis) = rule.rows else { return 0 };
+        let config = self.config();
+        config.and_then(|config| Params::new(&config, &self.family.axes).size(axis, layer)).unwrap_or(0)
     }
 
     /// The axes from which, or before which, layers have their tensors.
@@ -89,7 +103,10 @@ impl Attempt<'_> {
 
     /// Says the keys of the config that axes come from.
     pub(super) fn write_sizes(&mut self) {
-        for axis in self.family.axes.clone() {
+        // What may follow from others comes after them.
+        let mut all = self.family.axes.clone();
+        all.sort_by_key(|axis| matches!(axis.size, Size::Or(..)));
+        for axis in all {
             let (Size::Of(keys) | Size::Or(keys, _)) = &axis.size else { continue };
             if keys.iter().any(|key| self.given.contains_key(*key)) {
                 continue;
@@ -100,6 +117,11 @@ impl Attempt<'_> {
             if self.knows(key) || !follows {
                 self.give(key, value);
             }
+        }
+        // Of heads of keys that are made of one vector a GGUF tells no number: every head has its own.
+        let heads = self.given.get(HEADS).filter(|_| self.sizes.of("g").is_empty()).cloned();
+        if let Some(heads) = heads.filter(|_| self.knows(GROUPS)) {
+            self.give(GROUPS, heads);
         }
     }
 

@@ -82,7 +82,7 @@ impl Attempt<'_> {
                 found
             }
             Fault::Layers { there, .. } => self.patterns(there),
-            Fault::Made(_) | Fault::Foreign(_) => Vec::new(),
+            Fault::Made(_) | Fault::Missing(_) | Fault::Turns | Fault::Foreign(_) => Vec::new(),
             Fault::Page => vec![json!(true), json!(1), json!([])],
         }
     }

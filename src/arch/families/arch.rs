@@ -13,6 +13,8 @@ pub struct Arch {
     pub classes: &'static [&'static str],
     /// Parts of names of a GGUF's tensors, and the class of those above that alone has such ones.
     pub told_by: &'static [(&'static str, &'static str)],
+    /// The `tokenizer.ggml.model` of its GGUFs, where that tells which of several pages is meant.
+    pub vocabulary: Option<&'static str>,
     /// Keys of the config of a GGUF, in so many layers, that goes back, where neither a key nor a trial tells them.
     pub regains: fn(&Model, u32) -> Vec<(&'static str, Json)>,
     /// `general.architecture` of the GGUF; of a page that no model is of, what it is called.
@@ -124,6 +126,7 @@ pub const NONE: Arch = Arch {
     applies: None,
     base: None,
     told_by: &[],
+    vocabulary: None,
     regains: |_, _| Vec::new(),
     prefixes: &[],
     keys: &[],

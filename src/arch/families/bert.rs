@@ -4,13 +4,16 @@
 
 use super::{Arch, NONE};
 use crate::arch::about;
-use crate::arch::keys::{Fixed, Key, TRANSFORMER, count, is, make, size};
+use crate::arch::keys::{Absent, Fixed, From, Key, TRANSFORMER, count, is, make, size};
 use crate::arch::params::{AXES as ALL, Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
-use ggraft_formats::{Array, Error, Result, Value};
+use ggraft_formats::{Array, Error, Model, Result, Value};
+use serde_json::Value as Json;
 
 pub const BERT: Arch = Arch {
     classes: &["BertModel", "BertForMaskedLM", "BertForSequenceClassification", "CamembertModel"],
+    told_by: &[(HEAD, "BertForSequenceClassification")],
+    vocabulary: Some("bert"),
     gguf: "bert",
     base: Some(&ENCODER),
     keys: TYPES,
@@ -19,14 +22,13 @@ pub const BERT: Arch = Arch {
 };
 
 pub const ROBERTA: Arch = Arch {
-    classes: &[
-        "RobertaModel",
-        "RobertaForSequenceClassification",
-        "XLMRobertaModel",
-        "XLMRobertaForSequenceClassification",
-    ],
+    classes: &["RobertaModel", "RobertaForSequenceClassification"],
+    told_by: &[(HEAD, "RobertaForSequenceClassification")],
+    vocabulary: Some("gpt2"),
+    regains: no_place,
     gguf: "bert",
     base: Some(&ENCODER),
+    prefixes: &["roberta.", "bert.", ""],
     keys: &[size("context_length", "places")],
     axes: &[axis("skipped", Size::Make(skipped)), axis("places", Size::Sub("positions", "skipped"))],
     rules: ROBERTA_HEAD,
@@ -35,8 +37,16 @@ pub const ROBERTA: Arch = Arch {
     ..NONE
 };
 
+pub const XLM_ROBERTA: Arch = Arch {
+    classes: &["XLMRobertaModel", "XLMRobertaForSequenceClassification"],
+    told_by: &[(HEAD, "XLMRobertaForSequenceClassification")],
+    vocabulary: Some("t5"),
+    ..ROBERTA
+};
+
 pub const DISTILBERT: Arch = Arch {
     classes: &["DistilBertModel", "DistilBertForMaskedLM", "DistilBertForSequenceClassification"],
+    told_by: &[(HEAD, "DistilBertForSequenceClassification")],
     gguf: "bert",
     prefixes: &["distilbert.", ""],
     keys: DISTIL_KEYS,
@@ -64,15 +74,24 @@ pub const ENCODER: Arch = Arch {
 };
 
 const ROOT: Arch = Arch { keys: TRANSFORMER, axes: AXES, base: Some(&SIZES), ..NONE };
+/// How the tensors of a head that classifies begin in a GGUF.
+pub const HEAD: &str = "cls.";
 const SIZES: Arch = Arch { axes: ALL, ..NONE };
 
 /// The keys of every encoder, after those of the transformer.
 pub const ENCODES: &[Key] = &[
     is("attention.causal", Fixed::Flag(false)),
     make("pooling_type", pooling),
-    make("classifier.pooling_type", classifier_pooling),
+    CLASSIFIER_POOLING,
     make("classifier.output_labels", labels),
 ];
+
+/// How the vectors of a text become one before a head that classifies.
+pub const CLASSIFIER_POOLING: Key = Key {
+    gguf: "classifier.pooling_type",
+    from: From::Word(&["classifier_pooling"], &[("mean", 1), ("cls", 2)]),
+    absent: Absent::Omit,
+};
 
 const TYPES: &[Key] = &[count("^tokenizer.ggml.token_type_count", &["type_vocab_size"]).or(Fixed::Count(1))];
 
@@ -80,18 +99,6 @@ const TYPES: &[Key] = &[count("^tokenizer.ggml.token_type_count", &["type_vocab_
 pub fn pooling(params: &Params<'_>) -> Result<Option<Value>> {
     let told = params.checkpoint().map(about::pooling).transpose()?.flatten();
     Ok(told.map(Value::U32))
-}
-
-/// The same before a head that classifies.
-pub fn classifier_pooling(params: &Params<'_>) -> Result<Option<Value>> {
-    match params.config.text("classifier_pooling")? {
-        None => Ok(None),
-        Some("mean") => Ok(Some(Value::U32(1))),
-        Some("cls") => Ok(Some(Value::U32(2))),
-        Some(other) => {
-            Err(params.config.unsupported("classifier_pooling").expected("mean or cls").found(other))
-        }
-    }
 }
 
 /// The labels of a head that classifies, by their numbers; none of those that stand for no labels.
@@ -120,6 +127,14 @@ pub fn count_labels(params: &Params<'_>, _layer: u32) -> Result<u64> {
 fn skipped(params: &Params<'_>, _layer: u32) -> Result<u64> {
     let pad = params.config.whole_at("pad_token_id", 0)?;
     pad.map(|id| u64::from(id) + 1).ok_or_else(|| params.config.missing("pad_token_id", "the id of a token"))
+}
+
+/// The token that stands for no place, where a GGUF does not tell it.
+fn no_place(model: &Model, _layers: u32) -> Vec<(&'static str, Json)> {
+    match model.metadata.u64("tokenizer.ggml.padding_token_id") {
+        Some(_) => Vec::new(),
+        None => vec![("pad_token_id", 1.into())],
+    }
 }
 
 /// Whether a head has labels of its own.

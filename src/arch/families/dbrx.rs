@@ -3,13 +3,16 @@
 
 use super::{Arch, NONE};
 use crate::arch::config::Config;
+use crate::arch::json;
 use crate::arch::keys::{Fixed, Key, count, is, make, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Rule, rule};
-use ggraft_formats::{Result, Value};
+use ggraft_formats::{Model, Result, Value};
+use serde_json::{Map, Value as Json};
 
 pub const DBRX: Arch = Arch {
     classes: &["DbrxForCausalLM"],
+    regains: sections,
     gguf: "dbrx",
     prefixes: &["transformer."],
     keys: KEYS,
@@ -20,6 +23,27 @@ pub const DBRX: Arch = Arch {
 
 const ATTENTION: &str = "attn_config";
 const FEED_FORWARD: &str = "ffn_config";
+
+/// The two sections of the config, of the keys that a GGUF has of them.
+fn sections(model: &Model, _layers: u32) -> Vec<(&'static str, Json)> {
+    let of = |keys: &[(&str, &str)]| {
+        let one = |(key, told): &(&str, &str)| {
+            Some((key.to_string(), json(model.metadata.get(&format!("dbrx.{told}"))?)))
+        };
+        Json::Object(keys.iter().filter_map(one).collect::<Map<_, _>>())
+    };
+    let attention = [
+        ("kv_n_heads", "attention.head_count_kv"),
+        ("clip_qkv", "attention.clamp_kqv"),
+        ("rope_theta", "rope.freq_base"),
+    ];
+    let feed_forward = [
+        ("ffn_hidden_size", "feed_forward_length"),
+        ("moe_num_experts", "expert_count"),
+        ("moe_top_k", "expert_used_count"),
+    ];
+    vec![(ATTENTION, of(&attention)), (FEED_FORWARD, of(&feed_forward))]
+}
 
 /// A section of the config, which must be there.
 fn section(params: &Params<'_>, key: &str) -> Result<Config> {

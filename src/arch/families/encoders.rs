@@ -10,10 +10,13 @@ use crate::arch::config::Config;
 use crate::arch::keys::{Fixed, Key, count, is, make, positive, size};
 use crate::arch::params::{AXES as ALL, Axis, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
-use ggraft_formats::{Result, Value};
+use ggraft_formats::{Model, Result, Value};
+use serde_json::Value as Json;
 
 pub const NEO_BERT: Arch = Arch {
     classes: &["NeoBERT", "NeoBERTLMHead", "NeoBERTForSequenceClassification"],
+    told_by: &[(bert::HEAD, "NeoBERTForSequenceClassification")],
+    regains: both_parts,
     gguf: "neo-bert",
     base: Some(&NEO_ROOT),
     prefixes: &["", "model."],
@@ -29,6 +32,12 @@ const ROOT: Arch = Arch { keys: crate::arch::keys::TRANSFORMER, axes: ALL, ..NON
 
 /// How texts are pooled, for NeoBERT: by their first token.
 const FIRST: u32 = 2;
+
+/// The width of a layer's feed-forward part as NeoBERT counts it, half as much again as there are rows.
+fn both_parts(model: &Model, _layers: u32) -> Vec<(&'static str, Json)> {
+    let wide = model.metadata.u64("neo-bert.feed_forward_length").unwrap_or(0);
+    vec![("intermediate_size", wide.saturating_mul(3).div_ceil(2).into())]
+}
 
 const NEO_KEYS: &[Key] = &[
     size("feed_forward_length", "wide"),

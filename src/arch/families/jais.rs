@@ -12,6 +12,8 @@ use ggraft_formats::{Result, Value as Told};
 
 pub const JAIS: Arch = Arch {
     classes: &["JAISLMHeadModel"],
+    // The tables have the factors already.
+    regains: |_, _| vec![("embeddings_scale", 1.0.into()), ("width_scale", 1.0.into())],
     gguf: "jais",
     prefixes: &["transformer."],
     keys: KEYS,

@@ -213,6 +213,7 @@ pub const ARCHS: &[Arch] = &[
     gemma4::GEMMA4,
     bert::BERT,
     bert::ROBERTA,
+    bert::XLM_ROBERTA,
     bert::DISTILBERT,
     modern_bert::MODERN_BERT,
     modern_bert::EUROBERT,

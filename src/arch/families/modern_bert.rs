@@ -11,6 +11,7 @@ use crate::arch::rule::{Layers, Need, Rule, rule};
 
 pub const MODERN_BERT: Arch = Arch {
     classes: &["ModernBertModel", "ModernBertForMaskedLM", "ModernBertForSequenceClassification"],
+    told_by: &[(bert::HEAD, "ModernBertForSequenceClassification")],
     gguf: "modern-bert",
     base: Some(&ENCODER),
     prefixes: &["model.", ""],
@@ -29,7 +30,7 @@ pub const EUROBERT: Arch = Arch {
         is("attention.causal", Fixed::Flag(false)),
         is("rope.scaling.type", Fixed::Text("none")),
         make("pooling_type", bert::pooling),
-        make("classifier.pooling_type", bert::classifier_pooling),
+        bert::CLASSIFIER_POOLING,
         is("^tokenizer.ggml.add_bos_token", Fixed::Flag(false)),
     ],
     without: &["output.weight"],

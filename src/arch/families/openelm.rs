@@ -2,13 +2,16 @@
 //! Specification: `OpenELMModel` of llama.cpp's converter; `OpenELMConfig` of the published models.
 
 use super::{Arch, NONE};
+use crate::arch::json;
 use crate::arch::keys::{Fixed, Key, count, is, make, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
-use ggraft_formats::{Array, Result, Value};
+use ggraft_formats::{Array, Model, Result, Value};
+use serde_json::Value as Json;
 
 pub const OPENELM: Arch = Arch {
     classes: &["OpenELMForCausalLM"],
+    regains: multipliers,
     gguf: "openelm",
     prefixes: &["transformer."],
     keys: KEYS,
@@ -56,6 +59,15 @@ fn width(params: &Params<'_>, layer: u32) -> Result<u64> {
     let wanted = by * params.size("n", layer)? as f64;
     let near = ((wanted + unit as f64 / 2.0) as u64 / unit * unit).max(unit);
     Ok(if (near as f64) < 0.9 * wanted { near.saturating_add(unit) } else { near })
+}
+
+/// The multipliers that give the widths which a GGUF tells, to the nearest whole number.
+fn multipliers(model: &Model, layers: u32) -> Vec<(&'static str, Json)> {
+    let by = |key: &str| model.metadata.get(&format!("openelm.{key}"));
+    let width = by("embedding_length").and_then(Value::as_u64).unwrap_or(1).max(1) as f64;
+    let all = by("feed_forward_length").map(json).unwrap_or_default();
+    let at = |layer: u32| all.get(layer as usize).and_then(Json::as_u64).unwrap_or(0) as f64 / width;
+    vec![("ffn_multipliers", (0..layers).map(at).collect()), ("ffn_dim_divisor", 1.into())]
 }
 
 const RULES: &[Rule] = &[

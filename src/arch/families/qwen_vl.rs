@@ -7,7 +7,8 @@ use super::{Arch, NONE, Uses, experts};
 use crate::arch::keys::{Absent, From, Key, make};
 use crate::arch::params::Params;
 use crate::arch::rule::{Rule, rule};
-use ggraft_formats::{Result, Value};
+use ggraft_formats::{Model, Result, Value};
+use serde_json::{Value as Json, json};
 
 pub const QWEN2_VL: Arch = Arch {
     classes: &["Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration", "Qwen2VLModel"],
@@ -20,6 +21,7 @@ pub const QWEN2_VL: Arch = Arch {
 
 pub const QWEN3_VL: Arch = Arch {
     classes: &["Qwen3VLForConditionalGeneration"],
+    regains: stacked,
     gguf: "qwen3vl",
     base: Some(&QWEN3),
     keys: &[make("n_deepstack_layers", deepstack)],
@@ -30,6 +32,7 @@ pub const QWEN3_VL: Arch = Arch {
 
 pub const QWEN3_VL_MOE: Arch = Arch {
     classes: &["Qwen3VLMoeForConditionalGeneration"],
+    regains: stacked,
     gguf: "qwen3vlmoe",
     base: Some(&QWEN3_MOE),
     keys: &[make("n_deepstack_layers", deepstack)],
@@ -37,6 +40,13 @@ pub const QWEN3_VL_MOE: Arch = Arch {
     ignored: SEEING,
     ..NONE
 };
+
+/// Layers of the tower whose vectors go into the first layers here: how many, of which a GGUF does not tell the numbers.
+fn stacked(model: &Model, layers: u32) -> Vec<(&'static str, Json)> {
+    let key = format!("{}.n_deepstack_layers", model.architecture().unwrap_or_default());
+    let count = model.metadata.u64(&key).unwrap_or(0).min(layers.into());
+    vec![("vision_config", json!({"deepstack_visual_indexes": (0..count).collect::<Vec<_>>()}))]
+}
 
 /// The tensors of the parts that see, hear and speak.
 pub const SEEING: &[&str] = &[

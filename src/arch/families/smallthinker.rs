@@ -6,10 +6,12 @@ use super::{Arch, NONE, experts};
 use crate::arch::keys::{Key, count, make, size};
 use crate::arch::params::{Axis, Size, axis};
 use crate::arch::rule::{Rule, rule};
-use ggraft_formats::Value;
+use ggraft_formats::{Model, Value};
+use serde_json::{Value as Json, json};
 
 pub const SMALLTHINKER: Arch = Arch {
     classes: &["SmallThinkerForCausalLM"],
+    regains: window,
     gguf: "smallthinker",
     base: Some(&DECODER),
     keys: KEYS,
@@ -18,6 +20,17 @@ pub const SMALLTHINKER: Arch = Arch {
     without: experts::NO_DENSE,
     ..NONE
 };
+
+/// The window, and the layers that have it: the runtime takes all but every fourth, from the first on.
+fn window(model: &Model, layers: u32) -> Vec<(&'static str, Json)> {
+    match model.metadata.u64("smallthinker.attention.sliding_window") {
+        None => Vec::new(),
+        Some(size) => {
+            let layout = (0..layers).map(|layer| json!(u8::from(!layer.is_multiple_of(4)))).collect();
+            vec![("sliding_window_size", size.into()), ("sliding_window_layout", layout)]
+        }
+    }
+}
 
 const KEYS: &[Key] = &[
     size("expert_count", "e"),

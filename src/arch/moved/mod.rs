@@ -8,7 +8,7 @@ mod padded;
 mod tests;
 mod tiles;
 
-pub use padded::Padded;
+pub use padded::{Padded, Zeros};
 
 use super::axes::{Piece, Step};
 use gather::{Gather, Reader};

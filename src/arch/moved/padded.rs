@@ -4,6 +4,20 @@ use ggraft_formats::write::Identity;
 use ggraft_formats::{Result, Rows, Tensor};
 use std::ops::Range;
 
+/// Rows of zeros.
+pub struct Zeros;
+
+impl Rows for Zeros {
+    fn read(&self, _: Range<usize>, out: &mut [u8]) -> Result<()> {
+        out.fill(0);
+        Ok(())
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        into.add(b"zeros");
+    }
+}
+
 /// A table with rows of zeros after its own.
 pub struct Padded(pub Tensor);
 

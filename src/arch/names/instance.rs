@@ -11,6 +11,18 @@ use ggraft_formats::safetensors::Named;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use std::collections::HashMap;
 
+/// `table` behind the first rows of another one of its width and dtype.
+pub(super) fn behind(other: Tensor, first: u64, table: Tensor) -> Result<Tensor> {
+    let (row, held) = (table.shape().row(), table.shape().rows());
+    let piece = |source, to, rows| {
+        let step = |size, step| Step { size, from: step, to: step, tensor: 0 };
+        Piece { source, from: 0, to, steps: vec![step(rows, row), step(row, 1)] }
+    };
+    let (shape, pieces) =
+        ([held.saturating_add(first), row], [piece(0, 0, first), piece(1, first.saturating_mul(row), held)]);
+    moved(&table.name.clone(), &shape, vec![other, table], &pieces)
+}
+
 impl Instance<'_> {
     /// The tensors of GGUF's that the checkpoint's become, if all are there and fit.
     pub(super) fn adopt(
@@ -121,16 +133,7 @@ impl Instance<'_> {
             own.decode_rows(0..first as usize, &mut values)?;
             Tensor::in_memory(&own.name, moved::shape(&own.name, &[first, row])?, &values)?
         };
-        let piece = |source, to, rows| {
-            let step = |size, step| Step { size, from: step, to: step, tensor: 0 };
-            Piece { source, from: 0, to, steps: vec![step(rows, row), step(row, 1)] }
-        };
-        moved(
-            &table.name.clone(),
-            &[rows, row],
-            vec![own, table],
-            &[piece(0, 0, first), piece(1, first * row, held)],
-        )
+        behind(own, first, table)
     }
 
     pub(in crate::arch) fn sizes(&self, params: &Params<'_>) -> Result<Sizes> {

@@ -1,14 +1,17 @@
 //! The tensors of a GGUF under the names that a checkpoint of its family would give them, where there is no checkpoint: of
 //! several spellings the first of the page, with the first of its prefixes.
 
+use super::instance::behind;
 use super::{Instance, alternatives, broken, numbered, unknown};
 use crate::arch::families::Family;
+use crate::arch::moved::{self, Zeros};
 use crate::arch::params::Params;
 use crate::arch::rerank;
-use crate::arch::rule::{Rule, biased, spelled};
+use crate::arch::rule::{RowCount, Rule, biased, spelled};
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Error, Model, Result, Tensor};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The checkpoint's tensors that those of `model` were made of, in the order of the model.
 pub fn regained(family: &Family, params: &Params<'_>, model: &Model) -> Result<Vec<Named>> {
@@ -33,16 +36,40 @@ pub fn regained(family: &Family, params: &Params<'_>, model: &Model) -> Result<V
     for tensor in &model.tensors {
         match index.get(tensor.name.as_str()) {
             Some(i) if std::mem::replace(&mut done[*i], true) => {}
-            Some(i) => match all[*i].release(&held, params) {
-                Ok(named) => tensors.extend(named),
-                Err(e) => problems.push(e),
-            },
+            Some(i) => {
+                match all[*i].release(&held, params).and_then(|named| whole(&all[*i], named, params)) {
+                    Ok(named) => tensors.extend(named),
+                    Err(e) => problems.push(e),
+                }
+            }
             None if tensor.name == rerank::HEAD
                 || family.made.iter().any(|made| made.name == tensor.name) => {}
             None => problems.push(unknown(family, tensor)),
         }
     }
     Error::all(problems).map_or(Ok(tensors), Err)
+}
+
+/// How many first rows of its table a rule leaves out.
+fn left_out(rule: &Rule, params: &Params<'_>, layer: u32) -> u64 {
+    match rule.rows {
+        RowCount::After(axis) => params.size(axis, layer).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// With the rows that a GGUF leaves out as zeros: they stand for no place, and nothing looks them up.
+fn whole(instance: &Instance<'_>, named: Vec<Named>, params: &Params<'_>) -> Result<Vec<Named>> {
+    let first = left_out(instance.rule, params, instance.layer);
+    if first == 0 {
+        return Ok(named);
+    }
+    let one = |Named { name, tensor }: Named| {
+        let shape = moved::shape(&name, &[first, tensor.shape().row()])?;
+        let zeros = Tensor::new(&name, shape, tensor.dtype(), Arc::new(Zeros))?;
+        Ok(Named { name, tensor: behind(zeros, first, tensor)? })
+    };
+    named.into_iter().map(one).collect()
 }
 
 /// A rule in one layer, if the model has all that it makes, in the shapes that it makes.
@@ -76,7 +103,13 @@ fn instance<'a>(
     };
     let Ok(sizes) = instance.sizes(params) else { return Ok(None) };
     let shapes = instance.axes.to.iter().map(|side| side.shape(&sizes).unwrap_or_default());
-    let elements = |shape: Vec<u64>| shape.iter().fold(1u64, |n, size| n.saturating_mul(*size));
+    let left_out = left_out(rule, params, layer);
+    let elements = |shape: Vec<u64>| match shape.split_first() {
+        Some((rows, rest)) => {
+            rest.iter().fold(rows.saturating_sub(left_out), |n, size| n.saturating_mul(*size))
+        }
+        None => 1,
+    };
     instance.fits = shapes.zip(&targets).all(|(shape, tensor)| elements(shape) == tensor.shape().elements());
     let stacked = rule.stacked();
     let stack: Vec<u64> = stacked.iter().map(|axis| sizes.get(axis).copied().unwrap_or(1)).collect();

@@ -38,6 +38,11 @@ pub fn config(words: &Words<'_>) -> Result<Map<String, Value>> {
             config.insert(name.into(), json!(words.text(id)?));
         }
     }
+    // Encoders call what begins a text so, too.
+    let is_encoder = words.metadata.get("tokenizer.ggml.token_type_count").is_some();
+    if let Some(first) = config.get("bos_token").filter(|_| is_encoder).cloned() {
+        config.insert("cls_token".into(), first);
+    }
     config.insert("clean_up_tokenization_spaces".into(), json!(false));
     let arch = words.metadata.str("general.architecture").unwrap_or_default();
     if let Some(length) = words.metadata.u64(&format!("{arch}.context_length")) {

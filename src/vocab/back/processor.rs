@@ -11,17 +11,20 @@ pub fn template(words: &Words<'_>) -> Result<Value> {
     let bos = id("add_bos_token", "bos_token_id");
     let eos = id("add_eos_token", "eos_token_id");
     let sep = id("add_sep_token", "seperator_token_id");
-    between(words, bos, sep, eos)
+    // The runtime ends the first text before it separates it.
+    let ends = eos.filter(|_| sep.is_some());
+    let middle: Vec<usize> = ends.into_iter().chain(sep).collect();
+    between(words, bos, &middle, eos)
 }
 
 /// The template that puts these tokens before, between and after texts.
 pub fn between(
     words: &Words<'_>,
     first: Option<usize>,
-    middle: Option<usize>,
+    middle: &[usize],
     last: Option<usize>,
 ) -> Result<Value> {
-    if first.is_none() && middle.is_none() && last.is_none() {
+    if first.is_none() && middle.is_empty() && last.is_none() {
         return Ok(Value::Null);
     }
     let mut named: Map<String, Value> = Map::new();
@@ -33,14 +36,16 @@ pub fn between(
     };
     let text = |name: &str, kind: u8| Some(json!({"Sequence": {"id": name, "type_id": kind}}));
     let single = [special(first, 0)?, text("A", 0), special(last, 0)?];
-    let pair = [
-        special(first, 0)?,
-        text("A", 0),
-        special(middle.or(last), 0)?,
-        special(first.filter(|_| middle.is_none()), 1)?,
-        text("B", 1),
-        special(last, 1)?,
-    ];
+    let mut pair = vec![special(first, 0)?, text("A", 0)];
+    for id in middle {
+        pair.push(special(Some(*id), 0)?);
+    }
+    if middle.is_empty() {
+        // What ends a text, too, would be read as what separates two.
+        let again = first.filter(|id| last.is_some() || words.id("eos_token_id") != Some(*id));
+        pair.extend([special(last, 0)?, special(again, 1)?]);
+    }
+    pair.extend([text("B", 1), special(last, 1)?]);
     let list = |all: &[Option<Value>]| Value::Array(all.iter().flatten().cloned().collect());
     let (single, pair) = (list(&single), list(&pair));
     Ok(json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": named}))

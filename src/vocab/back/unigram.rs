@@ -4,10 +4,16 @@
 use super::{Regained, Words, processor};
 use crate::vocab::files::TOKENIZER;
 use crate::vocab::kinds;
+use crate::vocab::spm::{ModelProto, NormalizerSpec, Piece, TrainerSpec};
+use crate::vocab::unigram::{REALIGNED, UNIGRAM};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ggraft_formats::{Array, Result};
+use prost::Message;
 use serde_json::{Map, Value, json};
+
+/// What XLM-RoBERTa calls the token in whose place a GGUF has none.
+const MASK: &str = "<mask>";
 
 pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regained) -> Result<()> {
     let mut vocab = Vec::new();
@@ -28,6 +34,15 @@ pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regai
     if spaces {
         normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
     }
+    let mut beside: Vec<usize> = words.whole().chain(unknown).collect();
+    beside.sort_unstable();
+    let mut added = words.added_tokens(beside.into_iter())?;
+    if let Some((id, list)) = hidden(words).zip(added.as_array_mut()) {
+        list.push(json!({"id": id, "content": MASK, "lstrip": true, "normalized": false, "rstrip": false,
+            "single_word": false, "special": true}));
+        config.insert("mask_token".into(), json!(MASK));
+        out.files.push((REALIGNED.into(), realigned(words, len)?));
+    }
     let scheme = if prefix { "always" } else { "never" };
     let space =
         json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": scheme, "split": true});
@@ -35,7 +50,7 @@ pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regai
         "version": "1.0",
         "truncation": null,
         "padding": null,
-        "added_tokens": words.added_tokens(words.whole())?,
+        "added_tokens": added,
         "normalizer": {"type": "Sequence", "normalizers": normalizers},
         "pre_tokenizer": space,
         "post_processor": processor::template(words)?,
@@ -48,4 +63,41 @@ pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regai
     config.insert("add_prefix_space".into(), json!(prefix));
     config.insert("clean_up_tokenization_spaces".into(), json!(spaces));
     Ok(())
+}
+
+/// The id of a mask that is named where the vocabulary has no token: fairseq adds it to SentencePiece's.
+fn hidden(words: &Words<'_>) -> Option<usize> {
+    words.id("mask_token_id").filter(|id| words.kind(*id) == kinds::UNUSED)
+}
+
+/// SentencePiece's own file, which has its pieces of the first `len` tokens in the places before fairseq counted anew.
+fn realigned(words: &Words<'_>, len: usize) -> Result<Vec<u8>> {
+    let first = [("<unk>", kinds::UNKNOWN), ("<s>", kinds::CONTROL), ("</s>", kinds::CONTROL)];
+    let piece = |text: &str, kind: i32, score: f32| Piece {
+        piece: Some(text.as_bytes().to_vec()),
+        score: Some(score),
+        r#type: Some(kind),
+    };
+    let mut pieces: Vec<Piece> = first.iter().map(|(text, kind)| piece(text, *kind, 0.0)).collect();
+    for id in 4..len {
+        pieces.push(piece(words.text(id)?, words.kind(id), words.score(id)));
+    }
+    let charsmap = match words.metadata.get("tokenizer.ggml.precompiled_charsmap").and_then(|v| v.as_array())
+    {
+        Some(Array::U8(map)) => Some(map.clone()),
+        _ => None,
+    };
+    let trainer = TrainerSpec {
+        model_type: Some(UNIGRAM),
+        vocab_size: i32::try_from(pieces.len()).ok(),
+        ..TrainerSpec::default()
+    };
+    let normalizer = NormalizerSpec {
+        name: None,
+        precompiled_charsmap: charsmap,
+        add_dummy_prefix: words.flag("add_space_prefix"),
+        remove_extra_whitespaces: words.flag("remove_extra_whitespaces"),
+    };
+    let model = ModelProto { pieces, trainer_spec: Some(trainer), normalizer_spec: Some(normalizer) };
+    Ok(model.encode_to_vec())
 }

@@ -22,6 +22,7 @@ pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regai
     let (first, last) =
         (words.id("bos_token_id"), words.id("seperator_token_id").or(words.id("eos_token_id")));
     let adds = words.flag("add_bos_token").unwrap_or(true);
+    let ends: Vec<usize> = last.filter(|_| adds).into_iter().collect();
     let (lower, accents) = (words.flag("normalizer.lowercase"), words.flag("normalizer.strip_accents"));
     let json = json!({
         "version": "1.0",
@@ -31,7 +32,7 @@ pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regai
         "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
             "strip_accents": accents, "lowercase": lower.unwrap_or(true)},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": processor::between(words, first.filter(|_| adds), None, last.filter(|_| adds))?,
+        "post_processor": processor::between(words, first.filter(|_| adds), &ends, last.filter(|_| adds))?,
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
         "model": {"type": "WordPiece", "unk_token": unknown, "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 100, "vocab": vocab},
