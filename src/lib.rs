@@ -26,8 +26,9 @@
 //! weights, `adapter` puts LoRA adapters on, `arch` knows architectures, `vocab` tokenizers, `chat` chat templates, `checkpoint` turns all back into a
 //! Hugging Face directory, `merge` says what becomes of each tensor, `ftype` which dtype it gets (`budget`: by what it
 //! costs), `output` what may be asked for and what comes out, `recipe` all that decides a merge. `device` knows what runs where, `predicting` the layers of a GGUF that guess tokens ahead. `measure` tells how near
-//! weights are to others, `hash` tells weights from others, `jobs` lets several machines carry out one plan, `meta` edits what is said of them, `roles` knows what a
-//! tensor's name means, `stacking` opens models that are made of layers of others, `stages` hears how the planning goes on. `report` is what people look at, `cli` the words they
+//! weights are to others, `evaluate` how models do on a text, in llama.cpp itself, `hash` tells weights from others, `jobs` lets several machines carry
+//! out one plan, `meta` edits what is said of them, `roles` knows what a tensor's name means, `stacking` opens models that are made of layers of
+//! others, `stages` hears how the planning goes on. `report` is what people look at, `cli` the words they
 //! type, `nearest` helps with those they mistype, and `text` makes safe what comes from files. Containers, dtypes and
 //! codecs live in the crate `ggraft_formats`, which is `formats` here.
 
@@ -47,6 +48,8 @@ pub mod checkpoint;
 pub mod cli;
 pub mod device;
 pub mod estimate;
+#[cfg(feature = "runtime")]
+pub mod evaluate;
 pub mod ftype;
 pub mod hash;
 #[cfg(feature = "cli")]

@@ -247,11 +247,21 @@ fn scale() {
     check("docs/scale.md", models);
 }
 
+/// What runs models needs llama.cpp, and a build that can.
+#[test]
+fn measure() {
+    if !cfg!(feature = "runtime") || std::env::var_os("GGRAFT_LLAMA_CPP").is_none() {
+        eprintln!("SKIPPED: docs/measure.md; set GGRAFT_LLAMA_CPP, and build with --all-features");
+        return;
+    }
+    check("docs/measure.md", models);
+}
+
 /// Every document has its test here, but for that of the architectures, which no command in it shows (`readme.rs`).
 #[test]
 fn no_document_is_forgotten() {
     // The commands of remote.md run in tests/remote.rs; mtp.md, packed.md and projectors.md have none.
-    const DOCUMENTS: [&str; 13] = [
+    const DOCUMENTS: [&str; 14] = [
         "adapters.md",
         "architectures.md",
         "back.md",
@@ -259,6 +269,7 @@ fn no_document_is_forgotten() {
         "chat-vector.md",
         "edge.md",
         "json.md",
+        "measure.md",
         "mtp.md",
         "packed.md",
         "projectors.md",

@@ -92,6 +92,23 @@ fn every_verb_prints_what_the_schema_says() {
     assert_eq!(plans.len(), 4);
 }
 
+/// It needs llama.cpp, and a build that can run models.
+#[test]
+fn what_models_do_on_a_text_is_told_too() {
+    if !cfg!(feature = "runtime") || std::env::var_os("GGRAFT_LLAMA_CPP").is_none() {
+        eprintln!("SKIPPED: measure --json; set GGRAFT_LLAMA_CPP, and build with --all-features");
+        return;
+    }
+    let bench = Bench::new();
+    bench.ggraft("convert %cp --type Q8_0,Q4_0 -o @{type}.gguf -q").ok();
+    let text = "--text %korean_heldout.txt --ctx 64 --chunks 4 --json -q";
+    let alone = bench.ggraft(&format!("measure @Q4_0.gguf {text}")).ok();
+    assert_eq!(bench.fits("measure", &alone.out)["models"][0]["compared"], Json::Null);
+    let both = bench.ggraft(&format!("measure @Q4_0.gguf --against @Q8_0.gguf {text}")).ok();
+    let told = bench.fits("measure", &both.out);
+    assert!(told["models"][0]["compared"]["kl_divergence"]["value"].as_f64().unwrap() > 0.0);
+}
+
 #[test]
 fn a_failed_check_is_told_too() {
     let bench = Bench::new();

@@ -1,13 +1,15 @@
 //! Importance matrices: how much each column of a weight matters, measured as the mean square of what it is
 //! multiplied by. `open` reads both forms, GGUF and the older `.dat`, and believes neither: every count, width and
-//! value is checked, and nothing may be missing or left over.
+//! value is checked, and nothing may be missing or left over. `model` makes the GGUF form of what was measured.
 //! Specification: llama.cpp v0.5.0, `tools/imatrix` and what `tools/quantize` reads of its files.
 
 use crate::error::{Error, Result};
 use crate::gguf::{self, Header};
 use crate::metadata::Array;
 use crate::mmap::Mapping;
+use crate::model::Model;
 use crate::quant::DType;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 use byteorder::{ByteOrder, LE};
 use std::collections::BTreeMap;
@@ -25,6 +27,41 @@ pub struct Imatrix {
     pub chunks: Option<u32>,
     /// Tensors of the file that are no part of an entry.
     pub ignored: Vec<String>,
+}
+
+/// What was measured of a weight.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// The width of each of its matrices.
+    pub columns: usize,
+    /// Sums of squares, one a column of each matrix.
+    pub sums: Vec<f32>,
+    /// How many rows each matrix has seen; or one number for all of them, which then count as one wide matrix.
+    pub counts: Vec<u64>,
+}
+
+/// What was measured by `chunks` pieces of `chunk` tokens of `dataset`, as a model without an architecture, whose bytes are
+/// those that llama-imatrix writes: for each weight its sums and counts, in the order of the names.
+///
+/// # Errors
+/// The sums of a weight do not fill its counts.
+pub fn model(entries: &BTreeMap<String, Sums>, dataset: &str, chunks: u32, chunk: u32) -> Result<Model> {
+    let mut model = Model::default();
+    model.metadata.set("general.type", "imatrix");
+    model.metadata.set(DATASETS, vec![dataset.to_string()]);
+    model.metadata.set(CHUNK_COUNT, chunks);
+    model.metadata.set(CHUNK_SIZE, chunk);
+    for (name, Sums { sums, counts, .. }) in entries {
+        let matrices = counts.len().max(1);
+        let tensor = |ending: &str, values: &[f32]| {
+            let shape = Shape::new(&[(values.len() / matrices) as u64, matrices as u64]);
+            let shape = shape.ok_or_else(|| Error::invalid("a weight is too large").tensor(name))?;
+            Tensor::in_memory(&format!("{name}{ending}"), shape, values)
+        };
+        let counts: Vec<f32> = counts.iter().map(|n| *n as f32).collect();
+        model.tensors.extend([tensor(SUMS, sums)?, tensor(COUNTS, &counts)?]);
+    }
+    Ok(model)
 }
 
 /// Reads an importance matrix of either form.

@@ -125,6 +125,24 @@ Examples:
 
 The exit code is 0 also where the models differ, with --exit-code 1.";
 
+pub(super) const MEASURE: &str = "\
+Examples:
+  ggraft measure llama-Q4_K_M.gguf llama-Q8_0.gguf --against llama-F16.gguf --text text.txt
+  ggraft measure llama-Q4_K_M.gguf --text text.txt --ctx 2048 --chunks 20
+  ggraft measure a.gguf --against b.gguf --text text.txt --llama-cpp ~/llama.cpp/build/bin --json
+
+Needs a build with the feature runtime, and the shared libraries of llama.cpp: of the folder that is \
+named, or installed.";
+
+pub(super) const IMATRIX: &str = "\
+Examples:
+  ggraft imatrix llama-F16.gguf --text calibration.txt
+  ggraft imatrix llama-F16.gguf --text calibration.txt -o imatrix.gguf --chunks 100 --threads 8
+  ggraft quantize llama-F16.gguf llama-IQ4_XS.gguf IQ4_XS --imatrix imatrix.gguf
+
+Needs a build with the feature runtime, and the shared libraries of llama.cpp: of the folder that is \
+named, or installed.";
+
 pub(super) const META: &str = "\
 Examples:
   ggraft meta get llama.gguf

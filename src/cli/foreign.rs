@@ -38,8 +38,12 @@ const VERBS: &[(&[&str], &str)] = &[
     (&["checksum", "sha256", "gguf-hash"], "ggraft hash FILE"),
     (&["gguf-split"], "ggraft split FILE PREFIX --max-size 50G, and ggraft join FIRST-PART OUT.gguf"),
     (
-        &["imatrix", "perplexity", "bench", "ppl"],
-        "that runs the model, which llama.cpp does (llama-imatrix, llama-perplexity); --importance weights needs no run, and `ggraft diff` compares weights",
+        &["perplexity", "ppl", "kld"],
+        "ggraft measure FILE --text TEXT tells the perplexity, with --against REFERENCE.gguf the KL divergence",
+    ),
+    (
+        &["bench"],
+        "that is llama.cpp's own (llama-bench); ggraft advise MODEL says what a model takes on a device",
     ),
     (&["types", "formats", "help-types"], "ggraft convert --help lists the types"),
     (&["archs", "arch", "supported", "supported-models"], "ggraft architectures"),

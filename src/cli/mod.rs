@@ -17,9 +17,11 @@ mod finish;
 mod foreign;
 mod habits;
 mod hash;
+mod imatrix;
 mod inspect;
 mod job;
 mod join;
+mod measure;
 mod merge;
 mod meta;
 mod naming;
@@ -27,6 +29,7 @@ mod options;
 mod plan;
 mod quantize;
 mod recomputed;
+mod running;
 mod shipment;
 pub mod signals;
 mod split;
@@ -92,6 +95,12 @@ enum Command {
     /// Compare two models, GGUF or checkpoint: each tensor in figures, and the metadata
     #[command(after_help = examples::DIFF)]
     Diff(diff::Args),
+    /// Run models over a text in llama.cpp: perplexity, KL divergence from a reference
+    #[command(after_help = examples::MEASURE)]
+    Measure(measure::Args),
+    /// Run a model over a text in llama.cpp, and write the importance matrix of its weights, as llama-imatrix
+    #[command(after_help = examples::IMATRIX)]
+    Imatrix(imatrix::Args),
     /// Check a model: structure, finite weights, hashes, a second reader
     #[command(after_help = examples::VERIFY)]
     Verify(verify::Args),
@@ -174,6 +183,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Join(args) => join::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Diff(args) => diff::run(args),
+        Command::Measure(args) => measure::run(args),
+        Command::Imatrix(args) => imatrix::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Hash(args) => hash::run(args),
         Command::Meta(args) => meta::run(args),

@@ -312,10 +312,17 @@ pub(super) fn types(given: &[Choice<Type>]) -> &[Choice<Type>] {
 
 /// Refuses at once an output that was typed, exists, and may not be replaced: before models are sampled for a budget.
 pub(super) fn early(typed: Option<&Path>, run: &Run) -> Result<()> {
-    let Some(path) = typed.filter(|path| path.is_file() && !run.force && !run.dry_run) else { return Ok(()) };
-    match ggraft_formats::write::is_under_way(path) {
-        true => Ok(()),
-        false => Err(Error::new(Kind::Failure, "the output exists")
+    match typed.filter(|path| !run.dry_run && !ggraft_formats::write::is_under_way(path)) {
+        Some(path) => is_free(path, run.force),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an output that exists and may not be replaced.
+pub(super) fn is_free(path: &Path, force: bool) -> Result<()> {
+    match path.is_file() && !force {
+        false => Ok(()),
+        true => Err(Error::new(Kind::Failure, "the output exists")
             .file(path)
             .hint("give --force to replace it, or another name with -o")),
     }
