@@ -28,7 +28,7 @@
 //! costs), `output` what may be asked for and what comes out, `recipe` all that decides a merge. `device` knows what runs where, `predicting` the layers of a GGUF that guess tokens ahead. `measure` tells how near
 //! weights are to others, `hash` tells weights from others, `jobs` lets several machines carry out one plan, `meta` edits what is said of them, `roles` knows what a
 //! tensor's name means, `stages` hears how the planning goes on. `report` is what people look at, `cli` the words they
-//! type, `nearest` helps with those they mistype, and `text` makes safe what comes from files. Containers, dtypes and
+//! type, `nearest` helps with those they mistype, `version` knows what versions of llama.cpp do otherwise and which can read a file, and `text` makes safe what comes from files. Containers, dtypes and
 //! codecs live in the crate `ggraft_formats`, which is `formats` here.
 
 #![forbid(unsafe_code)]
@@ -65,4 +65,5 @@ pub mod roles;
 pub mod stages;
 pub mod text;
 pub mod unpack;
+pub mod version;
 pub mod vocab;
