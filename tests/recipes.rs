@@ -12,6 +12,7 @@ use ggraft::merge::weights::PRESETS;
 use ggraft::recipe::{
     Adapter, Allow, Choice, Mixture, Place, Recipe, Size, Slice, Splitting, Stack, Vector, Vocabulary,
 };
+use ggraft::version::Version;
 use ggraft_formats::DType;
 use proptest::collection::vec;
 use proptest::option;
@@ -104,12 +105,14 @@ fn mixture() -> impl Strategy<Value = Mixture> {
         option::of(number()),
         option::of(proptest::sample::select(PROFILES.iter().map(Choice).collect::<Vec<_>>())),
         option::of(1..1_000_000u64),
+        option::of(proptest::sample::select(Version::all().map(Choice).collect::<Vec<_>>())),
     );
     (dtypes, rest, budget).prop_map(|(dtypes, rest, budget)| Mixture {
         target_size: budget.0,
         target_bpw: budget.1,
         device: budget.2,
         context: budget.3,
+        as_version: budget.4,
         allow_requantize: dtypes.0[0],
         leave_output_tensor: dtypes.0[1],
         pure: dtypes.0[2],

@@ -3,28 +3,59 @@
 
 use crate::error::{Error, Result};
 use crate::identity::Identity;
-use crate::quant::{DType, Vanished};
+use crate::quant::{By, DType, Levels, Vanished};
 use crate::tensor::{Rows, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Rows decoded from one dtype and encoded in another.
-pub(crate) struct Encoded {
-    pub source: Tensor,
+/// How a tensor is encoded.
+#[derive(Clone)]
+pub struct Encoding {
     pub dtype: DType,
-    /// One a column of each matrix.
+    /// Importance weights, one a column of each matrix (`ne0 * ne2`): the experts of a stacked tensor have their own.
     pub weights: Option<Arc<[f32]>>,
+    pub levels: Levels,
     /// Where it is counted what is stored as zeros.
     pub vanished: Option<Arc<Vanished>>,
+}
+
+impl Encoding {
+    /// As ggml does it by default, with nothing counted.
+    pub fn new(dtype: DType, weights: Option<Arc<[f32]>>) -> Encoding {
+        Encoding { dtype, weights, levels: Levels::default(), vanished: None }
+    }
+
+    /// Tells all of it that decides bytes.
+    pub fn identify(&self, into: &mut Identity) {
+        into.add(self.dtype.to_string().as_bytes());
+        if self.levels == Levels::Bounded && self.weights.is_some() {
+            into.add(b"bounded levels");
+        }
+        into.importance(self.weights.as_deref());
+    }
+
+    /// The same to encode values with.
+    pub fn how(&self) -> How<'_> {
+        How {
+            dtype: self.dtype,
+            weights: self.weights.as_deref(),
+            levels: self.levels,
+            vanished: self.vanished.as_deref(),
+        }
+    }
+}
+
+/// Rows decoded from one dtype and encoded in another.
+struct Encoded {
+    source: Tensor,
+    how: Encoding,
 }
 
 impl Rows for Encoded {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         let mut values = vec![0f32; rows.len() * self.source.row_elements()?];
         self.source.decode_rows(rows.clone(), &mut values)?;
-        let how =
-            How { dtype: self.dtype, weights: self.weights.as_deref(), vanished: self.vanished.as_deref() };
-        self.source.encode_values(&values, rows, &how, out)
+        self.source.encode_values(&values, rows, &self.how.how(), out)
     }
 
     fn prefetch(&self, rows: Range<usize>) {
@@ -36,8 +67,7 @@ impl Rows for Encoded {
     }
 
     fn identify(&self, into: &mut Identity) {
-        into.add(self.dtype.to_string().as_bytes());
-        into.importance(self.weights.as_deref());
+        self.how.identify(into);
         self.source.identify(into);
     }
 }
@@ -47,6 +77,7 @@ pub struct How<'a> {
     pub dtype: DType,
     /// Importance weights, one a column of each matrix.
     pub weights: Option<&'a [f32]>,
+    pub levels: Levels,
     /// Where it is counted what is stored as zeros.
     pub vanished: Option<&'a Vanished>,
 }
@@ -55,16 +86,16 @@ impl Tensor {
     /// The same weights as rows of `dtype`. `weights` are importance weights, one a column of each matrix
     /// (`ne0 * ne2`): the experts of a stacked tensor have their own.
     pub fn encode(self, dtype: DType, weights: Option<Arc<[f32]>>) -> Result<Tensor> {
-        self.encode_counting(dtype, weights, None)
+        self.encode_by(Encoding::new(dtype, weights))
     }
 
-    /// `encode`, which counts in `vanished` what is stored as zeros, when the rows are read.
-    pub fn encode_counting(
-        self,
-        dtype: DType,
-        weights: Option<Arc<[f32]>>,
-        vanished: Option<Arc<Vanished>>,
-    ) -> Result<Tensor> {
+    /// The same with a say in all of it.
+    ///
+    /// # Errors
+    /// There is no such encoder or decoder; the importance weights are missing, or do not fit.
+    pub fn encode_by(self, how: Encoding) -> Result<Tensor> {
+        let Encoding { dtype, weights, .. } = &how;
+        let dtype = *dtype;
         if dtype == self.dtype() {
             return Ok(self);
         }
@@ -75,7 +106,7 @@ impl Tensor {
         if weights.is_none() {
             dtype.needs_no_weights().map_err(|e| e.tensor(&self.name))?;
         }
-        if let Some(w) = &weights
+        if let Some(w) = weights
             && self.shape().row().checked_mul(self.shape().dim(2)) != Some(w.len() as u64)
         {
             return Err(Error::invalid("the importance weights do not fit the tensor")
@@ -89,7 +120,7 @@ impl Tensor {
                 .hint("give the importance matrix of this model, or of one of the same shape"));
         }
         let (name, shape) = (self.name.clone(), *self.shape());
-        Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, dtype, weights, vanished }))
+        Tensor::new(&name, shape, dtype, Arc::new(Encoded { source: self, how }))
     }
 
     /// Encodes `values`, which are the `rows` of this tensor, into `out`.
@@ -115,7 +146,8 @@ impl Tensor {
             let (next, weights) = self.matrix(&rows, done, how.weights);
             let (values, out) =
                 (&values[done * row..next * row], &mut out[done * rows_bytes..next * rows_bytes]);
-            how.dtype.encode(values, row, weights, out).map_err(|e| e.tensor(&self.name))?;
+            let by = By { weights, levels: how.levels };
+            how.dtype.encode_by(values, row, by, out).map_err(|e| e.tensor(&self.name))?;
             if let Some(vanished) = how.vanished {
                 vanished.count(values, row, how.dtype, weights, out);
             }

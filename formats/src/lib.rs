@@ -29,7 +29,7 @@ pub mod torch;
 mod usual;
 pub mod write;
 
-pub use encoded::How;
+pub use encoded::{Encoding, How};
 pub use error::{Error, Kind, Result};
 pub use format::{FORMATS, Format};
 pub use imatrix::Imatrix;

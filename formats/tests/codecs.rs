@@ -1,6 +1,7 @@
 //! Every codec on a few blocks, and the tensor core around it: small enough for Miri, which looks for undefined
 //! behaviour (CONTRIBUTING.md has the command). What the bytes must be is compared with llama.cpp elsewhere.
 
+use ggraft_formats::quant::By;
 use ggraft_formats::{DType, Shape, Tensor, simd};
 
 /// splitmix64 (Steele, Lea, Flood, 2014).
@@ -39,7 +40,8 @@ fn any_floats_encode_to_the_same_bytes_with_all_instructions() {
         for weights in [None, Some(weights.as_slice()).filter(|_| !cfg!(miri))] {
             let encoded = |level| {
                 let mut out = vec![0; BLOCKS * dtype.traits().bytes];
-                simd::at(level, || encode(&values, dtype.block(), weights, &mut out));
+                let by = By { weights, ..By::default() };
+                simd::at(level, || encode(&values, dtype.block(), by, &mut out));
                 out
             };
             let scalar = encoded(None);
@@ -54,7 +56,7 @@ fn any_floats_encode_to_the_same_bytes_with_all_instructions() {
         {
             *x = bad;
         }
-        encode(&wild, dtype.block(), None, &mut vec![0; BLOCKS * dtype.traits().bytes]);
+        encode(&wild, dtype.block(), By::default(), &mut vec![0; BLOCKS * dtype.traits().bytes]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Block codecs: any bytes decode, any floats encode, and every instruction set gives the scalar code's bytes.
 
 use ggraft_formats::DType;
-use ggraft_formats::quant::{Decode, Encode};
+use ggraft_formats::quant::{By, Decode, Encode, Levels};
 use ggraft_formats::simd;
 
 /// The most blocks that are looked at.
@@ -16,7 +16,8 @@ pub fn decode(data: &[u8]) {
     }
 }
 
-/// The first byte chooses the dtype, the second whether there are importance weights; the others are floats.
+/// The first byte chooses the dtype, the second whether there are importance weights and how levels are rounded; the others are
+/// floats.
 pub fn encode(data: &[u8]) {
     let [which, weighed, data @ ..] = data else { return };
     let Some((dtype, encode)) = nth(*which, |d| d.traits().encode) else { return };
@@ -30,7 +31,9 @@ pub fn encode(data: &[u8]) {
     let sound = |x: &f32| if x.is_finite() { x.abs() } else { 1.0 };
     let weights: Option<Vec<f32>> =
         (weighed % 2 == 1).then(|| floats[row..2 * row].iter().map(sound).collect());
-    let out = encoded(dtype, encode, &floats[..2 * row], row, weights.as_deref());
+    let levels = if weighed & 2 == 0 { Levels::Rounded } else { Levels::Bounded };
+    let by = By { weights: weights.as_deref(), levels };
+    let out = encoded(dtype, encode, &floats[..2 * row], row, by);
     if let Some(decode) = dtype.traits().decode {
         decoded(dtype, decode, &out);
     }
@@ -44,7 +47,7 @@ pub fn round_trip(data: &[u8]) {
     if values.is_empty() {
         return;
     }
-    let again = encoded(dtype, encode, &values, values.len(), None);
+    let again = encoded(dtype, encode, &values, values.len(), By::default());
     // Plain floats come back as they were, but for the payload of a NaN.
     if !dtype.is_quantized() && (dtype.traits().finite)(blocks) && dtype.traits().bytes <= 4 {
         assert_eq!(again, blocks, "{dtype}");
@@ -73,15 +76,15 @@ fn decoded(dtype: DType, decode: Decode, blocks: &[u8]) -> Vec<f32> {
     values
 }
 
-fn encoded(dtype: DType, encode: Encode, values: &[f32], row: usize, weights: Option<&[f32]>) -> Vec<u8> {
+fn encoded(dtype: DType, encode: Encode, values: &[f32], row: usize, by: By<'_>) -> Vec<u8> {
     let bytes = values.len() / dtype.block() * dtype.traits().bytes;
     let mut scalar = vec![0u8; bytes];
-    simd::at(None, || encode(values, row, weights, &mut scalar));
+    simd::at(None, || encode(values, row, by, &mut scalar));
     // Which NaN comes of NaNs, no instruction set promises; nothing that holds one is ever written.
     if values.iter().all(|x| x.is_finite()) && (dtype.traits().finite)(&scalar) {
         for level in simd::levels() {
             let mut out = vec![0u8; bytes];
-            simd::at(level, || encode(values, row, weights, &mut out));
+            simd::at(level, || encode(values, row, by, &mut out));
             assert_eq!(out, scalar, "{dtype} with {level:?}");
         }
     }

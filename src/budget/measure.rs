@@ -2,6 +2,7 @@
 //! squares of the differences summed, column by column as much as the column's input matters. Which rows are looked
 //! at depends on the shape alone, and the sums run in the order of the rows.
 
+use ggraft_formats::quant::{By, Levels};
 use ggraft_formats::write::BLOCK;
 use ggraft_formats::{DType, Result, Tensor};
 
@@ -19,6 +20,7 @@ pub(super) struct Columns<'a> {
     pub gains: Option<Vec<f32>>,
     /// Importance weights, one a column of each matrix; they guide the encoder too.
     pub importance: Option<&'a [f32]>,
+    pub levels: Levels,
 }
 
 /// What was found.
@@ -68,8 +70,9 @@ fn sampled(tensor: &Tensor, dtypes: &[DType], columns: &Columns, most: usize) ->
             let first = matrix(&of_matrix[0]) as usize * row;
             let importance = columns.importance.and_then(|w| w.get(first..first + row));
             let gains = columns.gains.as_deref();
+            let by = By { weights: importance, levels: columns.levels };
             for batch in of_matrix.chunks((BLOCK / row.max(1)).max(1)) {
-                sums.add(tensor, batch, dtypes, gains, importance)?;
+                sums.add(tensor, batch, dtypes, gains, by)?;
             }
         }
     }
@@ -111,7 +114,7 @@ impl Sums {
         rows: &[usize],
         dtypes: &[DType],
         gains: Option<&[f32]>,
-        importance: Option<&[f32]>,
+        by: By<'_>,
     ) -> Result<()> {
         let row = tensor.row_elements()?;
         let mut values = vec![0f32; rows.len() * row];
@@ -121,7 +124,7 @@ impl Sums {
         let squared: Option<Vec<f64>> =
             gains.map(|g| g.iter().map(|g| f64::from(*g) * f64::from(*g)).collect());
         let weights: Option<Vec<f64>> =
-            importance.map(|w| w.iter().copied().map(f64::from).collect()).or_else(|| squared.clone());
+            by.weights.map(|w| w.iter().copied().map(f64::from).collect()).or_else(|| squared.clone());
         let zeros = vec![0f32; values.len()];
         self.energy += distance(&values, &zeros, row, squared.as_deref());
         self.signal += distance(&values, &zeros, row, weights.as_deref());
@@ -134,12 +137,12 @@ impl Sums {
             if *dtype == tensor.dtype() || traits.encode.is_none() || traits.decode.is_none() {
                 continue;
             }
-            if importance.is_none() && !traits.plain {
+            if by.weights.is_none() && !traits.plain {
                 *error = f64::INFINITY;
                 continue;
             }
             let mut encoded = vec![0u8; values.len() / traits.block * traits.bytes];
-            dtype.encode(&values, row, importance, &mut encoded)?;
+            dtype.encode_by(&values, row, by, &mut encoded)?;
             if !dtype.holds(&values, &encoded) {
                 *error = f64::INFINITY;
                 continue;
@@ -178,7 +181,7 @@ mod tests {
         Tensor::in_memory("t.weight", Shape::new(&[256, rows]).unwrap(), &values).unwrap()
     }
 
-    const NOTHING: Columns = Columns { gains: None, importance: None };
+    const NOTHING: Columns = Columns { gains: None, importance: None, levels: Levels::Rounded };
 
     #[test]
     fn a_sample_has_a_row_of_each_part_and_all_rows_if_they_are_few() {
@@ -233,8 +236,7 @@ mod tests {
         let noisy = tensor(8, |i| if i % 256 < 128 { 1.0 } else { ((i * i) as f32).sin() });
         let gains: Vec<f32> = (0..256).map(|i| if i < 128 { 1.0 } else { 0.0 }).collect();
         let dtypes = [DType::Q4_0, DType::F32];
-        let deaf =
-            measure(&noisy, &dtypes, &Columns { gains: Some(gains), importance: None }, SAMPLE).unwrap();
+        let deaf = measure(&noisy, &dtypes, &Columns { gains: Some(gains), ..NOTHING }, SAMPLE).unwrap();
         let plain = measure(&noisy, &dtypes, &NOTHING, SAMPLE).unwrap();
         assert!(deaf.errors[0] < plain.errors[0] / 10.0, "{} {}", deaf.errors[0], plain.errors[0]);
         assert_eq!(deaf.energy, 128.0);

@@ -296,12 +296,13 @@ fn measured(
     let most = measure::most(menus.len());
     let needed = |tensor: &Tensor| planned(|| measure::ask(tensor, most));
     let fetching = fetch_ahead(model.tensors.iter().map(needed));
+    let levels = terms.options.version.levels();
     let one = |(i, (tensor, menu)): (usize, (&Tensor, &Vec<DType>))| {
         // An embedding is looked up, also where it serves as the output.
         let reads = tensor.name != EMBEDDING;
         let gains = reads.then(|| estimate::gains(named, tensor)).transpose()?.flatten();
         let importance = terms.importance.and_then(|i| i.weights(tensor));
-        let found = measure::measure(tensor, menu, &Columns { gains, importance }, most);
+        let found = measure::measure(tensor, menu, &Columns { gains, importance, levels }, most);
         fetching.iter().for_each(|fetching| fetching.done(i));
         terms.stages.step();
         found

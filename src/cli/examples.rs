@@ -109,6 +109,7 @@ pub(super) const VERIFY: &str = "\
 Examples:
   ggraft verify llama.gguf
   ggraft verify llama.gguf --manifest llama.manifest
+  ggraft verify llama.gguf --for v0.5.0
   ggraft verify llama-00001-of-00003.gguf --json";
 
 pub(super) const HASH: &str = "\

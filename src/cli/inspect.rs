@@ -3,6 +3,7 @@
 use super::stdout;
 use crate::report;
 use crate::unpack;
+use crate::version::needs;
 use ggraft_formats::error::Printable;
 use ggraft_formats::gguf::{self, Header};
 use ggraft_formats::source::Container;
@@ -162,6 +163,7 @@ fn model_json(model: &Model, list: bool) -> Json {
         model.metadata.iter().map(|(k, v)| (k.to_string(), report::metadata_value(v, MOST_ITEMS))).collect();
     let mut json = tensors_json("GGUF", &model.containers, &model.tensors, list);
     json["metadata"] = Json::Object(metadata);
+    json["llama_cpp"] = report::needs_json(&needs(&model.metadata, model.tensors.iter().map(Tensor::dtype)));
     json
 }
 

@@ -1,11 +1,13 @@
 //! `ggraft verify`: a model is sound when the strict reader accepts it, every float in its blocks is finite, llama.cpp
-//! takes its vocabulary and finds the layers that the file counts, its weights are those of a manifest, if one is given, and gguf-rs sees the same GGUF file.
+//! takes its vocabulary and finds the layers that the file counts, its weights are those of a manifest, if one is given, gguf-rs
+//! sees the same GGUF file, and a version of llama.cpp knows all that is in it, if one is named.
 
 use super::errand::{Claim, Errand};
 use super::{inspect, options, stdout, verb};
 use crate::hash::{self, Manifest, Verdict};
 use crate::predicting;
 use crate::report::{self, Progress};
+use crate::version::{Build, Needs, needs};
 use crate::vocab;
 use ggraft_formats::error::Printable;
 use ggraft_formats::source::{Fetching, fetch_ahead, planned};
@@ -26,8 +28,11 @@ pub(super) struct Args {
     /// Compare the weights with this manifest of `ggraft hash` or llama-gguf-hash, by its strongest hash
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// Check that this llama.cpp knows what is in the file: a release such as v0.5.0, or a build such as b9442
+    #[arg(long = "for", value_name = "VERSION", value_parser = Build::parse)]
+    for_version: Option<Build>,
     /// Compute rows of every tensor again from the models of this recipe, and compare: is it what it claims to be?
-    #[arg(long, value_name = "RECIPE", conflicts_with_all = ["manifest", "json"])]
+    #[arg(long, value_name = "RECIPE", conflicts_with_all = ["manifest", "json", "for_version"])]
     recipe: Option<PathBuf>,
     /// Compute all rows again, not a sample
     #[arg(long, requires = "recipe")]
@@ -47,6 +52,8 @@ struct Sound {
     tensors: usize,
     /// Of the metadata; a checkpoint has none.
     keys: Option<usize>,
+    /// The llama.cpp that a GGUF needs.
+    needs: Option<Needs>,
     /// What others said of it, a line each.
     checks: Vec<String>,
 }
@@ -80,6 +87,7 @@ fn verdict(file: &str, result: &Result<Sound>) -> Json {
         "ok": sound.is_some(),
         "tensors": sound.map(|s| s.tensors),
         "keys": sound.and_then(|s| s.keys),
+        "llama_cpp": sound.and_then(|s| s.needs.as_ref()).map(report::needs_json),
         "checks": sound.map_or(&[][..], |s| &s.checks),
         "problems": problems,
     })
@@ -87,11 +95,18 @@ fn verdict(file: &str, result: &Result<Sound>) -> Json {
 
 fn verify(args: &Args) -> Result<Sound> {
     let mut vocabulary = Vec::new();
+    let mut needed = None;
     let (tensors, ggufs, keys) = match ggraft_formats::open(&args.file)? {
         Input::Model(model) => {
             vocabulary = vocab::check::problems(&model.metadata, &model.tensors);
             vocabulary.extend(predicting::problem(&model.metadata, &model.tensors).map(Error::verification));
+            let needs = needs(&model.metadata, model.tensors.iter().map(Tensor::dtype));
+            vocabulary.extend(args.for_version.and_then(|version| needs.met_by(version).err()));
+            needed = Some(needs);
             (model.tensors, model.containers, Some(model.metadata.len()))
+        }
+        Input::Checkpoint(_) if args.for_version.is_some() => {
+            return Err(Error::usage("llama.cpp reads GGUF files, so --for is for one").file(&args.file));
         }
         Input::Checkpoint(checkpoint) => {
             checkpoint.agrees()?;
@@ -111,11 +126,16 @@ fn verify(args: &Args) -> Result<Sound> {
         return Err(e);
     }
     let mut checks = Vec::new();
+    if let Some((version, needs)) = args.for_version.zip(needed.as_ref()) {
+        checks.push(format!("llama.cpp {version} knows all that is in it; it needs {needs}"));
+    } else if let Some(needs) = needed.as_ref().filter(|needs| needs.met_by(Build::usual()).is_err()) {
+        checks.push(format!("llama.cpp {} is too old for it; it needs {needs}", Build::usual()));
+    }
     if let Some(manifest) = &args.manifest {
         checks.push(pool.install(|| same(&tensors, &args.file, manifest))?);
     }
     checks.extend(inspect::cross_check(&ggufs)?);
-    Ok(Sound { tensors: tensors.len(), keys, checks })
+    Ok(Sound { tensors: tensors.len(), keys, needs: needed, checks })
 }
 
 /// Rows that are checked at a time.

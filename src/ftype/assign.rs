@@ -6,6 +6,7 @@ use super::facts::{Facts, TensorFact};
 use super::mixture::Walk;
 use super::{Ftype, Like, TensorType, keep, like, order};
 use crate::roles::Role;
+use crate::version::Version;
 use ggraft_formats::{DType, Error, Result};
 use std::fmt;
 
@@ -26,6 +27,8 @@ pub struct Options {
     pub like: Option<Like>,
     /// Whether an importance matrix is given; some mixtures spare less with one.
     pub has_imatrix: bool,
+    /// The version of llama.cpp whose choices these are.
+    pub version: Version,
 }
 
 /// The dtype of one tensor, and why.
@@ -83,7 +86,7 @@ pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Ass
     visit.sort_by(|a, b| order(facts.tensors[*a].name).cmp(&order(facts.tensors[*b].name)));
 
     let mixture = ftype.mixture.as_ref().filter(|_| !options.pure);
-    let mut walk = mixture.map(|m| Walk::new(facts, m, ftype.default, options.has_imatrix));
+    let mut walk = mixture.map(|m| Walk::new(facts, m, ftype.default, options.has_imatrix, options.version));
     let mut assignments: Vec<Option<Assignment>> = vec![None; facts.tensors.len()];
     let mut errors = Vec::new();
     for i in visit {
@@ -96,7 +99,7 @@ pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Ass
             assignments[i] = Some(Assignment { dtype, fallback: None, reason, needs_imatrix: false });
             continue;
         }
-        let kept = keep::kept(tensor, facts.architecture, converts);
+        let kept = keep::kept(tensor, facts.architecture, converts, options.version);
         match one(tensor, ftype, options, kept, walk.as_mut()) {
             Ok(assignment) => assignments[i] = Some(assignment),
             Err(e) => errors.push(e),

@@ -5,11 +5,17 @@
 use super::Ftype;
 use super::facts::TensorFact;
 use crate::roles::{self, Role};
+use crate::version::Version;
 use ggraft_formats::{DType, Error, Result};
 
 /// Why the tensor keeps its dtype, if it does, in a model of architecture `arch`. What `converts` a trainer's checkpoint takes
 /// a matrix of one row for one, and rounds some that are never quantized.
-pub(super) fn kept(tensor: &TensorFact, arch: &str, converts: bool) -> Option<&'static str> {
+pub(super) fn kept(
+    tensor: &TensorFact,
+    arch: &str,
+    converts: bool,
+    version: Version,
+) -> Option<&'static str> {
     let dims = if converts { tensor.shape.ne() } else { tensor.shape.significant() };
     if dims.len() < 2 {
         return Some("not a matrix");
@@ -23,7 +29,8 @@ pub(super) fn kept(tensor: &TensorFact, arch: &str, converts: bool) -> Option<&'
     if converts {
         return roles::sensitive(tensor.name).filter(|_| !roles::rounds(tensor.name, arch));
     }
-    roles::sensitive(tensor.name).or_else(|| roles::sensitive_in(tensor.name, arch))
+    let always = roles::sensitive(tensor.name).or_else(|| roles::sensitive_in(tensor.name, arch));
+    always.or_else(|| version.keeps(tensor.name, arch))
 }
 
 /// The dtype of a kernel of a projector, which is never quantized: F16 where everything is, else F32.

@@ -3,6 +3,7 @@
 
 use super::facts::{Facts, TensorFact};
 use crate::roles::{self, Role};
+use crate::version::Version;
 use ggraft_formats::{DType, Error, Result};
 
 /// When a rule holds. A tensor's place is its position among those of its role in layer order; in the feed-forward
@@ -108,6 +109,7 @@ pub(super) struct Walk<'a> {
     mixture: &'a Mixture,
     default: DType,
     imatrix: bool,
+    version: Version,
     tied: bool,
     /// All tensors that hold attention values, quantized or not.
     n_attn_v: u64,
@@ -118,14 +120,21 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(facts: &'a Facts<'a>, mixture: &'a Mixture, default: DType, imatrix: bool) -> Walk<'a> {
-        let n_attn_v = facts.tensors.iter().filter(|t| Role::of(t.name) == Role::AttnV).count() as u64;
+    pub fn new(
+        facts: &'a Facts<'a>,
+        mixture: &'a Mixture,
+        default: DType,
+        imatrix: bool,
+        version: Version,
+    ) -> Walk<'a> {
+        let n_attn_v = facts.tensors.iter().filter(|t| version.role(t.name) == Role::AttnV).count() as u64;
         let tied = facts.is_tied();
         Walk {
             facts,
             mixture,
             default,
             imatrix,
+            version,
             tied,
             n_attn_v,
             attn_v: 0,
@@ -143,8 +152,10 @@ impl<'a> Walk<'a> {
     /// The dtype of the next tensor, before it is known whether its rows fill whole blocks.
     pub fn next(&mut self, tensor: &TensorFact) -> Result<DType> {
         let falcon = self.facts.architecture == "falcon";
-        let role = Role::of(tensor.name);
-        if self.default.is_quantized() && roles::has_eight_bits(tensor.name, self.facts.architecture) {
+        let role = self.version.role(tensor.name);
+        let (name, arch) = (tensor.name, self.facts.architecture);
+        let eight = roles::has_eight_bits(name, arch) || self.version.gives_eight_bits(name, arch);
+        if self.default.is_quantized() && eight {
             return Ok(DType::Q8_0);
         }
         if self.is_output(role) {
@@ -214,6 +225,9 @@ impl Site<'_> {
             When::Experts(experts) => facts.n_expert == experts,
             When::ExpertsFrom(experts) => facts.n_expert >= experts,
             When::Imatrix => self.walk.imatrix,
+            When::Stacked if self.walk.version.knows_experts_by_name() => {
+                ["_exps.", "_chexps."].iter().any(|part| self.tensor.name.contains(part))
+            }
             When::Stacked => {
                 // There the latents of attention are stacked, too.
                 let may = facts.architecture != "bailingmoe3" || self.is_of_ffn();

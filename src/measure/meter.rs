@@ -3,10 +3,9 @@
 //! the rows, so they do not depend on the threads. Serves `plan`, which wraps the tensors, and `report`.
 
 use super::figures::Figures;
-use ggraft_formats::quant::Vanished;
 use ggraft_formats::write::Identity;
 use ggraft_formats::write::{BLOCK, CHUNK};
-use ggraft_formats::{DType, How, Result, Rows, Tensor};
+use ggraft_formats::{DType, Encoding, How, Result, Rows, Tensor};
 use std::collections::BTreeMap;
 use std::ops::{Add, Range};
 use std::sync::{Arc, Mutex};
@@ -117,29 +116,22 @@ impl Meter {
     }
 }
 
-/// `source` as rows of `dtype`, weighed by `importance`, which tell their figures to the meter when they are read. `onto`
-/// is the tensor before a merge, of the same shape; `vanished` counts what is stored as zeros.
-pub fn metered(
-    source: Tensor,
-    onto: Option<Tensor>,
-    dtype: DType,
-    importance: Option<Arc<[f32]>>,
-    vanished: Arc<Vanished>,
-) -> Result<(Tensor, Arc<Meter>)> {
+/// `source` encoded, in rows which tell their figures to the meter when they are read. `onto` is the tensor before a merge, of
+/// the same shape.
+pub fn metered(source: Tensor, onto: Option<Tensor>, how: Encoding) -> Result<(Tensor, Arc<Meter>)> {
     let meter = Arc::new(Meter::default());
     let (name, shape) = (source.name.clone(), *source.shape());
     // Refuses what cannot be encoded.
-    source.clone().encode(dtype, importance.clone())?;
-    let rows = Metered { source, onto, dtype, importance, vanished, meter: Arc::clone(&meter) };
+    source.clone().encode_by(how.clone())?;
+    let dtype = how.dtype;
+    let rows = Metered { source, onto, how, meter: Arc::clone(&meter) };
     Ok((Tensor::new(&name, shape, dtype, Arc::new(rows))?, meter))
 }
 
 struct Metered {
     source: Tensor,
     onto: Option<Tensor>,
-    dtype: DType,
-    importance: Option<Arc<[f32]>>,
-    vanished: Arc<Vanished>,
+    how: Encoding,
     meter: Arc<Meter>,
 }
 
@@ -149,11 +141,11 @@ impl Metered {
         let mut before = vec![0f32; exact.len()];
         onto.decode_rows(rows.clone(), &mut before)?;
         let figures = Figures::of(&before, exact);
-        if !matches!(self.dtype, DType::F16 | DType::BF16) {
+        if !matches!(self.how.dtype, DType::F16 | DType::BF16) {
             return Ok((figures, 0));
         }
         let mut unchanged = vec![0; out.len()];
-        let how = How { dtype: self.dtype, weights: None, vanished: None };
+        let how = How { weights: None, vanished: None, ..self.how.how() };
         self.source.encode_values(&before, rows.clone(), &how, &mut unchanged)?;
         let stored = out.as_chunks::<2>().0.iter().zip(unchanged.as_chunks::<2>().0);
         let pairs = before.iter().zip(exact).zip(stored);
@@ -166,17 +158,15 @@ impl Rows for Metered {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         let mut exact = vec![0f32; rows.len() * self.source.row_elements()?];
         let mut measured = Measured::default();
-        if self.source.dtype() == self.dtype {
+        if self.source.dtype() == self.how.dtype {
             self.source.read(rows.clone(), out)?;
-            self.dtype.decode(out, &mut exact)?;
+            self.how.dtype.decode(out, &mut exact)?;
             measured.stored = Figures::of(&exact, &exact);
         } else {
             self.source.decode_rows(rows.clone(), &mut exact)?;
-            let (weights, vanished) = (self.importance.as_deref(), Some(&*self.vanished));
-            let how = How { dtype: self.dtype, weights, vanished };
-            self.source.encode_values(&exact, rows.clone(), &how, out)?;
+            self.source.encode_values(&exact, rows.clone(), &self.how.how(), out)?;
             let mut stored = vec![0f32; exact.len()];
-            self.dtype.decode(out, &mut stored)?;
+            self.how.dtype.decode(out, &mut stored)?;
             measured.stored = Figures::of(&exact, &stored);
         }
         if let Some(onto) = &self.onto {
@@ -202,9 +192,8 @@ impl Rows for Metered {
 
     fn identify(&self, into: &mut Identity) {
         // What is measured decides no byte: so this is what the same rows add where they are not measured.
-        if self.source.dtype() != self.dtype {
-            into.add(self.dtype.to_string().as_bytes());
-            into.importance(self.importance.as_deref());
+        if self.source.dtype() != self.how.dtype {
+            self.how.identify(into);
             self.source.identify(into);
         } else {
             self.source.rows().identify(into);
@@ -226,7 +215,7 @@ mod tests {
     fn a_change_below_half_a_step_leaves_no_trace() {
         let onto = tensor(&[4], &[1.0; 4]);
         let merged = tensor(&[4], &[1.0, 1.0 + 1.0 / 512.0, 1.0 + 3.0 / 512.0, 1.0 + 1.0 / 128.0]);
-        let (stored, meter) = metered(merged, Some(onto), DType::BF16, None, Arc::default()).unwrap();
+        let (stored, meter) = metered(merged, Some(onto), Encoding::new(DType::BF16, None)).unwrap();
         let mut values = [0.0; 4];
         stored.decode_rows(0..1, &mut values).unwrap();
         assert_eq!(values, [1.0, 1.0, 1.0 + 1.0 / 128.0, 1.0 + 1.0 / 128.0]);
@@ -247,8 +236,7 @@ mod tests {
     #[test]
     fn the_order_of_the_rows_and_a_break_change_nothing() {
         let values: Vec<f32> = (0..96 * 6000u64).map(|i| ((i * 7919) % 1013) as f32 / 97.0 - 5.0).collect();
-        let whole =
-            || metered(tensor(&[96, 6000], &values), None, DType::Q8_0, None, Arc::default()).unwrap();
+        let whole = || metered(tensor(&[96, 6000], &values), None, Encoding::new(DType::Q8_0, None)).unwrap();
         let (stored, meter) = whole();
         meter.fill(&stored).unwrap();
         let expected = meter.total();
@@ -275,7 +263,7 @@ mod tests {
             let importance = (dtype == DType::Q4K).then(|| importance.clone());
             let source = tensor(&[256, 2], &values);
             let plain = source.clone().encode(dtype, importance.clone()).unwrap();
-            let (stored, _) = metered(source, None, dtype, importance, Arc::default()).unwrap();
+            let (stored, _) = metered(source, None, Encoding::new(dtype, importance)).unwrap();
             let [mut a, mut b] = [(); 2].map(|()| vec![0; 2 * plain.row_bytes()]);
             plain.read(0..2, &mut a).unwrap();
             stored.read(0..2, &mut b).unwrap();

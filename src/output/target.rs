@@ -5,6 +5,7 @@ use super::split::Division;
 use crate::budget::Budget;
 use crate::ftype::{self, FTYPES, Ftype, Importance, Prune};
 use crate::stages::Stages;
+use crate::version::Version;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Model, Result, Tensor, Value, safetensors};
 use std::sync::Arc;
@@ -148,6 +149,7 @@ impl Target {
             ("--token-embedding-type", o.token_embedding_type.is_some()),
             ("--tensor-type", !o.tensor_types.is_empty()),
             ("--like", o.like.is_some()),
+            ("--as", o.version != Version::default()),
             ("--imatrix", self.importance.is_some()),
             ("--importance", self.estimates),
         ];

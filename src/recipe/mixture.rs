@@ -10,6 +10,7 @@ use crate::device::{self, Profile};
 use crate::ftype::{self, Importance, Like, Prune, TensorType};
 use crate::meta::Override;
 use crate::output::target::{Target, Type};
+use crate::version::Version;
 use ggraft_formats::stamp::{Reads, Stamp};
 use ggraft_formats::{DType, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,10 @@ pub struct Mixture {
     #[cfg_attr(feature = "cli", arg(long, value_name = "KEY=TYPE:VALUE", value_parser = typed::override_kv))]
     #[serde(skip_serializing_if = "is_default")]
     pub override_kv: Vec<String>,
+    /// Choose dtypes and encode as this version of llama.cpp does: v0.5.0 (the default), v0.6.0, v0.8.0
+    #[cfg_attr(feature = "cli", arg(long = "as", value_name = "VERSION", hide_possible_values = true))]
+    #[serde(rename = "as", skip_serializing_if = "is_default")]
+    pub as_version: Option<Choice<Version>>,
     /// Importance matrix of the model, GGUF or .dat
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     #[serde(skip_serializing_if = "is_default")]
@@ -138,6 +143,7 @@ impl Mixture {
                 tensor_types,
                 like: self.like.as_deref().map(Like::read).transpose()?,
                 has_imatrix: importance.is_some() || self.importance.is_some(),
+                version: self.as_version.map(|choice| choice.0).unwrap_or_default(),
             },
             importance,
             estimates: self.importance.is_some(),

@@ -6,6 +6,7 @@ use crate::merge::weights::{PRESETS, Preset, Rules};
 use crate::merge::{METHODS, Method};
 use crate::nearest::did_you_mean;
 use crate::output::target::Type;
+use crate::version::Version;
 use ggraft_formats::DType;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
@@ -94,6 +95,20 @@ impl Word for DType {
 
     fn all() -> Vec<Self> {
         DType::all().filter(|d| d.traits().encode.is_some()).collect()
+    }
+}
+
+impl Word for Version {
+    fn word(self) -> &'static str {
+        self.name()
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        Version::parse(word)
+    }
+
+    fn all() -> Vec<Self> {
+        Version::all().collect()
     }
 }
 

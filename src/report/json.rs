@@ -5,6 +5,7 @@ use crate::measure::figures::Figures;
 use crate::measure::meter::Measured;
 use crate::merge::Origin;
 use crate::output::plan::{Plan, Step};
+use crate::version::Needs;
 use ggraft_formats::error::is_obeyed;
 use ggraft_formats::write::Part;
 use ggraft_formats::{Layout, Value};
@@ -36,6 +37,7 @@ pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {
         "bytes": plan.total,
         "elements": plan.elements(),
         "bits_per_weight": plan.bits_per_weight(),
+        "llama_cpp": plan.needs().as_ref().map(needs_json),
         "memory": plan.memory(threads),
         "threads": threads,
         "fetched": plan.fetched().iter().map(|f| json!({ "from": f.from.to_string_lossy(), "bytes": f.bytes, "times": plan.passes })).collect::<Vec<_>>(),
@@ -130,6 +132,15 @@ fn budget_json(account: &Account) -> Json {
             "error": account.fixed.error,
         },
         "tensors": account.choices.iter().map(chosen).collect::<Vec<_>>(),
+    })
+}
+
+/// The oldest llama.cpp that reads a file, and why; null where it is not known.
+pub fn needs_json(needs: &Needs) -> Json {
+    json!({
+        "oldest": needs.last().and_then(|need| need.since).map(|since| since.to_string()),
+        "exact": needs.last().is_some_and(|need| need.exact),
+        "because": needs.last().map(|need| need.what.clone()),
     })
 }
 

@@ -20,7 +20,7 @@ mod vocabulary;
 pub use card::{Making, card, goes_on};
 pub use file::{check_report, report};
 pub use finished::{Finished, Hashed, Output, file_name};
-pub use json::{figures_json, metadata_value, plan_json, printable};
+pub use json::{figures_json, metadata_value, needs_json, plan_json, printable};
 pub use modelfile::modelfile;
 pub use plan::{plan_text, size, summary_text, tensors_text};
 #[cfg(feature = "cli")]

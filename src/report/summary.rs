@@ -4,6 +4,7 @@ use super::plan::size;
 use crate::chat::templates::TEMPLATES;
 use crate::device;
 use crate::ftype::FTYPES;
+use crate::version;
 use crate::vocab::Tokens;
 use ggraft_formats::{Metadata, Model, Tensor};
 
@@ -31,6 +32,7 @@ pub fn summary(model: &Model) -> Vec<(&'static str, String)> {
         ("parameters", (elements > 0).then(|| count(elements))),
         ("type", kind(m, bytes, elements)),
         ("size", Some(extent(bytes, model.containers.len()))),
+        ("llama.cpp", Some(version::needs(m, model.tensors.iter().map(Tensor::dtype)).to_string())),
         ("context", context.map(|n| format!("{n} tokens"))),
         (
             "memory to run",

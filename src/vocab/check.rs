@@ -4,12 +4,13 @@
 
 use super::shapes::NAMES;
 use super::table;
+use crate::version::{self, SPLITTING};
 use bstr::BString;
 use ggraft_formats::{Array, Error, Kind, Metadata, Tensor, Value};
 use std::collections::HashMap;
 
 const PREFIX: &str = "tokenizer.ggml.";
-/// Models of a tokenizer, and those of them that are merged by pairs.
+/// Models of a tokenizer.
 const MODELS: [&str; 11] = [
     "llama",
     "gpt2",
@@ -23,7 +24,6 @@ const MODELS: [&str; 11] = [
     "whitespace",
     "gemma4",
 ];
-const PAIRS: [&str; 4] = ["gpt2", "gemma4", "hybriddna", "whitespace"];
 
 /// All that llama.cpp would not take; nothing for a model without a vocabulary.
 pub fn problems(metadata: &Metadata, tensors: &[Tensor]) -> Vec<Error> {
@@ -36,15 +36,15 @@ pub fn problems(metadata: &Metadata, tensors: &[Tensor]) -> Vec<Error> {
     };
     match model.as_str() {
         None => found.push(wrong("model", "a string", model)),
-        Some(name) if !MODELS.contains(&name) => {
+        Some(name) if !MODELS.contains(&name) && !version::knows_tokenizer(name) => {
             found.push(wrong("model", "a tokenizer that it knows", model))
         }
         Some("no_vocab" | "none") => return found,
         Some(_) => {}
     }
-    let paired = model.as_str().is_some_and(|name| PAIRS.contains(&name));
+    let paired = model.as_str().is_some_and(|name| SPLITTING.contains(&name));
     if let Some(pre) = metadata.get("tokenizer.ggml.pre").filter(|_| model.as_str() == Some("gpt2"))
-        && !pre.as_str().is_some_and(|name| NAMES.contains(&name))
+        && !pre.as_str().is_some_and(|name| NAMES.contains(&name) || version::knows_pre_tokenizer(name))
     {
         found.push(wrong("pre", "a pre-tokenizer that it knows", pre));
     }

@@ -3,7 +3,7 @@
 //! Specification: ggml `ggml_quantize_chunk`, `quantize_q*`; the arithmetic rules are strict IEEE f32, sums in index
 //! order, no fused multiply-add.
 
-use super::{DType, Traits};
+use super::{By, DType, Levels, Traits};
 use crate::simd::{self, Blocks, Columns, LANES, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -63,9 +63,15 @@ pub(super) struct Importance<'a, const N: usize> {
     pub weights: &'a [f32; N],
     /// The mean of the squares of the elements of the whole row; 0 unless the format is `BY_ROW`.
     pub row_mean_square: f32,
+    pub levels: Levels,
 }
 
-impl<const N: usize> Importance<'_, N> {
+impl<'a, const N: usize> Importance<'a, N> {
+    /// Weights alone, which say nothing of a row.
+    pub fn equal(weights: &'a [f32; N]) -> Self {
+        Importance { weights, row_mean_square: 0.0, levels: Levels::default() }
+    }
+
     /// The weights that a scale search uses: an element matters by its importance and its magnitude, the latter
     /// damped by `sigma2`, a mean of squares.
     pub fn damped(&self, x: &[f32; N], sigma2: f32) -> [f32; N] {
@@ -79,12 +85,14 @@ pub(super) struct Row<'a, const N: usize> {
     pub weights: &'a [[f32; N]],
     /// 0 unless the format is `BY_ROW`.
     pub mean_square: f32,
+    pub levels: Levels,
 }
 
 impl<const N: usize> Row<'_, N> {
     /// That of one block.
     pub fn importance(&self, block: usize) -> Importance<'_, N> {
-        Importance { weights: &self.weights[block], row_mean_square: self.mean_square }
+        let Row { weights, mean_square: row_mean_square, levels } = *self;
+        Importance { weights: &weights[block], row_mean_square, levels }
     }
 }
 
@@ -124,11 +132,11 @@ fn decode<B: Block<N>, const N: usize>(src: &[u8], dst: &mut [f32]) {
     }
 }
 
-fn encode<B: Block<N>, const N: usize>(src: &[f32], row: usize, weights: Option<&[f32]>, dst: &mut [u8]) {
+fn encode<B: Block<N>, const N: usize>(src: &[f32], row: usize, by: By<'_>, dst: &mut [u8]) {
     debug_assert!(dst.len().is_multiple_of(size_of::<B>()));
     let blocks = <[B]>::mut_from_bytes(dst).unwrap_or_default();
     let level = simd::level();
-    let Some(weights) = weights else {
+    let Some(weights) = by.weights else {
         return match level {
             Some(level) => B::encode_all(level, src.as_chunks().0, blocks),
             None => encode_each(src.as_chunks().0, blocks),
@@ -139,7 +147,8 @@ fn encode<B: Block<N>, const N: usize>(src: &[f32], row: usize, weights: Option<
     let sums = sums.into_iter().chain(std::iter::repeat(0.0));
     let rows = src.chunks_exact(row.max(1)).zip(blocks.chunks_exact_mut(per_row));
     for ((x, blocks), sum) in rows.zip(sums) {
-        let row = Row { weights: weights.as_chunks().0, mean_square: sum / row as f32 };
+        let mean_square = sum / row as f32;
+        let row = Row { weights: weights.as_chunks().0, mean_square, levels: by.levels };
         match level {
             Some(level) => B::encode_row(level, x.as_chunks().0, &row, blocks),
             None => encode_each_weighted(x.as_chunks().0, &row, blocks),

@@ -1,7 +1,7 @@
 //! The plain floats: f32, f16, bf16 (read and written), f64 and the 8-bit floats of safetensors (read).
 //! All little-endian. Specification: ggml `ggml_fp32_to_fp16_row`, `ggml_fp32_to_bf16_row_ref`; OCP MX for the f8 kinds.
 
-use super::{DType, Traits};
+use super::{By, DType, Traits};
 use crate::simd;
 
 pub(super) const F32: Traits = Traits {
@@ -62,7 +62,8 @@ pub(super) const F64: Traits = Traits {
 pub(super) const F8_E4M3: Traits = Traits {
     dtype: DType::F8E4M3,
     name: "f8_e4m3",
-    id: None,
+    // Since llama.cpp v0.8.0.
+    id: Some(43),
     bytes: 1,
     decode: Some(|src, dst| dst.iter_mut().zip(src).for_each(|(x, b)| *x = f8_e4m3(*b))),
     encode: None,
@@ -74,6 +75,7 @@ pub(super) const F8_E4M3: Traits = Traits {
 pub(super) const F8_E5M2: Traits = Traits {
     dtype: DType::F8E5M2,
     name: "f8_e5m2",
+    id: None,
     decode: Some(|src, dst| dst.iter_mut().zip(src).for_each(|(x, b)| *x = f8_e5m2(*b))),
     finite: |src| src.iter().all(|b| b & 0x7c != 0x7c),
     ..F8_E4M3
@@ -82,6 +84,7 @@ pub(super) const F8_E5M2: Traits = Traits {
 pub(super) const F8_E8M0: Traits = Traits {
     dtype: DType::F8E8M0,
     name: "f8_e8m0",
+    id: None,
     decode: Some(|src, dst| dst.iter_mut().zip(src).for_each(|(x, b)| *x = f8_e8m0(*b))),
     finite: |src| src.iter().all(|b| *b != 0xff),
     ..F8_E4M3
@@ -114,7 +117,7 @@ fn decode_f32(src: &[u8], dst: &mut [f32]) {
     }
 }
 
-fn encode_f32(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]) {
+fn encode_f32(src: &[f32], _row: usize, _by: By<'_>, dst: &mut [u8]) {
     for (b, x) in dst.as_chunks_mut::<4>().0.iter_mut().zip(src) {
         *b = x.to_le_bytes();
     }
@@ -141,7 +144,7 @@ pub(super) fn f32_of_f16(bits: u16) -> f32 {
     f32::from_bits(all | u32::from(bits & 0x8000) << 16)
 }
 
-fn encode_f16(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]) {
+fn encode_f16(src: &[f32], _row: usize, _by: By<'_>, dst: &mut [u8]) {
     if let Some(level) = simd::level() {
         return simd::to_f16(level, src, dst);
     }
@@ -159,7 +162,7 @@ fn decode_bf16(src: &[u8], dst: &mut [f32]) {
     decode(src, dst, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16));
 }
 
-fn encode_bf16(src: &[f32], _row: usize, _weights: Option<&[f32]>, dst: &mut [u8]) {
+fn encode_bf16(src: &[f32], _row: usize, _by: By<'_>, dst: &mut [u8]) {
     if let Some(level) = simd::level() {
         return simd::to_bf16(level, src, dst);
     }

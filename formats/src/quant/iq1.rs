@@ -81,7 +81,7 @@ impl Block<256> for BlockIQ1S {
     }
 
     fn encode(x: &[f32; 256]) -> Self {
-        Self::encode_weighted(x, &Importance { weights: &[1.0; 256], row_mean_square: 0.0 })
+        Self::encode_weighted(x, &Importance::equal(&[1.0; 256]))
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {

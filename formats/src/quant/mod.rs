@@ -89,10 +89,30 @@ pub enum DType {
 /// Decodes whole blocks: `src` holds `dst.len() / block` blocks. `DType::decode` sees to that.
 pub type Decode = fn(src: &[u8], dst: &mut [f32]);
 
-/// Encodes whole rows of `row` elements each: `src.len()` is a multiple of `row`, `row` of the block, and
-/// `weights`, if given, holds `row` importance weights, one a column (ggml's `quant_weights`). `DType::encode` sees to
+/// Encodes whole rows of `row` elements each: `src.len()` is a multiple of `row`, `row` of the block, and the
+/// weights, if given, are `row` importance weights, one a column (ggml's `quant_weights`). `DType::encode_by` sees to
 /// that.
-pub type Encode = fn(src: &[f32], row: usize, weights: Option<&[f32]>, dst: &mut [u8]);
+pub type Encode = fn(src: &[f32], row: usize, by: By<'_>, dst: &mut [u8]);
+
+/// By what a row is encoded beside its elements.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct By<'a> {
+    /// Importance weights, one a column.
+    pub weights: Option<&'a [f32]>,
+    pub levels: Levels,
+}
+
+/// How the searches with importance weights round the levels of their candidates. Both give the same codes but where a
+/// candidate's scale is so small that its levels are infinite or beyond 2^22, which needs nearly all weights to be 0.
+/// Specification: ggml `make_qkx3_quants`, before and since llama.cpp v0.6.0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Levels {
+    /// Rounded, then bounded: far levels become what their low bits happen to be.
+    #[default]
+    Rounded,
+    /// Bounded, then rounded.
+    Bounded,
+}
 
 /// Tells whether every float in the blocks, scales included, is finite.
 pub type Finite = fn(src: &[u8]) -> bool;
@@ -219,6 +239,15 @@ impl DType {
     /// # Errors
     /// There is no encoder, it needs importance weights and there are none, or the lengths do not belong together.
     pub fn encode(self, src: &[f32], row: usize, weights: Option<&[f32]>, dst: &mut [u8]) -> Result<()> {
+        self.encode_by(src, row, By { weights, ..By::default() }, dst)
+    }
+
+    /// The same with a say in how levels are rounded.
+    ///
+    /// # Errors
+    /// Those of `encode`.
+    pub fn encode_by(self, src: &[f32], row: usize, by: By<'_>, dst: &mut [u8]) -> Result<()> {
+        let weights = by.weights;
         let encode = self.traits().encode.ok_or_else(|| self.lacks("encoder"))?;
         self.fill(src.len(), dst.len())?;
         if weights.is_none() {
@@ -230,7 +259,7 @@ impl DType {
                 .expected(format!("rows of {row} values and as many importance weights"))
                 .found(format!("{} values, {:?} weights", src.len(), weights.map(<[f32]>::len))));
         }
-        encode(src, row, weights, dst);
+        encode(src, row, by, dst);
         Ok(())
     }
 

@@ -132,7 +132,8 @@ impl Block<256> for BlockQ2K {
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
         let weights = importance.damped(x, sum_of_squares(x) / 256.0);
         let (subs, weights) = (x.as_chunks::<16>().0, weights.as_chunks::<16>().0);
-        let fits: [Affine<16>; 16] = std::array::from_fn(|i| make_qkx3_quants(3, &subs[i], &weights[i]));
+        let fits: [Affine<16>; 16] =
+            std::array::from_fn(|i| make_qkx3_quants(3, &subs[i], &weights[i], importance.levels));
         let sums: [f32; 16] = std::array::from_fn(|i| sum(&weights[i]));
         let scales = make_qp_quants(15, &std::array::from_fn(|i| fits[i].scale), &sums);
         let mins = make_qp_quants(15, &std::array::from_fn(|i| fits[i].min), &sums);

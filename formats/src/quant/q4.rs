@@ -128,7 +128,7 @@ impl Block<32> for BlockQ4_1 {
 
     fn encode_weighted(x: &[f32; 32], importance: &Importance<32>) -> Self {
         let weights = importance.damped(x, importance.row_mean_square);
-        let Affine { scale, min, codes } = make_qkx3_quants(15, x, &weights);
+        let Affine { scale, min, codes } = make_qkx3_quants(15, x, &weights, importance.levels);
         Self::new(scale, -min, &codes)
     }
 

@@ -184,7 +184,8 @@ impl Scales {
     ) -> (Scales, Codes) {
         let weights = importance.damped(x, 2.0 * sum_of_squares(x) / 256.0);
         let (subs, weights) = (x.as_chunks::<32>().0, weights.as_chunks::<32>().0);
-        let fits: [Affine<32>; 8] = std::array::from_fn(|i| make_qkx3_quants(nmax, &subs[i], &weights[i]));
+        let fits: [Affine<32>; 8] =
+            std::array::from_fn(|i| make_qkx3_quants(nmax, &subs[i], &weights[i], importance.levels));
         let sums = std::array::from_fn(|i| sum(&weights[i]));
         let scales = make_qp_quants(63, &std::array::from_fn(|i| fits[i].scale), &sums);
         let mins = make_qp_quants(63, &std::array::from_fn(|i| fits[i].min), &sums);

@@ -3,6 +3,7 @@
 //! sums run in index order, and of equal candidates the first wins.
 //! Specification: ggml `make_qx_quants`, `make_q3_quants`, `make_qkx2_quants`, `make_qkx3_quants`, `make_qp_quants`.
 
+use super::Levels;
 use super::block::{extreme, largest};
 pub(super) use crate::simd::{Candidates, EPS, Loss};
 
@@ -197,6 +198,16 @@ pub(super) fn make_qkx2_quants<const N: usize>(
     weights: &[f32; N],
     candidates: &Candidates,
 ) -> Affine<N> {
+    affine(nmax, x, weights, candidates, Levels::Rounded)
+}
+
+fn affine<const N: usize>(
+    nmax: u8,
+    x: &[f32; N],
+    weights: &[f32; N],
+    candidates: &Candidates,
+    levels: Levels,
+) -> Affine<N> {
     let (least, max) = bounds(x);
     let mut min = if least > 0.0 { 0.0 } else { least };
     if max == min {
@@ -204,6 +215,7 @@ pub(super) fn make_qkx2_quants<const N: usize>(
     }
     let codes_at =
         |iscale: f32, min: f32| x.map(|x| nearest_int(iscale * (x - min)).clamp(0, i32::from(nmax)) as u8);
+    let bounded = |iscale: f32, min: f32| x.map(|x| bounded_level(iscale * (x - min), nmax));
     let error_of = |scale: f32, min: f32, codes: &[u8; N]| {
         let mut sum = 0.0;
         for i in 0..N {
@@ -223,7 +235,10 @@ pub(super) fn make_qkx2_quants<const N: usize>(
     let mut error = error_of(scale, min, &codes);
     for i in 0..=candidates.count {
         let iscale = (candidates.from + candidates.step * f32::from(i) + f32::from(nmax)) / (max - min);
-        let candidate = codes_at(iscale, min);
+        let candidate = match levels {
+            Levels::Rounded => codes_at(iscale, min),
+            Levels::Bounded => bounded(iscale, min),
+        };
         let Some((new_scale, new_min)) = totals.regress(x, weights, &candidate) else { continue };
         let new_error = error_of(new_scale, new_min, &candidate);
         if new_error < error {
@@ -233,9 +248,20 @@ pub(super) fn make_qkx2_quants<const N: usize>(
     Affine { scale, min: -min, codes }
 }
 
-/// `make_qkx2_quants` as ggml calls it with importance weights.
-pub(super) fn make_qkx3_quants<const N: usize>(nmax: u8, x: &[f32; N], weights: &[f32; N]) -> Affine<N> {
-    make_qkx2_quants(nmax, x, weights, &WEIGHTED)
+/// The same as ggml calls it with importance weights, in which `levels` tell versions apart.
+pub(super) fn make_qkx3_quants<const N: usize>(
+    nmax: u8,
+    x: &[f32; N],
+    weights: &[f32; N],
+    levels: Levels,
+) -> Affine<N> {
+    affine(nmax, x, weights, &WEIGHTED, levels)
+}
+
+/// The code of a level that is bounded before it is rounded; what is no number is 0.
+fn bounded_level(level: f32, nmax: u8) -> u8 {
+    let most = f32::from(nmax);
+    if level > 0.0 { nearest_int(if level < most { level } else { most }) as u8 } else { 0 }
 }
 
 /// The candidates of ggml's `make_qkx3_quants` calls, all of them.

@@ -49,7 +49,7 @@ pub(crate) fn released(
         let dtype = if counts { tensor.dtype() } else { dtype.unwrap_or_else(|| source.dtype(&name)) };
         let fate = fate(&tensor.name);
         let origin = origins.get(i).map(|o| &o.tensor).filter(|o| o.name == tensor.name);
-        let how = How { dtype, importance: None, measure: target.measure, scale: None };
+        let how = How::plain(dtype, target.measure);
         let (tensor, step) = Stored::new(tensor, origin, fate, how)?.step(Some(&name), None);
         parts.push((Named { name, tensor }, step));
     }
@@ -58,7 +58,7 @@ pub(crate) fn released(
         let dtype = if float { dtype.unwrap_or_else(|| source.dtype(&name)) } else { tensor.dtype() };
         let reason = "the checkpoint alone has it";
         let fate = fates.is_some().then(|| (Verdict { fate: Fate::Kept, reason }, Vec::new()));
-        let how = How { dtype, importance: None, measure: target.measure, scale: None };
+        let how = How::plain(dtype, target.measure);
         let (tensor, step) = Stored::new(tensor, None, fate, how)?.step(Some(&name), None);
         parts.push((Named { name, tensor }, step));
     }

@@ -93,7 +93,8 @@ pub(crate) fn quantized(
             }
             parts.push(as_it_is(scale.tensor(&tensor.name)?)?);
         }
-        let how = How { dtype: given.dtype, importance: weights, measure: target.measure, scale };
+        let levels = target.options.version.levels();
+        let how = How { dtype: given.dtype, importance: weights, levels, measure: target.measure, scale };
         let stored = Stored::new(tensor, onto.tensors.get(i), fate(&fates, i), how)?;
         parts.push(stored.step(None, given.fallback));
     }
@@ -195,8 +196,7 @@ pub(super) fn made(
 /// A tensor that is copied.
 fn as_it_is(tensor: Tensor) -> Result<(Tensor, Step)> {
     let dtype = tensor.dtype();
-    Ok(Stored::new(tensor, None, None, How { dtype, importance: None, measure: false, scale: None })?
-        .step(None, None))
+    Ok(Stored::new(tensor, None, None, How::plain(dtype, false))?.step(None, None))
 }
 
 /// Puts the tensors in their final order, that of llama-quantize unless the parts of `source` are kept, and says where they

@@ -38,7 +38,7 @@ pub(super) fn kept(input: Loaded, fates: Option<Fates<'_>>, target: &Target) -> 
         } else {
             tensor
         };
-        let how = How { dtype, importance: None, measure: false, scale: None };
+        let how = How::plain(dtype, false);
         let (tensor, mut step) = Stored::new(tensor, None, None, how)?.step(None, None);
         step.from = from;
         parts.push((tensor, step));
@@ -81,7 +81,12 @@ fn dtype(tensor: &Tensor) -> Result<DType> {
     // Zeros tell nothing.
     let found =
         EXACT.into_iter().filter(|_| values.iter().any(|x| *x != 0.0)).find(|dtype| holds(dtype).is_some());
-    Ok(found.unwrap_or(if own == DType::F64 { DType::F32 } else { own }))
+    Ok(found.unwrap_or(match own {
+        DType::F64 => DType::F32,
+        // These hold the same values, and v0.5.0 knows them.
+        DType::F8E4M3 | DType::F8E5M2 => DType::BF16,
+        own => own,
+    }))
 }
 
 /// The file type whose dtype most of the bytes have.

@@ -19,6 +19,7 @@ use crate::measure::meter::{Measured, Meter};
 use crate::merge::{Fate, Origin, Stack, Summary, Verdict};
 use crate::output::target::{Target, Type};
 use crate::text;
+use crate::version::{Needs, needs};
 pub use elsewhere::Fetched;
 use ggraft_formats::gguf::Split;
 use ggraft_formats::quant::Vanished;
@@ -225,6 +226,12 @@ impl Plan {
             Content::Gguf { model, .. } => &model.metadata,
             Content::Directory { metadata, .. } => metadata,
         }
+    }
+
+    /// The llama.cpp that the output needs; none for a directory, which it does not read.
+    pub fn needs(&self) -> Option<Needs> {
+        let is_gguf = matches!(self.content, Content::Gguf { .. });
+        is_gguf.then(|| needs(self.metadata(), self.steps.iter().map(|step| step.to)))
     }
 
     /// What rounding to 16 bits lost of the merge, once the weights are written; none if nothing was rounded so.

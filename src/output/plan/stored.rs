@@ -4,8 +4,8 @@ use crate::ftype::Scale;
 use crate::measure::meter::{Meter, metered};
 use crate::merge::{Fate, Verdict};
 use crate::output::plan::{Fates, Step, is_half};
-use ggraft_formats::quant::Vanished;
-use ggraft_formats::{DType, Result, Tensor};
+use ggraft_formats::quant::{Levels, Vanished};
+use ggraft_formats::{DType, Encoding, Result, Tensor};
 use std::sync::Arc;
 
 /// What becomes of one tensor.
@@ -30,10 +30,18 @@ pub(crate) struct How {
     pub dtype: DType,
     /// How much each weight matters.
     pub importance: Option<Arc<[f32]>>,
+    pub levels: Levels,
     /// Whether to measure what that changes.
     pub measure: bool,
     /// The scale that it is stored under.
     pub scale: Option<Scale>,
+}
+
+impl How {
+    /// A dtype in which nothing is weighed.
+    pub fn plain(dtype: DType, measure: bool) -> How {
+        How { dtype, importance: None, levels: Levels::default(), measure, scale: None }
+    }
 }
 
 impl Stored {
@@ -53,16 +61,12 @@ impl Stored {
             None => Ok(tensor),
         };
         let (tensor, before) = (scaled(tensor)?, before.map(scaled).transpose()?);
+        let counter = Some(Arc::clone(&vanished));
+        let how =
+            Encoding { dtype: how.dtype, weights: how.importance, levels: how.levels, vanished: counter };
         let (tensor, meter) = match rounds || measure {
-            true => {
-                let counter = Arc::clone(&vanished);
-                let (tensor, meter) = metered(tensor, before, how.dtype, how.importance, counter)?;
-                (tensor, Some(meter))
-            }
-            false => {
-                let counter = Some(Arc::clone(&vanished));
-                (tensor.encode_counting(how.dtype, how.importance, counter)?, None)
-            }
+            true => metered(tensor, before, how).map(|(tensor, meter)| (tensor, Some(meter)))?,
+            false => (tensor.encode_by(how)?, None),
         };
         Ok(Stored { tensor, from, fate, meter, vanished })
     }

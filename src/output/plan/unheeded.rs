@@ -5,6 +5,7 @@ use crate::ftype::{self, Assignment, Facts, Ftype, Like, Options, Reason, Tensor
 use crate::nearest::nearest;
 use crate::roles::{EMBEDDING, HEAD};
 use crate::text::shown;
+use crate::version::Version;
 use ggraft_formats::{Error, Result};
 use std::collections::HashSet;
 
@@ -38,10 +39,42 @@ pub(crate) fn unheeded(
     idle(output, options.output_tensor_type.is_some(), requested(output), HEAD);
     let embedding = "--token-embedding-type";
     idle(embedding, options.token_embedding_type.is_some(), requested(embedding), EMBEDDING);
+    notes.extend(of_version(facts, assignments, options, ftype));
     if options.pure && is_pure_anyway(facts, assignments, options, ftype) {
         notes.push(format!("warning: --pure has no effect: {ftype} gives the same dtypes without it"));
     }
     Ok(notes)
+}
+
+/// What a version does otherwise than the usual one, if it is not that.
+fn of_version(facts: &Facts, assignments: &[Assignment], options: &Options, ftype: &Ftype) -> Option<String> {
+    let (version, usual) = (options.version, Version::default());
+    if version == usual {
+        return None;
+    }
+    if assignments.iter().any(|a| a.reason == Reason::Budget) {
+        return Some(format!("as llama.cpp {version}, where the budget leaves a choice"));
+    }
+    let others = ftype::assign(facts, ftype, &Options { version: usual, ..options.clone() });
+    let pairs = facts.tensors.iter().zip(assignments).zip(others.iter().flatten());
+    let mut changed = pairs.filter(|((_, here), there)| here.dtype != there.dtype);
+    let first = changed.next().map(|((tensor, here), there)| {
+        format!("{}, the first, is {} instead of {}", tensor.name, here.dtype, there.dtype)
+    });
+    // Which blocks are degenerate is seen when they are encoded.
+    let searches = options.has_imatrix && version.levels() != usual.levels();
+    Some(match first {
+        Some(first) => format!(
+            "as llama.cpp {version}: {} tensors get another dtype than in {usual}; {first}",
+            1 + changed.count()
+        ),
+        None if searches => format!(
+            "as llama.cpp {version}: the dtypes of {usual}; blocks whose importance is nearly all 0 may be encoded otherwise"
+        ),
+        None => format!(
+            "warning: --as has no effect: {usual} gives the same dtypes, and without importance the same bytes"
+        ),
+    })
 }
 
 fn is_pure_anyway(facts: &Facts, assignments: &[Assignment], options: &Options, ftype: &Ftype) -> bool {

@@ -48,6 +48,9 @@ fn tiles(out: &mut String, plan: &Plan) {
     tile(out, "bits per weight", &format!("{:.4}", plan.bits_per_weight()));
     tile(out, "tensors", &plan.steps.len().to_string());
     tile(out, "weights", &grouped(plan.elements()));
+    if let Some(needs) = plan.needs() {
+        tile(out, "llama.cpp", &needs.to_string());
+    }
     if total(plan, stored).is_some() {
         tile(out, "quantization error (relative RMS)", &relative(plan, stored));
     }
