@@ -144,7 +144,7 @@ fn ends(key: &str, layers: &[(&Model, u64)], at_the_end: bool) -> Result<Option<
     };
     let count = layers.iter().filter(|layer| is_of_end(layer)).count();
     let place = if at_the_end { layers.len() - count..layers.len() } else { 0..count };
-    match (0..layers.len()).find(|new| is_of_end(&layers[*new]) != place.contains(new)) {
+    match (0..layers.len()).find(|new| is_of_end(&layers[*new]) && !place.contains(new)) {
         Some(new) => Err(refused(key, layers, new)),
         None => Ok(Some(Value::U32(count as u32))),
     }

@@ -177,7 +177,7 @@ impl<'a> Stack<'a> {
         let count = self.layers().filter(is_of_end).count();
         let total = self.origins.len();
         let place = if at_the_end { total - count..total } else { 0..count };
-        let stray = self.layers().find(|layer| is_of_end(layer) != place.contains(&(layer.2 as usize)));
+        let stray = self.layers().find(|layer| is_of_end(layer) && !place.contains(&(layer.2 as usize)));
         if let Some((model, old, new)) = stray {
             let which = if at_the_end { "last" } else { "first" };
             return Err(self
