@@ -11,9 +11,6 @@ use serde_json::{Map, Value as Json, json};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The model type whose names of keys most others have.
-const USUAL: &str = "llama";
-
 /// One class tried for a GGUF.
 pub struct Attempt<'a> {
     pub arch: &'static Arch,
@@ -56,10 +53,9 @@ impl<'a> Attempt<'a> {
         self.given.entry(key).or_insert(value);
     }
 
-    /// The name, of these, that transformers knows: of a class that it has not the one that a llama has; else the first.
+    /// The name, of these, that transformers knows; else the first.
     pub fn spelled(&self, keys: &[&'static str]) -> &'static str {
-        let usual = self.model_type.and_then(defaults::of).or_else(|| defaults::of(USUAL));
-        let known = |key: &&&'static str| usual.is_some_and(|all| all.contains_key(**key));
+        let known = |key: &&&'static str| self.knows(key);
         keys.iter().find(known).or(keys.first()).copied().unwrap_or("")
     }
 

@@ -7,10 +7,12 @@ use super::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, count, make, number};
 use crate::arch::params::{Params, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
-use ggraft_formats::{Result, Value};
+use ggraft_formats::{Model, Result, Value};
+use serde_json::Value as Json;
 
 pub const GROK: Arch = Arch {
     classes: &["GrokForCausalLM", "Grok1ForCausalLM"],
+    regains: width,
     gguf: "grok",
     base: Some(&DECODER),
     keys: KEYS,
@@ -18,6 +20,12 @@ pub const GROK: Arch = Arch {
     rules: RULES,
     ..NONE
 };
+
+/// The width of the feed-forward part, which is the experts' too where nothing else is told, by the name that both have.
+fn width(model: &Model, _layers: u32) -> Vec<(&'static str, Json)> {
+    let told = model.metadata.u64("grok.feed_forward_length");
+    told.map(|width| ("intermediate_size", width.into())).into_iter().collect()
+}
 
 const KEYS: &[Key] = &[
     number("attn_logit_softcapping", &["attn_logit_softcapping"]).or(Fixed::Number(30.0)),
