@@ -5,6 +5,7 @@
 mod peer;
 mod support;
 
+use ggraft_formats::quant::By;
 use ggraft_formats::{DType, simd};
 use peer::{TypeInfo, peer};
 use rayon::prelude::*;
@@ -128,7 +129,8 @@ fn every_instruction_set_gives_the_bytes_of_the_scalar_code() {
         let columns = importance.weights(ROW);
         let encode = || {
             let mut blocks = vec![0; dtype.row_bytes(weights.len() as u64).unwrap() as usize];
-            (dtype.traits().encode.unwrap())(&weights, ROW, columns.as_deref(), &mut blocks);
+            let by = By { weights: columns.as_deref(), ..By::default() };
+            (dtype.traits().encode.unwrap())(&weights, ROW, by, &mut blocks);
             let values = decode(dtype, &blocks);
             (blocks, values)
         };
@@ -167,7 +169,8 @@ fn encode_and_decode(dtype: DType, kind: Kind, importance: Importance, weights: 
     let part = part(dtype, kind, weights);
     let weights = &part[..];
     let mut ours = vec![0; dtype.row_bytes(weights.len() as u64).unwrap() as usize];
-    (dtype.traits().encode.unwrap())(weights, ROW, columns.as_deref(), &mut ours);
+    let by = By { weights: columns.as_deref(), ..By::default() };
+    (dtype.traits().encode.unwrap())(weights, ROW, by, &mut ours);
     let Some(peer) = peer() else {
         return Found { dtype, case, hash: sha256(&ours), problem: None };
     };

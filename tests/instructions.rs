@@ -5,6 +5,7 @@
 
 mod support;
 
+use ggraft_formats::quant::By;
 use ggraft_formats::{DType, simd};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -124,7 +125,8 @@ fn one_codec() {
     let mut blocks = vec![0; dtype.row_bytes(weights.len() as u64).unwrap() as usize];
     simd::at(avx2(), || {
         for _ in 0..RUNS {
-            (dtype.traits().encode.unwrap())(&weights, ROW, columns.as_deref(), &mut blocks);
+            let by = By { weights: columns.as_deref(), ..By::default() };
+            (dtype.traits().encode.unwrap())(&weights, ROW, by, &mut blocks);
         }
     });
     std::hint::black_box(&blocks);

@@ -16,6 +16,7 @@ mod weights;
 use cpu_time::ThreadTime;
 use criterion::{Criterion, Throughput};
 use ggraft_formats::DType;
+use ggraft_formats::quant::By;
 use ggraft_formats::simd::{self, Level};
 use peer::{Peer, peer};
 use std::hint::black_box;
@@ -52,7 +53,7 @@ impl Case {
             blocks: vec![0; WEIGHTS / dtype.block() * dtype.traits().bytes],
         };
         if let (What::Decode, Some(encode)) = (what, dtype.traits().encode) {
-            encode(&case.weights, ROW, None, &mut case.blocks);
+            encode(&case.weights, ROW, By::default(), &mut case.blocks);
         }
         case
     }
@@ -70,7 +71,10 @@ impl Case {
         let traits = self.dtype.traits();
         match (self.what, traits.encode, traits.decode) {
             (What::Decode, _, Some(decode)) => decode(&self.blocks, &mut self.weights),
-            (_, Some(encode), _) => encode(&self.weights, ROW, self.columns.as_deref(), &mut self.blocks),
+            (_, Some(encode), _) => {
+                let by = By { weights: self.columns.as_deref(), ..By::default() };
+                encode(&self.weights, ROW, by, &mut self.blocks);
+            }
             _ => {}
         }
         black_box((&self.weights, &self.blocks));

@@ -2,7 +2,7 @@
 //! what is stored as zeros is counted.
 
 use ggraft_formats::quant::Vanished;
-use ggraft_formats::{DType, Shape, Tensor, simd};
+use ggraft_formats::{DType, Encoding, Shape, Tensor, simd};
 use std::sync::Arc;
 
 const ROW: usize = 512;
@@ -32,7 +32,8 @@ fn encoded(
 ) -> Result<Vec<f32>, String> {
     let shape = Shape::new(&[ROW as u64, ROWS as u64]).unwrap();
     let tensor = Tensor::in_memory("blk.0.t", shape, values).unwrap();
-    let stored = tensor.encode_counting(dtype, weights.map(Arc::from), vanished).unwrap();
+    let how = Encoding { vanished, ..Encoding::new(dtype, weights.map(Arc::from)) };
+    let stored = tensor.encode_by(how).unwrap();
     let mut out = vec![0.0; values.len()];
     stored.decode_rows(0..ROWS, &mut out).map_err(|e| e.to_string())?;
     Ok(out)

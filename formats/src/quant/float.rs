@@ -223,7 +223,7 @@ mod tests {
             for (encode, bits) in
                 [(encode_f16 as Encode, f16_bits as fn(f32) -> u16), (encode_bf16, bf16_bits)]
             {
-                simd::at(level, || encode(&x, x.len(), None, &mut found));
+                simd::at(level, || encode(&x, x.len(), By::default(), &mut found));
                 for (found, x) in found.as_chunks().0.iter().zip(&x) {
                     assert_eq!(u16::from_le_bytes(*found), bits(*x), "{level:?} {:08x}", x.to_bits());
                 }
