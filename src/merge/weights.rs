@@ -53,6 +53,9 @@ impl Rules {
     }
 }
 
+/// A rule that matches nothing: its text, and the error that says so.
+pub(super) type Idle<'a> = (&'a str, Error);
+
 #[derive(Clone, Debug)]
 struct Rule {
     text: String,
@@ -152,7 +155,7 @@ impl Rules {
     }
 
     /// The same, and the rules that match nothing, each with its error.
-    pub(super) fn spread_over(&self, names: &Names) -> Result<(Vec<Factors>, Vec<(&str, Error)>)> {
+    pub(super) fn spread_over(&self, names: &Names) -> Result<(Vec<Factors>, Vec<Idle<'_>>)> {
         let mut factors: Vec<Vec<f64>> = names.tensors.iter().map(|t| vec![1.0; t.parts.len()]).collect();
         let (mut idle, mut problems) = (Vec::new(), Vec::new());
         let all = self.rules.iter().map(|rule| (rule, true));
