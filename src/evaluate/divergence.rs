@@ -49,8 +49,11 @@ pub fn measure(
 ) -> Result<Measured> {
     let files: Vec<&Path> = reference.into_iter().chain(models.iter().map(PathBuf::as_path)).collect();
     let loaded = load(library, &files, how, stages)?;
-    let windows = Windows::of(text, &loaded[0], how)?;
-    loaded[1..].iter().try_for_each(|model| same_tokens(&loaded[0], model, text, &windows, how))?;
+    let Some((first, others)) = loaded.split_first() else {
+        return Err(Error::usage("no model is named"));
+    };
+    let windows = Windows::of(text, first, how)?;
+    others.iter().try_for_each(|model| same_tokens(first, model, text, &windows, how))?;
     let seats = loaded.iter().map(|model| Seat::new(model, &windows)).collect::<Result<Vec<_>>>()?;
     let mut table = Table { seats, windows: &windows, has_reference: reference.is_some() };
     stages.begin("reading the text", windows.count);
@@ -143,10 +146,10 @@ impl Table<'_> {
                 Guess::of(logits[place - places.start], usize::try_from(token).unwrap_or(usize::MAX))
             };
             let guesses: Vec<_> = places.clone().into_par_iter().map(guess).collect();
-            let known = |(place, guess): (usize, Option<Guess<'_>>)| {
+            let guesses = places.clone().zip(guesses).map(|(place, guess)| {
                 guess.ok_or_else(|| not_finite(seat.model, window, place))
-            };
-            let guesses = places.clone().zip(guesses).map(known).collect::<Result<Vec<_>>>()?;
+            });
+            let guesses = guesses.collect::<Result<Vec<_>>>()?;
             let beside: Vec<Place> = match &reference {
                 None => Vec::new(),
                 Some(reference) => {
