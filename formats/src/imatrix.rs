@@ -40,8 +40,8 @@ pub struct Sums {
     pub counts: Vec<u64>,
 }
 
-/// What was measured by `chunks` pieces of `chunk` tokens of `dataset`, as a model without an architecture, whose bytes are
-/// those that llama-imatrix writes: for each weight its sums and counts, in the order of the names.
+/// What was measured by `chunks` pieces of `chunk` tokens of `dataset`, as a model without an architecture, in the
+/// form of llama-imatrix: for each weight its sums and counts, in the order of the names.
 ///
 /// # Errors
 /// The sums of a weight do not fill its counts.
