@@ -146,9 +146,10 @@ impl Table<'_> {
                 Guess::of(logits[place - places.start], usize::try_from(token).unwrap_or(usize::MAX))
             };
             let guesses: Vec<_> = places.clone().into_par_iter().map(guess).collect();
-            let guesses = places.clone().zip(guesses).map(|(place, guess)| {
-                guess.ok_or_else(|| not_finite(seat.model, window, place))
-            });
+            let guesses = places
+                .clone()
+                .zip(guesses)
+                .map(|(place, guess)| guess.ok_or_else(|| not_finite(seat.model, window, place)));
             let guesses = guesses.collect::<Result<Vec<_>>>()?;
             let beside: Vec<Place> = match &reference {
                 None => Vec::new(),

@@ -175,6 +175,9 @@ fn errors() -> MutexGuard<'static, String> {
 const MOST: usize = 1 << 14;
 
 /// Keeps what is logged as an error (`GGML_LOG_LEVEL_ERROR`), and silences the rest.
+///
+/// # Safety
+/// `text` is null or ends with a NUL: llama.cpp calls it so.
 unsafe extern "C" fn keep(level: c_int, text: *const c_char, _: *mut c_void) {
     const ERROR: c_int = 4;
     if level == ERROR && !text.is_null() {

@@ -130,6 +130,9 @@ fn copy<T: Word>(library: &Library, tensor: &Tensor, into: &mut Vec<T>) -> Resul
 }
 
 /// The callback: whether a node is wanted, or that the computation is to go on.
+///
+/// # Safety
+/// `tensor` is null or alive, and `watcher` the one that llama.cpp was given with it.
 pub(super) unsafe extern "C" fn observe(tensor: *const Tensor, asked: bool, watcher: *mut c_void) -> bool {
     // SAFETY: this is the watcher that the context was made with and has not outlived; llama.cpp calls from the thread
     // that decodes, once at a time, with a tensor that lives through the call.
