@@ -73,7 +73,7 @@ mod tests {
     fn windows_fill_a_batch_or_are_read_in_stretches() {
         let reading = Reading::of(512, 2);
         assert_eq!((reading.texts, reading.batch), (4, 2048));
-        assert_eq!(reading.stretches().collect::<Vec<_>>(), [0..512]);
+        assert!(reading.stretches().eq(std::iter::once(0..512)));
         let odd = Reading::of(300, 2);
         assert_eq!((odd.texts, odd.batch), (6, 1800));
         let long = Reading::of(5000, 2);
