@@ -65,7 +65,7 @@ pub mod predicting;
 pub mod recipe;
 pub mod report;
 pub mod roles;
-mod stacking;
+pub mod stacking;
 pub mod stages;
 pub mod text;
 pub mod unpack;

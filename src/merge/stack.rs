@@ -32,7 +32,7 @@ pub struct Slice {
 
 impl Stack {
     /// Adds the models of another one that it does not know.
-    pub(crate) fn extend(&mut self, other: &Stack) {
+    pub fn extend(&mut self, other: &Stack) {
         let files = |m: &Model| m.containers.iter().map(|file| file.path().to_path_buf()).collect::<Vec<_>>();
         for model in &other.models {
             if self.models.iter().all(|known| files(known) != files(model)) {
@@ -42,7 +42,7 @@ impl Stack {
     }
 
     /// Refuses scales where a method merges, which has weights instead.
-    pub(crate) fn unscaled(&self) -> Result<()> {
+    pub fn unscaled(&self) -> Result<()> {
         if self.slices.iter().all(|slice| slice.scale.is_empty()) {
             return Ok(());
         }

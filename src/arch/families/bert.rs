@@ -28,6 +28,7 @@ pub const ROBERTA: Arch = Arch {
     regains: no_place,
     gguf: "bert",
     base: Some(&ENCODER),
+    prefixes: &["roberta.", "bert.", ""],
     keys: &[size("context_length", "places")],
     axes: &[axis("skipped", Size::Make(skipped)), axis("places", Size::Sub("positions", "skipped"))],
     rules: ROBERTA_HEAD,

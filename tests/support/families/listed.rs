@@ -1,8 +1,8 @@
 //! Those of `fixtures/families.json`. Of each: `name`, `config` as published ones have it, `words` (how many pieces of llama's, a
 //! whole vocabulary, or whose small one), `dtype` if it is not BF16, `respelled` where published names are not the page's
-//! first, `optional` for all tensors that a page may do without, `turns` for the tokens of GLM's turns, `tokens` for what
-//! `tokenizer_config.json` says besides, `template` for a chat template, `shards` if there are several. A class that is another's second name is `like`
-//! that one's checkpoint.
+//! first, `prefix` for another of the page's prefixes than its first, `optional` for all tensors that a page may do without,
+//! `turns` for the tokens of GLM's turns, `tokens` for what `tokenizer_config.json` says besides, `template` for a chat template,
+//! `shards` if there are several. A class that is another's second name is `like` that one's checkpoint.
 
 use super::{Draft, Kind, Tiny, Words, newest};
 use crate::support::vocabulary::fixture;
@@ -56,7 +56,8 @@ pub fn all(known: &[Tiny]) -> Vec<Tiny> {
         let tokens = if entry["tokens"].is_object() { entry["tokens"].clone() } else { tiny.tokens.clone() };
         let shards = entry["shards"].as_u64().map_or(tiny.shards, |n| n as usize);
         let optional = entry["optional"] == true || tiny.draft.optional;
-        let draft = Draft { optional, ..tiny.draft };
+        let prefix = entry["prefix"].as_u64().map_or(tiny.draft.prefix, |n| n as usize);
+        let draft = Draft { optional, prefix, ..tiny.draft };
         all.push(Tiny { words, dtype, draft, respelled, files: turns, tokens, shards, ..tiny });
     }
     all
