@@ -36,17 +36,21 @@ const NOT_YET: &[&str] = &[
     "talkie-tiny",
 ];
 
-/// Models of whose weights a GGUF has others, which go back as they are there: corrections of routers are centred, matrices
-/// of BitNet have three values, tables of Jais are multiplied, RoBERTa's lack the places that stand for none.
-const OTHER_WEIGHTS: &[&str] = &[
-    "RoBERTa-Classifier-Tiny",
-    "RoBERTa-Tiny",
-    "Sarvam-Tiny",
-    "bge-m3-Tiny",
-    "bge-reranker-v2-m3-Tiny",
-    "bitnet_b1_58-tiny",
-    "jais-Tiny",
+/// Models of whose weights a GGUF has others, which go back as they are there, and the end of those weights' names:
+/// corrections of routers are centred, matrices of BitNet have three values, tables of Jais are multiplied, RoBERTa's of places
+/// lack those that stand for none.
+const OTHER_WEIGHTS: &[(&str, &str)] = &[
+    ("RoBERTa-Classifier-Tiny", PLACES),
+    ("RoBERTa-Tiny", PLACES),
+    ("Sarvam-Tiny", ""),
+    ("bge-m3-Tiny", PLACES),
+    ("bge-reranker-v2-m3-Tiny", PLACES),
+    ("bitnet_b1_58-tiny", ""),
+    ("jais-Tiny", "lm_head.weight"),
+    ("jais-Tiny", "wte.weight"),
 ];
+
+const PLACES: &str = "position_embeddings.weight";
 
 /// A whole vocabulary takes seconds: one checkpoint has each, the others have the pieces of a small one.
 fn lighten(all: &mut [Tiny]) {
@@ -138,18 +142,26 @@ fn round(dir: &Path) -> Result<Vec<String>, Vec<String>> {
     convert(&gguf, "safetensors", &back)?;
     convert(&back, "f32", &again)?;
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    let mut lines = match OTHER_WEIGHTS.contains(&&*name) {
-        true => Vec::new(),
-        false => weights(&checkpoint(dir), &checkpoint(&back)),
-    };
+    let other = OTHER_WEIGHTS.iter().filter(|(model, _)| *model == name).map(|(_, end)| *end);
+    let mut lines = weights(&checkpoint(dir), &checkpoint(&back), &other.collect::<Vec<_>>());
     lines.extend(differences(&model(&gguf), &model(&again)));
     Ok(lines)
 }
 
-/// The weights that a checkpoint has otherwise than the one before, of those that have the same names.
-fn weights(before: &Checkpoint, after: &Checkpoint) -> Vec<String> {
-    let held = |t: &&Tensor| after.tensors.iter().find(|other| other.name == t.name).cloned();
-    let both = before.tensors.iter().filter_map(|t| Some((t, held(&t)?)));
+/// The weights that a checkpoint has otherwise than the one before, of those that have the same names, or such that only what
+/// stands before the first dot is another; but for those whose names end like `other`.
+fn weights(before: &Checkpoint, after: &Checkpoint, other: &[&str]) -> Vec<String> {
+    let rest = |name: &str| name.split_once('.').map(|(_, rest)| rest.to_string());
+    let held = |t: &&Tensor| {
+        let same = after.tensors.iter().find(|other| other.name == t.name);
+        let alike = || {
+            let own = rest(&t.name).filter(|own| own.contains('.'))?;
+            after.tensors.iter().find(|other| rest(&other.name).as_ref() == Some(&own))
+        };
+        same.or_else(alike).cloned()
+    };
+    let compared = |t: &&Tensor| !other.iter().any(|end| t.name.ends_with(end));
+    let both = before.tensors.iter().filter(compared).filter_map(|t| Some((t, held(&t)?)));
     // What is added to weights of f16 is rounded to f16.
     let near = |a: f32, b: f32| a == b || (a - b).abs() <= 1e-3 * a.abs().max(1.0);
     let mut lines = Vec::new();
