@@ -247,6 +247,11 @@ fn scale() {
     check("docs/scale.md", models);
 }
 
+#[test]
+fn versions() {
+    check("docs/versions.md", models);
+}
+
 /// What runs models needs llama.cpp, and a build that can.
 #[test]
 fn measure() {
@@ -261,7 +266,7 @@ fn measure() {
 #[test]
 fn no_document_is_forgotten() {
     // The commands of remote.md run in tests/remote.rs; mtp.md, packed.md and projectors.md have none.
-    const DOCUMENTS: [&str; 14] = [
+    const DOCUMENTS: [&str; 15] = [
         "adapters.md",
         "architectures.md",
         "back.md",
@@ -276,6 +281,7 @@ fn no_document_is_forgotten() {
         "recipes.md",
         "remote.md",
         "scale.md",
+        "versions.md",
     ];
     let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
     let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
