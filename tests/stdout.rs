@@ -51,6 +51,25 @@ const RUNS: [(&str, &str, Option<&str>); 33] = [
     ("--help", "--help", None),
 ];
 
+/// The same of verbs that run models, which takes llama.cpp.
+const RUNNING: [(&str, &str, Option<&str>); 3] = [
+    ("measure", "measure in.gguf --text text.txt --ctx 64 --chunks 2", None),
+    ("measure", "measure in.gguf --text text.txt --ctx 64 --chunks 2 --json", None),
+    ("imatrix", "imatrix in.gguf --text text.txt --ctx 64 --chunks 2 -q -o i.gguf", Some("i.gguf")),
+];
+
+/// All that can be run here.
+fn runs() -> Vec<(&'static str, &'static str, Option<&'static str>)> {
+    let mut all = RUNS.to_vec();
+    match cfg!(feature = "runtime") && std::env::var_os("GGRAFT_LLAMA_CPP").is_some() {
+        true => all.extend(RUNNING),
+        false => {
+            eprintln!("SKIPPED: measure and imatrix; set GGRAFT_LLAMA_CPP, and build with --all-features")
+        }
+    }
+    all
+}
+
 struct Bench {
     dir: tempfile::TempDir,
 }
@@ -64,6 +83,7 @@ impl Bench {
         for file in ["adapter_config.json", "adapter_model.safetensors"] {
             std::fs::copy(fixtures.join(file), lora.join(file)).unwrap();
         }
+        std::fs::copy(trio("korean_heldout.txt"), bench.path("text.txt")).unwrap();
         for command in [
             "convert cp --type F16 -q -o in.gguf",
             "split in.gguf cut --max-tensors 9 -q",
@@ -114,14 +134,14 @@ fn full() -> Stdio {
 #[test]
 fn every_verb_is_tried() {
     for verb in ggraft::cli::verbs() {
-        assert!(RUNS.iter().any(|(tried, ..)| *tried == verb), "{verb}");
+        assert!(RUNS.iter().chain(&RUNNING).any(|(tried, ..)| *tried == verb), "{verb}");
     }
 }
 
 #[test]
 fn a_reader_that_goes_away_ends_every_verb_quietly() {
     let bench = Bench::new();
-    for (_, command, output) in RUNS {
+    for (_, command, output) in runs() {
         let ran = bench.run(command, closed(), Stdio::piped());
         let said = String::from_utf8_lossy(&ran.stderr);
         assert_eq!(ran.status.code(), Some(0), "{command}: {said}");
@@ -134,7 +154,7 @@ fn a_reader_that_goes_away_ends_every_verb_quietly() {
 #[test]
 fn a_full_device_is_an_error_of_every_verb() {
     let bench = Bench::new();
-    for (_, command, _) in RUNS {
+    for (_, command, _) in runs() {
         let ran = bench.run(command, full(), Stdio::piped());
         let said = String::from_utf8_lossy(&ran.stderr);
         assert_eq!(ran.status.code(), Some(6), "{command}: {said}");
@@ -146,7 +166,7 @@ fn a_full_device_is_an_error_of_every_verb() {
 #[test]
 fn a_stderr_that_takes_nothing_changes_no_exit_code() {
     let bench = Bench::new();
-    for (_, command, output) in RUNS {
+    for (_, command, output) in runs() {
         for device in [closed, full] {
             bench.remove(output);
             assert_eq!(bench.run(command, Stdio::null(), device()).status.code(), Some(0), "{command}");
