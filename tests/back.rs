@@ -154,15 +154,17 @@ fn round(dir: &Path) -> Result<Vec<String>, Vec<String>> {
     Ok(lines)
 }
 
-/// The weights that a checkpoint has otherwise than the one before, of those that have the same names, or such that only what
-/// stands before the first dot is another; but for those whose names end like `other`.
+/// The weights that a checkpoint has otherwise than the one before, of those that have the same names, or names under a prefix
+/// that the one before did not have; but for those whose names end like `other`.
 fn weights(before: &Checkpoint, after: &Checkpoint, other: &[&str]) -> Vec<String> {
-    let rest = |name: &str| name.split_once('.').map(|(_, rest)| rest.to_string());
+    let prefix = |t: &Tensor| t.name.split('.').next().unwrap_or_default().to_string();
+    let known: Vec<String> = before.tensors.iter().map(prefix).collect();
+    let new: Vec<&Tensor> = after.tensors.iter().filter(|t| !known.contains(&prefix(t))).collect();
     let held = |t: &&Tensor| {
         let same = after.tensors.iter().find(|other| other.name == t.name);
         let alike = || {
-            let own = rest(&t.name).filter(|own| own.contains('.'))?;
-            after.tensors.iter().find(|other| rest(&other.name).as_ref() == Some(&own))
+            let (_, own) = t.name.split_once('.').filter(|(_, own)| own.contains('.'))?;
+            new.iter().copied().find(|other| other.name.split_once('.').is_some_and(|(_, rest)| rest == own))
         };
         same.or_else(alike).cloned()
     };

@@ -270,9 +270,8 @@ fn finish(plans: &Plans, order: &Order<'_>, end: &End) -> Result<()> {
     folder.clear_work()?;
     if let Some(shipment) = &mut shipment {
         let requests = signals::listen()?;
-        pool.install(|| shipment.send())?;
+        pool.install(|| shipment.send(|| folder.tell_sent(form)))?;
         drop(requests);
-        folder.tell_sent(form)?;
         return shipment.conclude(plans);
     }
     let names = files.iter().map(|(file, _)| format!("wrote {}", shown(&file.path)));

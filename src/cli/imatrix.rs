@@ -44,10 +44,16 @@ mod written {
     use crate::evaluate::{self, Collected};
     use crate::report;
     use crate::text::{Printable, shown};
+    use ggraft_formats::source::is_away;
     use ggraft_formats::write::{Job, Resume, carry_out};
-    use ggraft_formats::{Result, gguf, imatrix};
+    use ggraft_formats::{Error, Result, gguf, imatrix};
 
     pub fn run(args: &Args) -> Result<()> {
+        if is_away(&args.output) || args.output.is_dir() {
+            return Err(Error::usage("an importance matrix is written to a file here")
+                .file(&args.output)
+                .expected("the path of a file"));
+        }
         options::is_free(&args.output, args.force)?;
         running::is_gguf(&args.model)?;
         let text = args.running.text()?;

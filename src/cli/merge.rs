@@ -308,10 +308,13 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
             .found(found));
     }
     file.into_iter().chain(recipe.template()?).for_each(|stamp| onto.model.reads.add(stamp));
+    if recipe.method.0.takes_vectors() {
+        onto.stack.iter().try_for_each(|stack| stack.unscaled())?;
+    }
     let mut vectors = Vec::with_capacity(recipe.vectors.len());
     for v in &recipe.vectors {
         let (chat, base) = (load(&v.chat)?, load(&v.base)?);
-        [&onto, &chat, &base].into_iter().flat_map(|l| &l.stack).try_for_each(|stack| stack.unscaled())?;
+        [&chat, &base].into_iter().flat_map(|l| &l.stack).try_for_each(|stack| stack.unscaled())?;
         if let Some(stack) = &mut onto.stack {
             [&chat, &base].into_iter().flat_map(|loaded| &loaded.stack).for_each(|other| stack.extend(other));
         }

@@ -181,7 +181,7 @@ pub(super) fn carry_out(
     };
     if let Some(shipment) = &mut shipment {
         plans.iter().for_each(|(plan, path)| summary(plan, path));
-        pool.install(|| shipment.send())?;
+        pool.install(|| shipment.send(|| Ok(())))?;
         drop(requests);
         return shipment.conclude(plans);
     }

@@ -180,15 +180,15 @@ impl<'a> Shipment<'a> {
         Ok(())
     }
 
-    /// Sends all of it, which is written, and clears the folder.
-    pub fn send(&mut self) -> Result<()> {
+    /// Sends all of it, which is written, and clears the folder once `gone` has noted that it went.
+    pub fn send(&mut self, gone: impl FnOnce() -> Result<()>) -> Result<()> {
         let (start, quiet) = (Instant::now(), self.how.quiet);
         if !self.is_whole {
             self.written()?;
         }
-        let gone =
+        let lost =
             || Error::new(Kind::Changed, "the outputs are no longer what was written").file(&self.away.stage);
-        let mut parcels = self.recorded().ok_or_else(gone)?;
+        let mut parcels = self.recorded().ok_or_else(lost)?;
         parcels.par_iter_mut().filter(|p| p.sha256.is_empty()).try_for_each(|parcel| {
             parcel.sha256 = hash(parcel)?;
             Ok::<_, Error>(())
@@ -216,6 +216,7 @@ impl<'a> Shipment<'a> {
         let mut notes = vec![format!("{size} uploaded in {seconds:.1} s: {}", sent.place)];
         notes.extend(sent.behind.iter().map(left));
         report::print_notes(&notes, quiet);
+        gone()?;
         parcels.iter().for_each(|parcel| _ = std::fs::remove_file(&parcel.path));
         _ = std::fs::remove_file(self.away.stage.join(RECORD));
         Ok(())

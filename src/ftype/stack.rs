@@ -5,8 +5,9 @@ use super::Facts;
 use super::prune::{BY_LAYER, EVERY, FIRST, LAST};
 use crate::arch::Part;
 use crate::arch::about::Size;
-use crate::roles::{self, PERIODS};
+use crate::roles::{self, FIXED, PERIODS};
 use ggraft_formats::{Array, Error, Model, Result, Tensor, Value};
+use std::collections::HashMap;
 
 /// The key that tells how many weights a model has.
 const SIZE: &str = "general.size_label";
@@ -32,6 +33,8 @@ pub(crate) fn stacked(models: &[Model], parts: &[Part], files: usize) -> Result<
         }
     }
     tensors.extend(outside(&models[last.model], true));
+    same_shapes(&models[first.model], models, parts)?;
+    same_rows(&tensors)?;
     let reads = own.reads.clone();
     for model in parts.iter().map(|part| &models[part.model]) {
         let known: Vec<_> = reads_of.iter().map(|file| file.path().to_path_buf()).collect();
@@ -97,9 +100,20 @@ fn changed(own: &Model, layers: &[(&Model, u64)]) -> Result<Vec<(String, Value)>
         all.extend(value.map(|value| (name(hparam), value)));
     }
     let told = EVERY.iter().map(|hparam| (name(hparam), own.metadata.u64(&name(hparam))));
-    let counted = PERIODS.iter().filter(|(gguf, _)| *gguf == arch);
-    let counted = counted.map(|(_, period)| (name("attention.sliding_window"), Some(*period)));
+    let window = name("attention.sliding_window");
+    let has_windows = own.metadata.get(&window).is_some();
+    let fixed = FIXED.iter().filter(|(.., always)| *always || has_windows);
+    let counted = PERIODS.iter().copied().chain(fixed.map(|(gguf, period, _)| (*gguf, *period)));
+    let counted = counted.filter(|(gguf, _)| *gguf == arch).map(|(_, period)| (window.clone(), Some(period)));
     for (key, period) in told.chain(counted) {
+        let other = |(model, _): &(&Model, u64)| model.metadata.u64(&key) != own.metadata.u64(&key);
+        if key != window
+            && let Some(new) = layers.iter().position(other)
+        {
+            let told =
+                |model: &Model| model.metadata.u64(&key).map_or(String::from("nothing"), |n| n.to_string());
+            return Err(refused(&key, layers, new).expected(told(own)).found(told(layers[new].0)));
+        }
         let kept = |(new, (_, old)): (usize, &(&Model, u64))| {
             period.is_none_or(|period| period < 2 || new as u64 % period == old % period)
         };
@@ -110,6 +124,48 @@ fn changed(own: &Model, layers: &[(&Model, u64)]) -> Result<Vec<(String, Value)>
         }
     }
     Ok(all)
+}
+
+/// Refuses layers with tensors of shapes that no layer of the first model has, unless widths are told for each layer.
+fn same_shapes(first: &Model, models: &[Model], parts: &[Part]) -> Result<()> {
+    let rest = |t: &Tensor| t.name.splitn(3, '.').nth(2).unwrap_or_default().to_string();
+    let mut known: HashMap<String, Vec<&Tensor>> = HashMap::new();
+    for tensor in first.tensors.iter().filter(|t| roles::layer(&t.name).is_some()) {
+        known.entry(rest(tensor)).or_default().push(tensor);
+    }
+    let mut problems = Vec::new();
+    for part in parts {
+        let model = &models[part.model];
+        let widths = format!("{}.feed_forward_length", model.architecture().unwrap_or_default());
+        if model.metadata.get(&widths).is_some_and(|value| value.as_array().is_some()) {
+            continue;
+        }
+        for tensor in &model.tensors {
+            let is_taken = roles::layer(&tensor.name).is_some_and(|layer| part.layers.contains(&layer));
+            let Some(theirs) = known.get(&rest(tensor)).filter(|_| is_taken) else { continue };
+            if theirs.iter().all(|t| t.shape() != tensor.shape()) {
+                let e = Error::invalid("layers of different shapes cannot be put together");
+                let e = model.containers.iter().take(1).fold(e, |e, file| e.file(file.path()));
+                let expected = format!("{}, as {} of the first model", theirs[0].shape(), theirs[0].name);
+                problems.push(e.tensor(&tensor.name).expected(expected).found(tensor.shape()));
+            }
+        }
+    }
+    Error::all(problems).map_or(Ok(()), Err)
+}
+
+/// Refuses a head of another vocabulary than the table's.
+fn same_rows(tensors: &[Tensor]) -> Result<()> {
+    let rows = |name: &str| tensors.iter().find(|t| t.name == name).map(|t| t.shape().rows());
+    match (rows("token_embd.weight"), rows("output.weight")) {
+        (Some(table), Some(head)) if table != head => {
+            Err(Error::invalid("the first and the last slice are of models with different vocabularies")
+                .tensor("output.weight")
+                .expected(format!("{table} rows, as token_embd.weight has"))
+                .found(head))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn refused(key: &str, layers: &[(&Model, u64)], new: usize) -> Error {

@@ -52,6 +52,15 @@ impl<'a> Context<'a> {
                 .expected(format!("room for {} texts of {} tokens", reading.texts, reading.window))
                 .found(why)
         })?;
+        // SAFETY: the context is alive.
+        if unsafe { (model.library.call.get_memory)(context.context) }.is_null() {
+            return Err(Error::unsupported(
+                "the model keeps nothing of what it has read, and is not measured",
+            )
+            .file(&model.file)
+            .expected("a model that reads a text from its beginning on")
+            .found("one that reads all of it at once (an encoder, a diffusion model)"));
+        }
         Ok(context)
     }
 

@@ -1,7 +1,7 @@
 //! The functions of llama.cpp that are called, by name and type, found once when the library is loaded.
 //! Specification: `llama.h`, `ggml.h` and `ggml-backend.h` of llama.cpp v0.5.0.
 
-use super::layout::{Batch, ContextParams, ModelParams, Tensor};
+use super::layout::{Batch, ContextParams, ModelParams, Roomy, Tensor};
 use ggraft_formats::{Error, Result};
 use std::ffi::{c_char, c_int, c_void};
 use std::path::Path;
@@ -15,8 +15,8 @@ pub(super) type Of<T> = unsafe extern "C" fn(*const c_void) -> T;
 pub(super) struct Functions {
     pub log_set: unsafe extern "C" fn(Log, *mut c_void),
     pub backend_init: unsafe extern "C" fn(),
-    pub model_default_params: unsafe extern "C" fn() -> ModelParams,
-    pub context_default_params: unsafe extern "C" fn() -> ContextParams,
+    pub model_default_params: unsafe extern "C" fn() -> Roomy<ModelParams>,
+    pub context_default_params: unsafe extern "C" fn() -> Roomy<ContextParams>,
     pub model_load_from_file: unsafe extern "C" fn(*const c_char, ModelParams) -> *mut c_void,
     pub model_free: Of<()>,
     pub model_get_vocab: Of<*const c_void>,

@@ -2,6 +2,15 @@
 //! `KNOWN` lists. Specification: `llama.h` and `ggml.h` of llama.cpp v0.5.0.
 
 use std::ffi::{c_char, c_int, c_void};
+use std::mem::MaybeUninit;
+
+/// A structure that is returned by value, with room behind it: a build that calls itself by a known version and has a larger
+/// one writes there, and not over what is ours, before its values are looked at.
+#[repr(C)]
+pub struct Roomy<T> {
+    pub value: T,
+    room: [MaybeUninit<u64>; 256],
+}
 
 /// The versions of llama.cpp whose structures are laid out as below. Others are refused: their numbers would be taken for
 /// something else.

@@ -32,7 +32,8 @@ impl Library {
     /// # Errors
     /// There is none, or it does not load, or its version is not known, or it has no device to compute on.
     pub fn load(named: Option<&Path>) -> Result<&'static Library> {
-        let variable = std::env::var_os(VARIABLE).map(PathBuf::from).filter(|_| named.is_none());
+        let variable = std::env::var_os(VARIABLE).map(PathBuf::from);
+        let variable = variable.filter(|path| named.is_none() && !path.as_os_str().is_empty());
         let named = named.or(variable.as_deref());
         let (files, folders) = find(named);
         let mut refused = Vec::new();
@@ -108,12 +109,12 @@ impl Library {
 
     pub(super) fn model_defaults(&self) -> ModelParams {
         // SAFETY: of the versions that are known `ModelParams` has the layout of the structure that is returned.
-        unsafe { (self.call.model_default_params)() }
+        unsafe { (self.call.model_default_params)() }.value
     }
 
     pub(super) fn context_defaults(&self) -> ContextParams {
         // SAFETY: the same of `ContextParams`.
-        unsafe { (self.call.context_default_params)() }
+        unsafe { (self.call.context_default_params)() }.value
     }
 }
 

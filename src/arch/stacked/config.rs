@@ -4,7 +4,7 @@
 
 use crate::arch::config::{Config, brief};
 use crate::arch::layered::telling;
-use crate::roles::PERIODS;
+use crate::roles::{FIXED, PERIODS};
 use ggraft_formats::{Error, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -62,8 +62,6 @@ const EVERY: [&str; 13] = [
 ];
 /// Lists of layers by their numbers.
 const NUMBERS: [&str; 3] = ["attn_layer_indices", "mlp_only_layers", "moe_layers"];
-/// Every so many layers are of another kind in the runtime's graph, whatever a file says, beside `PERIODS`.
-const FIXED: [(&str, u64); 2] = [("smollm3", 4), ("olmo2", 4)];
 
 /// The config of the model `files`, of layers that come from these of these models.
 pub(super) fn config(models: &[Told], origins: &[(usize, u64)], files: usize) -> Result<Value> {
@@ -220,13 +218,13 @@ impl<'a> Stack<'a> {
 
     /// The same of what no key says.
     fn periods(&self) -> Result<()> {
-        let counted = |(name, _): &&(&str, u64)| *name == self.own.gguf;
-        let Some((_, period)) = PERIODS.iter().chain(&FIXED).find(counted) else { return Ok(()) };
-        let has_windows = self.own.config.get("sliding_window").is_some();
-        if !has_windows && !["llama4", "smollm3"].contains(&self.own.gguf) {
+        let listed = PERIODS.iter().map(|(gguf, period)| (*gguf, *period, *gguf == "llama4"));
+        let counted = listed.chain(FIXED).find(|(gguf, ..)| *gguf == self.own.gguf);
+        let Some((_, period, always)) = counted else { return Ok(()) };
+        if !always && self.own.config.get("sliding_window").is_none() {
             return Ok(());
         }
-        self.layers().try_for_each(|layer| self.keeps_kind("layer_types", *period, layer))
+        self.layers().try_for_each(|layer| self.keeps_kind("layer_types", period, layer))
     }
 }
 
