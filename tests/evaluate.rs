@@ -255,6 +255,11 @@ mod running {
         let text = "--text @text.txt --ctx 64 --chunks 2 -q";
         for (words, code, said) in [
             (
+                String::from("imatrix @Q8_0.gguf --text @text.txt -o hf://me/model/i.gguf"),
+                2,
+                "an importance matrix is written to a file here",
+            ),
+            (
                 String::from("measure @Q8_0.gguf --text @short.txt"),
                 3,
                 "short.txt: the text is too short: expected at least 1024 tokens, two windows of 512",
