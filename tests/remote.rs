@@ -136,6 +136,20 @@ fn methods_types_and_directories_come_out_the_same() {
 }
 
 #[test]
+fn models_are_opened_together_unless_one_connection_is_all() {
+    let bench = Bench::new();
+    bench.hub.fail(|f| f.latency = Some(Duration::from_millis(100)));
+    let asked_first = |words: &str| {
+        bench.hub.server.forget();
+        bench.merged(words);
+        let seen = bench.hub.server.seen();
+        seen.iter().take(3).filter(|asked| asked.path.starts_with("/api/models/")).count()
+    };
+    assert_eq!(asked_first("--type Q8_0"), 3);
+    assert_eq!(asked_first("--type Q8_0 --connections 1"), 1);
+}
+
+#[test]
 fn cut_lines_expiring_addresses_and_busy_hubs_change_nothing() {
     let bench = Bench::new();
     let local = bench.local("--type Q4_K_M");

@@ -48,9 +48,8 @@ pub(crate) fn open(folder: &Folder, path: &Path, dir: PathBuf, read: Read) -> Re
     }
     let mut checkpoint = Checkpoint { dir, reads, folder: folder.clone(), ..Checkpoint::default() };
     let mut problems = Vec::new();
-    for (name, mapped) in &shards {
-        let shard = checkpoint.dir.join(name);
-        let opened = folder.container(&shard);
+    let paths: Vec<PathBuf> = shards.keys().map(|name| checkpoint.dir.join(name)).collect();
+    for ((shard, mapped), opened) in paths.iter().zip(shards.values()).zip(folder.containers(&paths)) {
         let read = opened.and_then(|file| {
             checkpoint.reads.add(file.stamp());
             Ok((read(&file, &mut checkpoint)?, file))
@@ -58,7 +57,7 @@ pub(crate) fn open(folder: &Folder, path: &Path, dir: PathBuf, read: Read) -> Re
         match read {
             Ok((tensors, file)) => {
                 let held: BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
-                checkpoint.disagreements.extend(disagreements(&shard, mapped, &held));
+                checkpoint.disagreements.extend(disagreements(shard, mapped, &held));
                 checkpoint.tensors.extend(tensors);
                 checkpoint.containers.push(file);
             }

@@ -29,6 +29,10 @@ impl Remote for Memory {
     fn container(&self, path: &Path) -> Result<Container> {
         Err(Error::invalid("no weights lie here").file(path))
     }
+
+    fn hands(&self) -> usize {
+        1
+    }
 }
 
 /// Weights in blocks as floats, which is how checkpoints have them: where there are some, all weights as floats of one dtype,

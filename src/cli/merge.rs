@@ -17,6 +17,7 @@ use crate::report::Stage;
 use crate::stacking;
 use crate::stages::Stages;
 use crate::text::shown;
+use ggraft_formats::source::together;
 use ggraft_formats::stamp::Stamp;
 use ggraft_formats::write::write_whole;
 use ggraft_formats::{Error, Result};
@@ -277,17 +278,23 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         Some(target) => loaded.pruned(&target.prune),
         None => Ok(loaded),
     };
-    let open = |place: &Place| {
+    let sides = recipe.vectors.iter().flat_map(|vector| [&vector.chat, &vector.base]);
+    let places: Vec<&Place> = [&recipe.onto].into_iter().chain(sides).collect();
+    // What is put into the cache first shows how far it is, one model after the other.
+    let hands = if access.download { 1 } else { places.len().min(access.connections) };
+    let each = access.among(hands);
+    let open = |place: &&Place| {
         let loaded = match place {
-            Place::Path(path) => pipeline::open_with(path, &options, &access)?,
+            Place::Path(path) => pipeline::open_with(path, &options, &each)?,
             Place::Stack(_) if !recipe.mixture.prune_layers.is_empty() => return Err(pruned_stack()),
-            Place::Stack(stack) => stacking::open(stack, recipe.allow.mismatch, &options, &access)?,
+            Place::Stack(stack) => stacking::open(stack, recipe.allow.mismatch, &options, &each)?,
         };
         stages.step();
         pipeline::meant(loaded)
     };
-    let load = |place: &Place| open(place).and_then(pruned);
-    let bare = open(&recipe.onto)?;
+    let mut opened = together(&places, hands, open).into_iter();
+    let mut next = |place: &Place| opened.next().unwrap_or_else(|| open(&place));
+    let bare = next(&recipe.onto)?;
     let mut worn = Vec::with_capacity(recipe.adapters.len());
     for adapter in &recipe.adapters {
         let adapter = Adapter::open(&adapter.path, &access)?;
@@ -313,7 +320,7 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
     }
     let mut vectors = Vec::with_capacity(recipe.vectors.len());
     for v in &recipe.vectors {
-        let (chat, base) = (load(&v.chat)?, load(&v.base)?);
+        let (chat, base) = (pruned(next(&v.chat)?)?, pruned(next(&v.base)?)?);
         [&chat, &base].into_iter().flat_map(|l| &l.stack).try_for_each(|stack| stack.unscaled())?;
         if let Some(stack) = &mut onto.stack {
             [&chat, &base].into_iter().flat_map(|loaded| &loaded.stack).for_each(|other| stack.extend(other));

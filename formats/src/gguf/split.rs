@@ -20,6 +20,9 @@ pub(super) const COUNT: &str = "split.count";
 /// How many tensors all parts hold together.
 pub(super) const TENSORS: &str = "split.tensors.count";
 
+/// So many parts are looked for at a time.
+const AT_ONCE: usize = 16;
+
 /// Removes what the parts of a split model tell of themselves.
 pub fn unsplit(metadata: &mut Metadata) {
     metadata.retain(|key| !key.starts_with("split."));
@@ -70,21 +73,31 @@ pub(crate) fn open_in(folder: &Folder, path: &Path) -> Result<Model> {
     model.reads.add(file.stamp());
     if count > 1 {
         check_key(&model, path, NO, 0)?;
-        for no in 1..count {
-            let part = sibling(path, no, count)?;
-            let file = folder.container(&part).map_err(|e| missing(e, folder, &part))?;
-            let (header, tensors) = read(&file)?;
-            model.reads.add(file.stamp());
-            let part_model = Model { metadata: header.metadata, tensors, ..Model::default() };
-            check_key(&part_model, &part, NO, no)?;
-            check_key(&part_model, &part, COUNT, count)?;
-            model.tensors.extend(part_model.tensors);
-            model.containers.push(file);
+        // What a header says of their number may be anything: few are named before they are looked for.
+        for first in (1..count).step_by(AT_ONCE) {
+            let numbers = first..count.min(first.saturating_add(AT_ONCE as u64));
+            let paths = numbers.clone().map(|no| sibling(path, no, count)).collect::<Result<Vec<_>>>()?;
+            for ((no, part), file) in numbers.zip(&paths).zip(folder.containers(&paths)) {
+                let file = file.map_err(|e| missing(e, folder, part))?;
+                add_part(&mut model, (no, count), file)?;
+            }
         }
         check_tensors(&model, path)?;
         unsplit(&mut model.metadata);
     }
     Ok(model)
+}
+
+/// Adds to `model` what is in part `no` of `count`.
+fn add_part(model: &mut Model, (no, count): (u64, u64), file: Container) -> Result<()> {
+    let (header, tensors) = read(&file)?;
+    model.reads.add(file.stamp());
+    let part = Model { metadata: header.metadata, ..Model::default() };
+    check_key(&part, file.path(), NO, no)?;
+    check_key(&part, file.path(), COUNT, count)?;
+    model.tensors.extend(tensors);
+    model.containers.push(file);
+    Ok(())
 }
 
 /// The header of one file, and its tensors.

@@ -30,6 +30,8 @@ impl Watch for () {
 pub struct Access {
     /// The most connections at a time.
     pub connections: usize,
+    /// How many models are opened at a time, which share the connections.
+    pub models: usize,
     /// The most bytes that are held before they are needed.
     pub memory: u64,
     /// Whether a model of the hub is put into the cache first, and read from there.
@@ -43,11 +45,25 @@ impl Default for Access {
     fn default() -> Access {
         Access {
             connections: 16,
+            models: 1,
             memory: 256 << 20,
             download: false,
             watch: Arc::new(()),
             traffic: Arc::default(),
         }
+    }
+}
+
+impl Access {
+    /// The same for each of so `many` models that are opened at a time.
+    #[must_use]
+    pub fn among(&self, many: usize) -> Access {
+        Access { models: many.max(1), ..self.clone() }
+    }
+
+    /// How many files of one model are opened at a time.
+    pub fn hands(&self) -> usize {
+        self.connections.div_ceil(self.models.max(1))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Several hands for things that go elsewhere one by one: the first failure ends the work of all, and is the one that is told.
 
 use super::Stop;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Does `one` with each of `items`, at most `hands` at a time. What it gets with it says whether to stop.
 pub fn share<T: Sync, E: Send>(
@@ -34,6 +35,19 @@ pub fn share<T: Sync, E: Send>(
     first.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
+/// What `one` makes of each of `items`, at most `hands` at a time, in the order of the items. What waits for answers
+/// from elsewhere waits for many at a time.
+pub fn together<T: Sync, U: Send + Sync>(items: &[T], hands: usize, one: impl Fn(&T) -> U + Sync) -> Vec<U> {
+    let made: Vec<OnceLock<U>> = items.iter().map(|_| OnceLock::new()).collect();
+    let pairs: Vec<(&T, &OnceLock<U>)> = items.iter().zip(&made).collect();
+    let done = share(&pairs, hands, &|| false, |(item, place), _| {
+        place.get_or_init(|| one(item));
+        Ok::<_, Infallible>(())
+    });
+    let Ok(()) = done;
+    made.into_iter().filter_map(OnceLock::into_inner).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +67,19 @@ mod tests {
         let done = share(&items, 3, &|| false, |_, _| Ok::<_, ()>(()));
         assert_eq!(done, Ok(()));
         assert_eq!(share::<usize, ()>(&[], 3, &|| false, |_, _| Err(())), Ok(()));
+    }
+
+    #[test]
+    fn what_is_made_together_keeps_the_order_of_its_items() {
+        let items: Vec<usize> = (0..40).collect();
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let made = together(&items, 5, |item| {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis((40 - *item as u64) / 4));
+            now.fetch_sub(1, Ordering::SeqCst);
+            item * item
+        });
+        assert_eq!(made, items.iter().map(|item| item * item).collect::<Vec<_>>());
+        assert!((2..=5).contains(&most.into_inner()));
     }
 }

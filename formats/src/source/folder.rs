@@ -2,10 +2,11 @@
 //! `hf://org/name@commit/config.json`, by which people are told of it.
 
 use super::container::Container;
+use super::crew::together;
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Files of a model that lie elsewhere, by the paths that people see.
@@ -18,6 +19,9 @@ pub trait Remote: Send + Sync {
 
     /// A file of weights.
     fn container(&self, path: &Path) -> Result<Container>;
+
+    /// How many files are opened at a time.
+    fn hands(&self) -> usize;
 }
 
 /// Where the files of a model lie.
@@ -84,6 +88,12 @@ impl Folder {
             None => Container::open(path),
             Some(files) => files.container(path),
         }
+    }
+
+    /// Files of weights, in this order: of what lies elsewhere many are asked for at a time.
+    pub fn containers(&self, paths: &[PathBuf]) -> Vec<Result<Container>> {
+        let hands = self.elsewhere.as_ref().map_or(1, |files| files.hands());
+        together(paths, hands, |path| self.container(path))
     }
 }
 

@@ -6,7 +6,6 @@
 mod access;
 mod blocks;
 mod container;
-#[cfg(feature = "remote")]
 mod crew;
 mod depot;
 mod destination;
@@ -27,6 +26,7 @@ mod window;
 
 pub use access::{Access, Traffic, Watch};
 pub use container::Container;
+pub use crew::together;
 pub use depot::{Depot, Parcel, Sending, Sent, mark};
 pub use destination::{Destination, is_away};
 pub use folder::{Folder, Remote};

@@ -103,4 +103,8 @@ impl Remote for Site {
         })?;
         opened(&self.client, &url, path, None, Tries(4)).map(Container::Elsewhere)
     }
+
+    fn hands(&self) -> usize {
+        self.client.access.hands()
+    }
 }

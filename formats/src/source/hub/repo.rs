@@ -160,6 +160,10 @@ impl Remote for Repo {
         }
         opened(&self.client, &self.address(name), path, size, FIRST).map(Container::Elsewhere)
     }
+
+    fn hands(&self) -> usize {
+        self.client.access.hands()
+    }
 }
 
 /// A whole file.

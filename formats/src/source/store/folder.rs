@@ -121,4 +121,8 @@ impl Remote for Files {
         let start = Box::new(Key(Arc::clone(&self.bucket), key));
         opened_at(self.bucket.client(), start, path, size, FIRST).map(Container::Elsewhere)
     }
+
+    fn hands(&self) -> usize {
+        self.bucket.client().access.hands()
+    }
 }
