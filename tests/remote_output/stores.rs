@@ -32,6 +32,10 @@ struct Held {
     is_careless: bool,
     /// Uploads may not be given up.
     keeps_all: bool,
+    /// So many more reads of an object are answered before it is replaced by another of the same length.
+    replaced_after: Option<usize>,
+    /// `If-Match` is not heeded.
+    ignores_match: bool,
 }
 
 const ENDED: &str = "<CompleteMultipartUploadResult><ETag>\"x-2\"</ETag></CompleteMultipartUploadResult>";
@@ -51,7 +55,13 @@ impl Held {
             ("GET", None) => match self.objects.get(&key) {
                 None => Reply::new(404, "<Error><Code>NoSuchKey</Code></Error>"),
                 Some((content, sha256)) => {
-                    Reply::file(asked, content, "\"x\"").with("x-amz-meta-sha256", sha256)
+                    let tag = self.replaced_after.map_or("\"x\"", |left| match left {
+                        0 => "\"y\"",
+                        _ => "\"x\"",
+                    });
+                    self.replaced_after = self.replaced_after.map(|left| left.saturating_sub(1));
+                    let asked = if self.ignores_match { &unconditional(asked) } else { asked };
+                    Reply::file(asked, content, tag).with("x-amz-meta-sha256", sha256)
                 }
             },
             ("GET", Some(id)) => self.list(id),
@@ -133,6 +143,13 @@ impl Held {
         }
         says.map_or(Reply::new(200, ENDED), |(status, text, _)| Reply::new(status, text))
     }
+}
+
+/// The same without a condition.
+fn unconditional(asked: &Asked) -> Asked {
+    let mut asked = asked.clone();
+    asked.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("if-match"));
+    asked
 }
 
 fn unknown() -> Reply {
@@ -238,6 +255,29 @@ fn an_object_that_appears_meanwhile_stays() {
         bucket.held.lock().unwrap().objects["out/x.gguf"].0.len() as u64,
         std::fs::metadata(bucket.whole()).unwrap().len()
     );
+}
+
+#[test]
+fn an_object_that_is_replaced_while_it_is_read_is_an_error_and_leaves_nothing() {
+    let bucket = Bucket::new();
+    let content = std::fs::read(bucket.whole()).unwrap();
+    let words = "convert s3://models/in.gguf --type Q8_0 --fetch-memory 1M --connections 1 -o y.gguf";
+    let reset = |replaced_after, ignores_match| {
+        let objects = BTreeMap::from([("in.gguf".into(), (content.clone(), String::new()))]);
+        *bucket.held.lock().unwrap() = Held { objects, replaced_after, ignores_match, ..Held::default() };
+    };
+    reset(None, false);
+    bucket.ggraft(words).ok();
+    let reads = bucket.server.seen().iter().filter(|asked| asked.path.ends_with("in.gguf")).count();
+    std::fs::remove_file(bucket.dir.path().join("y.gguf")).unwrap();
+    for ignores_match in [false, true] {
+        reset(Some(reads - 3), ignores_match);
+        let ran = bucket.ggraft(words);
+        says(&ran, 5, &["the file changed while it was read", "s3://models/in.gguf"]);
+        let names = std::fs::read_dir(bucket.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with('y')).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
 }
 
 #[cfg(unix)]
