@@ -164,6 +164,14 @@ fn what_does_not_fit_is_refused() {
     refused(beyond, 3, &["base: the model has no such layers", "up to, without the last, 3, found [2, 4]"]);
     ggraft_in(dir.path(), ["convert", "chat", "--type", "F16", "-q", "-o", "chat.gguf"]).ok();
     refused(recipe("cp", "chat.gguf", ""), 4, &["of a GGUF and of a checkpoint", "chat.gguf and cp"]);
+    for (choice, named) in [
+        ("add_chat_tokens: true", "added chat tokens"),
+        ("copy_tokens: ['<s>']", "copied tokens"),
+        ("chat_template: chat", "the chat's template"),
+    ] {
+        let text = format!("{SCALED}vocabulary: {{{choice}}}\n");
+        refused(text, 2, &["the method passthrough has no chat model to take tokens from", named]);
+    }
     let scaled = SCALED.replace("method: passthrough", "vectors: [{chat: chat, base: base}]");
     refused(scaled, 2, &["slices are scaled by the method passthrough only"]);
     edit("chat", "\"rope_theta\": 10000.0", "\"rope_theta\": 5000.0");

@@ -286,6 +286,9 @@ impl Recipe {
     /// How it is computed.
     pub fn options(&self) -> Result<merge::Options> {
         let presets = self.weight_presets.iter().map(|preset| preset.0.name);
+        if !self.method.0.takes_vectors() {
+            self.vocabulary.of_one_model(self.method.0.name)?;
+        }
         Ok(merge::Options {
             method: self.method.0,
             params: self.read_parameters(self.parameters.iter())?,

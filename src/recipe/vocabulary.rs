@@ -82,6 +82,25 @@ impl Vocabulary {
         })
     }
 
+    /// Refuses what is taken from a chat model, where there is none.
+    pub fn of_one_model(&self, method: &str) -> Result<()> {
+        let chosen = [
+            ("embeddings", !is_default(&self.embeddings)),
+            ("baseless tokens", !is_default(&self.baseless_tokens)),
+            ("copied tokens", !self.copy_tokens.is_empty()),
+            ("no automatic copies", self.no_auto_copy),
+            ("added chat tokens", self.add_chat_tokens),
+            ("the chat's template", self.chat_template.as_deref() == Some(Path::new("chat"))),
+        ];
+        let chosen: Vec<&str> = chosen.iter().filter(|(_, is)| *is).map(|(what, _)| *what).collect();
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        Err(Error::usage(format!("the method {method} has no chat model to take tokens from"))
+            .found(chosen.join(", "))
+            .hint("leave it out, or merge with a method that takes --chat afterwards"))
+    }
+
     /// The chat template's file, if it is one.
     pub(super) fn template_file(&mut self) -> Option<&mut PathBuf> {
         self.chat_template.as_mut().filter(|path| word(path).is_none())
