@@ -5,11 +5,12 @@ use crate::arch;
 use crate::ftype::stack;
 use crate::merge::weights::Rules;
 use crate::merge::{self, stackable};
+use crate::meta::Spelled;
 use crate::output::plan::Loaded;
 use crate::pipeline::{self, loaded};
 use crate::recipe::{Rule, Slice, Stack};
 use ggraft_formats::source::Access;
-use ggraft_formats::{Checkpoint, Error, Input, Model, Result};
+use ggraft_formats::{Checkpoint, Error, Input, Model, Result, Value};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ pub fn open(stack: &Stack, allow_mismatch: bool, options: &arch::Options, access
         n if n == opened.len() => {
             let checkpoint = arch::stacked(&checkpoints, &parts, files)?;
             let adopted = arch::adopt(&checkpoint, options)?;
+            follows(&adopted.model, &models, &parts).map_err(|e| e.file(&checkpoint.dir))?;
             let source = pipeline::source(checkpoint, &adopted);
             loaded(adopted.model, adopted.warnings, Some(Arc::new(source)))?
         }
@@ -60,6 +62,44 @@ pub fn open(stack: &Stack, allow_mismatch: bool, options: &arch::Options, access
     joined.notes.append(&mut notes);
     joined.stack = Some(told);
     Ok(joined)
+}
+
+/// Arrays that have as many elements as some model has layers by chance.
+const BY_CHANCE: [&str; 1] = ["rope.dimension_sections"];
+
+/// Checks that what the output's metadata says of each layer is what its own model says of it: a page may compute some
+/// of it by the layer's number, where the config leaves it to a default.
+fn follows(joined: &Model, models: &[Model], parts: &[arch::Part]) -> Result<()> {
+    let layered = |model: &Model, key: &str| {
+        let array = model.metadata.get(key)?.as_array()?;
+        (Some(array.len() as u64) == model.hparam("block_count")).then(|| array.iter().collect::<Vec<_>>())
+    };
+    let arch = joined.architecture().unwrap_or_default();
+    let of_arch = |key: &&str| {
+        key.strip_prefix(arch)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .is_some_and(|key| !BY_CHANCE.contains(&key))
+    };
+    for key in joined.metadata.iter().map(|(key, _)| key).filter(of_arch) {
+        let Some(found) = layered(joined, key) else { continue };
+        let of_part = |part: &arch::Part| {
+            let all = layered(models.get(part.model)?, key)?;
+            let places = part.layers.clone().map(|layer| usize::try_from(layer).ok());
+            places.map(|layer| all.get(layer?).cloned()).collect::<Option<Vec<_>>>()
+        };
+        let Some(expected) = parts.iter().map(of_part).collect::<Option<Vec<_>>>() else { continue };
+        let expected = expected.concat();
+        if let Some(layer) = (0..found.len()).find(|layer| expected.get(*layer) != found.get(*layer)) {
+            let show = |all: &[Value]| {
+                all.get(layer).map_or(String::from("nothing"), |value| Spelled(value).to_string())
+            };
+            return Err(Error::unsupported(format!("'{key}' cannot follow the layers"))
+                .expected(format!("{} for layer {layer}, as its model has it", show(&expected)))
+                .found(show(&found))
+                .hint("choose other ranges, or write the list of it into each config.json"));
+        }
+    }
+    Ok(())
 }
 
 /// One model as it is, which may be scaled.
@@ -124,4 +164,30 @@ fn mixed(opened: &[Opened<'_>]) -> Error {
         .expected("all models of the slices as checkpoints, or all as GGUFs")
         .found(format!("{} and {}", path(of(true)), path(of(false))))
         .hint("convert the checkpoint first: ggraft convert MODEL --type BF16")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ggraft_formats::Array;
+
+    fn model(kinds: &[bool]) -> Model {
+        let mut model = Model::default();
+        model.metadata.set("general.architecture", "x");
+        model.metadata.set("x.block_count", kinds.len() as u32);
+        model.metadata.set("x.attention.kinds", Value::Array(Array::Bool(kinds.to_vec())));
+        model.metadata.set("x.rope.dimension_sections", Value::Array(Array::U32((0..4).collect())));
+        model
+    }
+
+    #[test]
+    fn what_is_told_of_a_layer_goes_with_it() {
+        let models = [model(&[true, true, true, false]), model(&[false, true])];
+        let parts = [arch::Part { model: 0, layers: 1..4 }, arch::Part { model: 1, layers: 0..1 }];
+        follows(&model(&[true, true, false, false]), &models, &parts).unwrap();
+        let told = follows(&model(&[true, true, true, false]), &models, &parts).unwrap_err().to_string();
+        for part in ["'x.attention.kinds' cannot follow", "false for layer 2", "found true"] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
 }
