@@ -38,6 +38,7 @@ pub fn files(metadata: &Metadata) -> Result<Regained> {
     };
     let mut config = names::config(&words)?;
     match model {
+        Some("llama") if words.scores.is_empty() => bpe::write_unscored(&words, &mut config, &mut out)?,
         Some("llama") => spm::write(&words, &mut config, &mut out)?,
         Some("gpt2") => bpe::write(&words, &mut config, &mut out)?,
         Some("gemma4") => bpe::write_pieces(&words, &mut config, &mut out)?,
