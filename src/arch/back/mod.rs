@@ -13,7 +13,7 @@ mod told;
 mod trial;
 
 pub use judge::same;
-pub use told::json;
+pub use told::{json, values};
 
 use super::defaults;
 use super::families::{ARCHS, Arch};

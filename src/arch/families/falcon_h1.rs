@@ -3,6 +3,7 @@
 //! Specification: `FalconH1Model` of llama.cpp's converter.
 
 use super::decoder::NAMES;
+use super::told::Keys;
 use super::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, count, make, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
@@ -11,9 +12,11 @@ use crate::arch::rule::{Need, Rule, rule};
 use crate::arch::scaled::{Factor, Times, all};
 use crate::arch::values::Value;
 use ggraft_formats::{Result, Value as Told};
+use serde_json::json;
 
 pub const FALCON_H1: Arch = Arch {
     classes: &["FalconH1ForCausalLM"],
+    regains: |_, _| without_multipliers(),
     gguf: "falcon-h1",
     base: Some(&NAMES),
     keys: KEYS,
@@ -55,6 +58,21 @@ const AXES: &[Axis] = &[
     axis("groups", Size::Or(&["mamba_n_groups"], &Size::Is(1))),
     axis("group", Size::Div("inner", "groups")).or("inner", "a multiple of {groups} groups"),
 ];
+
+/// A GGUF has its multipliers in its matrices: the config says one.
+fn without_multipliers() -> Keys {
+    const SINGLE: [&str; 7] = [
+        "embedding_multiplier",
+        "lm_head_multiplier",
+        "attention_in_multiplier",
+        "attention_out_multiplier",
+        "key_multiplier",
+        "ssm_in_multiplier",
+        "ssm_out_multiplier",
+    ];
+    let lists = [("mlp_multipliers", json!(vec![1.0; 2])), ("ssm_multipliers", json!(vec![1.0; 5]))];
+    SINGLE.map(|key| (key, json!(1.0))).into_iter().chain(lists).collect()
+}
 
 /// A multiplier of the config; a list's by its place.
 fn multiplier(params: &Params<'_>, key: &str, at: Option<usize>) -> Result<f64> {
