@@ -4,18 +4,22 @@
 //! Specification: `Step35Model` of llama.cpp's converter.
 
 use super::decoder::DECODER;
+use super::told::{Keys, Told, some};
 use super::{Arch, Made, NONE, mtp};
 use crate::arch::keys::{Fixed, Key, count, flag, make, number, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rope::{self, Rope};
 use crate::arch::rule::{Layers, Rule, rule};
 use crate::arch::values::Value;
-use ggraft_formats::{Array, Result, Value as Told};
+use ggraft_formats::{Array, Model, Result, Value as Said};
+use serde_json::{Value as Json, json};
 use std::f64::consts::PI;
+use std::ops::Range;
 
 pub const STEP35: Arch = Arch {
     classes: &["Step3p5ForCausalLM", "Step3p7ForConditionalGeneration"],
     gguf: "step35",
+    regains,
     base: Some(&DECODER),
     keys: KEYS,
     axes: AXES,
@@ -40,7 +44,7 @@ const KEYS: &[Key] = &[
     count("attention.sliding_window", &["sliding_window"]).must(),
     make("attention.sliding_window_pattern", |params| {
         let all = (0..params.count("l", 0)?).map(|layer| within_window(params, layer));
-        Ok(Some(Told::Array(Array::Bool(all.collect::<Result<_>>()?))))
+        Ok(Some(Said::Array(Array::Bool(all.collect::<Result<_>>()?))))
     }),
     size("attention.value_length", "d"),
     size("expert_count", "e"),
@@ -52,7 +56,7 @@ const KEYS: &[Key] = &[
     make("leading_dense_block_count", |params| {
         let first = (0..params.count("main", 0)?).map(|layer| is_sparse(params, layer));
         let sparse = first.collect::<Result<Vec<bool>>>()?;
-        Ok(Some(Told::U32(sparse.iter().position(|sparse| *sparse).unwrap_or(0) as u32)))
+        Ok(Some(Said::U32(sparse.iter().position(|sparse| *sparse).unwrap_or(0) as u32)))
     }),
     count("moe_every_n_layers", &["moe_every_n_layer"]).or(Fixed::Count(1)),
     positive("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]).or(Fixed::Number(1e-5)),
@@ -61,21 +65,56 @@ const KEYS: &[Key] = &[
     make("nextn_predict_layers", mtp::some),
 ];
 
+/// What a GGUF says of layers of two kinds, of experts and of limits.
+fn regains(model: &Model, layers: u32) -> Keys {
+    let told = Told::of(model, layers);
+    let main = told.main();
+    let slides = |layer: u32| told.flag("attention.sliding_window_pattern", layer);
+    let number = |key: &str, layer: Option<u32>| told.at(key, layer?).map(|n| json!(n));
+    let full = told.first(|layer| !slides(layer)).or(Some(0));
+    let (heads, groups) = ("attention.head_count", "attention.head_count_kv");
+    let within = told.first(slides).map(|layer| {
+        json!({"attention_type": "sliding_attention", "num_attention_heads": number(heads, Some(layer)),
+            "num_attention_groups": number(groups, Some(layer)), "head_dim": told.json("attention.key_length")})
+    });
+    let kinds = |of: Range<u32>| -> Json {
+        of.map(|layer| json!(if slides(layer) { "sliding_attention" } else { "full_attention" })).collect()
+    };
+    let sparse = (0..main).filter(|layer| told.has("ffn_gate_inp.weight", *layer));
+    let listed: Vec<String> = sparse.map(|layer| layer.to_string()).collect();
+    let limits = |key: &str| {
+        let all = told.json(key)?;
+        let one = |x: &Json| if x.as_f64() == Some(0.0) { Json::Null } else { x.clone() };
+        Some(all.as_array()?.iter().take(main as usize).map(one).collect())
+    };
+    some([
+        ("num_hidden_layers", Some(json!(main))),
+        ("layer_types", Some(kinds(0..main))),
+        ("mtp_layer_types", (main < layers).then(|| kinds(main..layers))),
+        ("num_attention_heads", number(heads, full)),
+        ("num_attention_groups", number(groups, full)),
+        ("attention_other_setting", within),
+        ("moe_layers_enum", Some(json!(listed.join(",")))),
+        ("swiglu_limits", limits("swiglu_clamp_exp")),
+        ("swiglu_limits_shared", limits("swiglu_clamp_shexp")),
+    ])
+}
+
 /// A number of every layer.
-fn each(params: &Params<'_>, of: impl Fn(u32) -> Result<u32>) -> Result<Option<Told>> {
+fn each(params: &Params<'_>, of: impl Fn(u32) -> Result<u32>) -> Result<Option<Said>> {
     let all = (0..params.count("l", 0)?).map(|layer| of(layer).map(|n| n as i32));
-    Ok(Some(Told::Array(Array::I32(all.collect::<Result<_>>()?))))
+    Ok(Some(Said::Array(Array::I32(all.collect::<Result<_>>()?))))
 }
 
 /// Where gate and up are cut in each layer, none being zero.
-fn limits(params: &Params<'_>, key: &str) -> Result<Option<Told>> {
+fn limits(params: &Params<'_>, key: &str) -> Result<Option<Said>> {
     let Some(told) = params.config.get(key) else { return Ok(None) };
     let wrong = || params.config.wrong(key, "a number or null for each layer");
     let of = |x: &serde_json::Value| if x.is_null() { Some(0.0) } else { x.as_f64().map(|x| x as f32) };
     let all: Option<Vec<f32>> = told.as_array().and_then(|all| all.iter().map(of).collect());
     let mut all = all.ok_or_else(wrong)?;
     all.resize(params.count("l", 0)? as usize, 0.0);
-    Ok(Some(Told::Array(Array::F32(all))))
+    Ok(Some(Said::Array(Array::F32(all))))
 }
 
 const AXES: &[Axis] = &[

@@ -108,6 +108,12 @@ impl<'a> Told<'a> {
     }
 }
 
+/// What share `some` of `all` are: the least number of which so many follow again.
+pub fn share(some: u64, all: u64) -> f64 {
+    let share = some as f64 / all.max(1) as f64;
+    if ((all as f64 * share) as u64) < some { share.next_up() } else { share }
+}
+
 /// Those keys whose values are told.
 pub fn some<const N: usize>(keys: [(&'static str, Option<Json>); N]) -> Keys {
     keys.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
