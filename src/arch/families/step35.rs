@@ -8,7 +8,8 @@ use super::told::{Keys, Told, some};
 use super::{Arch, Made, NONE, mtp};
 use crate::arch::keys::{Fixed, Key, count, flag, make, number, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
-use crate::arch::rope::{self, Rope};
+use crate::arch::rope::{self, Rope, Stretch};
+use crate::arch::back;
 use crate::arch::rule::{Layers, Rule, rule};
 use crate::arch::values::Value;
 use ggraft_formats::{Array, Model, Result, Value as Said};
@@ -97,7 +98,17 @@ fn regains(model: &Model, layers: u32) -> Keys {
         ("moe_layers_enum", Some(json!(listed.join(",")))),
         ("swiglu_limits", limits("swiglu_clamp_exp")),
         ("swiglu_limits_shared", limits("swiglu_clamp_shexp")),
+        ("rope_scaling", scaling(&told)),
     ])
+}
+
+/// How wavelengths are stretched, by the factors of the half of a head that rotates.
+fn scaling(told: &Told<'_>) -> Option<Json> {
+    let all = back::values(told.whole("rope_freqs.weight")?).ok()?;
+    let theta = told.get("rope.freq_base")?.as_f64()?;
+    let found = rope::stretch_of(theta, all.get(..all.len() / 2)?, factor)?;
+    Some(json!({"rope_type": "llama3", "factor": found.factor, "low_freq_factor": found.low,
+        "high_freq_factor": found.high, "original_max_position_embeddings": found.original as u64}))
 }
 
 /// A number of every layer.
@@ -184,6 +195,19 @@ const SPARSE: Layers = Layers::When(is_sparse);
 const DENSE: Layers = Layers::When(|params, layer| is_sparse(params, layer).map(|sparse| !sparse));
 const MTP: Layers = Layers::From("main");
 
+/// By how much the wavelength of a frequency is stretched.
+fn factor(frequency: f32, &Stretch { factor, low, high, original }: &Stretch) -> f32 {
+    let wavelength = 2.0 * PI / f64::from(frequency);
+    if wavelength < original / high {
+        return 1.0;
+    }
+    if wavelength > original / low {
+        return factor as f32;
+    }
+    let smooth = (original / wavelength - low) / (high - low);
+    (1.0 / ((1.0 - smooth) / factor + smooth)) as f32
+}
+
 /// By how much each wavelength of the half of a head that rotates is stretched; the other half, which rotates only within a
 /// window, is not. Python computes them, in f64.
 fn factors(params: &Params<'_>) -> Result<Option<Vec<f32>>> {
@@ -192,21 +216,15 @@ fn factors(params: &Params<'_>) -> Result<Option<Vec<f32>>> {
     let told = |key: &str, absent: f64| {
         Ok::<_, ggraft_formats::Error>(section.optional_number(key)?.unwrap_or(absent))
     };
-    let (factor, original) = (told("factor", 8.0)?, told("original_max_position_embeddings", 8192.0)?);
-    let (low, high) = (told("low_freq_factor", 1.0)?, told("high_freq_factor", 4.0)?);
-    let head = params.count("d", 0)?;
-    let of = |frequency: f32| {
-        let wavelength = 2.0 * PI / f64::from(frequency);
-        if wavelength < original / high {
-            1.0
-        } else if wavelength > original / low {
-            factor as f32
-        } else {
-            let smooth = (original / wavelength - low) / (high - low);
-            (1.0 / ((1.0 - smooth) / factor + smooth)) as f32
-        }
+    let stretch = Stretch {
+        factor: told("factor", 8.0)?,
+        low: told("low_freq_factor", 1.0)?,
+        high: told("high_freq_factor", 4.0)?,
+        original: told("original_max_position_embeddings", 8192.0)?,
     };
-    let mut all: Vec<f32> = rope::frequencies(rope.theta()?.unwrap_or(10000.0), head / 2).map(of).collect();
+    let head = params.count("d", 0)?;
+    let theta = rope.theta()?.unwrap_or(10000.0);
+    let mut all: Vec<f32> = rope::frequencies(theta, head / 2).map(|f| factor(f, &stretch)).collect();
     all.resize(head as usize / 2, 1.0);
     Ok(Some(all))
 }

@@ -43,7 +43,7 @@ pub fn regained(family: &Family, params: &Params<'_>, model: &Model) -> Result<V
                 }
             }
             None if tensor.name == rerank::HEAD
-                || family.made.iter().any(|made| made.name == tensor.name) => {}
+                || family.makes(&tensor.name) => {}
             None => problems.push(unknown(family, tensor)),
         }
     }
