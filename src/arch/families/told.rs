@@ -9,8 +9,8 @@ use std::collections::HashMap;
 /// Keys of a config, and their values.
 pub type Keys = Vec<(&'static str, Json)>;
 
-#[derive(Clone)]
 /// A GGUF with so many layers.
+#[derive(Clone)]
 pub struct Told<'a> {
     model: &'a Model,
     tensors: HashMap<&'a str, &'a Tensor>,
@@ -100,10 +100,15 @@ impl<'a> Told<'a> {
         self.layers.saturating_sub(beyond)
     }
 
+    /// The same of these layers alone.
+    pub fn proper(&self) -> Told<'a> {
+        Told { layers: self.main(), ..self.clone() }
+    }
+
     /// Which layers select for themselves what they attend to, if the GGUF tells.
     pub fn indexers(&self) -> Keys {
         const TYPES: &str = "attention.indexer.types";
-        let kinds = || Told { layers: self.main(), ..self.clone() }.words(|layer| self.flag(TYPES, layer), ["full", "shared"]);
+        let kinds = || self.proper().words(|layer| self.flag(TYPES, layer), ["full", "shared"]);
         some([("indexer_types", self.is_list(TYPES).then(kinds))])
     }
 }
