@@ -200,7 +200,8 @@ pub fn llama3_of(theta: f64, factors: &[f32]) -> Option<Stretch> {
 pub fn stretch_of(theta: f64, factors: &[f32], of: impl Fn(f32, &Stretch) -> f32) -> Option<Stretch> {
     let factor = f64::from(factors.iter().copied().fold(1.0f32, f32::max));
     let frequencies: Vec<f32> = frequencies(theta, 2 * factors.len() as u32).collect();
-    let gives = |s: &Stretch| frequencies.iter().map(|f| of(*f, s)).zip(factors).all(|(made, told)| made == *told);
+    let gives =
+        |s: &Stretch| frequencies.iter().map(|f| of(*f, s)).zip(factors).all(|(made, told)| made == *told);
     let published =
         ORIGINALS.iter().map(|original| Stretch { factor, low: LOW, high: HIGH, original: *original });
     let mut all = published.chain(fitted(factor, &frequencies, factors));

@@ -51,7 +51,8 @@ fn folders(source: &Source) -> Result<Vec<String>> {
     let named = list.as_array().into_iter().flatten().filter_map(|module| module.get("path")?.as_str());
     let is_name = |name: &&str| {
         let mut parts = Path::new(name).components();
-        matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) && !name.contains(['/', '\\'])
+        matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+            && !name.contains(['/', '\\'])
     };
     let mut all: Vec<String> = named.filter(is_name).map(String::from).collect();
     all.sort();

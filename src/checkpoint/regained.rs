@@ -88,6 +88,12 @@ pub fn source(model: &Model) -> Result<(Source, Vec<String>)> {
         let names = back.made.join(", ");
         notes.push(format!("config.json cannot say the values that the GGUF has in {names}"));
     }
+    if !back.multiplied.is_empty() {
+        let names = back.multiplied.join(", ");
+        notes.push(format!(
+            "what the trainer multiplies weights with is in the GGUF's, and config.json says one: {names}"
+        ));
+    }
     if !back.untold.is_empty() {
         notes.push(format!(
             "a GGUF does not tell {}: transformers takes the defaults of its model type",

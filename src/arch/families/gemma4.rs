@@ -6,11 +6,11 @@ use super::gemma3::GEMMA3;
 use super::qwen_vl::SEEING;
 use super::told::{Keys, Told, some};
 use super::{Arch, Made, NONE, windows};
+use crate::arch::back;
 use crate::arch::keys::{Absent, From, Key, count, make, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Layers, Need, Rule, rule};
-use crate::arch::back;
 use ggraft_formats::{Array, Model, Result, Value};
 use serde_json::json;
 

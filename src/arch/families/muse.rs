@@ -6,10 +6,10 @@ use super::decoder::DECODER;
 use super::qwen_vl::SEEING;
 use super::told::{Keys, Told, some};
 use super::{Arch, Made, NONE, llama};
+use crate::arch::back;
 use crate::arch::keys::{Key, count, make, number};
 use crate::arch::rule::{Rule, rule};
 use crate::arch::values::Value as Change;
-use crate::arch::back;
 use ggraft_formats::{Array, Model, Value};
 use serde_json::json;
 

@@ -6,10 +6,10 @@
 use super::decoder::DECODER;
 use super::told::{Keys, Told, some};
 use super::{Arch, Made, NONE, mtp};
+use crate::arch::back;
 use crate::arch::keys::{Fixed, Key, count, flag, make, number, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rope::{self, Rope, Stretch};
-use crate::arch::back;
 use crate::arch::rule::{Layers, Rule, rule};
 use crate::arch::values::Value;
 use ggraft_formats::{Array, Model, Result, Value as Said};

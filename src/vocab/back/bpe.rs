@@ -41,8 +41,7 @@ pub fn write(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regai
 pub fn write_pieces(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regained) -> Result<()> {
     let space = json!({"String": " "});
     let replace = json!({"type": "Replace", "pattern": space, "content": "\u{2581}"});
-    let split =
-        json!({"type": "Split", "pattern": space, "behavior": "MergedWithPrevious", "invert": false});
+    let split = json!({"type": "Split", "pattern": space, "behavior": "MergedWithPrevious", "invert": false});
     put_pieces(words, told(words)?, replace, split, out)?;
     config.insert("tokenizer_class".into(), json!("GemmaTokenizer"));
     config.insert("additional_special_tokens".into(), words.controls()?);
@@ -51,8 +50,7 @@ pub fn write_pieces(words: &Words<'_>, config: &mut Map<String, Value>, out: &mu
 
 /// Pieces of SentencePiece of which a GGUF tells neither scores nor merges.
 pub fn write_unscored(words: &Words<'_>, config: &mut Map<String, Value>, out: &mut Regained) -> Result<()> {
-    let mut normalizers =
-        vec![json!({"type": "Replace", "pattern": {"String": " "}, "content": "\u{2581}"})];
+    let mut normalizers = vec![json!({"type": "Replace", "pattern": {"String": " "}, "content": "\u{2581}"})];
     if words.flag("add_space_prefix").unwrap_or(true) {
         normalizers.insert(0, json!({"type": "Prepend", "prepend": "\u{2581}"}));
     }
@@ -137,7 +135,9 @@ fn unions(words: &Words<'_>) -> Result<Vec<Value>> {
     let mut merges = Vec::new();
     for (text, id) in ids.iter().filter(|(text, _)| text.len() <= LONGEST) {
         let parts = text.char_indices().skip(1).map(|(at, _)| text.split_at(at));
-        merges.extend(parts.filter_map(|(left, right)| Some((*id, *ids.get(left)?, *ids.get(right)?, left, right))));
+        merges.extend(
+            parts.filter_map(|(left, right)| Some((*id, *ids.get(left)?, *ids.get(right)?, left, right))),
+        );
     }
     merges.sort_unstable();
     Ok(merges.into_iter().map(|(.., left, right)| json!([left, right])).collect())

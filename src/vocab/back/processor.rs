@@ -46,7 +46,8 @@ pub fn between(
     if middle.is_empty() {
         // What ends a text, too, would be read as what separates two; whoever says nothing of that has no template for two.
         let begins_again = words.flag("add_sep_token").is_some();
-        let again = first.filter(|id| begins_again && (last.is_some() || words.id("eos_token_id") != Some(*id)));
+        let again =
+            first.filter(|id| begins_again && (last.is_some() || words.id("eos_token_id") != Some(*id)));
         pair.extend([special(last, 0)?, special(again, 1)?]);
     }
     pair.extend([text("B", 1), special(last, 1)?]);

@@ -291,8 +291,11 @@ mod tests {
         std::fs::write(model.join("config.json"), "{}").unwrap();
         std::fs::write(pooling.join("config.json"), "{}").unwrap();
         assert!(only_models(&model).is_err());
-        std::fs::write(model.join("modules.json"), r#"[{"path": ""}, {"path": "1_Pooling"}, {"path": "../x"}]"#)
-            .unwrap();
+        std::fs::write(
+            model.join("modules.json"),
+            r#"[{"path": ""}, {"path": "1_Pooling"}, {"path": "../x"}]"#,
+        )
+        .unwrap();
         only_models(&model).unwrap();
         std::fs::write(pooling.join("thesis.odt"), "").unwrap();
         assert!(only_models(&model).is_err());
