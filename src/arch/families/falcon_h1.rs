@@ -3,7 +3,7 @@
 //! Specification: `FalconH1Model` of llama.cpp's converter.
 
 use super::decoder::NAMES;
-use super::told::Keys;
+use super::told::{Keys, Told, some};
 use super::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, count, make, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
@@ -11,12 +11,15 @@ use crate::arch::rope::Rope;
 use crate::arch::rule::{Need, Rule, rule};
 use crate::arch::scaled::{Factor, Times, all};
 use crate::arch::values::Value;
-use ggraft_formats::{Result, Value as Told};
+use ggraft_formats::{Result, Value as Said};
 use serde_json::json;
 
 pub const FALCON_H1: Arch = Arch {
     classes: &["FalconH1ForCausalLM"],
-    regains: |_, _| without_multipliers(),
+    regains: |model, layers| {
+        let heads = Told::of(model, layers).json("ssm.time_step_rank");
+        [without_multipliers(), some([("mamba_n_heads", heads)])].concat()
+    },
     gguf: "falcon-h1",
     base: Some(&NAMES),
     keys: KEYS,
@@ -45,7 +48,7 @@ const KEYS: &[Key] = &[
     size("attention.value_length", "d"),
     make("rope.freq_base", |params| {
         let theta = Rope::read(params.config)?.theta()?;
-        Ok(theta.map(|theta| Told::F32(theta as f32)))
+        Ok(theta.map(|theta| Said::F32(theta as f32)))
     }),
 ];
 

@@ -71,6 +71,9 @@ fn regains(model: &Model, layers: u32) -> Keys {
         ("use_double_wide_mlp", Some(json!(told.is_list(WIDTH)))),
         ("num_kv_shared_layers", told.json("attention.shared_kv_layers")),
         ("hidden_size_per_layer_input", told.json("embedding_length_per_layer_input")),
+        ("num_experts", told.json("expert_count")),
+        ("top_k_experts", told.json("expert_used_count")),
+        ("moe_intermediate_size", told.json("expert_feed_forward_length")),
         ("attention_k_eq_v", Some(json!(told.first(takes_keys).is_some()))),
     ])
 }

@@ -21,7 +21,7 @@ pub const GRANITE_HYBRID: Arch = Arch {
     keys: KEYS,
     axes: AXES,
     rules: RULES,
-    shares: &[&mamba::mixer(STATE), ATTENTION],
+    shares: &[&mamba::mixer(STATE, &mamba::AMONG_OTHERS), ATTENTION],
     ..NONE
 };
 
@@ -64,7 +64,7 @@ pub const BAMBA: Arch = Arch {
     keys: BAMBA_KEYS,
     axes: AXES,
     rules: BAMBA_RULES,
-    shares: &[&mamba::mixer(STATE), ATTENTION],
+    shares: &[&mamba::mixer(STATE, &mamba::AMONG_OTHERS), ATTENTION],
     ..NONE
 };
 
