@@ -16,8 +16,8 @@ use support::gguf::{checkpoint, model, values};
 const NOT_YET: &[&str] = &["Qwen4-Exp-Tiny"];
 
 /// Models of whose weights a GGUF has others, which go back as they are there, and the end of those weights' names:
-/// corrections of routers are centred, matrices of BitNet have three values, tables of Jais, matrices of Falcon H1 and norms of dots3-note are multiplied, RoBERTa's of places
-/// lack those that stand for none.
+/// corrections of routers are centred, matrices of BitNet have three values, tables of Jais, matrices of Falcon H1 and norms of
+/// dots3-note are multiplied, RoBERTa's tables of places lack those that stand for none.
 const OTHER_WEIGHTS: &[(&str, &str)] = &[
     ("Falcon-H1-Tiny", "embed_tokens.weight"),
     ("Falcon-H1-Tiny", "lm_head.weight"),

@@ -222,9 +222,8 @@ fn a_directory_has_the_modules_of_sentence_transformers_in_their_folders() {
     }
     files.iter().for_each(|(name, text)| std::fs::write(changed.model.join(name), text).unwrap());
     let [model, to] = [&changed.model, &out].map(|path| path.display().to_string());
-    let convert = |more: &[&str]| {
-        ggraft([&["convert", &model, "--type", "safetensors", "-o", &to], more].concat())
-    };
+    let convert =
+        |more: &[&str]| ggraft([&["convert", &model, "--type", "safetensors", "-o", &to], more].concat());
     let told = convert(&[]).ok().err;
     assert!(told.contains("2_Dense/pytorch_model.bin, the weights of a module, is not copied"), "{told}");
     let (gone, held) = files.split_last().unwrap();
