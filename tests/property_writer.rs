@@ -109,6 +109,11 @@ impl Inputs {
         let dir = tempfile::tempdir().unwrap();
         SMALL.write(&dir.path().join("in.gguf"));
         write_trio_tiny(dir.path());
+        // A directory that is written has a folder, too.
+        let cp = dir.path().join("cp");
+        fs::create_dir(cp.join("1_Pooling")).unwrap();
+        fs::write(cp.join("1_Pooling/config.json"), r#"{"pooling_mode_mean_tokens": true}"#).unwrap();
+        fs::write(cp.join("modules.json"), r#"[{"path": ""}, {"path": "1_Pooling"}]"#).unwrap();
         let mut changed = BTreeMap::new();
         for name in KINDS.iter().map(|kind| kind.input).filter(|name| !name.is_empty()) {
             let mut bytes = fs::read(dir.path().join(name)).unwrap();

@@ -191,16 +191,50 @@ fn a_mergekit_recipe_is_told_by_line_where_it_means_something_else_and_takes_opt
 }
 
 #[test]
-fn a_directory_has_what_prepares_images_and_tells_of_code_and_modules_that_stay() {
+fn a_directory_has_what_prepares_images_and_tells_of_code_that_stays() {
     let changed = Changed::new("config.json", |c| c["auto_map"] = json!({"AutoModel": "modeling_x.X"}));
     let out = changed.dir.path().join("out");
-    for (name, text) in [("preprocessor_config.json", "{\"size\": 7}"), ("modules.json", "[]")] {
-        std::fs::write(changed.model.join(name), text).unwrap();
-    }
+    std::fs::write(changed.model.join("preprocessor_config.json"), "{\"size\": 7}").unwrap();
     let [model, to] = [&changed.model, &out].map(|path| path.display().to_string());
     let told = ggraft(["convert", &model, "--type", "safetensors", "-o", &to]).ok().err;
     assert_eq!(std::fs::read_to_string(out.join("preprocessor_config.json")).unwrap(), "{\"size\": 7}");
     assert!(told.contains("auto_map: modeling_x.py) is not copied"), "{told}");
-    assert!(told.contains("modules.json and the folders that it names"), "{told}");
-    assert!(!out.join("modules.json").exists());
+}
+
+#[test]
+fn a_directory_has_the_modules_of_sentence_transformers_in_their_folders() {
+    const LIST: &str = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+        {"path": "../elsewhere", "type": "x"}]"#;
+    let changed = Changed::new("config.json", |_| {});
+    let out = changed.dir.path().join("out");
+    let files = [
+        ("modules.json", LIST),
+        ("sentence_bert_config.json", "{}"),
+        ("1_Pooling/config.json", r#"{"pooling_mode_mean_tokens": true}"#),
+        ("2_Dense/config.json", r#"{"out_features": 8}"#),
+        ("2_Dense/model.safetensors", "weights"),
+        ("2_Dense/pytorch_model.bin", "weights"),
+    ];
+    for folder in ["1_Pooling", "2_Dense"] {
+        std::fs::create_dir(changed.model.join(folder)).unwrap();
+    }
+    files.iter().for_each(|(name, text)| std::fs::write(changed.model.join(name), text).unwrap());
+    let [model, to] = [&changed.model, &out].map(|path| path.display().to_string());
+    let convert =
+        |more: &[&str]| ggraft([&["convert", &model, "--type", "safetensors", "-o", &to], more].concat());
+    let told = convert(&[]).ok().err;
+    assert!(told.contains("2_Dense/pytorch_model.bin, the weights of a module, is not copied"), "{told}");
+    let (gone, held) = files.split_last().unwrap();
+    let same = || held.iter().all(|(name, text)| std::fs::read(out.join(name)).unwrap() == text.as_bytes());
+    assert!(same() && !out.join(gone.0).exists());
+    // It is replaced as a whole, but never with what is none of a model's.
+    convert(&["--force"]).ok();
+    assert!(same());
+    std::fs::write(out.join("1_Pooling/thesis.odt"), "mine").unwrap();
+    assert!(convert(&["--force"]).err.contains("holds more than a model"));
+    assert_eq!(std::fs::read(out.join("1_Pooling/thesis.odt")).unwrap(), b"mine");
+    let names = |dir: &std::path::Path| std::fs::read_dir(dir).unwrap().count();
+    assert_eq!(names(changed.dir.path()), 2, "nothing is left beside");
 }

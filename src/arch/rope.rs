@@ -193,12 +193,15 @@ const ORIGINALS: [f64; 6] = [8192.0, 4096.0, 2048.0, 16384.0, 32768.0, 1024.0];
 
 /// The numbers that give these factors, which do not tell all of them: Meta's, or others of which `low_freq_factor` is 1.
 pub fn llama3_of(theta: f64, factors: &[f32]) -> Option<Stretch> {
+    stretch_of(theta, factors, |f, s| llama3_factor(f, s.factor, s.low, s.high, s.original))
+}
+
+/// The same where the factor of a frequency is computed otherwise.
+pub fn stretch_of(theta: f64, factors: &[f32], of: impl Fn(f32, &Stretch) -> f32) -> Option<Stretch> {
     let factor = f64::from(factors.iter().copied().fold(1.0f32, f32::max));
     let frequencies: Vec<f32> = frequencies(theta, 2 * factors.len() as u32).collect();
-    let gives = |s: &Stretch| {
-        let made = frequencies.iter().map(|f| llama3_factor(*f, s.factor, s.low, s.high, s.original));
-        made.zip(factors).all(|(made, told)| made == *told)
-    };
+    let gives =
+        |s: &Stretch| frequencies.iter().map(|f| of(*f, s)).zip(factors).all(|(made, told)| made == *told);
     let published =
         ORIGINALS.iter().map(|original| Stretch { factor, low: LOW, high: HIGH, original: *original });
     let mut all = published.chain(fitted(factor, &frequencies, factors));

@@ -5,6 +5,7 @@
 
 mod card;
 mod config;
+mod modules;
 mod others;
 mod regained;
 mod template;
@@ -65,6 +66,7 @@ impl Source {
         files.extend(tokenizer::files(self, metadata)?);
         files.extend(template::files(self, metadata)?);
         files.extend(others::files(self)?);
+        files.extend(modules::files(self)?);
         match card {
             Some(card) => files.push((CARD.to_string(), card.markdown().into_bytes())),
             None => files.extend(self.copy(CARD)?),

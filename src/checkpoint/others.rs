@@ -1,16 +1,13 @@
 //! Files of a checkpoint that neither its weights nor its tokenizer need: what prepares images and sounds goes along as it is;
-//! of code and of modules in folders it is told that they stay.
+//! of code it is told that it stays.
 
-use super::Source;
+use super::{Source, modules};
 use ggraft_formats::Result;
 use serde_json::Value;
 
 /// What the processors of transformers read.
 const CARRIED: [&str; 3] =
     ["preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"];
-
-/// The modules of sentence-transformers.
-const MODULES: &str = "modules.json";
 
 /// The files that go along.
 pub fn files(source: &Source) -> Result<Vec<(String, Vec<u8>)>> {
@@ -21,23 +18,19 @@ pub fn files(source: &Source) -> Result<Vec<(String, Vec<u8>)>> {
 pub fn left(source: &Source) -> Result<Vec<String>> {
     let config = source.checkpoint.json("config.json")?.unwrap_or_default();
     let mut all = Vec::new();
-    let code = modules(&config);
+    let code = code(&config);
     if !code.is_empty() {
         all.push(format!(
             "the code that config.json names (auto_map: {}) is not copied: copy it from the model",
             code.join(", ")
         ));
     }
-    if source.checkpoint.has(MODULES) {
-        all.push(format!(
-            "{MODULES} and the folders that it names (how a model of embeddings pools) are not copied: copy them from the model"
-        ));
-    }
+    all.extend(modules::left(source)?);
     Ok(all)
 }
 
 /// The files of code that a config names, each once.
-fn modules(config: &Value) -> Vec<String> {
+fn code(config: &Value) -> Vec<String> {
     let named = config["auto_map"].as_object().into_iter().flatten();
     let text = |value: &Value| match value {
         Value::Array(list) => list.iter().find_map(Value::as_str).map(String::from),
@@ -62,7 +55,7 @@ mod tests {
         let config = json!({"auto_map": {"AutoConfig": "configuration_x.XConfig", "AutoModel": "modeling_x.X",
             "AutoModelForCausalLM": "modeling_x.XForCausalLM", "AutoTokenizer": ["tokenization_x.XTokenizer", null],
             "AutoProcessor": "org/other--processing_y.Y"}});
-        assert_eq!(modules(&config), ["configuration_x.py", "modeling_x.py", "tokenization_x.py"]);
-        assert!(modules(&json!({})).is_empty());
+        assert_eq!(code(&config), ["configuration_x.py", "modeling_x.py", "tokenization_x.py"]);
+        assert!(code(&json!({})).is_empty());
     }
 }

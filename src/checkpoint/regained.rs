@@ -2,7 +2,7 @@
 //! and all of it is read again as any checkpoint is. What then is not as the GGUF says is told.
 //! Specification: the files that `save_pretrained` of transformers writes.
 
-use super::{CARD, Source};
+use super::{CARD, Source, modules};
 use crate::arch::{self, about};
 use crate::vocab;
 use ggraft_formats::mmap::Mapping;
@@ -65,6 +65,9 @@ pub fn source(model: &Model) -> Result<(Source, Vec<String>)> {
     }
     let mut put = |name: &str, json: &Value| files.push((name.into(), format!("{json:#}\n").into_bytes()));
     put("config.json", &config);
+    for (name, json) in modules::regained(&model.metadata) {
+        put(&name, &json);
+    }
     let sampling = about::sampling_of(&model.metadata);
     put("generation_config.json", &Value::Object(sampling));
     files.push((CARD.into(), card(&model.metadata)));
@@ -80,9 +83,20 @@ pub fn source(model: &Model) -> Result<(Source, Vec<String>)> {
         ..Checkpoint::default()
     };
     notes.extend(checked(&checkpoint, &model)?);
+    if checkpoint.has("modules.json") {
+        notes.push(String::from(
+            "a GGUF tells how the vectors of a text become one, and not whether that one goes through further modules (Dense, Normalize)",
+        ));
+    }
     if !back.made.is_empty() {
         let names = back.made.join(", ");
         notes.push(format!("config.json cannot say the values that the GGUF has in {names}"));
+    }
+    if !back.multiplied.is_empty() {
+        let names = back.multiplied.join(", ");
+        notes.push(format!(
+            "what the trainer multiplies weights with is in the GGUF's, and config.json says one: {names}"
+        ));
     }
     if !back.untold.is_empty() {
         notes.push(format!(

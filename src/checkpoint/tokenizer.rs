@@ -14,8 +14,15 @@ const SPECIAL: &str = "special_tokens_map.json";
 const ADDED: &str = "added_tokens.json";
 
 /// Files that stay as they are.
-const COPIED: [&str; 6] =
-    ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "merges.txt", "tekken.json"];
+const COPIED: [&str; 7] = [
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.jsonl",
+    "vocab.json",
+    "merges.txt",
+    "tekken.json",
+];
 
 /// `llama_token_type` of tokens that are matched whole and never shown.
 const CONTROL: i32 = 3;

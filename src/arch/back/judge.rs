@@ -212,20 +212,26 @@ fn lacks(attempt: &Attempt<'_>, rule: &'static Rule, params: &Params<'_>) -> boo
 
 fn made(attempt: &Attempt<'_>, params: &Params<'_>, all: &mut Vec<Fault>) {
     for made in &attempt.family.made {
-        let told = attempt.tensors.get(made.name).map(|tensor| values(tensor));
+        let layers = if made.name.contains('{') { attempt.layers } else { 1 };
         let found = (made.values)(params).ok().flatten();
-        match (told, found) {
-            (None, None) => {}
-            (Some(Ok(told)), Some(found)) if told == found => {}
-            _ => all.push(Fault::Made(made.name)),
+        let is_told = |layer: u32| {
+            let name = numbered(made.name, &|_| layer.into());
+            match (attempt.tensors.get(name.as_str()).map(|tensor| values(tensor)), &found) {
+                (None, None) => true,
+                (Some(Ok(told)), Some(found)) => told == *found,
+                _ => false,
+            }
+        };
+        if !(0..layers).all(is_told) {
+            all.push(Fault::Made(made.name));
         }
     }
 }
 
 fn foreign(attempt: &Attempt<'_>, all: &mut Vec<Fault>) {
-    let mut known: HashSet<String> = attempt.family.made.iter().map(|made| made.name.to_string()).collect();
-    known.insert(rerank::HEAD.to_string());
-    for target in attempt.family.rules.iter().flat_map(|rule| rule.targets()) {
+    let mut known: HashSet<String> = HashSet::from([rerank::HEAD.to_string()]);
+    let made = attempt.family.made.iter().map(|made| made.name.to_string());
+    for target in attempt.family.rules.iter().flat_map(|rule| rule.targets()).chain(made) {
         let layers = if target.contains('{') { attempt.layers } else { 1 };
         known.extend((0..layers).map(|layer| numbered(&target, &|_| layer.into())));
     }

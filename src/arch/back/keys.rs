@@ -59,6 +59,13 @@ impl Attempt<'_> {
                 self.give(key, json!(id));
             }
         }
+        // SentencePiece's own file names no id of it.
+        let metadata = &self.model.metadata;
+        if metadata.str("tokenizer.ggml.model") == Some("llama")
+            && let Some(id) = metadata.u64("tokenizer.ggml.unknown_token_id")
+        {
+            self.give("unk_token_id", json!(id));
+        }
     }
 
     /// The labels of a head that classifies, which a config numbers.

@@ -13,13 +13,14 @@ mod told;
 mod trial;
 
 pub use judge::same;
-pub use told::json;
+pub use told::{json, values};
 
 use super::defaults;
-use super::families::{ARCHS, Arch};
+use super::families::{ARCHS, Arch, Family};
 use super::names;
 use super::native;
 use super::params::Params;
+use super::values::Value;
 use attempt::Attempt;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Error, Model, Result};
@@ -33,6 +34,8 @@ pub struct Regained {
     pub tensors: Vec<Named>,
     /// Tensors that follow from the config, but with other values than the GGUF's.
     pub made: Vec<&'static str>,
+    /// What the trainer may multiply weights with, as pages say it: the GGUF has it in them, and the config says one.
+    pub multiplied: Vec<&'static str>,
     /// Keys of the config that the GGUF does not tell, which have the defaults of their model type.
     pub untold: Vec<String>,
     /// Whether transformers itself has the class; else its code lies beside the weights of those who published it.
@@ -113,7 +116,11 @@ fn regained(attempt: Attempt<'_>) -> Result<Regained> {
     });
     let made = made.collect();
     let params = Params::new(&config, &attempt.family.axes);
-    let tensors = names::regained(&attempt.family, &params, attempt.model)?;
+    let mut tensors = names::regained(&attempt.family, &params, attempt.model)?;
+    for tensor in (attempt.arch.keeps)(attempt.model)? {
+        tensors.push(Named { name: tensor.name.clone(), tensor });
+    }
+    let multiplied = multiplied(&attempt.family, &params);
     let type_keys = attempt.model_type.and_then(defaults::of).into_iter().flatten().map(|(key, _)| key);
     let untold = type_keys.filter(|key| *key != defaults::ALIASES && !attempt.given.contains_key(*key));
     Ok(Regained {
@@ -121,8 +128,22 @@ fn regained(attempt: Attempt<'_>) -> Result<Regained> {
         is_known: attempt.model_type.is_some_and(|t| defaults::of(t).is_some()),
         tensors,
         made,
+        multiplied,
         config: Json::Object(attempt.given),
     })
+}
+
+/// The multipliers of a page that are one here, each once.
+fn multiplied(family: &Family, params: &Params<'_>) -> Vec<&'static str> {
+    let mut all: Vec<&'static str> = Vec::new();
+    for rule in &family.rules {
+        let Value::Times(times) = rule.value else { continue };
+        let are_one = (times.factors)(params).is_ok_and(|all| all.iter().all(|factor| factor.by == 1.0));
+        if are_one && !all.contains(&times.name) {
+            all.push(times.name);
+        }
+    }
+    all
 }
 
 #[cfg(test)]

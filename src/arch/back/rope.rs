@@ -23,6 +23,9 @@ const ORIGINAL: &str = "original_max_position_embeddings";
 
 impl Attempt<'_> {
     pub(super) fn read_rope(&mut self) -> Result<()> {
+        if self.given.contains_key("rope_parameters") {
+            return Ok(());
+        }
         let (base, local) = (self.rope("freq_base"), self.rope("freq_base_swa"));
         let writes = self.all_keys().iter().any(|key| matches!(key.from, From::Rope(_)))
             || self

@@ -4,7 +4,7 @@ use crate::arch::config::Config;
 use crate::arch::keys::{Fixed, Key};
 use crate::arch::params::{Axis, Params};
 use crate::arch::rule::Rule;
-use ggraft_formats::{DType, Model, Result};
+use ggraft_formats::{DType, Model, Result, Tensor};
 use serde_json::Value as Json;
 
 /// What the house knows of one architecture. All but `classes` and `gguf` adds to that of `base`.
@@ -17,6 +17,8 @@ pub struct Arch {
     pub vocabulary: Option<&'static str>,
     /// Keys of the config of a GGUF, in so many layers, that goes back, where neither a key nor a trial tells them.
     pub regains: fn(&Model, u32) -> Vec<(&'static str, Json)>,
+    /// Tensors of the checkpoint that a GGUF keeps as keys, under the checkpoint's names.
+    pub keeps: fn(&Model) -> Result<Vec<Tensor>>,
     /// `general.architecture` of the GGUF; of a page that no model is of, what it is called.
     pub gguf: &'static str,
     /// Which models of the classes it is for, where pages share them: the first that applies, or says nothing.
@@ -128,6 +130,7 @@ pub const NONE: Arch = Arch {
     told_by: &[],
     vocabulary: None,
     regains: |_, _| Vec::new(),
+    keeps: |_| Ok(Vec::new()),
     prefixes: &[],
     keys: &[],
     early: &[],

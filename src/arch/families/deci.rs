@@ -3,19 +3,21 @@
 //! Specification: `DeciModel` of llama.cpp's converter.
 
 use super::decoder::{DECODER, ROPE_FREQS};
+use super::told::{Keys, Told, some};
 use super::{Arch, NONE, llama};
 use crate::arch::config::Config;
 use crate::arch::keys::{Absent, From, Key, count, make, positive, size};
 use crate::arch::params::{Params, Size, axis};
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Layers, Need, Rule, rule};
-use ggraft_formats::{Array, Result, Value};
-use serde_json::Value as Json;
+use ggraft_formats::{Array, Model, Result, Value};
+use serde_json::{Value as Json, json};
 
 /// Whose layers are described one by one.
 pub const DECI: Arch = Arch {
     classes: &["DeciLMForCausalLM"],
     gguf: "deci",
+    regains: blocks,
     applies: Some(|config| Ok(config.get(BLOCKS).is_some())),
     base: Some(&HEADS),
     keys: KEYS,
@@ -64,6 +66,35 @@ const BLOCKS: &str = "block_configs";
 /// A value of one layer's `attention` or `ffn`.
 fn block<'a>(config: &'a Config, layer: u32, part: &str, key: &str) -> Option<&'a Json> {
     config.get(BLOCKS)?.get(layer as usize)?.get(part)?.get(key).filter(|v| !v.is_null())
+}
+
+/// The blocks of a GGUF's layers; none of one whose layers differ in their heads of keys and values only.
+fn blocks(model: &Model, layers: u32) -> Keys {
+    let told = Told::of(model, layers);
+    let is_listed = told.is_list("feed_forward_length");
+    let heads = (0..layers).filter_map(|layer| told.at("attention.head_count", layer)).max();
+    let width = told.number("embedding_length").unwrap_or(0);
+    let block = |layer: u32| {
+        let groups = told.at("attention.head_count_kv", layer).filter(|n| *n > 0);
+        let shared = heads.zip(groups).map(|(heads, groups)| heads / groups);
+        let stands_in = shared.is_none() && told.has("attn_output.weight", layer);
+        let wide = told.at("feed_forward_length", layer).filter(|n| *n > 0);
+        json!({
+            "attention": {"n_heads_in_group": shared, "no_op": shared.is_none() && !stands_in,
+                "replace_with_linear": stands_in},
+            "ffn": {"ffn_mult": wide.map(|wide| multiple(wide, width)), "no_op": wide.is_none(),
+                "replace_with_linear": false},
+        })
+    };
+    some([
+        (BLOCKS, is_listed.then(|| (0..layers).map(block).collect())),
+        ("num_attention_heads", heads.map(|n| json!(n))),
+    ])
+}
+
+/// Of what multiple of the model's width two thirds are a width: of several the one that is least.
+fn multiple(wide: u64, width: u64) -> f64 {
+    3.0 * wide as f64 / (2.0 * width.max(1) as f64)
 }
 
 /// How many heads of queries share one of keys and values; none in a layer that does not attend.

@@ -5,6 +5,7 @@
 
 use super::decoder::DECODER;
 use super::deepseek::DEEPSEEK2;
+use super::told::{Keys, Told, some};
 use super::{Arch, NONE, dsa, experts, mtp};
 use crate::arch::config::Config;
 use crate::arch::keys::{Key, count, make, size};
@@ -12,12 +13,13 @@ use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use crate::arch::scaled::{Factor, Times, all};
 use crate::arch::values::Value;
-use ggraft_formats::{Array, Result, Value as Told};
+use ggraft_formats::{Array, Model, Result, Value as Said};
 use serde_json::{Value as Json, json};
 
 pub const DOTS3_NOTE: Arch = Arch {
     classes: &["Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM"],
     gguf: "dots3note",
+    regains,
     applies: Some(is_as_built),
     base: Some(&LATENT),
     keys: KEYS,
@@ -40,6 +42,31 @@ pub const DOTS3_NOTE: Arch = Arch {
 const LATENT: Arch = Arch { classes: &[], told_by: &[], gguf: "", base: Some(&HEADLESS), ..DEEPSEEK2 };
 const HEADLESS: Arch =
     Arch { base: Some(&DECODER), without: &["attention.key_length", "attention.value_length"], ..NONE };
+
+/// What a GGUF says of layers of two kinds; it has what norms of low rank are multiplied with in their weights.
+fn regains(model: &Model, layers: u32) -> Keys {
+    const HEADS: &str = "attention.head_count";
+    let told = Told::of(model, layers);
+    let slides = |layer: u32| told.flag("attention.sliding_window_pattern", layer);
+    let main = told.proper();
+    let heads = |layer: Option<u32>| told.at(HEADS, layer?).map(|n| json!(n));
+    let rope = told.number("rope.dimension_count");
+    let whole = told.number("attention.key_length_mla_swa");
+    let plain = whole.zip(rope).and_then(|(whole, rope)| whole.checked_sub(rope));
+    some([
+        ("num_hidden_layers", Some(json!(main.layers))),
+        ("layer_types", Some(main.windows())),
+        ("num_attention_heads", heads(main.first(|layer| !slides(layer)).or(Some(0)))),
+        ("swa_num_attention_heads", heads(main.first(slides).or(Some(0)))),
+        ("swa_kv_lora_rank", told.json("attention.kv_lora_rank_swa")),
+        ("swa_q_lora_rank", told.json("attention.q_lora_rank")),
+        ("swa_qk_rope_head_dim", rope.map(|n| json!(n))),
+        ("swa_qk_nope_head_dim", plain.map(|n| json!(n))),
+        ("swa_head_dim", whole.map(|n| json!(n))),
+        ("swa_v_head_dim", told.json("attention.value_length_mla_swa")),
+        ("apply_mla_qkv_lora_rescale", Some(json!(false))),
+    ])
+}
 
 /// Refuses what the graph of the runtime does not compute; an absent key is fine, unless it has no default.
 fn is_as_built(config: &Config) -> Result<bool> {
@@ -102,11 +129,11 @@ fn of_layers<T>(params: &Params<'_>, of: impl Fn(u32) -> Result<T>) -> Result<Ve
 const KEYS: &[Key] = &[
     make("attention.head_count", |params| {
         let all = (0..params.count("l", 0)?).map(|layer| params.count("lh", layer).map(|n| n as i32));
-        Ok(Some(Told::Array(Array::I32(all.collect::<Result<_>>()?))))
+        Ok(Some(Said::Array(Array::I32(all.collect::<Result<_>>()?))))
     }),
     count("attention.sliding_window", &["sliding_window_size"]).must(),
     make("attention.sliding_window_pattern", |params| {
-        Ok(Some(Told::Array(Array::Bool(of_layers(params, |layer| slides(params, layer))?))))
+        Ok(Some(Said::Array(Array::Bool(of_layers(params, |layer| slides(params, layer))?))))
     }),
     size("attention.kv_lora_rank_swa", "sr"),
     size("attention.key_length_swa", "slatent"),
@@ -119,7 +146,7 @@ const KEYS: &[Key] = &[
     dsa::CHOSEN,
     make("attention.indexer.types", |params| {
         let all = of_layers(params, |layer| slides(params, layer).map(|slides| !slides))?;
-        Ok(Some(Told::Array(Array::Bool(all))))
+        Ok(Some(Said::Array(Array::Bool(all))))
     }),
 ];
 

@@ -3,6 +3,7 @@
 //! Specification: `DeepseekV32Model`, `GlmMoeDsaModel` of llama.cpp's converter.
 
 use super::deepseek::DEEPSEEK2;
+use super::told::Told;
 use super::{Arch, NONE, mtp};
 use crate::arch::keys::{Key, count, make};
 use crate::arch::params::{Axis, Size, axis};
@@ -21,6 +22,7 @@ pub const DEEPSEEK32: Arch = Arch {
 pub const GLM_DSA: Arch = Arch {
     classes: &["GlmMoeDsaForCausalLM"],
     gguf: "glm-dsa",
+    regains: |model, layers| Told::of(model, layers).indexers(),
     base: Some(&INDEXED),
     keys: GLM_KEYS,
     ..NONE

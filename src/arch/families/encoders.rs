@@ -3,7 +3,7 @@
 //! Specification: `NeoBert`, `JinaBertV2Model`, `LlamaEmbedNemotronModel`, `LFM2ColBertModel` of llama.cpp's converter.
 
 use super::bert::{self, ENCODER};
-use super::lfm2::LFM2;
+use super::lfm2::{self, LFM2};
 use super::llama::LLAMA;
 use super::{Arch, NONE, Uses};
 use crate::arch::config::Config;
@@ -120,6 +120,7 @@ pub const LLAMA_EMBED: Arch = Arch {
 /// LFM 2 that embeds, without a head.
 pub const LFM2_EMBED: Arch = Arch {
     classes: &["Lfm2Model", "Lfm2BidirectionalModel"],
+    regains: lfm2::kinds,
     gguf: "lfm2",
     base: Some(&LFM2),
     prefixes: &[""],

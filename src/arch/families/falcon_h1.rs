@@ -3,6 +3,7 @@
 //! Specification: `FalconH1Model` of llama.cpp's converter.
 
 use super::decoder::NAMES;
+use super::told::{Keys, Told, some};
 use super::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, count, make, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
@@ -10,10 +11,15 @@ use crate::arch::rope::Rope;
 use crate::arch::rule::{Need, Rule, rule};
 use crate::arch::scaled::{Factor, Times, all};
 use crate::arch::values::Value;
-use ggraft_formats::{Result, Value as Told};
+use ggraft_formats::{Result, Value as Said};
+use serde_json::json;
 
 pub const FALCON_H1: Arch = Arch {
     classes: &["FalconH1ForCausalLM"],
+    regains: |model, layers| {
+        let heads = Told::of(model, layers).json("ssm.time_step_rank");
+        [without_multipliers(), some([("mamba_n_heads", heads)])].concat()
+    },
     gguf: "falcon-h1",
     base: Some(&NAMES),
     keys: KEYS,
@@ -42,7 +48,7 @@ const KEYS: &[Key] = &[
     size("attention.value_length", "d"),
     make("rope.freq_base", |params| {
         let theta = Rope::read(params.config)?.theta()?;
-        Ok(theta.map(|theta| Told::F32(theta as f32)))
+        Ok(theta.map(|theta| Said::F32(theta as f32)))
     }),
 ];
 
@@ -55,6 +61,21 @@ const AXES: &[Axis] = &[
     axis("groups", Size::Or(&["mamba_n_groups"], &Size::Is(1))),
     axis("group", Size::Div("inner", "groups")).or("inner", "a multiple of {groups} groups"),
 ];
+
+/// A GGUF has its multipliers in its matrices: the config says one.
+fn without_multipliers() -> Keys {
+    const SINGLE: [&str; 7] = [
+        "embedding_multiplier",
+        "lm_head_multiplier",
+        "attention_in_multiplier",
+        "attention_out_multiplier",
+        "key_multiplier",
+        "ssm_in_multiplier",
+        "ssm_out_multiplier",
+    ];
+    let lists = [("mlp_multipliers", json!(vec![1.0; 2])), ("ssm_multipliers", json!(vec![1.0; 5]))];
+    SINGLE.map(|key| (key, json!(1.0))).into_iter().chain(lists).collect()
+}
 
 /// A multiplier of the config; a list's by its place.
 fn multiplier(params: &Params<'_>, key: &str, at: Option<usize>) -> Result<f64> {

@@ -28,7 +28,10 @@ pub const GEMMA3: Arch = Arch {
 pub const EMBEDDING_GEMMA: Arch = Arch {
     classes: &["Gemma3TextModel"],
     gguf: "gemma-embedding",
-    regains: scale,
+    // What makes it one, and what the runtime does without being told.
+    regains: |model, layers| {
+        [scale(model, layers), vec![("use_bidirectional_attention", true.into())]].concat()
+    },
     base: Some(&GEMMA3),
     prefixes: &["", "model."],
     keys: &[make("attention.sliding_window", |params| {

@@ -4,16 +4,20 @@
 
 use super::gemma3::GEMMA3;
 use super::qwen_vl::SEEING;
+use super::told::{Keys, Told, some};
 use super::{Arch, Made, NONE, windows};
+use crate::arch::back;
 use crate::arch::keys::{Absent, From, Key, count, make, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Layers, Need, Rule, rule};
-use ggraft_formats::{Array, Result, Value};
+use ggraft_formats::{Array, Model, Result, Value};
+use serde_json::json;
 
 pub const GEMMA4: Arch = Arch {
     classes: &["Gemma4ForCausalLM", "Gemma4ForConditionalGeneration"],
     gguf: "gemma4",
+    regains,
     base: Some(&GEMMA3),
     keys: KEYS,
     axes: AXES,
@@ -40,6 +44,39 @@ pub const ASSISTANT: Arch = Arch {
     ignored: &["masked_embedding.*"],
     ..NONE
 };
+
+/// What a GGUF says of layers of two kinds, and of those that take over keys.
+fn regains(model: &Model, layers: u32) -> Keys {
+    const GROUPS: &str = "attention.head_count_kv";
+    const WIDTH: &str = "feed_forward_length";
+    let told = Told::of(model, layers);
+    let slides = |layer: u32| told.flag("attention.sliding_window_pattern", layer);
+    let groups = |layer: Option<u32>| told.at(GROUPS, layer?).map(|n| json!(n));
+    let takes_keys = |layer: u32| told.has("attn_k.weight", layer) && !told.has("attn_v.weight", layer);
+    let full = told.first(|layer| !slides(layer));
+    let pairs = told.whole("rope_freqs.weight").and_then(|tensor| back::values(tensor).ok());
+    let turning = pairs.map(|all| all.iter().filter(|x| **x == 1.0).count() as f64 / all.len().max(1) as f64);
+    let ropes = json!({
+        "full_attention": {"rope_type": "proportional", "rope_theta": told.json("rope.freq_base"),
+            "partial_rotary_factor": turning},
+        "sliding_attention": {"rope_type": "default", "rope_theta": told.json("rope.freq_base_swa")},
+    });
+    some([
+        ("layer_types", Some(told.windows())),
+        ("rope_parameters", Some(ropes)),
+        ("global_head_dim", told.json("attention.key_length")),
+        ("num_key_value_heads", groups(told.first(slides).or(full))),
+        ("num_global_key_value_heads", groups(full.filter(|_| told.is_list(GROUPS)))),
+        ("intermediate_size", told.at(WIDTH, 0).map(|n| json!(n))),
+        ("use_double_wide_mlp", Some(json!(told.is_list(WIDTH)))),
+        ("num_kv_shared_layers", told.json("attention.shared_kv_layers")),
+        ("hidden_size_per_layer_input", told.json("embedding_length_per_layer_input")),
+        ("num_experts", told.json("expert_count")),
+        ("top_k_experts", told.json("expert_used_count")),
+        ("moe_intermediate_size", told.json("expert_feed_forward_length")),
+        ("attention_k_eq_v", Some(json!(told.first(takes_keys).is_some()))),
+    ])
+}
 
 const KEYS: &[Key] = &[
     make("feed_forward_length", |params| per_layer(params, "ff")),

@@ -3,15 +3,18 @@
 //! Specification: `ChatGLMModel` of llama.cpp's converter.
 
 use super::decoder::NAMES;
+use super::told::{Keys, Told, some};
 use super::{Arch, NONE, partial};
 use crate::arch::keys::{Fixed, Key, is, make, positive, size};
 use crate::arch::params::{Axis, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::Value;
+use serde_json::json;
 
 pub const GLM: Arch = Arch {
     classes: &["GlmForCausalLM"],
     gguf: "chatglm",
+    regains: |model, layers| ratio(&Told::of(model, layers)),
     base: Some(&NAMES),
     keys: KEYS,
     rules: RULES,
@@ -23,6 +26,11 @@ pub const GLM: Arch = Arch {
 pub const CHAT_GLM: Arch = Arch {
     classes: &["ChatGLMModel", "ChatGLMForConditionalGeneration"],
     gguf: "chatglm",
+    regains: |model, layers| {
+        let told = Told::of(model, layers);
+        let rows = told.whole("token_embd.weight").map(|table| json!(table.shape().rows()));
+        [ratio(&told), some([("vocab_size", rows.clone()), ("padded_vocab_size", rows)])].concat()
+    },
     base: Some(&GLM),
     prefixes: &["transformer.", ""],
     axes: AXES,
@@ -31,6 +39,14 @@ pub const CHAT_GLM: Arch = Arch {
     ignored: &["*rotary_pos_emb.inv_freq", "transformer.vision.*"],
     ..NONE
 };
+
+/// The base of the rotation, as these configs have it: by how much it is above the usual one.
+fn ratio(told: &Told<'_>) -> Keys {
+    let base = told.get("rope.freq_base").and_then(Value::as_f64);
+    some([("rope_ratio", base.filter(|base| *base != BASE).map(|base| json!(base / BASE)))])
+}
+
+const BASE: f64 = 10000.0;
 
 const AXES: &[Axis] = &[
     axis("vocab", Size::Of(&["padded_vocab_size", "vocab_size"])),
@@ -75,7 +91,7 @@ const KEYS: &[Key] = &[
     is("^tokenizer.ggml.add_bos_token", Fixed::Flag(false)),
     make("rope.freq_base", |params| {
         let ratio = params.config.optional_number("rope_ratio")?.unwrap_or(1.0);
-        Ok(Some(Value::F32((10000.0 * ratio) as f32)))
+        Ok(Some(Value::F32((BASE * ratio) as f32)))
     }),
 ];
 

@@ -5,20 +5,25 @@
 
 use super::decoder::DECODER;
 use super::experts::{self, DENSE, SPARSE};
-use super::kimi::linear;
+use super::kimi::{linear, states};
 use super::qwen_vl::SEEING;
+use super::told::Told;
 use super::{Arch, NONE, dsa, mtp};
 use crate::arch::config::Config;
 use crate::arch::keys::{Fixed, Key, count, flag, is, make, number, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use crate::arch::values::Value;
-use ggraft_formats::{Array, DType, Result, Value as Told};
+use ggraft_formats::{Array, DType, Result, Value as Said};
 use serde_json::json;
 
 pub const GLM5_NEXT: Arch = Arch {
     classes: &["Glm5NextForConditionalGeneration"],
     gguf: "glm5-next",
+    regains: |model, layers| {
+        let told = Told::of(model, layers);
+        [states(&told), told.indexers()].concat()
+    },
     applies: Some(is_as_built),
     base: Some(&HEADLESS),
     keys: KEYS,
@@ -76,7 +81,7 @@ const MAIN: Layers = Layers::Before("main");
 const KEYS: &[Key] = &[
     make("attention.head_count_kv", |params| {
         let all = (0..params.count("l", 0)?).map(|layer| attends(params, layer).map(i32::from));
-        Ok(Some(Told::Array(Array::I32(all.collect::<Result<_>>()?))))
+        Ok(Some(Said::Array(Array::I32(all.collect::<Result<_>>()?))))
     }),
     size("vocab_size", "vocab"),
     is("attention.layer_norm_epsilon", Fixed::Number(1e-6)),
@@ -98,7 +103,7 @@ const KEYS: &[Key] = &[
     flag("attention.indexer.kpool_select_tail", &["index_kpool_always_select_tail"]).or(Fixed::Flag(true)),
     make("attention.indexer.types", |params| {
         let all = params.config.texts("indexer_types")?;
-        Ok(all.map(|all| Told::Array(Array::Bool(all.iter().map(|kind| *kind == "full").collect()))))
+        Ok(all.map(|all| Said::Array(Array::Bool(all.iter().map(|kind| *kind == "full").collect()))))
     }),
     count("hyper_connection.count", &["hc_mult"]).must(),
     count("hyper_connection.sinkhorn_iterations", &["hc_sinkhorn_iters"]).must(),
@@ -113,10 +118,10 @@ const KEYS: &[Key] = &[
 ];
 
 /// What the gates of each layer are clamped at.
-fn limits(params: &Params<'_>) -> Result<Option<Told>> {
+fn limits(params: &Params<'_>) -> Result<Option<Said>> {
     let limit = params.config.optional_number("swiglu_limit")?;
     let layers = params.count("l", 0)? as usize;
-    Ok(limit.map(|limit| Told::Array(Array::F32(vec![limit as f32; layers]))))
+    Ok(limit.map(|limit| Said::Array(Array::F32(vec![limit as f32; layers]))))
 }
 
 const AXES: &[Axis] = &[

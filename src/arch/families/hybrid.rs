@@ -3,28 +3,32 @@
 //! Specification: `GraniteHybridModel` of llama.cpp's converter.
 
 use super::granite::{self, GRANITE, GRANITE_MOE};
+use super::told::{Keys, Told};
 use super::{Arch, NONE, mamba};
 use crate::arch::config::Config;
 use crate::arch::keys::{Fixed, Key, count, is, make, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
-use ggraft_formats::{Array, Result, Value};
+use ggraft_formats::{Array, Model, Result, Value};
+use serde_json::Value as Json;
 
 pub const GRANITE_HYBRID: Arch = Arch {
     classes: HYBRID_CLASSES,
     gguf: "granitehybrid",
+    regains: kinds,
     applies: Some(remembers),
     base: Some(&GRANITE_MOE),
     keys: KEYS,
     axes: AXES,
     rules: RULES,
-    shares: &[&mamba::mixer(STATE), ATTENTION],
+    shares: &[&mamba::mixer(STATE, &mamba::AMONG_OTHERS), ATTENTION],
     ..NONE
 };
 
 pub const GRANITE4: Arch = Arch {
     classes: HYBRID_CLASSES,
     gguf: "granite",
+    regains: kinds,
     applies: Some(|config| {
         Ok(!remembers(config)? && config.whole_at("num_local_experts", 0)?.unwrap_or(0) == 0)
     }),
@@ -38,6 +42,7 @@ pub const GRANITE4: Arch = Arch {
 pub const GRANITE4_MOE: Arch = Arch {
     classes: HYBRID_CLASSES,
     gguf: "granitemoe",
+    regains: kinds,
     base: Some(&GRANITE_MOE),
     keys: ATTENDING,
     axes: AXES,
@@ -54,11 +59,12 @@ const HYBRID_CLASSES: &[&str] = &[
 pub const BAMBA: Arch = Arch {
     classes: &["BambaForCausalLM"],
     gguf: "granitehybrid",
+    regains: attending,
     base: Some(&GRANITE),
     keys: BAMBA_KEYS,
     axes: AXES,
     rules: BAMBA_RULES,
-    shares: &[&mamba::mixer(STATE), ATTENTION],
+    shares: &[&mamba::mixer(STATE, &mamba::AMONG_OTHERS), ATTENTION],
     ..NONE
 };
 
@@ -120,6 +126,22 @@ const EXPERTS: Axis = axis(
     "e",
     Size::Make(|params, _| Ok(params.config.whole_at("num_local_experts", 0)?.unwrap_or(0).into())),
 );
+
+/// A tensor that only layers that attend have.
+const QUERIES: &str = "attn_q.weight";
+
+/// The kinds of the layers of a GGUF.
+fn kinds(model: &Model, layers: u32) -> Keys {
+    let told = Told::of(model, layers);
+    vec![("layer_types", told.words(|layer| told.has(QUERIES, layer), ["attention", "mamba"]))]
+}
+
+/// The layers of a GGUF that attend, as Bamba counts them.
+fn attending(model: &Model, layers: u32) -> Keys {
+    let told = Told::of(model, layers);
+    let those = (0..layers).filter(|layer| told.has(QUERIES, *layer)).map(Json::from);
+    vec![("attn_layer_indices", those.collect())]
+}
 
 /// Whether a layer attends.
 fn attends(config: &Config, layer: u32) -> Result<bool> {

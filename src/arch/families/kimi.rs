@@ -4,16 +4,19 @@
 
 use super::decoder::DECODER;
 use super::experts::{DENSE, SPARSE};
+use super::told::{Keys, Told, some};
 use super::{Arch, NONE, experts};
 use crate::arch::keys::{Key, count, make, number, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
 use crate::arch::values::Value;
-use ggraft_formats::{Array, Result, Value as Told};
+use ggraft_formats::{Array, Result, Value as Said};
+use serde_json::json;
 
 pub const KIMI_LINEAR: Arch = Arch {
     classes: &["KimiLinearForCausalLM", "KimiLinearModel"],
     gguf: "kimi-linear",
+    regains: |model, layers| states(&Told::of(model, layers)),
     base: Some(&DECODER),
     keys: KEYS,
     axes: AXES,
@@ -38,6 +41,18 @@ pub fn linear(params: &Params<'_>, key: &str, newer: &str) -> Result<u64> {
     params.config.count(newer).map(u64::from)
 }
 
+/// What a GGUF says of layers that remember, in transformers' words.
+pub fn states(told: &Told<'_>) -> Keys {
+    let remembers = |layer: u32| told.has("ssm_a", layer);
+    let heads = told.first(remembers).and_then(|layer| told.tensor("ssm_a", layer));
+    some([
+        ("layer_types", Some(told.words(remembers, ["linear_attention", "full_attention"]))),
+        ("linear_head_dim", told.json("kda.head_dim")),
+        ("linear_conv_kernel_dim", told.json("ssm.conv_kernel")),
+        ("linear_num_heads", heads.map(|heads| json!(heads.shape().elements()))),
+    ])
+}
+
 /// Whether a layer attends; the config counts layers from one.
 fn attends(params: &Params<'_>, layer: u32) -> Result<bool> {
     if let Some(section) = params.config.section(LINEAR)? {
@@ -55,7 +70,7 @@ const KEYS: &[Key] = &[
     size("vocab_size", "vocab"),
     make("attention.head_count_kv", |params| {
         let all = (0..params.count("l", 0)?).map(|layer| attends(params, layer).map(i32::from));
-        Ok(Some(Told::Array(Array::I32(all.collect::<Result<_>>()?))))
+        Ok(Some(Said::Array(Array::I32(all.collect::<Result<_>>()?))))
     }),
     size("ssm.conv_kernel", "conv"),
     size("kda.head_dim", "kd"),

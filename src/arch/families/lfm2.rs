@@ -4,16 +4,16 @@
 
 use super::decoder::DECODER;
 use super::experts::{DENSE, SPARSE};
+use super::told::{Keys, Told};
 use super::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, is, make, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
-use ggraft_formats::{Array, Result, Value};
+use ggraft_formats::{Array, Model, Result, Value};
 
 pub const LFM2: Arch = Arch {
     classes: &["Lfm2ForCausalLM", "LFM2ForCausalLM"],
-    // What the width was made from is not told: it is said as it is.
-    regains: |_, _| vec![("block_auto_adjust_ff_dim", false.into())],
+    regains: kinds,
     gguf: "lfm2",
     base: Some(&MIXED),
     keys: KEYS,
@@ -24,6 +24,7 @@ pub const LFM2: Arch = Arch {
 
 pub const LFM2_MOE: Arch = Arch {
     classes: &["Lfm2MoeForCausalLM"],
+    regains: kinds,
     gguf: "lfm2moe",
     base: Some(&MIXED),
     keys: MOE_KEYS,
@@ -40,6 +41,13 @@ const MIXED: Arch = Arch {
     rules: RULES,
     ..NONE
 };
+
+/// The kinds of the layers of a GGUF; what the width was made from is not told, and it is said as it is.
+pub fn kinds(model: &Model, layers: u32) -> Keys {
+    let told = Told::of(model, layers);
+    let kinds = told.words(|layer| told.has("attn_q.weight", layer), ["full_attention", "conv"]);
+    vec![("layer_types", kinds), ("block_auto_adjust_ff_dim", false.into())]
+}
 
 const KEYS: &[Key] = &[
     size("feed_forward_length", "ff"),

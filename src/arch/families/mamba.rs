@@ -26,7 +26,7 @@ pub const MAMBA2: Arch = Arch {
     prefixes: &["backbone.", "model.backbone."],
     keys: KEYS2,
     axes: AXES2,
-    shares: &[&mixer(Layers::All)],
+    shares: &[&mixer(Layers::All, &ALONE)],
     ..NONE
 };
 
@@ -123,46 +123,56 @@ const RULES: &[Rule] = &[
     rule(&["layers.{l}.mixer.out_proj.weight"], &["blk.{l}.ssm_out.weight"], "n inner").bias(Need::May),
 ];
 
+/// What checkpoints call the parts of a state, the usual names first.
+pub struct Names {
+    in_proj: &'static [&'static str],
+    conv1d: &'static [&'static str],
+    dt_bias: &'static [&'static str],
+    a_log: &'static [&'static str],
+    d: &'static [&'static str],
+    norm: &'static [&'static str],
+    out_proj: &'static [&'static str],
+}
+
+/// In models of such layers alone, and in Nemotron's.
+pub const ALONE: Names = Names {
+    in_proj: &["layers.{l}.mixer.in_proj.weight", "layers.{l}.mamba.in_proj.weight"],
+    conv1d: &["layers.{l}.mixer.conv1d.weight", "layers.{l}.mamba.conv1d.weight"],
+    dt_bias: &["layers.{l}.mixer.dt_bias", "layers.{l}.mamba.dt_bias", "layers.{l}.mixer.dt_proj.bias"],
+    a_log: &["layers.{l}.mixer.A_log", "layers.{l}.mamba.A_log"],
+    d: &["layers.{l}.mixer.D", "layers.{l}.mamba.D"],
+    norm: &["layers.{l}.mixer.norm.weight", "layers.{l}.mamba.norm.weight"],
+    out_proj: &["layers.{l}.mixer.out_proj.weight", "layers.{l}.mamba.out_proj.weight"],
+};
+
+/// In models that also attend.
+pub const AMONG_OTHERS: Names = Names {
+    in_proj: &["layers.{l}.mamba.in_proj.weight", "layers.{l}.mixer.in_proj.weight"],
+    conv1d: &["layers.{l}.mamba.conv1d.weight", "layers.{l}.mixer.conv1d.weight"],
+    dt_bias: &["layers.{l}.mamba.dt_bias", "layers.{l}.mixer.dt_bias", "layers.{l}.mixer.dt_proj.bias"],
+    a_log: &["layers.{l}.mamba.A_log", "layers.{l}.mixer.A_log"],
+    d: &["layers.{l}.mamba.D", "layers.{l}.mixer.D"],
+    norm: &["layers.{l}.mamba.norm.weight", "layers.{l}.mixer.norm.weight"],
+    out_proj: &["layers.{l}.mamba.out_proj.weight", "layers.{l}.mixer.out_proj.weight"],
+};
+
 /// The state of Mamba 2, of a layer of its own or of one in a model that also attends.
-pub const fn mixer(layers: Layers) -> [Rule; 7] {
+pub const fn mixer(layers: Layers, names: &Names) -> [Rule; 7] {
     [
+        rule(names.in_proj, &["blk.{l}.ssm_in.weight"], "[(two inner)|(two groups state)|heads] n")
+            .bias(Need::May)
+            .layers(layers),
         rule(
-            &["layers.{l}.mixer.in_proj.weight", "layers.{l}.mamba.in_proj.weight"],
-            &["blk.{l}.ssm_in.weight"],
-            "[(two inner)|(two groups state)|heads] n",
-        )
-        .bias(Need::May)
-        .layers(layers),
-        rule(
-            &["layers.{l}.mixer.conv1d.weight", "layers.{l}.mamba.conv1d.weight"],
+            names.conv1d,
             &["blk.{l}.ssm_conv1d.weight"],
             "[inner|(two groups state)] 1 conv -> [inner|(two groups state)] conv",
         )
         .bias(Need::May)
         .layers(layers),
-        rule(
-            &["layers.{l}.mixer.dt_bias", "layers.{l}.mixer.dt_proj.bias", "layers.{l}.mamba.dt_bias"],
-            &["blk.{l}.ssm_dt.bias"],
-            "heads",
-        )
-        .layers(layers),
-        rule(&["layers.{l}.mixer.A_log", "layers.{l}.mamba.A_log"], &["blk.{l}.ssm_a"], "heads -> heads 1")
-            .value(Value::NegExp)
-            .layers(layers),
-        rule(&["layers.{l}.mixer.D", "layers.{l}.mamba.D"], &["blk.{l}.ssm_d"], "heads -> heads 1")
-            .layers(layers),
-        rule(
-            &["layers.{l}.mixer.norm.weight", "layers.{l}.mamba.norm.weight"],
-            &["blk.{l}.ssm_norm.weight"],
-            "(groups group) -> groups group",
-        )
-        .layers(layers),
-        rule(
-            &["layers.{l}.mixer.out_proj.weight", "layers.{l}.mamba.out_proj.weight"],
-            &["blk.{l}.ssm_out.weight"],
-            "n inner",
-        )
-        .bias(Need::May)
-        .layers(layers),
+        rule(names.dt_bias, &["blk.{l}.ssm_dt.bias"], "heads").layers(layers),
+        rule(names.a_log, &["blk.{l}.ssm_a"], "heads -> heads 1").value(Value::NegExp).layers(layers),
+        rule(names.d, &["blk.{l}.ssm_d"], "heads -> heads 1").layers(layers),
+        rule(names.norm, &["blk.{l}.ssm_norm.weight"], "(groups group) -> groups group").layers(layers),
+        rule(names.out_proj, &["blk.{l}.ssm_out.weight"], "n inner").bias(Need::May).layers(layers),
     ]
 }

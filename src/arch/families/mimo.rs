@@ -4,16 +4,19 @@
 
 use super::decoder::DECODER;
 use super::experts;
+use super::told::{Keys, Told, share, some};
 use super::{Arch, NONE, mtp};
 use crate::arch::keys::{Fixed, Key, count, make, number, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rope::Rope;
 use crate::arch::rule::{Layers, Need, Rule, rule};
-use ggraft_formats::{Array, Result, Value};
+use ggraft_formats::{Array, Model, Result, Value};
+use serde_json::{Value as Json, json};
 
 pub const MIMO2: Arch = Arch {
     classes: &["MiMoV2FlashForCausalLM", "MiMoV2ForCausalLM"],
     gguf: "mimo2",
+    regains,
     base: Some(&DECODER),
     keys: KEYS,
     axes: AXES,
@@ -47,6 +50,31 @@ const KEYS: &[Key] = &[
     number("attention.value_scale", &["attention_value_scale"]),
     make("nextn_predict_layers", mtp::some),
 ];
+
+/// What a GGUF says of layers of two kinds.
+fn regains(model: &Model, layers: u32) -> Keys {
+    const GROUPS: &str = "attention.head_count_kv";
+    let told = Told::of(model, layers);
+    let main = told.main();
+    let slides = |layer: u32| told.flag("attention.sliding_window_pattern", layer);
+    let groups = |layer: Option<u32>| told.at(GROUPS, layer?).map(|n| json!(n));
+    let of_main = |is: &dyn Fn(u32) -> bool| -> Json { (0..main).map(|l| json!(u8::from(is(l)))).collect() };
+    let sinks = |within: bool| {
+        Some(json!(told.first(|l| slides(l) == within && told.has("attn_sinks.weight", l)).is_some()))
+    };
+    let full = told.first(|layer| !slides(layer));
+    let rotates = told.number("rope.dimension_count").zip(told.number("attention.key_length"));
+    some([
+        ("num_hidden_layers", Some(json!(main))),
+        ("hybrid_layer_pattern", Some(of_main(&slides))),
+        ("moe_layer_freq", Some(of_main(&|layer| told.has("ffn_gate_inp.weight", layer)))),
+        ("num_key_value_heads", groups(full.or(Some(0)))),
+        ("swa_num_key_value_heads", groups(told.first(slides).or(Some(0)))),
+        ("add_swa_attention_sink_bias", sinks(true)),
+        ("add_full_attention_sink_bias", sinks(false)),
+        ("partial_rotary_factor", rotates.map(|(some, all)| json!(share(some, all)))),
+    ])
+}
 
 /// The most layers for predicting more tokens that are published.
 const MOST: u64 = 3;

@@ -107,6 +107,7 @@ mod starcoder2;
 mod step35;
 mod t5;
 mod talkie;
+mod told;
 mod windows;
 
 pub use arch::{Arch, Carried, Drafts, Made, NONE, TokenizerKey, Uses};

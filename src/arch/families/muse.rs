@@ -4,15 +4,19 @@
 
 use super::decoder::DECODER;
 use super::qwen_vl::SEEING;
+use super::told::{Keys, Told, some};
 use super::{Arch, Made, NONE, llama};
+use crate::arch::back;
 use crate::arch::keys::{Key, count, make, number};
 use crate::arch::rule::{Rule, rule};
 use crate::arch::values::Value as Change;
-use ggraft_formats::{Array, Value};
+use ggraft_formats::{Array, Model, Value};
+use serde_json::json;
 
 pub const MUSE_GLIMMER: Arch = Arch {
     classes: &["MuseGlimmerForConditionalGeneration"],
     gguf: "muse-glimmer",
+    regains: scale,
     base: Some(&DECODER),
     keys: KEYS,
     axes: llama::AXES,
@@ -36,6 +40,14 @@ pub const MUSE_GLIMMER: Arch = Arch {
     ],
     ..NONE
 };
+
+/// What a GGUF has for a norm of queries is the number that scales them.
+fn scale(model: &Model, layers: u32) -> Keys {
+    let told = Told::of(model, layers);
+    let norm = told.tensor("attn_q_norm.weight", 0).and_then(|tensor| back::values(tensor).ok());
+    let scale = norm.and_then(|all| all.first().map(|x| json!(f64::from(*x))));
+    some([("qk_scale_factor", scale), ("layer_types", Some(told.windows()))])
+}
 
 const KEYS: &[Key] = &[
     number("final_logit_softcapping", &["final_logit_softcapping"]).must(),

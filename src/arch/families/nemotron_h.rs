@@ -86,7 +86,7 @@ const LAYERS: Arch = Arch {
     keys: KEYS,
     axes: AXES,
     rules: RULES,
-    shares: &[&mamba::mixer(STATE)],
+    shares: &[&mamba::mixer(STATE, &mamba::ALONE)],
     ignored: &["mtp.*"],
     ..NONE
 };

@@ -4,18 +4,23 @@
 //! Specification: `Step35Model` of llama.cpp's converter.
 
 use super::decoder::DECODER;
+use super::told::{Keys, Told, some};
 use super::{Arch, Made, NONE, mtp};
+use crate::arch::back;
 use crate::arch::keys::{Fixed, Key, count, flag, make, number, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
-use crate::arch::rope::{self, Rope};
+use crate::arch::rope::{self, Rope, Stretch};
 use crate::arch::rule::{Layers, Rule, rule};
 use crate::arch::values::Value;
-use ggraft_formats::{Array, Result, Value as Told};
+use ggraft_formats::{Array, Model, Result, Value as Said};
+use serde_json::{Value as Json, json};
 use std::f64::consts::PI;
+use std::ops::Range;
 
 pub const STEP35: Arch = Arch {
     classes: &["Step3p5ForCausalLM", "Step3p7ForConditionalGeneration"],
     gguf: "step35",
+    regains,
     base: Some(&DECODER),
     keys: KEYS,
     axes: AXES,
@@ -40,7 +45,7 @@ const KEYS: &[Key] = &[
     count("attention.sliding_window", &["sliding_window"]).must(),
     make("attention.sliding_window_pattern", |params| {
         let all = (0..params.count("l", 0)?).map(|layer| within_window(params, layer));
-        Ok(Some(Told::Array(Array::Bool(all.collect::<Result<_>>()?))))
+        Ok(Some(Said::Array(Array::Bool(all.collect::<Result<_>>()?))))
     }),
     size("attention.value_length", "d"),
     size("expert_count", "e"),
@@ -52,7 +57,7 @@ const KEYS: &[Key] = &[
     make("leading_dense_block_count", |params| {
         let first = (0..params.count("main", 0)?).map(|layer| is_sparse(params, layer));
         let sparse = first.collect::<Result<Vec<bool>>>()?;
-        Ok(Some(Told::U32(sparse.iter().position(|sparse| *sparse).unwrap_or(0) as u32)))
+        Ok(Some(Said::U32(sparse.iter().position(|sparse| *sparse).unwrap_or(0) as u32)))
     }),
     count("moe_every_n_layers", &["moe_every_n_layer"]).or(Fixed::Count(1)),
     positive("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]).or(Fixed::Number(1e-5)),
@@ -61,21 +66,66 @@ const KEYS: &[Key] = &[
     make("nextn_predict_layers", mtp::some),
 ];
 
+/// What a GGUF says of layers of two kinds, of experts and of limits.
+fn regains(model: &Model, layers: u32) -> Keys {
+    let told = Told::of(model, layers);
+    let main = told.main();
+    let slides = |layer: u32| told.flag("attention.sliding_window_pattern", layer);
+    let number = |key: &str, layer: Option<u32>| told.at(key, layer?).map(|n| json!(n));
+    let full = told.first(|layer| !slides(layer)).or(Some(0));
+    let (heads, groups) = ("attention.head_count", "attention.head_count_kv");
+    let within = told.first(slides).map(|layer| {
+        json!({"attention_type": "sliding_attention", "num_attention_heads": number(heads, Some(layer)),
+            "num_attention_groups": number(groups, Some(layer)), "head_dim": told.json("attention.key_length")})
+    });
+    let kinds = |of: Range<u32>| -> Json {
+        of.map(|layer| json!(if slides(layer) { "sliding_attention" } else { "full_attention" })).collect()
+    };
+    let sparse = (0..main).filter(|layer| told.has("ffn_gate_inp.weight", *layer));
+    let listed: Vec<String> = sparse.map(|layer| layer.to_string()).collect();
+    let limits = |key: &str| {
+        let all = told.json(key)?;
+        let one = |x: &Json| if x.as_f64() == Some(0.0) { Json::Null } else { x.clone() };
+        Some(all.as_array()?.iter().take(main as usize).map(one).collect())
+    };
+    some([
+        ("num_hidden_layers", Some(json!(main))),
+        ("layer_types", Some(kinds(0..main))),
+        ("mtp_layer_types", (main < layers).then(|| kinds(main..layers))),
+        ("num_attention_heads", number(heads, full)),
+        ("num_attention_groups", number(groups, full)),
+        ("attention_other_setting", within),
+        ("moe_layers_enum", Some(json!(listed.join(",")))),
+        ("swiglu_limits", limits("swiglu_clamp_exp")),
+        ("swiglu_limits_shared", limits("swiglu_clamp_shexp")),
+        ("rope_scaling", scaling(&told)),
+    ])
+}
+
+/// How wavelengths are stretched, by the factors of the half of a head that rotates.
+fn scaling(told: &Told<'_>) -> Option<Json> {
+    let all = back::values(told.whole("rope_freqs.weight")?).ok()?;
+    let theta = told.get("rope.freq_base")?.as_f64()?;
+    let found = rope::stretch_of(theta, all.get(..all.len() / 2)?, factor)?;
+    Some(json!({"rope_type": "llama3", "factor": found.factor, "low_freq_factor": found.low,
+        "high_freq_factor": found.high, "original_max_position_embeddings": found.original as u64}))
+}
+
 /// A number of every layer.
-fn each(params: &Params<'_>, of: impl Fn(u32) -> Result<u32>) -> Result<Option<Told>> {
+fn each(params: &Params<'_>, of: impl Fn(u32) -> Result<u32>) -> Result<Option<Said>> {
     let all = (0..params.count("l", 0)?).map(|layer| of(layer).map(|n| n as i32));
-    Ok(Some(Told::Array(Array::I32(all.collect::<Result<_>>()?))))
+    Ok(Some(Said::Array(Array::I32(all.collect::<Result<_>>()?))))
 }
 
 /// Where gate and up are cut in each layer, none being zero.
-fn limits(params: &Params<'_>, key: &str) -> Result<Option<Told>> {
+fn limits(params: &Params<'_>, key: &str) -> Result<Option<Said>> {
     let Some(told) = params.config.get(key) else { return Ok(None) };
     let wrong = || params.config.wrong(key, "a number or null for each layer");
     let of = |x: &serde_json::Value| if x.is_null() { Some(0.0) } else { x.as_f64().map(|x| x as f32) };
     let all: Option<Vec<f32>> = told.as_array().and_then(|all| all.iter().map(of).collect());
     let mut all = all.ok_or_else(wrong)?;
     all.resize(params.count("l", 0)? as usize, 0.0);
-    Ok(Some(Told::Array(Array::F32(all))))
+    Ok(Some(Said::Array(Array::F32(all))))
 }
 
 const AXES: &[Axis] = &[
@@ -145,6 +195,19 @@ const SPARSE: Layers = Layers::When(is_sparse);
 const DENSE: Layers = Layers::When(|params, layer| is_sparse(params, layer).map(|sparse| !sparse));
 const MTP: Layers = Layers::From("main");
 
+/// By how much the wavelength of a frequency is stretched.
+fn factor(frequency: f32, &Stretch { factor, low, high, original }: &Stretch) -> f32 {
+    let wavelength = 2.0 * PI / f64::from(frequency);
+    if wavelength < original / high {
+        return 1.0;
+    }
+    if wavelength > original / low {
+        return factor as f32;
+    }
+    let smooth = (original / wavelength - low) / (high - low);
+    (1.0 / ((1.0 - smooth) / factor + smooth)) as f32
+}
+
 /// By how much each wavelength of the half of a head that rotates is stretched; the other half, which rotates only within a
 /// window, is not. Python computes them, in f64.
 fn factors(params: &Params<'_>) -> Result<Option<Vec<f32>>> {
@@ -153,21 +216,15 @@ fn factors(params: &Params<'_>) -> Result<Option<Vec<f32>>> {
     let told = |key: &str, absent: f64| {
         Ok::<_, ggraft_formats::Error>(section.optional_number(key)?.unwrap_or(absent))
     };
-    let (factor, original) = (told("factor", 8.0)?, told("original_max_position_embeddings", 8192.0)?);
-    let (low, high) = (told("low_freq_factor", 1.0)?, told("high_freq_factor", 4.0)?);
-    let head = params.count("d", 0)?;
-    let of = |frequency: f32| {
-        let wavelength = 2.0 * PI / f64::from(frequency);
-        if wavelength < original / high {
-            1.0
-        } else if wavelength > original / low {
-            factor as f32
-        } else {
-            let smooth = (original / wavelength - low) / (high - low);
-            (1.0 / ((1.0 - smooth) / factor + smooth)) as f32
-        }
+    let stretch = Stretch {
+        factor: told("factor", 8.0)?,
+        low: told("low_freq_factor", 1.0)?,
+        high: told("high_freq_factor", 4.0)?,
+        original: told("original_max_position_embeddings", 8192.0)?,
     };
-    let mut all: Vec<f32> = rope::frequencies(rope.theta()?.unwrap_or(10000.0), head / 2).map(of).collect();
+    let head = params.count("d", 0)?;
+    let theta = rope.theta()?.unwrap_or(10000.0);
+    let mut all: Vec<f32> = rope::frequencies(theta, head / 2).map(|f| factor(f, &stretch)).collect();
     all.resize(head as usize / 2, 1.0);
     Ok(Some(all))
 }

@@ -5,14 +5,20 @@
 use super::decoder::DECODER;
 use super::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, is, make};
+use crate::arch::moved;
 use crate::arch::params::{Params, Size, axis};
 use crate::arch::rule::{Rule, rule};
 use crate::arch::scaled::{Factor, Times};
 use crate::arch::values::Value;
-use ggraft_formats::{Result, Value as Told};
+use ggraft_formats::{Result, Tensor, Value as Told};
 
 pub const TALKIE: Arch = Arch {
     classes: &["TalkieForCausalLM"],
+    keeps: |model| {
+        let gain = model.metadata.get("talkie.logit_scale").and_then(Told::as_f64);
+        let tensor = |gain: f64| Tensor::in_memory(GAIN, moved::shape(GAIN, &[1])?, &[gain as f32]);
+        gain.map(tensor).transpose().map(|tensor| tensor.into_iter().collect())
+    },
     gguf: "talkie",
     base: Some(&DECODER),
     prefixes: &["model."],

@@ -42,8 +42,7 @@ pub fn regained(family: &Family, params: &Params<'_>, model: &Model) -> Result<V
                     Err(e) => problems.push(e),
                 }
             }
-            None if tensor.name == rerank::HEAD
-                || family.made.iter().any(|made| made.name == tensor.name) => {}
+            None if tensor.name == rerank::HEAD || family.makes(&tensor.name) => {}
             None => problems.push(unknown(family, tensor)),
         }
     }

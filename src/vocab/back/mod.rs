@@ -1,10 +1,11 @@
 //! The way back: the tokenizer's files of Hugging Face from the metadata of a GGUF. `spm` writes a `tokenizer.model`, `bpe`,
-//! `wordpiece` and `unigram` a `tokenizer.json`; `names` what all of them say in `tokenizer_config.json`. Whether they give
+//! `wordpiece` and `unigram` a `tokenizer.json`, `plamo` its own file; `names` what all of them say in `tokenizer_config.json`. Whether they give
 //! the same tokens is not believed: whoever asks for them reads them again and compares.
 //! Specification: the files that `save_pretrained` of transformers 5 writes; `sentencepiece_model.proto`.
 
 mod bpe;
 mod names;
+mod plamo;
 mod processor;
 mod spm;
 mod unigram;
@@ -38,14 +39,16 @@ pub fn files(metadata: &Metadata) -> Result<Regained> {
     };
     let mut config = names::config(&words)?;
     match model {
+        Some("llama") if words.scores.is_empty() => bpe::write_unscored(&words, &mut config, &mut out)?,
         Some("llama") => spm::write(&words, &mut config, &mut out)?,
         Some("gpt2") => bpe::write(&words, &mut config, &mut out)?,
         Some("gemma4") => bpe::write_pieces(&words, &mut config, &mut out)?,
         Some("bert") => wordpiece::write(&words, &mut config, &mut out)?,
+        Some("plamo2") => plamo::write(&words, &mut config, &mut out)?,
         Some("t5") => unigram::write(&words, &mut config, &mut out)?,
         other => {
             return Err(Error::unsupported("no file of Hugging Face's holds such a tokenizer")
-                .expected("tokenizer.ggml.model to be llama, gpt2, gemma4, bert or t5")
+                .expected("tokenizer.ggml.model to be llama, gpt2, gemma4, bert, t5 or plamo2")
                 .found(other.unwrap_or("nothing"))
                 .hint("choose a GGUF --type"));
         }

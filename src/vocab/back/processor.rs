@@ -2,6 +2,7 @@
 //! Specification: `TemplateProcessing` of the `tokenizers` library.
 
 use super::Words;
+use crate::vocab::kinds;
 use ggraft_formats::Result;
 use serde_json::{Map, Value, json};
 
@@ -10,7 +11,9 @@ pub fn template(words: &Words<'_>) -> Result<Value> {
     let id = |flag: &str, key: &str| words.flag(flag).filter(|set| *set).and_then(|_| words.id(key));
     let bos = id("add_bos_token", "bos_token_id");
     let eos = id("add_eos_token", "eos_token_id");
-    let sep = id("add_sep_token", "seperator_token_id");
+    // An ordinary token, which no file can name, separates texts in the runtime alone.
+    let is_named = |id: &usize| words.kind(*id) != kinds::NORMAL;
+    let sep = id("add_sep_token", "seperator_token_id").filter(is_named);
     // The runtime ends the first text before it separates it.
     let ends = eos.filter(|_| sep.is_some());
     let middle: Vec<usize> = ends.into_iter().chain(sep).collect();
@@ -41,8 +44,10 @@ pub fn between(
         pair.push(special(Some(*id), 0)?);
     }
     if middle.is_empty() {
-        // What ends a text, too, would be read as what separates two.
-        let again = first.filter(|id| last.is_some() || words.id("eos_token_id") != Some(*id));
+        // What ends a text, too, would be read as what separates two; whoever says nothing of that has no template for two.
+        let begins_again = words.flag("add_sep_token").is_some();
+        let again =
+            first.filter(|id| begins_again && (last.is_some() || words.id("eos_token_id") != Some(*id)));
         pair.extend([special(last, 0)?, special(again, 1)?]);
     }
     pair.extend([text("B", 1), special(last, 1)?]);

@@ -2,6 +2,7 @@
 //! the writer.
 
 use super::files::{self, name_in};
+use super::inner;
 use super::journal::{Journal, Told};
 use super::partial::{self, Partial};
 use super::publish::{names, publish_directory, publish_file, publish_set, remove_aside, sync_directory};
@@ -71,30 +72,27 @@ impl<'a> Growing<'a> {
         let path = beside(&self.layout.target);
         match std::fs::create_dir(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => return made.map_err(|e| Error::io(&e, &path)),
+            made => made.map_err(|e| Error::io(&e, &path))?,
         }
         if !path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             return Err(in_the_way(&path));
         }
         for name in names(&path)? {
-            let file = path.join(&name);
-            if self.layout.files.iter().any(|planned| name == *planned.name) {
-                continue;
-            }
-            // What an earlier run has made beside the files of the plan.
-            let known = self.journal.earlier.files.get(&name_in(self.journal.folder(), &file));
-            match known {
-                Some(known) if files::id_of(&file).as_ref() == Some(known) => files::remove_if(&file, known)?,
-                _ => return Err(in_the_way(&file)),
+            let is_planned = self.layout.files.iter().any(|planned| name == *planned.name);
+            if !is_planned && !inner::is_planned(self.layout, &name) {
+                inner::remove_known(&path.join(&name), &self.journal)?;
             }
         }
-        Ok(())
+        inner::make(&path, self.layout, &self.journal)
     }
 
     /// Leaves the files, for good, to jobs that fill them.
     pub fn part(&self) -> Result<()> {
         let sync = |file: &Partial| file.file.sync_all().map_err(|e| Error::io(&e, &file.path));
         self.files.iter().try_for_each(sync)?;
+        if self.layout.is_directory {
+            inner::sync(&beside(&self.layout.target), self.layout)?;
+        }
         sync_directory(self.files.first().map_or(self.journal.folder(), |file| folder(&file.path)))?;
         sync_directory(self.journal.folder())?;
         self.journal.parted()
@@ -147,7 +145,10 @@ impl<'a> Growing<'a> {
         if self.layout.is_directory {
             return match self.finished.contains(&true) {
                 true => Ok(()),
-                false => publish_directory(&beside(target), target, force, &self.journal),
+                false => {
+                    inner::sync(&beside(target), self.layout)?;
+                    publish_directory(&beside(target), target, force, &self.journal)
+                }
             };
         }
         let open = self.files.iter().zip(self.layout.paths()).zip(&self.finished);
@@ -190,7 +191,8 @@ impl<'a> Growing<'a> {
             }
         }
         if self.layout.is_directory {
-            // Only an empty one goes.
+            // Only empty ones go.
+            inner::discard(&beside(&self.layout.target), self.layout);
             _ = std::fs::remove_dir(beside(&self.layout.target));
         }
         self.journal.discard();

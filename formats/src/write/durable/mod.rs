@@ -7,6 +7,7 @@ mod claim;
 mod edit;
 mod files;
 mod growing;
+mod inner;
 mod journal;
 mod lock;
 mod parted;

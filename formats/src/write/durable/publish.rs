@@ -3,6 +3,7 @@
 //! since.
 
 use super::files::{id, id_of, name_in};
+use super::inner;
 use super::journal::Journal;
 use super::{aside, folder};
 use crate::error::{Error, Kind, Result};
@@ -96,6 +97,7 @@ pub fn remove_aside(path: &Path, this: &str) {
     if !meta.is_dir() {
         _ = std::fs::remove_file(path);
     } else if only_models(path).is_ok() {
+        inner::remove_modules(path);
         names(path).into_iter().flatten().for_each(|name| _ = std::fs::remove_file(path.join(name)));
         _ = std::fs::remove_dir(path);
     }
@@ -103,18 +105,13 @@ pub fn remove_aside(path: &Path, this: &str) {
 
 /// Refuses a directory that is no model, or holds what no model directory holds: it must not be replaced.
 pub fn only_models(dir: &Path) -> Result<()> {
-    let names = names(dir)?;
-    let ending = |name: &OsString| Path::new(name).extension().map(|e| e.to_string_lossy().into_owned());
-    let is_model_file = |name: &OsString| {
-        let known = ending(name).is_some_and(|e| MODEL_FILES.contains(&e.as_str()));
-        (known || name == ".gitattributes") && dir.join(name).is_file()
-    };
+    let (names, modules) = (names(dir)?, inner::modules(dir));
     let refused = |what: &str| {
         Error::new(Kind::Failure, what)
             .file(dir)
             .hint("choose another directory with -o, or move what is in this one")
     };
-    if let Some(other) = names.iter().find(|name| !is_model_file(name)) {
+    if let Some(other) = names.iter().find(|name| !is_model_file(dir, name) && !modules.contains(name)) {
         return Err(refused("the directory holds more than a model and is not replaced")
             .found(format!("'{}'", other.to_string_lossy())));
     }
@@ -126,6 +123,17 @@ pub fn only_models(dir: &Path) -> Result<()> {
             .found(format!("'{}'", names[0].to_string_lossy())));
     }
     Ok(())
+}
+
+/// The ending of a name.
+fn ending(name: &OsString) -> Option<String> {
+    Path::new(name).extension().map(|e| e.to_string_lossy().into_owned())
+}
+
+/// Whether it is a file such as models have.
+pub fn is_model_file(dir: &Path, name: &OsString) -> bool {
+    let known = ending(name).is_some_and(|e| MODEL_FILES.contains(&e.as_str()));
+    (known || name == ".gitattributes") && dir.join(name).is_file()
 }
 
 pub fn is_empty(dir: &Path) -> bool {
@@ -273,6 +281,29 @@ mod tests {
         only_models(&notes).unwrap();
         std::fs::write(notes.join("photo.jpg"), "").unwrap();
         assert!(only_models(&notes).is_err());
+    }
+
+    #[test]
+    fn folders_of_a_model_are_those_that_its_modules_name_and_go_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (model, pooling) = (dir.path().join("model"), dir.path().join("model").join("1_Pooling"));
+        std::fs::create_dir_all(&pooling).unwrap();
+        std::fs::write(model.join("config.json"), "{}").unwrap();
+        std::fs::write(pooling.join("config.json"), "{}").unwrap();
+        assert!(only_models(&model).is_err());
+        std::fs::write(
+            model.join("modules.json"),
+            r#"[{"path": ""}, {"path": "1_Pooling"}, {"path": "../x"}]"#,
+        )
+        .unwrap();
+        only_models(&model).unwrap();
+        std::fs::write(pooling.join("thesis.odt"), "").unwrap();
+        assert!(only_models(&model).is_err());
+        remove_aside(&model, &id_of(&model).unwrap());
+        assert!(pooling.join("thesis.odt").exists() && model.join("config.json").exists());
+        std::fs::remove_file(pooling.join("thesis.odt")).unwrap();
+        remove_aside(&model, &id_of(&model).unwrap());
+        assert!(!model.exists());
     }
 
     #[test]
