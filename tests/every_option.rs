@@ -63,6 +63,8 @@ const ROWS: &[Row] = &[
     Row { with: MATRIX, ..row("--exclude-weights", "attn_", Changes) },
     row("--target-size", "Q6_K", Changes),
     row("--target-bpw", "7.5", Changes),
+    row("--target-kld", "0.01", Changes),
+    Row { with: &["--dry-run"], ..row("--sweep", "", WritesNothing) },
     row("--for", "pi5-4gb", Changes),
     Row { with: &["--for=pi5-4gb"], ..row("--context", "1048576", Keeps) },
     row("--split-max-size", "300K", Changes),

@@ -17,7 +17,8 @@ const NONE: [DType; 2] = [BF16, F16];
 
 /// The dtypes to choose from, without repetition. `fixed` is what a mixture gives the tensor; its dtype is always
 /// among them, so that a budget never does worse.
-/// Dtypes that are useless without importance are left out where nothing tells that of this tensor.
+/// Dtypes that are useless without importance are left out where nothing tells that of this tensor; so is IQ3_S, which was
+/// never bought then.
 pub(super) fn of(tensor: &TensorFact, fixed: &Assignment, terms: &Terms) -> Vec<DType> {
     let allow_requantize = terms.allow_requantize;
     let is_weighed = terms.importance.is_some_and(|importance| importance.tells_of(tensor));
@@ -36,7 +37,7 @@ pub(super) fn of(tensor: &TensorFact, fixed: &Assignment, terms: &Terms) -> Vec<
     // The model's own dtype loses nothing; what takes more bits than that is of no use.
     let most = bits(tensor.dtype);
     let coarse = |dtype: DType| bits(dtype) < FINE && is_delicate(Role::of(tensor.name));
-    let blind = |dtype: DType| !is_weighed && ftype::is_useless_unweighed(dtype);
+    let blind = |dtype: DType| !is_weighed && (dtype == IQ3S || ftype::is_useless_unweighed(dtype));
     let mut menu: Vec<DType> = ladder
         .iter()
         .copied()
