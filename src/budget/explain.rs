@@ -21,6 +21,8 @@ pub struct Account {
     pub aim: Option<f64>,
     /// The sum of sensitivity x relative squared error over the tensors.
     pub error: f64,
+    /// Nats for each unit of that.
+    pub nats: f64,
     /// The mixture that it is compared with.
     pub fixed: Fixed,
     /// The tensors whose dtype was chosen, in the order of the output.
@@ -116,7 +118,17 @@ pub(super) fn account(
     }
     choices.sort_by(|a, b| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
     let fixed = Fixed { name: totals.ftype.name, bytes: totals.fixed_bytes, error: fixed_error };
-    Account { limit: totals.limit, aim: None, spent, is_weights: totals.is_weights, error, fixed, choices }
+    let nats = books.field.nats();
+    Account {
+        limit: totals.limit,
+        aim: None,
+        nats,
+        spent,
+        is_weights: totals.is_weights,
+        error,
+        fixed,
+        choices,
+    }
 }
 
 /// The next choice in size that is larger and costs less, or smaller and costs more.
@@ -134,18 +146,15 @@ fn neighbour(menu: &[DType], prices: &[Price], pick: usize, larger: bool) -> Opt
     steps.min_by(|a, b| a.bytes.cmp(&b.bytes).then(a.error.total_cmp(&b.error)))
 }
 
-/// The mean KL divergence in nats that an expected error of so much has, where it is small: `tests/support/budget/README.md` has
-/// what was measured.
-pub fn divergence(error: f64) -> f64 {
-    NATS * error
-}
-
-const NATS: f64 = 0.3;
-
 impl Account {
-    /// The KL divergence from the model as it was that is expected.
+    /// The mean KL divergence from the model as it was, in nats, that is estimated.
     pub fn divergence(&self) -> f64 {
-        divergence(self.error)
+        self.nats * self.error
+    }
+
+    /// The same of the fixed mixture, if it can be told.
+    pub fn divergence_of_fixed(&self) -> Option<f64> {
+        self.fixed.error.map(|error| self.nats * error)
     }
 
     /// Refuses an output that is larger than its budget: the headers of a split one are only estimated before.

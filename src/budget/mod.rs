@@ -13,7 +13,7 @@ mod known;
 mod measure;
 mod solve;
 
-pub use explain::{Account, Chosen, Fixed, Step, divergence};
+pub use explain::{Account, Chosen, Fixed, Step};
 pub use goal::{Budget, bytes};
 pub use known::Known;
 

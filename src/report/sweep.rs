@@ -18,8 +18,7 @@ pub fn sweep_text(plans: &[&Plan]) -> String {
     plans.sort_by_key(|plan| plan.total);
     for plan in plans {
         let Some(account) = &plan.budget else { continue };
-        let mixed = account.fixed.error.map(crate::budget::divergence);
-        let mixed = mixed.map_or(String::from("-"), |nats| format!("{nats:.5}"));
+        let mixed = account.divergence_of_fixed().map_or(String::from("-"), |nats| format!("{nats:.5}"));
         let mixture = format!("{} ({})", account.fixed.name, size(account.fixed.bytes));
         // Writing to a string cannot fail.
         _ = write!(
