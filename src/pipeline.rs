@@ -237,14 +237,15 @@ impl Grafted {
     pub fn plans(&self, weights: &[Vec<f64>], targets: &[Target]) -> Result<Vec<Plan>> {
         let mut plans = Vec::with_capacity(weights.len() * targets.len());
         for weights in weights {
-            let estimated = Arc::default();
+            let (estimated, measured) = (Arc::default(), Arc::default());
             for target in targets {
                 let model = self.graft.model(weights)?;
                 let (vocabulary, left_out) = self.graft.tokens(weights);
                 let notes = [&self.graft.notes[..], &left_out].concat();
                 let source = self.source.clone();
                 let loaded = Loaded::new(model, notes, source);
-                let merged = Loaded { estimated: Arc::clone(&estimated), ..loaded };
+                let (estimated, measured) = (Arc::clone(&estimated), Arc::clone(&measured));
+                let merged = Loaded { estimated, measured, ..loaded };
                 let card = |model: &Model| Some(self.card(model, weights, target));
                 let fates = Some((self.graft.verdicts(), self.graft.weights(weights)));
                 let origins = self.graft.origins(weights);

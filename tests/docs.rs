@@ -238,6 +238,11 @@ fn recipes() {
 }
 
 #[test]
+fn quality() {
+    check("docs/quality.md", models);
+}
+
+#[test]
 fn json() {
     check("docs/json.md", models);
 }
@@ -266,7 +271,7 @@ fn measure() {
 #[test]
 fn no_document_is_forgotten() {
     // The commands of remote.md run in tests/remote.rs; mtp.md, packed.md and projectors.md have none.
-    const DOCUMENTS: [&str; 15] = [
+    const DOCUMENTS: [&str; 16] = [
         "adapters.md",
         "architectures.md",
         "back.md",
@@ -278,6 +283,7 @@ fn no_document_is_forgotten() {
         "mtp.md",
         "packed.md",
         "projectors.md",
+        "quality.md",
         "recipes.md",
         "remote.md",
         "scale.md",

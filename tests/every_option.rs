@@ -63,6 +63,8 @@ const ROWS: &[Row] = &[
     Row { with: MATRIX, ..row("--exclude-weights", "attn_", Changes) },
     row("--target-size", "Q6_K", Changes),
     row("--target-bpw", "7.5", Changes),
+    row("--target-kld", "0.01", Changes),
+    Row { with: &["--dry-run"], ..row("--sweep", "", WritesNothing) },
     row("--for", "pi5-4gb", Changes),
     Row { with: &["--for=pi5-4gb"], ..row("--context", "1048576", Keeps) },
     row("--split-max-size", "300K", Changes),
@@ -184,6 +186,8 @@ fn every_option_works_wherever_it_stands() {
 #[test]
 fn the_help_lists_the_options_of_the_table() {
     let help = ggraft(["quantize", "--help"]).ok().out;
+    // An option whose value may be left out shows that: --sweep[=<SIZE,…>].
+    let help = help.replace("[=", " [=");
     let words = help.split_whitespace().map(|word| word.trim_end_matches([',', '.']));
     // What the descriptions name stands at the start of a line of its own as well.
     let listed: BTreeSet<&str> =

@@ -106,10 +106,12 @@ fn mixture() -> impl Strategy<Value = Mixture> {
         option::of(proptest::sample::select(PROFILES.iter().map(Choice).collect::<Vec<_>>())),
         option::of(1..1_000_000u64),
         option::of(proptest::sample::select(Version::all().map(Choice).collect::<Vec<_>>())),
+        option::of(number()),
     );
     (dtypes, rest, budget).prop_map(|(dtypes, rest, budget)| Mixture {
         target_size: budget.0,
         target_bpw: budget.1,
+        target_kld: budget.5,
         device: budget.2,
         context: budget.3,
         as_version: budget.4,

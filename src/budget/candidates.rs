@@ -2,13 +2,14 @@
 //! pinned, what no mixture quantizes, and what is quantized already has one.
 
 use super::Terms;
-use crate::ftype::{Assignment, Reason, TensorFact};
+use crate::ftype::{self, Assignment, Reason, TensorFact};
 use crate::roles::Role;
 use ggraft_formats::DType::{self, *};
 
 /// For rows of whole 256-blocks, from the fewest bits to the most. Left out are dtypes that take as many bits as
 /// another and lose more.
-const LARGE: [DType; 9] = [Q2K, Q3K, IQ4XS, Q4K, Q5K, Q6K, Q8_0, BF16, F16];
+const LARGE: [DType; 16] =
+    [IQ1S, IQ1M, IQ2XXS, IQ2XS, IQ2S, Q2K, IQ3XXS, IQ3S, Q3K, IQ4XS, Q4K, Q5K, Q6K, Q8_0, BF16, F16];
 /// For rows of whole 32-blocks.
 const SMALL: [DType; 7] = [IQ4NL, Q4_1, Q5_0, Q5_1, Q8_0, BF16, F16];
 /// For other rows.
@@ -16,9 +17,11 @@ const NONE: [DType; 2] = [BF16, F16];
 
 /// The dtypes to choose from, without repetition. `fixed` is what a mixture gives the tensor; its dtype is always
 /// among them, so that a budget never does worse.
-/// Dtypes that need an importance matrix are left out unless one is given (`has_imatrix`).
+/// Dtypes that are useless without importance are left out where nothing tells that of this tensor; so is IQ3_S, which was
+/// never bought then.
 pub(super) fn of(tensor: &TensorFact, fixed: &Assignment, terms: &Terms) -> Vec<DType> {
-    let (allow_requantize, has_imatrix) = (terms.allow_requantize, terms.options.has_imatrix);
+    let allow_requantize = terms.allow_requantize;
+    let is_weighed = terms.importance.is_some_and(|importance| importance.tells_of(tensor));
     let opaque = tensor.dtype.traits().decode.is_none();
     match fixed.reason {
         Reason::Kept(_) | Reason::Requested(_) => return vec![fixed.dtype],
@@ -33,14 +36,15 @@ pub(super) fn of(tensor: &TensorFact, fixed: &Assignment, terms: &Terms) -> Vec<
     let bits = |dtype: DType| dtype.traits().bytes as f64 * 8.0 / dtype.block() as f64;
     // The model's own dtype loses nothing; what takes more bits than that is of no use.
     let most = bits(tensor.dtype);
-    let coarse = |dtype: DType| dtype == Q2K && is_delicate(Role::of(tensor.name));
+    let coarse = |dtype: DType| bits(dtype) < FINE && is_delicate(Role::of(tensor.name));
+    let blind = |dtype: DType| !is_weighed && (dtype == IQ3S || ftype::is_useless_unweighed(dtype));
     let mut menu: Vec<DType> = ladder
         .iter()
         .copied()
-        .filter(|dtype| fits(*dtype) && !coarse(*dtype) && bits(*dtype) <= most)
+        .filter(|dtype| fits(*dtype) && !coarse(*dtype) && !blind(*dtype) && bits(*dtype) <= most)
         .collect();
     let encodable = |dtype: DType| dtype.traits().encode.is_some() && dtype.traits().decode.is_some();
-    let weighed = |dtype: DType| has_imatrix || dtype != fixed.dtype || !fixed.needs_imatrix;
+    let weighed = |dtype: DType| is_weighed || dtype != fixed.dtype || !fixed.needs_imatrix;
     let own = [fixed.dtype, tensor.dtype].into_iter();
     let allowed = |dtype: DType| terms.only.is_none_or(|only| only.contains(&dtype));
     let other = menu.is_empty();
@@ -61,7 +65,10 @@ fn ladder(fits: &dyn Fn(DType) -> bool) -> &'static [DType] {
     }
 }
 
-/// Whether two bits are too few, whatever the sum says: it adds small losses, and these would not be small.
+/// The fewest bits of a weight whose loss is small.
+const FINE: f64 = 3.0;
+
+/// Whether fewer are too few, whatever the sum says: it adds small losses, and these would not be small.
 fn is_delicate(role: Role) -> bool {
     matches!(role, Role::Output | Role::Embedding | Role::AttnV)
 }

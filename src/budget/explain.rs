@@ -17,8 +17,12 @@ pub struct Account {
     pub spent: u64,
     /// Whether bytes of weights count, and not those of the file.
     pub is_weights: bool,
+    /// The divergence that was asked for, if no size was.
+    pub aim: Option<f64>,
     /// The sum of sensitivity x relative squared error over the tensors.
     pub error: f64,
+    /// Nats for each unit of that.
+    pub nats: f64,
     /// The mixture that it is compared with.
     pub fixed: Fixed,
     /// The tensors whose dtype was chosen, in the order of the output.
@@ -114,7 +118,17 @@ pub(super) fn account(
     }
     choices.sort_by(|a, b| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
     let fixed = Fixed { name: totals.ftype.name, bytes: totals.fixed_bytes, error: fixed_error };
-    Account { limit: totals.limit, spent, is_weights: totals.is_weights, error, fixed, choices }
+    let nats = books.field.nats();
+    Account {
+        limit: totals.limit,
+        aim: None,
+        nats,
+        spent,
+        is_weights: totals.is_weights,
+        error,
+        fixed,
+        choices,
+    }
 }
 
 /// The next choice in size that is larger and costs less, or smaller and costs more.
@@ -133,9 +147,19 @@ fn neighbour(menu: &[DType], prices: &[Price], pick: usize, larger: bool) -> Opt
 }
 
 impl Account {
+    /// The mean KL divergence from the model as it was, in nats, that is estimated.
+    pub fn divergence(&self) -> f64 {
+        self.nats * self.error
+    }
+
+    /// The same of the fixed mixture, if it can be told.
+    pub fn divergence_of_fixed(&self) -> Option<f64> {
+        self.fixed.error.map(|error| self.nats * error)
+    }
+
     /// Refuses an output that is larger than its budget: the headers of a split one are only estimated before.
     pub fn keeps(&self, bytes: u64) -> Result<()> {
-        if self.is_weights || bytes <= self.limit {
+        if self.is_weights || self.aim.is_some() || bytes <= self.limit {
             return Ok(());
         }
         Err(Error::usage("the parts are larger than the budget")
@@ -152,17 +176,22 @@ impl Account {
             Some(error) => format!("the fixed mixture {name} has {error:.5} in {bytes} {what}"),
             None => format!("the fixed mixture {name} takes {bytes} {what}, and cannot be written"),
         };
-        let mut lines = vec![
-            format!(
+        let spent = match self.aim {
+            Some(aim) => format!("budget: {} {what}, the fewest for a KL divergence of {aim}", self.spent),
+            None => format!(
                 "budget: {} of {} {what} spent ({:.2} %)",
                 self.spent,
                 self.limit,
                 self.spent as f64 * 100.0 / self.limit.max(1) as f64
             ),
+        };
+        let mut lines = vec![
+            spent,
             format!(
                 "expected error (sum of sensitivity x relative squared error): {:.5}; {fixed}",
                 self.error
             ),
+            format!("estimated KL divergence: {:.5}", self.divergence()),
         ];
         let mut roles: Vec<(Role, BTreeMap<DType, Vec<&Chosen>>)> = Vec::new();
         for choice in &self.choices {

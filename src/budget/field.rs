@@ -20,20 +20,32 @@ const TRUST: f64 = 4.0;
 /// an embedding's are averaged over the tokens that are read.
 const FACTORS: [(Role, f64); 3] = [(Role::AttnQ, 0.4), (Role::AttnK, 0.4), (Role::Embedding, 0.5)];
 
+/// The mean KL divergence, in nats, of a relative squared error of 1 behind the last block, for each unit of the energy that the
+/// logits have there; half of it would be that of logits of which none stands out. Measured: `docs/quality.md`.
+const NATS: f64 = 0.11;
+
+/// The most energy that logits are believed to have: where the last norm's gains are large, what it reads is no noise.
+const LOUDEST: f64 = 40.0;
+
 /// The shares of all blocks.
 pub(super) struct Field {
     shares: BTreeMap<(u64, Part), f64>,
     tied: bool,
+    /// Of the logits.
+    energy: f64,
 }
 
 impl Field {
     /// `energies` are the mean sums of squares of the tensors' rows, in the order of the facts.
     pub fn new(facts: &Facts, energies: &[f64], model: &Named<'_>) -> Result<Field> {
         let mut blocks: BTreeMap<(u64, Part), Flow> = BTreeMap::new();
-        let mut stream = Mean::default();
+        let (mut stream, mut head) = (Mean::default(), None);
         for (tensor, energy) in facts.tensors.iter().zip(energies) {
             if tensor.name == roles::EMBEDDING {
                 stream.add(*energy);
+            }
+            if tensor.name == roles::HEAD {
+                head = Some(*energy);
             }
             // What no matrix writes is no block.
             if let Some(key) = block(tensor.name).filter(|_| tensor.shape.significant().len() > 1) {
@@ -43,7 +55,21 @@ impl Field {
         for (key, flow) in &mut blocks {
             flow.normed = post_norm(model, *key)?;
         }
-        Ok(Field { shares: shares(stream.get().unwrap_or(1.0), &blocks), tied: facts.is_tied() })
+        let tied = facts.is_tied();
+        let embedding = facts.tensors.iter().find(|t| tied && t.name == roles::EMBEDDING);
+        // An embedding was measured as it is looked up, without the norm before it.
+        if let (Some(tensor), Some(energy)) = (embedding, stream.get()) {
+            let gains = model.values("output_norm.weight", tensor.shape.row())?.unwrap_or_default();
+            let squares: f64 = gains.iter().map(|g| f64::from(*g) * f64::from(*g)).sum();
+            head = Some(energy * if gains.is_empty() { 1.0 } else { squares / gains.len() as f64 });
+        }
+        let energy = head.filter(|energy| energy.is_finite()).unwrap_or(LOUDEST).min(LOUDEST);
+        Ok(Field { shares: shares(stream.get().unwrap_or(1.0), &blocks), tied, energy })
+    }
+
+    /// The mean KL divergence in nats that an expected error of 1 would have, if it grew as that of small ones does.
+    pub fn nats(&self) -> f64 {
+        NATS * self.energy
     }
 
     /// How much a relative squared error of the tensor counts.
@@ -175,6 +201,7 @@ mod tests {
         assert_eq!(of("blk.0.attn_q.weight"), 0.4 * (4.0 / 7.0));
         assert!((of("blk.0.ffn_up.weight") - 7.2 / 14.2).abs() < 1e-12);
         assert_eq!((of("output.weight"), of("token_embd.weight"), of("mm.0.weight")), (1.0, 0.5, 1.0));
+        assert_eq!(field.nats(), NATS);
     }
 
     #[test]
@@ -183,6 +210,9 @@ mod tests {
             Field::new(&facts(&[("token_embd.weight", [4, 9])]), &[1.0], &Named::of(&Model::default()))
                 .unwrap();
         assert_eq!(field.sensitivity("token_embd.weight"), 1.5);
+        let loud =
+            Field::new(&facts(&[("output.weight", [4, 9])]), &[1e9], &Named::of(&Model::default())).unwrap();
+        assert_eq!((field.nats(), loud.nats()), (NATS, NATS * LOUDEST));
     }
 
     #[test]

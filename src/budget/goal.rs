@@ -1,4 +1,4 @@
-//! What may be asked for: a size in bytes, the size of a fixed mixture, or bits a weight.
+//! What may be asked for: a size in bytes, the size of a fixed mixture, bits a weight, or a divergence.
 
 use crate::device::Profile;
 use crate::ftype::Ftype;
@@ -21,6 +21,8 @@ pub enum Limit {
     Like(&'static Ftype),
     /// The weights alone, in bits a weight.
     Bits(f64),
+    /// As small a file as diverges by no more than this, in nats, as far as that is estimated.
+    Divergence(f64),
 }
 
 /// Units of sizes, in lower case, and their bytes. Bare letters are decimal, as llama.cpp reads them.
@@ -80,6 +82,14 @@ impl Budget {
         }
         Err(format!("expected bits per weight such as 4.5, found {bits}"))
     }
+
+    /// The budget of `--target-kld`.
+    pub fn divergence(nats: f64) -> Result<Budget, String> {
+        if nats.is_finite() && nats > 0.0 && nats <= 10.0 {
+            return Ok(Budget::Limit(Limit::Divergence(nats)));
+        }
+        Err(format!("expected a KL divergence in nats, above 0 and at most 10, such as 0.02, found {nats}"))
+    }
 }
 
 /// The bytes of a size as it is typed, such as 5.5GiB, 500M or 4096; none if it is no size, or 0.
@@ -125,6 +135,9 @@ mod tests {
         }
         for bits in [0.0, -1.0, f64::NAN, f64::INFINITY, 65.0] {
             assert!(Budget::bits(bits).is_err());
+        }
+        for nats in [0.0, -0.1, f64::NAN, f64::INFINITY, 11.0] {
+            assert!(Budget::divergence(nats).is_err());
         }
     }
 }

@@ -13,6 +13,12 @@ const LEAST: usize = 1 << 16;
 /// The most weights of a model: each is encoded as every dtype that its tensor may get, which takes a minute for 2^30.
 /// The more tensors there are, the less the error of one of them counts.
 const ALL: usize = 1 << 27;
+/// Dtypes whose encoders search a codebook, which takes twenty times as long: one row in so many of the others' is looked
+/// at, as long as there are as many weights as this.
+const SEARCHED: [DType; 7] =
+    [DType::IQ1S, DType::IQ1M, DType::IQ2XXS, DType::IQ2XS, DType::IQ2S, DType::IQ3XXS, DType::IQ3S];
+const SPARSE: usize = 16;
+const ENOUGH: usize = 1 << 15;
 
 /// What is known of a tensor's input.
 pub(super) struct Columns<'a> {
@@ -59,27 +65,19 @@ pub(super) fn measure(tensor: &Tensor, dtypes: &[DType], columns: &Columns, most
 }
 
 fn sampled(tensor: &Tensor, dtypes: &[DType], columns: &Columns, most: usize) -> Result<Measured> {
-    let row = tensor.row_elements()?;
-    let mut sums = Sums { energy: 0.0, signal: 0.0, errors: vec![0.0; dtypes.len()] };
     let rows = looked_at(tensor, most);
     ask(tensor, most);
-    // A tensor of one dtype needs no choice, and one that cannot be decoded has none.
-    if tensor.dtype().traits().decode.is_some() {
-        let matrix = |r: &usize| *r as u64 / tensor.shape().dim(1).max(1) % tensor.shape().dim(2).max(1);
-        for of_matrix in rows.chunk_by(|a, b| matrix(a) == matrix(b)) {
-            let first = matrix(&of_matrix[0]) as usize * row;
-            let importance = columns.importance.and_then(|w| w.get(first..first + row));
-            let gains = columns.gains.as_deref();
-            let by = By { weights: importance, levels: columns.levels };
-            for batch in of_matrix.chunks((BLOCK / row.max(1)).max(1)) {
-                sums.add(tensor, batch, dtypes, gains, by)?;
-            }
-        }
-    }
-    let relative = |error: &f64| if *error == 0.0 { 0.0 } else { error / sums.signal };
+    let (searched, quick): (Vec<DType>, Vec<DType>) =
+        dtypes.iter().partition(|dtype| SEARCHED.contains(dtype));
+    let all = Sums::of(tensor, &rows, quick, columns)?;
+    let stride = (rows.len().saturating_mul(tensor.row_elements()?) / ENOUGH).clamp(1, SPARSE);
+    let few: Vec<usize> =
+        if searched.is_empty() { Vec::new() } else { rows.iter().copied().step_by(stride).collect() };
+    let some = Sums::of(tensor, &few, searched, columns)?;
+    let relative = |dtype: &DType| all.relative(*dtype).or_else(|| some.relative(*dtype)).unwrap_or(0.0);
     Ok(Measured {
-        energy: sums.energy / rows.len().max(1) as f64,
-        errors: sums.errors.iter().map(relative).collect(),
+        energy: all.energy / rows.len().max(1) as f64,
+        errors: dtypes.iter().map(relative).collect(),
         rows: rows.len(),
     })
 }
@@ -100,22 +98,42 @@ fn scattered(i: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// What some rows lose as each of some dtypes.
 struct Sums {
     energy: f64,
     signal: f64,
+    dtypes: Vec<DType>,
     errors: Vec<f64>,
 }
 
 impl Sums {
+    /// Those of these rows, in their order; nothing of a tensor that cannot be decoded, which has no choice.
+    fn of(tensor: &Tensor, rows: &[usize], dtypes: Vec<DType>, columns: &Columns) -> Result<Sums> {
+        let mut sums = Sums { energy: 0.0, signal: 0.0, errors: vec![0.0; dtypes.len()], dtypes };
+        if tensor.dtype().traits().decode.is_none() {
+            return Ok(sums);
+        }
+        let row = tensor.row_elements()?;
+        let matrix = |r: &usize| *r as u64 / tensor.shape().dim(1).max(1) % tensor.shape().dim(2).max(1);
+        for of_matrix in rows.chunk_by(|a, b| matrix(a) == matrix(b)) {
+            let first = matrix(&of_matrix[0]) as usize * row;
+            let importance = columns.importance.and_then(|w| w.get(first..first + row));
+            let by = By { weights: importance, levels: columns.levels };
+            for batch in of_matrix.chunks((BLOCK / row.max(1)).max(1)) {
+                sums.add(tensor, batch, columns.gains.as_deref(), by)?;
+            }
+        }
+        Ok(sums)
+    }
+
+    /// The error as a part of the weights' squares, if it was measured.
+    fn relative(&self, dtype: DType) -> Option<f64> {
+        let error = self.errors[self.dtypes.iter().position(|d| *d == dtype)?];
+        Some(if error == 0.0 { 0.0 } else { error / self.signal })
+    }
+
     /// Adds rows of one matrix.
-    fn add(
-        &mut self,
-        tensor: &Tensor,
-        rows: &[usize],
-        dtypes: &[DType],
-        gains: Option<&[f32]>,
-        by: By<'_>,
-    ) -> Result<()> {
+    fn add(&mut self, tensor: &Tensor, rows: &[usize], gains: Option<&[f32]>, by: By<'_>) -> Result<()> {
         let row = tensor.row_elements()?;
         let mut values = vec![0f32; rows.len() * row];
         for (r, out) in rows.iter().zip(values.chunks_exact_mut(row.max(1))) {
@@ -128,11 +146,8 @@ impl Sums {
         let zeros = vec![0f32; values.len()];
         self.energy += distance(&values, &zeros, row, squared.as_deref());
         self.signal += distance(&values, &zeros, row, weights.as_deref());
-        if dtypes.len() < 2 {
-            return Ok(());
-        }
         let mut decoded = zeros;
-        for (dtype, error) in dtypes.iter().zip(&mut self.errors) {
+        for (dtype, error) in self.dtypes.iter().zip(&mut self.errors) {
             let traits = dtype.traits();
             if *dtype == tensor.dtype() || traits.encode.is_none() || traits.decode.is_none() {
                 continue;

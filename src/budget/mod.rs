@@ -1,7 +1,7 @@
-//! A budget instead of a mixture: `--target-size` and `--target-bpw` choose each tensor's dtype by what its error is
-//! expected to cost the model's answers. Serves the plan of a run.
+//! A budget instead of a mixture: `--target-size`, `--target-bpw` and `--target-kld` choose each tensor's dtype by what its
+//! error is expected to cost the model's answers. Serves the plan of a run.
 //! The map: `goal` is what may be asked for, `candidates` which dtypes a tensor may get, `measure` what each of them
-//! loses, `field` how much a loss in that place matters, `solve` spends the bytes, `explain` tells why.
+//! loses and `known` keeps it, `field` how much a loss in that place matters, `solve` spends the bytes, `explain` tells why.
 //! The expectation: KL divergence grows with the sum over tensors of sensitivity x relative squared error, as in
 //! the linearity theorem of arXiv 2411.17525; how well it holds here stands in `tests/support/budget/README.md`.
 
@@ -9,11 +9,13 @@ mod candidates;
 mod explain;
 mod field;
 mod goal;
+mod known;
 mod measure;
 mod solve;
 
 pub use explain::{Account, Chosen, Fixed, Step};
 pub use goal::{Budget, bytes};
+pub use known::Known;
 
 use crate::estimate::{self, Named};
 use crate::ftype::{self, Assignment, Facts, Ftype, Importance, Options, Reason};
@@ -31,6 +33,8 @@ use solve::Price;
 pub struct Terms<'a> {
     pub options: &'a Options,
     pub importance: Option<&'a Importance>,
+    /// What was measured of the model before.
+    pub known: &'a Known,
     pub allow_requantize: bool,
     /// The ftype that the user named; without one, the nearest in size is compared with.
     pub ftype: Option<&'static Ftype>,
@@ -65,29 +69,82 @@ pub struct Bought {
     pub account: Account,
 }
 
-/// Fixed mixtures that a budget is compared with.
-const YARDSTICKS: [&str; 13] = [
+/// Fixed mixtures that a budget is compared with; those that need importance only where there is some.
+const YARDSTICKS: [&str; 20] = [
     "F32", "BF16", "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q3_K_L", "Q3_K_M",
-    "Q3_K_S", "Q2_K",
+    "Q3_K_S", "IQ3_XXS", "Q2_K", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S",
 ];
 
 /// Chooses the dtypes of `model`'s tensors. Reads a sample of their weights; the result does not depend on threads.
 ///
 /// # Errors
-/// Nothing is as small as the budget, or the weights cannot be read.
+/// Nothing is as small as the budget, or diverges as little; or the weights cannot be read.
 pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> Result<Bought> {
     let terms = &Terms { only: budget.types(), ..*terms };
-    let budget = &budget.settled(&model.metadata)?;
-    let sizes = Sizes { alignment: gguf::alignment(&model.metadata)?, overhead: terms.overhead, budget };
-    let (ftype, fixed) = yardstick(facts, budget, terms, &sizes)?;
-    let limit = match budget {
+    let limit = budget.settled(&model.metadata)?;
+    if let Limit::Divergence(most) = limit {
+        return nearest(model, facts, most, terms);
+    }
+    match bought(model, facts, &limit, terms)? {
+        Some(bought) => Ok(bought),
+        None => {
+            let sizes = Sizes::new(model, &limit, terms)?;
+            Err(too_small(facts, terms, &sizes, bytes_of(facts, &sizes, terms)?)?)
+        }
+    }
+}
+
+/// So many parts of a file are as near to the smallest that diverges little enough as is looked for.
+const PARTS: u64 = 2000;
+
+/// The smallest file whose estimated divergence is at most `most`.
+fn nearest(model: &Model, facts: &Facts, most: f64, terms: &Terms) -> Result<Bought> {
+    let sizes = Sizes::new(model, &Limit::Bytes(0), terms)?;
+    let mut high = sizes.fixed();
+    for tensor in &facts.tensors {
+        let own = sizes.one(tensor, tensor.dtype)?;
+        high = high.saturating_add(own.max(sizes.one(tensor, DType::F32)?));
+    }
+    let near = |found: &Bought| found.account.divergence() <= most;
+    let of = |bytes, terms: &Terms| bought(model, facts, &Limit::Bytes(bytes), terms);
+    let Some(mut best) = of(high, terms)?.filter(near) else {
+        return Err(Error::usage("no choice of dtypes diverges so little")
+            .expected(format!("an estimated KL divergence of at most {most}"))
+            .hint("give a larger --target-kld, or free pinned tensors"));
+    };
+    // All has been measured now.
+    let terms = &Terms { stages: &(), ..*terms };
+    let mut low = 0;
+    while high - low > (high / PARTS).max(1) {
+        let middle = low + (high - low) / 2;
+        match of(middle, terms)?.filter(near) {
+            Some(found) => (high, best) = (middle, found),
+            None => low = middle,
+        }
+    }
+    best.account.aim = Some(most);
+    best.account.limit = best.account.spent;
+    Ok(best)
+}
+
+/// The bytes of a limit.
+fn bytes_of(facts: &Facts, sizes: &Sizes, terms: &Terms) -> Result<u64> {
+    Ok(match sizes.budget {
         Limit::Bytes(bytes) => *bytes,
         Limit::Like(ftype) => sizes.of(facts, &terms.assign(facts, ftype)?)?,
         Limit::Bits(bits) => weights_limit(facts, *bits),
-    };
+        Limit::Divergence(_) => u64::MAX,
+    })
+}
+
+/// The dtypes that a limit of bytes buys; none if it is too small.
+fn bought(model: &Model, facts: &Facts, budget: &Limit, terms: &Terms) -> Result<Option<Bought>> {
+    let sizes = Sizes::new(model, budget, terms)?;
+    let (ftype, fixed) = yardstick(facts, budget, terms, &sizes)?;
+    let limit = bytes_of(facts, &sizes, terms)?;
     let menus = menus(facts, &fixed, terms)?;
     if smallest(facts, &menus, &sizes)? > limit {
-        return Err(too_small(facts, terms, &sizes, limit)?);
+        return Ok(None);
     }
     let named = Named::of(model);
     let measured = measured(model, facts, &menus, &named, terms)?;
@@ -101,9 +158,7 @@ pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> R
         }
         prices.push(of_one);
     }
-    let Some(picks) = solve::solve(&prices, limit.saturating_sub(sizes.fixed())) else {
-        return Err(too_small(facts, terms, &sizes, limit)?);
-    };
+    let Some(picks) = solve::solve(&prices, limit.saturating_sub(sizes.fixed())) else { return Ok(None) };
     let assignments: Vec<Assignment> = fixed
         .iter()
         .zip(&menus)
@@ -132,7 +187,7 @@ pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> R
             fixed_bytes,
         },
     );
-    Ok(Bought { ftype, assignments, account })
+    Ok(Some(Bought { ftype, assignments, account }))
 }
 
 /// How many bytes count.
@@ -142,7 +197,11 @@ struct Sizes<'a> {
     budget: &'a Limit,
 }
 
-impl Sizes<'_> {
+impl<'a> Sizes<'a> {
+    fn new(model: &Model, budget: &'a Limit, terms: &Terms) -> Result<Sizes<'a>> {
+        Ok(Sizes { alignment: gguf::alignment(&model.metadata)?, overhead: terms.overhead, budget })
+    }
+
     /// Whether the weights alone count, and not the file.
     fn is_weights(&self) -> bool {
         matches!(self.budget, Limit::Bits(_))
@@ -200,10 +259,13 @@ fn yardstick(
     let limit = match budget {
         Limit::Bytes(bytes) => *bytes,
         Limit::Bits(bits) => weights_limit(facts, *bits),
-        Limit::Like(_) => 0,
+        Limit::Like(_) | Limit::Divergence(_) => 0,
     };
     let mut nearest: Option<(u64, &'static Ftype, Vec<Assignment>)> = None;
-    let allowed = |ftype: &Ftype| terms.only.is_none_or(|only| only.contains(&ftype.default));
+    let allowed = |ftype: &Ftype| {
+        terms.only.is_none_or(|only| only.contains(&ftype.default))
+            && (terms.options.has_imatrix || !ftype.needs_imatrix)
+    };
     for name in YARDSTICKS {
         let ftype = Ftype::parse(name)?;
         if !allowed(ftype) {
@@ -266,7 +328,7 @@ fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<
                 (Limit::Bits(next), next <= bits)
             }
             Limit::Bytes(bytes) => (Limit::Bytes(least), least <= bytes),
-            Limit::Like(_) => (Limit::Bytes(least), false),
+            Limit::Like(_) | Limit::Divergence(_) => (Limit::Bytes(least), false),
         };
         if enough {
             break;
@@ -281,7 +343,7 @@ fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<
         Limit::Bytes(least) => {
             error.expected(format!("at least {least} bytes")).found(limit).hint(larger(least))
         }
-        Limit::Like(_) => error,
+        Limit::Like(_) | Limit::Divergence(_) => error,
     })
 }
 
@@ -302,7 +364,7 @@ fn measured(
         let reads = tensor.name != EMBEDDING;
         let gains = reads.then(|| estimate::gains(named, tensor)).transpose()?.flatten();
         let importance = terms.importance.and_then(|i| i.weights(tensor));
-        let found = measure::measure(tensor, menu, &Columns { gains, importance, levels }, most);
+        let found = terms.known.measured(tensor, menu, &Columns { gains, importance, levels }, most);
         fetching.iter().for_each(|fetching| fetching.done(i));
         terms.stages.step();
         found

@@ -86,6 +86,45 @@ struct Move {
     cost: f64,
 }
 
+/// Changes that save bytes, by how many.
+struct Cheapest {
+    /// From the most bytes that are saved to the fewest.
+    moves: Vec<Move>,
+    /// Of the moves up to each the cheapest, and the cheapest of another item.
+    best: Vec<(Move, Option<Move>)>,
+}
+
+impl Cheapest {
+    fn of(mut moves: Vec<Move>) -> Cheapest {
+        moves.sort_by(|a, b| {
+            a.bytes.cmp(&b.bytes).then(a.cost.total_cmp(&b.cost)).then((a.item, a.to).cmp(&(b.item, b.to)))
+        });
+        let before =
+            |a: &Move, b: &Move| a.cost.total_cmp(&b.cost).then((a.item, a.to).cmp(&(b.item, b.to))).is_lt();
+        let mut best: Vec<(Move, Option<Move>)> = Vec::with_capacity(moves.len());
+        for one in &moves {
+            best.push(match best.last().copied() {
+                None => (*one, None),
+                Some((first, second)) if before(one, &first) => {
+                    (*one, if first.item == one.item { second } else { Some(first) })
+                }
+                Some((first, second)) => {
+                    let better = one.item != first.item && second.is_none_or(|second| before(one, &second));
+                    (first, if better { Some(*one) } else { second })
+                }
+            });
+        }
+        Cheapest { moves, best }
+    }
+
+    /// The cheapest that takes at most `bytes`, which are negative, and is of another item.
+    fn within(&self, bytes: i128, item: usize) -> Option<Move> {
+        let fitting = self.moves.partition_point(|one| one.bytes <= bytes);
+        let (first, second) = *self.best.get(fitting.checked_sub(1)?)?;
+        if first.item == item { second } else { Some(first) }
+    }
+}
+
 /// Makes the one change, or the exchange of two, that lowers the cost most; whether there is one.
 fn improve(items: &[Vec<Price>], picks: &mut [usize], left: &mut u64) -> bool {
     let (mut better, mut smaller) = (Vec::new(), Vec::new());
@@ -102,6 +141,7 @@ fn improve(items: &[Vec<Price>], picks: &mut [usize], left: &mut u64) -> bool {
         }
     }
     let room = i128::from(*left);
+    let cheapest = Cheapest::of(smaller);
     let mut best: Option<(f64, Move, Option<Move>)> = None;
     let mut offer = |gain: f64, a: Move, b: Option<Move>| {
         if gain < best.as_ref().map_or(0.0, |(least, ..)| *least) {
@@ -113,8 +153,8 @@ fn improve(items: &[Vec<Price>], picks: &mut [usize], left: &mut u64) -> bool {
             offer(up.cost, *up, None);
             continue;
         }
-        for down in smaller.iter().filter(|down| down.item != up.item && up.bytes + down.bytes <= room) {
-            offer(up.cost + down.cost, *up, Some(*down));
+        if let Some(down) = cheapest.within(room - up.bytes, up.item) {
+            offer(up.cost + down.cost, *up, Some(down));
         }
     }
     let Some((_, first, second)) = best else { return false };

@@ -4,6 +4,7 @@ use super::elsewhere::Elsewhere;
 use super::habits::Taken;
 use super::naming::Naming;
 use super::options::{self, Order, Output};
+use super::sweep::Sweep;
 use super::{carrying, command, stdout};
 use crate::arch::{self, Predicting, page};
 use crate::output::target::{Target, Type};
@@ -21,7 +22,7 @@ pub(super) struct Args {
     input: Option<PathBuf>,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32; several, as Q4_K_M,Q8_0, give an
     /// output each
-    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw", "device", "print_supported_models"], value_delimiter = ',', hide_possible_values = true, help_heading = "Output")]
+    #[arg(long = "type", visible_alias = "outtype", value_name = "TYPE", required_unless_present_any = ["target_size", "target_bpw", "target_kld", "device", "sweep", "print_supported_models"], value_delimiter = ',', hide_possible_values = true, help_heading = "Output")]
     types: Vec<Choice<Type>>,
     /// Name of the BPE pre-tokenizer, where it cannot be told from the tokenizer
     #[arg(long, value_name = "NAME", help_heading = "Vocabulary")]
@@ -49,13 +50,15 @@ pub(super) struct Args {
     #[arg(long)]
     mistral_format: bool,
     /// Write the vocabulary and the metadata alone, without weights
-    #[arg(long, conflicts_with_all = ["mmproj", "target_size", "target_bpw", "device"], help_heading = "Output")]
+    #[arg(long, conflicts_with_all = ["mmproj", "target_size", "target_bpw", "target_kld", "device", "sweep"], help_heading = "Output")]
     vocab_only: bool,
     /// List the classes that are converted, as `ggraft architectures` does
     #[arg(long, exclusive = true)]
     print_supported_models: bool,
     #[command(flatten)]
     mixture: Mixture,
+    #[command(flatten)]
+    sweep: Sweep,
     #[command(flatten)]
     splitting: Splitting,
     #[command(flatten)]
@@ -110,7 +113,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         input = pipeline::grafted(input, pipeline::open_with(donor, &kept, &access)?)?;
     }
     let kind = |kind: &Choice<Type>| match kind.0 {
-        Type::Auto if !args.mixture.has_budget() => Type::of_weights(&input.model),
+        Type::Auto if !args.mixture.has_budget() && !args.sweep.is_given() => Type::of_weights(&input.model),
         kind => kind,
     };
     let types: Vec<Type> = options::types(&args.types).iter().map(kind).collect();
@@ -121,14 +124,19 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let measure = args.output.run.report.is_some();
     let name = args.output.name;
     let division = args.splitting.division();
-    let target = |kind: &Type| {
+    let mixtures = args.sweep.mixtures(&args.mixture, &args.types)?;
+    let target = |(kind, mixture): (&Type, &Mixture)| {
         let (name, stages) = (name.clone(), stages.clone());
-        Ok(Target { division, measure, name, stages, ..args.mixture.target(*kind)? })
+        Ok(Target { division, measure, name, stages, ..mixture.target(*kind)? })
     };
-    let targets = types.iter().map(target).collect::<Result<Vec<_>>>()?;
-    let plans =
-        options::thread_pool(args.output.run.threads)?.install(|| pipeline::convert_all(input, &targets))?;
+    let all = types.iter().flat_map(|kind| mixtures.iter().map(move |mixture| (kind, mixture)));
+    let targets = all.map(target).collect::<Result<Vec<_>>>()?;
+    let pool = options::thread_pool(args.output.run.threads)?;
+    let plans = pool.install(|| pipeline::convert_all(input, &targets))?;
     stages.end();
+    if args.sweep.is_given() {
+        return args.sweep.tell(&plans, &args.output.run, pool.current_num_threads());
+    }
     let default = |plan: &Plan| match args.mtp {
         true => PathBuf::from(format!("mtp-{}", plan.file_name(None).display())),
         false => plan.file_name(None),

@@ -48,6 +48,7 @@ Examples:
   ggraft quantize --imatrix imatrix.gguf llama-F16.gguf llama-IQ4_XS.gguf IQ4_XS
   ggraft quantize --tensor-type attn_v=q8_0 llama-F16.gguf Q4_K_M
   ggraft quantize --target-size 4G llama-F16.gguf llama.gguf
+  ggraft quantize --dry-run --sweep=3G,4G,5G llama-F16.gguf
   ggraft quantize llama.gguf pruned.gguf COPY --prune-layers 20,21";
 
 pub(super) const PLAN: &str = "\

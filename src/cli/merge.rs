@@ -35,7 +35,7 @@ pub(super) struct Args {
     models: Models,
     /// Output type: Q4_K_M, Q8_0, F16, …, safetensors, safetensors-bf16, -f16, -f32; several, as Q4_K_M,Q8_0, give an
     /// output each
-    #[arg(long = "type", value_name = "TYPE", required_unless_present_any = ["recipe", "target_size", "target_bpw", "device"], value_delimiter = ',', hide_possible_values = true, help_heading = "Output")]
+    #[arg(long = "type", value_name = "TYPE", required_unless_present_any = ["recipe", "target_size", "target_bpw", "target_kld", "device"], value_delimiter = ',', hide_possible_values = true, help_heading = "Output")]
     types: Vec<Choice<Type>>,
     #[command(flatten)]
     weights: Weights,

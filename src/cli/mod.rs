@@ -35,6 +35,7 @@ pub mod signals;
 mod split;
 mod status;
 mod stdout;
+mod sweep;
 mod types;
 mod vector;
 mod verb;

@@ -4,6 +4,7 @@
 use super::beside::Beside;
 use super::naming::{self, Naming};
 use super::options::{self, Order, Run};
+use super::sweep::Sweep;
 use super::{carrying, command, elsewhere};
 use crate::arch;
 use crate::output::target::{Target, Type};
@@ -35,6 +36,8 @@ pub(super) struct Args {
     types: Vec<Choice<Type>>,
     #[command(flatten)]
     mixture: Mixture,
+    #[command(flatten)]
+    sweep: Sweep,
     #[command(flatten)]
     splitting: Splitting,
     /// What the model is called in its metadata
@@ -132,7 +135,8 @@ impl Args {
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {
-    let said = Said { types: !args.types.is_empty(), budget: args.mixture.has_budget() };
+    let budget = args.mixture.has_budget() || args.sweep.is_given();
+    let said = Said { types: !args.types.is_empty(), budget };
     let mut request = request(&args.words, said)?;
     if said.budget {
         options::early(request.output.as_deref(), &args.run)?;
@@ -152,14 +156,20 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let name = args.name;
     let division = args.splitting.division();
     args.types.extend(request.types.into_iter().map(Choice));
-    let target = |kind: &Choice<Type>| {
+    let mixtures = args.sweep.mixtures(&args.mixture, &args.types)?;
+    let target = |(kind, mixture): (&Choice<Type>, &Mixture)| {
         let (name, stages) = (name.clone(), stages.clone());
-        Ok(Target { division, measure, name, stages, ..args.mixture.target(kind.0)? })
+        Ok(Target { division, measure, name, stages, ..mixture.target(kind.0)? })
     };
-    let targets = options::types(&args.types).iter().map(target).collect::<Result<Vec<_>>>()?;
-    let plans =
-        options::thread_pool(args.run.threads)?.install(|| pipeline::convert_all(loaded, &targets))?;
+    let types = options::types(&args.types).iter();
+    let all = types.flat_map(|kind| mixtures.iter().map(move |mixture| (kind, mixture)));
+    let targets = all.map(target).collect::<Result<Vec<_>>>()?;
+    let pool = options::thread_pool(args.run.threads)?;
+    let plans = pool.install(|| pipeline::convert_all(loaded, &targets))?;
     stages.end();
+    if args.sweep.is_given() {
+        return args.sweep.tell(&plans, &args.run, pool.current_num_threads());
+    }
     let default = |plan: &Plan| beside(&request.input, &plan.encoding());
     let several = plans.len() > 1;
     let plans = Naming { typed: request.output, several, default: &default }.all(plans)?;

@@ -2,9 +2,9 @@
 //! without; and what the output's metadata tells of it.
 //! Specification: llama.cpp v0.5.0, llama-quantize.
 
-use super::{Assignment, Prune};
+use super::{Assignment, Prune, TensorFact};
 use crate::estimate::Estimates;
-use ggraft_formats::{DType, Error, Imatrix, Metadata, Result, Tensor};
+use ggraft_formats::{DType, Error, Imatrix, Metadata, Result, Shape, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -84,6 +84,11 @@ impl Importance {
     /// The weights of a tensor, if there are some that fit it.
     pub fn weights(&self, tensor: &Tensor) -> Option<&[f32]> {
         self.entries.get(&tensor.name).map(|w| &**w).filter(|w| fitting(tensor, w).is_ok())
+    }
+
+    /// Whether there are weights of a tensor that fit it.
+    pub fn tells_of(&self, tensor: &TensorFact) -> bool {
+        self.entries.get(tensor.name).is_some_and(|w| is_of_shape(tensor.shape, w))
     }
 
     /// Tells the output's metadata where the importance came from: of a file at the place and in the types of
@@ -211,11 +216,16 @@ fn dead_columns(tensor: &Tensor, dtype: DType, weights: &[f32]) -> Result<Option
     Ok((dead > 0).then(|| format!("{} ({dead} of {} columns as {dtype})", tensor.name, weights.len())))
 }
 
+/// Whether these are weights of every column of every matrix.
+fn is_of_shape(shape: Shape, weights: &[f32]) -> bool {
+    shape.row().checked_mul(shape.dim(2)) == Some(weights.len() as u64)
+}
+
 fn fitting(tensor: &Tensor, weights: &[f32]) -> Result<()> {
-    let (columns, matrices) = (tensor.shape().row(), tensor.shape().dim(2));
-    if columns.checked_mul(matrices) == Some(weights.len() as u64) {
+    if is_of_shape(*tensor.shape(), weights) {
         return Ok(());
     }
+    let (columns, matrices) = (tensor.shape().row(), tensor.shape().dim(2));
     Err(Error::invalid("the importance matrix was measured on a model of another shape")
         .tensor(&tensor.name)
         .expected(format!("{columns} columns of {matrices} matrices"))

@@ -77,8 +77,13 @@ pub(super) fn needs_imatrix(role: Role, dtype: DType, ftype: &str) -> bool {
     use DType::*;
     match dtype {
         _ if matches!(role, Role::Output | Role::Embedding) => false,
-        IQ1S | IQ1M | IQ2XXS | IQ2XS | IQ2S | IQ3XXS => true,
         Q2K => ftype == "Q2_K_S",
-        _ => false,
+        other => is_useless_unweighed(other),
     }
+}
+
+/// Whether no tensor of a layer is of use in this dtype if nothing tells which of its columns matter.
+pub fn is_useless_unweighed(dtype: DType) -> bool {
+    use DType::*;
+    matches!(dtype, IQ1S | IQ1M | IQ2XXS | IQ2XS | IQ2S | IQ3XXS)
 }

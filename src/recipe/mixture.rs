@@ -94,9 +94,13 @@ pub struct Mixture {
     #[cfg_attr(feature = "cli", arg(long, value_name = "BITS", value_parser = typed::bits, conflicts_with = "pure"))]
     #[serde(skip_serializing_if = "is_default")]
     pub target_bpw: Option<f64>,
+    /// Choose the dtypes so that the file is as small as an estimated KL divergence of at most this allows, such as 0.02
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NATS", value_parser = typed::divergence, conflicts_with_all = ["target_size", "target_bpw", "pure"]))]
+    #[serde(skip_serializing_if = "is_default")]
+    pub target_kld: Option<f64>,
     /// Make the file for a device: as good as its memory allows, of dtypes that are fast there; `ggraft advise`
     /// lists the devices
-    #[cfg_attr(feature = "cli", arg(long = "for", value_name = "DEVICE", hide_possible_values = true, conflicts_with_all = ["target_size", "target_bpw", "pure"]))]
+    #[cfg_attr(feature = "cli", arg(long = "for", value_name = "DEVICE", hide_possible_values = true, conflicts_with_all = ["target_size", "target_bpw", "target_kld", "pure"]))]
     #[serde(rename = "for", skip_serializing_if = "is_default")]
     pub device: Option<Choice<&'static Profile>>,
     /// The tokens that the device is to read at once, 8192 by default
@@ -164,16 +168,18 @@ impl Mixture {
 
     /// Whether dtypes are to be chosen by a budget.
     pub fn has_budget(&self) -> bool {
-        self.target_size.is_some() || self.target_bpw.is_some() || self.device.is_some()
+        let targets = [self.target_size.is_some(), self.target_bpw.is_some(), self.target_kld.is_some()];
+        targets.contains(&true) || self.device.is_some()
     }
 
     /// The budget, if dtypes are to be chosen by one.
     fn budget(&self, kind: Type) -> Result<Option<Budget>> {
-        let budget = match (&self.target_size, self.target_bpw) {
-            (Some(_), Some(_)) => Err(String::from("--target-size and --target-bpw exclude each other")),
-            (Some(text), None) => Budget::size(text).map(Some),
-            (None, Some(bits)) => Budget::bits(bits).map(Some),
-            (None, None) => Ok(None),
+        let budget = match (&self.target_size, self.target_bpw, self.target_kld) {
+            (None, None, None) => Ok(None),
+            (Some(text), None, None) => Budget::size(text).map(Some),
+            (None, Some(bits), None) => Budget::bits(bits).map(Some),
+            (None, None, Some(nats)) => Budget::divergence(nats).map(Some),
+            _ => Err(String::from("--target-size, --target-bpw and --target-kld exclude each other")),
         };
         let mut budget = budget.map_err(Error::usage)?;
         if self.context.is_some() && self.device.is_none() {
@@ -196,7 +202,7 @@ impl Mixture {
         }
         if budget.is_none() && matches!(kind, Type::Auto) {
             return Err(Error::usage("the type auto needs a budget").hint(
-                "give --target-size, --target-bpw or --for, or the type that the weights have: BF16, or F16",
+                "give --target-size, --target-bpw, --target-kld or --for, or the type that the weights have: BF16, or F16",
             ));
         }
         Ok(budget)

@@ -56,6 +56,12 @@ pub(super) fn bits(text: &str) -> Result<f64, String> {
     Budget::bits(bits).map(|_| bits)
 }
 
+/// A divergence.
+pub(super) fn divergence(text: &str) -> Result<f64, String> {
+    let nats = text.parse().map_err(|_| format!("expected a KL divergence such as 0.02, found '{text}'"))?;
+    Budget::divergence(nats).map(|_| nats)
+}
+
 /// Text that is a rule for dtypes.
 pub(super) fn tensor_type(text: &str) -> Result<String, String> {
     TensorType::parse(text).map(|_| text.to_string()).map_err(|e| e.to_string())

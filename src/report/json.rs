@@ -126,6 +126,8 @@ fn budget_json(account: &Account) -> Json {
         "limit": account.limit,
         "spent": account.spent,
         "error": account.error,
+        "divergence": account.divergence(),
+        "aim": account.aim,
         "fixed": {
             "ftype": account.fixed.name,
             "bytes": account.fixed.bytes,

@@ -15,6 +15,7 @@ mod screen;
 #[cfg(feature = "cli")]
 mod stage;
 mod summary;
+mod sweep;
 mod vocabulary;
 
 pub use card::{Making, card, goes_on};
@@ -30,4 +31,5 @@ pub use screen::{print_notes, rows, say};
 #[cfg(feature = "cli")]
 pub use stage::Stage;
 pub use summary::{summary, token};
+pub use sweep::sweep_text;
 pub use vocabulary::vocabulary_json;

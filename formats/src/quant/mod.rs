@@ -105,7 +105,7 @@ pub struct By<'a> {
 /// How the searches with importance weights round the levels of their candidates. Both give the same codes but where a
 /// candidate's scale is so small that its levels are infinite or beyond 2^22, which needs nearly all weights to be 0.
 /// Specification: ggml `make_qkx3_quants`, before and since llama.cpp v0.6.0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Levels {
     /// Rounded, then bounded: far levels become what their low bits happen to be.
     #[default]

@@ -2,7 +2,7 @@
 //! metadata. Specification: llama-quantize.
 
 use crate::arch::windowless;
-use crate::budget::{self, Account, Budget};
+use crate::budget::{self, Account, Budget, Known};
 use crate::device::Weight;
 use crate::estimate;
 use crate::ftype::{self, Assignment, Ftype, Importance, Reason};
@@ -53,7 +53,8 @@ pub(crate) fn quantized(
     let estimated = estimated(&model, &input.estimated, target)?;
     let importance = estimated.as_ref().or(target.importance.as_ref());
     let source = is_gguf.then_some(onto);
-    let (ftype, mut assignments, account) = assigned(&model, &facts, source, named, target, importance)?;
+    let known = (importance, &*input.measured);
+    let (ftype, mut assignments, account) = assigned(&model, &facts, source, named, target, known)?;
     let keeps_blocks = !is_gguf && keep_blocks(&model, &mut assignments);
     let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance)?;
     let (scales, unscaled) = ftype::scales(&facts, ftype, &assignments);
@@ -219,7 +220,7 @@ fn assigned(
     source: Option<&Model>,
     named: Option<&'static Ftype>,
     target: &Target,
-    importance: Option<&Importance>,
+    (importance, measured): (Option<&Importance>, &Known),
 ) -> Result<(&'static Ftype, Vec<Assignment>, Option<Account>)> {
     let ftype = match (&target.budget, named) {
         (None, Some(ftype)) => ftype,
@@ -229,6 +230,7 @@ fn assigned(
                 only: None,
                 options: &target.options,
                 importance,
+                known: measured,
                 allow_requantize: target.allow_requantize,
                 ftype: named,
                 overhead: overhead(model, source, target, importance)?,

@@ -11,7 +11,7 @@ mod stored;
 mod unheeded;
 
 use crate::arch::about;
-use crate::budget::Account;
+use crate::budget::{Account, Known};
 use crate::checkpoint::{Card, Source};
 use crate::ftype::{Importance, Prune};
 use crate::measure::figures::Figures;
@@ -42,6 +42,8 @@ pub struct Loaded {
     pub source: Option<Arc<Source>>,
     /// What its weights tell of their importance, once that was asked.
     pub estimated: Arc<OnceLock<Importance>>,
+    /// What they lose as dtypes that a budget has asked for.
+    pub measured: Arc<Known>,
     /// The layers that it consists of, if they are of several models.
     pub stack: Option<Stack>,
 }
@@ -49,13 +51,24 @@ pub struct Loaded {
 impl Loaded {
     /// A model of which no more is known.
     pub fn new(model: Model, notes: Vec<String>, source: Option<Arc<Source>>) -> Loaded {
-        Loaded { model, notes, source, estimated: Arc::default(), stack: None }
+        Loaded { model, notes, source, estimated: Arc::default(), measured: Arc::default(), stack: None }
     }
 
     /// The model without the layers that are left out.
     pub fn pruned(self, prune: &Prune) -> Result<Loaded> {
+        if prune.is_empty() {
+            return Ok(self);
+        }
+        // What was told of tensors is not told of those that get their names.
         let (model, notes) = prune.apply(self.model)?;
-        Ok(Loaded { model, notes: [self.notes, notes].concat(), ..self })
+        let known = (Arc::default(), Arc::default());
+        Ok(Loaded {
+            model,
+            notes: [self.notes, notes].concat(),
+            estimated: known.0,
+            measured: known.1,
+            ..self
+        })
     }
 }
 
@@ -162,9 +175,11 @@ impl Plan {
         card: impl FnOnce(&Model) -> Option<Card>,
     ) -> Result<Plan> {
         if target.budget.is_some() && !matches!(target.kind, Type::Gguf(_) | Type::Auto) {
-            return Err(Error::usage("--target-size, --target-bpw and --for work on GGUF outputs only")
-                .found(format!("the type {}", target.kind.name()))
-                .hint("leave out one or the other"));
+            return Err(Error::usage(
+                "a budget (--target-size, --target-bpw, --target-kld, --for) works on GGUF outputs only",
+            )
+            .found(format!("the type {}", target.kind.name()))
+            .hint("leave out one or the other"));
         }
         let reads = input.model.reads.clone();
         target.reads.all().into_iter().for_each(|stamp| reads.add(stamp));
