@@ -82,7 +82,12 @@ fn classes(arch: &Arch, model: &Model) -> Vec<&'static str> {
     let has = |part: &str| model.tensors.iter().any(|tensor| tensor.name.contains(part));
     match arch.told_by.iter().find(|(part, _)| has(part)) {
         Some((_, class)) => vec![class],
-        None => arch.classes.to_vec(),
+        None => {
+            let mut all = arch.classes.to_vec();
+            // Of two names of one class the one that transformers has.
+            all.sort_by_key(|class| defaults::model_type(class).is_none());
+            all
+        }
     }
 }
 

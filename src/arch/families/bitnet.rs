@@ -11,6 +11,8 @@ use crate::arch::whole::Whole;
 
 pub const BITNET: Arch = Arch {
     classes: &["BitnetForCausalLM", "BitNetForCausalLM"],
+    // What the runtime computes without being told.
+    regains: |_, _| vec![("hidden_act", "silu".into())],
     gguf: "bitnet",
     base: Some(&DECODER),
     prefixes: &["model."],

@@ -1,6 +1,8 @@
-//! Single files: what tells one from every other, and opening, removing, reading and writing them with care.
+//! Single files: what tells one from every other, and opening, removing, reading and writing them with care; the entries of a
+//! folder.
 
 use crate::error::{Error, Result};
+use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -102,6 +104,25 @@ pub fn read_all_at(file: &File, mut data: &mut [u8], mut at: u64) -> std::io::Re
         }
         data = &mut data[n..];
         at += n as u64;
+    }
+    Ok(())
+}
+
+/// The names in a directory, in their order.
+pub fn names(dir: &Path) -> Result<Vec<OsString>> {
+    let io = |e: std::io::Error| Error::io(&e, dir);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(io)? {
+        names.push(entry.map_err(io)?.file_name());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Makes the entries of a directory durable.
+pub fn sync_directory(dir: &Path) -> Result<()> {
+    if cfg!(unix) {
+        File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(&e, dir))?;
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Containers that are being written: their files, which grow beside the target, and the journal of what is done. Serves
 //! the writer.
 
-use super::files::{self, name_in};
+use super::files::{self, name_in, names, sync_directory};
 use super::inner;
 use super::journal::{Journal, Told};
 use super::partial::{self, Partial};
-use super::publish::{names, publish_directory, publish_file, publish_set, remove_aside, sync_directory};
+use super::publish::{publish_directory, publish_file, publish_set, remove_aside};
 use super::sink::Sink;
 use super::{beside, folder, in_the_way, journal_of};
 use crate::error::{Error, Kind, Result};

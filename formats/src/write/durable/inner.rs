@@ -2,15 +2,17 @@
 //! (`1_Pooling`, `2_Dense`). They are one level deep, grow with the directory and get their names with it.
 //! Specification: `modules.json` of sentence-transformers.
 
-use super::files::{existing, id_of, name_in, remove_if};
+use super::files::{existing, id_of, name_in, names, remove_if, sync_directory};
 use super::in_the_way;
 use super::journal::Journal;
-use super::publish::{is_model_file, names, sync_directory};
 use crate::error::{Error, Result};
 use crate::write::layout::Layout;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
+
+/// What a model directory may hold beside its weights and `config.json`, told by the endings of its files.
+const MODEL_FILES: [&str; 6] = ["safetensors", "json", "jinja", "model", "md", "txt"];
 
 /// The folder of a planned file, if it lies in one.
 fn folder_of(name: &str) -> Option<&str> {
@@ -112,4 +114,15 @@ pub fn remove_modules(dir: &Path) {
         names(&folder).into_iter().flatten().for_each(|name| _ = std::fs::remove_file(folder.join(name)));
         _ = std::fs::remove_dir(folder);
     }
+}
+
+/// The ending of a name.
+pub fn ending(name: &OsString) -> Option<String> {
+    Path::new(name).extension().map(|e| e.to_string_lossy().into_owned())
+}
+
+/// Whether it is a file such as models have.
+pub fn is_model_file(dir: &Path, name: &OsString) -> bool {
+    let known = ending(name).is_some_and(|e| MODEL_FILES.contains(&e.as_str()));
+    (known || name == ".gitattributes") && dir.join(name).is_file()
 }

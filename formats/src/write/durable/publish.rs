@@ -2,18 +2,14 @@
 //! anything fails on the way, it is put back. A name that was free when the run began is never taken from what has got it
 //! since.
 
-use super::files::{id, id_of, name_in};
-use super::inner;
+use super::files::{id, id_of, name_in, names, sync_directory};
+use super::inner::{self, ending, is_model_file};
 use super::journal::Journal;
 use super::{aside, folder};
 use crate::error::{Error, Kind, Result};
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-
-/// What a model directory may hold beside its weights and `config.json`, told by the endings of its files.
-const MODEL_FILES: [&str; 6] = ["safetensors", "json", "jinja", "model", "md", "txt"];
 
 /// Gives one file its name; what has the name is replaced only if that was asked for.
 pub fn publish_file(from: &Path, target: &Path, replace: bool) -> Result<()> {
@@ -125,29 +121,8 @@ pub fn only_models(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The ending of a name.
-fn ending(name: &OsString) -> Option<String> {
-    Path::new(name).extension().map(|e| e.to_string_lossy().into_owned())
-}
-
-/// Whether it is a file such as models have.
-pub fn is_model_file(dir: &Path, name: &OsString) -> bool {
-    let known = ending(name).is_some_and(|e| MODEL_FILES.contains(&e.as_str()));
-    (known || name == ".gitattributes") && dir.join(name).is_file()
-}
-
 pub fn is_empty(dir: &Path) -> bool {
     std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
-}
-
-pub fn names(dir: &Path) -> Result<Vec<OsString>> {
-    let io = |e: io::Error| Error::io(&e, dir);
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(io)? {
-        names.push(entry.map_err(io)?.file_name());
-    }
-    names.sort();
-    Ok(names)
 }
 
 /// Why a name could not be given.
@@ -205,14 +180,6 @@ fn exchange(a: &Path, b: &Path) -> bool {
 fn cannot(e: rustix::io::Errno) -> bool {
     use rustix::io::Errno;
     [Errno::INVAL, Errno::NOSYS, Errno::NOTSUP].contains(&e)
-}
-
-/// Makes the entries of a directory durable.
-pub fn sync_directory(dir: &Path) -> Result<()> {
-    if cfg!(unix) {
-        File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(&e, dir))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
