@@ -11,6 +11,7 @@ pub mod packed;
 pub mod plamo;
 pub mod random_tokenizers;
 pub mod rng;
+pub mod rwkv;
 pub mod small;
 pub mod specs;
 pub mod stand_ins;

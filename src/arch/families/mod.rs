@@ -96,6 +96,8 @@ mod qwen4;
 mod qwen_moe;
 mod qwen_vl;
 mod refact;
+mod rwkv6;
+mod rwkv7;
 mod seed_oss;
 mod seeing;
 mod smallthinker;
@@ -295,6 +297,10 @@ pub const ARCHS: &[Arch] = &[
     spark::SPARK2_5,
     step35::STEP35,
     talkie::TALKIE,
+    rwkv6::RWKV6,
+    rwkv6::RWKV6_QWEN2,
+    rwkv7::RWKV7,
+    rwkv7::ARWKV7,
 ];
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ pub fn regained(family: &Family, params: &Params<'_>, model: &Model) -> Result<V
                 }
             }
             None if tensor.name == rerank::HEAD
-                || family.made.iter().any(|made| made.name == tensor.name) => {}
+                || family.made.iter().any(|made| made.name == tensor.name)
+                || family.copies.iter().any(|(_, copy)| *copy == tensor.name) => {}
             None => problems.push(unknown(family, tensor)),
         }
     }
