@@ -14,8 +14,16 @@ const SPECIAL: &str = "special_tokens_map.json";
 const ADDED: &str = "added_tokens.json";
 
 /// Files that stay as they are.
-const COPIED: [&str; 6] =
-    ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "merges.txt", "tekken.json"];
+const COPIED: [&str; 8] = [
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "vocab.json",
+    "merges.txt",
+    "tekken.json",
+    "rwkv_vocab_v20230424.txt",
+    "qwen.tiktoken",
+];
 
 /// `llama_token_type` of tokens that are matched whole and never shown.
 const CONTROL: i32 = 3;

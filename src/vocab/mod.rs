@@ -14,6 +14,7 @@ pub(crate) mod kinds;
 mod layers;
 mod plamo;
 mod pre;
+mod qwen;
 mod rwkv;
 mod shapes;
 mod special;
@@ -110,6 +111,10 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
     }
     if plamo::is_alone(&files) {
         plamo::write(&files, size, &mut out)?;
+        return Ok(out);
+    }
+    if qwen::is_alone(&files) {
+        qwen::write(&files, config, options, size, &mut out)?;
         return Ok(out);
     }
     if rwkv::is_alone(&files) {

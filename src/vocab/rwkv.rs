@@ -89,7 +89,7 @@ fn read(files: &Files) -> Result<Vec<Vec<u8>>> {
 }
 
 /// What a Python literal of a string, in UTF-8, or of bytes stands for.
-fn bytes_of(literal: &str) -> Option<Vec<u8>> {
+pub fn bytes_of(literal: &str) -> Option<Vec<u8>> {
     let (of_bytes, quoted) = match literal.strip_prefix('b') {
         Some(rest) => (true, rest),
         None => (false, literal),

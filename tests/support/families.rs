@@ -4,6 +4,7 @@
 use super::checkpoint::{Layer, Weight, write_weights};
 use super::encoding::{self, Kind};
 use super::plamo;
+use super::qwen;
 use super::rng;
 use super::rwkv;
 use super::tekken;
@@ -116,6 +117,8 @@ pub enum Words {
     Plamo,
     /// A small one in RWKV's own form.
     Rwkv,
+    /// A small one in QWen's own form.
+    Qwen,
     /// A small one of an encoder.
     Encoder(Kind),
 }
@@ -224,8 +227,9 @@ impl Tiny {
                 self.files.iter().for_each(|(name, text)| std::fs::write(dir.join(name), text).unwrap());
                 return self.config.clone();
             }
-            Words::Rwkv => {
-                let config = laid_over(json!({"vocab_size": rwkv::write(dir)}), &self.config);
+            Words::Rwkv | Words::Qwen => {
+                let write = if matches!(self.words, Words::Qwen) { qwen::write } else { rwkv::write };
+                let config = laid_over(json!({"vocab_size": write(dir)}), &self.config);
                 write_json(&dir.join("config.json"), &config);
                 write_json(&dir.join("tokenizer_config.json"), &self.tokens);
                 self.files.iter().for_each(|(name, text)| std::fs::write(dir.join(name), text).unwrap());

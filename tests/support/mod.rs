@@ -9,6 +9,7 @@ pub mod golden;
 pub mod imatrix;
 pub mod packed;
 pub mod plamo;
+pub mod qwen;
 pub mod random_tokenizers;
 pub mod rng;
 pub mod rwkv;

@@ -89,8 +89,10 @@ mod partial;
 mod phi2;
 mod phi3;
 mod plamo;
+mod plamo1;
 mod plm;
 mod qwen;
+mod qwen1;
 mod qwen35;
 mod qwen4;
 mod qwen_moe;
@@ -297,6 +299,8 @@ pub const ARCHS: &[Arch] = &[
     spark::SPARK2_5,
     step35::STEP35,
     talkie::TALKIE,
+    qwen1::QWEN,
+    plamo1::PLAMO,
     rwkv6::RWKV6,
     rwkv6::RWKV6_QWEN2,
     rwkv7::RWKV7,

@@ -6,6 +6,7 @@
 mod bpe;
 mod names;
 mod processor;
+mod rwkv;
 mod spm;
 mod unigram;
 mod wordpiece;
@@ -42,10 +43,11 @@ pub fn files(metadata: &Metadata) -> Result<Regained> {
         Some("gpt2") => bpe::write(&words, &mut config, &mut out)?,
         Some("gemma4") => bpe::write_pieces(&words, &mut config, &mut out)?,
         Some("bert") => wordpiece::write(&words, &mut config, &mut out)?,
+        Some("rwkv") => rwkv::write(&words, &mut out)?,
         Some("t5") => unigram::write(&words, &mut config, &mut out)?,
         other => {
             return Err(Error::unsupported("no file of Hugging Face's holds such a tokenizer")
-                .expected("tokenizer.ggml.model to be llama, gpt2, gemma4, bert or t5")
+                .expected("tokenizer.ggml.model to be llama, gpt2, gemma4, bert, rwkv or t5")
                 .found(other.unwrap_or("nothing"))
                 .hint("choose a GGUF --type"));
         }

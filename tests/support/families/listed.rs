@@ -33,6 +33,7 @@ pub fn all(known: &[Tiny]) -> Vec<Tiny> {
             Value::String(whose) if whose == "bert" => Words::Encoder(Kind::Bert),
             Value::String(whose) if whose == "xlm-roberta" => Words::Encoder(Kind::Xlm),
             Value::String(whose) if whose == "t5" => Words::Encoder(Kind::T5),
+            Value::String(whose) if whose == "qwen" => Words::Qwen,
             Value::String(whose) if whose == "rwkv" => Words::Rwkv,
             Value::String(whose) if whose == "gemma" => Words::Merged(PIECES),
             Value::String(whole) => Words::Whole(leaked(whole)),
