@@ -195,7 +195,7 @@ pub fn has_eight_bits(name: &str, arch: &str) -> bool {
 /// Whether a matrix is too sensitive to be quantized, but is rounded when a trainer's checkpoint of architecture `arch` is
 /// converted.
 pub fn rounds(name: &str, arch: &str) -> bool {
-    const PARTS: [&str; 9] = [
+    const PARTS: [&str; 15] = [
         "altup_router.weight",
         "altup_proj.weight",
         "altup_unembd_proj.weight",
@@ -205,6 +205,12 @@ pub fn rounds(name: &str, arch: &str) -> bool {
         "attn_rel_b.weight",
         "indexer.k_proj.weight",
         "indexer.q_proj.weight",
+        "time_mix_a1.weight",
+        "time_mix_a2.weight",
+        "time_mix_v1.weight",
+        "time_mix_v2.weight",
+        "time_mix_g1.weight",
+        "time_mix_g2.weight",
     ];
     PARTS.iter().any(|part| name.ends_with(part)) || arch == "dbrx" && name.ends_with("ffn_gate_inp.weight")
 }

@@ -1,6 +1,6 @@
 //! Axis pairs: `"(h two pair) n -> (h pair two) n"` says how the elements of a tensor are re-labelled, as einops has
 //! it. A side lists dimensions, the outermost first; `( )` is a product of axes, `[ | ]` parts that follow each
-//! other, `1` a dimension of one, `;` separates the sides of several tensors. Without `->` nothing moves. Every such
+//! other, on either side in an order of its own if all have names, `1` a dimension of one, `;` separates the sides of several tensors. Without `->` nothing moves. Every such
 //! pair is a few affine maps from the indices of the source to those of the target (`Piece`), in either direction.
 
 #[cfg(test)]
@@ -145,7 +145,7 @@ fn pieces(
     let pairs: Vec<(usize, Option<usize>, Option<usize>)> = match (left, right.len()) {
         ([from], 1) if from.parts() == to.parts() => match from.parts() {
             0 => vec![(0, None, None)],
-            n => (0..n).map(|part| (0, Some(part), Some(part))).collect(),
+            n => (0..n).map(|part| (0, Some(part), Some(from.place_in(to, part)))).collect(),
         },
         ([from], _) if from.parts() == right.iter().map(count).sum::<usize>() => {
             let first: usize = right.iter().take(target).map(count).sum();
@@ -239,6 +239,28 @@ impl Side {
             terms.iter().map(of).max().unwrap_or(0)
         }
         parts(&self.0)
+    }
+
+    /// The parts of the dimension that has some.
+    fn listed(&self) -> &[Term] {
+        fn listed(terms: &[Term]) -> Option<&[Term]> {
+            terms.iter().find_map(|term| match term {
+                Term::Parts(parts) => Some(parts.as_slice()),
+                Term::Product(terms) => listed(terms),
+                Term::Axis(_) | Term::One => None,
+            })
+        }
+        listed(&self.0).unwrap_or_default()
+    }
+
+    /// Where part `part` stands in `to`: where that has the same part alone, else in the same place.
+    fn place_in(&self, to: &Side, part: usize) -> usize {
+        let own = self.listed().get(part);
+        let mut places = (0..to.listed().len()).filter(|place| to.listed().get(*place) == own);
+        match (places.next(), places.next()) {
+            (Some(place), None) => place,
+            _ => part,
+        }
     }
 
     /// The dimensions, the outermost first.

@@ -156,7 +156,7 @@ impl Instance<'_> {
             let a = place(name, &split.a, sources.iter().map(|p| p.a.clone()).collect(), 0)?;
             match self.rule.value {
                 Value::Same => {}
-                Value::Times(times) if !split.turned => b = times.applied(b, params)?,
+                Value::Times(times) if !split.turned => b = times.applied(b, params, self.layer)?,
                 _ => return Err(refused("its values are changed, too")),
             }
             let (a, b) = match split.turned {

@@ -1,6 +1,6 @@
 //! Tensors whose elements are multiplied with numbers of the config: multipliers that GGUF has no key for. A multiple
 //! of a merge is the merge of the multiples, so these are merged as they are.
-//! Specification: `FalconH1Model`, `JaisModel` of llama.cpp's converter.
+//! Specification: `FalconH1Model`, `JaisModel`, `Rwkv6Model` of llama.cpp's converter.
 
 use super::params::Params;
 use super::stored::store;
@@ -22,7 +22,8 @@ pub struct Factor {
 pub struct Times {
     /// What a user reads.
     pub name: &'static str,
-    pub factors: fn(&Params<'_>) -> Result<Vec<Factor>>,
+    /// Of this layer.
+    pub factors: fn(&Params<'_>, u32) -> Result<Vec<Factor>>,
 }
 
 /// One that multiplies every row.
@@ -33,8 +34,8 @@ pub fn all(by: f64) -> Factor {
 impl Times {
     /// The trainer's `tensor` as a GGUF has it: in f16 where the checkpoint has f16, and rounded after each factor, as
     /// the converter computes.
-    pub fn applied(&self, tensor: Tensor, params: &Params<'_>) -> Result<Tensor> {
-        let factors = (self.factors)(params)?;
+    pub fn applied(&self, tensor: Tensor, params: &Params<'_>, layer: u32) -> Result<Tensor> {
+        let factors = (self.factors)(params, layer)?;
         if factors.iter().all(|factor| factor.by == 1.0) {
             return Ok(tensor);
         }
@@ -43,8 +44,8 @@ impl Times {
     }
 
     /// GGUF's `tensor` as the trainer had it.
-    pub fn undone(&self, tensor: Tensor, params: &Params<'_>) -> Result<Tensor> {
-        let mut factors = (self.factors)(params)?;
+    pub fn undone(&self, tensor: Tensor, params: &Params<'_>, layer: u32) -> Result<Tensor> {
+        let mut factors = (self.factors)(params, layer)?;
         if factors.iter().all(|factor| factor.by == 1.0) {
             return Ok(tensor);
         }

@@ -14,7 +14,7 @@ const SPECIAL: &str = "special_tokens_map.json";
 const ADDED: &str = "added_tokens.json";
 
 /// Files that stay as they are.
-const COPIED: [&str; 7] = [
+const COPIED: [&str; 9] = [
     "tokenizer.model",
     "spiece.model",
     "sentencepiece.bpe.model",
@@ -22,6 +22,8 @@ const COPIED: [&str; 7] = [
     "vocab.json",
     "merges.txt",
     "tekken.json",
+    "rwkv_vocab_v20230424.txt",
+    "qwen.tiktoken",
 ];
 
 /// `llama_token_type` of tokens that are matched whole and never shown.

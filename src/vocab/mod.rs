@@ -14,6 +14,8 @@ pub(crate) mod kinds;
 mod layers;
 mod plamo;
 mod pre;
+mod qwen;
+mod rwkv;
 mod shapes;
 mod special;
 pub mod spm;
@@ -109,6 +111,14 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
     }
     if plamo::is_alone(&files) {
         plamo::write(&files, size, &mut out)?;
+        return Ok(out);
+    }
+    if qwen::is_alone(&files) {
+        qwen::write(&files, config, options, size, &mut out)?;
+        return Ok(out);
+    }
+    if rwkv::is_alone(&files) {
+        rwkv::write(&files, config, size, &mut out)?;
         return Ok(out);
     }
     let llama = is_llama(config);

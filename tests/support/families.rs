@@ -4,7 +4,9 @@
 use super::checkpoint::{Layer, Weight, write_weights};
 use super::encoding::{self, Kind};
 use super::plamo;
+use super::qwen;
 use super::rng;
+use super::rwkv;
 use super::tekken;
 use super::tokenizer::{self, write_json};
 use super::vocabulary::Vocabulary;
@@ -113,6 +115,10 @@ pub enum Words {
     Tekken(&'static str),
     /// A small one in PLaMo's own form.
     Plamo,
+    /// A small one in RWKV's own form.
+    Rwkv,
+    /// A small one in QWen's own form.
+    Qwen,
     /// A small one of an encoder.
     Encoder(Kind),
 }
@@ -220,6 +226,14 @@ impl Tiny {
                 write_json(&dir.join("config.json"), &self.config);
                 self.files.iter().for_each(|(name, text)| std::fs::write(dir.join(name), text).unwrap());
                 return self.config.clone();
+            }
+            Words::Rwkv | Words::Qwen => {
+                let write = if matches!(self.words, Words::Qwen) { qwen::write } else { rwkv::write };
+                let config = laid_over(json!({"vocab_size": write(dir)}), &self.config);
+                write_json(&dir.join("config.json"), &config);
+                write_json(&dir.join("tokenizer_config.json"), &self.tokens);
+                self.files.iter().for_each(|(name, text)| std::fs::write(dir.join(name), text).unwrap());
+                return config;
             }
             Words::Encoder(kind) => {
                 let tokens = encoding::write(kind, dir);

@@ -45,6 +45,8 @@ pub struct Arch {
     pub ignored: &'static [&'static str],
     /// Tensors that are carried as they are, whatever their shape.
     pub carried: &'static [Carried],
+    /// Tensors of GGUF's, and others there that are the same again, which no checkpoint holds; each comes before its own.
+    pub copies: &'static [(&'static str, &'static str)],
     /// Tensors that no checkpoint holds; they come first.
     pub made: &'static [Made],
     /// Keys of the tokenizer that the converter adds for these classes, after all others.
@@ -141,6 +143,7 @@ pub const NONE: Arch = Arch {
     without: &[],
     ignored: &[],
     carried: &[],
+    copies: &[],
     made: &[],
     tokenizer: &[],
     late: &[],

@@ -182,11 +182,11 @@ fn rescaled(params: &Params<'_>, rank: &'static str) -> Result<Vec<Factor>> {
 }
 
 const OF_QUERIES: Times =
-    Times { name: "w * sqrt(hidden_size / q_lora_rank)", factors: |params| rescaled(params, "qr") };
+    Times { name: "w * sqrt(hidden_size / q_lora_rank)", factors: |params, _| rescaled(params, "qr") };
 const OF_KEYS: Times =
-    Times { name: "w * sqrt(hidden_size / kv_lora_rank)", factors: |params| rescaled(params, "r") };
+    Times { name: "w * sqrt(hidden_size / kv_lora_rank)", factors: |params, _| rescaled(params, "r") };
 const OF_SLIDING_KEYS: Times =
-    Times { name: "w * sqrt(hidden_size / swa_kv_lora_rank)", factors: |params| rescaled(params, "sr") };
+    Times { name: "w * sqrt(hidden_size / swa_kv_lora_rank)", factors: |params, _| rescaled(params, "sr") };
 
 const KV_NORM: Rule =
     rule(&["layers.{l}.self_attn.kv_a_layernorm.weight"], &["blk.{l}.attn_kv_a_norm.weight"], "lr");

@@ -84,7 +84,7 @@ fn multiplier(params: &Params<'_>, key: &str, at: Option<usize>) -> Result<f64> 
     told.ok_or_else(|| params.config.missing(key, "a list of numbers"))
 }
 
-const fn times(name: &'static str, factors: fn(&Params<'_>) -> Result<Vec<Factor>>) -> Times {
+const fn times(name: &'static str, factors: fn(&Params<'_>, u32) -> Result<Vec<Factor>>) -> Times {
     Times { name, factors }
 }
 
@@ -92,25 +92,27 @@ fn one(params: &Params<'_>, key: &str) -> Result<Vec<Factor>> {
     Ok(vec![all(multiplier(params, key, None)?)])
 }
 
-const EMBEDDINGS: Times = times("w * embedding_multiplier", |params| one(params, "embedding_multiplier"));
-const LOGITS: Times = times("w * lm_head_multiplier", |params| one(params, "lm_head_multiplier"));
-const INTO: Times = times("w * attention_in_multiplier", |params| one(params, "attention_in_multiplier"));
-const OUT: Times = times("w * attention_out_multiplier", |params| one(params, "attention_out_multiplier"));
-const OUT_OF_STATE: Times = times("w * ssm_out_multiplier", |params| one(params, "ssm_out_multiplier"));
-const KEY: Times = times("w * key_multiplier * attention_in_multiplier", |params| {
+const EMBEDDINGS: Times = times("w * embedding_multiplier", |params, _| one(params, "embedding_multiplier"));
+const LOGITS: Times = times("w * lm_head_multiplier", |params, _| one(params, "lm_head_multiplier"));
+const INTO: Times = times("w * attention_in_multiplier", |params, _| one(params, "attention_in_multiplier"));
+const OUT: Times = times("w * attention_out_multiplier", |params, _| one(params, "attention_out_multiplier"));
+const OUT_OF_STATE: Times = times("w * ssm_out_multiplier", |params, _| one(params, "ssm_out_multiplier"));
+const KEY: Times = times("w * key_multiplier * attention_in_multiplier", |params, _| {
     Ok(vec![
         all(multiplier(params, "key_multiplier", None)?),
         all(multiplier(params, "attention_in_multiplier", None)?),
     ])
 });
-const GATE: Times =
-    times("w * mlp_multipliers[0]", |params| Ok(vec![all(multiplier(params, "mlp_multipliers", Some(0))?)]));
-const DOWN: Times =
-    times("w * mlp_multipliers[1]", |params| Ok(vec![all(multiplier(params, "mlp_multipliers", Some(1))?)]));
+const GATE: Times = times("w * mlp_multipliers[0]", |params, _| {
+    Ok(vec![all(multiplier(params, "mlp_multipliers", Some(0))?)])
+});
+const DOWN: Times = times("w * mlp_multipliers[1]", |params, _| {
+    Ok(vec![all(multiplier(params, "mlp_multipliers", Some(1))?)])
+});
 
 /// One for all rows, then one for each of the five parts: the gate, the state's input, what decides what is written and
 /// what is read, and the steps.
-const INTO_STATE: Times = times("w * ssm_in_multiplier * ssm_multipliers", |params| {
+const INTO_STATE: Times = times("w * ssm_in_multiplier * ssm_multipliers", |params, _| {
     let mut factors = one(params, "ssm_in_multiplier")?;
     let (inner, heads) = (params.size("inner", 0)?, params.size("heads", 0)?);
     let choice = params.size("groups", 0)?.saturating_mul(params.size("state", 0)?);

@@ -25,6 +25,7 @@ pub struct Family {
     pub renamed: Vec<(&'static str, &'static str)>,
     pub ignored: Vec<&'static str>,
     pub made: Vec<&'static Made>,
+    pub copies: Vec<(&'static str, &'static str)>,
     pub carried: Vec<&'static Carried>,
 }
 
@@ -41,6 +42,7 @@ impl Family {
                 renamed: Vec::new(),
                 ignored: Vec::new(),
                 made: Vec::new(),
+                copies: Vec::new(),
                 carried: Vec::new(),
             },
         };
@@ -68,6 +70,7 @@ impl Family {
         }
         family.ignored.extend(arch.ignored);
         family.made.extend(arch.made);
+        family.copies.extend(arch.copies);
         family.carried.extend(arch.carried);
         family
     }
@@ -130,9 +133,10 @@ impl Family {
         Ok(metadata)
     }
 
-    /// Whether the tensor `name` of a GGUF follows from the configuration.
+    /// Whether the tensor `name` of a GGUF follows from the configuration, or from another tensor.
     pub fn makes(&self, name: &str) -> bool {
         self.made.iter().any(|made| fits(made.name, name, 0))
+            || self.copies.iter().any(|(_, copy)| *copy == name)
     }
 
     /// Whether a GGUF has no use for the checkpoint's tensor `name` of a model of so many layers.

@@ -54,7 +54,7 @@ const AXES: &[Axis] = &[
 
 const EMBEDDINGS: Value = Value::Times(&Times {
     name: "w * embeddings_scale",
-    factors: |params| {
+    factors: |params, _| {
         let key = params.config.first(&["mup_embeddings_scale", "embeddings_scale"]);
         Ok(vec![all(params.config.number(key.unwrap_or("embeddings_scale"))?)])
     },
@@ -62,7 +62,7 @@ const EMBEDDINGS: Value = Value::Times(&Times {
 
 const WIDTH: Value = Value::Times(&Times {
     name: "w * width_scale",
-    factors: |params| {
+    factors: |params, _| {
         let by = match params.config.get("mup_output_alpha") {
             Some(_) => params.config.number("mup_output_alpha")? * params.config.number("mup_width_scale")?,
             None => params.config.number("width_scale")?,

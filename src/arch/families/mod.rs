@@ -89,13 +89,17 @@ mod partial;
 mod phi2;
 mod phi3;
 mod plamo;
+mod plamo1;
 mod plm;
 mod qwen;
+mod qwen1;
 mod qwen35;
 mod qwen4;
 mod qwen_moe;
 mod qwen_vl;
 mod refact;
+mod rwkv6;
+mod rwkv7;
 mod seed_oss;
 mod seeing;
 mod smallthinker;
@@ -296,6 +300,12 @@ pub const ARCHS: &[Arch] = &[
     spark::SPARK2_5,
     step35::STEP35,
     talkie::TALKIE,
+    qwen1::QWEN,
+    plamo1::PLAMO,
+    rwkv6::RWKV6,
+    rwkv6::RWKV6_QWEN2,
+    rwkv7::RWKV7,
+    rwkv7::ARWKV7,
 ];
 
 #[cfg(test)]

@@ -53,9 +53,9 @@ fn halves(params: &Params<'_>, heads: &str) -> Result<Vec<Factor>> {
 }
 
 const QUERIES: Times =
-    Times { name: "w, the second half of each head negative", factors: |params| halves(params, "h") };
+    Times { name: "w, the second half of each head negative", factors: |params, _| halves(params, "h") };
 const KEYS_TURNED: Times =
-    Times { name: "w, the second half of each head negative", factors: |params| halves(params, "g") };
+    Times { name: "w, the second half of each head negative", factors: |params, _| halves(params, "g") };
 
 const RULES: &[Rule] = &[
     rule(&["embed.weight"], &["token_embd.weight"], "vocab n"),

@@ -50,7 +50,7 @@ impl Instance<'_> {
                 _ => self.moved(name, target, sources.clone(), params)?,
             };
             let tensor = match self.rule.value {
-                Value::Times(times) => times.applied(tensor, params)?,
+                Value::Times(times) => times.applied(tensor, params, self.layer)?,
                 Value::Whole(whole) if whole.is_linear() => whole.applied(tensor)?,
                 _ => tensor,
             };
@@ -84,7 +84,7 @@ impl Instance<'_> {
                     .tensor(name)
             })?;
             sources.push(match self.rule.value {
-                Value::Times(times) => times.undone((*tensor).clone(), params)?,
+                Value::Times(times) => times.undone((*tensor).clone(), params, self.layer)?,
                 Value::Whole(whole) if whole.is_linear() => tensor.origin().unwrap_or((*tensor).clone()),
                 value => value.trained((*tensor).clone())?,
             });

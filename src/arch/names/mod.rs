@@ -32,7 +32,7 @@ pub struct Adopted {
 pub(super) struct Instance<'a> {
     pub(super) rule: &'a Rule,
     bias: bool,
-    layer: u32,
+    pub(super) layer: u32,
     pub(super) axes: Axes,
     /// The checkpoint's names; of stacked ones each tensor, the last index fastest.
     pub(super) from: Vec<String>,
@@ -323,7 +323,7 @@ pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> R
         };
         if !std::mem::replace(&mut done[i], true) {
             match all[i].adopt(&held, params) {
-                Ok(tensors) => adopted.extend(tensors),
+                Ok(tensors) => tensors.into_iter().for_each(|one| add_with_copies(family, &mut adopted, one)),
                 Err(found) => problems.extend(found),
             }
         }
@@ -343,6 +343,14 @@ pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> R
         params.tell(sentence);
     }
     Ok(adopted)
+}
+
+/// Adds a tensor, behind those that are the same again.
+fn add_with_copies(family: &Family, all: &mut Vec<Adopted>, one: Adopted) {
+    for (_, copy) in family.copies.iter().filter(|(own, _)| *own == one.tensor.name) {
+        all.push(Adopted { tensor: one.tensor.clone().renamed(copy), ..one });
+    }
+    all.push(one);
 }
 
 /// The tensors that `adopt` leaves out, as the checkpoint holds them. A copy of the embedding that no one reads is named

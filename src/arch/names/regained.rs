@@ -42,7 +42,9 @@ pub fn regained(family: &Family, params: &Params<'_>, model: &Model) -> Result<V
                     Err(e) => problems.push(e),
                 }
             }
-            None if tensor.name == rerank::HEAD || family.makes(&tensor.name) => {}
+            None if tensor.name == rerank::HEAD
+                || family.makes(&tensor.name)
+                || family.copies.iter().any(|(_, copy)| *copy == tensor.name) => {}
             None => problems.push(unknown(family, tensor)),
         }
     }

@@ -7,6 +7,7 @@ mod bpe;
 mod names;
 mod plamo;
 mod processor;
+mod rwkv;
 mod spm;
 mod unigram;
 mod wordpiece;
@@ -45,10 +46,11 @@ pub fn files(metadata: &Metadata) -> Result<Regained> {
         Some("gemma4") => bpe::write_pieces(&words, &mut config, &mut out)?,
         Some("bert") => wordpiece::write(&words, &mut config, &mut out)?,
         Some("plamo2") => plamo::write(&words, &mut config, &mut out)?,
+        Some("rwkv") => rwkv::write(&words, &mut out)?,
         Some("t5") => unigram::write(&words, &mut config, &mut out)?,
         other => {
             return Err(Error::unsupported("no file of Hugging Face's holds such a tokenizer")
-                .expected("tokenizer.ggml.model to be llama, gpt2, gemma4, bert, t5 or plamo2")
+                .expected("tokenizer.ggml.model to be llama, gpt2, gemma4, bert, t5, plamo2 or rwkv")
                 .found(other.unwrap_or("nothing"))
                 .hint("choose a GGUF --type"));
         }

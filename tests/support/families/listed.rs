@@ -1,6 +1,7 @@
 //! Those of `fixtures/families.json`. Of each: `name`, `config` as published ones have it, `words` (how many pieces of llama's, a
 //! whole vocabulary, or whose small one), `dtype` if it is not BF16, `respelled` where published names are not the page's
-//! first, `prefix` for another of the page's prefixes than its first, `optional` for all tensors that a page may do without,
+//! first, `prefix` for another of the page's prefixes than its first, `newest` for the last spellings, `optional` for all tensors that a page may do
+//! without,
 //! `turns` for the tokens of GLM's turns, `tokens` for what `tokenizer_config.json` says besides, `template` for a chat template,
 //! `shards` if there are several. A class that is another's second name is `like` that one's checkpoint.
 
@@ -32,6 +33,8 @@ pub fn all(known: &[Tiny]) -> Vec<Tiny> {
             Value::String(whose) if whose == "bert" => Words::Encoder(Kind::Bert),
             Value::String(whose) if whose == "xlm-roberta" => Words::Encoder(Kind::Xlm),
             Value::String(whose) if whose == "t5" => Words::Encoder(Kind::T5),
+            Value::String(whose) if whose == "qwen" => Words::Qwen,
+            Value::String(whose) if whose == "rwkv" => Words::Rwkv,
             Value::String(whose) if whose == "gemma" => Words::Merged(PIECES),
             Value::String(whole) => Words::Whole(leaked(whole)),
             _ => tiny.words,
@@ -55,9 +58,10 @@ pub fn all(known: &[Tiny]) -> Vec<Tiny> {
         };
         let tokens = if entry["tokens"].is_object() { entry["tokens"].clone() } else { tiny.tokens.clone() };
         let shards = entry["shards"].as_u64().map_or(tiny.shards, |n| n as usize);
+        let newest = entry["newest"] == true || tiny.draft.newest;
         let optional = entry["optional"] == true || tiny.draft.optional;
         let prefix = entry["prefix"].as_u64().map_or(tiny.draft.prefix, |n| n as usize);
-        let draft = Draft { optional, prefix, ..tiny.draft };
+        let draft = Draft { newest, optional, prefix };
         all.push(Tiny { words, dtype, draft, respelled, files: turns, tokens, shards, ..tiny });
     }
     all

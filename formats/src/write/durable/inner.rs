@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 /// What a model directory may hold beside its weights and `config.json`, told by the endings of its files.
-const MODEL_FILES: [&str; 6] = ["safetensors", "json", "jinja", "model", "md", "txt"];
+const MODEL_FILES: [&str; 8] = ["safetensors", "json", "jsonl", "jinja", "model", "md", "tiktoken", "txt"];
 
 /// The folder of a planned file, if it lies in one.
 fn folder_of(name: &str) -> Option<&str> {
