@@ -144,7 +144,8 @@ fn multiplied(family: &Family, params: &Params<'_>) -> Vec<&'static str> {
     for rule in &family.rules {
         let Value::Times(times) = rule.value else { continue };
         // A multiplier that grows with the layers is at no layer less of one than at the last that there can be.
-        let are_one = (times.factors)(params, u32::MAX).is_ok_and(|all| all.iter().all(|factor| factor.by == 1.0));
+        let are_one =
+            (times.factors)(params, u32::MAX).is_ok_and(|all| all.iter().all(|factor| factor.by == 1.0));
         if are_one && !all.contains(&times.name) {
             all.push(times.name);
         }
