@@ -2,6 +2,7 @@
 //! so that what does not fit is told by its files; then their layers are one model to all that comes after.
 
 use crate::arch;
+use crate::ftype::prune::BY_CHANCE;
 use crate::ftype::stack;
 use crate::merge::weights::Rules;
 use crate::merge::{self, stackable};
@@ -64,35 +65,32 @@ pub fn open(stack: &Stack, allow_mismatch: bool, options: &arch::Options, access
     Ok(joined)
 }
 
-/// Arrays that have as many elements as some model has layers by chance.
-const BY_CHANCE: [&str; 1] = ["rope.dimension_sections"];
-
 /// Checks that what the output's metadata says of each layer is what its own model says of it: a page may compute some
 /// of it by the layer's number, where the config leaves it to a default.
 fn follows(joined: &Model, models: &[Model], parts: &[arch::Part]) -> Result<()> {
-    let layered = |model: &Model, key: &str| {
-        let array = model.metadata.get(key)?.as_array()?;
-        (Some(array.len() as u64) == model.hparam("block_count")).then(|| array.iter().collect::<Vec<_>>())
-    };
-    let arch = joined.architecture().unwrap_or_default();
-    let of_arch = |key: &&str| {
-        key.strip_prefix(arch)
-            .and_then(|rest| rest.strip_prefix('.'))
-            .is_some_and(|key| !BY_CHANCE.contains(&key))
-    };
-    for key in joined.metadata.iter().map(|(key, _)| key).filter(of_arch) {
-        let Some(found) = layered(joined, key) else { continue };
+    let used = || parts.iter().filter_map(|part| models.get(part.model));
+    let arch = format!("{}.", joined.architecture().unwrap_or_default());
+    let lists =
+        |model: &'_ Model, key: &str| model.hparam("block_count") == model.metadata.get(key).and_then(count);
+    let mut keys: Vec<&str> = Vec::new();
+    for model in used().chain([joined]) {
+        let own = model.metadata.iter().map(|(key, _)| key);
+        let own = own.filter(|key| key.strip_prefix(&arch).is_some_and(|key| !BY_CHANCE.contains(&key)));
+        keys.extend(own.filter(|key| lists(model, key)));
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    for key in keys {
         let of_part = |part: &arch::Part| {
             let all = layered(models.get(part.model)?, key)?;
             let places = part.layers.clone().map(|layer| usize::try_from(layer).ok());
             places.map(|layer| all.get(layer?).cloned()).collect::<Option<Vec<_>>>()
         };
         let Some(expected) = parts.iter().map(of_part).collect::<Option<Vec<_>>>() else { continue };
-        let expected = expected.concat();
-        if let Some(layer) = (0..found.len()).find(|layer| expected.get(*layer) != found.get(*layer)) {
-            let show = |all: &[Value]| {
-                all.get(layer).map_or(String::from("nothing"), |value| Spelled(value).to_string())
-            };
+        let (expected, found) = (expected.concat(), layered(joined, key).unwrap_or_default());
+        if let Some(layer) = (0..expected.len()).find(|i| !are_same(expected.get(*i), found.get(*i))) {
+            let show =
+                |all: &[Value]| all.get(layer).map_or(String::from("nothing"), |v| Spelled(v).to_string());
             return Err(Error::unsupported(format!("'{key}' cannot follow the layers"))
                 .expected(format!("{} for layer {layer}, as its model has it", show(&expected)))
                 .found(show(&found))
@@ -100,6 +98,27 @@ fn follows(joined: &Model, models: &[Model], parts: &[arch::Part]) -> Result<()>
         }
     }
     Ok(())
+}
+
+fn count(value: &Value) -> Option<u64> {
+    value.as_array().map(|array| array.len() as u64)
+}
+
+/// What a key says of each layer: a value each, or one for all.
+fn layered(model: &Model, key: &str) -> Option<Vec<Value>> {
+    let layers = model.hparam("block_count")?;
+    match model.metadata.get(key)? {
+        Value::Array(array) => (array.len() as u64 == layers).then(|| array.iter().collect()),
+        value => Some(vec![value.clone(); usize::try_from(layers).ok()?.min(model.tensors.len().max(1))]),
+    }
+}
+
+/// Whether two values are the same, whatever integers they are.
+fn are_same(a: Option<&Value>, b: Option<&Value>) -> bool {
+    match (a.and_then(Value::as_u64), b.and_then(Value::as_u64)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
 }
 
 /// One model as it is, which may be scaled.
@@ -189,5 +208,8 @@ mod tests {
         for part in ["'x.attention.kinds' cannot follow", "false for layer 2", "found true"] {
             assert!(told.contains(part), "{told}");
         }
+        let mut without = model(&[true, true, false, false]);
+        without.metadata.remove("x.attention.kinds");
+        assert!(follows(&without, &models, &parts).unwrap_err().to_string().contains("found nothing"));
     }
 }

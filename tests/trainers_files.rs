@@ -206,6 +206,9 @@ fn a_directory_has_the_modules_of_sentence_transformers_in_their_folders() {
     const LIST: &str = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
         {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
         {"path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+        {"path": "3_Dense", "type": "sentence_transformers.models.Dense"},
+        {"path": "4_Dense", "type": "sentence_transformers.models.Dense"},
+        {"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"},
         {"path": "../elsewhere", "type": "x"}]"#;
     let changed = Changed::new("config.json", |_| {});
     let out = changed.dir.path().join("out");
@@ -215,9 +218,11 @@ fn a_directory_has_the_modules_of_sentence_transformers_in_their_folders() {
         ("1_Pooling/config.json", r#"{"pooling_mode_mean_tokens": true}"#),
         ("2_Dense/config.json", r#"{"out_features": 8}"#),
         ("2_Dense/model.safetensors", "weights"),
-        ("2_Dense/pytorch_model.bin", "weights"),
+        ("4_Dense/config.json", "{}"),
+        ("0_Transformer/model.safetensors", "weights"),
+        ("3_Dense/pytorch_model.bin", "weights"),
     ];
-    for folder in ["1_Pooling", "2_Dense"] {
+    for folder in ["0_Transformer", "1_Pooling", "2_Dense", "3_Dense", "4_Dense"] {
         std::fs::create_dir(changed.model.join(folder)).unwrap();
     }
     files.iter().for_each(|(name, text)| std::fs::write(changed.model.join(name), text).unwrap());
@@ -225,10 +230,18 @@ fn a_directory_has_the_modules_of_sentence_transformers_in_their_folders() {
     let convert =
         |more: &[&str]| ggraft([&["convert", &model, "--type", "safetensors", "-o", &to], more].concat());
     let told = convert(&[]).ok().err;
-    assert!(told.contains("2_Dense/pytorch_model.bin, the weights of a module, is not copied"), "{told}");
-    let (gone, held) = files.split_last().unwrap();
+    for said in [
+        "the weights of the module 2_Dense go along as they are",
+        "3_Dense/pytorch_model.bin, the weights of a module, is not copied",
+        "the module 4_Dense has no weights here",
+        "0_Transformer, which is a model of its own by the list of modules, is not copied",
+        "the module ../elsewhere is not copied",
+    ] {
+        assert!(told.contains(said), "{said}: {told}");
+    }
+    let (held, gone) = files.split_at(files.len() - 2);
     let same = || held.iter().all(|(name, text)| std::fs::read(out.join(name)).unwrap() == text.as_bytes());
-    assert!(same() && !out.join(gone.0).exists());
+    assert!(same() && gone.iter().all(|(name, _)| !out.join(name).exists()));
     // It is replaced as a whole, but never with what is none of a model's.
     convert(&["--force"]).ok();
     assert!(same());

@@ -3,7 +3,7 @@
 //! Specification: `SentenceTransformer.save`, `Pooling` of sentence-transformers; `llama_pooling_type` of llama.cpp.
 
 use super::Source;
-use ggraft_formats::{Metadata, Result};
+use ggraft_formats::{Error, Metadata, Result};
 use serde_json::{Value, json};
 use std::path::{Component, Path};
 
@@ -12,11 +12,39 @@ const LIST: &str = "modules.json";
 
 /// Files beside the list, and in the folder of a module.
 const BESIDE: [&str; 2] = ["config_sentence_transformers.json", "sentence_bert_config.json"];
-const INSIDE: [&str; 2] = ["config.json", "model.safetensors"];
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const PICKLED: &str = "pytorch_model.bin";
+/// Modules that are no more than their config.
+const PLAIN: [&str; 3] = ["Pooling", "Normalize", "Dropout"];
 
 /// GGUF's numbers of the ways of pooling, and the flags that say them.
 const FLAGS: [(&str, u64); 3] =
     [("pooling_mode_mean_tokens", 1), ("pooling_mode_cls_token", 2), ("pooling_mode_lasttoken", 3)];
+
+/// What the weights of a module may have: more is none's.
+const LARGEST: usize = 256 << 20;
+
+/// An entry of the list that has a folder.
+struct Module {
+    folder: String,
+    /// The last part of its type.
+    class: String,
+}
+
+impl Module {
+    /// Whether its folder lies in the directory itself.
+    fn is_inside(&self) -> bool {
+        let mut parts = Path::new(&self.folder).components();
+        matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+            && !self.folder.contains(['/', '\\'])
+    }
+
+    /// Whether its folder goes along: what is a model of its own there is not this one.
+    fn goes(&self) -> bool {
+        self.is_inside() && self.class != "Transformer"
+    }
+}
 
 /// The files of a checkpoint's modules, as they are.
 pub fn files(source: &Source) -> Result<Vec<(String, Vec<u8>)>> {
@@ -27,36 +55,61 @@ pub fn files(source: &Source) -> Result<Vec<(String, Vec<u8>)>> {
     for name in BESIDE {
         all.extend(source.copy(name)?);
     }
-    for folder in folders(source)? {
-        for name in INSIDE {
-            all.extend(source.copy(&format!("{folder}/{name}"))?);
+    for module in listed(source)?.iter().filter(|module| module.goes()) {
+        for name in [CONFIG, WEIGHTS].map(|name| format!("{}/{name}", module.folder)) {
+            let file = source.checkpoint.bytes(&name)?;
+            if let Some(large) = file.as_ref().filter(|file| file.bytes().len() > LARGEST) {
+                return Err(Error::unsupported("the weights of a module are larger than any is")
+                    .file(large.path())
+                    .expected(format!("at most {LARGEST} bytes"))
+                    .found(large.bytes().len()));
+            }
+            all.extend(file.map(|file| (name, file.bytes().to_vec())));
         }
     }
     Ok(all)
 }
 
-/// What to say of modules some of whose files stay.
-pub fn left(source: &Source) -> Result<Option<String>> {
-    const PICKLED: &str = "pytorch_model.bin";
-    let all = folders(source)?;
-    let stays = |folder: &&String| source.checkpoint.has(&format!("{folder}/{PICKLED}"));
-    Ok(all.iter().find(stays).map(|folder| {
-        format!("{folder}/{PICKLED}, the weights of a module, is not copied: copy it from the model")
-    }))
+/// What to say of modules: whose weights go along as they are, and what of them stays.
+pub fn told(source: &Source) -> Result<Vec<String>> {
+    let has = |folder: &str, name: &str| source.checkpoint.has(&format!("{folder}/{name}"));
+    let one = |module: &Module| {
+        let Module { folder, class } = module;
+        match class.as_str() {
+            _ if !module.is_inside() => {
+                Some(format!("the module {folder} is not copied: it lies in no folder of its own here"))
+            }
+            "Transformer" => {
+                Some(format!("{folder}, which is a model of its own by the list of modules, is not copied"))
+            }
+            _ if has(folder, WEIGHTS) => {
+                Some(format!("the weights of the module {folder} go along as they are"))
+            }
+            _ if has(folder, PICKLED) => Some(format!(
+                "{folder}/{PICKLED}, the weights of a module, is not copied: copy it from the model"
+            )),
+            "Dense" => Some(format!(
+                "the module {folder} has no weights here: copy {folder}/{WEIGHTS} from the model"
+            )),
+            class if PLAIN.contains(&class) => None,
+            _ => Some(format!("of the module {folder} ({class}) no more goes along than its {CONFIG}")),
+        }
+    };
+    Ok(listed(source)?.iter().filter_map(one).collect())
 }
 
-/// The folders that the list names, in the directory itself; none without a list.
-fn folders(source: &Source) -> Result<Vec<String>> {
+/// The modules that have folders; none without a list.
+fn listed(source: &Source) -> Result<Vec<Module>> {
     let list = source.checkpoint.json(LIST)?.unwrap_or_default();
-    let named = list.as_array().into_iter().flatten().filter_map(|module| module.get("path")?.as_str());
-    let is_name = |name: &&str| {
-        let mut parts = Path::new(name).components();
-        matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
-            && !name.contains(['/', '\\'])
+    let text = |module: &Value, key: &str| module.get(key).and_then(Value::as_str).map(String::from);
+    let module = |value: &Value| {
+        let class = text(value, "type").unwrap_or_default();
+        let class = class.rsplit('.').next().unwrap_or_default().to_string();
+        Some(Module { folder: text(value, "path").filter(|path| !path.is_empty())?, class })
     };
-    let mut all: Vec<String> = named.filter(is_name).map(String::from).collect();
-    all.sort();
-    all.dedup();
+    let mut all: Vec<Module> = list.as_array().into_iter().flatten().filter_map(module).collect();
+    all.sort_by(|a, b| a.folder.cmp(&b.folder));
+    all.dedup_by(|a, b| a.folder == b.folder);
     Ok(all)
 }
 

@@ -14,7 +14,7 @@ pub fn files(source: &Source) -> Result<Vec<(String, Vec<u8>)>> {
     CARRIED.iter().filter_map(|name| source.copy(name).transpose()).collect()
 }
 
-/// What to say of files that stay.
+/// What to say of files that stay, or go along as they are.
 pub fn left(source: &Source) -> Result<Vec<String>> {
     let config = source.checkpoint.json("config.json")?.unwrap_or_default();
     let mut all = Vec::new();
@@ -25,7 +25,7 @@ pub fn left(source: &Source) -> Result<Vec<String>> {
             code.join(", ")
         ));
     }
-    all.extend(modules::left(source)?);
+    all.extend(modules::told(source)?);
     Ok(all)
 }
 

@@ -292,7 +292,8 @@ fn carry_out(recipe: &Recipe, file: Option<Stamp>, mut notes: Vec<String>, args:
         stages.step();
         pipeline::meant(loaded)
     };
-    let mut opened = together(&places, hands, open).into_iter();
+    // One by one, none is opened after one that cannot be.
+    let mut opened = together(if hands > 1 { &places } else { &[] }, hands, open).into_iter();
     let mut next = |place: &Place| opened.next().unwrap_or_else(|| open(&place));
     let bare = next(&recipe.onto)?;
     let mut worn = Vec::with_capacity(recipe.adapters.len());

@@ -14,7 +14,7 @@ mod keep;
 mod legacy;
 mod like;
 mod mixture;
-mod prune;
+pub(crate) mod prune;
 mod scales;
 pub(crate) mod stack;
 mod tensor_types;

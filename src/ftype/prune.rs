@@ -41,8 +41,10 @@ pub(super) const EVERY: [&str; 5] = [
     "moe_every_n_layers",
     "rescale_every_n_layers",
 ];
+/// The one of them by which weights are halved once more, every so many layers.
+const HALVED: &str = "rescale_every_n_layers";
 /// Arrays whose length may be that of the layers by chance.
-const BY_CHANCE: [&str; 2] = ["classifier.output_labels", "rope.dimension_sections"];
+pub(crate) const BY_CHANCE: [&str; 2] = ["classifier.output_labels", "rope.dimension_sections"];
 
 impl Prune {
     pub fn new(layers: impl IntoIterator<Item = u64>) -> Prune {
@@ -116,13 +118,19 @@ impl Prune {
 
     /// Refuses to renumber layers whose kind follows from their number.
     fn keeps_kinds(&self, key: &str, hparam: &str, value: &Value, n_layer: u64) -> Result<()> {
-        let period = value.as_u64().filter(|n| *n > 1 && EVERY.contains(&hparam));
+        let period = value.as_u64().filter(|_| EVERY.contains(&hparam));
         let mut kept = (0..n_layer).filter(|old| !self.0.contains(old));
-        let Some((period, old)) =
-            period.and_then(|n| kept.find(|old| !self.below(*old).is_multiple_of(n)).map(|old| (n, old)))
+        let other = |every: u64, old: u64| !are_alike(hparam, every, old, old - self.below(old));
+        let Some((period, old)) = period.and_then(|n| kept.find(|old| other(n, *old)).map(|old| (n, old)))
         else {
             return Ok(());
         };
+        if hparam == HALVED {
+            return Err(Error::unsupported("--prune-layers would have weights that are halved too often")
+                .expected(format!("layers that stay among the same {period}, as {key} counts them"))
+                .found(format!("layer {old}, which would become layer {}", old - self.below(old)))
+                .hint("leave out the last layers only, or prune the checkpoint before it is converted"));
+        }
         Err(Error::unsupported("--prune-layers would make layers of another kind of some")
             .expected(format!("layers left out by {period}, as {key} counts them"))
             .found(format!("layer {old}, which would become layer {}", old - self.below(old)))
@@ -144,6 +152,15 @@ impl Prune {
             }
             _ => None,
         }
+    }
+}
+
+/// Whether a layer may take the place of another by a number of `EVERY`.
+pub(super) fn are_alike(hparam: &str, every: u64, old: u64, new: u64) -> bool {
+    match every {
+        0 => true,
+        _ if hparam == HALVED => old / every == new / every,
+        _ => old % every == new % every,
     }
 }
 
@@ -215,6 +232,21 @@ mod tests {
         assert!(said.to_string().contains("layer 2, which would become layer 1"), "{said}");
         assert!(Prune::new([1, 2]).apply(with.clone()).is_ok());
         assert!(Prune::new([3]).apply(with).is_ok());
+    }
+
+    #[test]
+    fn no_layer_is_halved_too_often() {
+        let mut with = model();
+        with.metadata.set("deci.rescale_every_n_layers", 2u32);
+        let said = Prune::new([0, 1]).apply(with.clone()).unwrap_err().to_string();
+        assert!(
+            said.contains("halved too often") && said.contains("layer 2, which would become layer 0"),
+            "{said}"
+        );
+        assert!(Prune::new([0]).apply(with.clone()).is_err(), "layer 2 becomes layer 1");
+        assert!(Prune::new([3]).apply(with.clone()).is_ok());
+        with.metadata.set("deci.rescale_every_n_layers", 0u32);
+        assert!(Prune::new([0]).apply(with).is_ok(), "nothing is halved");
     }
 
     #[test]

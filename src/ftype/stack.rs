@@ -2,7 +2,7 @@
 //! or last so many, and every so many, as for layers that are left out (`prune`).
 
 use super::Facts;
-use super::prune::{BY_LAYER, EVERY, FIRST, LAST};
+use super::prune::{BY_LAYER, EVERY, FIRST, LAST, are_alike};
 use crate::arch::Part;
 use crate::arch::about::Size;
 use crate::roles::{self, FIXED, PERIODS};
@@ -33,6 +33,7 @@ pub(crate) fn stacked(models: &[Model], parts: &[Part], files: usize) -> Result<
         }
     }
     tensors.extend(outside(&models[last.model], true));
+    first_alone(own, &layers)?;
     same_shapes(&models[first.model], models, parts)?;
     same_rows(&tensors)?;
     let reads = own.reads.clone();
@@ -114,13 +115,14 @@ fn changed(own: &Model, layers: &[(&Model, u64)]) -> Result<Vec<(String, Value)>
                 |model: &Model| model.metadata.u64(&key).map_or(String::from("nothing"), |n| n.to_string());
             return Err(refused(&key, layers, new).expected(told(own)).found(told(layers[new].0)));
         }
+        let hparam = key.strip_prefix(arch).unwrap_or_default().trim_start_matches('.');
         let kept = |(new, (_, old)): (usize, &(&Model, u64))| {
-            period.is_none_or(|period| period < 2 || new as u64 % period == old % period)
+            period.is_none_or(|period| are_alike(hparam, period, *old, new as u64))
         };
         if let Some(new) = layers.iter().enumerate().position(|layer| !kept(layer)) {
             let period = period.unwrap_or_default();
             return Err(refused(&key, layers, new)
-                .expected(format!("layers whose numbers change by multiples of {period}")));
+                .expected(format!("layers that are alike by this key, which is {period}")));
         }
     }
     Ok(all)
@@ -152,6 +154,19 @@ fn same_shapes(first: &Model, models: &[Model], parts: &[Part]) -> Result<()> {
         }
     }
     Error::all(problems).map_or(Ok(()), Err)
+}
+
+/// Refuses the first layer of RWKV 7 at another place: it has what nothing reads there and all other layers do.
+fn first_alone(own: &Model, layers: &[(&Model, u64)]) -> Result<()> {
+    let Some(arch) = own.architecture().filter(|arch| matches!(*arch, "rwkv7" | "arwkv7")) else {
+        return Ok(());
+    };
+    match layers.iter().enumerate().skip(1).find(|(_, (_, old))| *old == 0) {
+        Some((new, _)) => Err(Error::unsupported(format!("the first layer of {arch} is the first alone"))
+            .found(format!("layer 0 as layer {new}"))
+            .hint("begin the other slices at layer 1")),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a head of another vocabulary than the table's.

@@ -72,5 +72,5 @@ pub fn file_name(path: &Path) -> String {
 fn hashed(part: &Part, place: &Path) -> Result<Hashed> {
     let file = Mapping::open(place)?;
     let bytes = file.bytes().len() as u64;
-    Ok(Hashed { name: file_name(&part.path), tensors: part.tensors, bytes, sha256: sha256(&file) })
+    Ok(Hashed { name: part.name.clone(), tensors: part.tensors, bytes, sha256: sha256(&file) })
 }

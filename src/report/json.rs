@@ -49,8 +49,7 @@ pub fn plan_json(plan: &Plan, output: &Path, threads: usize) -> Json {
 }
 
 fn files(layout: &Layout<'_>) -> Vec<Json> {
-    let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
-    let file = |f: Part| json!({ "name": name(&f.path), "tensors": f.tensors, "bytes": f.bytes });
+    let file = |f: Part| json!({ "name": f.name, "tensors": f.tensors, "bytes": f.bytes });
     layout.parts().into_iter().map(file).collect()
 }
 

@@ -141,7 +141,7 @@ fn parts(out: &mut String, plan: &Plan, output: &Path) {
     let layout = (!plan.is_directory()).then(|| plan.layout(output).ok()).flatten();
     let parts: Vec<Part> = layout.map(|layout| layout.parts()).unwrap_or_default();
     for part in parts.iter().filter(|_| parts.len() > 1) {
-        let name = part.path.file_name().unwrap_or_default().to_string_lossy();
+        let name = &part.name;
         line(
             out,
             format_args!("  part {}: {} tensors, {}", Printable(&name), part.tensors, size(part.bytes)),

@@ -152,6 +152,7 @@ fn escaped(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use minijinja::context;
 
     #[test]
     fn literals_are_read_and_printed_as_python_does() {
@@ -171,5 +172,22 @@ mod tests {
         for literal in ["", "b", "'", "'a", "a'", "'a'b'", r"'\x0'", r"'\q'", "b'語'", r"'\U00110000'"] {
             assert_eq!(bytes_of(literal), None, "{literal}");
         }
+    }
+
+    #[test]
+    fn the_template_writes_turns_with_the_last_word_of_the_system_before_them() {
+        let mut jinja = minijinja::Environment::new();
+        jinja.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        let message = |role: &str, content: &str| context! { role, content };
+        let written = |messages: &[minijinja::Value]| {
+            jinja.render_str(TEMPLATE.trim_end(), context! { messages, bos_token => "<s>" }).unwrap()
+        };
+        let turns =
+            [message("user", " Hi "), message("assistant", "<think>x</think> Ho"), message("user", "?")];
+        let plain = "User: Hi\n\nAssistant: Ho\n\nUser: ?\n\nAssistant:";
+        assert_eq!(written(&turns), format!("<s>{plain}"));
+        let systems = [message("system", "old"), message("system", "Be brief.")];
+        let all = [&systems[..], &turns[..]].concat();
+        assert_eq!(written(&all), format!("<s>System: Be brief.\n\n{plain}"));
     }
 }

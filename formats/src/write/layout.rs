@@ -108,8 +108,13 @@ impl Layout<'_> {
     pub fn parts(&self) -> Vec<Part> {
         let mut tensors = vec![0; self.files.len()];
         self.tensors.iter().for_each(|t| tensors[t.file] += 1);
-        let part =
-            |(file, tensors): (&Planned, usize)| Part { path: self.path(file), tensors, bytes: file.total };
+        let part = |(file, tensors): (&Planned, usize)| {
+            let path = self.path(file);
+            let only =
+                || path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = if file.name.is_empty() { only() } else { file.name.clone() };
+            Part { name, path, tensors, bytes: file.total }
+        };
         self.files.iter().zip(tensors).map(part).collect()
     }
 }
@@ -117,6 +122,8 @@ impl Layout<'_> {
 /// One file of an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
+    /// As it is called in its directory, with the folder that it lies in there, or beside the others.
+    pub name: String,
     pub path: PathBuf,
     pub tensors: usize,
     pub bytes: u64,

@@ -124,7 +124,7 @@ const HYBRID_AXES: &[Axis] = &[
     axis("ar", Size::Is(64)),
     axis("vr", Size::Is(32)),
     axis("gr", Size::Is(128)),
-    axis("gate", Size::Make(|params, _| Ok(if params.config.flag("wkv_has_gate")? { 128 } else { 0 }))),
+    axis("gate", Size::Make(|params, layer| Ok(if is_gated(params, layer)? { 128 } else { 0 }))),
 ];
 
 /// The rank of a model of this width where its config tells none.

@@ -10,7 +10,7 @@ use crate::arch::rerank;
 use crate::arch::rule::{RowCount, Rule, biased, spelled};
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Error, Model, Result, Tensor};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// The checkpoint's tensors that those of `model` were made of, in the order of the model.
@@ -28,7 +28,7 @@ pub fn regained(family: &Family, params: &Params<'_>, model: &Model) -> Result<V
             }
         }
     }
-    let all = alternatives(all);
+    let all = alternatives(of_their_layers(all));
     let index: HashMap<&str, usize> =
         all.iter().enumerate().flat_map(|(i, x)| x.to.iter().map(move |to| (to.as_str(), i))).collect();
     let mut done = vec![false; all.len()];
@@ -49,6 +49,14 @@ pub fn regained(family: &Family, params: &Params<'_>, model: &Model) -> Result<V
         }
     }
     Error::all(problems).map_or(Ok(tensors), Err)
+}
+
+/// Of several rules for one target those that are for its layer by the config, if there are such.
+fn of_their_layers(mut all: Vec<Instance<'_>>) -> Vec<Instance<'_>> {
+    let sure = all.iter().filter(|x| x.holds && x.fits).flat_map(|x| x.to.iter().cloned());
+    let sure: HashSet<String> = sure.collect();
+    all.retain(|x| x.holds || x.to.iter().all(|to| !sure.contains(to)));
+    all
 }
 
 /// How many first rows of its table a rule leaves out.

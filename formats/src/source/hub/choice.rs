@@ -14,7 +14,9 @@ const USUAL: [&str; 4] = [
     "pytorch_model.bin",
 ];
 /// What is read beside weights.
-const BESIDE: [&str; 7] = ["json", "txt", "model", "jinja", "md", "tiktoken", "vocab"];
+const BESIDE: [&str; 8] = ["json", "jsonl", "txt", "model", "jinja", "md", "tiktoken", "vocab"];
+/// What lists modules of sentence-transformers, whose folders have numbers, and the weights of one.
+const MODULES: (&str, &str) = ("modules.json", "model.safetensors");
 /// The most names that an error lists.
 const MOST_TOLD: usize = 8;
 
@@ -86,7 +88,11 @@ pub fn small<'a>(files: &'a BTreeSet<String>, name: &str) -> Vec<&'a String> {
         let ending = file.rsplit_once('.').map(|(_, ending)| ending);
         ending.is_some_and(|ending| BESIDE.contains(&ending)) && !file.ends_with(".index.json")
     };
-    let mut all: Vec<&String> = files.iter().filter(wanted).collect();
+    let of_module = |file: &&String| {
+        let (folder, name) = file.split_once('/').unwrap_or_default();
+        files.contains(MODULES.0) && name == MODULES.1 && folder.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let mut all: Vec<&String> = files.iter().filter(|file| wanted(file) || of_module(file)).collect();
     all.extend(files.get(name).filter(|name| name.ends_with(".index.json")));
     all
 }
@@ -124,5 +130,17 @@ mod tests {
             choose(&["adapter_config.json", "adapter_model.safetensors"]).unwrap_err().contains("adapter")
         );
         assert!(choose(&["README.md"]).unwrap_err().contains("no weights"));
+    }
+
+    #[test]
+    fn what_is_read_beside_weights_has_the_modules_and_every_tokenizer() {
+        let read = |files: &[&str]| {
+            let files: BTreeSet<String> = files.iter().map(|f| f.to_string()).collect();
+            small(&files, "model.safetensors").into_iter().cloned().collect::<Vec<_>>()
+        };
+        let dense = ["2_Dense/config.json", "2_Dense/model.safetensors", "onnx/model.safetensors"];
+        assert_eq!(read(&dense), ["2_Dense/config.json"]);
+        assert_eq!(read(&[&dense[..], &["modules.json"]].concat()).len(), 3);
+        assert_eq!(read(&["model.safetensors", "tokenizer.jsonl", "x.bin"]), ["tokenizer.jsonl"]);
     }
 }
