@@ -1,59 +1,20 @@
 //! Budgets: the dtypes that `--target-size` and `--target-bpw` buy fit the size to the byte, are the same on any
 //! number of threads, leave alone what the user pinned, and make better models than the fixed mixtures of that size.
 
+#[path = "support/budget/bench.rs"]
+mod bench;
 mod peer;
 #[path = "support/run.rs"]
 mod run;
 mod support;
 
+use bench::Bench;
 use ggraft_formats::{DType, Model};
-use run::{Ran, ggraft, trio};
+use run::{ggraft, trio};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use support::gguf::{TOYS, Toy, dtype, model};
 use support::imatrix::{self, Entry};
-use tempfile::TempDir;
-
-/// A folder, and the programs run in it.
-struct Bench {
-    dir: TempDir,
-}
-
-impl Bench {
-    fn new() -> Bench {
-        Bench { dir: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// `ggraft VERB INPUT -o OUT`; `@` in an option is the folder.
-    fn run(&self, words: &[&str]) -> Ran {
-        let folder = format!("{}/", self.dir.path().display());
-        ggraft(words.iter().map(|word| word.replace('@', &folder)))
-    }
-
-    fn convert(&self, input: &Path, output: &str, options: &[&str]) -> PathBuf {
-        let (input, path) = (input.display().to_string(), self.path(output));
-        let out = path.display().to_string();
-        self.run(&[&["convert", "--quiet", "--force", &input, "-o", &out], options].concat()).ok();
-        path
-    }
-
-    /// The plan of a dry run, as JSON.
-    fn plan(&self, input: &Path, options: &[&str]) -> Value {
-        let input = input.display().to_string();
-        let ran = self.run(&[&["convert", "--quiet", "--dry-run", "--json", &input], options].concat()).ok();
-        serde_json::from_str(&ran.out).unwrap()
-    }
-
-    fn toy(&self, toy: &Toy) -> PathBuf {
-        let path = self.path(&format!("{}.gguf", toy.name));
-        toy.write(&path);
-        path
-    }
-}
 
 fn bits(model: &Model) -> f64 {
     let bytes: u64 = model.tensors.iter().map(|t| t.bytes()).sum();

@@ -86,6 +86,11 @@ fn every_verb_prints_what_the_schema_says() {
             bench.fits(definition, ran.out.trim_end());
         }
     }
+    // What costs infinitely is no number of JSON's.
+    let loud = "convert @loud.gguf --target-bpw 15 --tensor-type attn_v=f16 --dry-run --json -q";
+    bench.ggraft("merge --onto %cp --method passthrough --weights 1e9 --type F32 -q -o @loud.gguf").ok();
+    let told = bench.fits("plan", &bench.ggraft(loud).ok().out);
+    assert_eq!((&told["budget"]["error"], &told["budget"]["divergence"]), (&Json::Null, &Json::Null));
     // Several outputs, several lines.
     let ran = bench.ggraft(&format!("{merge} --type Q8_0,Q4_0 --weight 0.5,1 --dry-run")).ok();
     let plans: Vec<Json> = ran.out.lines().map(|line| bench.fits("plan", line)).collect();

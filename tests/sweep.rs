@@ -1,11 +1,17 @@
 //! What a budget may be beside a size: a divergence that is not exceeded, several sizes of one measuring, and sizes below
 //! those of three bits a weight, where something tells of the columns.
 
+#[path = "support/hub.rs"]
+mod hub;
 #[path = "support/run.rs"]
 mod run;
+#[path = "support/server.rs"]
+mod server;
 
-use run::{Ran, ggraft, trio};
+use hub::Hub;
+use run::{Folder, Ran, ggraft, ran, trio};
 use serde_json::Value;
+use std::process::Command;
 
 /// `ggraft convert` of the trio's CP.
 fn convert(options: &str) -> Ran {
@@ -107,6 +113,56 @@ fn what_does_not_go_together_is_refused_in_words() {
     let cp = trio("cp").display().to_string();
     let wet = ggraft(["convert", &cp, "--sweep"]);
     assert_eq!((wet.code, wet.err.contains("--dry-run")), (2, true), "{}", wet.err);
+}
+
+/// Nothing that is asked for is left undone in silence: a sweep is a table, and that is all.
+#[test]
+fn a_sweep_makes_no_plan_no_report_and_no_output() {
+    let folder = Folder::new();
+    ggraft(folder.words("convert %cp -q --type F16 -o @in.gguf")).ok();
+    let jobs = "--jobs 4 --plan @p";
+    for (words, said) in [
+        (format!("plan quantize @in.gguf --dry-run --sweep {jobs}"), "a sweep is no plan for jobs"),
+        (format!("plan convert %cp --dry-run --sweep {jobs}"), "a sweep is no plan for jobs"),
+        (format!("plan convert %cp --dry-run --sweep {jobs} --emit slurm"), "a sweep is no plan for jobs"),
+        ("convert %cp --dry-run --sweep --report @r.html".into(), "cannot be used with"),
+        ("quantize @in.gguf --dry-run --sweep --report @r.json".into(), "cannot be used with"),
+        ("convert %cp --dry-run --sweep --modelfile".into(), "cannot be used with"),
+        ("quantize @in.gguf --dry-run --sweep --card".into(), "cannot be used with"),
+        // No place is opened: there is no token, and the network would be asked.
+        ("convert %cp --dry-run --sweep -o hf://acme/new".into(), "so it has no output, found hf://acme/new"),
+        (
+            "quantize @in.gguf hf://acme/new --dry-run --sweep".into(),
+            "so it has no output, found hf://acme/new",
+        ),
+        ("quantize @in.gguf @out.gguf Q4_K_M --dry-run --sweep".into(), "a sweep writes nothing"),
+    ] {
+        let ran = ggraft(folder.words(&words));
+        assert_eq!((ran.code, ran.err.contains(said)), (2, true), "{words}: {}", ran.err);
+        assert!(ran.out.is_empty(), "{words}: {}", ran.out);
+    }
+    assert_eq!(std::fs::read_dir(folder.path("")).unwrap().count(), 1, "nothing is written");
+}
+
+/// What was measured for one size is not fetched again for the others, nor for the steps to a divergence.
+#[test]
+fn a_model_from_afar_is_fetched_once_for_all_sizes() {
+    let (dir, hub) = (tempfile::tempdir().unwrap(), Hub::with_trio());
+    let bytes = |options: &str| {
+        hub.server.forget();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ggraft"));
+        hub.known_to(&mut command, &dir.path().join("home"));
+        command.args(["convert", "acme/cp", "-q", "--dry-run"]).args(options.split(' '));
+        ran(&mut command).ok();
+        hub.weights_asked().1
+    };
+    let one = bytes("--sweep=Q4_K_M");
+    assert!(one > 0);
+    for options in ["--sweep=Q3_K_M,Q4_K_S,Q4_K_M,Q5_K_M,Q6_K", "--target-kld 0.02"] {
+        let came = bytes(options);
+        println!("{options}: {came} bytes, {one} for one size");
+        assert!(came <= one + one / 4, "{options}: {came} bytes, {one} for one size");
+    }
 }
 
 /// The dtypes of a plan and the tensors that have them.

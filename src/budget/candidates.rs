@@ -16,7 +16,7 @@ const SMALL: [DType; 7] = [IQ4NL, Q4_1, Q5_0, Q5_1, Q8_0, BF16, F16];
 const NONE: [DType; 2] = [BF16, F16];
 
 /// The dtypes to choose from, without repetition. `fixed` is what a mixture gives the tensor; its dtype is always
-/// among them, so that a budget never does worse.
+/// among them, unless it needs what is not there, so that a budget that has room for the mixture costs no more than it.
 /// Dtypes that are useless without importance are left out where nothing tells that of this tensor; so is IQ3_S, which was
 /// never bought then.
 pub(super) fn of(tensor: &TensorFact, fixed: &Assignment, terms: &Terms) -> Vec<DType> {

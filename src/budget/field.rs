@@ -63,7 +63,9 @@ impl Field {
             let squares: f64 = gains.iter().map(|g| f64::from(*g) * f64::from(*g)).sum();
             head = Some(energy * if gains.is_empty() { 1.0 } else { squares / gains.len() as f64 });
         }
-        let energy = head.filter(|energy| energy.is_finite()).unwrap_or(LOUDEST).min(LOUDEST);
+        // Rows of zeros tell nothing of the others: what is not known is taken to be loud.
+        let told = head.filter(|energy| energy.is_finite() && *energy > 0.0);
+        let energy = told.unwrap_or(LOUDEST).min(LOUDEST);
         Ok(Field { shares: shares(stream.get().unwrap_or(1.0), &blocks), tied, energy })
     }
 
@@ -213,6 +215,22 @@ mod tests {
         let loud =
             Field::new(&facts(&[("output.weight", [4, 9])]), &[1e9], &Named::of(&Model::default())).unwrap();
         assert_eq!((field.nats(), loud.nats()), (NATS, NATS * LOUDEST));
+    }
+
+    /// A divergence of 0 would be promised of any file.
+    #[test]
+    fn a_head_that_tells_nothing_is_taken_to_be_loud() {
+        for (name, energy) in [
+            ("output.weight", 0.0),
+            ("token_embd.weight", 0.0),
+            ("output.weight", f64::NAN),
+            ("output.weight", f64::INFINITY),
+            ("blk.0.attn_v.weight", 1.0),
+        ] {
+            let facts = facts(&[(name, [4, 9])]);
+            let field = Field::new(&facts, &[energy], &Named::of(&Model::default())).unwrap();
+            assert_eq!(field.nats(), NATS * LOUDEST, "{name} {energy}");
+        }
     }
 
     #[test]

@@ -41,22 +41,45 @@ impl Known {
         columns: &Columns,
         most: usize,
     ) -> Result<Measured> {
-        let importance = columns.importance.map_or(0, hash);
-        let key = Key { name: tensor.name.clone(), levels: columns.levels, importance };
+        let key = Key::of(tensor, columns.importance, columns.levels);
         let before = self.all().get(&key).cloned();
         let is_new = before.is_none();
         let mut found = before.unwrap_or_default();
-        let has =
-            |found: &Found, dtype: DType| found.errors.iter().find(|(d, _)| *d == dtype).map(|(_, e)| *e);
-        let missing: Vec<DType> = menu.iter().copied().filter(|d| has(&found, *d).is_none()).collect();
+        let missing: Vec<DType> = menu.iter().copied().filter(|d| found.error(*d).is_none()).collect();
         if is_new || !missing.is_empty() {
             let now = measure::measure(tensor, &missing, columns, most)?;
             (found.energy, found.rows) = (now.energy, now.rows);
             found.errors.extend(missing.into_iter().zip(now.errors));
             self.all().insert(key, found.clone());
         }
-        let errors = menu.iter().map(|dtype| has(&found, *dtype).unwrap_or_default()).collect();
+        let errors = menu.iter().map(|dtype| found.error(*dtype).unwrap_or_default()).collect();
         Ok(Measured { energy: found.energy, errors, rows: found.rows })
+    }
+
+    /// The same without a look at the tensor; none if a dtype of the menu has not been measured.
+    pub(super) fn of(
+        &self,
+        tensor: &Tensor,
+        menu: &[DType],
+        importance: Option<&[f32]>,
+        levels: Levels,
+    ) -> Option<Measured> {
+        let all = self.all();
+        let found = all.get(&Key::of(tensor, importance, levels))?;
+        let errors = menu.iter().map(|dtype| found.error(*dtype)).collect::<Option<_>>()?;
+        Some(Measured { energy: found.energy, errors, rows: found.rows })
+    }
+}
+
+impl Key {
+    fn of(tensor: &Tensor, importance: Option<&[f32]>, levels: Levels) -> Key {
+        Key { name: tensor.name.clone(), levels, importance: importance.map_or(0, hash) }
+    }
+}
+
+impl Found {
+    fn error(&self, dtype: DType) -> Option<f64> {
+        self.errors.iter().find(|(d, _)| *d == dtype).map(|(_, error)| *error)
     }
 }
 
@@ -94,5 +117,11 @@ mod tests {
         assert_eq!(few, [all[1], 0.0]);
         assert_ne!(few, weighed);
         assert_eq!(of(&[DType::Q3K], None), all[..1]);
+        let told = |menu: &[DType], importance| {
+            known.of(&tensor, menu, importance, Levels::Rounded).map(|found| found.errors)
+        };
+        assert_eq!(told(&[DType::IQ3S, DType::Q3K], None), Some(vec![all[2], all[0]]));
+        assert_eq!(told(&[DType::Q3K, DType::Q5K], None), None);
+        assert_eq!(told(&[DType::Q3K], Some(&weights[..])), None);
     }
 }

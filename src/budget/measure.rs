@@ -6,19 +6,24 @@ use ggraft_formats::quant::{By, Levels};
 use ggraft_formats::write::BLOCK;
 use ggraft_formats::{DType, Result, Tensor};
 
-/// The most weights of a tensor that are looked at, and the fewest of a model of many tensors; they are whole rows, at
-/// least one.
+/// The most weights of a tensor that are looked at, and the fewest of a model of many tensors; they are whole rows, and no
+/// fewer rows than this, as one may be unlike the others.
 const SAMPLE: usize = 1 << 20;
 const LEAST: usize = 1 << 16;
+const ROWS: usize = 16;
 /// The most weights of a model: each is encoded as every dtype that its tensor may get, which takes a minute for 2^30.
 /// The more tensors there are, the less the error of one of them counts.
 const ALL: usize = 1 << 27;
 /// Dtypes whose encoders search a codebook, which takes twenty times as long: one row in so many of the others' is looked
-/// at, as long as there are as many weights as this.
+/// at, as long as there are as many weights as this, and no fewer rows than those either.
 const SEARCHED: [DType; 7] =
     [DType::IQ1S, DType::IQ1M, DType::IQ2XXS, DType::IQ2XS, DType::IQ2S, DType::IQ3XXS, DType::IQ3S];
 const SPARSE: usize = 16;
 const ENOUGH: usize = 1 << 15;
+/// Fewer rows than this are not taken for all: what `GUIDE`, which is quick, loses on them and on all tells how much more
+/// or less they lose than all do.
+const SURE: usize = 32;
+const GUIDE: DType = DType::Q3K;
 
 /// What is known of a tensor's input.
 pub(super) struct Columns<'a> {
@@ -48,7 +53,7 @@ pub(super) fn most(tensors: usize) -> usize {
 /// The rows of a tensor that are looked at, if no more than `most` weights are.
 fn looked_at(tensor: &Tensor, most: usize) -> Vec<usize> {
     let row = tensor.row_elements().unwrap_or(usize::MAX);
-    sample(tensor.shape().rows(), (most / row.max(1)).max(1))
+    sample(tensor.shape().rows(), (most / row.max(1)).max(ROWS))
 }
 
 /// Asks for all of them before the first is needed: the disk reads many at a time.
@@ -67,14 +72,22 @@ pub(super) fn measure(tensor: &Tensor, dtypes: &[DType], columns: &Columns, most
 fn sampled(tensor: &Tensor, dtypes: &[DType], columns: &Columns, most: usize) -> Result<Measured> {
     let rows = looked_at(tensor, most);
     ask(tensor, most);
-    let (searched, quick): (Vec<DType>, Vec<DType>) =
+    let (mut searched, mut quick): (Vec<DType>, Vec<DType>) =
         dtypes.iter().partition(|dtype| SEARCHED.contains(dtype));
-    let all = Sums::of(tensor, &rows, quick, columns)?;
     let stride = (rows.len().saturating_mul(tensor.row_elements()?) / ENOUGH).clamp(1, SPARSE);
+    let stride = stride.min((rows.len() / ROWS).max(1));
     let few: Vec<usize> =
         if searched.is_empty() { Vec::new() } else { rows.iter().copied().step_by(stride).collect() };
+    if !few.is_empty() && few.len() < rows.len().min(SURE) {
+        searched.push(GUIDE);
+        quick.extend((!quick.contains(&GUIDE)).then_some(GUIDE));
+    }
+    let all = Sums::of(tensor, &rows, quick, columns)?;
     let some = Sums::of(tensor, &few, searched, columns)?;
-    let relative = |dtype: &DType| all.relative(*dtype).or_else(|| some.relative(*dtype)).unwrap_or(0.0);
+    let guided = all.relative(GUIDE).zip(some.relative(GUIDE)).map(|(all, some)| all / some);
+    let scale = guided.filter(|scale| scale.is_finite() && *scale > 0.0).unwrap_or(1.0);
+    let searched = |dtype: &DType| some.relative(*dtype).map(|error| error * scale);
+    let relative = |dtype: &DType| all.relative(*dtype).or_else(|| searched(dtype)).unwrap_or(0.0);
     Ok(Measured {
         energy: all.energy / rows.len().max(1) as f64,
         errors: dtypes.iter().map(relative).collect(),
@@ -233,6 +246,45 @@ mod tests {
         for (a, b) in all.errors.iter().zip(&some.errors) {
             assert!((a / b - 1.0).abs() < 0.05, "{a} {b}");
         }
+    }
+
+    /// Rows as long as those of the largest models are looked at as each dtype.
+    #[test]
+    fn dtypes_of_a_codebook_are_judged_by_the_rows_of_their_rivals() {
+        let values: Vec<f32> = (0..32 * 8192u64).map(|i| (((i * i) % 100_003) as f32 * 0.37).sin()).collect();
+        let long = Tensor::in_memory("t.weight", Shape::new(&[8192, 32]).unwrap(), &values).unwrap();
+        let weights = vec![1.0; 8192];
+        let columns = Columns { importance: Some(&weights), ..NOTHING };
+        let dtypes = [DType::IQ2S, DType::Q3K];
+        let found = sampled(&long, &dtypes, &columns, LEAST).unwrap();
+        let same = Sums::of(&long, &looked_at(&long, LEAST), dtypes.to_vec(), &columns).unwrap();
+        assert_eq!(found.rows, ROWS);
+        assert_eq!(found.errors, dtypes.map(|dtype| same.relative(dtype).unwrap()));
+    }
+
+    /// Where it is a part of the rows, and all the others are full of outliers, the guide tells that they lose more.
+    #[test]
+    fn few_rows_are_judged_with_a_guide() {
+        let tame: Vec<usize> = (0..64).step_by(4).collect();
+        let value = |i: usize| {
+            let wave = (((i * i) % 100_003) as f32 * 0.37).sin();
+            if tame.contains(&(i / 2048)) { wave } else { wave.powi(5) }
+        };
+        let values: Vec<f32> = (0..64 * 2048).map(value).collect();
+        let mixed = Tensor::in_memory("t.weight", Shape::new(&[2048, 64]).unwrap(), &values).unwrap();
+        let weights = vec![1.0; 2048];
+        let columns = Columns { importance: Some(&weights), ..NOTHING };
+        let found = sampled(&mixed, &[DType::IQ3S, DType::Q3K], &columns, SAMPLE).unwrap();
+        let alone = sampled(&mixed, &[DType::IQ3S], &columns, SAMPLE).unwrap();
+        assert_eq!((found.rows, found.errors[0]), (64, alone.errors[0]));
+        let all: Vec<usize> = (0..64).collect();
+        let on = |rows: &[usize], dtype| {
+            Sums::of(&mixed, rows, vec![dtype], &columns).unwrap().relative(dtype).unwrap()
+        };
+        let (few, whole) = (on(&tame, DType::IQ3S), on(&all, DType::IQ3S));
+        assert_eq!(found.errors[1], on(&all, DType::Q3K));
+        println!("all rows {whole}, as measured {}, few rows {few}", found.errors[0]);
+        assert!(few < found.errors[0] && found.errors[0] < whole * 1.1, "{whole} {few}");
     }
 
     #[test]

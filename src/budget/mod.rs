@@ -1,7 +1,7 @@
 //! A budget instead of a mixture: `--target-size`, `--target-bpw` and `--target-kld` choose each tensor's dtype by what its
 //! error is expected to cost the model's answers. Serves the plan of a run.
 //! The map: `goal` is what may be asked for, `candidates` which dtypes a tensor may get, `measure` what each of them
-//! loses and `known` keeps it, `field` how much a loss in that place matters, `solve` spends the bytes, `explain` tells why.
+//! loses and `known` keeps it, `field` how much a loss in that place matters, `sizes` counts the bytes, `solve` spends them, `explain` tells why.
 //! The expectation: KL divergence grows with the sum over tensors of sensitivity x relative squared error, as in
 //! the linearity theorem of arXiv 2411.17525; how well it holds here stands in `tests/support/budget/README.md`.
 
@@ -11,6 +11,7 @@ mod field;
 mod goal;
 mod known;
 mod measure;
+mod sizes;
 mod solve;
 
 pub use explain::{Account, Chosen, Fixed, Step};
@@ -23,10 +24,11 @@ use crate::roles::EMBEDDING;
 use crate::stages::Stages;
 use field::Field;
 use ggraft_formats::source::{fetch_ahead, planned};
-use ggraft_formats::{DType, Error, Model, Result, Tensor, gguf};
+use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use goal::Limit;
 use measure::{Columns, Measured};
 use rayon::prelude::*;
+use sizes::{Sizes, bytes_of, weights_limit};
 use solve::Price;
 
 /// What is asked of the dtypes beside the budget.
@@ -112,7 +114,7 @@ fn nearest(model: &Model, facts: &Facts, most: f64, terms: &Terms) -> Result<Bou
             .expected(format!("an estimated KL divergence of at most {most}"))
             .hint("give a larger --target-kld, or free pinned tensors"));
     };
-    // All has been measured now.
+    // Most has been measured now: what is smaller is compared with other mixtures, whose dtypes may be new.
     let terms = &Terms { stages: &(), ..*terms };
     let mut low = 0;
     while high - low > (high / PARTS).max(1) {
@@ -125,16 +127,6 @@ fn nearest(model: &Model, facts: &Facts, most: f64, terms: &Terms) -> Result<Bou
     best.account.aim = Some(most);
     best.account.limit = best.account.spent;
     Ok(best)
-}
-
-/// The bytes of a limit.
-fn bytes_of(facts: &Facts, sizes: &Sizes, terms: &Terms) -> Result<u64> {
-    Ok(match sizes.budget {
-        Limit::Bytes(bytes) => *bytes,
-        Limit::Like(ftype) => sizes.of(facts, &terms.assign(facts, ftype)?)?,
-        Limit::Bits(bits) => weights_limit(facts, *bits),
-        Limit::Divergence(_) => u64::MAX,
-    })
 }
 
 /// The dtypes that a limit of bytes buys; none if it is too small.
@@ -158,7 +150,10 @@ fn bought(model: &Model, facts: &Facts, budget: &Limit, terms: &Terms) -> Result
         }
         prices.push(of_one);
     }
-    let Some(picks) = solve::solve(&prices, limit.saturating_sub(sizes.fixed())) else { return Ok(None) };
+    let mixture: Option<Vec<usize>> =
+        menus.iter().zip(&fixed).map(|(menu, fixed)| menu.iter().position(|d| *d == fixed.dtype)).collect();
+    let left = limit.saturating_sub(sizes.fixed());
+    let Some(picks) = solve::solve(&prices, left, mixture.as_deref()) else { return Ok(None) };
     let assignments: Vec<Assignment> = fixed
         .iter()
         .zip(&menus)
@@ -188,57 +183,6 @@ fn bought(model: &Model, facts: &Facts, budget: &Limit, terms: &Terms) -> Result
         },
     );
     Ok(Some(Bought { ftype, assignments, account }))
-}
-
-/// How many bytes count.
-struct Sizes<'a> {
-    alignment: u64,
-    overhead: u64,
-    budget: &'a Limit,
-}
-
-impl<'a> Sizes<'a> {
-    fn new(model: &Model, budget: &'a Limit, terms: &Terms) -> Result<Sizes<'a>> {
-        Ok(Sizes { alignment: gguf::alignment(&model.metadata)?, overhead: terms.overhead, budget })
-    }
-
-    /// Whether the weights alone count, and not the file.
-    fn is_weights(&self) -> bool {
-        matches!(self.budget, Limit::Bits(_))
-    }
-
-    /// What counts beside the tensors.
-    fn fixed(&self) -> u64 {
-        if self.is_weights() { 0 } else { self.overhead }
-    }
-
-    /// A tensor of this dtype, in a file with its padding.
-    fn one(&self, tensor: &ftype::TensorFact, dtype: DType) -> Result<u64> {
-        let bytes = dtype.row_bytes(tensor.shape.row()).and_then(|row| row.checked_mul(tensor.shape.rows()));
-        let counted = bytes.and_then(|bytes| {
-            if self.is_weights() { Some(bytes) } else { bytes.checked_next_multiple_of(self.alignment) }
-        });
-        counted.ok_or_else(|| {
-            Error::invalid(format!("the tensor cannot be of dtype {dtype}"))
-                .tensor(tensor.name)
-                .found(tensor.shape)
-        })
-    }
-
-    /// All tensors, and what counts beside them.
-    fn of(&self, facts: &Facts, assignments: &[Assignment]) -> Result<u64> {
-        let mut sum = self.fixed();
-        for (tensor, given) in facts.tensors.iter().zip(assignments) {
-            sum = sum.saturating_add(self.one(tensor, given.dtype)?);
-        }
-        Ok(sum)
-    }
-}
-
-/// The bytes of so many bits a weight, rounded down.
-fn weights_limit(facts: &Facts, bits: f64) -> u64 {
-    let elements: u64 = facts.tensors.iter().map(|t| t.shape.elements()).sum();
-    (elements as f64 * bits / 8.0) as u64
 }
 
 /// The fixed mixture to compare with, and its dtypes: the one that was named, else the nearest in size of those that
@@ -356,15 +300,23 @@ fn measured(
     terms: &Terms,
 ) -> Result<Vec<Measured>> {
     let most = measure::most(menus.len());
-    let needed = |tensor: &Tensor| planned(|| measure::ask(tensor, most));
-    let fetching = fetch_ahead(model.tensors.iter().map(needed));
     let levels = terms.options.version.levels();
-    let one = |(i, (tensor, menu)): (usize, (&Tensor, &Vec<DType>))| {
+    let importance = |tensor: &Tensor| terms.importance.and_then(|i| i.weights(tensor));
+    let known = |tensor: &Tensor, menu: &[DType]| terms.known.of(tensor, menu, importance(tensor), levels);
+    let needed = |(tensor, menu): (&Tensor, &Vec<DType>)| match known(tensor, menu) {
+        Some(_) => Vec::new(),
+        None => planned(|| measure::ask(tensor, most)),
+    };
+    let fetching = fetch_ahead(model.tensors.iter().zip(menus).map(needed));
+    let measure = |tensor: &Tensor, menu: &[DType]| {
         // An embedding is looked up, also where it serves as the output.
         let reads = tensor.name != EMBEDDING;
         let gains = reads.then(|| estimate::gains(named, tensor)).transpose()?.flatten();
-        let importance = terms.importance.and_then(|i| i.weights(tensor));
-        let found = terms.known.measured(tensor, menu, &Columns { gains, importance, levels }, most);
+        let columns = Columns { gains, importance: importance(tensor), levels };
+        terms.known.measured(tensor, menu, &columns, most)
+    };
+    let one = |(i, (tensor, menu)): (usize, (&Tensor, &Vec<DType>))| {
+        let found = known(tensor, menu).map_or_else(|| measure(tensor, menu), Ok);
         fetching.iter().for_each(|fetching| fetching.done(i));
         terms.stages.step();
         found

@@ -81,6 +81,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         return stdout::print(page::classes().as_bytes());
     };
     of_ggufs(&args)?;
+    args.sweep.alone(&args.output.run, args.output.output.as_deref())?;
     if args.mixture.has_budget() {
         options::early(args.output.output.as_deref(), &args.output.run)?;
     }

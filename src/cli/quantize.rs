@@ -138,6 +138,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let budget = args.mixture.has_budget() || args.sweep.is_given();
     let said = Said { types: !args.types.is_empty(), budget };
     let mut request = request(&args.words, said)?;
+    args.sweep.alone(&args.run, request.output.as_deref())?;
     if said.budget {
         options::early(request.output.as_deref(), &args.run)?;
     }

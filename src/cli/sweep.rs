@@ -1,5 +1,6 @@
 //! `--dry-run --sweep`: what files of several sizes would be like, of one measuring. Served are `convert` and `quantize`.
 
+use super::errand::Errand;
 use super::options::Run;
 use super::stdout;
 use crate::budget::Budget;
@@ -9,6 +10,7 @@ use crate::recipe::{Choice, Mixture};
 use crate::report;
 use ggraft_formats::{Error, Result};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// The sizes of these mixtures, unless others are typed.
 const USUAL: &str = "Q2_K,Q3_K_S,Q3_K_M,Q4_K_S,Q4_K_M,Q5_K_M,Q6_K,Q8_0";
@@ -27,7 +29,7 @@ pub(super) struct Sweep {
         value_delimiter = ',',
         value_parser = size,
         requires = "dry_run",
-        conflicts_with_all = ["target_size", "target_bpw", "target_kld", "device", "pure"]
+        conflicts_with_all = ["target_size", "target_bpw", "target_kld", "device", "pure", "report", "modelfile", "card"]
     )]
     sweep: Vec<String>,
 }
@@ -40,6 +42,27 @@ impl Sweep {
     /// Whether it is asked for.
     pub fn is_given(&self) -> bool {
         !self.sweep.is_empty()
+    }
+
+    /// Refuses what a sweep would leave undone: it shows a table, and that is all.
+    ///
+    /// # Errors
+    /// An output is named, here or elsewhere, or jobs are to be planned.
+    pub fn alone(&self, run: &Run, output: Option<&Path>) -> Result<()> {
+        if !self.is_given() {
+            return Ok(());
+        }
+        if !matches!(run.errand, Errand::Write) {
+            return Err(Error::usage("a sweep is no plan for jobs")
+                .found("--sweep")
+                .hint("leave out `plan`, --jobs and --plan to see the table, or --sweep to plan one size"));
+        }
+        match output {
+            None => Ok(()),
+            Some(output) => Err(Error::usage("a sweep writes nothing, so it has no output")
+                .found(output.display())
+                .hint("leave the output out; --target-size makes the file of a row of the table")),
+        }
     }
 
     /// What is to be planned: the mixture as it was typed, or one for each size.
