@@ -88,7 +88,7 @@ fn every_verb_prints_what_the_schema_says() {
     }
     // What costs infinitely is no number of JSON's.
     let loud = "convert @loud.gguf --target-bpw 15 --tensor-type attn_v=f16 --dry-run --json -q";
-    bench.ggraft("merge --onto %cp --method passthrough --weights 1e9 --type F32 -q -o @loud.gguf").ok();
+    bench.ggraft("merge --onto %cp --method passthrough --weights *=1e9 --type F32 -q -o @loud.gguf").ok();
     let told = bench.fits("plan", &bench.ggraft(loud).ok().out);
     assert_eq!((&told["budget"]["error"], &told["budget"]["divergence"]), (&Json::Null, &Json::Null));
     // Several outputs, several lines.
