@@ -28,7 +28,7 @@ use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use goal::Limit;
 use measure::{Columns, Measured};
 use rayon::prelude::*;
-use sizes::{Sizes, bytes_of, weights_limit};
+use sizes::{Sizes, weights_limit};
 use solve::Price;
 
 /// What is asked of the dtypes beside the budget.
@@ -90,7 +90,7 @@ pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> R
     match bought(model, facts, &limit, terms)? {
         Some(bought) => Ok(bought),
         None => {
-            let sizes = Sizes::new(model, &limit, terms)?;
+            let sizes = Sizes::new(model, &limit, terms.overhead)?;
             Err(too_small(facts, terms, &sizes, bytes_of(facts, &sizes, terms)?)?)
         }
     }
@@ -101,7 +101,7 @@ const PARTS: u64 = 2000;
 
 /// The smallest file whose estimated divergence is at most `most`.
 fn nearest(model: &Model, facts: &Facts, most: f64, terms: &Terms) -> Result<Bought> {
-    let sizes = Sizes::new(model, &Limit::Bytes(0), terms)?;
+    let sizes = Sizes::new(model, &Limit::Bytes(0), terms.overhead)?;
     let mut high = sizes.fixed();
     for tensor in &facts.tensors {
         let own = sizes.one(tensor, tensor.dtype)?;
@@ -129,9 +129,19 @@ fn nearest(model: &Model, facts: &Facts, most: f64, terms: &Terms) -> Result<Bou
     Ok(best)
 }
 
+/// The bytes of a limit.
+fn bytes_of(facts: &Facts, sizes: &Sizes, terms: &Terms) -> Result<u64> {
+    Ok(match sizes.budget {
+        Limit::Bytes(bytes) => *bytes,
+        Limit::Like(ftype) => sizes.of(facts, &terms.assign(facts, ftype)?)?,
+        Limit::Bits(bits) => weights_limit(facts, *bits),
+        Limit::Divergence(_) => u64::MAX,
+    })
+}
+
 /// The dtypes that a limit of bytes buys; none if it is too small.
 fn bought(model: &Model, facts: &Facts, budget: &Limit, terms: &Terms) -> Result<Option<Bought>> {
-    let sizes = Sizes::new(model, budget, terms)?;
+    let sizes = Sizes::new(model, budget, terms.overhead)?;
     let (ftype, fixed) = yardstick(facts, budget, terms, &sizes)?;
     let limit = bytes_of(facts, &sizes, terms)?;
     let menus = menus(facts, &fixed, terms)?;

@@ -1,6 +1,5 @@
 //! How many bytes dtypes take, and how many a limit allows: of the file with its padding, or of the weights alone.
 
-use super::Terms;
 use super::goal::Limit;
 use crate::ftype::{self, Assignment, Facts};
 use ggraft_formats::{DType, Error, Model, Result, gguf};
@@ -13,8 +12,8 @@ pub(super) struct Sizes<'a> {
 }
 
 impl<'a> Sizes<'a> {
-    pub fn new(model: &Model, budget: &'a Limit, terms: &Terms) -> Result<Sizes<'a>> {
-        Ok(Sizes { alignment: gguf::alignment(&model.metadata)?, overhead: terms.overhead, budget })
+    pub fn new(model: &Model, budget: &'a Limit, overhead: u64) -> Result<Sizes<'a>> {
+        Ok(Sizes { alignment: gguf::alignment(&model.metadata)?, overhead, budget })
     }
 
     /// Whether the weights alone count, and not the file.
@@ -54,14 +53,4 @@ impl<'a> Sizes<'a> {
 pub(super) fn weights_limit(facts: &Facts, bits: f64) -> u64 {
     let elements: u64 = facts.tensors.iter().map(|t| t.shape.elements()).sum();
     (elements as f64 * bits / 8.0) as u64
-}
-
-/// The bytes of a limit.
-pub(super) fn bytes_of(facts: &Facts, sizes: &Sizes, terms: &Terms) -> Result<u64> {
-    Ok(match sizes.budget {
-        Limit::Bytes(bytes) => *bytes,
-        Limit::Like(ftype) => sizes.of(facts, &terms.assign(facts, ftype)?)?,
-        Limit::Bits(bits) => weights_limit(facts, *bits),
-        Limit::Divergence(_) => u64::MAX,
-    })
 }
