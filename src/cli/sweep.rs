@@ -8,6 +8,7 @@ use crate::output::target::Type;
 use crate::pipeline::Plan;
 use crate::recipe::{Choice, Mixture};
 use crate::report;
+use ggraft_formats::source::is_away;
 use ggraft_formats::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -47,7 +48,7 @@ impl Sweep {
     /// Refuses what a sweep would leave undone: it shows a table, and that is all.
     ///
     /// # Errors
-    /// An output is named, here or elsewhere, or jobs are to be planned.
+    /// An output elsewhere is named, whose place would be opened, or jobs are to be planned.
     pub fn alone(&self, run: &Run, output: Option<&Path>) -> Result<()> {
         if !self.is_given() {
             return Ok(());
@@ -57,9 +58,9 @@ impl Sweep {
                 .found("--sweep")
                 .hint("leave out `plan`, --jobs and --plan to see the table, or --sweep to plan one size"));
         }
-        match output {
+        match output.filter(|output| is_away(output)) {
             None => Ok(()),
-            Some(output) => Err(Error::usage("a sweep writes nothing, so it has no output")
+            Some(output) => Err(Error::usage("a sweep writes nothing, so it has no output elsewhere")
                 .found(output.display())
                 .hint("leave the output out; --target-size makes the file of a row of the table")),
         }

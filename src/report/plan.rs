@@ -142,10 +142,7 @@ fn parts(out: &mut String, plan: &Plan, output: &Path) {
     let parts: Vec<Part> = layout.map(|layout| layout.parts()).unwrap_or_default();
     for part in parts.iter().filter(|_| parts.len() > 1) {
         let name = &part.name;
-        line(
-            out,
-            format_args!("  part {}: {} tensors, {}", Printable(&name), part.tensors, size(part.bytes)),
-        );
+        line(out, format_args!("  part {}: {} tensors, {}", Printable(name), part.tensors, size(part.bytes)));
     }
 }
 
