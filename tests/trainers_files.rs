@@ -243,8 +243,12 @@ fn a_directory_has_the_modules_of_sentence_transformers_in_their_folders() {
     let same = || held.iter().all(|(name, text)| std::fs::read(out.join(name)).unwrap() == text.as_bytes());
     assert!(same() && gone.iter().all(|(name, _)| !out.join(name).exists()));
     // It is replaced as a whole, but never with what is none of a model's.
-    convert(&["--force"]).ok();
+    let report = changed.dir.path().join("r.json").display().to_string();
+    convert(&["--force", "--report", &report]).ok();
     assert!(same());
+    let told = std::fs::read_to_string(&report).unwrap();
+    assert!(told.contains("\"2_Dense/model.safetensors\""), "{told}");
+    std::fs::remove_file(report).unwrap();
     std::fs::write(out.join("1_Pooling/thesis.odt"), "mine").unwrap();
     assert!(convert(&["--force"]).err.contains("holds more than a model"));
     assert_eq!(std::fs::read(out.join("1_Pooling/thesis.odt")).unwrap(), b"mine");

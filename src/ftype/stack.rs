@@ -220,3 +220,32 @@ fn ends(key: &str, layers: &[(&Model, u64)], at_the_end: bool) -> Result<Option<
         None => Ok(Some(Value::U32(count as u32))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(arch: &str, every: u32) -> Model {
+        let mut model = Model::default();
+        model.metadata.set("general.architecture", arch);
+        model.metadata.set(&format!("{arch}.rescale_every_n_layers"), every);
+        model
+    }
+
+    #[test]
+    fn the_first_layer_of_rwkv_7_stays_the_first() {
+        for (arch, is_refused) in [("rwkv7", true), ("arwkv7", true), ("llama", false)] {
+            let own = model(arch, 0);
+            assert!(first_alone(&own, &[(&own, 0), (&own, 1)]).is_ok());
+            assert_eq!(first_alone(&own, &[(&own, 0), (&own, 1), (&own, 0)]).is_err(), is_refused, "{arch}");
+        }
+    }
+
+    #[test]
+    fn layers_are_halved_as_often_as_before() {
+        let own = model("rwkv6", 2);
+        assert!(changed(&own, &[(&own, 0), (&own, 0), (&own, 3)]).is_ok());
+        let told = changed(&own, &[(&own, 0), (&own, 1), (&own, 0)]).unwrap_err().to_string();
+        assert!(told.contains("layer 0 as layer 2"), "{told}");
+    }
+}

@@ -2,7 +2,7 @@
 //! Specification: `_set_vocab_plamo` of llama.cpp's converter.
 
 use super::files::{self, Files};
-use super::table::Table;
+use super::table::{self, Table};
 use super::{SPACE_PREFIX, Tokenizer, kinds, template};
 use bstr::ByteSlice;
 use ggraft_formats::{Error, Result};
@@ -26,14 +26,7 @@ pub fn is_alone(files: &Files) -> bool {
 /// Writes the vocabulary, for a model of so many rows.
 pub fn write(files: &Files, size: Option<usize>, out: &mut Tokenizer) -> Result<()> {
     let all = read(files)?;
-    let rows = size.unwrap_or(all.len());
-    if rows < all.len() {
-        return Err(Error::invalid("the tokenizer has more tokens than the model has embeddings")
-            .file(&files.path(FILE))
-            .expected(format!("at most {rows}, `vocab_size` of the config"))
-            .found(all.len())
-            .hint("use the tokenizer that belongs to these weights"));
-    }
+    let rows = table::rows(size, all.len(), all.len(), &files.path(FILE))?;
     let mut table = Table::holes(rows, true);
     for (id, (text, score, kind)) in all.iter().enumerate() {
         table.set(id, text.as_str(), *kind, *score);

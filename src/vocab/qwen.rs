@@ -4,7 +4,7 @@
 
 use super::files::Files;
 use super::special::Special;
-use super::table::{MAX_TOKENS, Table};
+use super::table::{self, MAX_TOKENS, Table};
 use super::{Options, Tokenizer, bpe, kinds, template};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -38,14 +38,7 @@ pub fn write(
 ) -> Result<()> {
     let all = read(files)?;
     let held = all.len() + SPECIAL.len() + EXTRA;
-    let rows = size.unwrap_or(held);
-    if rows < held {
-        return Err(Error::invalid("the tokenizer has more tokens than the model has embeddings")
-            .file(&files.path(FILE))
-            .expected(format!("at most {rows}, `vocab_size` of the config"))
-            .found(held)
-            .hint("use the tokenizer that belongs to these weights"));
-    }
+    let rows = table::rows(size, held, held, &files.path(FILE))?;
     let mut table = Table::holes(rows, false);
     for (rank, bytes) in all.iter().enumerate() {
         table.set(rank, bpe::letters(bytes), kinds::NORMAL, 0.0);

@@ -4,7 +4,7 @@
 
 use super::files::Files;
 use super::special::Special;
-use super::table::{MAX_TOKENS, Table};
+use super::table::{self, MAX_TOKENS, Table};
 use super::{Tokenizer, kinds, template};
 use bstr::ByteSlice;
 use ggraft_formats::{Error, Result};
@@ -30,14 +30,7 @@ pub fn is_alone(files: &Files) -> bool {
 /// Writes the vocabulary, for a model of so many rows.
 pub fn write(files: &Files, config: &Value, size: Option<usize>, out: &mut Tokenizer) -> Result<()> {
     let all = read(files)?;
-    let rows = size.unwrap_or(1 << 16);
-    if rows <= all.len() {
-        return Err(Error::invalid("the tokenizer has more tokens than the model has embeddings")
-            .file(&files.path(FILE))
-            .expected(format!("fewer than {rows}, `vocab_size` of the config"))
-            .found(all.len())
-            .hint("use the tokenizer that belongs to these weights"));
-    }
+    let rows = table::rows(size, 1 << 16, all.len() + 1, &files.path(FILE))?;
     let mut table = Table::holes(rows, false);
     table.set(0, BEGIN, kinds::CONTROL, 0.0);
     for (id, bytes) in (1..).zip(&all) {

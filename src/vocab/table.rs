@@ -15,6 +15,22 @@ pub const MAX_TOKENS: usize = 1 << 22;
 pub const HOLE: f32 = -10000.0;
 pub const ADDED: f32 = -1000.0;
 
+/// The rows of a model, `size`, or `usual` where it does not tell, that hold the `held` tokens of the file `path`.
+///
+/// # Errors
+/// They are fewer.
+pub fn rows(size: Option<usize>, usual: usize, held: usize, path: &Path) -> Result<usize> {
+    let rows = size.unwrap_or(usual);
+    if rows >= held {
+        return Ok(rows);
+    }
+    Err(Error::invalid("the tokenizer has more tokens than the model has embeddings")
+        .file(path)
+        .expected(format!("at most {rows}, `vocab_size` of the config"))
+        .found(held)
+        .hint("use the tokenizer that belongs to these weights"))
+}
+
 /// The text of an id without a piece, as the converter writes it, unless that is `taken`.
 pub fn filler(id: usize, taken: impl Fn(&BString) -> bool) -> BString {
     let mut text = BString::from(format!("[PAD{id}]"));

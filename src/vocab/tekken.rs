@@ -4,7 +4,7 @@
 
 use super::files::{self, Files};
 use super::pre;
-use super::table::Table;
+use super::table::{self, Table};
 use super::{ADD_BOS, Options, Tokenizer, bpe, kinds, template};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -61,14 +61,7 @@ pub fn is_alone(files: &Files) -> bool {
 pub fn write(files: &Files, options: &Options, size: Option<usize>, out: &mut Tokenizer) -> Result<()> {
     let tekken = read(files)?;
     let held = tekken.special.len() + tekken.tokens.len();
-    let rows = size.unwrap_or(held);
-    if rows < held {
-        return Err(Error::invalid("the tokenizer has more tokens than the model has embeddings")
-            .file(&files.path(FILE))
-            .expected(format!("at most {rows}, `vocab_size` of the config"))
-            .found(held)
-            .hint("use the tokenizer that belongs to these weights"));
-    }
+    let rows = table::rows(size, held, held, &files.path(FILE))?;
     let mut table = Table::holes(rows, false);
     for (id, text) in tekken.special.iter().enumerate() {
         table.set(id, text.as_str(), kinds::CONTROL, 0.0);
