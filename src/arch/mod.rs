@@ -8,6 +8,7 @@
 pub(crate) mod about;
 mod axes;
 mod back;
+mod computed;
 mod config;
 pub mod converter;
 mod defaults;

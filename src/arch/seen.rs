@@ -14,6 +14,8 @@ pub fn adopt_projector(checkpoint: &Checkpoint, options: &Options) -> Result<Ado
     let config = Config::of_projector(checkpoint)?;
     let family = Family::of(projectors::page(&config)?);
     let params = Params::new(&config, &family.axes).beside(checkpoint);
+    let prepared = (family.arch.prepared)(&params, checkpoint)?;
+    let checkpoint = prepared.as_ref().unwrap_or(checkpoint);
     names::refuse_more(&family, &params, checkpoint)?;
     let hparams = family.hparams(&params)?;
     let layers = params.size("l", 0)?;
@@ -38,6 +40,7 @@ pub fn adopt_projector(checkpoint: &Checkpoint, options: &Options) -> Result<Ado
     let size = about::Size::of(tensors.iter());
     metadata.extend(about::metadata(checkpoint, &config, &size, &options.told, &mut warnings)?);
     metadata.set("general.type", "mmproj");
+    metadata.extend(family.early(&params)?);
     metadata.extend(hparams);
     let (containers, reads) = (checkpoint.containers.clone(), checkpoint.reads.clone());
     Ok(Adopted { model: Model { metadata, tensors, containers, reads }, warnings, stored })

@@ -15,6 +15,7 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
+mod conformers;
 mod decoders;
 mod dense;
 pub mod drafting;
@@ -307,7 +308,11 @@ impl Tiny {
 
     fn weight(&self, name: String, shape: &[u64]) -> Weight {
         let seed = rng::named(7, &name);
-        let (mean, deviation) = if name.ends_with("norm.weight") { (0.5, 0.25) } else { (0.0, 0.05) };
+        let (mean, deviation) = match name.as_str() {
+            name if name.ends_with("norm.weight") => (0.5, 0.25),
+            name if name.ends_with("running_var") => (1.0, 0.125),
+            _ => (0.0, 0.05),
+        };
         let single = self.single.iter().any(|end| name.ends_with(end));
         let dtype = match name.as_str() {
             "d2t" => Dtype::I64,

@@ -4,7 +4,7 @@ use crate::arch::config::Config;
 use crate::arch::keys::{Fixed, Key};
 use crate::arch::params::{Axis, Params};
 use crate::arch::rule::Rule;
-use ggraft_formats::{DType, Model, Result, Tensor};
+use ggraft_formats::{Checkpoint, DType, Model, Result, Tensor};
 use serde_json::Value as Json;
 
 /// What the house knows of one architecture. All but `classes` and `gguf` adds to that of `base`.
@@ -25,11 +25,14 @@ pub struct Arch {
     pub applies: Option<fn(&Config) -> Result<bool>>,
     /// The family whose differences these are.
     pub base: Option<&'static Arch>,
+    /// The checkpoint with tensors that are computed from several of it, which no rule can say; none if it stays. Of what sees
+    /// or hears alone.
+    pub prepared: fn(&Params<'_>, &Checkpoint) -> Result<Option<Checkpoint>>,
     /// What the checkpoint puts in front of its names; the first that fits.
     pub prefixes: &'static [&'static str],
     /// In the converter's order; one that the base has too takes its place.
     pub keys: &'static [Key],
-    /// Keys that the converter writes together with made tensors, before all others.
+    /// Keys that the converter writes together with made tensors, before all others; of what sees, before its other ones.
     pub early: &'static [Key],
     pub axes: &'static [Axis],
     /// Several of one page with the same target are alternatives; those of the base that have it go.
@@ -133,6 +136,7 @@ pub const NONE: Arch = Arch {
     vocabulary: None,
     regains: |_, _| Vec::new(),
     keeps: |_| Ok(Vec::new()),
+    prepared: |_, _| Ok(None),
     prefixes: &[],
     keys: &[],
     early: &[],

@@ -7,12 +7,15 @@ mod cogvlm;
 mod deepseek4;
 mod deepseek_ocr;
 mod dots;
+mod dots_note;
 mod exaone;
 mod gemma;
 mod gemma3n;
 mod gemma4;
 mod gemma4_unified;
 mod glm;
+mod granite_speech;
+mod granite_vision;
 mod hunyuan;
 mod idefics;
 mod internvl;
@@ -20,12 +23,15 @@ mod janus;
 mod kimi;
 mod kimi_k25;
 mod lfm2;
+mod lfm2_audio;
 mod ling;
 mod listeners;
 mod llama4;
 mod llava;
 mod minicpm;
 mod minimax;
+mod muse;
+mod nemotron;
 mod omni;
 mod paddle;
 mod phi4;
@@ -89,22 +95,30 @@ pub const PROJECTORS: &[Arch] = &[
     whisper::AUDIO_FLAMINGO3,
     listeners::GLM_ASR,
     listeners::MERALION,
+    granite_speech::GRANITE_SPEECH,
+    granite_speech::GRANITE_SPEECH_PLUS,
+    lfm2_audio::LFM2_AUDIO,
+    granite_vision::GRANITE4_VISION,
+    nemotron::NEMOTRON,
+    muse::MUSE_GLIMMER,
+    dots_note::DOTS3_NOTE,
 ];
 
 /// The pages that others build on.
-pub const BASES: &[&Arch] = &[&vision::VISION, &siglip::SIGLIP, &whisper::WHISPER];
+pub const BASES: &[&Arch] = &[&vision::VISION, &siglip::SIGLIP, &whisper::HEARING, &whisper::WHISPER];
 
 /// What a page's projector is called in the GGUF, of eyes and of ears.
 pub fn kind(arch: &'static Arch) -> String {
     let family = Family::of(arch);
-    let told = |line: &Line| match line.key {
+    let told = |key: &'static Key| match key {
         Key { gguf, from: From::Is(Fixed::Text(kind)), .. } if gguf.ends_with("projector_type") => {
             Some((*gguf, *kind))
         }
         _ => None,
     };
     let mut kinds: Vec<(&str, &str)> = Vec::new();
-    for (key, kind) in family.keys.iter().filter_map(told) {
+    let keys = family.keys.iter().map(|line: &Line| line.key).chain(arch.early);
+    for (key, kind) in keys.filter_map(told) {
         kinds.retain(|(other, _)| *other != key);
         kinds.push((key, kind));
     }

@@ -10,11 +10,14 @@ use crate::arch::params::{Axis, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::DType;
 
+/// What everything that hears alone has in common. No model is of this page.
+pub const HEARING: Arch = Arch { gguf: "what hears", prefixes: &[""], keys: KEYS, axes: AXES, ..NONE };
+
 pub const WHISPER: Arch = Arch {
     gguf: "Whisper",
+    base: Some(&HEARING),
     prefixes: &["audio_tower.", "model.audio_tower."],
-    keys: KEYS,
-    axes: AXES,
+    axes: WHISPERS,
     rules: RULES,
     ignored: TEXT,
     ..NONE
@@ -107,7 +110,7 @@ pub const AUDIO_FLAMINGO3: Arch = Arch {
     ..NONE
 };
 
-/// The keys of everything that hears as Whisper does.
+/// The keys of everything that hears alone, in the converter's order.
 const KEYS: &[Key] = &[
     is("has_audio_encoder", Fixed::Flag(true)),
     size("audio.projection_dim", "text"),
@@ -128,10 +131,12 @@ const AXES: &[Axis] = &[
     axis("d", Size::Div("n", "h")).or("n", "a multiple of {h} heads"),
     axis("m", Size::Same("n")),
     axis("mel", Size::Of(&["audio_config.num_mel_bins"])),
-    axis("three", Size::Is(3)),
-    axis("places", Size::Of(&["audio_config.max_source_positions"])),
+    axis("two", Size::Is(2)),
     axis("text", Size::Of(TEXT_WIDTH)),
 ];
+
+const WHISPERS: &[Axis] =
+    &[axis("three", Size::Is(3)), axis("places", Size::Of(&["audio_config.max_source_positions"]))];
 
 const CONV1: Rule = rule(&["conv1.weight"], &["a.conv1d.1.weight"], "n mel three");
 const CONV2: Rule = rule(&["conv2.weight"], &["a.conv1d.2.weight"], "n m three");

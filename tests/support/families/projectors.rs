@@ -44,7 +44,7 @@ pub(super) fn merging(own: Value) -> Value {
 }
 
 pub fn all() -> Vec<Tiny> {
-    [sighted(), squares(), hearing(), super::newer_projectors::all()].concat()
+    [sighted(), squares(), hearing(), super::newer_projectors::all(), super::conformers::all()].concat()
 }
 
 fn sighted() -> Vec<Tiny> {

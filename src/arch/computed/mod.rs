@@ -1,0 +1,171 @@
+//! Tensors that are computed from several of one shape, element by element: what no rule can say of a single tensor. In f32,
+//! or rounded to f16 after each step where the checkpoint has f16, as the converter computes. Serves the pages that prepare a
+//! checkpoint before their rules are carried out (`Arch::prepared`).
+//! Specification: `ConformerAudioModel`, `GraniteSpeechMmprojModel`, `MuseGlimmerVisionModel` of llama.cpp's converter.
+
+mod resized;
+
+pub use resized::resized;
+
+use super::stored::store;
+use ggraft_formats::write::Identity;
+use ggraft_formats::{Checkpoint, DType, Error, Result, Rows, Tensor};
+use half::f16;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How an element comes of those at its place; the second rounds what a step gives.
+type Formula = fn(&[f32], &dyn Fn(f32) -> f32) -> f32;
+
+/// A formula, and what it is called.
+#[derive(Clone, Copy)]
+pub struct Computation {
+    pub name: &'static str,
+    pub formula: Formula,
+}
+
+/// The sum, rounded once.
+pub const SUM: Computation = Computation { name: "sum", formula: |all, round| round(all.iter().sum()) };
+
+/// The factor of a norm of batches: of its weight and variance.
+const FACTOR: Computation =
+    Computation { name: "w / sqrt(variance + 1e-5)", formula: |all, round| factor(all[0], all[1], round) };
+
+/// What it adds: of its weight, variance, mean and bias.
+const OFFSET: Computation = Computation {
+    name: "bias - mean w / sqrt(variance + 1e-5)",
+    formula: |all, round| round(all[3] - round(all[2] * factor(all[0], all[1], round))),
+};
+
+/// The epsilon is torch's default.
+fn factor(weight: f32, variance: f32, round: &dyn Fn(f32) -> f32) -> f32 {
+    round(weight / round(round(variance + 1e-5).sqrt()))
+}
+
+/// The tensor `name` that `by` computes from `sources`, which must have one shape.
+///
+/// # Errors
+/// A source has another shape than the first.
+pub fn computed(name: &str, by: Computation, sources: Vec<Tensor>) -> Result<Tensor> {
+    let [first, ..] = sources.as_slice() else {
+        return Err(Error::invalid("nothing becomes this tensor").tensor(name));
+    };
+    let shape = *first.shape();
+    if let Some(other) = sources.iter().find(|source| *source.shape() != shape) {
+        return Err(Error::invalid("tensors that become one have different shapes")
+            .tensor(&other.name)
+            .expected(format!("{shape}, as {} has", first.name))
+            .found(other.shape()));
+    }
+    let half = sources.iter().all(|source| source.dtype() == DType::F16);
+    let dtype = if half { DType::F16 } else { DType::F32 };
+    Tensor::new(name, shape, dtype, Arc::new(Computed { sources, by, half }))
+}
+
+/// Norms of batches as two tensors each: those whose names are `PREFIX.weight`, where `is` says so of the prefix, with
+/// `PREFIX.bias`, `PREFIX.running_mean` and `PREFIX.running_var`. The mean and the variance of the batches are in them.
+///
+/// # Errors
+/// One of the four is missing, or has another shape than the weight.
+pub fn with_folded_norms(checkpoint: &Checkpoint, is: fn(&str) -> bool) -> Result<Option<Checkpoint>> {
+    let held: HashMap<&str, &Tensor> = checkpoint.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
+    let mut tensors = Vec::with_capacity(checkpoint.tensors.len());
+    for tensor in &checkpoint.tensors {
+        let Some((prefix, part)) = tensor.name.rsplit_once('.').filter(|(prefix, _)| is(prefix)) else {
+            tensors.push(tensor.clone());
+            continue;
+        };
+        let four = || {
+            ["weight", "running_var", "running_mean", "bias"]
+                .map(|part| of(&held, checkpoint, format!("{prefix}.{part}")))
+                .into_iter()
+                .collect::<Result<Vec<Tensor>>>()
+        };
+        match part {
+            "weight" => tensors.push(computed(&tensor.name, FACTOR, four()?[..2].to_vec())?),
+            "bias" => tensors.push(computed(&tensor.name, OFFSET, four()?)?),
+            _ => {}
+        }
+    }
+    Ok(Some(Checkpoint { tensors, ..checkpoint.clone() }))
+}
+
+/// A part of such a norm.
+fn of(held: &HashMap<&str, &Tensor>, checkpoint: &Checkpoint, name: String) -> Result<Tensor> {
+    let missing = || {
+        let error = Error::invalid("a part of a norm of batches is missing").file(&checkpoint.dir);
+        error.tensor(&name).hint("the weights are incomplete: download them again")
+    };
+    held.get(name.as_str()).map(|tensor| (*tensor).clone()).ok_or_else(missing)
+}
+
+/// Rows that are computed.
+struct Computed {
+    sources: Vec<Tensor>,
+    by: Computation,
+    /// Whether the result is f16.
+    half: bool,
+}
+
+impl Rows for Computed {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        let mut all = Vec::with_capacity(self.sources.len());
+        for source in &self.sources {
+            let mut values = vec![0f32; rows.len() * source.row_elements()?];
+            source.decode_rows(rows.clone(), &mut values)?;
+            all.push(values);
+        }
+        let plain = |x: f32| x;
+        let short = |x: f32| f16::from_f32(x).to_f32();
+        let round: &dyn Fn(f32) -> f32 = if self.half { &short } else { &plain };
+        let mut at = vec![0f32; all.len()];
+        let values = (0..all.first().map_or(0, Vec::len)).map(|i| {
+            at.iter_mut().zip(&all).for_each(|(x, values)| *x = values[i]);
+            (self.by.formula)(&at, round)
+        });
+        store(values, self.half, out);
+        Ok(())
+    }
+
+    fn prefetch(&self, rows: Range<usize>) {
+        self.sources.iter().for_each(|source| source.prefetch(rows.clone()));
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.sources.iter().for_each(|source| source.release(rows.clone()));
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        into.add(self.by.name.as_bytes());
+        self.sources.iter().for_each(|source| source.identify(into));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ggraft_formats::Shape;
+
+    #[test]
+    fn a_norm_of_batches_is_a_factor_and_an_offset() {
+        let one = |x: f32| Tensor::in_memory("x", Shape::new(&[2]).unwrap(), &[x, x]).unwrap();
+        let sources = || [2.0, 4.0, 3.0, 1.0].map(one).to_vec();
+        let of = |by, sources: Vec<Tensor>| {
+            let mut out = [0.0; 2];
+            computed("y", by, sources).unwrap().decode_rows(0..1, &mut out).unwrap();
+            out
+        };
+        let factor = 2.0 / (4.0f32 + 1e-5).sqrt();
+        assert_eq!(of(FACTOR, sources()[..2].to_vec()), [factor; 2]);
+        assert_eq!(of(OFFSET, sources()), [1.0 - 3.0 * factor; 2]);
+        assert_eq!(of(SUM, sources()), [10.0; 2]);
+    }
+
+    #[test]
+    fn sources_of_different_shapes_are_refused() {
+        let of = |n: u64| Tensor::in_memory("x", Shape::new(&[n]).unwrap(), &vec![0.0; n as usize]).unwrap();
+        assert!(computed("y", SUM, vec![of(2), of(3)]).is_err());
+        assert!(computed("y", SUM, Vec::new()).is_err());
+    }
+}
