@@ -120,7 +120,7 @@ pub use decoder::DECODER;
 pub use family::{Family, Line, Values, faults, fits};
 
 /// Every architecture.
-pub const ARCHS: &[Arch] = &[
+pub static ARCHS: &[Arch] = &[
     eagle3::EAGLE3,
     llama::LLAMA,
     llama::HEADLESS,

@@ -48,7 +48,7 @@ use super::keys::{Fixed, From, Key};
 use ggraft_formats::{Error, Result};
 
 /// Every kind of projector, in the order of use.
-pub const PROJECTORS: &[Arch] = &[
+pub static PROJECTORS: &[Arch] = &[
     gemma::GEMMA3,
     qwen::QWEN2_VL,
     qwen::QWEN2_5_VL,
@@ -105,7 +105,7 @@ pub const PROJECTORS: &[Arch] = &[
 ];
 
 /// The pages that others build on.
-pub const BASES: &[&Arch] = &[&vision::VISION, &siglip::SIGLIP, &whisper::HEARING, &whisper::WHISPER];
+pub static BASES: &[&Arch] = &[&vision::VISION, &siglip::SIGLIP, &whisper::HEARING, &whisper::WHISPER];
 
 /// What a page's projector is called in the GGUF, of eyes and of ears.
 pub fn kind(arch: &'static Arch) -> String {
