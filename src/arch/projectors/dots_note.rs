@@ -25,8 +25,11 @@ pub const DOTS3_NOTE: Arch = Arch {
     ..NONE
 };
 
+/// Makes a value that a key must have.
+type Wanted = fn() -> Json;
+
 /// What the runtime's graph computes, and no other: keys of the config, whether they must be there, and their value.
-const COMPUTED: &[(&str, bool, fn() -> Json)] = &[
+const COMPUTED: &[(&str, bool, Wanted)] = &[
     ("vision_config.adapter_type", true, || json!("patch_merger")),
     ("vision_config.pre_pixel_shuffle", true, || json!(true)),
     ("vision_config.router_scoring_func", false, || json!("sigmoid")),
