@@ -260,6 +260,10 @@ fn a_vector_becomes_an_adapter_that_keeps_as_much_of_it_as_is_told() {
     }
     assert!(said.contains("of the squares of the vector the adapter keeps"), "{said}");
     assert!(said.contains("--lora"), "{said}");
+    let ran = ggraft(folder.words("vector --base %base --chat %base --rank 4 -o @none.gguf"));
+    assert!(ran.code == 3 && ran.err.contains("chat is the base"), "{}", ran.err);
+    let said = run("vector --base %chat --chat %base --rank 4 -o @turned.gguf");
+    assert!(said.contains("are --base and --chat swapped?"), "{said}");
 }
 
 /// Of few rows of tokens a rank of 16 is more than enough.

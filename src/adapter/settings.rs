@@ -81,7 +81,7 @@ impl Settings {
             alpha: told.number("lora_alpha")?,
             alphas: told.pattern("alpha_pattern", |v| v.as_f64().filter(|x| x.is_finite()))?,
             ranks: told.pattern("rank_pattern", |v| v.as_u64().filter(|n| *n > 0))?,
-            rank: told.get("r").and_then(Value::as_u64).unwrap_or(0),
+            rank: told.rank()?,
             rooted: told.flag("use_rslora")?,
             dora: told.flag("use_dora")?,
             transposed: told.flag("fan_in_fan_out")?,
@@ -147,6 +147,12 @@ impl<'a> Told<'a> {
             .file(self.file)
             .expected(expected)
             .found(found)
+    }
+
+    /// The rank of modules that no pattern names.
+    fn rank(&self) -> Result<u64> {
+        let rank = self.get("r").map_or(Some(0), Value::as_u64);
+        rank.ok_or_else(|| self.wrong("r", "a rank: a whole number above 0"))
     }
 
     fn number(&self, key: &str) -> Result<f64> {

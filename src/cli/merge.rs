@@ -190,6 +190,12 @@ fn typed(args: &mut Args) -> Result<Recipe> {
     let onto = models.onto.take().ok_or_else(|| Error::usage("--onto is missing"))?;
     let alone = models.chat.is_none() && models.vector.is_empty();
     let own = if alone { models.weight.clone() } else { vec![1.0] };
+    let takes_own = models.chat.is_some() || alone && models.adapter.iter().any(|worn| worn.weight.is_none());
+    if !takes_own && weights.method.0.takes_vectors() && command::is_typed("merge", "weight") {
+        return Err(Error::usage("all vectors and adapters have weights of their own")
+            .found("--weight")
+            .hint("leave it out, or the weights behind the colons"));
+    }
     let adapters = take(&mut models.adapter).into_iter().map(|worn| {
         let weight = worn.weight.map_or_else(|| own.clone(), |w| vec![w]);
         recipe::Adapter { path: worn.path, weight }

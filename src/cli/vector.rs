@@ -4,7 +4,7 @@ use super::adapter::{How, Output, Written, carry_out, dtype, write};
 use super::elsewhere::Elsewhere;
 use crate::adapter::{self, Job, Wearer};
 use crate::arch;
-use crate::merge::{CHAT_VECTOR, Vector};
+use crate::merge::{CHAT_VECTOR, Vector, paired};
 use crate::output::target::{Target, Type};
 use crate::pipeline::{self, Loaded};
 use crate::recipe::Choice;
@@ -91,6 +91,8 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         Ok::<_, Error>(loaded)
     };
     let (chat, base) = (load(&args.chat)?, load(&args.base)?.model);
+    let doubt = paired(&chat.model, &base)?;
+    report::print_notes(doubt.as_slice(), run.show.quiet);
     let Some(dtype) = dtype else {
         // What is between two numbers of 16 bits is seldom one of them.
         let kind = match args.kind.0 {

@@ -16,7 +16,7 @@ pub mod weights;
 
 pub use fate::{Fate, Verdict};
 pub use method::{CHAT_VECTOR, METHODS, Method, Param, Params, Rescale};
-pub use models::{Allowed, Kinship, Origin, Vector};
+pub use models::{Allowed, Kinship, Origin, Vector, paired};
 pub(crate) use models::{SLICE, stackable};
 pub use options::Options;
 pub use stack::{Slice, Stack};

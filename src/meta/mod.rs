@@ -10,13 +10,17 @@ pub use known::Setting;
 pub use override_kv::{Override, Spelled};
 
 use crate::nearest::nearest;
-use ggraft_formats::{Error, Metadata, Result, Value};
+use crate::predicting;
+use ggraft_formats::{Error, Metadata, Model, Result, Value};
 
 /// Where the model's chat template stands.
 pub const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
 
 /// Keys whose arrays have an entry for each token.
 const PER_TOKEN: [&str; 3] = ["tokenizer.ggml.tokens", "tokenizer.ggml.scores", "tokenizer.ggml.token_type"];
+
+/// Places every tensor.
+const ALIGNMENT: &str = "general.alignment";
 
 /// The longest key that GGUF allows.
 const LONGEST_KEY: usize = 65535;
@@ -100,13 +104,43 @@ fn never(key: &str, metadata: &Metadata, to: Option<&Value>) -> Option<Error> {
     if key.starts_with("GGUF.") {
         return refused("is counted by the file itself and is no key of the metadata", "leave it out");
     }
-    if key == "general.alignment" {
+    if key == ALIGNMENT {
         return refused(
             "places every tensor and is not edited",
             "write the model anew: ggraft quantize IN.gguf OUT.gguf COPY --override-kv general.alignment=u32:64",
         );
     }
     (to.is_none() && metadata.get(key).is_none()).then(|| missing(key, metadata))
+}
+
+/// Whether an output of `model` can have these values. Other than an edit of a file, they may place the tensors anew, and give
+/// a value for each layer where there was one for all.
+///
+/// # Errors
+/// All values that no reader of the output expects, as one.
+pub fn check_overrides(model: &Model, overrides: &[(String, Value)]) -> Result<()> {
+    let mut metadata = model.metadata.clone();
+    let mut problems = Vec::new();
+    for (key, value) in overrides {
+        problems.extend(overriding(&metadata, key, value));
+        metadata.set(key, value.clone());
+    }
+    let counts = |(key, _): &(String, Value)| key.ends_with(".block_count");
+    if problems.is_empty() && overrides.iter().any(counts) {
+        problems.extend(predicting::problem(&metadata, &model.tensors));
+    }
+    Error::all(problems).map_or(Ok(()), Err)
+}
+
+fn overriding(metadata: &Metadata, key: &str, value: &Value) -> Option<Error> {
+    let of_one = |value: &Value| value.type_name().trim_matches(['[', ']']);
+    let is_hparam = !key.starts_with("general.") && !key.starts_with("tokenizer.");
+    let reshapes = |from: &Value| is_hparam && of_one(from) == of_one(value);
+    if key == ALIGNMENT || metadata.get(key).is_some_and(reshapes) {
+        return None;
+    }
+    let problem = never(key, metadata, Some(value)).or_else(|| doubtful(key, metadata, Some(value)))?;
+    Some(problem.or_hint("leave out this --override-kv, or edit the output: ggraft meta set --force"))
 }
 
 /// What about this edit readers of the file would stumble over.
@@ -207,6 +241,30 @@ mod tests {
             let error = apply(&metadata(), std::slice::from_ref(&edit), false).unwrap_err().to_string();
             assert!(error.contains(said) && error.ends_with("give --force if that is meant"), "{error}");
             assert_eq!(apply(&metadata(), &[edit], true).unwrap().1.len(), 1);
+        }
+    }
+
+    #[test]
+    fn an_output_has_what_readers_expect() {
+        let model = Model { metadata: metadata(), ..Model::default() };
+        let check = |text: &str| {
+            let one: Override = text.parse().unwrap();
+            check_overrides(&model, &[(one.key, one.value)])
+        };
+        for text in
+            ["general.alignment=u32:64", "llama.block_count=[u32]:3,3,3", "a.b=int:-1", "general.name=str:x"]
+        {
+            check(text).unwrap();
+        }
+        for (text, said) in [
+            ("split.count=int:3", "tells how the model is split"),
+            ("llama.block_count=int:-1", "another type: expected u32, found i32"),
+            ("general.architecture=str:foo", "no reader loads the file"),
+            ("tokenizer.ggml.tokens=str:x", "another type: expected [str], found str"),
+        ] {
+            let error = check(text).unwrap_err().to_string();
+            let ways = ["leave out this --override-kv", "`ggraft split`"];
+            assert!(error.contains(said) && ways.iter().any(|way| error.contains(way)), "{error}");
         }
     }
 }

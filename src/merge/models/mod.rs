@@ -9,6 +9,7 @@ mod swapped;
 pub use kinship::{Allowed, Kinship};
 pub use provenance::Origin;
 pub(crate) use provenance::SLICE;
+pub use swapped::paired;
 
 pub(super) use kinship::{judge, measure, moved};
 pub(crate) use parents::stackable;

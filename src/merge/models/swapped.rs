@@ -211,6 +211,22 @@ impl Places {
     }
 }
 
+/// What the headers tell against a chat model and its base, whose difference is wanted with no CP at hand.
+///
+/// # Errors
+/// They are the same files.
+pub fn paired(chat: &Model, base: &Model) -> Result<Option<String>> {
+    let (chat, base) = (Facts::of(chat), Facts::of(base));
+    if chat.is(&base) {
+        return Err(Error::invalid("chat is the base: the vector is zero")
+            .found("the same files")
+            .hint("give the chat model that was made from this base"));
+    }
+    let is_doubtful = base.has_template && !chat.has_template;
+    let doubt = "warning: base has a chat template and chat has none: are --base and --chat swapped?";
+    Ok(is_doubtful.then(|| String::from(doubt)))
+}
+
 fn swapped(what: String) -> Error {
     Error::invalid(what).hint("give each model in its place, or --allow-swapped if they are")
 }

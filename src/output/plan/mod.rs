@@ -17,6 +17,7 @@ use crate::ftype::{Importance, Prune};
 use crate::measure::figures::Figures;
 use crate::measure::meter::{Measured, Meter};
 use crate::merge::{Fate, Origin, Stack, Summary, Verdict};
+use crate::meta;
 use crate::output::target::{Target, Type};
 use crate::text;
 use crate::version::{Needs, needs};
@@ -187,6 +188,7 @@ impl Plan {
         if let Some(name) = &target.name {
             about::rename(&mut input.model.metadata, name);
         }
+        meta::check_overrides(&input.model, &target.overrides)?;
         let mut plan = match target.kind {
             Type::Gguf(ftype) => gguf::quantized(input, onto, fates, Some(ftype), target)?,
             Type::Auto => gguf::quantized(input, onto, fates, None, target)?,

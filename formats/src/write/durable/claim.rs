@@ -167,9 +167,9 @@ impl Claims<'_> {
         let real = real.join(path.file_name().unwrap_or_default());
         if let Some((_, other)) = self.taken.iter().find(|(taken, _)| *taken == real) {
             return Err(if other == what && what == "the output" {
-                Error::usage("several outputs would have this name")
-                    .file(path)
-                    .hint("put {type} and {weight} into the name that you give with -o")
+                Error::usage("several outputs would have this name").file(path).hint(
+                    "put {type} and {weight} into the name that you give with -o, and give each of them once",
+                )
             } else {
                 Error::usage(format!("{what} and {other} would be one file"))
                     .file(path)
