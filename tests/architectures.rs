@@ -227,6 +227,16 @@ fn a_tied_model_needs_no_head_and_an_untied_one_does() {
 }
 
 #[test]
+fn where_nothing_is_said_of_the_head_the_checkpoint_tells_whether_there_is_one() {
+    let untold = json!({"tie_word_embeddings": null, "model_type": null});
+    for tied in [true, false] {
+        let adopted = Case::new("m", Spec { tied, ..small() }).config(untold.clone()).adopt().unwrap();
+        assert_eq!(adopted.model.tensors.iter().all(|t| t.name != "output.weight"), tied);
+        assert_eq!(adopted.warnings, [""; 0]);
+    }
+}
+
+#[test]
 fn what_the_config_does_not_announce_is_kept_and_said() {
     let both = Case::new("m", small()).config(json!({"tie_word_embeddings": true})).adopt().unwrap();
     named(&both.model.tensors, "output.weight");
