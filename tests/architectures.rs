@@ -277,6 +277,14 @@ fn a_bare_model_has_names_without_a_prefix() {
 }
 
 #[test]
+fn what_a_part_of_the_config_was_trained_from_is_not_the_models_name() {
+    let part = json!({"text_config": {"_name_or_path": "lmsys/vicuna-7b-v1.5"}});
+    let adopted = Case::new("Llava-1M", small()).config(part).adopt().unwrap();
+    assert!(keys(&adopted.model.metadata, "general.").contains(&String::from("name = \"Llava 1M\"")));
+    assert!(adopted.model.metadata.get("general.organization").is_none());
+}
+
+#[test]
 fn a_card_tells_more_than_the_directory_and_sampling_is_kept() {
     let card = "---\nlicense: [mit, other]\nlanguage:\n- ko\n- no\nbase_model:\n- upstage/SOLAR-10.7B-v1.0\n\
                 - https://example.com/x\nmodel_creator: yanolja\npipeline_tag: text-generation\n---\n# EEVE\n";
