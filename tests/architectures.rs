@@ -227,6 +227,16 @@ fn a_tied_model_needs_no_head_and_an_untied_one_does() {
 }
 
 #[test]
+fn where_nothing_is_said_of_the_head_the_checkpoint_tells_whether_there_is_one() {
+    let untold = json!({"tie_word_embeddings": null, "model_type": null});
+    for tied in [true, false] {
+        let adopted = Case::new("m", Spec { tied, ..small() }).config(untold.clone()).adopt().unwrap();
+        assert_eq!(adopted.model.tensors.iter().all(|t| t.name != "output.weight"), tied);
+        assert_eq!(adopted.warnings, [""; 0]);
+    }
+}
+
+#[test]
 fn what_the_config_does_not_announce_is_kept_and_said() {
     let both = Case::new("m", small()).config(json!({"tie_word_embeddings": true})).adopt().unwrap();
     named(&both.model.tensors, "output.weight");
@@ -264,6 +274,14 @@ fn a_bare_model_has_names_without_a_prefix() {
         }
     });
     assert_eq!(case.adopt().unwrap().model.tensors.len(), 11);
+}
+
+#[test]
+fn what_a_part_of_the_config_was_trained_from_is_not_the_models_name() {
+    let part = json!({"text_config": {"_name_or_path": "lmsys/vicuna-7b-v1.5"}});
+    let adopted = Case::new("Llava-1M", small()).config(part).adopt().unwrap();
+    assert!(keys(&adopted.model.metadata, "general.").contains(&String::from("name = \"Llava 1M\"")));
+    assert!(adopted.model.metadata.get("general.organization").is_none());
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub mod metadata;
 #[allow(unsafe_code)]
 pub mod mmap;
 pub mod model;
+mod nonfinite;
 pub mod quant;
 mod remembered;
 pub mod safetensors;

@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::mmap::Mapping;
+use crate::nonfinite;
 use crate::source::{Container, Folder, hub_id};
 use crate::stamp::Reads;
 use crate::tensor::Tensor;
@@ -119,7 +120,7 @@ impl Checkpoint {
 /// largest tokenizers have three million.
 const MOST_VALUES: usize = 6_000_000;
 
-/// Parses the JSON text of `path`; an error names the line and column.
+/// Parses the JSON text of `path`; an error names the line and column. Python's words for what is no number are read too.
 pub fn parse_json(text: &[u8], path: &Path) -> Result<Value> {
     let values = text.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count();
     if values > MOST_VALUES {
@@ -128,8 +129,10 @@ pub fn parse_json(text: &[u8], path: &Path) -> Result<Value> {
             .expected(format!("at most {MOST_VALUES}"))
             .found(values));
     }
+    let lenient = |e| serde_json::from_slice(&nonfinite::replaced(text)).map_err(|_| e);
     serde_json::from_slice(text)
-        .map_err(|e| Error::invalid(format!("this is not valid JSON: {e}")).file(path))
+        .or_else(lenient)
+        .map_err(|e: serde_json::Error| Error::invalid(format!("this is not valid JSON: {e}")).file(path))
 }
 
 /// Tensors under GGUF's names and the metadata that describes them.

@@ -4,6 +4,7 @@
 //! model's prefix.
 
 use super::axes::Axes;
+use super::config::Config;
 use super::params::Params;
 use super::values::Value;
 use ggraft_formats::{DType, Result};
@@ -181,7 +182,15 @@ pub fn spelled(name: &'static str) -> Vec<String> {
     inner.split('|').map(|one| name.replace(&format!("{{{inner}}}"), one)).collect()
 }
 
+/// The key that says whether the head is the table of tokens.
+pub const TIED: &str = "tie_word_embeddings";
+
 impl Need {
+    /// Whether the config says nothing of it, also by its `model_type`: then what the checkpoint holds tells.
+    pub fn is_open(self, config: &Config) -> bool {
+        matches!(self, Need::Unless(TIED)) && config.get(TIED).is_none()
+    }
+
     pub fn is_met(self, params: &Params<'_>, layer: u32) -> Result<bool> {
         match self {
             Need::Must => Ok(true),

@@ -140,7 +140,8 @@ pub fn metadata(
 /// What the names of the model tell, the most trustworthy first.
 fn ids(checkpoint: &Checkpoint, config: &Config, parameters: u64) -> Vec<ModelId> {
     // More than one slash is a path on the trainer's machine.
-    let path = config.get("_name_or_path").and_then(Json::as_str).filter(|p| p.matches('/').count() <= 1);
+    let path =
+        config.raw().get("_name_or_path").and_then(Json::as_str).filter(|p| p.matches('/').count() <= 1);
     let dir = checkpoint.place_name();
     path.into_iter().chain(dir.as_deref()).map(|id| ModelId::parse(id, parameters)).collect()
 }

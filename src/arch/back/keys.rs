@@ -4,7 +4,7 @@
 use super::attempt::Attempt;
 use super::told::json;
 use crate::arch::keys::{From, Key};
-use crate::arch::rule::{Layers, Need, Rule};
+use crate::arch::rule::{Layers, Need, Rule, TIED};
 use ggraft_formats::{Array, Value};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
@@ -20,9 +20,6 @@ const TOKENS: [(&str, &str); 5] = [
 
 /// The labels of a head that classifies.
 const LABELS: &str = "classifier.output_labels";
-
-/// Whether the table of tokens is the head, too.
-const TIED: &str = "tie_word_embeddings";
 
 impl Attempt<'_> {
     /// Every key that the page makes of the config.

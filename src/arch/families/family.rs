@@ -81,7 +81,11 @@ impl Family {
         let more: Vec<&str> = more.copied().collect();
         self.prefixes.extend(more);
         self.ignored.extend(super::qwen_vl::SEEING);
-        self.ignored.push("encoder.*");
+        // What sees or hears, but of models that have an encoder of text themselves.
+        let own = |rule: &&Rule| rule.from.iter().any(|name| name.starts_with("encoder."));
+        if !self.rules.iter().any(own) {
+            self.ignored.push("encoder.*");
+        }
         self
     }
 

@@ -8,7 +8,7 @@ use super::{Arch, NONE, Uses};
 use crate::arch::keys::{Fixed, Key, count, make, number, positive};
 use crate::arch::params::Params;
 use crate::arch::rope::Rope;
-use crate::arch::rule::{Rule, rule};
+use crate::arch::rule::{Need, Rule, rule};
 use crate::arch::values;
 use ggraft_formats::{Result, Value};
 
@@ -19,8 +19,7 @@ pub const GEMMA3: Arch = Arch {
     base: Some(&DECODER),
     keys: KEYS,
     rules: RULES,
-    without: &["output.weight"],
-    ignored: &["*lm_head.weight", "*vision_tower.*", "*multi_modal_projector.*"],
+    ignored: &["*vision_tower.*", "*multi_modal_projector.*"],
     tokenizer: &[NO_SPACE],
     ..NONE
 };
@@ -37,6 +36,7 @@ pub const EMBEDDING_GEMMA: Arch = Arch {
     keys: &[make("attention.sliding_window", |params| {
         params.config.count("sliding_window").map(|n| Some(n.into()))
     })],
+    rules: &[head().may().cut()],
     uses: Uses::Pooled,
     tokenizer: &[NO_SPACE],
     ..NONE
@@ -66,8 +66,15 @@ fn window(params: &Params<'_>) -> Result<Option<Value>> {
 
 const ONE: values::Value = values::Value::Plus(1.0);
 
+/// The head, which is the table of tokens in all models that Google published.
+pub const fn head() -> Rule {
+    rule(&["^lm_head.weight", "^language_model.lm_head.weight"], &["output.weight"], "vocab n")
+        .need(Need::Unless("tie_word_embeddings"))
+}
+
 const RULES: &[Rule] = &[
     rule(&["embed_tokens.weight"], &["token_embd.weight"], "vocab n").cut(),
+    head().cut(),
     rule(&["norm.weight"], &["output_norm.weight"], "n").value(ONE),
     rule(&["layers.{l}.input_layernorm.weight"], &["blk.{l}.attn_norm.weight"], "n").value(ONE),
     rule(&["layers.{l}.self_attn.q_norm.weight"], &["blk.{l}.attn_q_norm.weight"], "d").value(ONE),

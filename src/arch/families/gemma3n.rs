@@ -2,7 +2,7 @@
 //! embedding for each layer. Norms are as they are; rows that the tokenizer has and the tables lack are zeros.
 //! Specification: `Gemma3NModel` of llama.cpp's converter.
 
-use super::gemma3::GEMMA3;
+use super::gemma3::{GEMMA3, head};
 use super::{Arch, NONE, gemma, windows};
 use crate::arch::keys::{Key, count, make, size};
 use crate::arch::params::{Axis, Params, Size, axis};
@@ -108,6 +108,7 @@ const fn keys(layers: Layers, need: Need) -> [Rule; 3] {
 
 const RULES: &[Rule] = &[
     rule(&["embed_tokens.weight"], &["token_embd.weight"], "vocab n").pad(),
+    head().pad(),
     rule(&["embed_tokens_per_layer.weight"], &["per_layer_token_embd.weight"], "vocab (l pl)").pad(),
     rule(&["per_layer_model_projection.weight"], &["per_layer_model_proj.weight"], "(l pl) n"),
     rule(&["per_layer_projection_norm.weight"], &["per_layer_proj_norm.weight"], "pl"),

@@ -41,7 +41,8 @@ pub const ASSISTANT: Arch = Arch {
         rule(&["^pre_projection.weight"], &["nextn.pre_projection.weight"], "n (two target)"),
         rule(&["^post_projection.weight"], &["nextn.post_projection.weight"], "target n"),
     ],
-    ignored: &["masked_embedding.*"],
+    without: &["output.weight"],
+    ignored: &["*lm_head.weight", "masked_embedding.*"],
     ..NONE
 };
 

@@ -87,15 +87,19 @@ fn multiplier(params: &Params<'_>, key: &str) -> Result<Option<Value>> {
 }
 
 pub const SHARED_WIDTH: Key = make("expert_shared_feed_forward_length", |params| {
-    let shared = params.config.whole_at("shared_intermediate_size", 0)?;
-    Ok(shared.filter(|n| *n > 0).map(Value::U32))
+    let shared = shared_width(params)?;
+    Ok((shared > 0).then_some(Value::U32(shared as u32)))
 });
 
-const MOE_AXES: &[Axis] = &[axis("shared", Size::Of(&["shared_intermediate_size"]))];
+const MOE_AXES: &[Axis] = &[axis("shared", Size::Make(|params, _| shared_width(params)))];
+
+/// How wide the expert for all tokens is; 0 if there is none.
+pub fn shared_width(params: &Params<'_>) -> Result<u64> {
+    Ok(params.config.whole_at("shared_intermediate_size", 0)?.unwrap_or(0).into())
+}
 
 /// The layers that have an expert for all tokens: every one or none.
-const SHARED: Layers =
-    Layers::When(|params, _| Ok(params.config.whole_at("shared_intermediate_size", 0)?.unwrap_or(0) > 0));
+const SHARED: Layers = Layers::When(|params, _| Ok(shared_width(params)? > 0));
 
 const MOE: &[Rule] = &[
     rule(&["layers.{l}.block_sparse_moe.router.layer.weight"], &["blk.{l}.ffn_gate_inp.weight"], "e n"),

@@ -225,8 +225,9 @@ fn add<'a>(
             sources(spelling, true).is_ok_and(|names| names.iter().any(|name| held.has(name)))
         };
         let spelling = rule.from.iter().find(|s| there(s));
-        let needed = holds && need.is_met(params, layer)?;
         let found = spelling.is_some();
+        let open = !found && need.is_open(params.config);
+        let needed = holds && !open && need.is_met(params, layer)?;
         if !found && !holds {
             continue;
         }
