@@ -2,17 +2,21 @@
 
 /// Of a longer text only the beginning is looked at.
 const LONGEST: usize = 80;
+/// The letters that a name must begin with to be taken for its beginning.
+const BEGUN: usize = 4;
 
-/// The one of `names` that is nearest to `text`, if one is near. Case and separators do not count: they are what
+/// The one of `names` that is nearest to `text`, if one is near, else the first that begins so. Case and separators do not count: they are what
 /// people remember least.
 pub fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let bare = |name: &str| name.to_ascii_uppercase().replace(['_', '-', ' ', '.'], "");
     // The time grows with the length, and nobody types more.
     let wanted: String = bare(text).chars().take(LONGEST).collect();
-    let measured = names.into_iter().map(|name| (strsim::levenshtein(&wanted, &bare(name)), name));
-    let (distance, name) = measured.min_by_key(|(distance, _)| *distance)?;
-    let near = distance <= 2 && distance * 2 <= wanted.len() || distance * 5 <= wanted.len();
-    near.then_some(name)
+    let measured = |name: &'a str| (strsim::levenshtein(&wanted, &bare(name)), name);
+    let measured: Vec<(usize, &str)> = names.into_iter().map(measured).collect();
+    let (distance, name) = measured.iter().min_by_key(|(distance, _)| *distance)?;
+    let near = *distance <= 2 && distance * 2 <= wanted.len() || distance * 5 <= wanted.len();
+    let begun = || measured.iter().find(|(_, name)| wanted.len() >= BEGUN && bare(name).starts_with(&wanted));
+    near.then_some(*name).or_else(|| begun().map(|(_, name)| *name))
 }
 
 /// The end of an error about `text`: `; did you mean NAME?`, or nothing.
@@ -30,6 +34,8 @@ mod tests {
         assert_eq!(nearest("general.nam", keys), Some("general.name"));
         assert_eq!(nearest("tokenizer.ggml.eos-tokenid", keys), Some("tokenizer.ggml.eos_token_id"));
         assert_eq!(nearest("general.license", keys), None);
+        assert_eq!(nearest("general.arch", keys), Some("general.architecture"));
+        assert_eq!(nearest("gen", keys), None);
         assert_eq!(nearest("", keys), None);
         assert_eq!(nearest("x", []), None);
         assert_eq!(did_you_mean("ties_", ["ties", "slerp"]), "; did you mean ties?");

@@ -75,7 +75,11 @@ fn advice(path: &Path, all: &[Advice], args: &Args) -> String {
         );
     }
     for a in all {
-        let room = a.bits.map_or(String::from("no room"), |bits| format!("room for {bits:.2} bits a weight"));
+        let room = match a.bits {
+            None => String::from("no room"),
+            Some(bits) if bits >= 32.0 => String::from("room for any type"),
+            Some(bits) => format!("room for {bits:.2} bits a weight"),
+        };
         let fits = if a.fits() { "fits" } else { "too large" };
         line(
             &mut out,

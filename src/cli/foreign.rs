@@ -57,6 +57,11 @@ const OPTIONS: &[(&str, &[&str], &str)] = &[
         &["-o", "--output", "--outfile"],
         "the output is the second word: ggraft quantize IN.gguf OUT.gguf TYPE",
     ),
+    (
+        "merge",
+        &["--emit-vector", "--rank"],
+        "the vector is a file of its own: ggraft vector --base MODEL --chat MODEL --type safetensors, or --rank 64 as an adapter",
+    ),
     ("adapter", &["--base-model-id"], "give the base with --base: a directory, or org/name of the hub"),
     ("merge", &["--lora", "--lora-model"], "give the adapter with --adapter DIR[:WEIGHT]"),
     (
