@@ -283,8 +283,13 @@ fn answer(
             format!("{{\"id\":\"{real}\",\"sha\":\"{commit}\",\"siblings\":[{}]}}", siblings.join(","));
         return Reply::new(200, json).with("Content-Type", "application/json");
     };
-    if let (status, 1..) = faults.refuse {
-        shared.lock().unwrap().refuse.1 -= 1;
+    // Requests come at a time: one of them takes the last refusal.
+    let refusal = || {
+        let refuse = &mut shared.lock().unwrap().refuse;
+        refuse.1 = refuse.1.checked_sub(1)?;
+        Some(refuse.0)
+    };
+    if let Some(status) = refusal() {
         return Reply::new(status, "not now").with("RateLimit", "\"resolvers\";r=0;t=1");
     }
     let Some(held) = files.get(&file) else { return refused(404, "EntryNotFound", "Entry not found") };
