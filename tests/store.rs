@@ -305,8 +305,8 @@ fn what_cannot_be_a_directory_is_refused() {
     let s = Scratch::new();
     let (cp, out) = (trio("cp"), s.path("cp.gguf"));
     let (cp, out) = (cp.to_str().unwrap(), out.to_str().unwrap());
-    let unheard = "general.architecture=str:unheard-of";
-    ggraft(["convert", cp, "--type", "f32", "-o", out, "--override-kv", unheard]).ok();
+    ggraft(["convert", cp, "--type", "f32", "-o", out]).ok();
+    ggraft(["meta", "set", out, "general.architecture=str:unheard-of", "--force"]).ok();
     let ran = convert(&s.path("cp.gguf"), "safetensors", &s.path("hf"));
     assert_eq!(ran.code, 4);
     let words = "no page says how this architecture goes back to Hugging Face's names";
