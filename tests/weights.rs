@@ -54,7 +54,9 @@ fn naive(pieces: &[Piece], before: char, name: &str, layers: i64) -> bool {
             Piece::Range(first, last) => {
                 let digit = |c: char| c.is_ascii_digit();
                 let whole = !digit(before) && !rest.starts_with(digit) && part.chars().all(digit);
-                let wanted = |n: i64| (*first..=*last).any(|x| n == if x < 0 { layers + x } else { x });
+                // Both ends are counted first: what crosses zero goes on from the layer that it begins at.
+                let [a, b] = [*first, *last].map(|n| if n < 0 { n + layers } else { n });
+                let wanted = |n: i64| (a..=b).contains(&n);
                 whole && part.parse().is_ok_and(wanted)
             }
         };
