@@ -5,8 +5,8 @@ const LONGEST: usize = 80;
 /// The letters that a name must begin with to be taken for its beginning.
 const BEGUN: usize = 4;
 
-/// The one of `names` that is nearest to `text`, if one is near, else the first that begins so. Case and separators do not count: they are what
-/// people remember least.
+/// The one of `names` that is nearest to `text`, if one is near, else the first that begins so. Case and separators do
+/// not count: they are what people remember least.
 pub fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let bare = |name: &str| name.to_ascii_uppercase().replace(['_', '-', ' ', '.'], "");
     // The time grows with the length, and nobody types more.

@@ -260,6 +260,9 @@ fn a_vector_becomes_an_adapter_that_keeps_as_much_of_it_as_is_told() {
     }
     assert!(said.contains("of the squares of the vector the adapter keeps"), "{said}");
     assert!(said.contains("--lora"), "{said}");
+    let ran =
+        ggraft(folder.words("merge --onto %base --adapter @vector.gguf:0.5 -w 0.3 --type F32 -o @none.gguf"));
+    assert!(ran.code == 2 && ran.err.contains("weights of their own"), "{}", ran.err);
     let ran = ggraft(folder.words("vector --base %base --chat %base --rank 4 -o @none.gguf"));
     assert!(ran.code == 3 && ran.err.contains("chat is the base"), "{}", ran.err);
     let said = run("vector --base %chat --chat %base --rank 4 -o @turned.gguf");

@@ -1,5 +1,5 @@
-//! Numbers that JSON has no words for, but Python writes (`Infinity`, `-Infinity`, `NaN`): configs of Mamba 2 and Nemotron-H
-//! bound their time steps so. They become what transformers 5 writes in their place, `{"__float__": "Infinity"}`, so that
+//! Numbers that JSON has no words for, but Python writes (`Infinity`, `-Infinity`, `NaN`): configs of Mamba 2 bound
+//! their time steps so. They become what transformers 5 writes in their place, `{"__float__": "Infinity"}`, so that
 //! whoever asks for such a number is told that it is none.
 //! Specification: Python's `json`, `allow_nan`; `PreTrainedConfig.to_json_string` of transformers 5.
 
