@@ -191,15 +191,29 @@ pub fn convert(input: Loaded, target: &Target) -> Result<Plan> {
 /// # Errors
 /// Those of [`convert`], for any of them.
 pub fn convert_all(input: Loaded, targets: &[Target]) -> Result<Vec<Plan>> {
-    let mut input = input;
-    if targets.len() > 1 {
-        let tensors = std::mem::take(&mut input.model.tensors).into_iter();
-        input.model.tensors = tensors.map(Tensor::remembered).collect::<Result<_>>()?;
-    }
+    let input = read_once(input, targets.len())?;
     let mut plans =
         targets.iter().map(|target| convert(input.clone(), target)).collect::<Result<Vec<_>>>()?;
     in_company(&mut plans);
     Ok(plans)
+}
+
+/// The same without writing any: what one target makes impossible says nothing of the others.
+///
+/// # Errors
+/// The model cannot be read.
+pub fn convert_each(input: Loaded, targets: &[Target]) -> Result<Vec<Result<Plan>>> {
+    let input = read_once(input, targets.len())?;
+    Ok(targets.iter().map(|target| convert(input.clone(), target)).collect())
+}
+
+/// The model, whose weights are remembered between so many outputs.
+fn read_once(mut input: Loaded, outputs: usize) -> Result<Loaded> {
+    if outputs > 1 {
+        let tensors = std::mem::take(&mut input.model.tensors).into_iter();
+        input.model.tensors = tensors.map(Tensor::remembered).collect::<Result<_>>()?;
+    }
+    Ok(input)
 }
 
 /// Matches `vectors` with `onto`; from the result every output is planned. `how` is a method such as `CHAT_VECTOR`, or all

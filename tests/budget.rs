@@ -226,10 +226,17 @@ fn the_file_type_is_a_mixture_of_about_that_size() {
         (&["--target-bpw", "6.6"], 18),
         (&["--target-size", "Q3_K_M"], 12),
         (&["--target-bpw", "4.5", "--type", "IQ4_NL"], 25),
+        // A browser does not run it; so much room is for F32, which it runs no faster.
+        (&["--for", "browser", "--type", "IQ2_XS"], 7),
     ] {
         let found = model(&bench.convert(&trio("cp"), "out.gguf", options));
         assert_eq!(found.metadata.u64("general.file_type"), Some(expected), "{options:?}");
     }
+    // Dtypes of another file have no name of their own.
+    bench.convert(&trio("cp"), "like.gguf", &["--type", "Q4_K_M"]);
+    let like = bench.path("like.gguf").display().to_string();
+    let found = model(&bench.convert(&trio("cp"), "out.gguf", &["--like", &like, "--target-size", "3M"]));
+    assert_eq!(found.metadata.u64("general.file_type"), Some(15));
 }
 
 #[test]

@@ -117,8 +117,20 @@ fn devices_are_advised_on_and_what_has_no_room_is_refused() {
         unquantized.contains("--for pi5-8gb --context 4096") && !said.contains("--for"),
         "{unquantized}{said}"
     );
-    let checkpoint = ggraft(["advise", trio("cp").to_str().unwrap()]).ok().out;
-    assert!(checkpoint.contains("room for"), "{checkpoint}");
+    // Trained for 256 tokens, of which no context that nobody asked for is longer.
+    let checkpoint = ggraft(["advise", trio("cp").to_str().unwrap()]).ok();
+    assert!(
+        checkpoint.out.contains("room for") && checkpoint.out.contains("at a context of 256"),
+        "{}",
+        checkpoint.out
+    );
+    assert!(checkpoint.err.is_empty(), "{}", checkpoint.err);
+    let usual = run("convert %cp --for phone-8gb -o @usual.gguf").ok().err;
+    assert!(usual.contains("at a context of 256") && !usual.contains("warning"), "{usual}");
+    for words in ["advise %cp --context 257", "convert %cp --for phone-8gb --context 257 -o @long.gguf"] {
+        let said = run(words).ok().err;
+        assert!(said.contains("was trained for a context of 256, and 257 are asked for"), "{words}: {said}");
+    }
     for (words, code, told) in [
         ("advise %cp --for pi6-8gb", 2, "did you mean pi5-8gb?"),
         ("convert %cp --for toaster -o @x.gguf", 2, "expected one of pi5-4gb, "),

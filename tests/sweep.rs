@@ -104,7 +104,7 @@ fn what_does_not_go_together_is_refused_in_words() {
         ("--sweep --target-bpw 4", "cannot be used with"),
         ("--sweep=Q4_K_M,huge", "or a type such as Q4_K_M, found 'huge'"),
         ("--sweep --type Q4_K_M,Q8_0", "--sweep compares with one type"),
-        ("--sweep=1000", "the budget is too small"),
+        ("--sweep=1000,2000", "name a larger one after --sweep="),
         ("--target-kld 0.1 --type safetensors", "GGUF outputs only"),
     ] {
         let ran = convert(options);
@@ -113,6 +113,15 @@ fn what_does_not_go_together_is_refused_in_words() {
     let cp = trio("cp").display().to_string();
     let wet = ggraft(["convert", &cp, "--sweep"]);
     assert_eq!((wet.code, wet.err.contains("--dry-run")), (2, true), "{}", wet.err);
+}
+
+/// A size that nothing can have leaves the others.
+#[test]
+fn a_size_too_small_is_told_beside_the_table() {
+    let cp = trio("cp").display().to_string();
+    let ran = ggraft(["convert", &cp, "--dry-run", "--sweep=1000,Q4_K_M"]).ok();
+    assert!(ran.err.contains("warning: 1000: the budget is too small"), "{}", ran.err);
+    assert_eq!(ran.out.lines().count(), 2, "{}", ran.out);
 }
 
 /// Nothing that is asked for is left undone in silence: a sweep is a table, and that is all.

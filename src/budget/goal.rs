@@ -1,6 +1,6 @@
 //! What may be asked for: a size in bytes, the size of a fixed mixture, bits a weight, or a divergence.
 
-use crate::device::Profile;
+use crate::device::{self, Profile};
 use crate::ftype::Ftype;
 use ggraft_formats::{DType, Error, Metadata};
 
@@ -8,8 +8,8 @@ use ggraft_formats::{DType, Error, Metadata};
 #[derive(Clone, Copy)]
 pub enum Budget {
     Limit(Limit),
-    /// What a device has room for beside a context of so many tokens.
-    Device(&'static Profile, u64),
+    /// What a device has room for beside a context of so many tokens, or of as many as it is used for.
+    Device(&'static Profile, Option<u64>),
 }
 
 /// A size that the models do not decide.
@@ -62,7 +62,9 @@ impl Budget {
     /// The same without a device: the bytes that it has left for a model of these metadata.
     pub(super) fn settled(self, metadata: &Metadata) -> Result<Limit, Error> {
         match self {
-            Budget::Device(profile, context) => profile.room(metadata, context).map(Limit::Bytes),
+            Budget::Device(profile, context) => {
+                profile.room(metadata, device::context(metadata, context)).map(Limit::Bytes)
+            }
             Budget::Limit(limit) => Ok(limit),
         }
     }

@@ -1,7 +1,8 @@
 //! A budget instead of a mixture: `--target-size`, `--target-bpw` and `--target-kld` choose each tensor's dtype by what its
 //! error is expected to cost the model's answers. Serves the plan of a run.
 //! The map: `goal` is what may be asked for, `candidates` which dtypes a tensor may get, `measure` what each of them
-//! loses and `known` keeps it, `field` how much a loss in that place matters, `sizes` counts the bytes, `solve` spends them, `explain` tells why.
+//! loses and `known` keeps it, `field` how much a loss in that place matters, `sizes` counts the bytes, `solve` spends them, `yardstick` is the
+//! mixture that the result is compared with, `explain` tells why.
 //! The expectation: KL divergence grows with the sum over tensors of sensitivity x relative squared error, as in
 //! the linearity theorem of arXiv 2411.17525; how well it holds here stands in `tests/support/budget/README.md`.
 
@@ -13,6 +14,7 @@ mod known;
 mod measure;
 mod sizes;
 mod solve;
+mod yardstick;
 
 pub use explain::{Account, Chosen, Fixed, Step};
 pub use goal::{Budget, bytes};
@@ -28,7 +30,7 @@ use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use goal::Limit;
 use measure::{Columns, Measured};
 use rayon::prelude::*;
-use sizes::{Sizes, weights_limit};
+use sizes::Sizes;
 use solve::Price;
 
 /// What is asked of the dtypes beside the budget.
@@ -48,20 +50,6 @@ pub struct Terms<'a> {
     pub stages: &'a dyn Stages,
 }
 
-impl Terms<'_> {
-    /// The dtypes that a fixed mixture gives. What may only be copied keeps its own there as well.
-    fn assign(&self, facts: &Facts, ftype: &'static Ftype) -> Result<Vec<Assignment>> {
-        let mut assignments = ftype::assign(facts, ftype, self.options)?;
-        for (tensor, given) in facts.tensors.iter().zip(&mut assignments) {
-            if candidates::of(tensor, given, self) == [tensor.dtype] {
-                given.dtype = tensor.dtype;
-                given.fallback = None;
-            }
-        }
-        Ok(assignments)
-    }
-}
-
 /// The dtypes that a budget buys.
 pub struct Bought {
     /// The fixed mixture that the file is nearest to, by whose number it goes.
@@ -70,12 +58,6 @@ pub struct Bought {
     pub assignments: Vec<Assignment>,
     pub account: Account,
 }
-
-/// Fixed mixtures that a budget is compared with; those that need importance only where there is some.
-const YARDSTICKS: [&str; 20] = [
-    "F32", "BF16", "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q3_K_L", "Q3_K_M",
-    "Q3_K_S", "IQ3_XXS", "Q2_K", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S",
-];
 
 /// Chooses the dtypes of `model`'s tensors. Reads a sample of their weights; the result does not depend on threads.
 ///
@@ -91,7 +73,7 @@ pub fn choose(model: &Model, facts: &Facts, budget: &Budget, terms: &Terms) -> R
         Some(bought) => Ok(bought),
         None => {
             let sizes = Sizes::new(model, &limit, terms.overhead)?;
-            Err(too_small(facts, terms, &sizes, bytes_of(facts, &sizes, terms)?)?)
+            Err(too_small(facts, terms, &sizes, yardstick::bytes_of(facts, &sizes, terms)?)?)
         }
     }
 }
@@ -129,21 +111,11 @@ fn nearest(model: &Model, facts: &Facts, most: f64, terms: &Terms) -> Result<Bou
     Ok(best)
 }
 
-/// The bytes of a limit.
-fn bytes_of(facts: &Facts, sizes: &Sizes, terms: &Terms) -> Result<u64> {
-    Ok(match sizes.budget {
-        Limit::Bytes(bytes) => *bytes,
-        Limit::Like(ftype) => sizes.of(facts, &terms.assign(facts, ftype)?)?,
-        Limit::Bits(bits) => weights_limit(facts, *bits),
-        Limit::Divergence(_) => u64::MAX,
-    })
-}
-
 /// The dtypes that a limit of bytes buys; none if it is too small.
 fn bought(model: &Model, facts: &Facts, budget: &Limit, terms: &Terms) -> Result<Option<Bought>> {
     let sizes = Sizes::new(model, budget, terms.overhead)?;
-    let (ftype, fixed) = yardstick(facts, budget, terms, &sizes)?;
-    let limit = bytes_of(facts, &sizes, terms)?;
+    let (ftype, fixed) = yardstick::compared(facts, terms, &sizes)?;
+    let limit = yardstick::bytes_of(facts, &sizes, terms)?;
     let menus = menus(facts, &fixed, terms)?;
     if smallest(facts, &menus, &sizes)? > limit {
         return Ok(None);
@@ -195,47 +167,6 @@ fn bought(model: &Model, facts: &Facts, budget: &Limit, terms: &Terms) -> Result
     Ok(Some(Bought { ftype, assignments, account }))
 }
 
-/// The fixed mixture to compare with, and its dtypes: the one that was named, else the nearest in size of those that
-/// can be written.
-fn yardstick(
-    facts: &Facts,
-    budget: &Limit,
-    terms: &Terms,
-    sizes: &Sizes,
-) -> Result<(&'static Ftype, Vec<Assignment>)> {
-    let like = match budget {
-        Limit::Like(ftype) => Some(*ftype),
-        _ => None,
-    };
-    if let Some(ftype) = terms.ftype.or(like) {
-        return Ok((ftype, terms.assign(facts, ftype)?));
-    }
-    let limit = match budget {
-        Limit::Bytes(bytes) => *bytes,
-        Limit::Bits(bits) => weights_limit(facts, *bits),
-        Limit::Like(_) | Limit::Divergence(_) => 0,
-    };
-    let mut nearest: Option<(u64, &'static Ftype, Vec<Assignment>)> = None;
-    let allowed = |ftype: &Ftype| {
-        terms.only.is_none_or(|only| only.contains(&ftype.default))
-            && (terms.options.has_imatrix || !ftype.needs_imatrix)
-    };
-    for name in YARDSTICKS {
-        let ftype = Ftype::parse(name)?;
-        if !allowed(ftype) {
-            continue;
-        }
-        let assignments = terms.assign(facts, ftype)?;
-        let distance = sizes.of(facts, &assignments)?.abs_diff(limit);
-        if nearest.as_ref().is_none_or(|(least, ..)| distance < *least) {
-            nearest = Some((distance, ftype, assignments));
-        }
-    }
-    nearest
-        .map(|(_, ftype, assignments)| (ftype, assignments))
-        .ok_or_else(|| Error::unsupported("there is no mixture to compare with"))
-}
-
 /// What each tensor may be.
 fn menus(facts: &Facts, fixed: &[Assignment], terms: &Terms) -> Result<Vec<Vec<DType>>> {
     let menu = |(tensor, fixed): (&ftype::TensorFact, &Assignment)| candidates::of(tensor, fixed, terms);
@@ -271,9 +202,9 @@ fn too_small(facts: &Facts, terms: &Terms, sizes: &Sizes, limit: u64) -> Result<
         None => format!("give --target-size {least} or more, or free pinned tensors"),
     };
     let mut given = *sizes.budget;
-    for _ in 0..=YARDSTICKS.len() {
+    for _ in 0..=yardstick::YARDSTICKS.len() {
         let tried = Sizes { budget: &given, ..*sizes };
-        let (_, fixed) = yardstick(facts, &given, terms, &tried)?;
+        let (_, fixed) = yardstick::compared(facts, terms, &tried)?;
         let least = smallest(facts, &menus(facts, &fixed, terms)?, &tried)?;
         let (next, enough) = match given {
             Limit::Bits(bits) => {

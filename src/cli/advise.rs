@@ -4,10 +4,10 @@
 use super::elsewhere::Elsewhere;
 use super::stdout;
 use crate::arch;
-use crate::device::{self, Advice, CONTEXT, PROFILES, Profile};
+use crate::device::{self, Advice, PROFILES, Profile};
 use crate::pipeline;
 use crate::recipe::Choice;
-use crate::report::{Show, Stage, size};
+use crate::report::{self, Show, Stage, size};
 use crate::text::{shell_path, shown};
 use ggraft_formats::Result;
 use std::fmt::Write;
@@ -21,9 +21,10 @@ pub(super) struct Args {
     /// One device
     #[arg(long = "for", value_name = "DEVICE", hide_possible_values = true)]
     device: Option<Choice<&'static Profile>>,
-    /// The tokens that the model is to read at once
-    #[arg(long, value_name = "N", default_value_t = CONTEXT, value_parser = clap::value_parser!(u64).range(1..=device::MOST))]
-    context: u64,
+    /// The tokens that the model is to read at once; by default 8192, or as many as it was trained for if those are
+    /// fewer
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=device::MOST))]
+    context: Option<u64>,
     #[command(flatten)]
     elsewhere: Elsewhere,
 }
@@ -37,9 +38,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let stages = Stage::new(Show::Auto);
     let access = args.elsewhere.access(&stages);
     let model = pipeline::open_with(path, &arch::Options::default(), &access)?.model;
-    let all = profiles.iter().map(|profile| Advice::of(&model, profile, args.context));
+    let context = device::context(&model.metadata, args.context);
+    report::print_notes(Vec::from_iter(device::overlong(&model.metadata, context)).as_slice(), false);
+    let all = profiles.iter().map(|profile| Advice::of(&model, profile, context));
     let all: Vec<Advice> = all.collect::<Result<_>>()?;
-    stdout::print(advice(path, &all, args).as_bytes())
+    stdout::print(advice(path, &all, context, args.context).as_bytes())
 }
 
 /// The devices, a line each.
@@ -56,7 +59,8 @@ fn devices(profiles: &[&Profile]) -> String {
     out
 }
 
-fn advice(path: &Path, all: &[Advice], args: &Args) -> String {
+/// How the model does on each device, at a context that was asked for or not.
+fn advice(path: &Path, all: &[Advice], context: u64, asked: Option<u64>) -> String {
     let mut out = String::new();
     if let Some(first) = all.first() {
         let need = first.need;
@@ -66,7 +70,7 @@ fn advice(path: &Path, all: &[Advice], args: &Args) -> String {
                 "{}: weights {}, and at a context of {} cache {}, state {}, buffers {}: {} in all",
                 shown(path),
                 size(need.weights),
-                args.context,
+                context,
                 size(need.cache),
                 size(need.state),
                 size(need.buffers),
@@ -94,8 +98,7 @@ fn advice(path: &Path, all: &[Advice], args: &Args) -> String {
     }
     if let Some(a) = all.iter().find(|a| a.bits.is_some() && !a.is_quantized) {
         let (name, model) = (a.profile.name, shell_path(path));
-        let context =
-            if args.context == CONTEXT { String::new() } else { format!(" --context {}", args.context) };
+        let context = asked.map(|context| format!(" --context {context}")).unwrap_or_default();
         line(
             &mut out,
             format_args!("make the file for a device: ggraft convert {model} --for {name}{context}"),

@@ -133,11 +133,13 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let all = types.iter().flat_map(|kind| mixtures.iter().map(move |mixture| (kind, mixture)));
     let targets = all.map(target).collect::<Result<Vec<_>>>()?;
     let pool = options::thread_pool(args.output.run.threads)?;
+    if args.sweep.is_given() {
+        let plans = pool.install(|| pipeline::convert_each(input, &targets))?;
+        stages.end();
+        return args.sweep.tell(plans, &args.output.run, pool.current_num_threads());
+    }
     let plans = pool.install(|| pipeline::convert_all(input, &targets))?;
     stages.end();
-    if args.sweep.is_given() {
-        return args.sweep.tell(&plans, &args.output.run, pool.current_num_threads());
-    }
     let default = |plan: &Plan| match args.mtp {
         true => PathBuf::from(format!("mtp-{}", plan.file_name(None).display())),
         false => plan.file_name(None),

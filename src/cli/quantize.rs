@@ -166,11 +166,13 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let all = types.flat_map(|kind| mixtures.iter().map(move |mixture| (kind, mixture)));
     let targets = all.map(target).collect::<Result<Vec<_>>>()?;
     let pool = options::thread_pool(args.run.threads)?;
+    if args.sweep.is_given() {
+        let plans = pool.install(|| pipeline::convert_each(loaded, &targets))?;
+        stages.end();
+        return args.sweep.tell(plans, &args.run, pool.current_num_threads());
+    }
     let plans = pool.install(|| pipeline::convert_all(loaded, &targets))?;
     stages.end();
-    if args.sweep.is_given() {
-        return args.sweep.tell(&plans, &args.run, pool.current_num_threads());
-    }
     let default = |plan: &Plan| beside(&request.input, &plan.encoding());
     let several = plans.len() > 1;
     let plans = Naming { typed: request.output, several, default: &default }.all(plans)?;

@@ -9,12 +9,15 @@ use crate::pipeline::Plan;
 use crate::recipe::{Choice, Mixture};
 use crate::report;
 use ggraft_formats::source::is_away;
-use ggraft_formats::{Error, Result};
+use ggraft_formats::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The sizes of these mixtures, unless others are typed.
 const USUAL: &str = "Q2_K,Q3_K_S,Q3_K_M,Q4_K_S,Q4_K_M,Q5_K_M,Q6_K,Q8_0";
+
+/// What to do about one that is too small.
+const LARGER: &str = "name a larger one after --sweep=, or free pinned tensors";
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Quantization")]
@@ -83,10 +86,26 @@ impl Sweep {
         Ok(self.sweep.iter().map(of).collect())
     }
 
-    /// Shows what was planned: a table, or with --json the plans.
-    pub fn tell(&self, plans: &[Plan], run: &Run, threads: usize) -> Result<()> {
-        let notes: BTreeSet<&String> = plans.iter().flat_map(|plan| &plan.notes).collect();
-        report::print_notes(&notes.into_iter().cloned().collect::<Vec<_>>(), run.show.quiet);
+    /// Shows what was planned: a table, or with --json the plans. Sizes that cannot be had are told beside it.
+    ///
+    /// # Errors
+    /// Not one size can be had, or something else than a size is wrong.
+    pub fn tell(&self, planned: Vec<Result<Plan>>, run: &Run, threads: usize) -> Result<()> {
+        let mut plans = Vec::with_capacity(planned.len());
+        let mut notes = BTreeSet::new();
+        let (any, sizes) = (planned.iter().any(Result::is_ok), self.sweep.iter());
+        for (planned, size) in planned.into_iter().zip(sizes) {
+            match planned {
+                Ok(plan) => plans.push(plan),
+                Err(e) if e.kind() != Kind::Usage => return Err(e),
+                Err(e) if any => {
+                    notes.insert(format!("warning: {size}: {}", e.hint(LARGER)));
+                }
+                Err(e) => return Err(e.hint(LARGER)),
+            }
+        }
+        notes.extend(plans.iter().flat_map(|plan| plan.notes.iter().cloned()));
+        report::print_notes(&notes.into_iter().collect::<Vec<_>>(), run.show.quiet);
         if run.json {
             let line = |plan: &Plan| report::plan_json(plan, &plan.file_name(None), threads).to_string();
             return plans.iter().try_for_each(|plan| stdout::told(&report::printable(&line(plan))));

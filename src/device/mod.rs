@@ -18,6 +18,23 @@ pub const CONTEXT: u64 = 8192;
 /// No context is longer.
 pub const MOST: u64 = 1 << 32;
 
+/// The tokens that a model is to read at once: as many as were asked for, else those of a long conversation, but no
+/// more than it was trained for.
+pub fn context(metadata: &Metadata, asked: Option<u64>) -> u64 {
+    asked.unwrap_or_else(|| trained(metadata).unwrap_or(CONTEXT).clamp(1, CONTEXT))
+}
+
+/// What to say of a context that is longer than any that the model was trained for.
+pub fn overlong(metadata: &Metadata, context: u64) -> Option<String> {
+    let trained = trained(metadata).filter(|most| context > *most)?;
+    Some(format!("warning: the model was trained for a context of {trained}, and {context} are asked for"))
+}
+
+/// The longest context that a model was trained for.
+fn trained(metadata: &Metadata) -> Option<u64> {
+    metadata.u64(&format!("{}.context_length", metadata.str("general.architecture")?))
+}
+
 /// A tensor of a file that is made for a device.
 pub struct Weight<'a> {
     pub name: &'a str,
@@ -64,10 +81,22 @@ impl Profile {
         Ok(self.file.map_or(left, |most| left.min(most)))
     }
 
+    /// Refuses parts where the runtime reads one file.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check_parts(&self, is_split: bool) -> Result<()> {
+        match self.whole && is_split {
+            false => Ok(()),
+            true => Err(Error::usage(format!("{} reads a model from one file", self.what))
+                .hint("leave out --split-max-size, --split-max-tensors and --keep-split")),
+        }
+    }
+
     /// What to say of a file of these tensors that is made for it.
     ///
     /// # Errors
-    /// It is in parts, and the runtime reads one file; a dtype does not run there.
+    /// A dtype does not run there.
     pub fn told(
         &self,
         metadata: &Metadata,
@@ -77,10 +106,6 @@ impl Profile {
     ) -> Result<Vec<String>> {
         let bytes = weights.iter().map(|one| one.bytes).fold(0, u64::saturating_add);
         let others = self.others(weights)?;
-        if self.whole && is_split {
-            return Err(Error::usage(format!("{} reads a model from one file", self.what))
-                .hint("leave out --split-max-size, --split-max-tensors and --keep-split"));
-        }
         let need = Need::of(metadata, bytes, context)?;
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         let mut notes = vec![format!(
@@ -93,6 +118,7 @@ impl Profile {
             mib(need.state),
             mib(need.buffers)
         )];
+        notes.extend(overlong(metadata, context));
         if let Some(part) = self.part.filter(|part| bytes > *part && !is_split) {
             let part = part / 1_000_000;
             notes.push(format!(

@@ -71,8 +71,7 @@ pub struct Cache {
 
 /// That of a usual context; none of metadata that do not tell.
 pub fn cache(metadata: &Metadata) -> Option<Cache> {
-    let most = metadata.u64(&format!("{}.context_length", metadata.str("general.architecture")?))?;
-    let tokens = most.min(USUAL);
+    let tokens = super::trained(metadata)?.min(USUAL);
     let need = Need::of(metadata, 0, tokens).ok()?;
     Some(Cache { tokens, bytes: need.cache.saturating_add(need.state) })
 }

@@ -103,7 +103,8 @@ pub struct Mixture {
     #[cfg_attr(feature = "cli", arg(long = "for", value_name = "DEVICE", hide_possible_values = true, conflicts_with_all = ["target_size", "target_bpw", "target_kld", "pure"]))]
     #[serde(rename = "for", skip_serializing_if = "is_default")]
     pub device: Option<Choice<&'static Profile>>,
-    /// The tokens that the device is to read at once, 8192 by default
+    /// The tokens that the device is to read at once; by default 8192, or as many as the model was trained for if those
+    /// are fewer
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", requires = "device", value_parser = clap::value_parser!(u64).range(1..=device::MOST)))]
     #[serde(skip_serializing_if = "is_default")]
     pub context: Option<u64>,
@@ -193,8 +194,7 @@ impl Mixture {
             if budget.is_some() {
                 return Err(Error::usage("--for has the size of its device, and excludes another"));
             }
-            let context = self.context.unwrap_or(device::CONTEXT);
-            budget = Some(Budget::Device(profile, context));
+            budget = Some(Budget::Device(profile, self.context));
         }
         if budget.is_some() && self.pure {
             return Err(Error::usage("--pure gives every tensor the same dtype, a budget each its own")

@@ -3,7 +3,7 @@
 
 use crate::arch::windowless;
 use crate::budget::{self, Account, Budget, Known};
-use crate::device::Weight;
+use crate::device::{self, Weight};
 use crate::estimate;
 use crate::ftype::{self, Assignment, Ftype, Importance, Reason};
 use crate::output::plan::stored::{How, Stored, fate};
@@ -26,6 +26,9 @@ pub(crate) fn quantized(
     named: Option<&'static Ftype>,
     target: &Target,
 ) -> Result<Plan> {
+    if let Some(Budget::Device(profile, _)) = target.budget {
+        profile.check_parts(target.division != Division::Whole)?;
+    }
     let mut model = input.model;
     let is_gguf = input.source.is_none();
     let pinned: &[(String, DType)] =
@@ -105,6 +108,7 @@ pub(crate) fn quantized(
         let steps = parts.iter().map(|(_, step)| step);
         let weights: Vec<Weight<'_>> =
             steps.map(|step| Weight { name: &step.name, dtype: step.to, bytes: step.bytes }).collect();
+        let context = device::context(&model.metadata, context);
         notes.extend(profile.told(&model.metadata, context, &weights, split.is_some())?);
     }
     // A file of plain floats whose experts are in blocks goes by those.

@@ -81,6 +81,15 @@ pub fn all(dir: &Path) -> Result<Vec<Model>> {
     Ok(models)
 }
 
+/// A file of someone else's making, named after itself.
+pub fn given(path: &Path) -> Model {
+    Model {
+        arm: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        ftype: "it is",
+        path: path.into(),
+    }
+}
+
 /// The chat vector as an adapter to CP.
 pub struct Worn {
     pub rank: usize,

@@ -1,7 +1,7 @@
 //! The experiment of the chat vector on the trio, run in llama.cpp on the held-out dialogues; `GGRAFT_LLAMA_CPP`
 //! names its folder. `cargo run --release --example experiment` prints a table of CP alone and merges of several
 //! weights and policies; with `record` it runs those of `docs/chat-vector.md` and keeps every answer, and the adapters of
-//! `docs/adapters.md`.
+//! `docs/adapters.md`; with the names of GGUF files it runs those.
 
 #[path = "mod.rs"]
 mod experiment;
@@ -77,13 +77,14 @@ fn print(runs: &[Run], dialogues: &[Dialogue]) {
 
 fn main() {
     let Some(peer) = peer::peer() else { std::process::exit(1) };
-    let record = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("record") => true,
-        Some(other) => panic!("'{other}' is no word that the experiment knows; there is 'record'"),
-    };
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let record = words == ["record"];
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let models = if record { arms::all(dir.path()) } else { grid(dir.path()) };
+    let models = match words.as_slice() {
+        [] => grid(dir.path()),
+        _ if record => arms::all(dir.path()),
+        files => Ok(files.iter().map(|file| arms::given(file.as_ref())).collect()),
+    };
     let models = models.unwrap_or_else(|e| panic!("{e}"));
     let dialogues = score::dialogues(&trio("dialogues_ko.jsonl"));
     let runs = runs(peer, &models, &dialogues);
