@@ -191,6 +191,7 @@ fn what_is_refused_or_only_shown_changes_nothing() {
             &["set", "@m.gguf", "tokenizer.ggml.eos_token_id=u32:99999"],
             "expected an id below 896, found 99999",
         ),
+        (&["set", "@m.gguf", "llama.rope.freq_base=f32:inf"], "what is no number: expected finite numbers"),
         (&["set", "@m.gguf", "a.b=strg:x"], "did you mean str?"),
         (&["set", "@m.gguf"], "<KEY=[TYPE:]VALUE>"),
         (&["set", "@m.gguf", "a.b=u8:1", "-o", "@m.gguf"], "leave -o out"),
@@ -210,6 +211,23 @@ fn what_is_refused_or_only_shown_changes_nothing() {
     assert_eq!(bench.model("n.gguf").metadata.str("general.name"), Some("other"));
     assert!(bench.bytes("m.gguf") == before);
     assert_eq!(bench.names(), ["m.gguf", "n.gguf"]);
+}
+
+/// What a reader would find out only when it runs the model.
+#[test]
+fn a_template_that_does_not_render_and_numbers_that_are_none_are_told() {
+    let bench = Bench::new();
+    let template = "tokenizer.chat_template=str:{% for m in messages %}";
+    let said = bench.ggraft(&["meta", "set", "@m.gguf", template]).ok().err;
+    assert!(said.contains("warning: the chat template cannot be rendered"), "{said}");
+    bench.ggraft(&["meta", "set", "-q", "--force", "@m.gguf", "llama.rope.freq_base=f32:nan"]).ok();
+    let ran = bench.ggraft(&["verify", "@m.gguf"]);
+    assert_eq!(
+        (ran.code, ran.err.contains("llama.rope.freq_base is no finite number")),
+        (7, true),
+        "{}",
+        ran.err
+    );
 }
 
 /// Other names of the file, such as those of a cache, keep what they had.

@@ -56,6 +56,13 @@ const TYPED: &[Row] = &[
     ),
     ("merge --base %base --chat %chat --onto %cp --type Q8_0 -w 0,5x", 2, &["expected a finite number"]),
     ("convert %cp --target-bpw 4,5", 2, &["bits per weight such as 4.5"]),
+    ("convert %cp --target-kld 0,02", 2, &["a KL divergence such as 0.02, found '0,02'"]),
+    ("convert %cp --target-kld 1e300", 2, &["at most 10, such as 0.02, found 1e300"]),
+    (
+        "vector --base %base --chat %chat --rank 0",
+        2,
+        &["expected a rank from 1 to 65535, such as 64, found '0'"],
+    ),
     ("convert %cp --type Q8_0 --prune-layers 0-1", 2, &["with commas between them"]),
     ("convert %cp --type Q8_0 --split-max-size big", 2, &["50G, 500MB, 1.5GiB"]),
     // Patterns that match nothing.
@@ -87,6 +94,13 @@ const TYPED: &[Row] = &[
     ("quantize --max-buffer-size 100 in.gguf Q8_0", 2, &["rows are streamed"]),
     ("merge r.yml --cuda", 2, &["ggraft computes on the CPU"]),
     ("merge r.yml --lazy-unpickle", 2, &["leave it out"]),
+    ("merge --base %base --chat %chat --onto %cp --method dare", 2, &["did you mean dare_linear?"]),
+    (
+        "merge --base %base --chat %chat --onto %cp --emit-vector",
+        2,
+        &["ggraft vector --base MODEL --chat MODEL"],
+    ),
+    ("merge --base %base --chat %chat --onto %cp --rank 64", 2, &["or --rank 64 as an adapter"]),
     ("merge r.yml --allow-crimes", 2, &["--allow-mismatch"]),
     ("merge r.yml --out-shard-size 5B", 2, &["--split-max-size"]),
     ("convert %cp --quantize Q4_K_M", 2, &["give --type TYPE"]),

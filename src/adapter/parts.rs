@@ -3,6 +3,7 @@
 //! Specification: the names that `get_peft_model_state_dict` of peft 0.21 saves.
 
 use ggraft_formats::{Checkpoint, Error, Result, Tensor};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 const PREFIX: &str = "base_model.model.";
@@ -78,6 +79,20 @@ const ENDINGS: &[(&str, Part)] = &[
     (".lora_B.bias", Part::Bias),
 ];
 
+/// The name without that of the adapter, which stands in it where a trainer has saved the state of the wrapped model itself.
+fn unnamed(name: &str) -> Cow<'_, str> {
+    const NAMED: &str = ".default";
+    let place = name.find(".lora_").or_else(|| name.find(".modules_to_save."));
+    let split = place.and_then(|place| Some((place, place + name[place..].find(NAMED)?)));
+    match split {
+        Some((place, at)) if matches!(name[at + NAMED.len()..].chars().next(), None | Some('.')) => {
+            let kept = if name[place..].starts_with(".lora_") { &name[..at] } else { &name[..place] };
+            Cow::Owned(format!("{kept}{}", &name[at + NAMED.len()..]))
+        }
+        _ => Cow::Borrowed(name),
+    }
+}
+
 impl Parts {
     /// Sorts the tensors of an adapter.
     ///
@@ -87,7 +102,7 @@ impl Parts {
         let mut parts = Parts::default();
         let mut problems = Vec::new();
         for tensor in &checkpoint.tensors {
-            let name = tensor.name.strip_prefix(PREFIX).unwrap_or(&tensor.name);
+            let name = &*unnamed(tensor.name.strip_prefix(PREFIX).unwrap_or(&tensor.name));
             let found = ENDINGS.iter().find_map(|(end, part)| Some((name.strip_suffix(end)?, part)));
             if let Some((module, part)) = found {
                 if !parts.take(module, part, tensor) {
@@ -102,7 +117,7 @@ impl Parts {
                         .tensor(&tensor.name)
                         .hint("merge the adapter with PEFT (merge_and_unload, then save_pretrained)"),
                 );
-            } else if name.ends_with(".base_layer.weight") {
+            } else if name.ends_with(".base_layer.weight") || name.contains(".original_module.") {
                 parts.repeated += 1;
             } else {
                 parts.whole.push((name.replace(".base_layer.", "."), tensor.clone()));
@@ -125,5 +140,25 @@ impl Parts {
         };
         module.is_embedding |= matches!(part, Part::EmbeddingA | Part::EmbeddingB);
         place.replace(tensor.clone()).is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_the_adapter_is_no_part_of_a_name() {
+        for (saved, meant) in [
+            ("layers.0.q_proj.lora_A.default.weight", "layers.0.q_proj.lora_A.weight"),
+            ("embed_tokens.lora_embedding_B.default", "embed_tokens.lora_embedding_B"),
+            ("q_proj.lora_magnitude_vector.default.weight", "q_proj.lora_magnitude_vector.weight"),
+            ("lm_head.modules_to_save.default.weight", "lm_head.weight"),
+            ("q_proj.lora_A.weight", "q_proj.lora_A.weight"),
+            ("q_proj.lora_A.defaults.weight", "q_proj.lora_A.defaults.weight"),
+            ("default.q_proj.weight", "default.q_proj.weight"),
+        ] {
+            assert_eq!(unnamed(saved), meant);
+        }
     }
 }

@@ -82,7 +82,7 @@ impl Budget {
         if bits.is_finite() && bits > 0.0 && bits <= 64.0 {
             return Ok(Budget::Limit(Limit::Bits(bits)));
         }
-        Err(format!("expected bits per weight such as 4.5, found {bits}"))
+        Err(format!("expected bits per weight such as 4.5, found {bits:?}"))
     }
 
     /// The budget of `--target-kld`.
@@ -90,7 +90,7 @@ impl Budget {
         if nats.is_finite() && nats > 0.0 && nats <= 10.0 {
             return Ok(Budget::Limit(Limit::Divergence(nats)));
         }
-        Err(format!("expected a KL divergence in nats, above 0 and at most 10, such as 0.02, found {nats}"))
+        Err(format!("expected a KL divergence in nats, above 0 and at most 10, such as 0.02, found {nats:?}"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `ggraft meta get|set|unset`: the metadata of a GGUF file, read and edited where it is.
 
 use super::{naming, signals, stdout};
-use crate::chat;
+use crate::chat::{self, dialogue};
 use crate::meta::{self, CHAT_TEMPLATE, Change, Edit, Override, Setting, Spelled};
 use crate::report::{self, Progress};
 use crate::text::shown;
@@ -12,6 +12,7 @@ use ggraft_formats::source::{Access, is_away, is_named};
 use ggraft_formats::write::{Rewrite, Way};
 use ggraft_formats::{Error, Input, Metadata, Result, Value};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -232,6 +233,7 @@ fn edit(file: &Path, edits: impl FnOnce(&Metadata) -> Result<Vec<Edit>>, how: &H
             false => return Err(e),
         }
     }
+    report::print_notes(Vec::from_iter(unrendered(&changes)?).as_slice(), how.show.quiet);
     let target = output.unwrap_or(file);
     if how.json {
         let json = edit_json(&rewrite, file, output, &changes);
@@ -256,6 +258,22 @@ fn edit(file: &Path, edits: impl FnOnce(&Metadata) -> Result<Vec<Edit>>, how: &H
         stdout::told(&shown(target).to_string())?;
     }
     Ok(())
+}
+
+/// What to say of a new chat template that does not render; its words are not looked at.
+///
+/// # Errors
+/// It takes more time or memory than any template should.
+fn unrendered(changes: &[Change]) -> Result<Option<String>> {
+    let new = changes.iter().find(|change| change.key == CHAT_TEMPLATE).and_then(|change| change.to.as_ref());
+    let Some(text) = new.and_then(Value::as_str) else { return Ok(None) };
+    let words = dialogue::Words { bos: "", eos: "", special: &BTreeSet::new() };
+    let read = dialogue::read(text, words).ok_or_else(|| {
+        Error::usage("the chat template takes more memory or time than any template should")
+            .expected("what two turns take")
+    })?;
+    let told = |why| format!("warning: the chat template cannot be rendered ({why}); it is written as it is");
+    Ok(read.failure.map(told))
 }
 
 fn print_change(change: &Change) {

@@ -31,7 +31,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "MODEL")]
     onto: Option<PathBuf>,
     /// The rank of the adapter: the higher, the more of the vector it keeps (64 by default)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = rank)]
     rank: Option<NonZeroU16>,
     /// F32, F16, BF16 or Q8_0 of an adapter; safetensors-f32 for the whole vector, in a directory
     #[arg(
@@ -64,6 +64,10 @@ fn extracted(
         "an adapter changes no metadata: what is told of template and end tokens is of the merge that it stands for (llama.cpp takes --chat-template-file)",
     );
     Ok((model, jobs, [&graft.notes[..], &notes, &[own]].concat()))
+}
+
+fn rank(text: &str) -> Result<NonZeroU16, String> {
+    text.parse().map_err(|_| format!("expected a rank from 1 to {}, such as 64, found '{text}'", u16::MAX))
 }
 
 pub(super) fn run(mut args: Args) -> Result<()> {

@@ -5,6 +5,7 @@
 use super::errand::{Claim, Errand};
 use super::{inspect, options, stdout, verb};
 use crate::hash::{self, Manifest, Verdict};
+use crate::meta;
 use crate::predicting;
 use crate::report::{self, Progress};
 use crate::version::{Build, Needs, needs};
@@ -100,6 +101,7 @@ fn verify(args: &Args) -> Result<Sound> {
         Input::Model(model) => {
             vocabulary = vocab::check::problems(&model.metadata, &model.tensors);
             vocabulary.extend(predicting::problem(&model.metadata, &model.tensors).map(Error::verification));
+            vocabulary.extend(meta::not_finite(&model.metadata).into_iter().map(Error::verification));
             let needs = needs(&model.metadata, model.tensors.iter().map(Tensor::dtype));
             vocabulary.extend(args.for_version.and_then(|version| needs.met_by(version).err()));
             needed = Some(needs);

@@ -1,11 +1,14 @@
 //! Edits of a GGUF's metadata, and what of them would break the file: some keys are never edited, and what no reader
 //! expects (another type, another length of the vocabulary) is done only when it is asked for twice.
-//! `override_kv` reads and spells values as `--override-kv` has them, for recipes too; `known` the types of keys.
+//! `override_kv` reads and spells values as `--override-kv` has them, for recipes too; `known` the types of keys, `finite` the
+//! numbers that are none.
 //! Specification: ggml `docs/gguf.md`; what llama.cpp v0.5.0 refuses to load.
 
+mod finite;
 mod known;
 mod override_kv;
 
+pub use finite::not_finite;
 pub use known::Setting;
 pub use override_kv::{Override, Spelled};
 
@@ -166,6 +169,9 @@ fn doubtful(key: &str, metadata: &Metadata, to: Option<&Value>) -> Option<Error>
     {
         return Some(doubt("there must be a value for each token").expected(tokens).found(length));
     }
+    if finite::is_wild(to) {
+        return Some(doubt("no reader computes with what is no number").expected("finite numbers"));
+    }
     match (tokens, to.as_u64()) {
         (Some(tokens), Some(id)) if key.ends_with("_token_id") && id >= tokens as u64 => {
             Some(doubt("there is no such token").expected(format!("an id below {tokens}")).found(id))
@@ -237,6 +243,7 @@ mod tests {
             (Edit::Unset("general.architecture".into()), "no reader loads the file"),
             (set("tokenizer.ggml.tokens=[str]:a"), "a value for each token: expected 2, found 1"),
             (set("tokenizer.ggml.eos_token_id=u32:2"), "expected an id below 2, found 2"),
+            (set("llama.rope.freq_base=f32:nan"), "no reader computes with what is no number"),
         ] {
             let error = apply(&metadata(), std::slice::from_ref(&edit), false).unwrap_err().to_string();
             assert!(error.contains(said) && error.ends_with("give --force if that is meant"), "{error}");

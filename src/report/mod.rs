@@ -6,6 +6,7 @@ mod file;
 mod finished;
 mod html;
 mod json;
+mod layers;
 mod modelfile;
 mod plan;
 #[cfg(feature = "cli")]

@@ -1,6 +1,7 @@
 //! The plan and the summary as text. What several outputs have in common is told once; then come the outputs, each with
 //! its type and size.
 
+use super::layers::together;
 use super::vocabulary::write_vocabulary;
 use crate::device;
 use crate::merge::{Fate, Verdict};
@@ -70,7 +71,8 @@ fn treatment(plan: &Plan) -> String {
         line(&mut out, format_args!("  {count:>5} {fate:<9} {from:>7} -> {to:<7} {:>10}", size(bytes)));
     }
     for (reason, names) in kept(plan) {
-        line(&mut out, format_args!("kept from onto ({reason}): {}", Printable(&names.join(", "))));
+        let names = together(&names).join(", ");
+        line(&mut out, format_args!("kept from onto ({reason}): {}", Printable(&names)));
     }
     for (name, reason) in &plan.dropped {
         line(&mut out, format_args!("dropped ({reason}): {}", Printable(name)));
@@ -213,12 +215,12 @@ pub fn tensors_text(plan: &Plan) -> String {
 }
 
 /// The tensors that a merge leaves as they are, by reason.
-fn kept(plan: &Plan) -> BTreeMap<&'static str, Vec<String>> {
-    let mut kept: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+fn kept(plan: &Plan) -> BTreeMap<&'static str, Vec<&str>> {
+    let mut kept: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for s in &plan.steps {
         let is_told = |v: &Verdict| v.fate == Fate::Kept && v.reason != Verdict::PASSED;
         if let Some(v) = s.verdict.filter(is_told) {
-            kept.entry(v.reason).or_default().push(s.name.clone());
+            kept.entry(v.reason).or_default().push(&s.name);
         }
     }
     kept

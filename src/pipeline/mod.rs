@@ -1,10 +1,20 @@
 //! THE LINE: open -> adopt -> merge -> assign -> write. Everything before `write` touches headers only; the
 //! weights move once, in the writer, through the wrappers that were put around them on the way.
+//! Here models are opened and single ones planned; `merging` plans merges, `written` carries plans out.
+
+mod merging;
+mod written;
+
+pub use merging::{Grafted, graft};
+pub use written::{
+    Work, are_of_plan, finish, is_finished, is_prepared, look, nothing_grows, prepare, write, write_beside,
+    write_spans,
+};
 
 use crate::adapter::{Adapter, whole};
 use crate::arch;
 use crate::checkpoint::{Card, Source};
-use crate::merge::{self, Graft, Origin, Vector};
+use crate::merge::{Origin, Vector};
 use crate::nearest::nearest;
 use crate::output::plan::in_company;
 pub use crate::output::plan::{Loaded, Plan, Step};
@@ -14,11 +24,9 @@ use crate::predicting;
 use crate::text::shown;
 use crate::unpack::{self, unscaled};
 use ggraft_formats::source::Access;
-use ggraft_formats::stamp::Reads;
-use ggraft_formats::write::{self, Job, Layout, Records, Span, Watch, parts};
 pub use ggraft_formats::write::{Beside, Resume};
 use ggraft_formats::{Checkpoint, Error, Input, Kind, Model, Result, Tensor};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Opens a model: a GGUF (its first part, if it is split), a safetensors file, or the directory of a checkpoint, which is
@@ -214,218 +222,4 @@ fn read_once(mut input: Loaded, outputs: usize) -> Result<Loaded> {
         input.model.tensors = tensors.map(Tensor::remembered).collect::<Result<_>>()?;
     }
     Ok(input)
-}
-
-/// Matches `vectors` with `onto`; from the result every output is planned. `how` is a method such as `CHAT_VECTOR`, or all
-/// that may be decided about a merge.
-///
-/// # Errors
-/// The models do not belong together: shapes, vocabularies, configurations, or weights that show another parent.
-pub fn graft(onto: Loaded, vectors: &[Vector], how: impl Into<merge::Options>) -> Result<Grafted> {
-    let models = vectors.iter().flat_map(|v| [&v.chat, &v.base]);
-    models.flat_map(|m| m.reads.all()).for_each(|stamp| onto.model.reads.add(stamp));
-    let mut how = how.into();
-    if let Some(source) = &onto.source {
-        how.held = Some(source.checkpoint.tensors.iter().map(|t| t.name.clone()).collect());
-    }
-    how.stack = onto.stack;
-    let mut graft = Graft::new(onto.model, vectors, how)?;
-    graft.notes.splice(0..0, onto.notes);
-    Ok(Grafted { graft, source: onto.source, command: String::from("ggraft merge") })
-}
-
-/// Models that belong together.
-pub struct Grafted {
-    pub graft: Graft,
-    /// The checkpoint of CP, if it is not a GGUF.
-    source: Option<Arc<Source>>,
-    /// The command that merges them, but for weight and type; it stands in model cards.
-    pub command: String,
-}
-
-impl Grafted {
-    /// Plans the output with each set of weights (one a vector) and for each target, in this order.
-    ///
-    /// # Errors
-    /// Those of [`convert`], for the merged model.
-    pub fn plans(&self, weights: &[Vec<f64>], targets: &[Target]) -> Result<Vec<Plan>> {
-        let mut plans = Vec::with_capacity(weights.len() * targets.len());
-        for weights in weights {
-            let (estimated, measured) = (Arc::default(), Arc::default());
-            for target in targets {
-                let model = self.graft.model(weights)?;
-                let (vocabulary, left_out) = self.graft.tokens(weights);
-                let notes = [&self.graft.notes[..], &left_out].concat();
-                let source = self.source.clone();
-                let loaded = Loaded::new(model, notes, source);
-                let (estimated, measured) = (Arc::clone(&estimated), Arc::clone(&measured));
-                let merged = Loaded { estimated, measured, ..loaded };
-                let card = |model: &Model| Some(self.card(model, weights, target));
-                let fates = Some((self.graft.verdicts(), self.graft.weights(weights)));
-                let origins = self.graft.origins(weights);
-                let mut plan = Plan::new(merged, self.graft.onto(), fates, target, origins, card)?;
-                plan.vocabulary = Some(Arc::new(vocabulary));
-                plan.passes = self.graft.passes();
-                plans.push(plan);
-            }
-        }
-        in_company(&mut plans);
-        Ok(plans)
-    }
-
-    fn card(&self, model: &Model, weights: &[f64], target: &Target) -> Card {
-        let command = match weights {
-            // A vector, or a recipe, has its weight in itself.
-            [w, ..] if self.command.contains(" --chat ") => {
-                format!("{} --weight {w} --type {}", self.command, target.kind.name())
-            }
-            _ => format!("{} --type {}", self.command, target.kind.name()),
-        };
-        Card {
-            name: model.metadata.str("general.name").unwrap_or("A merged model").to_string(),
-            formula: Some(self.graft.method().formula),
-            origins: self.graft.origins(weights),
-            licence: self.graft.licence().map(String::from),
-            command,
-            notes: self.graft.notes.clone(),
-            ..Card::default()
-        }
-    }
-}
-
-/// What a write is told beside the plans.
-#[derive(Default)]
-pub struct Work<'a> {
-    /// The options, in words: an unfinished output is resumed if they, and the inputs, are the same.
-    pub options: &'a str,
-    pub resume: Resume,
-    /// Whether an output may be replaced.
-    pub force: bool,
-    /// A folder in which one may be in any case.
-    pub own: Option<&'a Path>,
-    /// What is written beside the outputs once they are whole.
-    pub beside: Vec<Beside>,
-    /// The id of the plan that jobs carry out, if they do.
-    pub plan: Option<&'a str>,
-}
-
-impl Work<'_> {
-    fn job(&self, plans: &[(Plan, PathBuf)]) -> Job {
-        let work = [("version", env!("CARGO_PKG_VERSION")), ("options", self.options)];
-        let plan = self.plan.map(|id| (String::from("plan"), id.to_string()));
-        let work = work.map(|(name, value)| (name.to_string(), value.to_string()));
-        let inputs = Reads::default();
-        plans.iter().flat_map(|(plan, _)| plan.reads.all()).for_each(|stamp| inputs.add(stamp));
-        Job {
-            work: plan.into_iter().chain(work).collect(),
-            inputs: inputs.all(),
-            resume: self.resume,
-            force: self.force,
-            own: self.own.map(PathBuf::from),
-            beside: self.beside.clone(),
-            is_shared: self.plan.is_some(),
-        }
-    }
-}
-
-fn layouts(plans: &[(Plan, PathBuf)]) -> Result<Vec<Layout<'_>>> {
-    plans.iter().map(|(plan, path)| plan.layout(path)).collect()
-}
-
-/// Looks at every path that writing the plans would touch, and touches none: see `write::look`.
-pub fn look(plans: &[(Plan, PathBuf)], work: &Work<'_>) -> Result<Vec<Error>> {
-    write::look(&layouts(plans)?, &work.job(plans))
-}
-
-/// Writes each plan to its path, whose directory is made if it is missing; the inputs are read once for all. What was
-/// written by a run that was stopped is taken over, if inputs and options are the same.
-///
-/// # Errors
-/// An input changed or holds a weight that cannot be stored (NaN, infinity); a path is taken, the disk is full, or
-/// `watch` stopped the work. Nothing that was there before is lost, and work that can be resumed stays.
-pub fn write(plans: &[(Plan, PathBuf)], work: &Work<'_>, watch: &dyn Watch) -> Result<()> {
-    write_beside(plans, work, watch, |_| Ok(Vec::new()))
-}
-
-/// The same with `work.beside`: `contents` is told where the files of each plan lie when they are whole, and gives what is
-/// to stand in each of those files.
-///
-/// # Errors
-/// Those of [`write`] and of `contents`.
-pub fn write_beside(
-    plans: &[(Plan, PathBuf)],
-    work: &Work<'_>,
-    watch: &dyn Watch,
-    contents: impl FnOnce(&[Vec<PathBuf>]) -> Result<Vec<Vec<u8>>>,
-) -> Result<()> {
-    write::carry_out(&layouts(plans)?, &work.job(plans), watch, contents)
-}
-
-/// Makes the files of each plan and leaves them to the jobs of `work.plan`; `told` is called before that, when all are this
-/// process's alone.
-///
-/// # Errors
-/// A path is taken, or the disk has no room; those of `told`.
-pub fn prepare(plans: &[(Plan, PathBuf)], work: &Work<'_>, told: impl FnOnce() -> Result<()>) -> Result<()> {
-    parts::prepare(&layouts(plans)?, &work.job(plans), told)
-}
-
-/// Whether [`prepare`] has made all files, and they are still there to be filled.
-///
-/// # Errors
-/// Something else has the name of a journal.
-pub fn is_prepared(plans: &[(Plan, PathBuf)]) -> Result<bool> {
-    parts::is_prepared(&layouts(plans)?)
-}
-
-/// Whether nothing lies where the files of the plans would grow.
-///
-/// # Errors
-/// A container cannot hold a plan.
-pub fn nothing_grows(plans: &[(Plan, PathBuf)]) -> Result<bool> {
-    Ok(parts::nothing_grows(&layouts(plans)?))
-}
-
-/// Whether whatever lies where the plans' files grow was made for the plan of this id.
-///
-/// # Errors
-/// Something else has the name of a journal.
-pub fn are_of_plan(plans: &[(Plan, PathBuf)], id: &str) -> Result<bool> {
-    parts::are_of_plan(&layouts(plans)?, id)
-}
-
-/// Writes these spans of each plan's files, as one of several jobs; the hashes of what was written.
-///
-/// # Errors
-/// Those of [`write`]; and that the files were not made ready.
-pub fn write_spans(
-    plans: &[(Plan, PathBuf)],
-    spans: &[Vec<Span>],
-    work: &Work<'_>,
-    records: &Records,
-    watch: &dyn Watch,
-) -> Result<Vec<Vec<(Span, String)>>> {
-    parts::carry_out_spans(&layouts(plans)?, spans, &work.job(plans), records, watch)
-}
-
-/// Gives the outputs their names, once all jobs have written their spans. Bytes of which `hashes` are given are read again.
-///
-/// # Errors
-/// Anything is missing, or not what was planned.
-pub fn finish(
-    plans: &[(Plan, PathBuf)],
-    hashes: &[Vec<(Span, String)>],
-    work: &Work<'_>,
-    watch: &dyn Watch,
-    contents: impl FnOnce(&[Vec<PathBuf>]) -> Result<Vec<Vec<u8>>>,
-) -> Result<()> {
-    parts::finish(&layouts(plans)?, hashes, &work.job(plans), watch, contents)
-}
-
-/// Whether all outputs have their names already, with nothing left to be done.
-///
-/// # Errors
-/// They have, but are no longer what was written.
-pub fn is_finished(plans: &[(Plan, PathBuf)], hashes: &[Vec<(Span, String)>]) -> Result<bool> {
-    parts::is_finished(&layouts(plans)?, hashes)
 }
