@@ -75,8 +75,8 @@ pub struct Mixture {
     #[cfg_attr(feature = "cli", arg(long, value_name = "SOURCE", conflicts_with = "imatrix"))]
     #[serde(skip_serializing_if = "is_default")]
     pub importance: Option<Choice<Estimate>>,
-    /// How blocks are searched for: exact, as llama.cpp does (the default), or fine, on from there to a lower error of the
-    /// same format, which takes some fifty times as long
+    /// How blocks are searched for: exact, as llama.cpp does (the default), or fine, on from there to a lower error in the
+    /// same format, for some two minutes of a core for a billion weights
     #[cfg_attr(feature = "cli", arg(long, value_name = "HOW", hide_possible_values = true))]
     #[serde(skip_serializing_if = "is_default")]
     pub search: Option<Choice<Search>>,

@@ -8,7 +8,7 @@ use super::block::{
 };
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{EPS, nearest_int};
-use super::{DType, Traits, fine};
+use super::{DType, Traits, scales};
 use crate::simd::{self, LANES, Level, VALUES};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -143,12 +143,12 @@ impl BlockIQ4XS {
     }
 
     /// The numbers that are stored beside the codes.
-    pub(super) fn parts(&self) -> fine::Symmetric<8> {
-        fine::Symmetric { d: self.d.get(), of_subs: self.scales() }
+    pub(super) fn parts(&self) -> scales::Symmetric<8> {
+        scales::Symmetric { d: self.d.get(), of_subs: self.scales() }
     }
 
     /// The inverse, with these codes.
-    pub(super) fn of_parts(parts: &fine::Symmetric<8>, codes: &[[u8; 32]; 8]) -> Self {
+    pub(super) fn of_parts(parts: &scales::Symmetric<8>, codes: &[[u8; 32]; 8]) -> Self {
         Self::of_codes(U16::new(parts.d), &parts.of_subs).with_codes(codes)
     }
 

@@ -28,6 +28,7 @@ mod q5;
 mod q5_k;
 mod q6_k;
 mod q8;
+mod scales;
 mod search;
 mod split;
 mod ternary;

@@ -9,7 +9,7 @@ use super::planes::{pack_crumbs, unpack_crumbs};
 use super::search::{
     Affine, Candidates, Loss, WEIGHTED, make_qkx2_quants, make_qkx3_quants, make_qp_quants, nearest_int,
 };
-use super::{DType, Traits, fine};
+use super::{DType, Traits, scales};
 use crate::simd::{self, AffineLanes, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -48,8 +48,8 @@ impl BlockQ2K {
     }
 
     /// The numbers that are stored beside the codes.
-    pub(super) fn parts(&self) -> fine::Affine<16> {
-        fine::Affine {
+    pub(super) fn parts(&self) -> scales::Affine<16> {
+        scales::Affine {
             d: self.d.get(),
             dmin: self.dmin.get(),
             of_subs: self.scales.map(|s| i32::from(s & 15)),
@@ -58,7 +58,7 @@ impl BlockQ2K {
     }
 
     /// The inverse, with these codes.
-    pub(super) fn of_parts(parts: &fine::Affine<16>, codes: &[u8]) -> Self {
+    pub(super) fn of_parts(parts: &scales::Affine<16>, codes: &[u8]) -> Self {
         let scales = nibbles(parts.of_subs.map(|code| code as u8), parts.mins.map(|code| code as u8));
         let (d, dmin) = (U16::new(parts.d), U16::new(parts.dmin));
         BlockQ2K { scales, qs: pack_crumbs::<0>(codes), d, dmin }

@@ -7,7 +7,7 @@ use super::block::{
 };
 use super::planes::{pack_bits, pack_crumbs, unpack_bits, unpack_crumbs};
 use super::search::{Symmetric, make_q3_quants, make_qx_quants, nearest_int};
-use super::{DType, Traits, fine};
+use super::{DType, Traits, scales};
 use crate::simd::{self, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -48,13 +48,13 @@ impl BlockQ3K {
     }
 
     /// The numbers that are stored beside the codes.
-    pub(super) fn parts(&self) -> fine::Symmetric<16> {
+    pub(super) fn parts(&self) -> scales::Symmetric<16> {
         let of_subs = unpack_codes(&self.scales).map(|code| i32::from(code) - 32);
-        fine::Symmetric { d: self.d.get(), of_subs }
+        scales::Symmetric { d: self.d.get(), of_subs }
     }
 
     /// The inverse, with these codes.
-    pub(super) fn of_parts(parts: &fine::Symmetric<16>, codes: &[u8]) -> Self {
+    pub(super) fn of_parts(parts: &scales::Symmetric<16>, codes: &[u8]) -> Self {
         Self::of_codes(codes, &parts.of_subs.map(|scale| (scale + 32) as u8), U16::new(parts.d))
     }
 

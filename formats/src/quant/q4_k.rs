@@ -10,7 +10,7 @@ use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{
     Affine, Candidates, Loss, WEIGHTED, make_qkx2_quants, make_qkx3_quants, make_qp_quants, nearest_int,
 };
-use super::{DType, Traits, fine};
+use super::{DType, Traits, scales};
 use crate::simd::{self, AffineLanes, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -230,9 +230,9 @@ impl Scales {
     }
 
     /// The numbers that are stored.
-    pub fn parts(&self) -> fine::Affine<8> {
+    pub fn parts(&self) -> scales::Affine<8> {
         let (scales, mins) = unpack(&self.codes);
-        fine::Affine {
+        scales::Affine {
             d: self.d.get(),
             dmin: self.dmin.get(),
             of_subs: scales.map(i32::from),
@@ -241,7 +241,7 @@ impl Scales {
     }
 
     /// The inverse of `parts`.
-    pub fn of_parts(parts: &fine::Affine<8>) -> Scales {
+    pub fn of_parts(parts: &scales::Affine<8>) -> Scales {
         let codes = pack(&parts.of_subs.map(|code| code as u8), &parts.mins.map(|code| code as u8));
         Scales { d: U16::new(parts.d), dmin: U16::new(parts.dmin), codes }
     }

@@ -6,7 +6,7 @@ use super::block::{
 };
 use super::planes::{pack_crumbs, pack_nibbles, unpack_crumbs, unpack_nibbles};
 use super::search::{EPS, Symmetric, make_qx_quants, nearest_int};
-use super::{DType, Traits, fine};
+use super::{DType, Traits, scales};
 use crate::simd::{self, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -70,12 +70,12 @@ impl BlockQ6K {
     }
 
     /// The numbers that are stored beside the codes.
-    pub(super) fn parts(&self) -> fine::Symmetric<16> {
-        fine::Symmetric { d: self.d.get(), of_subs: self.scales.map(i32::from) }
+    pub(super) fn parts(&self) -> scales::Symmetric<16> {
+        scales::Symmetric { d: self.d.get(), of_subs: self.scales.map(i32::from) }
     }
 
     /// The inverse, with these codes.
-    pub(super) fn of_parts(parts: &fine::Symmetric<16>, codes: &[u8]) -> Self {
+    pub(super) fn of_parts(parts: &scales::Symmetric<16>, codes: &[u8]) -> Self {
         let (scales, d) = (parts.of_subs.map(|scale| scale as i8), U16::new(parts.d));
         BlockQ6K { scales, d, ..BlockQ6K::new_zeroed() }.with_codes(codes)
     }

@@ -3,26 +3,17 @@
 
 use super::{LANES, half_near, inverse, lanes, total, whole};
 use crate::quant::float::{f16_bits, f32_of_f16};
+use crate::quant::scales::Affine;
 
 /// What a format of this kind allows.
 #[derive(Clone, Copy)]
-pub(in crate::quant) struct Form {
+pub(super) struct Form {
     /// The last code.
     pub top: f32,
     /// The least and the greatest scale, or minimum, of a sub-block.
     pub scales: (i32, i32),
     /// How many common scales, and how many common minima for each, are tried, and how far apart.
     pub common: (u8, u8, f32),
-}
-
-/// The scales of a block.
-#[derive(Clone, Copy)]
-pub(in crate::quant) struct Scales<const G: usize> {
-    /// As f16.
-    pub d: u16,
-    pub dmin: u16,
-    pub of_subs: [i32; G],
-    pub mins: [i32; G],
 }
 
 /// What a sub-block would have if anything could be stored.
@@ -58,7 +49,7 @@ impl Form {
     pub fn codes<const G: usize, const S: usize>(
         &self,
         x: &[[f32; S]; G],
-        scales: &Scales<G>,
+        scales: &Affine<G>,
     ) -> [[u8; S]; G] {
         let (d, dmin) = (f32_of_f16(scales.d), f32_of_f16(scales.dmin));
         std::array::from_fn(|j| {
@@ -147,11 +138,11 @@ impl Form {
         (d, dmin): (u16, u16),
         wished: &[Fit; G],
         reaches: bool,
-    ) -> (f32, Scales<G>) {
+    ) -> (f32, Affine<G>) {
         let (common, least) = (f32_of_f16(d), f32_of_f16(dmin));
         let (of_scale, of_min) = (inverse(common), inverse(least));
         let (first, last) = (self.scales.0 as f32, self.scales.1 as f32);
-        let mut found = Scales { d, dmin, of_subs: [0; G], mins: [0; G] };
+        let mut found = Affine { d, dmin, of_subs: [0; G], mins: [0; G] };
         let mut sum = 0.0;
         for j in 0..G {
             let Fit { scale: s, min: m, code } = wished[j];
@@ -175,7 +166,7 @@ impl Form {
 
     /// What is wished for is what there is, under other common scales.
     #[inline(always)]
-    fn kept<const G: usize>(scales: &Scales<G>, d: u16, dmin: u16) -> [Fit; G] {
+    fn kept<const G: usize>(scales: &Affine<G>, d: u16, dmin: u16) -> [Fit; G] {
         let (d, dmin) = (f32_of_f16(d), f32_of_f16(dmin));
         std::array::from_fn(|j| Fit {
             scale: d * scales.of_subs[j] as f32,
@@ -190,7 +181,7 @@ impl Form {
         &self,
         x: &[[f32; S]; G],
         w: &[[f32; S]; G],
-        scales: &Scales<G>,
+        scales: &Affine<G>,
     ) -> (f32, f32) {
         let (d, dmin) = (f32_of_f16(scales.d), f32_of_f16(scales.dmin));
         // With a and b the products of codes and scales, and the minima.
@@ -218,8 +209,8 @@ impl Form {
         &self,
         x: &[[f32; S]; G],
         w: &[[f32; S]; G],
-        start: Scales<G>,
-    ) -> Scales<G> {
+        start: Affine<G>,
+    ) -> Affine<G> {
         let block = (x, w);
         let wished: [Fit; G] = std::array::from_fn(|j| self.best(&x[j], &w[j]));
         let mut best =

@@ -8,6 +8,7 @@ use crate::quant::iq4::BlockIQ4NL;
 use crate::quant::q4::{BlockQ4_0, BlockQ4_1};
 use crate::quant::q5::{BlockQ5_0, BlockQ5_1};
 use crate::quant::q8::BlockQ8_0;
+use crate::quant::scales::{Affine, Symmetric};
 use zerocopy::little_endian::U16;
 
 /// The search for a dtype that has blocks of one scale.
@@ -44,7 +45,7 @@ const Q5_1: affine::Form = two(31.0);
 /// A block as one sub-block with one scale, searched for; the scale and the codes.
 #[inline(always)]
 fn of_one(form: &symmetric::Form, x: &[f32; 32], weights: &[f32; 32], d: U16) -> (f32, [u8; 32]) {
-    let start = symmetric::Scales { d: d.get(), of_subs: [1] };
+    let start = Symmetric { d: d.get(), of_subs: [1] };
     let scales = form.refined(&[*x], &[*weights], start);
     let [codes] = form.codes(&[*x], &scales);
     (f32_of_f16(scales.d), codes)
@@ -59,7 +60,7 @@ fn of_two(
     (d, m): (U16, U16),
 ) -> (f32, f32, [u8; 32]) {
     const SIGN: u16 = 0x8000;
-    let start = affine::Scales { d: d.get(), dmin: m.get() ^ SIGN, of_subs: [1], mins: [1] };
+    let start = Affine { d: d.get(), dmin: m.get() ^ SIGN, of_subs: [1], mins: [1] };
     let scales = form.refined(&[*x], &[*weights], start);
     let [codes] = form.codes(&[*x], &scales);
     (f32_of_f16(scales.d), -f32_of_f16(scales.dmin), codes)

@@ -7,14 +7,11 @@ mod legacy;
 mod super_blocks;
 mod symmetric;
 
-use super::block::{Block, sum, sum_of_squares};
+use super::block::{Block, inverse, sum, sum_of_squares};
 use super::float::f16_bits;
 use super::{By, DType};
 use crate::simd;
 use zerocopy::FromBytes;
-
-pub(super) use affine::Scales as Affine;
-pub(super) use symmetric::Scales as Symmetric;
 
 /// How blocks are searched for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -27,7 +24,7 @@ pub enum Search {
 }
 
 /// A block that can be searched for finely.
-pub(super) trait Fine<const N: usize>: Block<N> + Copy {
+trait Fine<const N: usize>: Block<N> + Copy {
     /// A block that may fit `x` better by these weights.
     fn refined(&self, x: &[f32; N], weights: &[f32; N]) -> Self;
 }
@@ -109,12 +106,6 @@ fn errors<B: Block<N>, const N: usize>(
         all += f64::from(weights[i]) * e * e;
     }
     (important, all)
-}
-
-/// 1 divided by a scale; 0 for 0.
-#[inline(always)]
-fn inverse(scale: f32) -> f32 {
-    if scale == 0.0 { 0.0 } else { 1.0 / scale }
 }
 
 /// `x` as a whole number within bounds; halves go to the even one, what is no number to the lower bound.

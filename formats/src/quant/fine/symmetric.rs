@@ -4,11 +4,12 @@
 use super::{LANES, half_near, inverse, lanes, total, whole};
 use crate::quant::block::extreme;
 use crate::quant::float::{f16_bits, f32_of_f16};
+use crate::quant::scales::Symmetric;
 use crate::simd::VALUES;
 
 /// What a format of this kind allows.
 #[derive(Clone, Copy)]
-pub(in crate::quant) struct Form {
+pub(super) struct Form {
     pub levels: Levels,
     /// The least and the greatest scale of a sub-block.
     pub scales: (i32, i32),
@@ -20,19 +21,11 @@ pub(in crate::quant) struct Form {
 
 /// What codes stand for.
 #[derive(Clone, Copy)]
-pub(in crate::quant) enum Levels {
+pub(super) enum Levels {
     /// Whole numbers from the first to the last; the code is the distance from the first.
     Whole(f32, f32),
     /// Those of IQ4; the code is the place.
     Table,
-}
-
-/// The scales of a block.
-#[derive(Clone, Copy)]
-pub(in crate::quant) struct Scales<const G: usize> {
-    /// As f16.
-    pub d: u16,
-    pub of_subs: [i32; G],
 }
 
 impl Levels {
@@ -71,7 +64,7 @@ impl Form {
     pub fn codes<const G: usize, const S: usize>(
         &self,
         x: &[[f32; S]; G],
-        scales: &Scales<G>,
+        scales: &Symmetric<G>,
     ) -> [[u8; S]; G] {
         let d = f32_of_f16(scales.d);
         std::array::from_fn(|j| {
@@ -140,7 +133,7 @@ impl Form {
         d: u16,
         wished: &[f32; G],
         reach: i32,
-    ) -> (f32, Scales<G>) {
+    ) -> (f32, Symmetric<G>) {
         let common = f32_of_f16(d);
         let inverse = inverse(common);
         let mut of_subs = [0; G];
@@ -156,7 +149,7 @@ impl Form {
             }
             sum += best;
         }
-        (sum, Scales { d, of_subs })
+        (sum, Symmetric { d, of_subs })
     }
 
     /// Scales that fit a block no worse than those that it has.
@@ -165,8 +158,8 @@ impl Form {
         &self,
         x: &[[f32; S]; G],
         w: &[[f32; S]; G],
-        start: Scales<G>,
-    ) -> Scales<G> {
+        start: Symmetric<G>,
+    ) -> Symmetric<G> {
         let block = (x, w);
         let wished: [f32; G] = std::array::from_fn(|j| self.best(&x[j], &w[j]));
         let most = extreme(&wished);
