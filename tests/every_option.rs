@@ -59,6 +59,7 @@ const ROWS: &[Row] = &[
     row("--name", "Another", Changes),
     row("--imatrix", "@m.imatrix", Changes),
     row("--importance", "weights", Changes),
+    row("--search", "fine", Changes),
     Row { with: MATRIX, ..row("--include-weights", "attn_", Changes) },
     Row { with: MATRIX, ..row("--exclude-weights", "attn_", Changes) },
     row("--target-size", "Q6_K", Changes),

@@ -14,6 +14,7 @@ use ggraft::recipe::{
 };
 use ggraft::version::Version;
 use ggraft_formats::DType;
+use ggraft_formats::quant::Search;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -107,6 +108,7 @@ fn mixture() -> impl Strategy<Value = Mixture> {
         option::of(1..1_000_000u64),
         option::of(proptest::sample::select(Version::all().map(Choice).collect::<Vec<_>>())),
         option::of(number()),
+        option::of(proptest::sample::select(vec![Search::Exact, Search::Fine])),
     );
     (dtypes, rest, budget).prop_map(|(dtypes, rest, budget)| Mixture {
         target_size: budget.0,
@@ -127,6 +129,7 @@ fn mixture() -> impl Strategy<Value = Mixture> {
         override_kv: rest.1,
         imatrix: rest.2,
         importance: rest.5.then(Choice::default),
+        search: budget.6.map(Choice),
         include_weights: rest.3,
         exclude_weights: rest.4,
     })

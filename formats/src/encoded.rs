@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::identity::Identity;
-use crate::quant::{By, DType, Levels, Vanished};
+use crate::quant::{By, DType, Levels, Search, Vanished};
 use crate::tensor::{Rows, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ pub struct Encoding {
     /// Importance weights, one a column of each matrix (`ne0 * ne2`): the experts of a stacked tensor have their own.
     pub weights: Option<Arc<[f32]>>,
     pub levels: Levels,
+    pub search: Search,
     /// Where it is counted what is stored as zeros.
     pub vanished: Option<Arc<Vanished>>,
 }
@@ -22,7 +23,7 @@ pub struct Encoding {
 impl Encoding {
     /// As ggml does it by default, with nothing counted.
     pub fn new(dtype: DType, weights: Option<Arc<[f32]>>) -> Encoding {
-        Encoding { dtype, weights, levels: Levels::default(), vanished: None }
+        Encoding { dtype, weights, levels: Levels::default(), search: Search::Exact, vanished: None }
     }
 
     /// Tells all of it that decides bytes.
@@ -30,6 +31,9 @@ impl Encoding {
         into.add(self.dtype.to_string().as_bytes());
         if self.levels == Levels::Bounded && self.weights.is_some() {
             into.add(b"bounded levels");
+        }
+        if self.search == Search::Fine && self.dtype.has_fine_search() {
+            into.add(b"fine search");
         }
         into.importance(self.weights.as_deref());
     }
@@ -40,6 +44,7 @@ impl Encoding {
             dtype: self.dtype,
             weights: self.weights.as_deref(),
             levels: self.levels,
+            search: self.search,
             vanished: self.vanished.as_deref(),
         }
     }
@@ -78,6 +83,7 @@ pub struct How<'a> {
     /// Importance weights, one a column of each matrix.
     pub weights: Option<&'a [f32]>,
     pub levels: Levels,
+    pub search: Search,
     /// Where it is counted what is stored as zeros.
     pub vanished: Option<&'a Vanished>,
 }
@@ -146,7 +152,7 @@ impl Tensor {
             let (next, weights) = self.matrix(&rows, done, how.weights);
             let (values, out) =
                 (&values[done * row..next * row], &mut out[done * rows_bytes..next * rows_bytes]);
-            let by = By { weights, levels: how.levels };
+            let by = By { weights, levels: how.levels, search: how.search };
             how.dtype.encode_by(values, row, by, out).map_err(|e| e.tensor(&self.name))?;
             if let Some(vanished) = how.vanished {
                 vanished.count(values, row, how.dtype, weights, out);

@@ -1,7 +1,7 @@
 //! No weight vanishes in silence: what a dtype cannot hold is refused by row and column, what it can hold is there, and
 //! what is stored as zeros is counted.
 
-use ggraft_formats::quant::Vanished;
+use ggraft_formats::quant::{Search, Vanished};
 use ggraft_formats::{DType, Encoding, Shape, Tensor, simd};
 use std::sync::Arc;
 
@@ -115,10 +115,10 @@ fn what_iq3_s_stores_in_the_wrong_place_is_counted() {
 fn columns_without_importance_are_told_as_the_encoders_drop_them() {
     let mut told = 0;
     for dtype in encoders().filter(|d| d.is_quantized()) {
-        assert_eq!(dtype.dead_columns(&[1.0; ROW]).unwrap(), 0, "{dtype}");
+        assert_eq!(dtype.dead_columns(&[1.0; ROW], Search::Exact).unwrap(), 0, "{dtype}");
         let mut weights = vec![1.0; ROW];
         weights[256..].fill(0.0);
-        let dead = dtype.dead_columns(&weights).unwrap();
+        let dead = dtype.dead_columns(&weights, Search::Exact).unwrap();
         let vanished = Arc::new(Vanished::default());
         let stored = encoded(&with(0.01), dtype, Some(&weights), Some(Arc::clone(&vanished))).unwrap();
         let zeros = (256..ROW).all(|column| (0..ROWS).all(|row| stored[row * ROW + column] == 0.0));

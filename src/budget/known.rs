@@ -2,7 +2,7 @@
 //! outputs, and the search for a divergence.
 
 use super::measure::{self, Columns, Measured};
-use ggraft_formats::quant::Levels;
+use ggraft_formats::quant::{Levels, Search};
 use ggraft_formats::{DType, Result, Tensor};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ pub struct Known(Mutex<HashMap<Key, Found>>);
 struct Key {
     name: String,
     levels: Levels,
+    search: Search,
     /// Of the importance weights; 0 where there are none.
     importance: u64,
 }
@@ -41,7 +42,7 @@ impl Known {
         columns: &Columns,
         most: usize,
     ) -> Result<Measured> {
-        let key = Key::of(tensor, columns.importance, columns.levels);
+        let key = Key::of(tensor, columns.importance, (columns.levels, columns.search));
         let before = self.all().get(&key).cloned();
         let is_new = before.is_none();
         let mut found = before.unwrap_or_default();
@@ -62,18 +63,18 @@ impl Known {
         tensor: &Tensor,
         menu: &[DType],
         importance: Option<&[f32]>,
-        levels: Levels,
+        how: (Levels, Search),
     ) -> Option<Measured> {
         let all = self.all();
-        let found = all.get(&Key::of(tensor, importance, levels))?;
+        let found = all.get(&Key::of(tensor, importance, how))?;
         let errors = menu.iter().map(|dtype| found.error(*dtype)).collect::<Option<_>>()?;
         Some(Measured { energy: found.energy, errors, rows: found.rows })
     }
 }
 
 impl Key {
-    fn of(tensor: &Tensor, importance: Option<&[f32]>, levels: Levels) -> Key {
-        Key { name: tensor.name.clone(), levels, importance: importance.map_or(0, hash) }
+    fn of(tensor: &Tensor, importance: Option<&[f32]>, (levels, search): (Levels, Search)) -> Key {
+        Key { name: tensor.name.clone(), levels, search, importance: importance.map_or(0, hash) }
     }
 }
 
@@ -98,7 +99,8 @@ mod tests {
     fn what_is_known_is_what_is_measured_at_once() {
         let values: Vec<f32> = (0..4 * 256).map(|i| ((i * i) as f32 * 0.37).sin()).collect();
         let tensor = Tensor::in_memory("t.weight", Shape::new(&[256, 4]).unwrap(), &values).unwrap();
-        let columns = |importance| Columns { gains: None, importance, levels: Levels::Rounded };
+        let how = (Levels::Rounded, Search::Exact);
+        let columns = |importance| Columns { gains: None, importance, levels: how.0, search: how.1 };
         let weights = vec![1.0; 256];
         let known = Known::default();
         let of = |menu: &[DType], importance| {
@@ -117,9 +119,8 @@ mod tests {
         assert_eq!(few, [all[1], 0.0]);
         assert_ne!(few, weighed);
         assert_eq!(of(&[DType::Q3K], None), all[..1]);
-        let told = |menu: &[DType], importance| {
-            known.of(&tensor, menu, importance, Levels::Rounded).map(|found| found.errors)
-        };
+        let told =
+            |menu: &[DType], importance| known.of(&tensor, menu, importance, how).map(|found| found.errors);
         assert_eq!(told(&[DType::IQ3S, DType::Q3K], None), Some(vec![all[2], all[0]]));
         assert_eq!(told(&[DType::Q3K, DType::Q5K], None), None);
         assert_eq!(told(&[DType::Q3K], Some(&weights[..])), None);

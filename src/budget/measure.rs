@@ -2,7 +2,7 @@
 //! squares of the differences summed, column by column as much as the column's input matters. Which rows are looked
 //! at depends on the shape alone, and the sums run in the order of the rows.
 
-use ggraft_formats::quant::{By, Levels};
+use ggraft_formats::quant::{By, Levels, Search};
 use ggraft_formats::write::BLOCK;
 use ggraft_formats::{DType, Result, Tensor};
 
@@ -32,6 +32,7 @@ pub(super) struct Columns<'a> {
     /// Importance weights, one a column of each matrix; they guide the encoder too.
     pub importance: Option<&'a [f32]>,
     pub levels: Levels,
+    pub search: Search,
 }
 
 /// What was found.
@@ -82,17 +83,47 @@ fn sampled(tensor: &Tensor, dtypes: &[DType], columns: &Columns, most: usize) ->
         searched.push(GUIDE);
         quick.extend((!quick.contains(&GUIDE)).then_some(GUIDE));
     }
-    let all = Sums::of(tensor, &rows, quick, columns)?;
-    let some = Sums::of(tensor, &few, searched, columns)?;
+    let exact = Columns { gains: columns.gains.clone(), search: Search::Exact, ..*columns };
+    let all = Sums::of(tensor, &rows, quick, &exact)?;
+    let some = Sums::of(tensor, &few, searched, &exact)?;
     let guided = all.relative(GUIDE).zip(some.relative(GUIDE)).map(|(all, some)| all / some);
     let scale = guided.filter(|scale| scale.is_finite() && *scale > 0.0).unwrap_or(1.0);
     let searched = |dtype: &DType| some.relative(*dtype).map(|error| error * scale);
-    let relative = |dtype: &DType| all.relative(*dtype).or_else(|| searched(dtype)).unwrap_or(0.0);
+    let better = bettered(tensor, dtypes, &rows, columns)?;
+    let relative = |dtype: &DType| {
+        let exact = all.relative(*dtype).or_else(|| searched(dtype)).unwrap_or(0.0);
+        better.iter().find(|(d, _)| d == dtype).map_or(exact, |(_, part)| exact * part)
+    };
     Ok(Measured {
         energy: all.energy / rows.len().max(1) as f64,
         errors: dtypes.iter().map(relative).collect(),
         rows: rows.len(),
     })
+}
+
+/// What the fine search leaves of the errors, of the dtypes that have one: it takes so long that it is looked at in few rows,
+/// beside what ggml's encoders lose there.
+fn bettered(
+    tensor: &Tensor,
+    dtypes: &[DType],
+    rows: &[usize],
+    columns: &Columns,
+) -> Result<Vec<(DType, f64)>> {
+    let fine: Vec<DType> = dtypes.iter().copied().filter(|dtype| dtype.has_fine_search()).collect();
+    if columns.search == Search::Exact || fine.is_empty() {
+        return Ok(Vec::new());
+    }
+    let stride = (rows.len().saturating_mul(tensor.row_elements()?) / ENOUGH).clamp(1, SPARSE);
+    let stride = stride.min((rows.len() / ROWS).max(1));
+    let few: Vec<usize> = rows.iter().copied().step_by(stride).collect();
+    let exact = Columns { gains: columns.gains.clone(), search: Search::Exact, ..*columns };
+    let before = Sums::of(tensor, &few, fine.clone(), &exact)?;
+    let after = Sums::of(tensor, &few, fine.clone(), columns)?;
+    let part = |dtype: DType| {
+        let part = after.relative(dtype)? / before.relative(dtype)?;
+        Some((dtype, part)).filter(|_| part.is_finite())
+    };
+    Ok(fine.into_iter().filter_map(part).collect())
 }
 
 /// One row of each of `most` equal parts of `rows`, at a place in it that looks random, so that no period of the
@@ -131,7 +162,7 @@ impl Sums {
         for of_matrix in rows.chunk_by(|a, b| matrix(a) == matrix(b)) {
             let first = matrix(&of_matrix[0]) as usize * row;
             let importance = columns.importance.and_then(|w| w.get(first..first + row));
-            let by = By { weights: importance, levels: columns.levels };
+            let by = By { weights: importance, levels: columns.levels, search: columns.search };
             for batch in of_matrix.chunks((BLOCK / row.max(1)).max(1)) {
                 sums.add(tensor, batch, columns.gains.as_deref(), by)?;
             }
@@ -209,7 +240,8 @@ mod tests {
         Tensor::in_memory("t.weight", Shape::new(&[256, rows]).unwrap(), &values).unwrap()
     }
 
-    const NOTHING: Columns = Columns { gains: None, importance: None, levels: Levels::Rounded };
+    const NOTHING: Columns =
+        Columns { gains: None, importance: None, levels: Levels::Rounded, search: Search::Exact };
 
     #[test]
     fn a_sample_has_a_row_of_each_part_and_all_rows_if_they_are_few() {

@@ -241,9 +241,10 @@ fn measured(
     terms: &Terms,
 ) -> Result<Vec<Measured>> {
     let most = measure::most(menus.len());
-    let levels = terms.options.version.levels();
+    let (levels, search) = (terms.options.version.levels(), terms.options.search);
     let importance = |tensor: &Tensor| terms.importance.and_then(|i| i.weights(tensor));
-    let known = |tensor: &Tensor, menu: &[DType]| terms.known.of(tensor, menu, importance(tensor), levels);
+    let known =
+        |tensor: &Tensor, menu: &[DType]| terms.known.of(tensor, menu, importance(tensor), (levels, search));
     let needed = |(tensor, menu): (&Tensor, &Vec<DType>)| match known(tensor, menu) {
         Some(_) => Vec::new(),
         None => planned(|| measure::ask(tensor, most)),
@@ -253,7 +254,7 @@ fn measured(
         // An embedding is looked up, also where it serves as the output.
         let reads = tensor.name != EMBEDDING;
         let gains = reads.then(|| estimate::gains(named, tensor)).transpose()?.flatten();
-        let columns = Columns { gains, importance: importance(tensor), levels };
+        let columns = Columns { gains, importance: importance(tensor), levels, search };
         terms.known.measured(tensor, menu, &columns, most)
     };
     let one = |(i, (tensor, menu)): (usize, (&Tensor, &Vec<DType>))| {

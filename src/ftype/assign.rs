@@ -7,6 +7,7 @@ use super::mixture::Walk;
 use super::{Ftype, Like, TensorType, keep, like, order};
 use crate::roles::Role;
 use crate::version::Version;
+use ggraft_formats::quant::Search;
 use ggraft_formats::{DType, Error, Result};
 use std::fmt;
 
@@ -27,6 +28,8 @@ pub struct Options {
     pub like: Option<Like>,
     /// Whether an importance matrix is given; some mixtures spare less with one.
     pub has_imatrix: bool,
+    /// How blocks are searched for.
+    pub search: Search,
     /// The version of llama.cpp whose choices these are.
     pub version: Version,
 }

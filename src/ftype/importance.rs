@@ -4,6 +4,7 @@
 
 use super::{Assignment, Prune, TensorFact};
 use crate::estimate::Estimates;
+use ggraft_formats::quant::Search;
 use ggraft_formats::{DType, Error, Imatrix, Metadata, Result, Shape, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -152,6 +153,7 @@ pub fn weigh(
     tensors: &[Tensor],
     assignments: &[Assignment],
     importance: Option<&Importance>,
+    search: Search,
 ) -> Result<Weighed> {
     let mut weights = vec![None; tensors.len()];
     let (mut bare, mut missing, mut notes, mut errors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -170,7 +172,7 @@ pub fn weigh(
             Some(found) => match fitting(tensor, found) {
                 Ok(()) => {
                     weights[i] = Some(Arc::clone(found));
-                    match dead_columns(tensor, given.dtype, found) {
+                    match dead_columns(tensor, given.dtype, found, search) {
                         Ok(note) => dead.extend(note),
                         Err(e) => errors.push(e),
                     }
@@ -201,10 +203,10 @@ pub fn weigh(
 ///
 /// # Errors
 /// These are all columns: nothing would be left of the tensor.
-fn dead_columns(tensor: &Tensor, dtype: DType, weights: &[f32]) -> Result<Option<String>> {
+fn dead_columns(tensor: &Tensor, dtype: DType, weights: &[f32], search: Search) -> Result<Option<String>> {
     let mut dead = 0;
     for of_matrix in weights.chunks_exact(tensor.row_elements()?.max(1)) {
-        dead += dtype.dead_columns(of_matrix)?;
+        dead += dtype.dead_columns(of_matrix, search)?;
     }
     if dead > 0 && dead == weights.len() {
         return Err(Error::invalid("the importance matrix gives every column 0, so nothing would be left")

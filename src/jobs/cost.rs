@@ -43,21 +43,34 @@ fn encode(dtype: DType) -> (f64, f64) {
     }
 }
 
+/// Nanoseconds of one thread that the fine search adds for a weight (AVX-512).
+fn refine(dtype: DType) -> f64 {
+    match dtype {
+        DType::Q2K => 190.0,
+        DType::Q4K | DType::Q5K | DType::IQ4XS => 120.0,
+        DType::Q3K | DType::Q6K | DType::Q4_1 | DType::Q5_1 | DType::IQ4NL => 80.0,
+        DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => 40.0,
+        _ => 0.0,
+    }
+}
+
 /// The seconds that a job of this speed would take for each tensor of a plan.
 pub fn of(plan: &Plan, speed: Speed) -> Vec<f64> {
     let weighed = plan.metadata().get("quantize.imatrix.file").is_some();
+    let fine = plan.metadata().get("ggraft.search").is_some();
     let models = plan.origins.len().max(1) as f64;
-    plan.steps.iter().map(|step| seconds(step, plan.passes as f64, models, weighed, speed)).collect()
+    plan.steps.iter().map(|step| seconds(step, plan.passes as f64, models, (weighed, fine), speed)).collect()
 }
 
-fn seconds(step: &Step, passes: f64, models: f64, weighed: bool, speed: Speed) -> f64 {
+fn seconds(step: &Step, passes: f64, models: f64, (weighed, fine): (bool, bool), speed: Speed) -> f64 {
     let weights = step.shape.elements() as f64;
     let merges = step.weights.iter().any(|w| *w != 0.0);
     let (plain, importance) = if step.from == step.to && !merges { (0.0, 0.0) } else { encode(step.to) };
     let (passes, models) = if merges { (passes, models) } else { (1.0, 1.0) };
     let encode = if weighed { importance } else { plain };
+    let refine = if fine && encode > 0.0 { refine(step.to) } else { 0.0 };
     let merge = if merges { MERGE * passes } else { 0.0 };
-    let computes = weights * (MOVE + merge + encode) / 1e9 / speed.cores.max(1) as f64;
+    let computes = weights * (MOVE + merge + encode + refine) / 1e9 / speed.cores.max(1) as f64;
     let source = step.from.row_bytes(step.shape.row()).unwrap_or(step.bytes);
     let bytes = source as f64 * step.shape.rows() as f64 * passes * models + step.bytes as f64;
     computes.max(bytes / speed.reads.max(1) as f64)

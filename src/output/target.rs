@@ -6,6 +6,7 @@ use crate::budget::Budget;
 use crate::ftype::{self, FTYPES, Ftype, Importance, Prune};
 use crate::stages::Stages;
 use crate::version::Version;
+use ggraft_formats::quant::Search;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Model, Result, Tensor, Value, safetensors};
 use std::sync::Arc;
@@ -150,6 +151,7 @@ impl Target {
             ("--tensor-type", !o.tensor_types.is_empty()),
             ("--like", o.like.is_some()),
             ("--as", o.version != Version::default()),
+            ("--search", o.search == Search::Fine),
             ("--imatrix", self.importance.is_some()),
             ("--importance", self.estimates),
         ];

@@ -11,6 +11,7 @@ use crate::ftype::{self, Importance, Like, Prune, TensorType};
 use crate::meta::Override;
 use crate::output::target::{Target, Type};
 use crate::version::Version;
+use ggraft_formats::quant::Search;
 use ggraft_formats::stamp::{Reads, Stamp};
 use ggraft_formats::{DType, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,11 @@ pub struct Mixture {
     #[cfg_attr(feature = "cli", arg(long, value_name = "SOURCE", conflicts_with = "imatrix"))]
     #[serde(skip_serializing_if = "is_default")]
     pub importance: Option<Choice<Estimate>>,
+    /// How blocks are searched for: exact, as llama.cpp does (the default), or fine, on from there to a lower error in the
+    /// same format, for some two minutes of a core for a billion weights
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HOW", hide_possible_values = true))]
+    #[serde(skip_serializing_if = "is_default")]
+    pub search: Option<Choice<Search>>,
     /// Use only the entries of the matrix whose names contain this; may be repeated
     #[cfg_attr(
         feature = "cli",
@@ -148,6 +154,7 @@ impl Mixture {
                 tensor_types,
                 like: self.like.as_deref().map(Like::read).transpose()?,
                 has_imatrix: importance.is_some() || self.importance.is_some(),
+                search: self.search.map(|choice| choice.0).unwrap_or_default(),
                 version: self.as_version.map(|choice| choice.0).unwrap_or_default(),
             },
             importance,

@@ -8,6 +8,7 @@ use crate::nearest::did_you_mean;
 use crate::output::target::Type;
 use crate::version::Version;
 use ggraft_formats::DType;
+use ggraft_formats::quant::Search;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
@@ -147,6 +148,23 @@ impl Word for Baseless {
 
     fn all() -> Vec<Self> {
         Baseless::ALL.to_vec()
+    }
+}
+
+impl Word for Search {
+    fn word(self) -> &'static str {
+        match self {
+            Search::Exact => "exact",
+            Search::Fine => "fine",
+        }
+    }
+
+    fn parse(word: &str) -> Result<Self, String> {
+        one_of(word)
+    }
+
+    fn all() -> Vec<Self> {
+        vec![Search::Exact, Search::Fine]
     }
 }
 

@@ -43,6 +43,7 @@ pub fn summary(model: &Model) -> Vec<(&'static str, String)> {
         ("answers end at", end(m)),
         ("licence", text("general.license").or_else(|| Some(String::from("not told")))),
         ("importance", text("quantize.imatrix.file").or_else(|| text("ggraft.importance"))),
+        ("search", text("ggraft.search")),
         ("made from", sources(m)),
     ];
     rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

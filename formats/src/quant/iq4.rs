@@ -8,7 +8,7 @@ use super::block::{
 };
 use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{EPS, nearest_int};
-use super::{DType, Traits};
+use super::{DType, Traits, scales};
 use crate::simd::{self, LANES, Level, VALUES};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -20,16 +20,16 @@ pub(super) const IQ4_XS: Traits = traits::<BlockIQ4XS, 256>(DType::IQ4XS, "iq4_x
 /// byte  0   2                18
 ///       d   qs               element = d * VALUES[code]; nibbles at a distance of 16 (planes.rs)
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct BlockIQ4NL {
-    d: U16,
+pub(super) struct BlockIQ4NL {
+    pub(super) d: U16,
     qs: [u8; 16],
 }
 const _: () = assert!(size_of::<BlockIQ4NL>() == 18);
 
 impl BlockIQ4NL {
-    fn new(scale: f32, codes: &[u8; 32]) -> Self {
+    pub(super) fn new(scale: f32, codes: &[u8; 32]) -> Self {
         let mut qs = [0; 16];
         pack_nibbles::<16>(codes, &mut qs);
         BlockIQ4NL { d: half(scale), qs }
@@ -103,9 +103,9 @@ impl Block<32> for BlockIQ4NL {
 /// qs         nibbles at a distance of 16 (planes.rs)
 /// element  = d * (scale - 32) * VALUES[code]
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct BlockIQ4XS {
+pub(super) struct BlockIQ4XS {
     d: U16,
     scales_h: U16,
     scales_l: [u8; 4],
@@ -119,14 +119,37 @@ impl BlockIQ4XS {
         let d = -extreme(&scales) / 32.0;
         let id = inverse(d);
         let codes = scales.map(|scale| nearest_int(id * scale).clamp(-32, 31));
+        (Self::of_codes(half(d), &codes), codes.map(|code| d * code as f32))
+    }
+
+    /// A block without codes of elements, with scales from -32 to 31.
+    fn of_codes(d: U16, codes: &[i32; 8]) -> Self {
         let (mut scales_h, mut scales_l) = (0, [0; 4]);
         for (i, code) in codes.iter().enumerate() {
             let stored = (code + 32) as u8;
             scales_l[i / 2] |= (stored & 15) << (i % 2 * 4);
             scales_h |= u16::from(stored >> 4) << (2 * i);
         }
-        let block = BlockIQ4XS { d: half(d), scales_h: U16::new(scales_h), scales_l, qs: [0; 128] };
-        (block, codes.map(|code| d * code as f32))
+        BlockIQ4XS { d, scales_h: U16::new(scales_h), scales_l, qs: [0; 128] }
+    }
+
+    /// The scales of its sub-blocks.
+    fn scales(&self) -> [i32; 8] {
+        std::array::from_fn(|i| {
+            let low = self.scales_l[i / 2] >> (i % 2 * 4) & 15;
+            let high = (self.scales_h.get() >> (2 * i) & 3) as u8;
+            i32::from(low | high << 4) - 32
+        })
+    }
+
+    /// The numbers that are stored beside the codes.
+    pub(super) fn parts(&self) -> scales::Symmetric<8> {
+        scales::Symmetric { d: self.d.get(), of_subs: self.scales() }
+    }
+
+    /// The inverse, with these codes.
+    pub(super) fn of_parts(parts: &scales::Symmetric<8>, codes: &[[u8; 32]; 8]) -> Self {
+        Self::of_codes(U16::new(parts.d), &parts.of_subs).with_codes(codes)
     }
 
     fn with_codes(mut self, codes: &[[u8; 32]; 8]) -> Self {
@@ -166,10 +189,9 @@ impl Block<256> for BlockIQ4XS {
     fn decode(&self, out: &mut [f32; 256]) {
         let mut codes = [0; 256];
         unpack_nibbles::<16>(&self.qs, &mut codes);
+        let scales = self.scales();
         for (i, (out, codes)) in out.chunks_exact_mut(32).zip(codes.chunks_exact(32)).enumerate() {
-            let low = self.scales_l[i / 2] >> (i % 2 * 4) & 15;
-            let high = (self.scales_h.get() >> (2 * i) & 3) as u8;
-            let scale = single(self.d) * f32::from(i16::from(low | high << 4) - 32);
+            let scale = single(self.d) * scales[i] as f32;
             for (out, q) in out.iter_mut().zip(codes) {
                 *out = scale * VALUES[usize::from(*q)];
             }

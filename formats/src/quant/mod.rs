@@ -9,6 +9,7 @@ mod block;
 mod codebook;
 mod decoded;
 mod exact;
+mod fine;
 mod float;
 mod fp4;
 mod grids;
@@ -27,6 +28,7 @@ mod q5;
 mod q5_k;
 mod q6_k;
 mod q8;
+mod scales;
 mod search;
 mod split;
 mod ternary;
@@ -34,6 +36,7 @@ mod vanishing;
 
 use crate::error::{Error, Result};
 pub use exact::EXACT;
+pub use fine::Search;
 use std::fmt;
 pub use vanishing::Vanished;
 
@@ -100,6 +103,8 @@ pub struct By<'a> {
     /// Importance weights, one a column.
     pub weights: Option<&'a [f32]>,
     pub levels: Levels,
+    /// Whether to go on from what ggml's encoders find.
+    pub search: Search,
 }
 
 /// How the searches with importance weights round the levels of their candidates. Both give the same codes but where a
@@ -260,6 +265,7 @@ impl DType {
                 .found(format!("{} values, {:?} weights", src.len(), weights.map(<[f32]>::len))));
         }
         encode(src, row, by, dst);
+        self.refine(src, row, by, dst);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::planes::{pack_crumbs, unpack_crumbs};
 use super::search::{
     Affine, Candidates, Loss, WEIGHTED, make_qkx2_quants, make_qkx3_quants, make_qp_quants, nearest_int,
 };
-use super::{DType, Traits};
+use super::{DType, Traits, scales};
 use crate::simd::{self, AffineLanes, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -26,9 +26,9 @@ const CANDIDATES: Candidates = Candidates { from: -0.5, step: 0.1, count: 15, lo
 /// qs         crumbs (planes.rs)
 /// element  = d * scale * code - dmin * minimum
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct BlockQ2K {
+pub(super) struct BlockQ2K {
     scales: [u8; 16],
     qs: [u8; 64],
     d: U16,
@@ -45,6 +45,23 @@ impl BlockQ2K {
         let codes: [[u8; 16]; 16] = std::array::from_fn(|i| fits[i].recode(3, &subs[i], scales[i], mins[i]));
         block.qs = pack_crumbs::<0>(codes.as_flattened());
         block
+    }
+
+    /// The numbers that are stored beside the codes.
+    pub(super) fn parts(&self) -> scales::Affine<16> {
+        scales::Affine {
+            d: self.d.get(),
+            dmin: self.dmin.get(),
+            of_subs: self.scales.map(|s| i32::from(s & 15)),
+            mins: self.scales.map(|s| i32::from(s >> 4)),
+        }
+    }
+
+    /// The inverse, with these codes.
+    pub(super) fn of_parts(parts: &scales::Affine<16>, codes: &[u8]) -> Self {
+        let scales = nibbles(parts.of_subs.map(|code| code as u8), parts.mins.map(|code| code as u8));
+        let (d, dmin) = (U16::new(parts.d), U16::new(parts.dmin));
+        BlockQ2K { scales, qs: pack_crumbs::<0>(codes), d, dmin }
     }
 
     /// The scales and minima as they are stored.

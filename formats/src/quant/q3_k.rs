@@ -7,7 +7,7 @@ use super::block::{
 };
 use super::planes::{pack_bits, pack_crumbs, unpack_bits, unpack_crumbs};
 use super::search::{Symmetric, make_q3_quants, make_qx_quants, nearest_int};
-use super::{DType, Traits};
+use super::{DType, Traits, scales};
 use crate::simd::{self, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -24,9 +24,9 @@ pub(super) const Q3_K: Traits = traits::<BlockQ3K, 256>(DType::Q3K, "q3_K", 11);
 ///            the upper two bits as crumbs in bytes 8 to 11, those of code i in byte 8 + i % 4
 /// element  = d * (scale - 32) * (code - 4)
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct BlockQ3K {
+pub(super) struct BlockQ3K {
     hmask: [u8; 32],
     qs: [u8; 64],
     scales: [u8; 12],
@@ -45,6 +45,17 @@ impl BlockQ3K {
 
     fn of_codes(codes: &[u8], scales: &[u8; 16], d: U16) -> Self {
         BlockQ3K { hmask: pack_bits::<2>(codes), qs: pack_crumbs::<0>(codes), scales: pack(scales), d }
+    }
+
+    /// The numbers that are stored beside the codes.
+    pub(super) fn parts(&self) -> scales::Symmetric<16> {
+        let of_subs = unpack_codes(&self.scales).map(|code| i32::from(code) - 32);
+        scales::Symmetric { d: self.d.get(), of_subs }
+    }
+
+    /// The inverse, with these codes.
+    pub(super) fn of_parts(parts: &scales::Symmetric<16>, codes: &[u8]) -> Self {
+        Self::of_codes(codes, &parts.of_subs.map(|scale| (scale + 32) as u8), U16::new(parts.d))
     }
 
     /// `encode` with the kernels of `simd`, its sub-blocks having these scales.

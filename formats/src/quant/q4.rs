@@ -20,16 +20,16 @@ pub(super) const Q4_1: Traits = traits::<BlockQ4_1, 32>(DType::Q4_1, "q4_1", 3);
 /// byte  0   2                18
 ///       d   qs               element = d * (code - 8)
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct BlockQ4_0 {
-    d: U16,
+pub(super) struct BlockQ4_0 {
+    pub(super) d: U16,
     qs: [u8; 16],
 }
 const _: () = assert!(size_of::<BlockQ4_0>() == 18);
 
 impl BlockQ4_0 {
-    fn new(d: f32, codes: &[u8; 32]) -> Self {
+    pub(super) fn new(d: f32, codes: &[u8; 32]) -> Self {
         let mut qs = [0; 16];
         pack_nibbles::<16>(codes, &mut qs);
         BlockQ4_0 { d: half(d), qs }
@@ -91,17 +91,17 @@ impl Block<32> for BlockQ4_0 {
 /// byte  0   2   4                20
 ///       d   m   qs               element = d * code + m
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct BlockQ4_1 {
-    d: U16,
-    m: U16,
+pub(super) struct BlockQ4_1 {
+    pub(super) d: U16,
+    pub(super) m: U16,
     qs: [u8; 16],
 }
 const _: () = assert!(size_of::<BlockQ4_1>() == 20);
 
 impl BlockQ4_1 {
-    fn new(d: f32, m: f32, codes: &[u8; 32]) -> Self {
+    pub(super) fn new(d: f32, m: f32, codes: &[u8; 32]) -> Self {
         let mut qs = [0; 16];
         pack_nibbles::<16>(codes, &mut qs);
         BlockQ4_1 { d: half(d), m: half(m), qs }

@@ -10,7 +10,7 @@ use super::planes::{pack_nibbles, unpack_nibbles};
 use super::search::{
     Affine, Candidates, Loss, WEIGHTED, make_qkx2_quants, make_qkx3_quants, make_qp_quants, nearest_int,
 };
-use super::{DType, Traits};
+use super::{DType, Traits, scales};
 use crate::simd::{self, AffineLanes, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -26,10 +26,10 @@ const CANDIDATES: Candidates = Candidates { from: -1.0, step: 0.1, count: 20, lo
 /// qs         nibbles at a distance of 32 (planes.rs)
 /// element  = d * scale * code - dmin * minimum
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct BlockQ4K {
-    scales: Scales,
+pub(super) struct BlockQ4K {
+    pub(super) scales: Scales,
     qs: [u8; 128],
 }
 const _: () = assert!(size_of::<BlockQ4K>() == 144);
@@ -43,7 +43,7 @@ const _: () = assert!(size_of::<BlockQ4K>() == 144);
 ///            i >= 4  scale = low nibble of byte i + 4 and, above it, the top 2 bits of byte i - 4,
 ///                    minimum = high nibble of byte i + 4 and, above it, the top 2 bits of byte i
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct Scales {
     d: U16,
@@ -94,7 +94,7 @@ impl Block<256> for BlockQ4K {
 }
 
 impl BlockQ4K {
-    fn new((scales, codes): (Scales, Codes)) -> Self {
+    pub(super) fn new((scales, codes): (Scales, Codes)) -> Self {
         let mut qs = [0; 128];
         pack_nibbles::<32>(codes.as_flattened(), &mut qs);
         BlockQ4K { scales, qs }
@@ -227,6 +227,23 @@ impl Scales {
             let stored = Scales { d: half(d), dmin: half(dmin), codes: pack(&scales, &mins) };
             exact.then(|| stored.with_codes(level, nmax, x, fits, first))
         })
+    }
+
+    /// The numbers that are stored.
+    pub fn parts(&self) -> scales::Affine<8> {
+        let (scales, mins) = unpack(&self.codes);
+        scales::Affine {
+            d: self.d.get(),
+            dmin: self.dmin.get(),
+            of_subs: scales.map(i32::from),
+            mins: mins.map(i32::from),
+        }
+    }
+
+    /// The inverse of `parts`.
+    pub fn of_parts(parts: &scales::Affine<8>) -> Scales {
+        let codes = pack(&parts.of_subs.map(|code| code as u8), &parts.mins.map(|code| code as u8));
+        Scales { d: U16::new(parts.d), dmin: U16::new(parts.dmin), codes }
     }
 
     fn recode(&self, nmax: u8, x: &[f32; 256], fits: &[Affine<32>; 8]) -> Codes {

@@ -19,17 +19,17 @@ pub(super) const Q5_1: Traits = traits::<BlockQ5_1, 32>(DType::Q5_1, "q5_1", 7);
 /// byte  0   2      6                22
 ///       d   qh     qs               element = d * (code - 16)
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct BlockQ5_0 {
-    d: U16,
+pub(super) struct BlockQ5_0 {
+    pub(super) d: U16,
     qh: U32,
     qs: [u8; 16],
 }
 const _: () = assert!(size_of::<BlockQ5_0>() == 22);
 
 impl BlockQ5_0 {
-    fn new(d: f32, codes: &[u8; 32]) -> Self {
+    pub(super) fn new(d: f32, codes: &[u8; 32]) -> Self {
         let (qh, qs) = pack(codes);
         BlockQ5_0 { d: half(d), qh, qs }
     }
@@ -92,18 +92,18 @@ impl Block<32> for BlockQ5_0 {
 /// byte  0   2   4      8                24
 ///       d   m   qh     qs               element = d * code + m
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct BlockQ5_1 {
-    d: U16,
-    m: U16,
+pub(super) struct BlockQ5_1 {
+    pub(super) d: U16,
+    pub(super) m: U16,
     qh: U32,
     qs: [u8; 16],
 }
 const _: () = assert!(size_of::<BlockQ5_1>() == 24);
 
 impl BlockQ5_1 {
-    fn new(d: f32, m: f32, codes: &[u8; 32]) -> Self {
+    pub(super) fn new(d: f32, m: f32, codes: &[u8; 32]) -> Self {
         let (qh, qs) = pack(codes);
         BlockQ5_1 { d: half(d), m: half(m), qh, qs }
     }

@@ -20,10 +20,10 @@ const CANDIDATES: Candidates = Candidates { from: -0.5, step: 0.1, count: 15, lo
 /// qh         the fifth bit of each code (bits, planes.rs)
 /// qs         the lower four, and the rest, as in Q4_K
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct BlockQ5K {
-    scales: Scales,
+pub(super) struct BlockQ5K {
+    pub(super) scales: Scales,
     qh: [u8; 32],
     qs: [u8; 128],
 }
@@ -70,7 +70,7 @@ impl Block<256> for BlockQ5K {
 }
 
 impl BlockQ5K {
-    fn new((scales, codes): (Scales, Codes)) -> Self {
+    pub(super) fn new((scales, codes): (Scales, Codes)) -> Self {
         let codes = codes.as_flattened();
         let mut qs = [0; 128];
         pack_nibbles::<32>(codes, &mut qs);

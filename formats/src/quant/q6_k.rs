@@ -6,7 +6,7 @@ use super::block::{
 };
 use super::planes::{pack_crumbs, pack_nibbles, unpack_crumbs, unpack_nibbles};
 use super::search::{EPS, Symmetric, make_qx_quants, nearest_int};
-use super::{DType, Traits};
+use super::{DType, Traits, scales};
 use crate::simd::{self, Level};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -22,9 +22,9 @@ pub(super) const Q6_K: Traits = traits::<BlockQ6K, 256>(DType::Q6K, "q6_K", 14);
 /// scales[i]  scale of elements 16 i to 16 i + 15
 /// element  = d * scale * (code - 32)
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct BlockQ6K {
+pub(super) struct BlockQ6K {
     ql: [u8; 128],
     qh: [u8; 64],
     scales: [i8; 16],
@@ -67,6 +67,17 @@ impl BlockQ6K {
         let iscale = -128.0 / max;
         let scales = scales.map(|scale| nearest_int(iscale * scale).min(127) as i8);
         Some(BlockQ6K { scales, d: half(1.0 / iscale), ..BlockQ6K::new_zeroed() })
+    }
+
+    /// The numbers that are stored beside the codes.
+    pub(super) fn parts(&self) -> scales::Symmetric<16> {
+        scales::Symmetric { d: self.d.get(), of_subs: self.scales.map(i32::from) }
+    }
+
+    /// The inverse, with these codes.
+    pub(super) fn of_parts(parts: &scales::Symmetric<16>, codes: &[u8]) -> Self {
+        let (scales, d) = (parts.of_subs.map(|scale| scale as i8), U16::new(parts.d));
+        BlockQ6K { scales, d, ..BlockQ6K::new_zeroed() }.with_codes(codes)
     }
 
     /// The scales as they are stored.

@@ -16,11 +16,11 @@ pub(super) const Q8_0: Traits = traits::<BlockQ8_0, 32>(DType::Q8_0, "q8_0", 8);
 /// byte  0   2                                34
 ///       d   qs (signed)                      element = d * code
 /// ```
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct BlockQ8_0 {
-    d: U16,
-    qs: [i8; 32],
+pub(super) struct BlockQ8_0 {
+    pub(super) d: U16,
+    pub(super) qs: [i8; 32],
 }
 const _: () = assert!(size_of::<BlockQ8_0>() == 34);
 

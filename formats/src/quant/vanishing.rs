@@ -2,8 +2,8 @@
 //! because all their weights are too small or because nothing in them is said to matter. The encoders are ggml's, which
 //! keep silent about both; `encoded` refuses the first and counts the second.
 
-use super::DType;
 use super::block::magnitude;
+use super::{By, DType, Search};
 use crate::error::Result;
 use crate::simd::vectorized;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -90,7 +90,7 @@ impl DType {
     ///
     /// # Errors
     /// The dtype has no encoder or decoder, or the columns do not fill its blocks.
-    pub fn dead_columns(self, weights: &[f32]) -> Result<usize> {
+    pub fn dead_columns(self, weights: &[f32], search: Search) -> Result<usize> {
         /// Weights as they are in most models; their signs alternate without a period of the blocks.
         const USUAL: f32 = 1.0 / 64.0;
         /// Nothing underflows above: products with the squares of usual weights are normal numbers.
@@ -101,7 +101,8 @@ impl DType {
         let row: Vec<f32> = (0..weights.len()).map(|i| if i % 5 % 2 == 0 { USUAL } else { -USUAL }).collect();
         let mut bytes = vec![0; row.len() / self.block() * self.traits().bytes];
         let mut stored = vec![0.0; row.len()];
-        self.encode(&row, row.len(), Some(weights), &mut bytes)?;
+        let by = By { weights: Some(weights), search, ..By::default() };
+        self.encode_by(&row, row.len(), by, &mut bytes)?;
         self.decode(&bytes, &mut stored)?;
         Ok(stored.iter().filter(|x| x.abs() < USUAL / 16.0).count())
     }

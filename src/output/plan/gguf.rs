@@ -6,6 +6,7 @@ use crate::budget::{self, Account, Budget, Known};
 use crate::device::{self, Weight};
 use crate::estimate;
 use crate::ftype::{self, Assignment, Ftype, Importance, Reason};
+use crate::output::plan::searched::{self, Searched};
 use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::unheeded::unheeded;
 use crate::output::plan::{Content, Fates, Loaded, Plan, Share, Step, idle};
@@ -13,6 +14,7 @@ use crate::output::split::Division;
 use crate::output::target::{Target, Type};
 use crate::unpack::unscaled;
 use ggraft_formats::gguf::{self, Split};
+use ggraft_formats::quant::Search;
 use ggraft_formats::stamp::Reads;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Tensor};
 use std::path::Path;
@@ -59,8 +61,10 @@ pub(crate) fn quantized(
     let known = (importance, &*input.measured);
     let (ftype, mut assignments, account) = assigned(&model, &facts, source, named, target, known)?;
     let keeps_blocks = !is_gguf && keep_blocks(&model, &mut assignments);
-    let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance)?;
+    let search = target.options.search;
+    let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance, search)?;
     let (scales, unscaled) = ftype::scales(&facts, ftype, &assignments);
+    let searched = Searched::of(&model.tensors, &assignments, search, ftype);
     let unheeded = unheeded(&facts, &assignments, &target.options, ftype)?;
     // What was estimated and not used is not claimed.
     let unused = estimated.is_some() && weights.iter().all(Option::is_none);
@@ -73,6 +77,7 @@ pub(crate) fn quantized(
         unheeded,
         notes,
         idle,
+        searched.notes.clone(),
         unscaled.into_iter().collect(),
     ]
     .concat();
@@ -97,8 +102,14 @@ pub(crate) fn quantized(
             }
             parts.push(as_it_is(scale.tensor(&tensor.name)?)?);
         }
-        let levels = target.options.version.levels();
-        let how = How { dtype: given.dtype, importance: weights, levels, measure: target.measure, scale };
+        let how = How {
+            dtype: given.dtype,
+            importance: weights,
+            levels: target.options.version.levels(),
+            search,
+            measure: target.measure,
+            scale,
+        };
         let stored = Stored::new(tensor, onto.tensors.get(i), fate(&fates, i), how)?;
         parts.push(stored.step(None, given.fallback));
     }
@@ -115,6 +126,7 @@ pub(crate) fn quantized(
     let blocks =
         ftype::FTYPES.iter().find(|f| f.default == DType::MXFP4).filter(|_| !ftype.default.is_quantized());
     stamp(&mut model.metadata, blocks.filter(|_| keeps_blocks).or(Some(ftype)), target, importance);
+    searched.stamp(&mut model.metadata);
     Ok(Plan { budget: account, ..made(Type::Gguf(ftype), model, parts, split, notes) })
 }
 
@@ -257,6 +269,9 @@ fn overhead(
 ) -> Result<u64> {
     let mut model = model.clone();
     stamp(&mut model.metadata, Some(&ftype::FTYPES[0]), target, importance);
+    if target.options.search == Search::Fine {
+        searched::tell(&mut model.metadata);
+    }
     let mut parts = model.tensors.drain(..).map(as_it_is).collect::<Result<Vec<_>>>()?;
     let split = divided(&mut parts, source, target)?;
     let plan = made(Type::Auto, model, parts, split, Vec::new());

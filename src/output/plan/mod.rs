@@ -7,6 +7,7 @@ mod elsewhere;
 mod gguf;
 mod kept;
 mod memory;
+mod searched;
 mod stored;
 mod unheeded;
 

@@ -4,7 +4,7 @@ use crate::ftype::Scale;
 use crate::measure::meter::{Meter, metered};
 use crate::merge::{Fate, Verdict};
 use crate::output::plan::{Fates, Step, is_half};
-use ggraft_formats::quant::{Levels, Vanished};
+use ggraft_formats::quant::{Levels, Search, Vanished};
 use ggraft_formats::{DType, Encoding, Result, Tensor};
 use std::sync::Arc;
 
@@ -31,6 +31,7 @@ pub(crate) struct How {
     /// How much each weight matters.
     pub importance: Option<Arc<[f32]>>,
     pub levels: Levels,
+    pub search: Search,
     /// Whether to measure what that changes.
     pub measure: bool,
     /// The scale that it is stored under.
@@ -40,7 +41,14 @@ pub(crate) struct How {
 impl How {
     /// A dtype in which nothing is weighed.
     pub fn plain(dtype: DType, measure: bool) -> How {
-        How { dtype, importance: None, levels: Levels::default(), measure, scale: None }
+        How {
+            dtype,
+            importance: None,
+            levels: Levels::default(),
+            search: Search::Exact,
+            measure,
+            scale: None,
+        }
     }
 }
 
@@ -62,8 +70,13 @@ impl Stored {
         };
         let (tensor, before) = (scaled(tensor)?, before.map(scaled).transpose()?);
         let counter = Some(Arc::clone(&vanished));
-        let how =
-            Encoding { dtype: how.dtype, weights: how.importance, levels: how.levels, vanished: counter };
+        let how = Encoding {
+            dtype: how.dtype,
+            weights: how.importance,
+            levels: how.levels,
+            search: how.search,
+            vanished: counter,
+        };
         let (tensor, meter) = match rounds || measure {
             true => metered(tensor, before, how).map(|(tensor, meter)| (tensor, Some(meter)))?,
             false => (tensor.encode_by(how)?, None),
