@@ -3,7 +3,7 @@
 
 use super::qwen::{QWEN2, QWEN3};
 use super::qwen_moe::{self, QWEN3_MOE, SPARSE};
-use super::{Arch, NONE, Uses};
+use super::{Arch, NONE, Uses, decoder};
 use crate::arch::keys::{Absent, From, Key, make};
 use crate::arch::params::Params;
 use crate::arch::rule::{Layers, Rule, rule};
@@ -11,11 +11,20 @@ use ggraft_formats::{Model, Result, Value};
 use serde_json::{Value as Json, json};
 
 pub const QWEN2_VL: Arch = Arch {
-    classes: &["Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration", "Qwen2VLModel"],
+    classes: &["Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"],
     gguf: "qwen2vl",
     base: Some(&QWEN2),
     keys: &[ROPE],
     ignored: SEEING,
+    ..NONE
+};
+
+/// The model alone.
+pub const QWEN2_VL_MODEL: Arch = Arch {
+    classes: &["Qwen2VLModel"],
+    gguf: "qwen2vl",
+    base: Some(&QWEN2_VL),
+    rules: decoder::ANY_HEAD,
     ..NONE
 };
 
