@@ -30,6 +30,8 @@ const LIFTED: &[(&str, &str)] = &[
     ("speech_config", "audio_config"),
 ];
 
+const TIED: &str = "tie_word_embeddings";
+
 /// Classes that say more of a text model than its own section does.
 const WHOLE: &[&str] = &[
     "StepVLForConditionalGeneration",
@@ -86,7 +88,9 @@ impl Config {
 
     /// Whether the model is a part of one that sees or hears.
     pub fn is_part(&self) -> bool {
+        let beside = |section: &&str| self.raw.get(section).is_some_and(Value::is_object);
         text_section(self.raw.as_object()).is_some()
+            || ["vision_config", "audio_config"].iter().any(|s| beside(&s))
     }
 
     /// As it is in the file, but for the class, which is that of the text model.
@@ -327,6 +331,10 @@ fn merged(root: &Map<String, Value>) -> Map<String, Value> {
     if let Some(section) = text_section(Some(root)) {
         let section = defaults::filled(section);
         all.extend(section.into_iter().filter(|(_, value)| !value.is_null()));
+        // The whole decides whether its head is the table of embeddings.
+        if root.get(TIED) == Some(&Value::Bool(true)) {
+            all.insert(TIED.into(), true.into());
+        }
     }
     if let Some(section) = root.get(LAYERS).and_then(Value::as_object) {
         let own = section.iter().filter(|(key, value)| *key != "architectures" && !value.is_null());
@@ -370,6 +378,16 @@ mod tests {
         assert_eq!(layers(json!({"model_type": "llama"})), Some(32));
         assert_eq!(layers(json!({"model_type": "llama", "num_hidden_layers": 8})), Some(8));
         assert_eq!(layers(json!({"model_type": "nobody knows"})), None);
+    }
+
+    #[test]
+    fn a_whole_that_is_tied_ties_its_text_model() {
+        let tied = |whole: bool, part: bool| {
+            let c =
+                config(json!({"tie_word_embeddings": whole, "text_config": {"tie_word_embeddings": part}}));
+            c.flag("tie_word_embeddings").unwrap()
+        };
+        assert!(tied(true, false) && tied(false, true) && !tied(false, false));
     }
 
     #[test]

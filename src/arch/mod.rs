@@ -16,6 +16,7 @@ mod draft;
 pub(crate) mod factors;
 mod families;
 mod graph;
+pub(crate) mod headless;
 mod ids;
 mod keys;
 mod layered;

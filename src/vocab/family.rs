@@ -101,13 +101,13 @@ const PADDED: &[(&str, usize)] = &[
 /// The number of ids of a vocabulary of `size`.
 pub fn padded(config: &Value, size: usize) -> usize {
     let class = class(config).unwrap_or_default();
-    let kinds = config.get("layer_types").and_then(Value::as_array);
+    let kinds = super::told(config, "layer_types").and_then(Value::as_array);
     let remembers = kinds.into_iter().flatten().any(|kind| kind == "mamba" || kind == "linear_attention");
     let hybrid = ("GraniteMoeHybridForCausalLM", if remembers { 8 } else { 1 });
     let Some((_, unit)) = PADDED.iter().chain([&hybrid]).find(|(name, _)| *name == class) else {
         return size;
     };
-    let told = config.get("pad_vocab_size_multiple").and_then(Value::as_u64);
+    let told = super::told(config, "pad_vocab_size_multiple").and_then(Value::as_u64);
     let told = told.filter(|_| class.starts_with("Mamba")).and_then(|n| usize::try_from(n).ok());
     size.checked_next_multiple_of(told.filter(|n| *n > 0).unwrap_or(*unit)).unwrap_or(size)
 }

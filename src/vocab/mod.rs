@@ -61,7 +61,8 @@ pub struct Tokenizer {
 }
 
 /// The model classes that the converter treats as llama; these read `add_prefix_space` and know two quirks.
-const LLAMA: [&str; 24] = [
+const LLAMA: [&str; 25] = [
+    "CogVLMForCausalLM",
     "LLaMAForCausalLM",
     "LlamaForCausalLM",
     "LlamaModel",
@@ -307,17 +308,26 @@ fn quirks(size: Option<usize>, metadata: &mut Metadata) -> Result<()> {
     Ok(())
 }
 
+/// Where a model that sees or hears keeps what it says of its text model.
+const TEXT: &[&[&str]] = &[
+    &["text_config"],
+    &["thinker_config", "text_config"],
+    &["language_config"],
+    &["llm_config"],
+    &["lm_config"],
+    &["lfm"],
+];
+
+/// What `config.json` says of the text model under `key`.
+fn told<'a>(config: &'a Value, key: &str) -> Option<&'a Value> {
+    let at = |path: &&[&str]| path.iter().try_fold(config, |section, key| section.get(key));
+    let inner = TEXT.iter().find_map(at).and_then(|text| text.get(key)).filter(|v| !v.is_null());
+    inner.or_else(|| config.get(key)).filter(|v| !v.is_null())
+}
+
 /// The number of embedding rows that `config.json` declares; `None` if it does not.
 fn vocab_size(config: &Value, checkpoint: &Checkpoint) -> Result<Option<usize>> {
-    let thinker = config.get("thinker_config").and_then(|thinker| thinker.get("text_config"));
-    let inner = config
-        .get("text_config")
-        .or(thinker)
-        .or_else(|| config.get("language_config"))
-        .and_then(|text| text.get("vocab_size"));
-    let Some(value) = inner.or_else(|| config.get("vocab_size")).filter(|v| !v.is_null()) else {
-        return Ok(None);
-    };
+    let Some(value) = told(config, "vocab_size") else { return Ok(None) };
     // Ids are i32 in the runtime, and every id up to the size costs memory here.
     match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
         Some(0) => Ok(None),

@@ -527,3 +527,17 @@ fn several_templates_are_named_in_the_order_of_the_file() {
         files.with("additional_chat_templates/b.jinja", "B").with("additional_chat_templates/a-1.jinja", "A");
     assert_eq!(texts(&files.llama(11), "tokenizer.chat_templates"), ["a_1", "b"]);
 }
+
+#[test]
+fn what_a_config_says_of_a_text_model_is_found_in_every_section() {
+    for path in ["text_config", "language_config", "llm_config", "lm_config", "lfm"] {
+        let config = json!({"vocab_size": 9, path: {"vocab_size": 5, "layer_types": ["mamba"]},
+            "architectures": ["GraniteMoeHybridForCausalLM"]});
+        assert_eq!(told(&config, "vocab_size"), Some(&json!(5)), "{path}");
+        assert_eq!(family::padded(&config, 5), 8, "{path}");
+    }
+    assert_eq!(
+        told(&json!({"vocab_size": 9, "text_config": {"vocab_size": null}}), "vocab_size"),
+        Some(&json!(9))
+    );
+}

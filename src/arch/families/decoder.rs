@@ -44,5 +44,9 @@ const RULES: &[Rule] = &[
         .need(Need::Unless("tie_word_embeddings")),
 ];
 
+/// A head that the checkpoint need not hold, whatever its config says: it is of the model alone.
+pub const ANY_HEAD: &[Rule] =
+    &[rule(&["^lm_head.weight", "^language_model.lm_head.weight"], &["output.weight"], "vocab n").may()];
+
 /// The factors by which Llama 3.1 stretches its wavelengths.
 pub const ROPE_FREQS: Made = Made { name: "rope_freqs.weight", row: None, values: rope::llama3_factors };

@@ -150,8 +150,14 @@ impl Family {
 }
 
 /// What stands in front of the names of a text model that is a part of another.
-const PARTS: &[&str] =
-    &["model.", "model.language_model.", "language_model.model.", "model.text_model.", "text_model.model."];
+const PARTS: &[&str] = &[
+    "model.",
+    "model.language_model.",
+    "language_model.model.",
+    "model.text_model.",
+    "text_model.model.",
+    "language_model.",
+];
 
 /// What the values of a GGUF's tensors have become, of the architecture that it calls `gguf`.
 pub struct Values(Vec<(String, Value)>);

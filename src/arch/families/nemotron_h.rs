@@ -3,7 +3,7 @@
 //! its own number of those that a token goes to.
 //! Specification: `NemotronHModel`, `NemotronHPuzzleModel` of llama.cpp's converter.
 
-use super::{Arch, NONE, llama, mamba};
+use super::{Arch, NONE, mamba};
 use crate::arch::config::Config;
 use crate::arch::keys::{Fixed, Key, count, flag, is, make, number, positive, size};
 use crate::arch::params::{AXES as ALL, Axis, Params, Size, axis};
@@ -208,7 +208,11 @@ const KEYS: &[Key] = &[
     count("expert_group_count", &["n_group"]),
     count("expert_group_used_count", &["topk_group"]),
     size("vocab_size", "vocab"),
-    make("rope.dimension_count", llama::whole_heads),
+    // Nothing rotates here: the number is that of heads that share the model's width, whatever they have.
+    make("rope.dimension_count", |params| {
+        let heads = params.size("h", 0)?.max(1);
+        Ok(Some(Value::U32((params.size("n", 0)? / heads) as u32)))
+    }),
     size("ssm.conv_kernel", "conv"),
     size("ssm.state_size", "state"),
     size("ssm.group_count", "groups"),

@@ -3,7 +3,7 @@
 //! Specification: `GPTNeoXModel`, `BloomModel` of llama.cpp's converter.
 
 use super::decoder::NAMES;
-use super::{Arch, NONE, partial};
+use super::{Arch, NONE, decoder, partial};
 use crate::arch::keys::{Fixed, Key, count, flag, make, positive, size};
 use crate::arch::params::{Axis, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
@@ -21,7 +21,7 @@ pub const GPT_NEOX: Arch = Arch {
 };
 
 pub const BLOOM: Arch = Arch {
-    classes: &["BloomForCausalLM", "BloomModel"],
+    classes: &["BloomForCausalLM"],
     gguf: "bloom",
     base: Some(&NAMES),
     prefixes: &["transformer.", ""],
@@ -31,6 +31,10 @@ pub const BLOOM: Arch = Arch {
     without: SPLIT,
     ..NONE
 };
+
+/// The model alone.
+pub const BLOOM_MODEL: Arch =
+    Arch { classes: &["BloomModel"], gguf: "bloom", base: Some(&BLOOM), rules: decoder::ANY_HEAD, ..NONE };
 
 const SPLIT: &[&str] =
     &["blk.{l}.attn_q.weight", "blk.{l}.attn_k.weight", "blk.{l}.attn_v.weight", "blk.{l}.ffn_gate.weight"];

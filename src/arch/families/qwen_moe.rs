@@ -57,7 +57,7 @@ const KEYS: &[Key] = &[
 const AXES: &[Axis] = &[axis("shared", Size::Of(&["shared_expert_intermediate_size"]))];
 
 /// Whether this layer has experts.
-fn is_sparse(params: &Params<'_>, layer: u32) -> Result<bool> {
+pub fn is_sparse(params: &Params<'_>, layer: u32) -> Result<bool> {
     let dense = params.config.get("mlp_only_layers").and_then(|v| v.as_array());
     let listed = dense.is_some_and(|all| all.iter().any(|n| n.as_u64() == Some(layer.into())));
     let step = params.config.optional_count("decoder_sparse_step")?.unwrap_or(1);

@@ -2,20 +2,29 @@
 //! Specification: `Qwen2VLModel`, `Qwen3VLTextModel`, `Qwen3VLMoeTextModel` of llama.cpp's converter.
 
 use super::qwen::{QWEN2, QWEN3};
-use super::qwen_moe::{self, QWEN3_MOE};
-use super::{Arch, NONE, Uses, experts};
+use super::qwen_moe::{self, QWEN3_MOE, SPARSE};
+use super::{Arch, NONE, Uses, decoder};
 use crate::arch::keys::{Absent, From, Key, make};
 use crate::arch::params::Params;
-use crate::arch::rule::{Rule, rule};
+use crate::arch::rule::{Layers, Rule, rule};
 use ggraft_formats::{Model, Result, Value};
 use serde_json::{Value as Json, json};
 
 pub const QWEN2_VL: Arch = Arch {
-    classes: &["Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration", "Qwen2VLModel"],
+    classes: &["Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"],
     gguf: "qwen2vl",
     base: Some(&QWEN2),
     keys: &[ROPE],
     ignored: SEEING,
+    ..NONE
+};
+
+/// The model alone.
+pub const QWEN2_VL_MODEL: Arch = Arch {
+    classes: &["Qwen2VLModel"],
+    gguf: "qwen2vl",
+    base: Some(&QWEN2_VL),
+    rules: decoder::ANY_HEAD,
     ..NONE
 };
 
@@ -36,7 +45,8 @@ pub const QWEN3_VL_MOE: Arch = Arch {
     gguf: "qwen3vlmoe",
     base: Some(&QWEN3_MOE),
     keys: &[make("n_deepstack_layers", deepstack)],
-    shares: &[&experts::routed(qwen_moe::SPARSE), TRANSPOSED],
+    without: &["blk.{l}.ffn_gate_exps.weight", "blk.{l}.ffn_up_exps.weight", "blk.{l}.ffn_down_exps.weight"],
+    rules: EXPERTS,
     ignored: SEEING,
     ..NONE
 };
@@ -92,12 +102,47 @@ fn deepstack(params: &Params<'_>) -> Result<Option<Value>> {
     Ok(Some(Value::U32(layers.map_or(0, |all| all.len() as u32))))
 }
 
-/// Older checkpoints keep the stacked experts transposed.
-const TRANSPOSED: &[Rule] = &[
+/// Each expert apart, or all of them stacked: transformers 5 as they compute, trainers transposed.
+const EXPERTS: &[Rule] = &[
     rule(
-        &["layers.{l}.mlp.experts.gate_up_proj"],
-        &["blk.{l}.ffn_{gate|up}_exps.weight"],
-        "e n [eff|eff] -> e eff n ; e eff n",
-    ),
-    rule(&["layers.{l}.mlp.experts.down_proj"], &["blk.{l}.ffn_down_exps.weight"], "e eff n -> e n eff"),
+        &["layers.{l}.mlp.experts.{e}.gate_proj.weight"],
+        &["blk.{l}.ffn_gate_exps.weight"],
+        "eff n -> e eff n",
+    )
+    .layers(SPARSE),
+    rule(&["layers.{l}.mlp.experts.{e}.up_proj.weight"], &["blk.{l}.ffn_up_exps.weight"], "eff n -> e eff n")
+        .layers(SPARSE),
+    rule(
+        &["layers.{l}.mlp.experts.{e}.down_proj.weight"],
+        &["blk.{l}.ffn_down_exps.weight"],
+        "n eff -> e n eff",
+    )
+    .layers(SPARSE),
+    rule(&[GATE_UP], &["blk.{l}.ffn_{gate|up}_exps.weight"], "e [eff|eff] n -> e eff n ; e eff n")
+        .layers(UPRIGHT),
+    rule(&[DOWN], &["blk.{l}.ffn_down_exps.weight"], "e n eff").layers(UPRIGHT),
+    rule(&[GATE_UP], &["blk.{l}.ffn_{gate|up}_exps.weight"], "e n [eff|eff] -> e eff n ; e eff n")
+        .layers(TRANSPOSED),
+    rule(&[DOWN], &["blk.{l}.ffn_down_exps.weight"], "e eff n -> e n eff").layers(TRANSPOSED),
 ];
+
+const GATE_UP: &str = "layers.{l}.mlp.experts.gate_up_proj";
+const DOWN: &str = "layers.{l}.mlp.experts.down_proj";
+const UPRIGHT: Layers =
+    Layers::When(|params, layer| Ok(qwen_moe::is_sparse(params, layer)? && !is_transposed(params, layer)?));
+const TRANSPOSED: Layers =
+    Layers::When(|params, layer| Ok(qwen_moe::is_sparse(params, layer)? && is_transposed(params, layer)?));
+
+/// Whether the stacked experts of this layer are transposed. Square matrices do not tell, but of gate with up, and of down, at
+/// most one is square. Without a checkpoint they are as trainers have them.
+fn is_transposed(params: &Params<'_>, layer: u32) -> Result<bool> {
+    let (n, eff) = (params.size("n", layer)?, params.size("eff", layer)?);
+    for (name, upright) in [(GATE_UP, [eff.saturating_mul(2), n]), (DOWN, [n, eff])] {
+        let name = name.replace("{l}", &layer.to_string());
+        match params.shape(&name).as_deref() {
+            Some([_, rows, row]) if upright[0] != upright[1] => return Ok([*row, *rows] == upright),
+            _ => (),
+        }
+    }
+    Ok(params.checkpoint().is_none())
+}

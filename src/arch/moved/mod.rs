@@ -7,6 +7,7 @@ mod padded;
 #[cfg(test)]
 mod tests;
 mod tiles;
+mod walk;
 
 pub use padded::{Padded, Zeros};
 
@@ -17,6 +18,7 @@ use ggraft_formats::{Error, Result, Rows, Shape, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 use tiles::Tiles;
+use walk::{Walk, join};
 
 /// Rows, and columns, of a tile that is gathered.
 const TILE: usize = 32;
@@ -72,15 +74,6 @@ fn too_large(name: &str) -> Error {
     Error::invalid("the tensor is larger than any file can be").tensor(name)
 }
 
-/// A step in machine words.
-#[derive(Clone, Copy, Debug)]
-struct Walk {
-    size: usize,
-    from: usize,
-    to: usize,
-    tensor: usize,
-}
-
 /// A piece, its steps from row to row apart from those along a row.
 struct Copy {
     source: usize,
@@ -115,17 +108,26 @@ impl Copy {
             columns: Vec::new(),
         };
         for Step { size, from, to, tensor } in piece.steps.iter().filter(|step| step.size != 1) {
-            let mut walk =
+            let walk =
                 Walk { size: word(*size)?, from: word(*from)?, to: word(*to)?, tensor: word(*tensor)? };
-            if walk.to >= row {
-                walk.to /= row;
-                join(&mut copy.rows, walk);
-            } else {
-                join(&mut copy.columns, walk);
+            let (over, within) = walk.cut(row);
+            if let Some(over) = over {
+                copy.is_even(over.to.is_multiple_of(row), sources)?;
+                join(&mut copy.rows, Walk { to: over.to / row, ..over });
             }
+            within.into_iter().for_each(|within| join(&mut copy.columns, within));
         }
         copy.fits(sources)?;
+        let width: usize = copy.columns.iter().map(|w| w.size.saturating_sub(1).saturating_mul(w.to)).sum();
+        copy.is_even(copy.column.saturating_add(width) < row, sources)?;
         Ok(copy)
+    }
+
+    /// Refuses a piece that begins in one row of the result and goes on in the middle of another.
+    fn is_even(&self, is: bool, sources: &[Tensor]) -> Result<()> {
+        let name = sources.get(self.source).map_or("", |t| t.name.as_str());
+        let uneven = || Error::invalid("what becomes of the tensor does not fill rows evenly").tensor(name);
+        is.then_some(()).ok_or_else(uneven)
     }
 
     /// Refuses a piece that reaches beyond its sources.
@@ -195,19 +197,6 @@ impl Copy {
             [walk] if walk.from == 1 && walk.to == 1 && walk.tensor == 0 => Some(walk.size),
             _ => None,
         }
-    }
-}
-
-/// Adds a step; two that follow each other on both sides are one.
-fn join(walks: &mut Vec<Walk>, walk: Walk) {
-    if let Some(last) = walks.last_mut()
-        && last.to == walk.to * walk.size
-        && last.from == walk.from * walk.size
-        && last.tensor == walk.tensor * walk.size
-    {
-        *last = Walk { size: last.size * walk.size, ..walk };
-    } else {
-        walks.push(walk);
     }
 }
 

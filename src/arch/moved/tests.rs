@@ -116,6 +116,23 @@ fn a_source_that_is_too_small_is_refused() {
     assert!(moved("y", &[41, 37], vec![tensor(&[30, 41], 0)], &pieces).is_err());
 }
 
+#[test]
+fn a_step_over_rows_is_cut_where_they_end_and_one_that_ends_amid_a_row_is_refused() {
+    let step = |size, from, to| Step { size, from, to, tensor: 0 };
+    let read = |torch: &[u64], steps: Vec<Step>| {
+        let piece = Piece { source: 0, from: 0, to: 0, steps };
+        moved("y", torch, vec![tensor(&[6, 4], 0)], &[piece]).map(|t| values(&t))
+    };
+    let all: Vec<f32> = (0..24).map(|i| i as f32).collect();
+    assert_eq!(read(&[3, 8], vec![step(24, 1, 1)]).unwrap(), all);
+    let turned: Vec<f32> = (0..4).flat_map(|i| (0..6).map(move |j| (j * 4 + i) as f32)).collect();
+    assert_eq!(read(&[2, 12], vec![step(4, 1, 6), step(6, 4, 1)]).unwrap(), turned);
+    for steps in [vec![step(9, 1, 1)], vec![step(3, 8, 12), step(8, 1, 1)]] {
+        let error = read(&[3, 8], steps).unwrap_err().to_string();
+        assert!(error.contains("does not fill rows evenly"), "{error}");
+    }
+}
+
 /// A source of elements of any width that lies in one piece.
 struct Dense {
     bytes: Vec<u8>,

@@ -47,6 +47,9 @@ pub(super) struct Instance<'a> {
     table: Option<Tensor>,
 }
 
+/// What stands in names of a text model that was saved as a part of one that sees or hears.
+const INNER: &str = "language_model.";
+
 /// What a checkpoint holds, by name in the family's dialect.
 struct Held<'a> {
     tensors: HashMap<Cow<'a, str>, &'a Tensor>,
@@ -55,24 +58,35 @@ struct Held<'a> {
 
 impl<'a> Held<'a> {
     fn new(family: &Family, params: &Params<'_>, checkpoint: &'a Checkpoint) -> Result<Held<'a>> {
-        let mut tensors = HashMap::with_capacity(checkpoint.tensors.len());
+        let mut held = Held { tensors: HashMap::with_capacity(checkpoint.tensors.len()), prefix: "" };
         for tensor in &checkpoint.tensors {
-            tensors.insert(dialect(family, params, &tensor.name)?, tensor);
+            held.tensors.insert(dialect(family, params, Cow::Borrowed(&tensor.name))?, tensor);
         }
-        let first = family.prefixes.first().copied().unwrap_or("");
-        let mut held = Held { tensors, prefix: first };
+        if held.finds_prefix(family, params) {
+            return Ok(held);
+        }
+        let mut inner = Held { tensors: HashMap::new(), prefix: "" };
+        for tensor in checkpoint.tensors.iter().filter(|tensor| tensor.name.contains(INNER)) {
+            let name = Cow::Owned(tensor.name.replacen(INNER, "", 1));
+            inner.tensors.insert(dialect(family, params, name)?, tensor);
+        }
+        Ok(if inner.finds_prefix(family, params) { inner } else { held })
+    }
+
+    /// Takes the first prefix that any tensor of the first layer has; without such a one the first of all.
+    fn finds_prefix(&mut self, family: &Family, params: &Params<'_>) -> bool {
         for prefix in &family.prefixes {
-            held.prefix = prefix;
+            self.prefix = prefix;
             for rule in &family.rules {
                 let names = rule.from.iter().filter(|name| !name.starts_with('^'));
-                let first = names.flat_map(|name| spelled(name)).map(|name| held.full(&name, &|_| 0));
-                if first.into_iter().any(|name| held.has(&name)) && rule.layers.hold(params, 0).is_ok() {
-                    return Ok(held);
+                let first = names.flat_map(|name| spelled(name)).map(|name| self.full(&name, &|_| 0));
+                if first.into_iter().any(|name| self.has(&name)) && rule.layers.hold(params, 0).is_ok() {
+                    return true;
                 }
             }
         }
-        held.prefix = first;
-        Ok(held)
+        self.prefix = family.prefixes.first().copied().unwrap_or("");
+        false
     }
 
     /// `name` with the prefix, and with numbers for its indices.
@@ -95,8 +109,7 @@ impl<'a> Held<'a> {
 }
 
 /// The name of a tensor as the rules of the family have it.
-fn dialect<'a>(family: &Family, params: &Params<'_>, name: &'a str) -> Result<Cow<'a, str>> {
-    let mut name = Cow::Borrowed(name);
+fn dialect<'a>(family: &Family, params: &Params<'_>, mut name: Cow<'a, str>) -> Result<Cow<'a, str>> {
     for (theirs, ours) in &family.renamed {
         if let (Some(end), Some(own)) = (theirs.strip_prefix('*'), ours.strip_prefix('*')) {
             if let Some(stem) = name.strip_suffix(end) {

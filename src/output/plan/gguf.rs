@@ -1,7 +1,7 @@
 //! GGUF outputs: the dtypes that a mixture or a budget gives, the order, the parts, what is written into the
 //! metadata. Specification: llama-quantize.
 
-use crate::arch::windowless;
+use crate::arch::{headless, windowless};
 use crate::budget::{self, Account, Budget, Known};
 use crate::device::{self, Weight};
 use crate::estimate;
@@ -73,7 +73,7 @@ pub(crate) fn quantized(
     let notes = [
         input.notes,
         target.prune.note().into_iter().collect(),
-        windowless::told(&model.metadata).into_iter().collect(),
+        windowless::told(&model.metadata).into_iter().chain(headless::told(&model)).collect(),
         unheeded,
         notes,
         idle,
@@ -164,13 +164,14 @@ pub(crate) fn copied(input: Loaded, merges: bool, target: &Target) -> Result<Pla
             .hint("choose the type that the output shall have, such as F16 or Q4_K_M"));
     }
     let mut model = input.model;
+    let headless = headless::told(&model);
     let tensors = std::mem::take(&mut model.tensors).into_iter();
     let mut parts = tensors.map(|t| as_it_is(t.trimmed())).collect::<Result<Vec<_>>>()?;
     let split = divided(&mut parts, Some(&model), target)?;
     stamp(&mut model.metadata, None, target, target.importance.as_ref());
     let notes =
         [input.notes, target.prune.note().into_iter().collect(), idle(&target.quantizing(), "COPY")].concat();
-    let notes = notes.into_iter().chain(windowless::told(&model.metadata)).collect();
+    let notes = notes.into_iter().chain(windowless::told(&model.metadata)).chain(headless).collect();
     Ok(made(Type::Copy, model, parts, split, notes))
 }
 
