@@ -1,7 +1,7 @@
 //! From blocks to lanes: sub-blocks laid side by side, and the weights of their elements.
 
 use super::{Columns, LANES, Lanes, Level};
-use fearless_simd::{Simd, dispatch, f32x16, i32x16, prelude::*};
+use fearless_simd::{Simd, dispatch, f32x16, i32x16, mask32x16, prelude::*};
 
 /// Lays up to sixteen sub-blocks, which `x` holds end to end, side by side; lanes that are left over hold zeros.
 pub fn by_sub_block<const N: usize>(level: Level, x: &[f32]) -> Columns<N> {
@@ -102,6 +102,17 @@ fn sum<S: Simd, const N: usize>(simd: S, x: &Columns<N>) -> Lanes {
 #[inline(always)]
 pub(super) fn load<S: Simd>(simd: S, lanes: &Lanes) -> f32x16<S> {
     f32x16::load_array_ref(simd, lanes)
+}
+
+/// `value` in the lanes of the mask, 0 in others. Masks are vectors but with AVX-512, and "and" costs a third of the blend
+/// of SSE4.2 and half of AVX2's.
+#[inline(always)]
+pub(super) fn only<S: Simd>(mask: mask32x16<S>, value: i32x16<S>) -> i32x16<S> {
+    if <S::f32s as SimdBase<S>>::LEN < LANES {
+        mask.to_vector() & value
+    } else {
+        mask.select(value, i32x16::splat(value.token(), 0))
+    }
 }
 
 /// `nearest_int` of `quant/search.rs` bit for bit, whatever the number, bounded.
