@@ -12,7 +12,7 @@ pub(super) struct Lattice<const G: usize> {
     pub book: &'static Codebook<G>,
     /// Candidates on each side of the scale that takes the largest magnitude to the largest value, and how far one is
     /// from the next.
-    pub steps: i8,
+    pub steps: u8,
     pub step: f32,
     /// Which groups are looked up again at the scale that was found.
     pub again: Again,
@@ -99,17 +99,12 @@ impl<const G: usize> Lattice<G> {
         let mut signs = [0u8; 4];
         let eights = magnitudes.as_chunks_mut::<8>().0.iter_mut().zip(weights.as_chunks::<8>().0);
         for ((x, weights), signs) in eights.zip(&mut signs) {
-            let (mut turn, mut least) = (0, weights[0] * x[0] * x[0]);
-            for i in 0..8 {
-                let loss = weights[i] * x[i] * x[i];
-                if loss < least {
-                    (turn, least) = (i, loss);
-                }
-                // -0.0 is not negative.
-                if x[i] < 0.0 {
-                    x[i] = -x[i];
-                    *signs |= 1 << i;
-                }
+            let turn = if self.even_signs { of_least_loss(x, weights) } else { 0 };
+            for (i, x) in x.iter_mut().enumerate() {
+                // Without a branch, which half of them would go. -0.0 is not negative.
+                let negative = *x < 0.0;
+                *x = f32::from_bits(x.to_bits() ^ u32::from(negative) << 31);
+                *signs |= u8::from(negative) << i;
             }
             if self.even_signs && signs.count_ones() % 2 == 1 {
                 x[turn] = -x[turn];
@@ -127,7 +122,7 @@ impl<const G: usize> Lattice<G> {
         weights: &[f32; N],
         trials: &mut Trials,
     ) -> Option<Fit> {
-        let max = x.iter().fold(x[0], |max, x| if *x > max { *x } else { max });
+        let max = largest(x);
         if max < self.least || max == 0.0 {
             return None;
         }
@@ -143,13 +138,12 @@ impl<const G: usize> Lattice<G> {
             return None;
         }
         let roots = weights.map(f32::sqrt);
-        let count = 2 * usize::from(self.steps.unsigned_abs()) + 1;
-        let inverse = |i: usize| (top + f32::from(i as i8 - self.steps) * self.step) / span;
-        trials.start((0..count).map(inverse));
+        let count = 2 * self.steps + 1;
+        trials.start(count, |i| (top + (i - f32::from(self.steps)) * self.step) / span);
         self.attempt(level, x, weights, &roots, trials);
         let mut fit = Fit { scale: start, entries: [0; 8] };
         let (mut best, mut chosen) = (0.0, None);
-        for (trial, (sumqx, sumq2)) in trials.sumqx.iter().zip(&trials.sumq2).take(count).enumerate() {
+        for (trial, (sumqx, sumq2)) in trials.sumqx.iter().zip(&trials.sumq2).take(trials.count).enumerate() {
             if *sumq2 > 0.0 && sumqx * sumqx > best * sumq2 {
                 fit.scale = sumqx / sumq2;
                 best = fit.scale * sumqx;
@@ -242,6 +236,29 @@ impl<const G: usize> Lattice<G> {
         }
         (sumqx, sumq2)
     }
+}
+
+/// The first of the elements that lose least by another sign.
+fn of_least_loss(x: &[f32; 8], weights: &[f32; 8]) -> usize {
+    let (mut turn, mut least) = (0, weights[0] * x[0] * x[0]);
+    for i in 1..8 {
+        let loss = weights[i] * x[i] * x[i];
+        if loss < least {
+            (turn, least) = (i, loss);
+        }
+    }
+    turn
+}
+
+/// The largest element, of eight abreast, for each comparison waits for the one before it.
+fn largest<const N: usize>(x: &[f32; N]) -> f32 {
+    let mut abreast = [f32::MIN; 8];
+    for x in x.as_chunks::<8>().0 {
+        for (max, x) in abreast.iter_mut().zip(x) {
+            *max = if x > max { *x } else { *max };
+        }
+    }
+    abreast.into_iter().fold(f32::MIN, |max, x| if x > max { x } else { max })
 }
 
 /// The code, up to `most`, whose odd number is nearest.

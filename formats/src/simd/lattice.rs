@@ -38,16 +38,29 @@ impl Trials {
         }
     }
 
-    /// Begins with these inverses.
-    pub fn start(&mut self, mut inverses: impl ExactSizeIterator<Item = f32>) {
-        self.count = inverses.len();
-        let mut last = 0.0;
-        for (inverse, scale) in self.inverse.iter_mut().zip(&mut self.scale) {
-            last = inverses.next().unwrap_or(last);
-            (*inverse, *scale) = (last, 1.0 / last);
+    /// Begins with the inverses that `inverse` gives for 0 up to, but without, `count`.
+    pub fn start(&mut self, count: u8, inverse: impl Fn(f32) -> f32) {
+        self.count = usize::from(count);
+        let last = f32::from(count) - 1.0;
+        for (i, number) in self.inverse.iter_mut().zip(NUMBERS) {
+            *i = inverse(if number < last { number } else { last });
+        }
+        for (scale, inverse) in self.scale.iter_mut().zip(&self.inverse) {
+            *scale = 1.0 / inverse;
         }
     }
 }
+
+/// From 0 on.
+const NUMBERS: [f32; ROOM] = {
+    let mut numbers = [0.0; ROOM];
+    let mut i = 0;
+    while i < ROOM {
+        numbers[i] = i as f32;
+        i += 1;
+    }
+    numbers
+};
 
 /// Tries them for `N` elements in groups of `G`. False if there is no kernel for that or for the level, or if the numbers
 /// are such that it cannot answer for them.

@@ -117,7 +117,7 @@ pub(super) fn only<S: Simd>(mask: mask32x16<S>, value: i32x16<S>) -> i32x16<S> {
 
 /// `nearest_int` of `quant/search.rs` bit for bit, whatever the number, bounded.
 #[inline(always)]
-fn nearest_int<S: Simd>(x: f32x16<S>, least: i32, most: i32) -> i32x16<S> {
+pub(super) fn nearest_int<S: Simd>(x: f32x16<S>, least: i32, most: i32) -> i32x16<S> {
     const MAGIC: f32 = 12582912.0;
     let bits: i32x16<S> = (x + MAGIC).bitcast();
     ((bits & 0x007f_ffff) - 0x0040_0000).max(least).min(most)
