@@ -104,8 +104,8 @@ pub(super) fn load<S: Simd>(simd: S, lanes: &Lanes) -> f32x16<S> {
     f32x16::load_array_ref(simd, lanes)
 }
 
-/// `value` in the lanes of the mask, 0 in others. Masks are vectors but with AVX-512, and "and" costs a third of the blend
-/// of SSE4.2 and half of AVX2's.
+/// `value` in the lanes of the mask, 0 in others. But with AVX-512 masks are vectors, so that "and" serves; a blend costs more,
+/// so much with SSE4.2 that SSE2, which has none, was faster.
 #[inline(always)]
 pub(super) fn only<S: Simd>(mask: mask32x16<S>, value: i32x16<S>) -> i32x16<S> {
     if <S::f32s as SimdBase<S>>::LEN < LANES {
