@@ -60,6 +60,68 @@ fn any_floats_encode_to_the_same_bytes_with_all_instructions() {
     }
 }
 
+/// Those that try many scales for each sub-block, with lanes as scales.
+const LATTICES: [DType; 5] = [DType::IQ2XXS, DType::IQ2XS, DType::IQ2S, DType::IQ3XXS, DType::IQ3S];
+
+/// What a search by bounds of roundings could get wrong: numbers that overflow or vanish in squares, distances that are
+/// equal, sub-blocks that are constant, zero, or but for one element of no account.
+fn awkward(dtype: DType) -> Vec<(String, Vec<f32>)> {
+    let noise = floats(BLOCKS * dtype.block());
+    let scales = [1e-38, 1e-30, 1e-22, 1e-15, 1e-8, 1.0, 1e8, 1e12, 1e16, 1e18, 1e20, 1e25, 1e30, 1e37];
+    let mut rows: Vec<_> =
+        scales.iter().map(|scale| (format!("noise * {scale:e}"), by(&noise, |x, _| x * scale))).collect();
+    for scale in [1e-18, 1.0, 1e17] {
+        rows.push((format!("constant {scale:e}"), by(&noise, |_, _| scale)));
+        rows.push((format!("signs {scale:e}"), by(&noise, |x, _| scale.copysign(x))));
+        rows.push((format!("steps {scale:e}"), by(&noise, |x, _| (x * 4.0).round() * scale)));
+        rows.push((format!("odd {scale:e}"), by(&noise, |_, i| (2 * (i % 8) + 1) as f32 * scale)));
+        rows.push((
+            format!("mostly zero {scale:e}"),
+            by(&noise, |x, i| if i % 13 == 0 { x * scale } else { 0.0 }),
+        ));
+    }
+    for outlier in [1e2, 1e6, 1e12, 1e18, 1e30, 3e38] {
+        rows.push((format!("outlier {outlier:e}"), by(&noise, |x, i| if i % 37 == 5 { outlier } else { x })));
+    }
+    rows.push(("magnitudes apart".into(), by(&noise, |x, i| x * 10f32.powi((i / 8 % 60) as i32 - 30))));
+    rows.push(("zeros".into(), by(&noise, |_, _| 0.0)));
+    rows
+}
+
+fn by(noise: &[f32], call: impl Fn(f32, usize) -> f32) -> Vec<f32> {
+    noise.iter().enumerate().map(|(i, x)| call(*x, i)).collect()
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "takes hours; the test above runs the same code")]
+fn awkward_floats_encode_to_the_same_bytes_with_all_instructions() {
+    for dtype in LATTICES {
+        let encode = dtype.traits().encode.unwrap();
+        let noise = floats(dtype.block());
+        let columns = [
+            by(&noise, |_, _| 1.0),
+            by(&noise, |x, i| if i % 3 == 0 { 0.0 } else { x.abs() }),
+            by(&noise, |x, i| if i / 8 % 2 == 0 { 0.0 } else { x.abs() }),
+            by(&noise, |x, i| x.abs() * 10f32.powi((i % 30) as i32 - 15)),
+            by(&noise, |_, _| 0.0),
+        ];
+        for (name, values) in awkward(dtype) {
+            for (n, weights) in columns.iter().enumerate() {
+                let encoded = |level| {
+                    let mut out = vec![0; BLOCKS * dtype.traits().bytes];
+                    let by = By { weights: Some(weights), ..By::default() };
+                    simd::at(level, || encode(&values, dtype.block(), by, &mut out));
+                    out
+                };
+                let scalar = encoded(None);
+                for level in simd::levels() {
+                    assert_eq!(encoded(level), scalar, "{dtype} {name}, importance {n}, {level:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_tensor_is_encoded_and_decoded_row_by_row() {
     let shape = Shape::new(&[64, 3, 2]).unwrap();

@@ -34,8 +34,12 @@ pub(super) trait Block<const N: usize>:
         Self::encode(x)
     }
 
-    /// `encode` of many blocks, with the kernels of `simd`; formats that have none leave it to the compiler.
+    /// `encode` of many blocks, with the kernels of `simd`; formats that have none leave it to the compiler, unless there
+    /// are kernels for what is within a block.
     fn encode_all(_level: Level, x: &[[f32; N]], blocks: &mut [Self]) {
+        if Self::BY_BLOCK {
+            return encode_each(x, blocks);
+        }
         simd::vectorized(
             #[inline(always)]
             || encode_each(x, blocks),

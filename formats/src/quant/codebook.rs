@@ -29,9 +29,7 @@ pub(super) const fn odd_values<const G: usize>() -> [f32; 8] {
 pub(super) struct Codebook<const G: usize> {
     /// The word of each entry.
     words: Vec<u16>,
-    /// The odd numbers of each entry's codes.
-    odd: Vec<u8>,
-    /// Of each word the entry and 0, or where the list of near ones begins and how many eights it has.
+    /// Of each word the entry and 0, or where the list of near ones begins and how many they are.
     places: Vec<[u16; 2]>,
     /// The lists of near entries, by their words, eights of which the last is filled up with its last one.
     near: Vec<[u16; 8]>,
@@ -50,8 +48,7 @@ impl<const G: usize> Codebook<G> {
             .map(|entry| std::array::from_fn(|i| (entry >> (i * stride)) as u8 & ((1 << stride) - 1)))
             .collect();
         let words: Vec<u16> = codes.iter().map(Self::word).collect();
-        let odd = codes.as_flattened().iter().map(|code| 2 * code + 1).collect();
-        let mut book = Codebook { words, odd, places: Vec::new(), near: Vec::new() };
+        let mut book = Codebook { words, places: Vec::new(), near: Vec::new() };
         book.places.resize(usize::from(Self::word(&[Self::MOST; G])) + 1, [0; 2]);
         for word in 0..book.places.len() as u16 {
             let point = Self::codes(word);
@@ -83,7 +80,7 @@ impl<const G: usize> Codebook<G> {
             let filled = |i| eight.get(i).or(eight.last()).copied().unwrap_or_default();
             self.near.push(std::array::from_fn(filled));
         }
-        [at as u16, (self.near.len() - at) as u16]
+        [at as u16, list.len() as u16]
     }
 
     /// The word of a group of codes.
@@ -108,7 +105,7 @@ impl<const G: usize> Codebook<G> {
 
     /// What the kernels of `simd` search.
     pub fn grid(&self) -> Grid<'_> {
-        Grid { places: &self.places, near: &self.near, odd: &self.odd }
+        Grid { places: &self.places, near: &self.near }
     }
 
     /// The entry for a word, and whether it is its own: else, of those near it, the one at the least weighted distance
@@ -121,14 +118,12 @@ impl<const G: usize> Codebook<G> {
         weights: &[f32; G],
         values: &[f32; 8],
     ) -> (u16, bool) {
-        let [at, eights] = self.places[usize::from(word)];
-        if eights == 0 {
+        let [at, count] = self.places[usize::from(word)];
+        if count == 0 {
             return (at, true);
         }
-        let near = &self.near[usize::from(at)..][..usize::from(eights)];
-        let eights = level.zip(x.first_chunk()).zip(weights.first_chunk());
-        let found =
-            eights.and_then(|((level, x), weights)| simd::nearest_of(level, near, x, weights, values));
+        let near = &self.near[usize::from(at)..][..usize::from(count).div_ceil(8)];
+        let found = level.and_then(|level| simd::nearest_of(level, near, x, weights, values));
         (self.entry_of(found.unwrap_or_else(|| nearest(near, x, weights, values))), false)
     }
 }
@@ -156,4 +151,23 @@ fn nearest<const G: usize>(near: &[[u16; 8]], x: &[f32; G], weights: &[f32; G], 
 /// The square of the distance.
 fn distance<const G: usize>(a: &[u8; G], b: &[u8; G]) -> u16 {
     a.iter().zip(b).map(|(a, b)| u16::from(a.abs_diff(*b))).map(|d| d * d).sum()
+}
+
+// The kernels are those of AVX2.
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    fn longest<const G: usize>(book: &Codebook<G>) -> usize {
+        book.places.iter().map(|[_, count]| usize::from(*count)).max().unwrap()
+    }
+
+    #[test]
+    fn the_kernels_have_room_for_the_longest_list() {
+        let of_eight = [&*IQ2_XXS, &*IQ2_XS, &*IQ2_S].map(longest);
+        let of_four = [&*IQ3_XXS, &*IQ3_S].map(longest);
+        let longest = of_eight.into_iter().chain(of_four).max().unwrap();
+        assert_eq!(longest, 292);
+        assert!(longest.next_multiple_of(8) <= simd::NEAR);
+    }
 }

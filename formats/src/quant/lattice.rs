@@ -5,14 +5,14 @@
 
 use super::codebook::{Codebook, odd_values};
 use super::search::{make_qp_quants, nearest_int};
-use crate::simd::{self, Level, Trial};
+use crate::simd::{self, Level, Trials};
 
 /// How a dtype searches.
 pub(super) struct Lattice<const G: usize> {
     pub book: &'static Codebook<G>,
     /// Candidates on each side of the scale that takes the largest magnitude to the largest value, and how far one is
     /// from the next.
-    pub steps: i8,
+    pub steps: u8,
     pub step: f32,
     /// Which groups are looked up again at the scale that was found.
     pub again: Again,
@@ -64,10 +64,11 @@ impl<const G: usize> Lattice<G> {
         let mut found =
             Found { d: 0.0, scales: [0; 16], entries: [0; 64], signs: [0; 32], any: false, zeros: 0 };
         let mut scales = [0.0; 16];
+        let mut trials = Trials::new();
         let subs = x.as_chunks::<N>().0.iter().zip(weights.as_chunks::<N>().0);
         for (i, (x, weights)) in subs.enumerate() {
             let (magnitudes, mut signs) = self.signs(x, weights);
-            let Some(fit) = self.fit(level, &magnitudes, weights) else {
+            let Some(fit) = self.fit(level, &magnitudes, weights, &mut trials) else {
                 found.zeros |= 1 << i;
                 continue;
             };
@@ -98,17 +99,12 @@ impl<const G: usize> Lattice<G> {
         let mut signs = [0u8; 4];
         let eights = magnitudes.as_chunks_mut::<8>().0.iter_mut().zip(weights.as_chunks::<8>().0);
         for ((x, weights), signs) in eights.zip(&mut signs) {
-            let (mut turn, mut least) = (0, weights[0] * x[0] * x[0]);
-            for i in 0..8 {
-                let loss = weights[i] * x[i] * x[i];
-                if loss < least {
-                    (turn, least) = (i, loss);
-                }
-                // -0.0 is not negative.
-                if x[i] < 0.0 {
-                    x[i] = -x[i];
-                    *signs |= 1 << i;
-                }
+            let turn = if self.even_signs { of_least_loss(x, weights) } else { 0 };
+            for (i, x) in x.iter_mut().enumerate() {
+                // Without a branch, which half of them would go. -0.0 is not negative.
+                let negative = *x < 0.0;
+                *x = f32::from_bits(x.to_bits() ^ u32::from(negative) << 31);
+                *signs |= u8::from(negative) << i;
             }
             if self.even_signs && signs.count_ones() % 2 == 1 {
                 x[turn] = -x[turn];
@@ -119,8 +115,14 @@ impl<const G: usize> Lattice<G> {
     }
 
     /// The best scale of a sub-block and its entries; `None` if it counts as zero.
-    fn fit<const N: usize>(&self, level: Option<Level>, x: &[f32; N], weights: &[f32; N]) -> Option<Fit> {
-        let max = x.iter().fold(x[0], |max, x| if *x > max { *x } else { max });
+    fn fit<const N: usize>(
+        &self,
+        level: Option<Level>,
+        x: &[f32; N],
+        weights: &[f32; N],
+        trials: &mut Trials,
+    ) -> Option<Fit> {
+        let max = largest(x);
         if max < self.least || max == 0.0 {
             return None;
         }
@@ -136,22 +138,25 @@ impl<const G: usize> Lattice<G> {
             return None;
         }
         let roots = weights.map(f32::sqrt);
-        let mut fit = Fit { scale: start, entries: [0; 8] };
-        let mut missed = if self.again == Again::Missed { 0 } else { u8::MAX };
-        let mut best = 0.0;
-        let mut trials = [Trial::default(); 31];
-        let trials = &mut trials[..2 * usize::from(self.steps.unsigned_abs()) + 1];
-        for (trial, step) in trials.iter_mut().zip(-self.steps..) {
-            trial.inverse = (top + f32::from(step) * self.step) / span;
-            trial.scale = 1.0 / trial.inverse;
-        }
+        let count = 2 * self.steps + 1;
+        trials.start(count, |i| (top + (i - f32::from(self.steps)) * self.step) / span);
         self.attempt(level, x, weights, &roots, trials);
-        for trial in trials {
-            let Trial { sumqx, sumq2, .. } = *trial;
-            if sumq2 > 0.0 && sumqx * sumqx > best * sumq2 {
-                fit = Fit { scale: sumqx / sumq2, entries: trial.entries };
+        let mut fit = Fit { scale: start, entries: [0; 8] };
+        let (mut best, mut chosen) = (0.0, None);
+        for (trial, (sumqx, sumq2)) in trials.sumqx.iter().zip(&trials.sumq2).take(trials.count).enumerate() {
+            if *sumq2 > 0.0 && sumqx * sumqx > best * sumq2 {
+                fit.scale = sumqx / sumq2;
                 best = fit.scale * sumqx;
-                missed = trial.missed;
+                chosen = Some(trial);
+            }
+        }
+        let mut missed = if self.again == Again::Missed { 0 } else { u8::MAX };
+        if let Some(trial) = chosen {
+            missed = 0;
+            for k in 0..N / G {
+                let word = trials.chosen[k][trial];
+                fit.entries[k] = self.book.entry_of(word as u16);
+                missed |= u8::from(trials.own[k][trial] != word) << k;
             }
         }
         let again = match self.again {
@@ -175,11 +180,15 @@ impl<const G: usize> Lattice<G> {
         again: u8,
         fit: &mut Fit,
     ) {
-        let mut trial = [Trial { inverse: 1.0 / fit.scale, scale: fit.scale, ..Trial::default() }];
-        self.attempt(level, x, weights, roots, &mut trial);
-        let found = fit.entries.iter_mut().zip(trial[0].entries).enumerate();
-        found.filter(|(k, _)| again >> k & 1 == 1).for_each(|(_, (entry, new))| *entry = new);
-        let (sumqx, sumq2) = self.sums(x, weights, &fit.entries);
+        let inverse = 1.0 / fit.scale;
+        let values = odd_values::<G>().map(|value| fit.scale * value);
+        let groups = x.as_chunks::<G>().0.iter().zip(roots.as_chunks::<G>().0).enumerate();
+        for (k, (x, roots)) in groups.filter(|(k, _)| again >> k & 1 == 1) {
+            let word = Codebook::<G>::word(&x.map(|x| code(inverse, x, Codebook::<G>::MOST)));
+            fit.entries[k] = self.book.nearest(level, word, x, roots, &values).0;
+        }
+        let words = fit.entries.map(|entry| self.book.word_of(entry));
+        let (sumqx, sumq2) = self.sums(x, weights, words);
         if sumq2 > 0.0 {
             fit.scale = sumqx / sumq2;
         }
@@ -192,32 +201,33 @@ impl<const G: usize> Lattice<G> {
         x: &[f32; N],
         weights: &[f32; N],
         roots: &[f32; N],
-        trials: &mut [Trial],
+        trials: &mut Trials,
     ) {
         if level.is_some_and(|level| {
             simd::try_scales::<N, G>(level, &self.book.grid(), x, weights, roots, trials)
         }) {
             return;
         }
-        for trial in trials {
-            trial.missed = 0;
-            let values = odd_values::<G>().map(|value| trial.scale * value);
+        for trial in 0..trials.count {
+            let (inverse, scale) = (trials.inverse[trial], trials.scale[trial]);
+            let values = odd_values::<G>().map(|value| scale * value);
+            let mut words = [0; 8];
             for (k, (x, roots)) in x.as_chunks::<G>().0.iter().zip(roots.as_chunks::<G>().0).enumerate() {
-                let word = Codebook::<G>::word(&x.map(|x| code(trial.inverse, x, Codebook::<G>::MOST)));
-                let (entry, on) = self.book.nearest(level, word, x, roots, &values);
-                trial.entries[k] = entry;
-                trial.missed |= u8::from(!on) << k;
+                let word = Codebook::<G>::word(&x.map(|x| code(inverse, x, Codebook::<G>::MOST)));
+                let (entry, _) = self.book.nearest(level, word, x, roots, &values);
+                words[k] = self.book.word_of(entry);
+                (trials.own[k][trial], trials.chosen[k][trial]) = (i32::from(word), i32::from(words[k]));
             }
-            (trial.sumqx, trial.sumq2) = self.sums(x, weights, &trial.entries);
+            (trials.sumqx[trial], trials.sumq2[trial]) = self.sums(x, weights, words);
         }
     }
 
     /// The sums over all elements, `w * x * q` and `w * q * q`.
-    fn sums<const N: usize>(&self, x: &[f32; N], weights: &[f32; N], entries: &[u16; 8]) -> (f32, f32) {
+    fn sums<const N: usize>(&self, x: &[f32; N], weights: &[f32; N], words: [u16; 8]) -> (f32, f32) {
         let (mut sumqx, mut sumq2) = (0.0, 0.0);
         let groups = x.as_chunks::<G>().0.iter().zip(weights.as_chunks::<G>().0);
-        for ((x, weights), entry) in groups.zip(entries) {
-            let codes = Codebook::<G>::codes(self.book.word_of(*entry));
+        for ((x, weights), word) in groups.zip(words) {
+            let codes = Codebook::<G>::codes(word);
             for ((x, w), code) in x.iter().zip(weights).zip(codes) {
                 let q = f32::from(2 * code + 1);
                 sumqx += w * x * q;
@@ -226,6 +236,29 @@ impl<const G: usize> Lattice<G> {
         }
         (sumqx, sumq2)
     }
+}
+
+/// The first of the elements that lose least by another sign.
+fn of_least_loss(x: &[f32; 8], weights: &[f32; 8]) -> usize {
+    let (mut turn, mut least) = (0, weights[0] * x[0] * x[0]);
+    for i in 1..8 {
+        let loss = weights[i] * x[i] * x[i];
+        if loss < least {
+            (turn, least) = (i, loss);
+        }
+    }
+    turn
+}
+
+/// The largest element, of eight abreast, for each comparison waits for the one before it.
+fn largest<const N: usize>(x: &[f32; N]) -> f32 {
+    let mut abreast = [f32::MIN; 8];
+    for x in x.as_chunks::<8>().0 {
+        for (max, x) in abreast.iter_mut().zip(x) {
+            *max = if x > max { *x } else { *max };
+        }
+    }
+    abreast.into_iter().fold(f32::MIN, |max, x| if x > max { x } else { max })
 }
 
 /// The code, up to `most`, whose odd number is nearest.

@@ -5,6 +5,7 @@
 
 use super::Levels;
 use super::block::{extreme, largest};
+use crate::simd;
 pub(super) use crate::simd::{Candidates, EPS, Loss};
 
 /// Codes without a minimum: an element is `scale * code`, the code less its offset if it is a signed one.
@@ -116,6 +117,16 @@ pub(super) fn make_qp_quants<const N: usize>(nmax: u8, x: &[f32; N], weights: &[
         return Symmetric { scale: 0.0, codes: [0; N] };
     }
     let limit = |l: i32| l.min(i32::from(nmax));
+    let iscale = match simd::level() {
+        Some(level) => simd::candidate(level, nmax, max, x, weights),
+        None => candidate(nmax, max, x, weights),
+    };
+    let (scale, codes) = descend::<N, false>(x, weights, iscale, limit);
+    Symmetric { scale, codes: codes.map(|l| l as u8) }
+}
+
+/// Of nine scales from the one that takes `max` to `nmax` on the inverse of that of least error, the first of equals.
+fn candidate<const N: usize>(nmax: u8, max: f32, x: &[f32; N], weights: &[f32; N]) -> f32 {
     let codes_at = |iscale: f32| x.map(|x| nearest_int(iscale * x));
     let error = |iscale: f32, codes: [i32; N]| {
         let (scale, mut sum) = (1.0 / iscale, 0.0);
@@ -129,14 +140,13 @@ pub(super) fn make_qp_quants<const N: usize>(nmax: u8, x: &[f32; N], weights: &[
     let mut best = error(best_iscale, codes_at(best_iscale).map(byte));
     for step in (-4i8..=4).filter(|step| *step != 0) {
         let iscale = (0.1 * f32::from(step) + f32::from(nmax)) / max;
-        let error = error(iscale, codes_at(iscale).map(limit));
+        let error = error(iscale, codes_at(iscale).map(|l| l.min(i32::from(nmax))));
         if error < best {
             best = error;
             best_iscale = iscale;
         }
     }
-    let (scale, codes) = descend::<N, false>(x, weights, best_iscale, limit);
-    Symmetric { scale, codes: codes.map(|l| l as u8) }
+    best_iscale
 }
 
 /// A code as ggml keeps it in a byte. Where nearly all weights are 0, a regression may give a negative scale; its

@@ -182,8 +182,9 @@ fn fold<S: Simd, V: SimdFloat<S>, const WHAT: u8, const N: usize, const M: usize
     folded
 }
 
+/// The extremes of each fourth lane.
 #[inline(always)]
-fn quarter<S: Simd, const WHAT: u8>(x: f32x16<S>) -> f32x4<S> {
+pub(super) fn quarter<S: Simd, const WHAT: u8>(x: f32x16<S>) -> f32x4<S> {
     let (a, b) = x.split();
     let (a, b) = extreme::<_, _, WHAT>(a, b).split();
     extreme::<_, _, WHAT>(a, b)

@@ -2,7 +2,7 @@
 //! then every element counts the borders that it lies above. `quant/fp4.rs`.
 
 use super::blocks::{Blocks, MAGNITUDE, extremes};
-use super::layout::load;
+use super::layout::{load, only};
 use super::{LANES, Level};
 use fearless_simd::{Simd, dispatch, f32x16, i32x16, prelude::*};
 
@@ -84,13 +84,13 @@ fn nvfp4<S: Simd>(simd: S, x: &[[f32; 16]; LANES]) -> Nvfp4 {
 #[inline(always)]
 fn codes<S: Simd>(x: f32x16<S>, half: f32x16<S>) -> i32x16<S> {
     let simd = x.token();
-    let (zero, one) = (i32x16::splat(simd, 0), i32x16::splat(simd, 1));
+    let one = i32x16::splat(simd, 1);
     let magnitude = x.abs();
-    let mut code = zero;
+    let mut code = i32x16::splat(simd, 0);
     for border in BORDERS {
-        code += magnitude.simd_gt(half * border).select(one, zero);
+        code += only(magnitude.simd_gt(half * border), one);
     }
     let bits: i32x16<S> = x.bitcast();
     // A zero has no sign.
-    code.simd_gt(0).select(code | ((bits >> 28) & 8), code)
+    code | only(code.simd_gt(0), (bits >> 28) & 8)
 }

@@ -1,7 +1,7 @@
 //! From blocks to lanes: sub-blocks laid side by side, and the weights of their elements.
 
 use super::{Columns, LANES, Lanes, Level};
-use fearless_simd::{Simd, dispatch, f32x16, i32x16, prelude::*};
+use fearless_simd::{Simd, dispatch, f32x16, i32x16, mask32x16, prelude::*};
 
 /// Lays up to sixteen sub-blocks, which `x` holds end to end, side by side; lanes that are left over hold zeros.
 pub fn by_sub_block<const N: usize>(level: Level, x: &[f32]) -> Columns<N> {
@@ -104,9 +104,20 @@ pub(super) fn load<S: Simd>(simd: S, lanes: &Lanes) -> f32x16<S> {
     f32x16::load_array_ref(simd, lanes)
 }
 
+/// `value` in the lanes of the mask, 0 in others. But with AVX-512 masks are vectors, so that "and" serves; a blend costs more,
+/// so much with SSE4.2 that SSE2, which has none, was faster.
+#[inline(always)]
+pub(super) fn only<S: Simd>(mask: mask32x16<S>, value: i32x16<S>) -> i32x16<S> {
+    if <S::f32s as SimdBase<S>>::LEN < LANES {
+        mask.to_vector() & value
+    } else {
+        mask.select(value, i32x16::splat(value.token(), 0))
+    }
+}
+
 /// `nearest_int` of `quant/search.rs` bit for bit, whatever the number, bounded.
 #[inline(always)]
-fn nearest_int<S: Simd>(x: f32x16<S>, least: i32, most: i32) -> i32x16<S> {
+pub(super) fn nearest_int<S: Simd>(x: f32x16<S>, least: i32, most: i32) -> i32x16<S> {
     const MAGIC: f32 = 12582912.0;
     let bits: i32x16<S> = (x + MAGIC).bitcast();
     ((bits & 0x007f_ffff) - 0x0040_0000).max(least).min(most)

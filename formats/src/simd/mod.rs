@@ -2,7 +2,7 @@
 //! sub-block and does what the scalar code does, in its order, so that every byte stays the same; where a lane meets
 //! numbers for which that is not certain it says so, and the scalar code decides.
 //! The instructions are chosen at run time, from the CPU. Serves `quant`; knows plain arrays only.
-//! Rules: no fused multiply-add, no sums across lanes, no `min` or `max` where NaN or the sign of zero matters; each
+//! Rules: no fused multiply-add (but in `near.rs`, for what is not written), no sums across lanes, no `min` or `max` where NaN or the sign of zero matters; each
 //! function of vectors is inlined always and none is a closure, or the compiler forgets the instruction set.
 
 pub use fearless_simd::Level;
@@ -14,7 +14,10 @@ mod blocks;
 mod codebook;
 mod float;
 mod fp4;
+mod lattice;
 mod layout;
+#[cfg(target_arch = "x86_64")]
+mod near;
 mod positive;
 mod split;
 mod symmetric;
@@ -23,11 +26,15 @@ mod ternary;
 
 pub(crate) use affine::{AffineLanes, Candidates, Loss, affine_codes, qkx};
 pub(crate) use blocks::{Blocks, affine_blocks, rounded_blocks, symmetric_blocks};
-pub(crate) use codebook::{Grid, Trial, nearest_of, try_scales};
+pub(crate) use codebook::{Grid, nearest_of};
 pub(crate) use float::{to_bf16, to_f16};
 pub(crate) use fp4::{mxfp4_blocks, nvfp4_blocks};
+pub(crate) use lattice::{Trials, try_scales};
 pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, squares, sums, sums_of_squares};
-pub(crate) use positive::{SuperBlocks, qp};
+#[cfg(test)]
+#[cfg(target_arch = "x86_64")]
+pub(crate) use near::NEAR;
+pub(crate) use positive::{SuperBlocks, candidate, qp};
 pub(crate) use split::{Best, Running, places, split_by_halves, split_in_step};
 pub(crate) use symmetric::{fit_codes, q3, qx, symmetric_codes};
 pub(crate) use table::{VALUES, table_codes, table_scales};

@@ -2,9 +2,9 @@
 //! `quant/search.rs`, `make_qp_quants`.
 
 use super::affine::AffineLanes;
-use super::layout::load;
+use super::layout::{load, nearest_int};
 use super::{Columns, EPS, LANES, Lanes, Level, ROUNDS};
-use fearless_simd::{Simd, dispatch, f32x16, mask32x16, prelude::*};
+use fearless_simd::{Simd, dispatch, f32x16, i32x16, mask32x16, prelude::*};
 
 /// The scales and the minima of up to eight super-blocks of `N` sub-blocks each.
 pub struct SuperBlocks<const N: usize> {
@@ -89,6 +89,42 @@ fn search<S: Simd, const N: usize>(
         codes: bytes,
         exact: (sound & (rounds | nil)).to_bitmask() as u16,
     }
+}
+
+/// The first search of `make_qp_quants` for one row of values, with lanes as candidates: the inverse of the scale of least
+/// error. `max` is the largest of them; they may be any numbers.
+pub fn candidate<const N: usize>(level: Level, nmax: u8, max: f32, x: &[f32; N], weights: &[f32; N]) -> f32 {
+    dispatch!(level, simd => try_candidates(simd, nmax, max, x, weights))
+}
+
+#[inline(always)]
+fn try_candidates<S: Simd, const N: usize>(
+    simd: S,
+    nmax: u8,
+    max: f32,
+    x: &[f32; N],
+    weights: &[f32; N],
+) -> f32 {
+    const COUNT: usize = 9;
+    const STEPS: Lanes = [0., -4., -3., -2., -1., 1., 2., 3., 4., 0., 0., 0., 0., 0., 0., 0.];
+    // The codes of the first are bytes, those of the others are bounded.
+    let (mut bits, mut most) = ([-1; LANES], [i32::from(nmax); LANES]);
+    (bits[0], most[0]) = (255, i32::MAX);
+    let (bits, most) = (i32x16::load_array(simd, bits), i32x16::load_array(simd, most));
+    let iscale = (load(simd, &STEPS) * 0.1 + f32::from(nmax)) / max;
+    let scale = f32x16::splat(simd, 1.0) / iscale;
+    let mut sum = f32x16::splat(simd, 0.0);
+    for (x, w) in x.iter().zip(weights) {
+        let l = nearest_int(iscale * *x, i32::MIN, i32::MAX).min(most) & bits;
+        let difference = f32x16::splat(simd, *x) - scale * l.to_float::<f32x16<S>>();
+        sum += f32x16::splat(simd, *w) * difference * difference;
+    }
+    let (iscales, errors) = (iscale.to_array(), sum.to_array());
+    let mut best = 0;
+    for k in 1..COUNT {
+        best = if errors[k] < errors[best] { k } else { best };
+    }
+    iscales[best]
 }
 
 /// The largest element, 0 if none is larger, and whether all are finite and none is negative.

@@ -1,7 +1,8 @@
 //! The encoders of what is -1, 0 or 1 times a scale, sixteen elements at a time: `quant/ternary.rs` and `quant/bits.rs`.
 //! What is rounded is at most 1 in magnitude, so that two comparisons round it.
 
-use super::layout::load;
+use super::blocks::{MAGNITUDE, quarter};
+use super::layout::{load, only};
 use super::{LANES, Level};
 use fearless_simd::{Simd, dispatch, f32x16, i32x16, prelude::*};
 
@@ -63,21 +64,36 @@ fn in_digits<S: Simd>(simd: S, x: &[f32; 256]) -> Found<52> {
 
 #[inline(always)]
 fn in_pairs<S: Simd>(simd: S, x: &[f32; 64]) -> Found<16> {
-    let (d, inverse) = scale(simd, x)?;
-    let (mut two, mut some) = (0, 0);
-    for (i, x) in x.as_chunks().0.iter().enumerate() {
+    let (most, inverse) = scale(simd, x)?;
+    let worth = i32x16::load_array_ref(simd, &WORTH);
+    let zero = i32x16::splat(simd, 0);
+    let mut words = [zero; 4];
+    for (words, x) in words.iter_mut().zip(x.as_chunks().0) {
         let product = load(simd, x) * inverse;
-        two |= product.simd_ge(0.5).to_bitmask() << (LANES * i);
-        some |= product.simd_gt(-0.5).to_bitmask() << (LANES * i);
+        *words = only(product.simd_ge(0.5), worth) + only(product.simd_gt(-0.5), worth);
     }
-    let one = some & !two;
+    // The bits of no two lanes are the same: words come together side by side, and then their quarters.
+    let [a, b, c, d] = words;
+    let (even, odd) = (a.zip_low(c) | a.zip_high(c), b.zip_low(d) | b.zip_high(d));
+    let (low, high) = (even.zip_low(odd) | even.zip_high(odd)).split();
+    let (low, high) = (low | high).split();
     let mut bytes = [0; 16];
-    for (half, bytes) in bytes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-        let part = |bits: u64| spread((bits >> (32 * half)) as u32);
-        *bytes = (part(one) | part(two) << 1).to_le_bytes();
+    for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip((low | high).to_array()) {
+        *bytes = word.to_le_bytes();
     }
-    Some((d, bytes))
+    Some((most, bytes))
 }
+
+/// Where the codes of sixteen elements stand in a word of Q2_0.
+const WORTH: [i32; LANES] = {
+    let mut worth = [0; LANES];
+    let mut i = 0;
+    while i < LANES {
+        worth[i] = 1 << (2 * i);
+        i += 1;
+    }
+    worth
+};
 
 /// The largest magnitude and its inverse, if both are finite.
 #[inline(always)]
@@ -87,8 +103,8 @@ fn scale<S: Simd, const N: usize>(simd: S, x: &[f32; N]) -> Option<(f32, f32)> {
         // Of a NaN and a number the number, or the NaN, which is found below.
         most = load(simd, x).abs().max(most);
     }
-    let d =
-        most.to_array().into_iter().fold(0.0, |most: f32, x| if x > most || x.is_nan() { x } else { most });
+    let most = quarter::<_, MAGNITUDE>(most).to_array();
+    let d = most.into_iter().fold(0.0, |most: f32, x| if x > most || x.is_nan() { x } else { most });
     let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
     (d.is_finite() && inverse.is_finite()).then_some((d, inverse))
 }
@@ -96,20 +112,7 @@ fn scale<S: Simd, const N: usize>(simd: S, x: &[f32; N]) -> Option<(f32, f32)> {
 /// What sixteen elements round to in units of the scale, plus 1; of a NaN 1.
 #[inline(always)]
 fn code<S: Simd>(simd: S, x: &[f32], inverse: f32) -> i32x16<S> {
-    let (zero, one) = (i32x16::splat(simd, 0), i32x16::splat(simd, 1));
+    let one = i32x16::splat(simd, 1);
     let product = f32x16::from_slice(simd, &x[..LANES]) * inverse;
-    let up = product.simd_ge(0.5).select(one, zero);
-    let down = product.simd_le(-0.5).select(one, zero);
-    one + up - down
-}
-
-/// Every bit as the lower one of two.
-#[inline(always)]
-fn spread(bits: u32) -> u64 {
-    let mut x = u64::from(bits);
-    x = (x | x << 16) & 0x0000_ffff_0000_ffff;
-    x = (x | x << 8) & 0x00ff_00ff_00ff_00ff;
-    x = (x | x << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-    x = (x | x << 2) & 0x3333_3333_3333_3333;
-    (x | x << 1) & 0x5555_5555_5555_5555
+    one + only(product.simd_ge(0.5), one) - only(product.simd_le(-0.5), one)
 }

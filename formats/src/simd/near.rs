@@ -1,0 +1,133 @@
+//! Of the entries of a list that which is nearest to a group at each of eight scales, with AVX2: serves `lattice.rs`.
+//! The weighted distance to an entry is `c - 2 b s + a s²` in the scale `s`, where `c` is the same for all entries, so that
+//! `a` and `b` are found once for all scales whose codes are the same. Where the two least lie closer together than
+//! roundings may move them, it says so, and they are computed as the scalar code does. So sums and products here may be
+//! fused, unlike those elsewhere: no number of this file is one that is written.
+
+use super::codebook::avx2::{load, look_up, nearest, odd_values};
+use super::lattice::Trials;
+use fearless_simd::{Avx2, f32x8, i32x8, prelude::*, u16x8};
+use std::arch::x86_64::*;
+
+/// Near entries that there is room for; the longest list has 292, which `quant/codebook.rs` tests.
+pub const NEAR: usize = 304;
+
+/// The entries of a list.
+pub struct Near {
+    /// Of each the sums of `w * q * q` and of `2 * w * x * q`.
+    a: [f32; NEAR],
+    b: [f32; NEAR],
+    words: [i32; NEAR],
+}
+
+impl Near {
+    pub const EMPTY: Near = Near { a: [0.0; NEAR], b: [0.0; NEAR], words: [0; NEAR] };
+
+    /// The sums of a list of entries.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn measure<const G: usize>(&mut self, avx2: Avx2, group: &Group<G>, list: &[[u16; 8]]) {
+        let a = self.a.as_chunks_mut::<8>().0.iter_mut();
+        let places = a.zip(self.b.as_chunks_mut::<8>().0).zip(self.words.as_chunks_mut::<8>().0);
+        for (((a_out, b_out), words_out), list) in places.zip(list) {
+            let mut words = _mm256_cvtepu16_epi32(u16x8::from_slice(avx2, list).into());
+            let all: i32x8<Avx2> = words.simd_into(avx2);
+            all.store_slice(words_out);
+            let mut a = look_up::<G>(group.a[0], words);
+            let mut b = look_up::<G>(group.b[0], words);
+            for i in 1..G {
+                words = if G == 8 { _mm256_srli_epi32::<2>(words) } else { _mm256_srli_epi32::<3>(words) };
+                a = _mm256_add_ps(a, look_up::<G>(group.a[i], words));
+                b = _mm256_add_ps(b, look_up::<G>(group.b[i], words));
+            }
+            let (a, b): (f32x8<Avx2>, f32x8<Avx2>) = (a.simd_into(avx2), b.simd_into(avx2));
+            a.store_slice(a_out);
+            b.store_slice(b_out);
+        }
+    }
+
+    /// The nearest of the first `count` entries for eight trials from `first` on. Bit `i` of the second result tells
+    /// that another is so near that roundings may decide.
+    ///
+    /// With `u = 2^-24` and `t` the sum of `w (q s + |x|)²` for the largest `q`, the scalar code's distance is off by less
+    /// than `13 u t` (8 elements), that of `a` and `b` by less than `11 u t`; two of each differ by less than `48 u t`.
+    /// Here all is divided by the scale, and `64 u` leaves room for the roundings of the bound.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn least<const G: usize>(
+        &self,
+        avx2: Avx2,
+        group: &Group<G>,
+        count: usize,
+        trials: &Trials,
+        first: usize,
+    ) -> (__m256i, u32) {
+        const ROUNDING: f32 = 64.0 / 16777216.0;
+        let scale = load(avx2, &trials.scale[first..first + 8]);
+        let inverse = load(avx2, &trials.inverse[first..first + 8]);
+        let [mut best, mut second] = [_mm256_set1_ps(f32::MAX); 2];
+        let mut word = _mm256_setzero_si256();
+        for ((a, b), w) in self.a.iter().zip(&self.b).zip(&self.words).take(count) {
+            let distance = _mm256_fmsub_ps(_mm256_set1_ps(*a), scale, _mm256_set1_ps(*b));
+            let closer = _mm256_cmp_ps::<_CMP_LT_OQ>(distance, best);
+            second = _mm256_min_ps(second, _mm256_max_ps(best, distance));
+            best = _mm256_min_ps(best, distance);
+            word = _mm256_blendv_epi8(word, _mm256_set1_epi32(*w), _mm256_castps_si256(closer));
+        }
+        let [ww, wx, xx] = group.bound.map(|bound| _mm256_set1_ps(bound));
+        let bound = _mm256_add_ps(_mm256_fmadd_ps(inverse, xx, wx), _mm256_mul_ps(scale, ww));
+        let rounding = _mm256_mul_ps(bound, _mm256_set1_ps(ROUNDING));
+        let apart = _mm256_cmp_ps::<_CMP_GT_OQ>(_mm256_sub_ps(second, best), rounding);
+        // Where nothing is so small that it loses bits, nor so large that it overflows. Of `a` nothing can be so small, however
+        // large the scale: square roots of f32 numbers are 0 or above 3e-23. That bounds `b`, too: a product that loses bits
+        // is too small to count beside `a * scale` from a scale of 1e-15 on, and below that `scaled` tells of it.
+        let scaled = _mm256_mul_ps(rounding, scale);
+        let large = _mm256_cmp_ps::<_CMP_GT_OQ>(scaled, _mm256_set1_ps(1e-30));
+        let most = _mm256_max_ps(_mm256_max_ps(bound, ww), scaled);
+        let small = _mm256_cmp_ps::<_CMP_LT_OQ>(most, _mm256_set1_ps(1e30));
+        let sure = _mm256_and_ps(apart, _mm256_and_ps(large, small));
+        (word, _mm256_movemask_ps(sure) as u32 ^ 0xff)
+    }
+}
+
+/// A group, and what its elements add to the sums of `Near`, for each code.
+pub struct Group<'a, const G: usize> {
+    x: &'a [f32; G],
+    /// The square roots of the weights: as in ggml, distances to neighbours are weighted by them, where the sums that a
+    /// scale is fitted to have the weights themselves.
+    w: &'a [f32; G],
+    a: [__m256; G],
+    b: [__m256; G],
+    /// Sums of `w * q * q`, `2 * w * x * q` and `w * x * x`, all positive and with the largest value of a code: no distance
+    /// and no part of one is larger than the scale times `scale * [0] + [1] + inverse * [2]`.
+    bound: [f32; 3],
+}
+
+impl<'a, const G: usize> Group<'a, G> {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn new(x: &'a [f32; G], w: &'a [f32; G]) -> Self {
+        let zero = _mm256_setzero_ps();
+        let mut group = Group { x, w, a: [zero; G], b: [zero; G], bound: [0.0; 3] };
+        let odd = odd_values::<G>();
+        let squares = _mm256_mul_ps(odd, odd);
+        let most = if G == 8 { 5.0 } else { 15.0 };
+        for i in 0..G {
+            let wx = w[i] * x[i];
+            group.a[i] = _mm256_mul_ps(_mm256_set1_ps(w[i]), squares);
+            group.b[i] = _mm256_mul_ps(_mm256_set1_ps(2.0 * wx), odd);
+            group.bound[0] += most * most * w[i];
+            group.bound[1] += 2.0 * most * wx.abs();
+            group.bound[2] += wx * x[i];
+        }
+        group
+    }
+
+    /// The nearest as the scalar code computes it.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn nearest(&self, avx2: Avx2, near: &[[u16; 8]], scale: f32) -> u16 {
+        let values = _mm256_mul_ps(_mm256_set1_ps(scale), odd_values::<G>());
+        nearest(avx2, near, self.x, self.w, values)
+    }
+}
