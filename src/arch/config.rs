@@ -90,7 +90,7 @@ impl Config {
     pub fn is_part(&self) -> bool {
         let beside = |section: &&str| self.raw.get(section).is_some_and(Value::is_object);
         text_section(self.raw.as_object()).is_some()
-            || ["vision_config", "audio_config"].iter().any(|s| beside(&s))
+            || ["vision_config", "audio_config"].iter().any(|s| beside(s))
     }
 
     /// As it is in the file, but for the class, which is that of the text model.
