@@ -21,6 +21,7 @@ const OTHER_NAMES: &[&str] = &[
     "Qwen2-Moe-Fused",
     "Qwen3-Moe-Fused",
     "Qwen3-Next-Tiny",
+    "Qwen3-VL-MoE-Tiny",
     "RWKV-7-Goose-Tiny",
     "dots3-note-Predicting",
     "ruGPT3XL-tiny",

@@ -6,7 +6,7 @@ mod run;
 mod support;
 
 use ggraft::version::Version;
-use ggraft_formats::quant::By;
+use ggraft_formats::quant::{By, Search};
 use ggraft_formats::{DType, Model, Shape, Tensor, gguf};
 use run::{Folder, Ran, ggraft};
 use serde_json::Value as Json;
@@ -67,7 +67,7 @@ fn every_encoder_is_that_of_its_version() {
             let dtype = DType::from_name(golden["dtype"].as_str().unwrap()).unwrap();
             for version in [Version::V0_5, Version::V0_6] {
                 let mut out = vec![0; (dtype.row_bytes(COLUMNS).unwrap() * ROWS) as usize];
-                let by = By { weights: weights.as_deref(), levels: version.levels() };
+                let by = By { weights: weights.as_deref(), levels: version.levels(), search: Search::Exact };
                 dtype.encode_by(&values, COLUMNS as usize, by, &mut out).unwrap();
                 let hash: String = Sha256::digest(&out).iter().map(|byte| format!("{byte:02x}")).collect();
                 if golden[version.name()] != hash {
@@ -165,7 +165,7 @@ fn a_version_is_encoded_as_from_a_file_of_its_importance() {
         let mut found = vec![0; out.tensors[0].bytes() as usize];
         out.tensors[0].read(0..ROWS as usize, &mut found).unwrap();
         let mut due = vec![0; found.len()];
-        let by = By { weights: Some(&columns), levels: version.levels() };
+        let by = By { weights: Some(&columns), levels: version.levels(), search: Search::Exact };
         DType::Q4K.encode_by(&all, COLUMNS as usize, by, &mut due).unwrap();
         assert!(found == due, "{version}");
         let told = ran.err.contains("as llama.cpp v0.6.0: the dtypes of v0.5.0");

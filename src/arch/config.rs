@@ -89,8 +89,7 @@ impl Config {
     /// Whether the model is a part of one that sees or hears.
     pub fn is_part(&self) -> bool {
         let beside = |section: &&str| self.raw.get(section).is_some_and(Value::is_object);
-        text_section(self.raw.as_object()).is_some()
-            || ["vision_config", "audio_config"].iter().any(|s| beside(s))
+        text_section(self.raw.as_object()).is_some() || ["vision_config", "audio_config"].iter().any(beside)
     }
 
     /// As it is in the file, but for the class, which is that of the text model.
