@@ -1,7 +1,7 @@
 //! Block codecs: any bytes decode, any floats encode, and every instruction set gives the scalar code's bytes.
 
 use ggraft_formats::DType;
-use ggraft_formats::quant::{By, Decode, Encode, Levels};
+use ggraft_formats::quant::{By, Decode, Encode, Levels, Search};
 use ggraft_formats::simd;
 
 /// The most blocks that are looked at.
@@ -32,7 +32,7 @@ pub fn encode(data: &[u8]) {
     let weights: Option<Vec<f32>> =
         (weighed % 2 == 1).then(|| floats[row..2 * row].iter().map(sound).collect());
     let levels = if weighed & 2 == 0 { Levels::Rounded } else { Levels::Bounded };
-    let by = By { weights: weights.as_deref(), levels };
+    let by = By { weights: weights.as_deref(), levels, search: Search::Exact };
     let out = encoded(dtype, encode, &floats[..2 * row], row, by);
     if let Some(decode) = dtype.traits().decode {
         decoded(dtype, decode, &out);
