@@ -6,7 +6,7 @@ use super::typed;
 use super::word::Estimate;
 use super::{Choice, is_default};
 use crate::budget::Budget;
-use crate::device::{self, Profile};
+use crate::device::Profile;
 use crate::ftype::{self, Importance, Like, Prune, TensorType};
 use crate::meta::Override;
 use crate::output::target::{Target, Type};
@@ -111,7 +111,7 @@ pub struct Mixture {
     pub device: Option<Choice<&'static Profile>>,
     /// The tokens that the device is to read at once; by default 8192, or as many as the model was trained for if those
     /// are fewer
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N", requires = "device", value_parser = clap::value_parser!(u64).range(1..=device::MOST)))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", requires = "device", value_parser = clap::value_parser!(u64).range(1..=crate::device::MOST)))]
     #[serde(skip_serializing_if = "is_default")]
     pub context: Option<u64>,
 }
