@@ -209,6 +209,15 @@ fn an_adapter_without_weight_leaves_the_model_bit_for_bit_and_is_told_of() {
     // Norms are none of this adapter's.
     let norm = plan["tensors"].as_array().unwrap().iter().find(|t| t["name"] == "output_norm.weight");
     assert_eq!(norm.unwrap()["reason"], "no adapter changes it");
+    // Nor is a table that it does not name.
+    for (table, classes) in [("token_embd.weight", "classes"), ("output.weight", "head_classes")] {
+        let tensor = plan["tensors"].as_array().unwrap().iter().find(|t| t["name"] == table);
+        let Some(tensor) = tensor else { continue };
+        let counts = &plan["vocabulary"]["vectors"][0];
+        let counts = [&counts[classes], &counts["classes"]].into_iter().find(|c| c.is_array()).unwrap();
+        let moves = counts.as_array().unwrap().iter().any(|class| class["delta"] != 0);
+        assert_eq!(moves, tensor["fate"] == "merged", "{table}: {counts} {tensor}");
+    }
     assert!(
         case.run("merge --onto # --adapter ! --type F32 -o @b.gguf").ok().err.contains("moves 14 tensors")
     );

@@ -78,7 +78,7 @@ fn every_verb_prints_what_the_schema_says() {
         (String::from("diff %base @in.gguf --json"), "diff"),
         (String::from("meta get @m.gguf --json"), "meta-get"),
         (String::from("meta get @m.gguf --json tokenizer.ggml.tokens general.name"), "meta-get"),
-        (String::from("meta set @m.gguf --json a.b=[f32]:nan,1 general.name=str:x"), "meta-edit"),
+        (String::from("meta set @m.gguf --force --json a.b=[f32]:nan,1 general.name=str:x"), "meta-edit"),
         (String::from("meta unset @m.gguf --json a.b --dry-run"), "meta-edit"),
     ] {
         let ran = bench.ggraft(&words).ok();

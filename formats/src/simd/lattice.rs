@@ -129,7 +129,7 @@ mod avx2 {
     }
 
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2")]
     fn sweep<const N: usize, const G: usize, const V: usize>(
         avx2: Avx2,
         grid: &Grid,
@@ -219,7 +219,7 @@ mod avx2 {
 
     /// Chooses for each trial the entry that stands for a group.
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2")]
     fn choose<const G: usize>(
         avx2: Avx2,
         grid: &Grid,

@@ -2,7 +2,7 @@
 //! sub-block and does what the scalar code does, in its order, so that every byte stays the same; where a lane meets
 //! numbers for which that is not certain it says so, and the scalar code decides.
 //! The instructions are chosen at run time, from the CPU. Serves `quant`; knows plain arrays only.
-//! Rules: no fused multiply-add (but in `near.rs`, for what is not written), no sums across lanes, no `min` or `max` where NaN or the sign of zero matters; each
+//! Rules: no fused multiply-add, no sums across lanes, no `min` or `max` where NaN or the sign of zero matters; each
 //! function of vectors is inlined always and none is a closure, or the compiler forgets the instruction set.
 
 pub use fearless_simd::Level;

@@ -1,8 +1,8 @@
 //! Of the entries of a list that which is nearest to a group at each of eight scales, with AVX2: serves `lattice.rs`.
 //! The weighted distance to an entry is `c - 2 b s + a s²` in the scale `s`, where `c` is the same for all entries, so that
 //! `a` and `b` are found once for all scales whose codes are the same. Where the two least lie closer together than
-//! roundings may move them, it says so, and they are computed as the scalar code does. So sums and products here may be
-//! fused, unlike those elsewhere: no number of this file is one that is written.
+//! roundings may move them, it says so, and they are computed as the scalar code does: no number of this file is one that
+//! is written.
 
 use super::codebook::avx2::{load, look_up, nearest, odd_values};
 use super::lattice::Trials;
@@ -50,10 +50,10 @@ impl Near {
     /// that another is so near that roundings may decide.
     ///
     /// With `u = 2^-24` and `t` the sum of `w (q s + |x|)²` for the largest `q`, the scalar code's distance is off by less
-    /// than `13 u t` (8 elements), that of `a` and `b` by less than `11 u t`; two of each differ by less than `48 u t`.
+    /// than `13 u t` (8 elements), that of `a` and `b` by less than `12 u t`; two of each differ by less than `50 u t`.
     /// Here all is divided by the scale, and `64 u` leaves room for the roundings of the bound.
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2")]
     pub fn least<const G: usize>(
         &self,
         avx2: Avx2,
@@ -68,14 +68,14 @@ impl Near {
         let [mut best, mut second] = [_mm256_set1_ps(f32::MAX); 2];
         let mut word = _mm256_setzero_si256();
         for ((a, b), w) in self.a.iter().zip(&self.b).zip(&self.words).take(count) {
-            let distance = _mm256_fmsub_ps(_mm256_set1_ps(*a), scale, _mm256_set1_ps(*b));
+            let distance = _mm256_sub_ps(_mm256_mul_ps(_mm256_set1_ps(*a), scale), _mm256_set1_ps(*b));
             let closer = _mm256_cmp_ps::<_CMP_LT_OQ>(distance, best);
             second = _mm256_min_ps(second, _mm256_max_ps(best, distance));
             best = _mm256_min_ps(best, distance);
             word = _mm256_blendv_epi8(word, _mm256_set1_epi32(*w), _mm256_castps_si256(closer));
         }
         let [ww, wx, xx] = group.bound.map(|bound| _mm256_set1_ps(bound));
-        let bound = _mm256_add_ps(_mm256_fmadd_ps(inverse, xx, wx), _mm256_mul_ps(scale, ww));
+        let bound = _mm256_add_ps(_mm256_add_ps(_mm256_mul_ps(inverse, xx), wx), _mm256_mul_ps(scale, ww));
         let rounding = _mm256_mul_ps(bound, _mm256_set1_ps(ROUNDING));
         let apart = _mm256_cmp_ps::<_CMP_GT_OQ>(_mm256_sub_ps(second, best), rounding);
         // Where nothing is so small that it loses bits, nor so large that it overflows. Of `a` nothing can be so small, however

@@ -80,7 +80,12 @@ impl Family {
         let more = PARTS.iter().filter(|prefix| !self.prefixes.contains(prefix));
         let more: Vec<&str> = more.copied().collect();
         self.prefixes.extend(more);
-        self.ignored.extend(super::qwen_vl::SEEING);
+        // CogVLM's layers for images are a part of its text model.
+        let named = |pattern: &str| {
+            self.rules.iter().flat_map(|rule| rule.from).any(|name| fits(pattern, name, u64::MAX))
+        };
+        let seeing: Vec<&str> = super::qwen_vl::SEEING.iter().copied().filter(|p| !named(p)).collect();
+        self.ignored.extend(seeing);
         // What sees or hears, but of models that have an encoder of text themselves.
         let own = |rule: &&Rule| rule.from.iter().any(|name| name.starts_with("encoder."));
         if !self.rules.iter().any(own) {

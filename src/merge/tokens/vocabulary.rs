@@ -119,6 +119,15 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// Whether a vector is an adapter that says nothing of this table; a model without a head has its embedding as one.
+    fn is_silent(&self, vector: usize, table: &str) -> bool {
+        let vector = &self.vectors[vector];
+        let named = |model: &Model, name: &str| model.tensors.iter().find(|t| t.name == name).cloned();
+        let of = |model: &Model| named(model, table).or_else(|| named(model, TABLES[0]));
+        let both = of(&vector.chat).zip(of(&vector.base));
+        vector.is_adapter() && both.is_some_and(|(chat, base)| chat.shares_rows(&base))
+    }
+
     fn fill(&self, out: &mut Prepared) -> Result<()> {
         let markers = self.marker_rows()?;
         // For each table the fates of its rows, one list a vector.
@@ -135,6 +144,7 @@ impl Planner<'_> {
             for (table, fates) in fates.iter_mut().enumerate() {
                 let rows: BTreeSet<usize> =
                     copies.iter().filter(|c| [c.embedding, c.head][table]).map(|c| c.id).collect();
+                let policy = if self.is_silent(i, TABLES[table]) { Embeddings::Keep } else { policy };
                 fates.push(matching.rows(policy, self.choices.baseless, &markers, &rows));
             }
             let summary = |copied: Vec<Copied>, [embedding, other]: [&[Row]; 2]| {
