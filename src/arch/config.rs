@@ -30,7 +30,8 @@ const LIFTED: &[(&str, &str)] = &[
     ("speech_config", "audio_config"),
 ];
 
-const TIED: &str = "tie_word_embeddings";
+/// The key that says whether the head is the table of tokens.
+pub const TIED: &str = "tie_word_embeddings";
 
 /// Classes that say more of a text model than its own section does.
 const WHOLE: &[&str] = &[

@@ -4,7 +4,7 @@
 //! model's prefix.
 
 use super::axes::Axes;
-use super::config::Config;
+use super::config::{Config, TIED};
 use super::params::Params;
 use super::values::Value;
 use ggraft_formats::{DType, Result};
@@ -181,9 +181,6 @@ pub fn spelled(name: &'static str) -> Vec<String> {
     let Some(inner) = braces(name).find(|inner| inner.contains('|')) else { return vec![name.to_string()] };
     inner.split('|').map(|one| name.replace(&format!("{{{inner}}}"), one)).collect()
 }
-
-/// The key that says whether the head is the table of tokens.
-pub const TIED: &str = "tie_word_embeddings";
 
 impl Need {
     /// Whether the config says nothing of it, also by its `model_type`: then what the checkpoint holds tells.

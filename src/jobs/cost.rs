@@ -2,7 +2,7 @@
 //! the encoders are those of `formats/benches/README.md` (one thread, AVX-512), that of a merge is an estimate; how fast a machine reads, and how many
 //! cores it has, the user may say.
 
-use crate::output::plan::{Plan, Step};
+use crate::output::plan::{Plan, SEARCH, Step};
 use ggraft_formats::DType;
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ fn refine(dtype: DType) -> f64 {
 /// The seconds that a job of this speed would take for each tensor of a plan.
 pub fn of(plan: &Plan, speed: Speed) -> Vec<f64> {
     let weighed = plan.metadata().get("quantize.imatrix.file").is_some();
-    let fine = plan.metadata().get("ggraft.search").is_some();
+    let fine = plan.metadata().get(SEARCH).is_some();
     let models = plan.origins.len().max(1) as f64;
     plan.steps.iter().map(|step| seconds(step, plan.passes as f64, models, (weighed, fine), speed)).collect()
 }

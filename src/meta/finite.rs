@@ -4,7 +4,7 @@ use ggraft_formats::{Array, Error, Metadata, Value};
 
 /// The keys whose values hold such numbers. Scores of tokens may be infinite: a token that is never to be chosen.
 pub fn not_finite(metadata: &Metadata) -> Vec<Error> {
-    let wild = metadata.iter().filter(|(key, value)| !key.starts_with("tokenizer.") && is_wild(value));
+    let wild = metadata.iter().filter(|(key, value)| is_wild(key, value));
     let told = |(key, _): (&str, &Value)| {
         Error::invalid(format!("{key} is no finite number")).hint(format!(
             "write the number that the model was trained with: ggraft meta set FILE {key}=NUMBER"
@@ -13,9 +13,10 @@ pub fn not_finite(metadata: &Metadata) -> Vec<Error> {
     wild.map(told).collect()
 }
 
-/// Whether a number in it is infinite, or none.
-pub(super) fn is_wild(value: &Value) -> bool {
+/// Whether a number of this key is infinite, or none.
+pub(super) fn is_wild(key: &str, value: &Value) -> bool {
     match value {
+        _ if key.starts_with("tokenizer.") => false,
         Value::F32(x) => !x.is_finite(),
         Value::F64(x) => !x.is_finite(),
         Value::Array(Array::F32(all)) => all.iter().any(|x| !x.is_finite()),

@@ -169,7 +169,7 @@ fn doubtful(key: &str, metadata: &Metadata, to: Option<&Value>) -> Option<Error>
     {
         return Some(doubt("there must be a value for each token").expected(tokens).found(length));
     }
-    if finite::is_wild(to) {
+    if finite::is_wild(key, to) {
         return Some(doubt("no reader computes with what is no number").expected("finite numbers"));
     }
     match (tokens, to.as_u64()) {

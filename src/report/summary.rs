@@ -4,6 +4,7 @@ use super::plan::size;
 use crate::chat::templates::TEMPLATES;
 use crate::device;
 use crate::ftype::FTYPES;
+use crate::output::plan::SEARCH;
 use crate::version;
 use crate::vocab::Tokens;
 use ggraft_formats::{Metadata, Model, Tensor};
@@ -43,7 +44,7 @@ pub fn summary(model: &Model) -> Vec<(&'static str, String)> {
         ("answers end at", end(m)),
         ("licence", text("general.license").or_else(|| Some(String::from("not told")))),
         ("importance", text("quantize.imatrix.file").or_else(|| text("ggraft.importance"))),
-        ("search", text("ggraft.search")),
+        ("search", text(SEARCH)),
         ("made from", sources(m)),
     ];
     rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

@@ -3,8 +3,9 @@
 
 use super::attempt::Attempt;
 use super::told::json;
+use crate::arch::config::TIED;
 use crate::arch::keys::{From, Key};
-use crate::arch::rule::{Layers, Need, Rule, TIED};
+use crate::arch::rule::{Layers, Need, Rule};
 use ggraft_formats::{Array, Value};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;

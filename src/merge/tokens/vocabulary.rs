@@ -122,10 +122,8 @@ impl Planner<'_> {
     /// Whether a vector is an adapter that says nothing of this table; a model without a head has its embedding as one.
     fn is_silent(&self, vector: usize, table: &str) -> bool {
         let vector = &self.vectors[vector];
-        let named = |model: &Model, name: &str| model.tensors.iter().find(|t| t.name == name).cloned();
-        let of = |model: &Model| named(model, table).or_else(|| named(model, TABLES[0]));
-        let both = of(&vector.chat).zip(of(&vector.base));
-        vector.is_adapter() && both.is_some_and(|(chat, base)| chat.shares_rows(&base))
+        let both = table_of(&vector.chat, table).zip(table_of(&vector.base, table));
+        vector.is_adapter() && both.is_some_and(|(chat, base)| chat.shares_rows(base))
     }
 
     fn fill(&self, out: &mut Prepared) -> Result<()> {

@@ -31,6 +31,7 @@ use ggraft_formats::write::Layout;
 use ggraft_formats::{DType, Error, Metadata, Model, Result, Shape, Tensor};
 pub use memory::in_company;
 use rayon::prelude::*;
+pub(crate) use searched::SEARCH;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};

@@ -45,7 +45,7 @@ impl Searched {
 }
 
 /// Says in an output how its blocks were searched for.
-const SEARCH: &str = "ggraft.search";
+pub(crate) const SEARCH: &str = "ggraft.search";
 
 /// Tells the metadata that there was a fine search.
 pub(super) fn tell(metadata: &mut Metadata) {
