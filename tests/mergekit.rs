@@ -200,8 +200,8 @@ fn values(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
 
 /// How far an element may lie from mergekit's, in steps of f32 at the largest of its tensor, and which share of them may lie
 /// anywhere: those of which mergekit chooses others, by f32 sums or among equals (the weights are bf16, so that a tenth of the
-/// variances at which SCE selects are equal). A sum over a whole tensor in f32 is good to some hundred steps, steps over it to a thousand.
-const METHODS: [(&str, f64, f64); 9] = [
+/// variances at which SCE selects are equal, and some of the magnitudes at which TIES trims). A sum over a whole tensor in f32 is good to some hundred steps, steps over it to a thousand.
+const METHODS: [(&str, f64, f64); 10] = [
     ("model_stock", 256.0, 0.0),
     ("model_stock-rows", 8.0, 0.0),
     ("nuslerp", 256.0, 0.0),
@@ -211,6 +211,7 @@ const METHODS: [(&str, f64, f64); 9] = [
     ("sce", 8.0, 0.0),
     ("sce-topk", 16.0, 0.2),
     ("arcee_fusion", 8.0, 0.01),
+    ("ties-own", 8.0, 0.02),
 ];
 
 #[test]

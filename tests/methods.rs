@@ -4,7 +4,7 @@
 #[path = "support/small.rs"]
 mod small;
 
-use ggraft::merge::{Graft, METHODS, Method, Options, Params, Vector, weights::Rules};
+use ggraft::merge::{Graft, METHODS, Method, Options, Own, Params, Vector, weights::Rules};
 use ggraft_formats::{DType, Model, Result, Tensor};
 use sha2::{Digest, Sha256};
 use small::{NAME, decode};
@@ -680,6 +680,74 @@ fn rules_scale_every_method() {
             assert!((whole - x - 2.0 * (half - x)).abs() < 1e-6, "{words}: {x} {half} {whole}");
         }
     }
+}
+
+/// Each vector has a density and a share of its own: rules by tensor, of which one matches, and the common value else.
+#[test]
+fn vectors_have_parameters_of_their_own() {
+    let own = |words: &str, each: [(&str, &[(&str, &str)]); 2]| {
+        let common = options(words);
+        let read = |(weights, params): (&str, &[(&str, &str)])| {
+            let params = params.iter().map(|(name, rule)| (*name, vec![*rule]));
+            let weights = Rules::parse([], [weights].into_iter().filter(|rule| !rule.is_empty())).unwrap();
+            Own::new(common.method, &common.params, weights, params).unwrap()
+        };
+        Options { own: each.map(read).to_vec(), ..common }
+    };
+    let w = [0.8, 0.5];
+    for case in cases() {
+        let d = [case.deltas(0), case.deltas(1)];
+        let n = (ROWS * ROW) as f64;
+        let each: [(&str, &[(&str, &str)]); 2] = [("", &[("density", "*=0.1")]), ("*=0.25", &[])];
+        let meets = |words: &str, oracle: &dyn Fn(f64, usize) -> f64| {
+            for order in [[0, 1], [1, 0]] {
+                let options = own(words, order.map(|v| each[v]));
+                // What DARE drops depends on the place of a vector.
+                if words.starts_with("dare") && order[0] > 0 {
+                    continue;
+                }
+                let found = decode(&case.tensor(&order, options, &order.map(|v| w[v])));
+                let expected: Vec<f32> =
+                    case.cp.iter().enumerate().map(|(i, x)| oracle(f64::from(*x), i) as f32).collect();
+                assert_eq!(bits(&found), bits(&expected), "{words} {order:?}");
+            }
+        };
+        let shares = [w[0], w[1] * 0.25];
+        let least = [(0.1, 0), (0.6, 1)].map(|(density, v)| magnitude(&d[v], (density * n) as usize - 1));
+        let trimmed = |i: usize| [0, 1].map(|v| if d[v][i].abs() as f32 >= least[v] { d[v][i] } else { 0.0 });
+        meets("ties density=0.6", &|x, i| elect(x, &trimmed(i), &shares, 1.0, true));
+        meets("ties density=0.6 normalize=false", &|x, i| elect(x, &trimmed(i), &shares, 1.0, false));
+        let crumbs = [(0.1, 0), (1.0, 1)].map(|(density, v)| {
+            let dropped = ((0.2 * n) as usize).min((n - density * n) as usize);
+            [dropped, dropped + (density * n) as usize - 1].map(|rank| magnitude(&d[v], rank))
+        });
+        meets("breadcrumbs gamma=0.2", &|x, i| {
+            let crumb = |v: usize| {
+                let (size, [most, least]) = (d[v][i].abs() as f32, crumbs[v]);
+                if (least..=most).contains(&size) { shares[v] * d[v][i] } else { 0.0 }
+            };
+            plus(x, vec![crumb(0), crumb(1)])
+        });
+        meets("dare_linear density=0.6 rescale=none", &|x, i| {
+            let kept = |v: usize, density| if keeps(0, v as u64, i, density) { d[v][i] } else { 0.0 };
+            plus(x, vec![shares[0] * kept(0, 0.1), shares[1] * kept(1, 0.6)])
+        });
+    }
+    let case = Case::new(DType::F32);
+    let refused = |words: &str, params: &[(&str, &str)]| {
+        case.graft(&[0, 1], own(words, [("", params), ("", &[])])).err().unwrap().to_string()
+    };
+    assert!(refused("ties", &[("density", "*=1.5")]).contains("out of range"));
+    assert!(refused("ties", &[("density", "none=0.5")]).contains("matches no tensor"));
+    assert!(
+        refused("della density=0.5", &[("epsilon", "*=0.49"), ("density", "*=0.2")]).contains("go together")
+    );
+    let ties = method("ties");
+    let e = Own::new(ties, &Params::default(), Rules::default(), [("lambda", vec!["*=1"])]).unwrap_err();
+    assert_eq!(
+        e.to_string(),
+        "a vector of the method ties has no such parameter of its own: expected density, found lambda"
+    );
 }
 
 #[test]

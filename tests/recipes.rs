@@ -10,7 +10,7 @@ use ggraft::merge::METHODS;
 use ggraft::merge::tokens::matching::{Baseless, Embeddings};
 use ggraft::merge::weights::PRESETS;
 use ggraft::recipe::{
-    Adapter, Allow, Choice, Mixture, Place, Recipe, Size, Slice, Splitting, Stack, Vector, Vocabulary,
+    Adapter, Allow, Choice, Mixture, Place, Recipe, Rule, Size, Slice, Splitting, Stack, Vector, Vocabulary,
 };
 use ggraft::version::Version;
 use ggraft_formats::DType;
@@ -84,10 +84,17 @@ fn number() -> impl Strategy<Value = f64> {
     prop_oneof![any, (-20i32..20).prop_map(|i| f64::from(i) / 10.0)]
 }
 
+fn rule() -> impl Strategy<Value = Rule> {
+    let rules = ["*=0", "blk.{0-1,-2--1}.*=0.3", "blk.*=[0.2,1.0,0.2]", "{a,b}?=-1e-3"];
+    proptest::sample::select(rules.to_vec()).prop_map(|rule| rule.parse().unwrap())
+}
+
 fn vectors() -> impl Strategy<Value = Vec<Vector>> {
     (1usize..4, 1usize..4).prop_flat_map(|(vectors, weights)| {
-        let vector = (place(), place(), vec(number(), weights));
-        vec(vector.prop_map(|(chat, base, weight)| Vector { chat, base, weight }), vectors)
+        let vector = (place(), place(), vec(number(), weights), vec(rule(), 0..3));
+        let vector = vector
+            .prop_map(|(chat, base, weight, weights)| Vector { weights, ..Vector::new(chat, base, weight) });
+        vec(vector, vectors)
     })
 }
 
@@ -171,10 +178,8 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     );
     let models =
         (place(), vectors(), adapters(), proptest::sample::select(methods), option::of(0..i64::MAX as u64));
-    let rules = ["*=0", "blk.{0-1,-2--1}.*=0.3", "blk.*=[0.2,1.0,0.2]", "{a,b}?=-1e-3"];
-    let rule = proptest::sample::select(rules.to_vec()).prop_map(|rule| rule.parse().unwrap());
     let preset = proptest::sample::select(PRESETS.iter().map(Choice).collect::<Vec<_>>());
-    let weights = (vec(rule, 0..3), vec(preset, 0..3));
+    let weights = (vec(rule(), 0..3), vec(preset, 0..3));
     let exceptions = (mixture(), splitting());
     (models, outputs, any::<[bool; 5]>(), exceptions, vocabulary(), weights).prop_map(
         |(
@@ -665,6 +670,21 @@ fn mergekits_methods_become_ours() {
         own("slerp", &[("cp", ""), ("a", "")], t).unwrap(),
         "- a\nbase: cp\nweight: 1.0\nmethod: slerp\nweights: [\"*=0.5\", \"hf:*mlp*=[1,0]\", \"hf:*self_attn*=[0,1]\"]\n"
     );
+    // Each model its own densities and weights, as in mergekit's example of TIES.
+    let filtered = "density: 0.33, weight: [{filter: mlp, value: 0.5}, {value: 0}]";
+    let each = [
+        ("a", "density: [1, 0.7, 0.1], weight: 1"),
+        ("b", "density: 0.5, weight: [0, 0.3, 1]"),
+        ("c", filtered),
+        ("d", "weight: 0.2"),
+    ];
+    assert_eq!(
+        own("ties", &each, "").unwrap(),
+        "- a\nbase: cp\nweight: 1.0\nparameters:\n  density: [\"*=[1,0.7,0.1]\", \"output*=1\"]\n\
+         - b\nbase: cp\nweight: 1.0\nweights: [\"*=[0,0.3,1]\", \"output*=0\"]\nparameters:\n  density: 0.5\n\
+         - c\nbase: cp\nweight: 1.0\nweights: [\"*=0\", \"hf:*mlp*=0.5\"]\nparameters:\n  density: 0.33\n\
+         - d\nbase: cp\nweight: 0.2\nmethod: ties\nparameters:\n  lambda: 1\n  normalize: true\n"
+    );
     let pair = [("chat", "weight: [0.2, 1]"), ("base", "weight: [-0.2, -1]")];
     assert_eq!(
         own("task_arithmetic", &pair, "lambda: 0.5").unwrap(),
@@ -676,16 +696,12 @@ fn mergekits_methods_become_ours() {
 fn what_a_method_cannot_do_here_is_refused_by_line_and_key() {
     let cases = [
         (
-            own("ties", &[("a", "weight: 1, density: [0.1, 1]")], ""),
-            "line 5: models[0].parameters.density: this parameter must be one number, the same for all models",
+            own("ties", &[("a", "weight: 1, density: [0.1, 1.5]")], ""),
+            "line 5: models[0].parameters.density: the parameter density of the method ties is out of range",
         ),
         (
-            own("ties", &[("a", "weight: [0.1, 1]")], ""),
-            "line 5: models[0].parameters.weight: weights that differ by tensor must be",
-        ),
-        (
-            own("task_arithmetic", &[("a", "weight: [0.1, 1]"), ("b", "weight: 1")], ""),
-            "line 5: models[0].parameters.weight: weights that differ by tensor must be",
+            own("linear", &[("cp", "weight: [0.1, 1]"), ("a", "weight: 1")], ""),
+            "line 5: models[0].parameters.weight: the weight of the base model must be the same for all tensors",
         ),
         (
             own("task_arithmetic", &[("a", "weight: 1")], "normalize: true"),

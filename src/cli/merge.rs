@@ -131,7 +131,7 @@ fn adapter(text: &str) -> Result<Worn, String> {
 
 fn vector(text: &str) -> Result<recipe::Vector, String> {
     let [chat, base, w] = command::vector_parts(text).ok_or_else(|| String::from("expected CHAT:BASE:W"))?;
-    Ok(recipe::Vector { chat: Place::from(chat), base: Place::from(base), weight: vec![weight(w)?] })
+    Ok(recipe::Vector::new(chat, base, vec![weight(w)?]))
 }
 
 impl Args {
@@ -202,11 +202,7 @@ fn typed(args: &mut Args) -> Result<Recipe> {
     });
     let adapters: Vec<recipe::Adapter> = adapters.collect();
     let (weight, method) = (take(&mut models.weight), weights.method.0);
-    let vector_of = |chat: PathBuf, base: PathBuf| recipe::Vector {
-        chat: chat.into(),
-        base: base.into(),
-        weight: weight.clone(),
-    };
+    let vector_of = |chat: PathBuf, base: PathBuf| recipe::Vector::new(chat, base, weight.clone());
     let vectors = match (models.chat.take(), models.base.take()) {
         (Some(chat), Some(base)) => vec![vector_of(chat, base)],
         // A base that is not read need not be given; CP stands in for it.

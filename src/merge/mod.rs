@@ -8,6 +8,7 @@ pub mod glob;
 pub mod method;
 mod models;
 mod options;
+mod own;
 mod pairing;
 mod parts;
 mod stack;
@@ -15,10 +16,11 @@ pub mod tokens;
 pub mod weights;
 
 pub use fate::{Fate, Verdict};
-pub use method::{CHAT_VECTOR, METHODS, Method, Param, Params, Rescale};
+pub use method::{CHAT_VECTOR, METHODS, Method, Param, Params, Rescale, Thinning};
 pub use models::{Allowed, Kinship, Origin, Vector, paired};
 pub(crate) use models::{SLICE, stackable};
 pub use options::Options;
+pub use own::Own;
 pub use stack::{Slice, Stack};
 pub use tokens::{Copied, Summary, TemplateChoice, VectorSummary, VocabularyChoices};
 
@@ -27,7 +29,8 @@ use crate::stages::Stages;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use method::{Merged, Sources};
 use models::{Places, Provenance};
-use parts::Factors;
+use own::Share;
+use parts::{Factors, Run};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokens::Overlay;
@@ -45,6 +48,8 @@ pub struct Graft {
     overlays: Vec<Option<Arc<Overlay>>>,
     /// What the weights are multiplied with, for each tensor of the model.
     factors: Vec<Factors>,
+    /// And each vector's own, besides.
+    shares: Vec<Share>,
     options: Options,
     provenance: Provenance,
     /// Where the models of each vector stand.
@@ -64,9 +69,13 @@ impl Graft {
     /// all their differences at once.
     pub fn new(onto: Model, vectors: &[Vector], options: impl Into<Options>) -> Result<Graft> {
         let options = options.into();
-        let mut notes = method::check(options.method, &options.params, vectors.len())?;
+        method::check(options.method, &options.params, vectors.len())?;
+        let mut notes = Vec::new();
+        if !options.own.iter().any(Own::thins) {
+            notes.extend(method::unthinned(options.method, &options.params));
+        }
         notes.extend(models::congruent(&onto, vectors, options.allow_mismatch)?);
-        let provenance = Provenance::of(&onto, vectors, options.stack.as_ref())?;
+        let provenance = Provenance::of(&onto, vectors, &options)?;
         notes.extend(provenance.note());
         let places = Places::of(&onto, vectors, options.method);
         let adapters = provenance.adapters();
@@ -80,12 +89,17 @@ impl Graft {
             notes.push(stack.note(|model| provenance.slice(model)));
             factors = stack.factors(&model, options.held.as_deref(), factors)?;
         }
-        notes.extend(weights::summary(&options.rules, &factors));
+        let told = weights::summary(&options.rules, &factors);
+        notes.extend(told.map(|told| format!("the rules multiply the weight by {told}")));
+        let (shares, told) =
+            own::spread(&options.own, (options.method, &options.params), &names, vectors.len())?;
+        notes.extend(told);
         notes.extend(options.rules.without_effect(&names));
         let by_name: Vec<_> = vectors.iter().map(|v| (named(&v.chat), named(&v.base))).collect();
         let values = Values::of(model.architecture().unwrap_or_default());
         let (mut sources, mut overlays) = (Vec::new(), Vec::new());
-        for ((tensor, verdict), factor) in model.tensors.iter().zip(&mut verdicts).zip(&factors) {
+        let each = model.tensors.iter().zip(&mut verdicts).zip(factors.iter().zip(&shares));
+        for ((tensor, verdict), (factor, share)) in each {
             if !options.method.takes_vectors() {
                 sources.push(options.scaled(tensor, factor, verdict, &values)?);
                 overlays.push(None);
@@ -93,7 +107,7 @@ impl Graft {
             }
             let table = prepared.tables.remove(tensor.name.as_str());
             let overlay = table.as_ref().and_then(|table| table.overlay.clone());
-            let without = factor.same() == Some(0.0);
+            let without = factor.same() == Some(0.0) || share.is_nothing();
             if without && overlay.is_none() {
                 *verdict = Verdict { fate: Fate::Kept, reason: "its weight is 0" };
             }
@@ -108,10 +122,11 @@ impl Graft {
             if alone.is_none() && verdict.fate == Fate::Merged && !without && overlay.is_none() {
                 *verdict = Verdict { fate: Fate::Kept, reason: "no adapter changes it" };
             }
-            sources.push(alone.map(|pairs| options.sources(tensor, pairs, &values)).transpose()?);
+            let sourced = |pairs| options.sources(tensor, pairs, &values, share.params.clone());
+            sources.push(alone.map(sourced).transpose()?);
             overlays.push(overlay);
         }
-        let sources = together(sources, &Trainer::of(model.architecture().unwrap_or_default()));
+        let sources = together(sources, &Trainer::of(model.architecture().unwrap_or_default()))?;
         let vocabulary = Arc::new(prepared.summary);
         let stages = Arc::new(());
         Ok(Graft {
@@ -120,6 +135,7 @@ impl Graft {
             sources,
             overlays,
             factors,
+            shares,
             options,
             provenance,
             places,
@@ -168,18 +184,20 @@ impl Graft {
     /// one graft that are read side by side decode their sources once.
     pub fn model(&self, weights: &[f64]) -> Result<Model> {
         let mut tensors = Vec::with_capacity(self.model.tensors.len());
-        let parts = self.model.tensors.iter().zip(&self.sources).zip(&self.overlays).zip(&self.factors);
-        for (((tensor, sources), overlay), factor) in parts {
+        let factors = self.factors.iter().zip(&self.shares);
+        let parts = self.model.tensors.iter().zip(&self.sources).zip(&self.overlays).zip(factors);
+        for (((tensor, sources), overlay), (factor, share)) in parts {
             let merged = match sources {
                 None => tensor.clone(),
                 Some(sources) => {
-                    for (_, factor) in factor.runs() {
-                        let effective: Vec<f64> = weights.iter().map(|w| w * factor).collect();
+                    let runs = Run::all(factor, &share.factors);
+                    for run in &runs {
+                        let each = weights.iter().enumerate();
+                        let effective: Vec<f64> = each.map(|(v, w)| run.share(v, *w) * run.factor).collect();
                         (self.options.method.check)(&effective, &self.options.params)
                             .map_err(|e| e.tensor(&tensor.name))?;
                     }
-                    let (sources, factors) = (Arc::clone(sources), factor.clone());
-                    let rows = Merged { sources, weights: weights.to_vec(), factors };
+                    let rows = Merged { sources: Arc::clone(sources), weights: weights.to_vec(), runs };
                     Tensor::new(&tensor.name, *tensor.shape(), DType::F32, Arc::new(rows))?
                 }
             };
@@ -213,22 +231,31 @@ impl Graft {
 
     /// How often the weights are read.
     pub fn passes(&self) -> u64 {
-        self.options.method.passes(&self.options.params)
+        let passes = self.sources.iter().flatten().map(|s| self.options.method.passes(&s.params));
+        passes.max().unwrap_or_else(|| self.options.method.passes(&self.options.params))
     }
 
     /// How much each tensor of the model gets of each vector, on average where its parts get different shares; nothing
     /// where none is merged into it.
     pub fn weights(&self, weights: &[f64]) -> Vec<Vec<f64>> {
-        let each = |(sources, factors): (&Option<Arc<Sources>>, &Factors)| match sources {
-            Some(_) => weights.iter().map(|w| w * factors.mean()).collect(),
-            None => Vec::new(),
+        let of = |factors: &Factors, share: &Share| {
+            let mean = |v: usize| match share.factors.get(v) {
+                Some(own) => factors.times(own).mean(),
+                None => factors.mean(),
+            };
+            weights.iter().enumerate().map(|(v, w)| w * mean(v)).collect()
         };
-        self.sources.iter().zip(&self.factors).map(each).collect()
+        let each = self.sources.iter().zip(self.factors.iter().zip(&self.shares));
+        each.map(|(sources, (factors, share))| sources.as_ref().map_or(Vec::new(), |_| of(factors, share)))
+            .collect()
     }
 }
 
 /// Lets the tensors that are one to the trainer be one to the method.
-fn together(sources: Vec<Option<Sources>>, trainer: &Trainer) -> Vec<Option<Arc<Sources>>> {
+///
+/// # Errors
+/// They are thinned out differently.
+fn together(sources: Vec<Option<Sources>>, trainer: &Trainer) -> Result<Vec<Option<Arc<Sources>>>> {
     let places: HashMap<String, usize> =
         sources.iter().enumerate().filter_map(|(i, s)| Some((s.as_ref()?.name().to_string(), i))).collect();
     let groups: Vec<Vec<usize>> = sources
@@ -238,7 +265,16 @@ fn together(sources: Vec<Option<Sources>>, trainer: &Trainer) -> Vec<Option<Arc<
         .collect();
     let mut sources = sources;
     for group in groups.into_iter().filter(|group: &Vec<usize>| group.len() > 1) {
-        let kin: Vec<_> = group.iter().filter_map(|i| Some(sources.get(*i)?.as_ref()?.own.clone())).collect();
+        let all: Vec<&Sources> = group.iter().filter_map(|i| sources.get(*i)?.as_ref()).collect();
+        if let Some([one, other]) = all.array_windows().find(|[one, other]| one.params != other.params) {
+            return Err(Error::unsupported(
+                "tensors that are one in the checkpoint must be thinned out alike",
+            )
+            .tensor(other.name())
+            .expected(format!("the parameters of {}", one.name()))
+            .hint("name them by the checkpoint's name"));
+        }
+        let kin: Vec<_> = all.iter().map(|s| s.own.clone()).collect();
         let facts = Arc::default();
         for i in group {
             if let Some(Some(one)) =
@@ -248,7 +284,7 @@ fn together(sources: Vec<Option<Sources>>, trainer: &Trainer) -> Vec<Option<Arc<
             }
         }
     }
-    sources.into_iter().map(|one| one.map(Arc::new)).collect()
+    Ok(sources.into_iter().map(|one| one.map(Arc::new)).collect())
 }
 
 /// Chat and base of each vector.

@@ -1,6 +1,7 @@
 //! How a merge is asked for.
 
 use super::method::{Method, Params, Sources};
+use super::own::Own;
 use super::parts::Factors;
 use super::stack::Stack;
 use super::tokens::VocabularyChoices;
@@ -15,6 +16,8 @@ pub struct Options {
     pub method: &'static Method,
     pub params: Params,
     pub rules: Rules,
+    /// What each vector is told for itself; those behind the last one nothing.
+    pub own: Vec<Own>,
     /// Whether models may differ in what their weights were trained under (rope, norm epsilon, window).
     pub allow_mismatch: bool,
     pub vocabulary: VocabularyChoices,
@@ -30,9 +33,10 @@ impl Options {
         onto: &Tensor,
         pairs: Vec<(Tensor, Tensor)>,
         values: &Values,
+        params: Params,
     ) -> Result<Sources> {
         let value = values.get(&onto.name);
-        Sources::new(onto.clone(), pairs, value, self.method, self.params)
+        Sources::new(onto.clone(), pairs, value, self.method, params)
     }
 
     /// What a tensor that no vector is added to is computed from, if its scale is not 1.
@@ -48,7 +52,7 @@ impl Options {
             return Ok(None);
         }
         *verdict = Verdict { fate: Fate::Merged, reason: "scaled" };
-        self.sources(tensor, Vec::new(), values).map(Some)
+        self.sources(tensor, Vec::new(), values, self.params.clone()).map(Some)
     }
 }
 
@@ -59,6 +63,7 @@ impl From<&'static Method> for Options {
             method,
             params: Params::default(),
             rules: Rules::default(),
+            own: Vec::new(),
             allow_mismatch: false,
             vocabulary: VocabularyChoices::default(),
             held: None,

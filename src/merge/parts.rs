@@ -107,18 +107,18 @@ impl Factors {
 
     /// The products of two factors of the same elements.
     pub fn times(&self, other: &Factors) -> Factors {
-        let mut ends: Vec<u64> = self.0.iter().chain(&other.0).map(|(end, _)| *end).collect();
-        ends.sort_unstable();
-        ends.dedup();
-        let at = |factors: &Factors, end: u64| {
-            factors.0.iter().find(|(own, _)| *own >= end).map_or(1.0, |(_, factor)| *factor)
-        };
-        Factors::of(ends.into_iter().map(|end| (end, at(self, end) * at(other, end))))
+        let ends = ends([self, other]);
+        Factors::of(ends.into_iter().map(|end| (end, self.before(end) * other.before(end))))
     }
 
     /// Every run: the element behind its last, and its factor.
     pub fn runs(&self) -> &[(u64, f64)] {
         &self.0
+    }
+
+    /// The factor of the element before this one.
+    fn before(&self, end: u64) -> f64 {
+        self.0.iter().find(|(own, _)| *own >= end).map_or(1.0, |(_, factor)| *factor)
     }
 
     /// The mean over the elements.
@@ -133,4 +133,40 @@ impl Factors {
         }
         sum / start.max(1) as f64
     }
+}
+
+/// Elements that get one share of each vector.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The element behind the last one.
+    pub end: u64,
+    /// What all weights are multiplied with.
+    pub factor: f64,
+    /// What each vector's is multiplied with besides; empty, where none has rules of its own.
+    pub own: Vec<f64>,
+}
+
+impl Run {
+    /// The runs of a tensor with these factors.
+    pub fn all(factors: &Factors, own: &[Factors]) -> Vec<Run> {
+        let one = |end| Run {
+            end,
+            factor: factors.before(end),
+            own: own.iter().map(|factors| factors.before(end)).collect(),
+        };
+        ends([factors].into_iter().chain(own)).into_iter().map(one).collect()
+    }
+
+    /// What this vector counts, which typed `weight`, before the factor of all.
+    pub fn share(&self, vector: usize, weight: f64) -> f64 {
+        weight * self.own.get(vector).copied().unwrap_or(1.0)
+    }
+}
+
+/// Where any run of these ends, each place once.
+fn ends<'a>(all: impl IntoIterator<Item = &'a Factors>) -> Vec<u64> {
+    let mut ends: Vec<u64> = all.into_iter().flat_map(|f| &f.0).map(|(end, _)| *end).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    ends
 }

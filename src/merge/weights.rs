@@ -101,6 +101,15 @@ impl Names {
         Names { layers: 0..count(&tensors), tensors, head: Vec::new() }
     }
 
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// GGUF's name of one of them.
+    pub fn name(&self, i: usize) -> &str {
+        &self.tensors[i].name
+    }
+
     /// Whether the embedding serves as a head.
     fn is_tied(&self) -> bool {
         !self.tensors.iter().any(|t| t.name == roles::HEAD)
@@ -289,7 +298,7 @@ fn gradient(points: &[f64], layer: usize, last: usize) -> f64 {
 /// Distinct factors that a summary lists one by one.
 const LISTED: usize = 6;
 
-/// What the rules come to, in a sentence; nothing without rules.
+/// The values that the rules come to, and for how many tensors; nothing without rules.
 pub(super) fn summary(rules: &Rules, factors: &[Factors]) -> Option<String> {
     if rules.is_empty() {
         return None;
@@ -311,5 +320,5 @@ pub(super) fn summary(rules: &Rules, factors: &[Factors]) -> Option<String> {
         let count = factors.len() - sorted.len();
         texts.push(format!("from {least} to {most} for the parts of {count} tensors"));
     }
-    Some(format!("the rules multiply the weight by {}", texts.join(", ")))
+    Some(texts.join(", "))
 }

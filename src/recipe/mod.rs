@@ -23,10 +23,10 @@ pub use mixture::Mixture;
 pub use place::{Place, Slice, Stack};
 pub use splitting::{Size, Splitting};
 pub use vocabulary::Vocabulary;
-pub use word::{Choice, Rule, Scalar, Word};
+pub use word::{Choice, Rule, Scalar, Spread, Word};
 
 use crate::merge::weights::{Preset, Rules};
-use crate::merge::{self, CHAT_VECTOR, Method, Params};
+use crate::merge::{self, CHAT_VECTOR, Method, Own, Params};
 use crate::output::target::{Target, Type};
 use ggraft_formats::source::{is_named, shown};
 use ggraft_formats::stamp::Stamp;
@@ -93,6 +93,33 @@ pub struct Vector {
     /// A weight for each output; all vectors of a recipe have as many.
     #[serde(default = "whole", with = "many")]
     pub weight: Vec<f64>,
+    /// What multiplies this vector's weight by tensor, beside the rules of all.
+    #[serde(default, with = "many", skip_serializing_if = "is_default")]
+    pub weights: Vec<Rule>,
+    /// What the method is told of this vector: `density`, `gamma` or `epsilon`, instead of those of all.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub parameters: BTreeMap<String, Spread>,
+}
+
+impl Vector {
+    /// The way from `base` to `chat`, the same for every tensor.
+    pub fn new(chat: impl Into<Place>, base: impl Into<Place>, weight: Vec<f64>) -> Vector {
+        let (chat, base) = (chat.into(), base.into());
+        Vector { chat, base, weight, weights: Vec::new(), parameters: BTreeMap::new() }
+    }
+
+    /// What a merge is told of it beside its weight.
+    fn own(&self, method: &Method, params: &Params) -> Result<Own> {
+        let weights = rules(&self.weights, [])?;
+        let own = self.parameters.iter().map(|(name, value)| (name.as_str(), value.texts()));
+        Own::new(method, params, weights, own)
+    }
+}
+
+/// The rules, with the places where they were written.
+fn rules<'a>(rules: &'a [Rule], presets: impl IntoIterator<Item = &'a str>) -> Result<Rules> {
+    let read = Rules::parse(presets, rules.iter().map(Rule::text))?;
+    Ok(read.placed(rules.iter().map(Rule::place)))
 }
 
 /// A LoRA adapter, and how much of it to add.
@@ -180,6 +207,7 @@ impl Recipe {
                 Fault::new(e.to_string()).line(at).within(name).within("parameters")
             })?;
         }
+        self.check_own(node)?;
         if self.vectors.is_empty() && self.adapters.is_empty() && self.method.0.takes_vectors() {
             return Err(Fault::new("there is no vector").line(line("vectors")).within("vectors"));
         }
@@ -202,6 +230,19 @@ impl Recipe {
             }
         }
         Ok(self)
+    }
+
+    /// Refuses parameters of vectors that the method does not take.
+    fn check_own(&self, node: &yaml::Node) -> Result<(), Fault> {
+        let params = self.read_parameters(self.parameters.iter()).unwrap_or_default();
+        for (i, vector) in self.vectors.iter().enumerate() {
+            vector.own(self.method.0, &params).map_err(|e| {
+                let line = node.get("vectors").map_or(node.line, |at| at.line);
+                let fault = Fault::new(e.to_string()).line(line).within("parameters");
+                fault.within(&format!("[{i}]")).within("vectors")
+            })?;
+        }
+        Ok(())
     }
 
     /// How many outputs the weights ask for.
@@ -289,11 +330,13 @@ impl Recipe {
         if !self.method.0.takes_vectors() {
             self.vocabulary.of_one_model(self.method.0.name)?;
         }
+        let params = self.read_parameters(self.parameters.iter())?;
+        let own = self.vectors.iter().map(|v| v.own(self.method.0, &params)).collect::<Result<_>>()?;
         Ok(merge::Options {
             method: self.method.0,
-            params: self.read_parameters(self.parameters.iter())?,
-            rules: Rules::parse(presets, self.weights.iter().map(Rule::text))?
-                .placed(self.weights.iter().map(Rule::place)),
+            params,
+            rules: rules(&self.weights, presets)?,
+            own,
             allow_mismatch: self.allow.mismatch,
             vocabulary: self.vocabulary.choices()?,
             held: None,

@@ -1,5 +1,6 @@
 //! Choices that are made by a word: the same words on the command line and in a recipe, from the lists of the library.
 
+use super::many;
 use crate::device::{PROFILES, Profile};
 use crate::merge::tokens::matching::{Baseless, Embeddings};
 use crate::merge::weights::{PRESETS, Preset, Rules};
@@ -322,5 +323,58 @@ impl FromStr for Rule {
 impl<'de> Deserialize<'de> for Rule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// The value of a vector's parameter: a number, a gradient over the layers, or rules by tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spread(pub Vec<Rule>);
+
+/// The rule for all tensors begins so.
+const ALL: &str = "*=";
+
+impl Spread {
+    /// The rules.
+    pub fn texts(&self) -> Vec<&str> {
+        self.0.iter().map(Rule::text).collect()
+    }
+
+    /// One value for all tensors, a number or a gradient.
+    fn all(value: &str) -> Result<Spread, String> {
+        format!("{ALL}{value}").parse().map(|rule| Spread(vec![rule]))
+    }
+}
+
+impl FromStr for Spread {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('=') { text.parse().map(|rule| Spread(vec![rule])) } else { Spread::all(text) }
+    }
+}
+
+impl Serialize for Spread {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => {
+                Scalar(one.text.strip_prefix(ALL).unwrap_or(&one.text).to_string()).serialize(serializer)
+            }
+            rules => rules.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Spread {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values: Vec<Scalar> = many::deserialize(deserializer)?;
+        let read = match values.as_slice() {
+            [one] => one.0.parse(),
+            points if points.iter().all(|x| x.0.parse::<f64>().is_ok()) => {
+                let points: Vec<&str> = points.iter().map(|x| x.0.as_str()).collect();
+                Spread::all(&format!("[{}]", points.join(",")))
+            }
+            rules => rules.iter().map(|rule| rule.0.parse()).collect::<Result<_, _>>().map(Spread),
+        };
+        read.map_err(de::Error::custom)
     }
 }

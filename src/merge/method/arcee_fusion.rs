@@ -32,7 +32,7 @@ const SMALL: f64 = 1e-8;
 const FAR: f64 = 1.5;
 
 /// The median and the quartiles; in between the lower one counts.
-fn ranks(_: &Params, elements: u64, _: u64) -> Vec<u64> {
+fn ranks(_: &Params, _: usize, elements: u64, _: u64) -> Vec<u64> {
     let last = elements.saturating_sub(1);
     [2, 1, 3].into_iter().map(|quarters| last - (u128::from(last) * quarters / 4) as u64).collect()
 }

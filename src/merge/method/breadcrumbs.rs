@@ -3,7 +3,7 @@
 //! As mergekit: where both shares do not fit, fewer outliers are dropped. Elements as large as the last that is kept, at
 //! either end, are kept too, so that none is chosen by its place.
 
-use super::params::{DENSITY, GAMMA, Params};
+use super::params::{DENSITY, GAMMA, Params, Thinning};
 use super::task_arithmetic::TASK_ARITHMETIC;
 use super::{Method, Place, Ranks, Survey, Term, add_all, magnitudes};
 
@@ -18,7 +18,7 @@ pub(crate) const BREADCRUMBS: Method = Method {
 };
 
 fn survey(params: &Params) -> Survey {
-    match params.density < 1.0 {
+    match params.thins() {
         true => Survey::Ranks(Ranks { scores: magnitudes, ranks, then: None }),
         false => Survey::Nothing,
     }
@@ -26,13 +26,14 @@ fn survey(params: &Params) -> Survey {
 
 /// The largest and the smallest magnitude that are kept. Where the share is less than an element none is: then the
 /// largest that may be is 0, and the smallest the largest there is.
-fn ranks(params: &Params, elements: u64, _: u64) -> Vec<u64> {
+fn ranks(params: &Params, vector: usize, elements: u64, _: u64) -> Vec<u64> {
     let share = |of: f64| (of * elements as f64) as u64;
-    let kept = share(params.density);
+    let Thinning { density, gamma, .. } = params.of(vector);
+    let kept = share(density);
     if kept == 0 {
         return vec![u64::MAX, 0];
     }
-    let dropped = share(params.gamma).min(elements.saturating_sub(kept));
+    let dropped = share(gamma).min(elements.saturating_sub(kept));
     vec![dropped, dropped + kept - 1]
 }
 
@@ -54,8 +55,8 @@ mod tests {
     #[test]
     fn less_than_one_element_is_none() {
         let params = |density| Params { density, gamma: 0.1, ..Params::default() };
-        assert_eq!(ranks(&params(0.5), 10, 0), [1, 5]);
-        assert_eq!(ranks(&params(0.05), 10, 0), [u64::MAX, 0]);
+        assert_eq!(ranks(&params(0.5), 0, 10, 0), [1, 5]);
+        assert_eq!(ranks(&params(0.05), 0, 10, 0), [u64::MAX, 0]);
         let (chat, base) = ([3.0, -1.0, 0.5], [0.0; 3]);
         let term = Term { chat: &chat, base: &base, weight: 1.0, share: 1.0 };
         // The survey finds no magnitude so far down, and the largest of all.

@@ -29,7 +29,7 @@ pub(crate) const DARE_TIES: Method = Method {
 
 /// The sums of magnitudes are wanted only where they scale.
 fn survey(params: &Params) -> Survey {
-    if params.density < 1.0 && params.rescale == Rescale::Norm {
+    if params.thins() && params.rescale == Rescale::Norm {
         Survey::Rows(Rows { of: magnitudes, join: |a, b| a + b })
     } else {
         Survey::Nothing
@@ -62,7 +62,7 @@ struct Draw {
 
 impl Draw {
     fn new(place: &Place<'_>, vector: usize) -> Draw {
-        let Params { density, rescale, .. } = *place.params;
+        let (rescale, density) = (place.params.rescale, place.params.of(vector).density);
         let scale = if rescale == Rescale::Density { 1.0 / density } else { regain(place, vector) };
         Draw { draws: Draws::new(place, vector), kept: share(density), scale }
     }

@@ -6,7 +6,7 @@
 //! mean rank.
 
 use super::draw::{Draws, regain, share};
-use super::params::{DENSITY, EPSILON, LAMBDA, NORMALIZE, Params, RESCALE, Rescale, SEED};
+use super::params::{DENSITY, EPSILON, LAMBDA, NORMALIZE, Params, RESCALE, Rescale, SEED, Thinning};
 use super::products::differences;
 use super::task_arithmetic::TASK_ARITHMETIC;
 use super::ties::elect;
@@ -44,7 +44,7 @@ fn fits(params: &Params) -> Result<()> {
 
 /// The sums of magnitudes are wanted only where they scale.
 fn survey(params: &Params) -> Survey {
-    match params.density < 1.0 && params.rescale == Rescale::Norm {
+    match params.thins() && params.rescale == Rescale::Norm {
         true => Survey::Rows(Rows { of: magnitudes, join: |a, b| a + b }),
         false => Survey::Nothing,
     }
@@ -53,13 +53,10 @@ fn survey(params: &Params) -> Survey {
 /// The sums of all and of the kept magnitudes of each vector in one row.
 fn magnitudes(_: &[f64], pairs: &[Pair<'_>], place: &Place<'_>) -> Vec<f64> {
     let mut sums = Vec::with_capacity(2 * pairs.len());
+    let unscaled = Params { rescale: Rescale::Nothing, ..place.params.clone() };
     for (v, deltas) in differences(pairs).into_iter().enumerate() {
         let all: f64 = deltas.iter().map(|d| d.abs()).sum();
-        let kept = pruned(
-            deltas,
-            &Place { params: &Params { rescale: Rescale::Nothing, ..*place.params }, ..*place },
-            v,
-        );
+        let kept = pruned(deltas, &Place { params: &unscaled, ..*place }, v);
         sums.extend([all, kept.iter().map(|d| d.abs()).sum()]);
     }
     sums
@@ -67,7 +64,7 @@ fn magnitudes(_: &[f64], pairs: &[Pair<'_>], place: &Place<'_>) -> Vec<f64> {
 
 /// What is left of the differences of vector `v` in one row, scaled.
 fn pruned(mut deltas: Vec<f64>, place: &Place<'_>, v: usize) -> Vec<f64> {
-    let Params { density, epsilon, rescale, .. } = *place.params;
+    let (rescale, Thinning { density, epsilon, .. }) = (place.params.rescale, place.params.of(v));
     if density == 1.0 {
         return deltas;
     }

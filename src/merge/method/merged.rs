@@ -3,7 +3,7 @@
 
 use super::survey;
 use super::{Pair, Place, Sources, Term};
-use crate::merge::parts::Factors;
+use crate::merge::parts::Run;
 use ggraft_formats::simd::vectorized;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{Error, Result, Rows};
@@ -15,8 +15,8 @@ pub(crate) struct Merged {
     pub sources: Arc<Sources>,
     /// One a vector.
     pub weights: Vec<f64>,
-    /// What the rules multiply them with.
-    pub factors: Factors,
+    /// What they are multiplied with.
+    pub runs: Vec<Run>,
 }
 
 impl Rows for Merged {
@@ -25,18 +25,20 @@ impl Rows for Merged {
         let (row, facts) = (sources.row()?.max(1), self.facts()?);
         let values = sources.with(&rows, |decoded| {
             let mut values = decoded.onto.clone();
-            for (unit, part, factor) in self.parts(&rows, row) {
+            for (unit, part, run) in self.parts(&rows, row) {
                 let facts = facts.get(unit).map_or(&[][..], Vec::as_slice);
                 let at = (part.start - rows.start * row)..(part.end - rows.start * row);
                 // A method sees whole rows, also where a part of one has a weight of its own.
                 let whole = at.start / row * row..at.end.div_ceil(row) * row;
                 let first = (rows.start * row + whole.start) as u64;
                 let (tensor, params) = (sources.name(), &sources.params);
-                let place = Place { tensor, first, row, params, facts, factor };
+                let place = Place { tensor, first, row, params, facts, factor: run.factor };
                 let pairs = decoded.pairs_at(whole.clone()).into_iter().zip(&self.weights);
-                let terms: Vec<Term<'_>> = pairs
-                    .map(|(Pair { chat, base }, w)| Term { chat, base, weight: w * factor, share: *w })
-                    .collect();
+                let term = |(v, (Pair { chat, base }, w)): (usize, (_, &f64))| {
+                    let share = run.share(v, *w);
+                    Term { chat, base, weight: share * run.factor, share }
+                };
+                let terms: Vec<Term<'_>> = pairs.enumerate().map(term).collect();
                 let combine = |values: &mut [f64]| (sources.method.combine)(values, &terms, &place);
                 if whole == at {
                     combine(values.get_mut(at).unwrap_or_default());
@@ -79,7 +81,11 @@ impl Rows for Merged {
         into.add(sources.method.name.as_bytes());
         sources.params.identify(into);
         into.numbers(self.weights.iter().map(|w| w.to_bits()));
-        into.numbers(self.factors.runs().iter().flat_map(|(end, factor)| [*end, factor.to_bits()]));
+        for run in &self.runs {
+            into.numbers(
+                [run.end, run.factor.to_bits()].into_iter().chain(run.own.iter().map(|x| x.to_bits())),
+            );
+        }
         sources.value.identify(into);
         sources.kept.identify(into);
         for tensors in [&sources.own].into_iter().chain(&sources.kin) {
@@ -89,23 +95,20 @@ impl Rows for Merged {
 }
 
 impl Merged {
-    /// The elements of these rows, as far as they are of one unit and have one factor: those to which vectors without
-    /// weight are added stay as they are.
-    fn parts(&self, rows: &Range<usize>, row: usize) -> Vec<(usize, Range<usize>, f64)> {
+    /// The elements of these rows, as far as they are of one unit and one run: those to which vectors without weight are
+    /// added stay as they are.
+    fn parts(&self, rows: &Range<usize>, row: usize) -> Vec<(usize, Range<usize>, &Run)> {
         let (all, unit) = (rows.start * row..rows.end * row, self.sources.unit.saturating_mul(row).max(1));
         let mut parts = Vec::new();
         let mut start = all.start;
-        for (end, factor) in self.factors.runs() {
-            let end = usize::try_from(*end).unwrap_or(usize::MAX).min(all.end);
+        for run in &self.runs {
+            let end = usize::try_from(run.end).unwrap_or(usize::MAX).min(all.end);
             while start < end {
                 let stop = end.min((start / unit + 1).saturating_mul(unit));
                 let is_alone = self.sources.own.pairs.is_empty();
-                if *factor != 0.0 || is_alone || self.factors.same().is_some() {
-                    parts.push((
-                        if self.sources.kin.is_empty() { start / unit } else { 0 },
-                        start..stop,
-                        *factor,
-                    ));
+                if run.factor != 0.0 || is_alone || self.runs.len() == 1 {
+                    let unit = if self.sources.kin.is_empty() { start / unit } else { 0 };
+                    parts.push((unit, start..stop, run));
                 }
                 start = stop;
             }

@@ -24,7 +24,7 @@ mod survey;
 mod task_arithmetic;
 mod ties;
 
-pub use params::{Param, Params, Rescale};
+pub use params::{Param, Params, Rescale, Thinning};
 
 pub(super) use merged::Merged;
 pub(super) use sources::Sources;
@@ -112,8 +112,9 @@ pub type Scores = fn(onto: &[f64], pairs: &[Pair<'_>], row: usize) -> Vec<Vec<f3
 pub struct Ranks {
     /// One score, from 0 on, for every element of some rows; several lists of them are ranked apart.
     pub scores: Scores,
-    /// The ranks (0 is the largest) that are wanted of a list of so many elements, so many of them zero: a fact each.
-    pub ranks: fn(params: &Params, elements: u64, zeros: u64) -> Vec<u64>,
+    /// The ranks (0 is the largest) that are wanted of this list of so many elements, so many of them zero: a fact each,
+    /// and as many of every list.
+    pub ranks: fn(params: &Params, list: usize, elements: u64, zeros: u64) -> Vec<u64>,
     /// Further facts behind them, for which those are known.
     pub then: Option<Rows>,
 }
@@ -212,8 +213,8 @@ pub(crate) fn add_all(
     }
 }
 
-/// Refuses more vectors than the method takes. Returns what the user should know.
-pub(crate) fn check(method: &Method, params: &Params, vectors: usize) -> Result<Vec<String>> {
+/// Refuses more vectors than the method takes, and parameters that do not go together.
+pub(crate) fn check(method: &Method, params: &Params, vectors: usize) -> Result<()> {
     let [least, most] = method.vectors;
     if vectors > 0 && most == 0 {
         return Err(Error::usage(format!("the method {} takes no vectors", method.name))
@@ -232,11 +233,12 @@ pub(crate) fn check(method: &Method, params: &Params, vectors: usize) -> Result<
             .found(vectors)
             .hint("give each as --vector CHAT:BASE:W, with the --onto model as BASE"));
     }
-    (method.fits)(params)?;
+    (method.fits)(params)
+}
+
+/// Says so if a method that thins vectors out is told to keep all of them.
+pub(crate) fn unthinned(method: &Method, params: &Params) -> Option<String> {
     let thins = method.params.iter().any(|p| p.name == "density");
-    Ok(if thins && params.density == 1.0 {
-        vec![format!("the density is 1: {} keeps all elements of the vectors", method.name)]
-    } else {
-        Vec::new()
-    })
+    (thins && params.density == 1.0)
+        .then(|| format!("the density is 1: {} keeps all elements of the vectors", method.name))
 }

@@ -18,7 +18,7 @@ pub enum Rescale {
 }
 
 /// What the methods can be told. The defaults are mergekit's.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Params {
     /// The share of each vector's elements that is kept, above 0, at most 1.
     pub density: f64,
@@ -46,9 +46,37 @@ pub struct Params {
     /// How many steps the Karcher mean makes at most, and below which length none.
     pub max_iter: u64,
     pub tol: f64,
+    /// How each vector is thinned out, where they differ in that; else nothing.
+    pub own: Vec<Thinning>,
+}
+
+/// How one vector is thinned out: the parameters that may differ from vector to vector.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thinning {
+    pub density: f64,
+    pub gamma: f64,
+    pub epsilon: f64,
 }
 
 impl Params {
+    /// How this vector is thinned out.
+    pub fn of(&self, vector: usize) -> Thinning {
+        self.own.get(vector).copied().unwrap_or_else(|| self.thinning())
+    }
+
+    /// How vectors are that have no parameters of their own.
+    pub(crate) fn thinning(&self) -> Thinning {
+        Thinning { density: self.density, gamma: self.gamma, epsilon: self.epsilon }
+    }
+
+    /// Whether any vector is thinned out at all.
+    pub(crate) fn thins(&self) -> bool {
+        match self.own.is_empty() {
+            true => self.density < 1.0,
+            false => self.own.iter().any(|own| own.density < 1.0),
+        }
+    }
+
     /// Those that are not the defaults, each as its name and value.
     pub(crate) fn told(&self) -> Vec<String> {
         let default = Params::default();
@@ -87,6 +115,8 @@ impl Params {
         into.numbers([self.epsilon, self.select_topk, self.tol].map(f64::to_bits));
         into.numbers([self.filter_wise, self.nuslerp_flatten, self.nuslerp_row_wise].map(u64::from));
         into.numbers([self.max_iter]);
+        let own = self.own.iter().flat_map(|own| [own.density, own.gamma, own.epsilon]);
+        into.numbers(own.map(f64::to_bits));
     }
 }
 
@@ -107,6 +137,7 @@ impl Default for Params {
             nuslerp_row_wise: false,
             max_iter: 10,
             tol: 1e-5,
+            own: Vec::new(),
         }
     }
 }
@@ -218,20 +249,25 @@ impl Params {
     pub fn read<'a>(method: &Method, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Params> {
         let mut params = Params::default();
         for (name, value) in pairs {
-            let param = method.params.iter().find(|p| p.name == name).ok_or_else(|| {
-                let names: Vec<&str> = method.params.iter().map(|p| p.name).collect();
-                let known = if names.is_empty() { String::from("no parameters") } else { names.join(", ") };
-                let e = Error::usage(format!("the method {} has no such parameter", method.name));
-                let hint = nearest(name, names)
-                    .map_or(String::from("leave it out"), |n| format!("did you mean {n}?"));
-                e.expected(known).found(name).hint(hint)
-            })?;
-            (param.set)(&mut params, value).ok_or_else(|| {
-                Error::usage(format!("the parameter {name} of the method {} is out of range", method.name))
-                    .expected(param.range)
-                    .found(value)
-            })?;
+            params.set(method, name, value)?;
         }
         Ok(params)
+    }
+
+    /// Sets one of them.
+    pub(crate) fn set(&mut self, method: &Method, name: &str, value: &str) -> Result<()> {
+        let param = method.params.iter().find(|p| p.name == name).ok_or_else(|| {
+            let names: Vec<&str> = method.params.iter().map(|p| p.name).collect();
+            let known = if names.is_empty() { String::from("no parameters") } else { names.join(", ") };
+            let e = Error::usage(format!("the method {} has no such parameter", method.name));
+            let hint =
+                nearest(name, names).map_or(String::from("leave it out"), |n| format!("did you mean {n}?"));
+            e.expected(known).found(name).hint(hint)
+        })?;
+        (param.set)(self, value).ok_or_else(|| {
+            Error::usage(format!("the parameter {name} of the method {} is out of range", method.name))
+                .expected(param.range)
+                .found(value)
+        })
     }
 }

@@ -48,7 +48,7 @@ fn variance(deltas: Vec<f64>) -> f32 {
 }
 
 /// The largest and the smallest variance that are selected; if none is, the largest that may be is 0.
-fn ranks(params: &Params, elements: u64, zeros: u64) -> Vec<u64> {
+fn ranks(params: &Params, _: usize, elements: u64, zeros: u64) -> Vec<u64> {
     match (params.select_topk * elements.saturating_sub(zeros) as f64) as u64 {
         0 => vec![u64::MAX, 0],
         selected => vec![0, selected - 1],

@@ -151,11 +151,11 @@ fn upper_halves(unit: &Unit<'_>, threads: usize, portion: usize, ranks: &Ranks) 
         counts[list * EACH + BINS] += u64::from(bits == 0);
     })?;
     let elements = unit.elements()?;
-    let of = |counts: &[u64]| {
-        let ranks = (ranks.ranks)(&unit.sources.params, elements, counts[BINS]);
+    let of = |(list, counts): (usize, &[u64])| {
+        let ranks = (ranks.ranks)(&unit.sources.params, list, elements, counts[BINS]);
         ranks.into_iter().map(|rank| bin(&counts[..BINS], rank)).collect()
     };
-    Ok(counts.chunks_exact(EACH).map(of).collect())
+    Ok(counts.chunks_exact(EACH).enumerate().map(of).collect())
 }
 
 /// Finds the lower halves, and with them the scores themselves.
@@ -278,7 +278,8 @@ mod tests {
             let (density, select_topk) = (0.3, 0.4);
             let params = Params { density, select_topk, ..Params::default() };
             let vectors = (1..=2u32.min(method.vectors[1] as u32)).map(|v| (tensor(v * 977), tensor(v * 3)));
-            let sources = Sources::new(tensor(0), vectors.collect(), Value::Same, method, params).unwrap();
+            let sources =
+                Sources::new(tensor(0), vectors.collect(), Value::Same, method, params.clone()).unwrap();
             let expected = survey(&sources, 1, usize::MAX).unwrap();
             surveyed += usize::from(!expected.is_empty());
             for threads in [1, 2, 7] {

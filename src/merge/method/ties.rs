@@ -18,15 +18,15 @@ pub(crate) const TIES: Method = Method {
 };
 
 fn survey(params: &Params) -> Survey {
-    match params.density < 1.0 {
+    match params.thins() {
         true => Survey::Ranks(Ranks { scores: magnitudes, ranks, then: None }),
         false => Survey::Nothing,
     }
 }
 
 /// The smallest magnitude that is kept; at least one element is.
-fn ranks(params: &Params, elements: u64, _: u64) -> Vec<u64> {
-    let kept = (params.density * elements as f64) as u64;
+fn ranks(params: &Params, vector: usize, elements: u64, _: u64) -> Vec<u64> {
+    let kept = (params.of(vector).density * elements as f64) as u64;
     vec![kept.max(1) - 1]
 }
 

@@ -5,7 +5,7 @@
 
 use crate::arch::about;
 use crate::hash::hexadecimal;
-use crate::merge::{Options, Stack, Vector};
+use crate::merge::{Options, Own, Stack, Vector};
 use ggraft_formats::source::{Container, hub_id};
 use ggraft_formats::{Metadata, Model, Result, header};
 use serde_json::{Value as Json, json};
@@ -122,6 +122,16 @@ fn slices(stack: &Stack) -> Vec<Json> {
     stack.slices.iter().map(one).collect()
 }
 
+/// What a vector is told for itself; nothing, if that is nothing.
+fn own(own: &Own) -> serde_json::Map<String, Json> {
+    let (weights, params) = own.texts();
+    let params: serde_json::Map<String, Json> =
+        params.into_iter().map(|(name, rules)| (name.to_string(), json!(rules))).collect();
+    let told =
+        [("weights", !weights.is_empty(), json!(weights)), ("params", !params.is_empty(), json!(params))];
+    told.into_iter().filter(|(_, says, _)| *says).map(|(name, _, value)| (name.to_string(), value)).collect()
+}
+
 /// The origins of one graft.
 #[derive(Clone, Debug)]
 pub(crate) struct Provenance {
@@ -133,15 +143,19 @@ pub(crate) struct Provenance {
     first: usize,
     /// Chat and base of each vector, as places in `origins`; of an adapter there is no base but CP.
     vectors: Vec<(usize, Option<usize>)>,
+    /// What each vector is told for itself, as files tell it.
+    own: Vec<serde_json::Map<String, Json>>,
 }
 
 impl Provenance {
-    pub fn of(onto: &Model, vectors: &[Vector], stack: Option<&Stack>) -> Result<Provenance> {
+    pub fn of(onto: &Model, vectors: &[Vector], options: &Options) -> Result<Provenance> {
+        let stack = options.stack.as_ref();
         let stacked = stack.into_iter().flat_map(|stack| &stack.models);
         let stacked = stacked.map(|model| Origin::of(SLICE, model));
         let origins = [Origin::of(ONTO, onto)].into_iter().chain(stacked).collect::<Result<Vec<_>>>()?;
         let slices = stack.map_or(Vec::new(), slices);
-        let mut provenance = Provenance { first: origins.len(), origins, slices, vectors: Vec::new() };
+        let own = (0..vectors.len()).map(|v| options.own.get(v).map(own).unwrap_or_default()).collect();
+        let mut provenance = Provenance { first: origins.len(), origins, slices, vectors: Vec::new(), own };
         for v in vectors {
             let one = if v.is_adapter() {
                 (provenance.place(Origin::of("adapter", &v.chat)?), None)
@@ -176,10 +190,13 @@ impl Provenance {
                 let (chat, base) = self.vectors[i];
                 (key(&self.origins[chat]), base.map(|base| key(&self.origins[base])))
             };
-            keys(*a).cmp(&keys(*b)).then(weights[*a].total_cmp(&weights[*b]))
+            let own = |i: usize| Json::Object(self.own[i].clone()).to_string();
+            let weights = weights[*a].total_cmp(&weights[*b]);
+            keys(*a).cmp(&keys(*b)).then(weights).then_with(|| own(*a).cmp(&own(*b)))
         });
         let origins = self.origins.iter().take(self.first).cloned().collect();
-        let mut sorted = Provenance { origins, vectors: Vec::new(), ..self.clone() };
+        let own = order.iter().map(|i| self.own[*i].clone()).collect();
+        let mut sorted = Provenance { origins, vectors: Vec::new(), own, ..self.clone() };
         for i in &order {
             let (chat, base) = self.vectors[*i];
             let chat = sorted.place(self.origins[chat].clone());
@@ -227,11 +244,16 @@ impl Provenance {
     /// The recipe of the output with these weights, without names: models are places in the list of origins.
     fn recipe(&self, options: &Options, weights: &[f64]) -> Json {
         let (sorted, weights) = self.sorted(weights);
-        let vector = |((chat, base), w): (&(usize, Option<usize>), &f64)| match base {
-            Some(base) => json!({ "chat": chat, "base": base, "weight": w }),
-            None => json!({ "adapter": chat, "weight": w }),
+        let vector = |(((chat, base), w), own): ((&(usize, Option<usize>), &f64), _)| {
+            let mut told = match base {
+                Some(base) => json!({ "chat": chat, "base": base, "weight": w }),
+                None => json!({ "adapter": chat, "weight": w }),
+            };
+            let own: &serde_json::Map<String, Json> = own;
+            own.iter().for_each(|(name, value)| told[name] = value.clone());
+            told
         };
-        let vectors: Vec<Json> = sorted.vectors.iter().zip(&weights).map(vector).collect();
+        let vectors: Vec<Json> = sorted.vectors.iter().zip(&weights).zip(&sorted.own).map(vector).collect();
         let mut recipe = json!({
             "method": options.method.name,
             "params": options.params.told(),
@@ -281,6 +303,7 @@ impl Provenance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merge::CHAT_VECTOR;
 
     fn model(name: &str, licence: Option<&str>) -> Model {
         let mut metadata = Metadata::new();
@@ -299,7 +322,7 @@ mod tests {
         let [onto, chat, base] = ["cp", "chat", "base"];
         let onto = model(onto, licences[0]);
         let vectors = [Vector { chat: model(chat, licences[1]), base: model(base, licences[2]) }];
-        let provenance = Provenance::of(&onto, &vectors, None).unwrap();
+        let provenance = Provenance::of(&onto, &vectors, &CHAT_VECTOR.into()).unwrap();
         let mut metadata = onto.metadata;
         provenance.write(&crate::merge::CHAT_VECTOR.into(), &[0.5], &mut metadata);
         (provenance, metadata)

@@ -8,7 +8,7 @@ use super::spread;
 use crate::merge::{Method, Params};
 use crate::recipe::read::Fault;
 use crate::recipe::walk::At;
-use crate::recipe::{Rule, Scalar, Vector};
+use crate::recipe::{Rule, Scalar, Spread, Vector};
 use std::collections::BTreeMap;
 
 /// One model of mergekit's list, with its parameters, the innermost first; the last two are the slice's and the file's.
@@ -151,6 +151,11 @@ fn linear(
     terms.weigh(vectors, 1.0, true)
 }
 
+/// The refusal of a weight of the base model that is not one number.
+fn by_tensor(weight: &Setting) -> Fault {
+    weight.fault(Fault::unsupported("the weight of the base model must be the same for all tensors"))
+}
+
 /// Between two models, or between the vectors of two from the base model.
 fn nuslerp(
     terms: &mut Terms,
@@ -181,8 +186,7 @@ fn nuslerp(
             weights[1].fault(fault.found(format!("{x}, {y}")).hint("mergekit takes them for 0.5 and 0.5"))
         );
     }
-    let vector =
-        |source: &Source<'_>, w| Vector { chat: source.path.into(), base: path.into(), weight: vec![w] };
+    let vector = |source: &Source<'_>, w| Vector::new(source.path, path, vec![w]);
     match has_base {
         true => terms.vectors.extend([vector(a, x), vector(b, y)]),
         false => terms.vectors.push(vector(b, y / (x + y))),
@@ -208,7 +212,7 @@ fn alike(
         let fault = fault.expected(if others.len() < least { few } else { many }).found(others.len());
         return Err(others[others.len() - 1].model.fault(fault));
     }
-    let vector = |s: &&Source<'_>| Vector { chat: s.path.into(), base: onto.into(), weight: vec![1.0] };
+    let vector = |s: &&Source<'_>| Vector::new(s.path, onto, vec![1.0]);
     terms.vectors.extend(others.iter().map(vector));
     terms.common(method, common)?;
     terms.int8_mask(common)?;
@@ -234,9 +238,9 @@ fn differences(
     common: &Common<'_>,
 ) -> Result<(), Fault> {
     let takes = |name: &str| method.params.iter().any(|p| p.name == name);
-    for name in ["density", "gamma", "epsilon"].into_iter().filter(|name| takes(name)) {
-        terms.shared(method, name, others)?;
-    }
+    let own = OWN.into_iter().filter(|name| takes(name));
+    let own = own.map(|name| Ok((name, terms.thinning(method, name, others)?)));
+    let own = own.collect::<Result<Vec<_>, Fault>>()?;
     let normalize = common.truth("normalize", ["ties", "della"].contains(&method.name))?;
     if takes("normalize") {
         terms.set("normalize", normalize);
@@ -267,14 +271,18 @@ fn differences(
             None => (source.path, onto, weight),
         });
     }
-    terms.weigh(vectors, lambda, normalize)
+    terms.weigh(vectors, lambda, normalize)?;
+    for (name, each) in own {
+        // Vectors that are thinned out are those of the models, one by one.
+        for (vector, value) in terms.vectors.iter_mut().zip(each) {
+            vector.parameters.extend(value.map(|value| (String::from(name), value)));
+        }
+    }
+    Ok(())
 }
 
-/// The refusal of a weight that is not one number.
-fn by_tensor(weight: &Setting) -> Fault {
-    let what = "weights that differ by tensor must be the same for all models, and the method must not divide by them";
-    weight.fault(Fault::unsupported(what))
-}
+/// The parameters by which vectors are thinned out, each as it is told.
+const OWN: [&str; 3] = ["density", "gamma", "epsilon"];
 
 impl Terms {
     fn set(&mut self, name: &str, value: impl ToString) {
@@ -311,41 +319,46 @@ impl Terms {
         Ok(())
     }
 
-    /// A parameter that mergekit has for each model, and a method here for all.
-    fn shared(&mut self, method: &Method, name: &str, sources: &[&Source<'_>]) -> Result<(), Fault> {
-        let mut all = Vec::new();
-        for source in sources {
-            all.push(Setting::read(name, &source.levels)?);
-        }
-        let Some(first) = all.iter().flatten().next() else { return Ok(()) };
-        let number = first.number();
-        match number {
-            Some(x) if all.iter().all(|s| s.as_ref().and_then(Setting::number) == number) => {
-                let text = x.to_string();
-                Params::read(method, [(name, text.as_str())])
-                    .map_err(|e| first.fault(Fault::new(e.to_string())))?;
-                self.set(name, x);
-            }
-            _ => {
-                let fault = Fault::unsupported("this parameter must be one number, the same for all models");
-                return Err(first.fault(fault));
+    /// A parameter that mergekit has for each model: one of the merge, if it is one number, else one of each vector.
+    fn thinning(
+        &mut self,
+        method: &Method,
+        name: &'static str,
+        sources: &[&Source<'_>],
+    ) -> Result<Vec<Option<Spread>>, Fault> {
+        let all: Vec<Option<Setting>> =
+            sources.iter().map(|s| Setting::read(name, &s.levels)).collect::<Result<_, _>>()?;
+        for setting in all.iter().flatten() {
+            for value in setting.cases.iter().flat_map(|case| &case.values) {
+                Params::read(method, [(name, value.to_string().as_str())])
+                    .map_err(|e| setting.fault(Fault::new(e.to_string())))?;
             }
         }
-        Ok(())
+        let number = all.first().and_then(|s| s.as_ref()?.number());
+        if let Some(x) = number
+            && all.iter().all(|s| s.as_ref().and_then(Setting::number) == number)
+        {
+            self.set(name, x);
+            return Ok(Vec::new());
+        }
+        let spread = |setting: Setting| spread::rules(&setting).map(Spread);
+        all.into_iter().map(|setting| setting.map(spread).transpose()).collect()
     }
 
-    /// Makes vectors of (chat, base, weight), each weight times `scale`. Weights by tensor become rules.
+    /// Makes vectors of (chat, base, weight), each weight times `scale`. Weights by tensor become rules: of all vectors where
+    /// they are the same and the method does not divide by them, else of each.
     fn weigh(&mut self, vectors: Vec<(&str, &str, Setting)>, scale: f64, divides: bool) -> Result<(), Fault> {
-        let by_number = vectors.iter().all(|(.., weight)| weight.number().is_some());
-        if let Some((.., first)) = vectors.iter().find(|(.., weight)| weight.number().is_none()) {
-            if divides || vectors.iter().any(|(.., weight)| weight.cases != first.cases) {
-                return Err(by_tensor(first));
-            }
-            self.weights.extend(spread::rules(first)?);
+        let first = vectors.iter().map(|(.., weight)| weight).find(|weight| weight.number().is_none());
+        let common =
+            first.filter(|first| !divides && vectors.iter().all(|(.., w)| w.cases == first.cases)).cloned();
+        if let Some(common) = &common {
+            self.weights.extend(spread::rules(common)?);
         }
         for (chat, base, weight) in vectors {
-            let number = weight.number().filter(|_| by_number).unwrap_or(1.0);
-            self.vectors.push(Vector { chat: chat.into(), base: base.into(), weight: vec![number * scale] });
+            let number = if common.is_some() { Some(1.0) } else { weight.number() };
+            let weights = if number.is_none() { spread::rules(&weight)? } else { Vec::new() };
+            let vector = Vector::new(chat, base, vec![number.unwrap_or(1.0) * scale]);
+            self.vectors.push(Vector { weights, ..vector });
         }
         Ok(())
     }
