@@ -89,6 +89,26 @@ fn gptq() {
     }
 }
 
+/// Modules with settings of their own, in the words of GPTQModel: what is said of all fits none of them.
+#[test]
+fn gptq_by_module() {
+    let (from, dir) = (packed("gptq-4"), tempfile::tempdir().unwrap());
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(from.join("config.json")).unwrap()).unwrap();
+    let told = &mut config["quantization_config"];
+    let [bits, size] = ["bits", "group_size"].map(|key| told[key].take());
+    (told["bits"], told["group_size"]) = (json!(8), json!(64));
+    told["dynamic"] =
+        json!({"-:lm_head": {}, "none": {"bits": 2}, "+:.*": {"bits": bits, "group_size": size}});
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    std::fs::copy(from.join("model.safetensors"), dir.path().join("model.safetensors")).unwrap();
+    let whole = |dir: &Path| {
+        let tensors = unpack::unpacked(opened(dir)).unwrap().tensors;
+        tensors.iter().map(|t| (t.name.clone(), bytes(t))).collect::<Vec<_>>()
+    };
+    assert_eq!(whole(dir.path()), whole(&from));
+}
+
 #[test]
 fn awq() {
     as_its_library("awq-4");

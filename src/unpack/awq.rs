@@ -46,7 +46,7 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
         flip: 0,
         scales: scales.clone(),
         order: None,
-        group: group_size(settings, inputs)?,
+        group: group_size(settings, None, inputs)?,
         inputs,
         outputs,
         groups,

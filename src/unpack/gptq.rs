@@ -20,7 +20,8 @@ pub const PAGE: Page = Page {
 };
 
 fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
-    let bits = bits(parts, settings)?;
+    let own = own(parts, settings)?;
+    let bits = bits(settings, own)?;
     let format = settings.text("checkpoint_format")?.unwrap_or("gptq");
     if !["gptq", "gptq_v2"].contains(&format) {
         return Err(Error::unsupported(format!("GPTQ in the format {format} is not read"))
@@ -49,7 +50,7 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
         flip: 0,
         scales: scales.clone(),
         order: order.cloned(),
-        group: group_size(settings, inputs)?,
+        group: group_size(settings, own, inputs)?,
         inputs,
         outputs,
         groups,
@@ -58,9 +59,10 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
 }
 
 /// Inputs of a group: -1 stands for all.
-pub fn group_size(settings: &Settings, inputs: usize) -> Result<usize> {
+pub fn group_size(settings: &Settings, own: Option<&Value>, inputs: usize) -> Result<usize> {
     const KEY: &str = "group_size";
-    match settings.json.get(KEY).or(settings.json.get("q_group_size")).and_then(Value::as_i64) {
+    let own = own.and_then(|own| own.get(KEY));
+    match own.or(settings.json.get(KEY)).or(settings.json.get("q_group_size")).and_then(Value::as_i64) {
         Some(-1) => Ok(inputs),
         Some(n) => usize::try_from(n).ok().filter(|n| *n > 0).ok_or_else(|| wrong_group(settings)),
         None => Err(wrong_group(settings)),
@@ -71,20 +73,24 @@ fn wrong_group(settings: &Settings) -> Error {
     settings.wrong("group_size", "a whole number of at least 1, or -1 for one group")
 }
 
-/// Bits of a code; some modules may have their own (`dynamic`, by expressions that their names begin with).
-fn bits(parts: &Parts<'_>, settings: &Settings) -> Result<u32> {
-    let own = settings.json.get("dynamic").and_then(Value::as_object);
-    let mut told = settings.number("bits")?;
-    for (pattern, values) in own.into_iter().flatten() {
+/// What is said of this module alone: under `dynamic`, by the first expression that its name begins with.
+fn own<'a>(parts: &Parts<'_>, settings: &'a Settings) -> Result<Option<&'a Value>> {
+    let dynamic = settings.json.get("dynamic").and_then(Value::as_object);
+    for (pattern, values) in dynamic.into_iter().flatten() {
         let pattern = pattern.strip_prefix("+:").unwrap_or(pattern);
         let expression = Regex::new(&format!("^(?:{pattern})"))
             .map_err(|_| settings.wrong("dynamic", "expressions that can be read"))?;
         if expression.is_match(parts.stem()) {
-            told = values.get("bits").and_then(Value::as_u64).or(told);
-            break;
+            return Ok(Some(values));
         }
     }
-    match told {
+    Ok(None)
+}
+
+/// Bits of a code.
+fn bits(settings: &Settings, own: Option<&Value>) -> Result<u32> {
+    let own = own.and_then(|own| own.get("bits")).and_then(Value::as_u64);
+    match own.or(settings.number("bits")?) {
         Some(bits @ (2 | 3 | 4 | 8)) => Ok(bits as u32),
         _ => Err(settings.wrong("bits", "2, 3, 4 or 8")),
     }
