@@ -132,6 +132,9 @@ fn what_is_meant_so_is_not_refused() {
         base.display()
     );
     std::fs::write(&recipe, text).unwrap();
-    ggraft(["merge".as_ref(), recipe.as_os_str(), "--dry-run".as_ref(), "-o".as_ref(), "x.gguf".as_ref()])
-        .ok();
+    let words =
+        ["merge".as_ref(), recipe.as_os_str(), "--dry-run".as_ref(), "-o".as_ref(), "x.gguf".as_ref()];
+    let told = ggraft(words).ok().err;
+    assert!(told.contains("chat differs from base, which onto does not differ from, by 3.3"), "{told}");
+    assert!(!told.contains("are --chat and --onto swapped"), "{told}");
 }

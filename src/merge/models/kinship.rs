@@ -211,12 +211,17 @@ pub(crate) fn judge(figures: &[Kinship], doubts: Doubts, allowed: Allowed) -> Re
         (middle(figures, |k| k.delta), middle(figures, |k| k.drift), middle(figures, |k| k.cosine));
     // In high dimensions what was trained apart has nothing in common.
     let alike = if cosine.abs() < ALIKE { "unrelated, as they should be" } else { "alike" };
-    let mut notes = vec![format!(
-        "chat differs from base by {:.2} %, onto by {:.2} % (medians of {} tensors); the two changes are {alike} (cosine {cosine:.2})",
-        delta * 100.0,
-        drift * 100.0,
-        matrices.len()
-    )];
+    let (delta_told, count) = (delta * 100.0, matrices.len());
+    let is_base = !figures.is_empty() && figures.iter().all(|k| k.drift == 0.0);
+    let mut notes = vec![match is_base {
+        true => format!(
+            "chat differs from base, which onto does not differ from, by {delta_told:.2} % (median of {count} tensors)"
+        ),
+        false => format!(
+            "chat differs from base by {delta_told:.2} %, onto by {:.2} % (medians of {count} tensors); the two changes are {alike} (cosine {cosine:.2})",
+            drift * 100.0
+        ),
+    }];
     if !figures.is_empty() && figures.iter().all(|k| k.is_blank) {
         let blank =
             "the weights that were looked at are zeros: whether the models belong together is not known";

@@ -191,11 +191,9 @@ impl Places {
         if let Some(n) = more(&self.chat, &self.cp) {
             signs.push(format!("chat has {n} tokens more than onto"));
         }
-        if delta > FARTHER * drift {
-            signs.push(format!(
-                "chat differs from base {:.1} times as much as onto",
-                delta / drift.max(f64::MIN_POSITIVE)
-            ));
+        // Where onto is the base on purpose, how far it went tells nothing.
+        if drift > 0.0 && delta > FARTHER * drift {
+            signs.push(format!("chat differs from base {:.1} times as much as onto", delta / drift));
         }
         // A chat model that shows its template, beside a CP without one, is no CP.
         let doubt = usize::from(self.chat.has_template && !self.cp.has_template);
