@@ -89,7 +89,7 @@ fn a_budget_measures_the_fine_search() {
     assert!(fine < 0.98 * exact, "{fine} {exact}");
 }
 
-/// A merge and its recipe agree, and an unfinished file of the one search is not gone on with by the other.
+/// A merge and its recipe agree.
 #[test]
 fn recipes_keep_the_search() {
     let dir = tempfile::tempdir().unwrap();
