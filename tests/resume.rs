@@ -186,6 +186,22 @@ fn other_work_is_refused_and_begun_anew_if_asked() {
     assert_eq!(hash(&out), hash(&work.path("whole.gguf")));
 }
 
+/// Both searches make blocks of the same length, which must not come to lie in one file.
+#[test]
+fn an_unfinished_file_of_one_search_is_not_gone_on_with_by_the_other() {
+    let work = Work::new();
+    let out = work.path("out.gguf");
+    for (one, other) in [("exact", "fine"), ("fine", "exact")] {
+        work.stopped("-KILL", &["--search", one]);
+        let known = pieces(&out);
+        let words = ["an unfinished output of other work", &format!("search: {other}"), "--no-resume"];
+        ends_with(&work.run(&["--search", other]), 1, &words);
+        assert!(known >= 5 && pieces(&out) == known && !out.exists());
+        fs::remove_file(partial(&out)).unwrap();
+        fs::remove_file(journal(&out)).unwrap();
+    }
+}
+
 #[test]
 fn a_second_run_is_told_who_writes() {
     let work = Work::new();

@@ -68,6 +68,9 @@ fn the_plan_says_what_is_searched_for_and_what_cannot_be() {
     let told = |words: &str| quantize(dir, &format!("out.gguf {words} --dry-run")).ok().err;
     let mixed = told("Q4_0 --search fine --tensor-type ffn_up=tq2_0");
     assert!(mixed.contains("as q4_0") && mixed.contains("; there is none for 2 tensors as tq2_0"), "{mixed}");
+    // Importance of the weights, where a norm tells of the columns.
+    let weighed = told("Q3_K_M --search fine --importance weights");
+    assert!(weighed.contains("as q3_K with importance"), "{weighed}");
     let none = told("F16 --search fine");
     assert!(none.contains("no effect on F16: --search"), "{none}");
     assert!(!told("F16 --search exact").contains("search"));
@@ -89,7 +92,7 @@ fn a_budget_measures_the_fine_search() {
     assert!(fine < 0.98 * exact, "{fine} {exact}");
 }
 
-/// A merge and its recipe agree, and an unfinished file of the one search is not gone on with by the other.
+/// A merge and its recipe agree.
 #[test]
 fn recipes_keep_the_search() {
     let dir = tempfile::tempdir().unwrap();

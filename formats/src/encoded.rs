@@ -32,7 +32,7 @@ impl Encoding {
         if self.levels == Levels::Bounded && self.weights.is_some() {
             into.add(b"bounded levels");
         }
-        if self.search == Search::Fine && self.dtype.has_fine_search() {
+        if self.search == Search::Fine && self.dtype.has_fine_search(self.weights.is_some()) {
             into.add(b"fine search");
         }
         into.importance(self.weights.as_deref());

@@ -54,7 +54,9 @@ pub fn model(entries: &BTreeMap<String, Sums>, dataset: &str, chunks: u32, chunk
     for (name, Sums { sums, counts, .. }) in entries {
         let matrices = counts.len().max(1);
         let tensor = |ending: &str, values: &[f32]| {
-            let shape = Shape::new(&[(values.len() / matrices) as u64, matrices as u64]);
+            let both = [(values.len() / matrices) as u64, matrices as u64];
+            // Of one matrix a row, as ggml tells a shape.
+            let shape = Shape::new(&both[..if matrices > 1 { 2 } else { 1 }]);
             let shape = shape.ok_or_else(|| Error::invalid("a weight is too large").tensor(name))?;
             Tensor::in_memory(&format!("{name}{ending}"), shape, values)
         };

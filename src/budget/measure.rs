@@ -109,7 +109,9 @@ fn bettered(
     rows: &[usize],
     columns: &Columns,
 ) -> Result<Vec<(DType, f64)>> {
-    let fine: Vec<DType> = dtypes.iter().copied().filter(|dtype| dtype.has_fine_search()).collect();
+    let is_weighted = columns.importance.is_some();
+    let fine: Vec<DType> =
+        dtypes.iter().copied().filter(|dtype| dtype.has_fine_search(is_weighted)).collect();
     if columns.search == Search::Exact || fine.is_empty() {
         return Ok(Vec::new());
     }

@@ -68,7 +68,8 @@ fn seconds(step: &Step, passes: f64, models: f64, (weighed, fine): (bool, bool),
     let (plain, importance) = if step.from == step.to && !merges { (0.0, 0.0) } else { encode(step.to) };
     let (passes, models) = if merges { (passes, models) } else { (1.0, 1.0) };
     let encode = if weighed { importance } else { plain };
-    let refine = if fine && encode > 0.0 { refine(step.to) } else { 0.0 };
+    let refines = fine && encode > 0.0 && step.to.has_fine_search(weighed);
+    let refine = if refines { refine(step.to) } else { 0.0 };
     let merge = if merges { MERGE * passes } else { 0.0 };
     let computes = weights * (MOVE + merge + encode + refine) / 1e9 / speed.cores.max(1) as f64;
     let source = step.from.row_bytes(step.shape.row()).unwrap_or(step.bytes);

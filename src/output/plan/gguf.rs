@@ -64,7 +64,7 @@ pub(crate) fn quantized(
     let search = target.options.search;
     let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance, search)?;
     let (scales, unscaled) = ftype::scales(&facts, ftype, &assignments);
-    let searched = Searched::of(&model.tensors, &assignments, search, ftype);
+    let searched = Searched::of((&model.tensors, &assignments), &weights, search, ftype);
     let unheeded = unheeded(&facts, &assignments, &target.options, ftype)?;
     // What was estimated and not used is not claimed.
     let unused = estimated.is_some() && weights.iter().all(Option::is_none);

@@ -5,6 +5,7 @@ use crate::ftype::{Assignment, Ftype};
 use ggraft_formats::quant::Search;
 use ggraft_formats::{DType, Metadata, Tensor};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Which tensors are searched for finely.
 pub(super) struct Searched {
@@ -13,16 +14,23 @@ pub(super) struct Searched {
 }
 
 impl Searched {
-    /// Those of the tensors that are going to be encoded.
-    pub fn of(tensors: &[Tensor], assignments: &[Assignment], search: Search, ftype: &Ftype) -> Searched {
+    /// Those of the tensors that are going to be encoded, by these importance weights.
+    pub fn of(
+        (tensors, assignments): (&[Tensor], &[Assignment]),
+        weights: &[Option<Arc<[f32]>>],
+        search: Search,
+        ftype: &Ftype,
+    ) -> Searched {
         if search == Search::Exact {
             return Searched { is_any: false, notes: Vec::new() };
         }
         let (mut fine, mut exact) = (BTreeMap::new(), BTreeMap::new());
-        for (tensor, given) in tensors.iter().zip(assignments) {
+        for ((tensor, given), weights) in tensors.iter().zip(assignments).zip(weights) {
             if given.dtype.is_quantized() && given.dtype != tensor.dtype() {
-                let counts = if given.dtype.has_fine_search() { &mut fine } else { &mut exact };
-                *counts.entry(given.dtype).or_insert(0) += 1;
+                let is_searched = given.dtype.has_fine_search(weights.is_some());
+                let counts = if is_searched { &mut fine } else { &mut exact };
+                let needs_none = !is_searched && given.dtype.has_fine_search(false);
+                *counts.entry((given.dtype, needs_none)).or_insert(0) += 1;
             }
         }
         let is_any = !fine.is_empty();
@@ -52,10 +60,12 @@ pub(super) fn tell(metadata: &mut Metadata) {
     metadata.set_last(SEARCH, "fine");
 }
 
-fn counted(all: &BTreeMap<DType, usize>) -> String {
-    let words: Vec<String> = all
-        .iter()
-        .map(|(dtype, n)| format!("{n} {} as {dtype}", if *n == 1 { "tensor" } else { "tensors" }))
-        .collect();
-    words.join(", ")
+/// How many tensors there are of each dtype, and whether it is their importance that keeps them from being searched for.
+fn counted(all: &BTreeMap<(DType, bool), usize>) -> String {
+    let word = |((dtype, needs_none), n): (&(DType, bool), &usize)| {
+        let tensors = if *n == 1 { "tensor" } else { "tensors" };
+        let by = if *needs_none { " with importance" } else { "" };
+        format!("{n} {tensors} as {dtype}{by}")
+    };
+    all.iter().map(word).collect::<Vec<_>>().join(", ")
 }

@@ -39,20 +39,24 @@ const LANES: usize = 16;
 type Refine = fn(src: &[f32], row: usize, by: By<'_>, dst: &mut [u8]);
 
 impl DType {
-    /// How blocks of this dtype are searched for finely; none if there is no such search.
-    fn fine(self) -> Option<Refine> {
-        super_blocks::of(self).or_else(|| legacy::of(self))
+    /// How blocks of this dtype are searched for finely; none if there is no such search. Q3_K has none with importance: little
+    /// was left to lower there, and files lost no less for it (`docs/quality.md`).
+    fn fine(self, is_weighted: bool) -> Option<Refine> {
+        match self {
+            DType::Q3K if is_weighted => None,
+            _ => super_blocks::of(self).or_else(|| legacy::of(self)),
+        }
     }
 
-    /// Whether there is a fine search for blocks of this dtype.
-    pub fn has_fine_search(self) -> bool {
-        self.fine().is_some()
+    /// Whether there is a fine search for blocks of this dtype, with importance or without it.
+    pub fn has_fine_search(self, is_weighted: bool) -> bool {
+        self.fine(is_weighted).is_some()
     }
 
     /// Betters what is encoded if that is asked for.
     pub(super) fn refine(self, src: &[f32], row: usize, by: By<'_>, dst: &mut [u8]) {
         if by.search == Search::Fine
-            && let Some(refine) = self.fine()
+            && let Some(refine) = self.fine(by.weights.is_some())
         {
             refine(src, row, by, dst);
         }
