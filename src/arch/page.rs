@@ -199,6 +199,7 @@ fn tensor(rule: &Rule) -> Vec<String> {
         None => String::from("with a bias"),
     }));
     told.extend(layers(rule.layers));
+    told.extend(rule.spare.then(|| String::from("left out of others")));
     told.extend(value(rule.value));
     match rule.rows {
         RowCount::All => {}
@@ -243,6 +244,7 @@ fn value(value: Value) -> Option<String> {
         Value::NegExp => Some(String::from("-exp(w)")),
         Value::Softplus => Some(String::from("ln(1 + exp(w))")),
         Value::Ids => Some(String::from("each plus its own place, as I64")),
+        Value::Narrow => Some(String::from("as I32")),
         Value::Times(times) => Some(times.name.to_string()),
         Value::Whole(whole) => Some(whole.name.to_string()),
         Value::Custom(custom) => Some(custom.name.to_string()),

@@ -23,6 +23,8 @@ pub struct Rule {
     pub bias: Option<Need>,
     pub layers: Layers,
     pub rows: RowCount,
+    /// Whether a layer that has no such tensor may hold one, which is left out.
+    pub spare: bool,
     /// The dtype that the weight has whatever is asked for, because the runtime wants that.
     pub stored: Option<DType>,
 }
@@ -80,6 +82,7 @@ pub const fn rule(from: &'static [&'static str], to: &'static [&'static str], ax
         bias: None,
         layers: Layers::All,
         rows: RowCount::All,
+        spare: false,
         stored: None,
     }
 }
@@ -124,6 +127,11 @@ impl Rule {
     /// One row of the table is taken.
     pub const fn row(self, axis: &'static str) -> Rule {
         Rule { rows: RowCount::One(axis), ..self }
+    }
+
+    /// What other layers hold of it is left out.
+    pub const fn or_spare(self) -> Rule {
+        Rule { spare: true, ..self }
     }
 
     /// The weight has this dtype whatever is asked for.

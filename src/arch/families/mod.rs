@@ -19,6 +19,7 @@ mod deci;
 mod decoder;
 mod deepseek;
 mod deepseek1;
+mod deepseek4;
 mod deepseek_ocr;
 mod dflash;
 mod dots1;
@@ -253,6 +254,7 @@ pub static ARCHS: &[Arch] = &[
     kin::KORMO,
     dsa::DEEPSEEK32,
     dsa::GLM_DSA,
+    deepseek4::DEEPSEEK4,
     mimo::MIMO2,
     kimi::KIMI_LINEAR,
     deci::DECI,
@@ -282,6 +284,7 @@ pub static ARCHS: &[Arch] = &[
     dflash::DSPARK_PAIRED_WHOLE,
     dflash::MUSE_ASSISTANT,
     gemma4_dspark::GEMMA4_DSPARK,
+    deepseek4::DSPARK,
     muse::MUSE_GLIMMER,
     encoders::NEO_BERT,
     encoders::JINA_BERT,

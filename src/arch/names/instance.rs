@@ -157,9 +157,9 @@ impl Instance<'_> {
                 .expected(self.shape(i, params))
                 .found(format!("{found:?}")));
         }
-        // Blocks of MXFP4 cannot be taken apart, but may stay as they are.
-        let stays = tensor.dtype() == DType::MXFP4 && self.axes.is_same();
-        if matches!(self.rule.value, Value::Ids) {
+        // Blocks of MXFP4 cannot be taken apart, but may stay as they are, or lie upon each other.
+        let stays = tensor.dtype() == DType::MXFP4 && (self.axes.is_same() || self.axes.is_stack());
+        if matches!(self.rule.value, Value::Ids | Value::Narrow) {
             let known = ids::DTYPES.contains(&tensor.dtype());
             let wrong =
                 || Error::invalid("these are no whole numbers").tensor(&tensor.name).expected("i64 or i32");
