@@ -209,7 +209,7 @@ fn same(one: &Tensor, other: &Tensor) -> bool {
 
 #[test]
 fn releasing_what_was_adopted_gives_the_checkpoint_back() {
-    each(|_, dir| {
+    each_of(&[all(), support::families::layouts::all()].concat(), |_, dir| {
         let checkpoint = checkpoint(dir);
         let adopted = match ggraft::arch::adopt(&checkpoint, &Default::default()) {
             Ok(adopted) => adopted,

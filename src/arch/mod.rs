@@ -33,6 +33,7 @@ mod rope;
 mod rule;
 mod scaled;
 mod seen;
+mod slots;
 mod stacked;
 mod stored;
 mod target;
@@ -74,7 +75,7 @@ pub struct Adopted {
 /// one error.
 pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let mut warnings = checkpoint.notes.clone();
-    warnings.extend(refuse::adapter(checkpoint)?);
+    warnings.extend(refuse::adapter(checkpoint, || family(&Config::open(checkpoint)?))?);
     let config = Config::open(checkpoint)?;
     let mut family = family(&config)?;
     if options.predicting == Predicting::Only
@@ -129,6 +130,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
         }
         tensors.push(match (rows, tokens) {
             (RowCount::Tokens, Some(tokens)) => cut(tensor, tokens, &mut warnings)?,
+            (RowCount::BehindZeros, _) => slots::behind_zeros(tensor)?,
             (RowCount::After(axis), _) => after(tensor, params.size(axis, 0)?)?,
             (RowCount::One(axis), _) => one_row(tensor, params.size(axis, 0)?)?,
             (RowCount::Padded, _) => padded(tensor, params.size("vocab", 0)?)?,

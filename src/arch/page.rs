@@ -206,6 +206,7 @@ fn tensor(rule: &Rule) -> Vec<String> {
         RowCount::Tokens => told.push(String::from("no more rows than tokens")),
         RowCount::Padded => told.push(String::from("rows of zeros up to the number of tokens")),
         RowCount::After(axis) => told.push(format!("without the first {} rows", code(axis))),
+        RowCount::BehindZeros => told.push(String::from("behind one more of zeros")),
         RowCount::One(axis) => told.push(format!("row {} alone", code(axis))),
     }
     told.extend(rule.stored.map(|dtype| format!("always {}", dtype.to_string().to_uppercase())));

@@ -69,6 +69,8 @@ pub enum RowCount {
     After(&'static str),
     /// The one that this axis says, as a tensor of its own.
     One(&'static str),
+    /// All, behind one more of zeros: here of a stack, whose rows are matrices.
+    BehindZeros,
 }
 
 /// A tensor that moves: `axes` tells from where to where.
@@ -127,6 +129,11 @@ impl Rule {
     /// One row of the table is taken.
     pub const fn row(self, axis: &'static str) -> Rule {
         Rule { rows: RowCount::One(axis), ..self }
+    }
+
+    /// A matrix of zeros stands in front of the stack.
+    pub const fn behind_zeros(self) -> Rule {
+        Rule { rows: RowCount::BehindZeros, ..self }
     }
 
     /// What other layers hold of it is left out.

@@ -47,6 +47,7 @@ mod glm5;
 mod gpt2;
 mod gpt_oss;
 mod granite;
+mod granite_switch;
 mod grok;
 mod grovemoe;
 mod hrm;
@@ -264,6 +265,7 @@ pub static ARCHS: &[Arch] = &[
     hunyuan::HY_V3,
     hy_v4::HY_V4,
     granite::GRANITE_MOE_SWA,
+    granite_switch::GRANITE_SWITCH,
     seeing::LLAMA_SEEING,
     seeing::QWEN2_SEEING,
     seeing::QWEN3_SEEING,

@@ -6,6 +6,7 @@ use crate::arch::ids;
 use crate::arch::moved::{self, moved};
 use crate::arch::params::Params;
 use crate::arch::rule::RowCount;
+use crate::arch::slots;
 use crate::arch::values::Value;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{DType, Error, Result, Tensor};
@@ -83,6 +84,11 @@ impl Instance<'_> {
                 Error::invalid("the model lacks a tensor that the checkpoint keeps together with others")
                     .tensor(name)
             })?;
+            let fewer = match self.rule.rows {
+                RowCount::BehindZeros => Some(slots::without_first((*tensor).clone())?),
+                _ => None,
+            };
+            let tensor = fewer.as_ref().unwrap_or(tensor);
             sources.push(match self.rule.value {
                 Value::Times(times) => times.undone((*tensor).clone(), params, self.layer)?,
                 Value::Whole(whole) if whole.is_linear() => tensor.origin().unwrap_or((*tensor).clone()),
