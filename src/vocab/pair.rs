@@ -103,7 +103,7 @@ fn merges_of(bytes: &[u8]) -> Result<Vec<[&str; 2]>> {
     let text = std::str::from_utf8(bytes).map_err(|e| wrong(0, &e.to_string()))?;
     let lines = text.lines().enumerate();
     let lines =
-        lines.filter(|(i, line)| !line.trim().is_empty() && !(*i == 0 && line.starts_with("#version")));
+        lines.filter(|(i, line)| !(line.trim().is_empty() || *i == 0 && line.starts_with("#version")));
     lines
         .map(|(i, line)| match line.split_once(' ') {
             Some((one, other)) if !one.is_empty() && !other.is_empty() && !other.contains(' ') => {
