@@ -42,8 +42,13 @@ fn what_sees_or_hears_becomes_what_the_converter_makes_of_it() {
 }
 
 #[test]
-fn mistrals_own_tokenizer_becomes_what_the_converter_makes_of_it() {
+fn tokenizers_in_other_files_become_what_the_converter_makes_of_it() {
     each_of(&support::families::layouts::all(), |tiny, dir| differences(Golden::family(tiny.name), dir, &[]));
+}
+
+#[test]
+fn blocks_of_four_and_eight_bits_become_what_the_converter_makes_of_them() {
+    each_of(&support::families::blocks::all(), |tiny, dir| differences(Golden::family(tiny.name), dir, &[]));
 }
 
 #[test]
@@ -56,7 +61,11 @@ fn mistrals_own_layout_becomes_what_the_converter_makes_of_it() {
 fn layers_that_predict_go_or_stay_alone_as_the_converter_has_it() {
     for (kind, option) in [("mtp", "--mtp"), ("no-mtp", "--no-mtp")] {
         let all = support::families::predicting::all();
-        let compared: Vec<Tiny> = all.into_iter().filter(|tiny| tiny.name.starts_with("Qwen3.5")).collect();
+        let mut compared: Vec<Tiny> =
+            all.into_iter().filter(|tiny| tiny.name.starts_with("Qwen3.5")).collect();
+        if kind == "mtp" {
+            compared.extend(support::families::family("DeepSeek-V4-Tiny"));
+        }
         each_of(&compared, |tiny, dir| differences(Golden::with_option(kind, tiny.name), dir, &[option]));
     }
 }
@@ -200,7 +209,7 @@ fn same(one: &Tensor, other: &Tensor) -> bool {
 
 #[test]
 fn releasing_what_was_adopted_gives_the_checkpoint_back() {
-    each(|_, dir| {
+    each_of(&[all(), support::families::layouts::all()].concat(), |_, dir| {
         let checkpoint = checkpoint(dir);
         let adopted = match ggraft::arch::adopt(&checkpoint, &Default::default()) {
             Ok(adopted) => adopted,

@@ -9,6 +9,7 @@ use crate::source::{Container, Folder, hub_id};
 use crate::stamp::Reads;
 use crate::tensor::Tensor;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// What `open` found.
@@ -30,6 +31,8 @@ pub struct Checkpoint {
     pub tensors: Vec<Tensor>,
     /// The name of its format in `FORMATS`.
     pub format: &'static str,
+    /// The names of those that the files hold packed, and `tensors` as plain numbers.
+    pub packed: HashSet<String>,
     /// What was noticed of the files, a sentence each.
     pub notes: Vec<String>,
     /// Where the index says otherwise than the shards.

@@ -77,6 +77,16 @@ impl Axes {
         axes
     }
 
+    /// Whether whole tensors of the one side follow each other in the other.
+    pub fn is_stack(&self) -> bool {
+        match (self.from.as_slice(), self.to.as_slice()) {
+            ([from], [to]) => {
+                to.0.strip_prefix(&to.0[..to.0.len().saturating_sub(from.0.len())]) == Some(&from.0)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether both sides are the same, so that nothing moves.
     pub fn is_same(&self) -> bool {
         self.from == self.to

@@ -1,6 +1,6 @@
 //! Tables of ids: which token of its target's each token of a draft is. Trainers keep how far that is from the token's own
-//! place, a GGUF keeps the id, and always as i64.
-//! Specification: `d2t` in `LlamaModel.prepare_tensors` of llama.cpp's converter.
+//! place, a GGUF keeps the id, and always as i64. Which experts each token goes to a GGUF keeps as i32.
+//! Specification: `d2t` in `LlamaModel.prepare_tensors`, `tid2eid` in `DeepseekV4Model` of llama.cpp's converter.
 
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Rows, Tensor};
@@ -14,6 +14,16 @@ pub const DTYPES: &[DType] = &[DType::I64, DType::I32];
 pub fn counted(table: Tensor, forth: bool) -> Result<Tensor> {
     let (name, shape) = (table.name.clone(), *table.shape());
     Tensor::new(&name, shape, DType::I64, Arc::new(Counted { source: table, forth }))
+}
+
+/// `table` as i32 (`forth`), or as i64.
+pub fn narrowed(table: Tensor, forth: bool) -> Result<Tensor> {
+    let dtype = if forth { DType::I32 } else { DType::I64 };
+    if table.dtype() == dtype {
+        return Ok(table);
+    }
+    let (name, shape) = (table.name.clone(), *table.shape());
+    Tensor::new(&name, shape, dtype, Arc::new(Narrowed { source: table, forth }))
 }
 
 /// Refuses a table with an id that the target does not have, or that two tokens share.
@@ -84,6 +94,50 @@ impl Rows for Counted {
     }
 }
 
+/// The same numbers in another dtype.
+struct Narrowed {
+    source: Tensor,
+    forth: bool,
+}
+
+impl Rows for Narrowed {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        self.source.with_rows(rows, |bytes| {
+            if !self.forth {
+                for (bytes, id) in out.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
+                    *bytes = i64::from(i32::from_le_bytes(*id)).to_le_bytes();
+                }
+                return Ok(());
+            }
+            for (bytes, id) in out.as_chunks_mut().0.iter_mut().zip(whole(bytes)) {
+                let wrong =
+                    || Error::invalid("a whole number is too large for a GGUF").tensor(&self.source.name);
+                let narrow = i32::try_from(id).map_err(|_| wrong().expected("one of 32 bits").found(id))?;
+                *bytes = narrow.to_le_bytes();
+            }
+            Ok(())
+        })
+    }
+
+    fn origin(&self) -> Option<Tensor> {
+        self.forth.then(|| self.source.clone())
+    }
+
+    fn prefetch(&self, rows: Range<usize>) {
+        self.source.prefetch(rows);
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.source.release(rows);
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        into.add(b"narrow");
+        into.numbers([u64::from(self.forth)]);
+        self.source.identify(into);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +168,15 @@ mod tests {
         assert_eq!(back.with_rows(0..1, |bytes| Ok(whole(bytes))).unwrap(), [0, 1, 5]);
         let twice = counted(table(&[3, 2]), true).unwrap();
         assert!(check(&twice, 8).unwrap_err().to_string().contains("the same one"));
+    }
+    #[test]
+    fn numbers_are_narrowed_and_widened_and_too_large_ones_refused() {
+        let narrow = narrowed(table(&[0, -3, 255]), true).unwrap();
+        assert_eq!(narrow.dtype(), DType::I32);
+        let wide = narrowed(narrow, false).unwrap();
+        assert_eq!(wide.with_rows(0..1, |bytes| Ok(whole(bytes))).unwrap(), [0, -3, 255]);
+        let large = narrowed(table(&[1 << 40]), true).unwrap();
+        let e = large.with_rows(0..1, |bytes| Ok(bytes.len())).unwrap_err();
+        assert!(e.to_string().contains("too large"), "{e}");
     }
 }

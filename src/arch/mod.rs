@@ -33,6 +33,7 @@ mod rope;
 mod rule;
 mod scaled;
 mod seen;
+mod slots;
 mod stacked;
 mod stored;
 mod target;
@@ -74,9 +75,16 @@ pub struct Adopted {
 /// one error.
 pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let mut warnings = checkpoint.notes.clone();
-    warnings.extend(refuse::adapter(checkpoint)?);
+    warnings.extend(refuse::adapter(checkpoint, || family(&Config::open(checkpoint)?))?);
     let config = Config::open(checkpoint)?;
-    let family = family(&config)?;
+    let mut family = family(&config)?;
+    if options.predicting == Predicting::Only
+        && let Some(predictor) = family.arch.predictor
+    {
+        family = Family::of(predictor);
+    } else {
+        warnings.extend(families::mtp::apart(family.arch, checkpoint));
+    }
     let arch = family.arch;
     if !family.prefixes.contains(&"") {
         refuse::bare_names(config.class()?, checkpoint)?;
@@ -106,6 +114,12 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     warnings.extend(projectors::beside(&config));
     warnings.extend(native::left(config.class()?, checkpoint));
     let tokenizer = target::tokenizer(checkpoint, &params, arch, target.as_ref(), options)?;
+    if let (Some(file), None) = (arch.writes_chats, tokenizer.metadata.get("tokenizer.chat_template")) {
+        warnings.push(format!(
+            "there is no chat template: the trainer writes chats by {file}, which is not run; `ggraft meta set FILE --chat-template \
+             TEMPLATE.jinja` sets one (convert_hf_to_gguf takes one that llama.cpp ships)"
+        ));
+    }
     let tokens =
         tokenizer.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.as_array()).map(|a| a.len() as u64);
     for names::Adopted { tensor, value, rows, stored: dtype } in adopted {
@@ -116,13 +130,14 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
         }
         tensors.push(match (rows, tokens) {
             (RowCount::Tokens, Some(tokens)) => cut(tensor, tokens, &mut warnings)?,
+            (RowCount::BehindZeros, _) => slots::behind_zeros(tensor)?,
             (RowCount::After(axis), _) => after(tensor, params.size(axis, 0)?)?,
             (RowCount::One(axis), _) => one_row(tensor, params.size(axis, 0)?)?,
             (RowCount::Padded, _) => padded(tensor, params.size("vocab", 0)?)?,
             _ => tensor,
         });
     }
-    if options.predicting == Predicting::Only {
+    if options.predicting == Predicting::Only && !arch.holds {
         families::mtp::keep_only(&params, &mut tensors)?;
     }
     let judges = arch.uses == Uses::Judging && rerank::judges(checkpoint, &config)?;

@@ -199,12 +199,14 @@ fn tensor(rule: &Rule) -> Vec<String> {
         None => String::from("with a bias"),
     }));
     told.extend(layers(rule.layers));
+    told.extend(rule.spare.then(|| String::from("left out of others")));
     told.extend(value(rule.value));
     match rule.rows {
         RowCount::All => {}
         RowCount::Tokens => told.push(String::from("no more rows than tokens")),
         RowCount::Padded => told.push(String::from("rows of zeros up to the number of tokens")),
         RowCount::After(axis) => told.push(format!("without the first {} rows", code(axis))),
+        RowCount::BehindZeros => told.push(String::from("behind one more of zeros")),
         RowCount::One(axis) => told.push(format!("row {} alone", code(axis))),
     }
     told.extend(rule.stored.map(|dtype| format!("always {}", dtype.to_string().to_uppercase())));
@@ -243,6 +245,7 @@ fn value(value: Value) -> Option<String> {
         Value::NegExp => Some(String::from("-exp(w)")),
         Value::Softplus => Some(String::from("ln(1 + exp(w))")),
         Value::Ids => Some(String::from("each plus its own place, as I64")),
+        Value::Narrow => Some(String::from("as I32")),
         Value::Times(times) => Some(times.name.to_string()),
         Value::Whole(whole) => Some(whole.name.to_string()),
         Value::Custom(custom) => Some(custom.name.to_string()),

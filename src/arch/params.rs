@@ -326,9 +326,17 @@ impl<'a> Params<'a> {
             }
             Size::Same(other) | Size::Div(other, _) => self.label(other),
             Size::Mul(a, b) => format!("{} * {}", self.label(a), self.label(b)),
-            Size::Add(a, b) => format!("{} + {}", self.label(a), self.label(b)),
+            Size::Add(a, b) => format!("{} + {}", self.summand(a), self.summand(b)),
             Size::Sub(a, b) => format!("{} - {}", self.label(a), self.label(b)),
             Size::Make(_) => name.to_string(),
+        }
+    }
+
+    /// The same, or the number itself.
+    fn summand(&self, name: &str) -> String {
+        match self.axis(name).map(|axis| &axis.size) {
+            Some(Size::Is(n)) => n.to_string(),
+            _ => self.label(name),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What looks like a model and is none, or is not the one that its `config.json` says: adapters, weights without
 //! their prefix, an index of other shards. One cause has one message.
 
+use super::families::Family;
 use ggraft_formats::{Checkpoint, Error, Model, Result, Tensor};
 
 const ADAPTER_CONFIG: &str = "adapter_config.json";
@@ -28,12 +29,15 @@ pub fn gguf(model: &Model) -> Result<()> {
     }
 }
 
-/// Refuses an adapter; says so if one lies beside a model, for it is not applied.
-pub fn adapter(checkpoint: &Checkpoint) -> Result<Option<String>> {
+/// Refuses an adapter, but for what the page that is found knows as a part of a model; says so if one lies beside a model, for
+/// it is not applied.
+pub fn adapter(checkpoint: &Checkpoint, page: impl FnOnce() -> Result<Family>) -> Result<Option<String>> {
     let is_part = |t: &&Tensor| {
         [".lora_A", ".lora_B", ".lora_embedding_", ".lora_magnitude"].iter().any(|p| t.name.contains(p))
     };
-    if let Some(part) = checkpoint.tensors.iter().find(is_part) {
+    let mut parts = checkpoint.tensors.iter().filter(is_part).peekable();
+    let page = parts.peek().and_then(|_| page().ok());
+    if let Some(part) = parts.find(|part| page.as_ref().is_none_or(|page| !page.names(&part.name))) {
         return Err(Error::unsupported("this is a LoRA adapter, not a model")
             .file(&checkpoint.dir)
             .tensor(&part.name)

@@ -23,6 +23,8 @@ pub struct Rule {
     pub bias: Option<Need>,
     pub layers: Layers,
     pub rows: RowCount,
+    /// Whether a layer that has no such tensor may hold one, which is left out.
+    pub spare: bool,
     /// The dtype that the weight has whatever is asked for, because the runtime wants that.
     pub stored: Option<DType>,
 }
@@ -67,6 +69,8 @@ pub enum RowCount {
     After(&'static str),
     /// The one that this axis says, as a tensor of its own.
     One(&'static str),
+    /// All, behind one more of zeros: here of a stack, whose rows are matrices.
+    BehindZeros,
 }
 
 /// A tensor that moves: `axes` tells from where to where.
@@ -80,6 +84,7 @@ pub const fn rule(from: &'static [&'static str], to: &'static [&'static str], ax
         bias: None,
         layers: Layers::All,
         rows: RowCount::All,
+        spare: false,
         stored: None,
     }
 }
@@ -124,6 +129,16 @@ impl Rule {
     /// One row of the table is taken.
     pub const fn row(self, axis: &'static str) -> Rule {
         Rule { rows: RowCount::One(axis), ..self }
+    }
+
+    /// A matrix of zeros stands in front of the stack.
+    pub const fn behind_zeros(self) -> Rule {
+        Rule { rows: RowCount::BehindZeros, ..self }
+    }
+
+    /// What other layers hold of it is left out.
+    pub const fn or_spare(self) -> Rule {
+        Rule { spare: true, ..self }
     }
 
     /// The weight has this dtype whatever is asked for.

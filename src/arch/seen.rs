@@ -10,7 +10,9 @@ use ggraft_formats::{Checkpoint, DType, Metadata, Model, Result};
 /// The projector of `checkpoint` as a GGUF of its own.
 pub fn adopt_projector(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let mut warnings = checkpoint.notes.clone();
-    warnings.extend(refuse::adapter(checkpoint)?);
+    warnings.extend(refuse::adapter(checkpoint, || {
+        Ok(Family::of(projectors::page(&Config::of_projector(checkpoint)?)?))
+    })?);
     let config = Config::of_projector(checkpoint)?;
     let family = Family::of(projectors::page(&config)?);
     let params = Params::new(&config, &family.axes).beside(checkpoint);

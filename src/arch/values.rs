@@ -26,6 +26,8 @@ pub enum Value {
     Times(&'static Times),
     /// Whole numbers, each of which counts from its own place; in GGUF all count from zero, as i64.
     Ids,
+    /// Whole numbers, in GGUF as i32.
+    Narrow,
     /// A number of the whole tensor changes each element.
     Whole(&'static Whole),
     /// What no other form can say.
@@ -46,7 +48,7 @@ impl Value {
     /// An element of GGUF's.
     pub fn forth(self, x: f32) -> f32 {
         match self {
-            Value::Same | Value::Times(_) | Value::Ids | Value::Whole(_) => x,
+            Value::Same | Value::Times(_) | Value::Ids | Value::Narrow | Value::Whole(_) => x,
             Value::Plus(a) => x + a,
             // Rounded once: what f32's own function gives is not the same on every machine.
             Value::NegExp => -(f64::from(x).exp() as f32),
@@ -60,7 +62,7 @@ impl Value {
     /// An element of the trainer's.
     pub fn back(self, x: f32) -> f32 {
         match self {
-            Value::Same | Value::Times(_) | Value::Ids | Value::Whole(_) => x,
+            Value::Same | Value::Times(_) | Value::Ids | Value::Narrow | Value::Whole(_) => x,
             Value::Plus(a) => x - a,
             Value::NegExp => (-x).ln(),
             Value::Softplus if x > 20.0 => x,
@@ -73,7 +75,7 @@ impl Value {
     /// the sum can hold.
     pub fn is_exact(self) -> bool {
         match self {
-            Value::Same | Value::Plus(_) | Value::Ids => true,
+            Value::Same | Value::Plus(_) | Value::Ids | Value::Narrow => true,
             Value::NegExp | Value::Softplus | Value::Times(_) | Value::Whole(_) => false,
             Value::Custom(custom) => custom.exact,
         }
@@ -88,6 +90,7 @@ impl Value {
             Value::Softplus => ("softplus", 0.0),
             Value::Times(times) => (times.name, 0.0),
             Value::Ids => ("ids", 0.0),
+            Value::Narrow => ("narrow", 0.0),
             Value::Whole(whole) => (whole.name, 0.0),
             Value::Custom(custom) => (custom.name, 0.0),
         };
@@ -129,6 +132,7 @@ impl Value {
         match self {
             _ if self.is_same() => return Ok(tensor),
             Value::Ids => return ids::counted(tensor, forth),
+            Value::Narrow => return ids::narrowed(tensor, forth),
             _ => {}
         }
         let half = tensor.dtype() == DType::F16 && forth;

@@ -20,7 +20,9 @@ pub(super) fn kept(
     if dims.len() < 2 {
         return Some("not a matrix");
     }
-    if !tensor.name.ends_with("weight") {
+    // Adapters inside a model are weights to the converter.
+    let is_adapter = [".lora_a", ".lora_b"].iter().any(|end| tensor.name.ends_with(end));
+    if !(tensor.name.ends_with("weight") || is_adapter && converts) {
         return Some("not a weight");
     }
     if let Some(what) = roles::stays(tensor.name).filter(|_| converts) {

@@ -13,6 +13,7 @@ use ggraft_formats::{Error, Result, Tensor};
 pub const PAGE: Page = Page {
     names: &["awq"],
     marks: &[(".qweight", ".weight")],
+    common: &[],
     ignored: &[],
     weights: |parts, settings| Ok(vec![weight(parts, settings)?]),
 };

@@ -14,6 +14,7 @@ use std::ops::Range;
 pub const PAGE: Page = Page {
     names: &["bitnet"],
     marks: &[(".weight_scale", ".weight")],
+    common: &[],
     ignored: &[],
     weights: |parts, _| Ok(vec![weight(parts)?]),
 };

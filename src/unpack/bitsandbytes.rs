@@ -18,6 +18,7 @@ pub const PAGE: Page = Page {
         (".quant_state.bitsandbytes__fp4", ""),
         (".SCB", ".weight"),
     ],
+    common: &[],
     ignored: &[".weight_format"],
     weights: |parts, _| {
         let made = if parts.mark.name.ends_with(".SCB") { int8(parts)? } else { halves(parts)? };

@@ -20,6 +20,7 @@ use std::ops::Range;
 pub const PAGE: Page = Page {
     names: &["compressed-tensors"],
     marks: &[(".weight_packed", ".weight"), (".weight_scale", ".weight")],
+    common: &[],
     ignored: &[
         ".input_scale",
         ".input_global_scale",

@@ -1,9 +1,11 @@
 //! Floats of 8 bits under scales: of blocks (`X_scale_inv`, 128 by 128 if the config does not say otherwise), of rows, or
-//! one of all; Mistral calls them `qscale_weight`. Experts may be floats of 4 bits, two in a byte.
+//! one of all; Mistral calls them `qscale_weight`, DeepSeek V4 `X.scale`. Experts may be floats of 4 bits, two in a byte:
+//! under DeepSeek's exponents of 32 they are MXFP4, and stay so.
 //! Value: code * scale in f32, as convert_hf_to_gguf has it; `Fp8Dequantize` of transformers rounds that once.
 
 use super::coded::Coded;
 use super::grid::{Blocks, Dims, Grid};
+use super::mxfp4;
 use super::numbers::{Packing, bytes, e2m1};
 use super::page::{Page, Parts};
 use super::rows::unpacked;
@@ -13,6 +15,7 @@ use ggraft_formats::{DType, Error, Result, Tensor};
 pub const PAGE: Page = Page {
     names: &["fp8", "fbgemm_fp8"],
     marks: &[("_scale_inv", ""), (".weight_scale", ".weight"), (".qscale_weight", ".weight")],
+    common: &[(".scale", ".weight")],
     ignored: &[
         ".input_scale",
         ".input_scale_ub",
@@ -25,9 +28,17 @@ pub const PAGE: Page = Page {
     ],
     weights: |parts, settings| {
         let codes = parts.need(&parts.weight)?;
+        if parts.mark.name.ends_with(".scale") && is_halves(codes) {
+            return Ok(vec![mxfp4::of_codes(&parts.weight, codes, parts.mark)?]);
+        }
         Ok(vec![scaled(parts, codes, parts.mark, blocks(settings)?)?])
     },
 };
+
+/// Whether these are numbers of half a byte.
+fn is_halves(codes: &Tensor) -> bool {
+    matches!(codes.dtype(), DType::I8 | DType::U8)
+}
 
 /// The sizes of blocks that the config tells.
 fn blocks(settings: &Settings) -> Result<Blocks> {
@@ -42,7 +53,7 @@ fn blocks(settings: &Settings) -> Result<Blocks> {
 
 /// Numbers of one byte, or of half a byte, under scales.
 pub fn scaled(parts: &Parts<'_>, codes: &Tensor, scales: &Tensor, blocks: Blocks) -> Result<Tensor> {
-    let halves = matches!(codes.dtype(), DType::I8 | DType::U8);
+    let halves = is_halves(codes);
     let table = match bytes(codes.dtype()) {
         _ if halves => e2m1(),
         Some(table) => table,

@@ -15,6 +15,7 @@ use serde_json::Value;
 pub const PAGE: Page = Page {
     names: &["gptq", "gptqmodel"],
     marks: &[(".qweight", ".weight")],
+    common: &[],
     ignored: &[],
     weights: |parts, settings| Ok(vec![weight(parts, settings)?]),
 };

@@ -17,6 +17,7 @@ pub const MARK: &str = ".W_q";
 pub const PAGE: Page = Page {
     names: &["hqq"],
     marks: &[(MARK, ".weight")],
+    common: &[],
     ignored: &[],
     weights: |parts, _| Ok(vec![weight(parts)?]),
 };

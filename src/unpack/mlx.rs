@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub const PAGE: Page = Page {
     names: &["mlx"],
     marks: &[(".scales", ".weight")],
+    common: &[],
     ignored: &[],
     weights: |parts, settings| apart(weight(parts, settings)?),
 };

@@ -27,7 +27,7 @@ mod unscaled;
 use ggraft_formats::{Checkpoint, DType, Error, Kind, Result, Tensor, safetensors};
 pub use unscaled::unscaled;
 
-use page::{Page, Parts};
+use page::{Page, Parts, is_plain};
 use settings::Settings;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -57,7 +57,7 @@ pub fn methods() -> impl Iterator<Item = &'static str> {
 
 /// Refuses to write `checkpoint`, which was unpacked, as a directory again: its names are not those of the trainer.
 pub fn check_release(checkpoint: &Checkpoint) -> Result<()> {
-    let Some(tensor) = checkpoint.tensors.iter().find(|t| t.name.ends_with(mxfp4::SUFFIX)) else {
+    let Some(tensor) = checkpoint.tensors.iter().find(|t| t.dtype() == DType::MXFP4) else {
         return Ok(());
     };
     Err(Error::unsupported(
@@ -98,9 +98,10 @@ pub fn unpacked(checkpoint: Checkpoint) -> Result<Checkpoint> {
     let Some(page) = PAGES.iter().find(|page| page.names.contains(&settings.method.as_str())) else {
         return Err(unknown(&settings));
     };
-    let (tensors, told) = undone(page, &settings, &checkpoint.tensors).map_err(|e| e.file(&place))?;
-    checkpoint.tensors = tensors;
-    checkpoint.notes.extend(told);
+    let undone = undone(page, &settings, &checkpoint.tensors).map_err(|e| e.file(&place))?;
+    checkpoint.tensors = undone.tensors;
+    checkpoint.packed = undone.packed;
+    checkpoint.notes.extend(undone.told);
     Ok(checkpoint)
 }
 
@@ -132,10 +133,6 @@ pub fn seen(checkpoint: Checkpoint) -> Result<Checkpoint> {
     }
 }
 
-fn is_plain(tensor: &Tensor) -> bool {
-    matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16)
-}
-
 fn unknown(settings: &Settings) -> Error {
     let known: Vec<&str> = methods().collect();
     Error::unsupported(format!("the checkpoint is quantized with {}", settings.method))
@@ -144,13 +141,19 @@ fn unknown(settings: &Settings) -> Error {
         .hint("take the checkpoint it was made from, or dequantize it with the tool that quantized it")
 }
 
-/// The tensors with every weight of the page undone, in their order, and what is told of that.
-fn undone(page: &Page, settings: &Settings, tensors: &[Tensor]) -> Result<(Vec<Tensor>, Vec<String>)> {
+/// Tensors with every weight of a page undone, in their order, the names of those, and what is told of that.
+struct Undone {
+    tensors: Vec<Tensor>,
+    packed: HashSet<String>,
+    told: Vec<String>,
+}
+
+fn undone(page: &Page, settings: &Settings, tensors: &[Tensor]) -> Result<Undone> {
     let held: HashMap<&str, &Tensor> = tensors.iter().map(|t| (t.name.as_str(), t)).collect();
     let taken = RefCell::new(HashSet::new());
     let (mut made, mut problems): (HashMap<&str, Vec<Tensor>>, Vec<Error>) = Default::default();
     for mark in tensors {
-        let Some(weight) = page.weight(&mark.name) else { continue };
+        let Some(weight) = page.weight(&mark.name, &held) else { continue };
         taken.borrow_mut().insert(mark.name.clone());
         let parts = Parts { weight, mark, held: &held, taken: &taken };
         match (page.weights)(&parts, settings) {
@@ -160,10 +163,12 @@ fn undone(page: &Page, settings: &Settings, tensors: &[Tensor]) -> Result<(Vec<T
     }
     let taken = taken.into_inner();
     let (mut all, mut ignored, mut dtypes) = (Vec::with_capacity(tensors.len()), 0, Vec::new());
+    let mut packed = HashSet::new();
     for tensor in tensors {
         match made.remove(tensor.name.as_str()) {
             Some(weights) => {
                 dtypes.extend(weights.iter().map(|t| t.dtype().to_string()));
+                packed.extend(weights.iter().map(|t| t.name.clone()));
                 all.extend(weights);
             }
             None if taken.contains(&tensor.name) => {}
@@ -188,7 +193,7 @@ fn undone(page: &Page, settings: &Settings, tensors: &[Tensor]) -> Result<(Vec<T
             "{ignored} tensors of scales of activations are left out: a GGUF has no use for them"
         ));
     }
-    Error::all(problems).map_or(Ok((all, told)), Err)
+    Error::all(problems).map_or(Ok(Undone { tensors: all, packed, told }), Err)
 }
 
 /// The error for packed weights beside which there is no part that would tell what they are worth.
@@ -197,7 +202,11 @@ fn alone(tensor: &Tensor) -> Option<Error> {
     (packed && tensor.name.ends_with("weight")).then(|| {
         Error::invalid("the scales of these weights are missing")
             .tensor(&tensor.name)
-            .expected(format!("{}_scale or {0}_scale_inv", tensor.name))
+            .expected(format!(
+                "{}_scale, {0}_scale_inv or {}.scale",
+                tensor.name,
+                tensor.name.trim_end_matches(".weight")
+            ))
             .found("nothing of that name")
             .hint("the download is incomplete")
     })

@@ -14,6 +14,7 @@ use ggraft_formats::{DType, Error, Result, Tensor};
 pub const PAGE: Page = Page {
     names: &["modelopt", "modelopt_fp4"],
     marks: &[(".weight_scale", ".weight")],
+    common: &[],
     ignored: &[".input_scale", ".k_scale", ".v_scale", ".q_scale", ".output_scale", ".kv_scale"],
     weights: |parts, settings| Ok(vec![weight(parts, settings)?]),
 };

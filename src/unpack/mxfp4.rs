@@ -1,6 +1,7 @@
 //! gpt-oss keeps its experts in MXFP4: `X_blocks` has 16 bytes for 32 elements, two neighbours in a byte, `X_scales` one
 //! exponent for each. ggml has the same numbers with the exponent first and elements 16 apart in a byte, so blocks are
-//! rearranged without loss. The rows of `gate_up_proj` alternate; they become two tensors.
+//! rearranged without loss. The rows of `gate_up_proj` alternate; they become two tensors. DeepSeek V4 keeps the codes of a row
+//! together.
 //! Specification: `GptOssModel.repack_mxfp4` of llama.cpp's converter; `block_mxfp4` of ggml.
 
 use ggraft_formats::write::Identity;
@@ -14,7 +15,7 @@ const CODES: usize = 16;
 const ELEMENTS: u64 = 32;
 
 /// What the names of unpacked tensors end with.
-pub const SUFFIX: &str = ".mxfp4";
+const SUFFIX: &str = ".mxfp4";
 
 /// `tensors` with each pair of blocks and scales as one tensor of MXFP4, named `X.mxfp4`.
 pub fn unpacked(tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
@@ -91,11 +92,42 @@ fn joined(name: &str, blocks: &Tensor, scales: &Tensor, every: Every) -> Result<
         blocks: blocks.clone(),
         scales: scales.clone(),
         each: word(columns)?,
+        split: word(columns)?,
         rows: word(rows)?,
         taken: word(taken)?.max(1),
         every,
     };
     Tensor::new(name, shape, DType::MXFP4, Arc::new(rows))
+}
+
+/// A matrix of codes, two in a byte, with the exponents of each 32 of a row, as one tensor.
+pub fn of_codes(name: &str, codes: &Tensor, scales: &Tensor) -> Result<Tensor> {
+    let wrong = |expected: String, t: &Tensor| {
+        let torch: Vec<u64> = t.shape().ne().iter().rev().copied().collect();
+        let error = Error::invalid("these are no codes of MXFP4 with their exponents").tensor(&t.name);
+        error.expected(expected).found(format!("{} {torch:?}", t.dtype()))
+    };
+    let (bytes, rows) = match *codes.shape().ne() {
+        [bytes, rows] if bytes > 0 && bytes.is_multiple_of(CODES as u64) => (bytes, rows),
+        _ => return Err(wrong(format!("rows of whole blocks of {ELEMENTS} codes"), codes)),
+    };
+    let each = bytes / CODES as u64;
+    if !matches!(scales.dtype(), DType::F8E8M0 | DType::U8) || *scales.shape().ne() != [each, rows] {
+        return Err(wrong(format!("f8_e8m0 [{rows}, {each}], one for each {ELEMENTS} of a row"), scales));
+    }
+    let too_large = || wrong(String::from("a tensor that a file can hold"), codes);
+    let shape = Shape::new(&[bytes.saturating_mul(2), rows]).ok_or_else(too_large)?;
+    let word = |n: u64| usize::try_from(n).map_err(|_| too_large());
+    let all = Joined {
+        blocks: codes.clone(),
+        scales: scales.clone(),
+        each: word(each)?,
+        split: 1,
+        rows: word(rows)?,
+        taken: word(rows)?.max(1),
+        every: Every { first: 0, step: 1 },
+    };
+    Tensor::new(name, shape, DType::MXFP4, Arc::new(all))
 }
 
 /// Rows of blocks and scales, joined.
@@ -104,6 +136,8 @@ struct Joined {
     scales: Tensor,
     /// Blocks of a row.
     each: usize,
+    /// Rows of `blocks` that a row is of.
+    split: usize,
     /// Rows of an expert, and those of them that are taken.
     rows: usize,
     taken: usize,
@@ -119,7 +153,7 @@ impl Joined {
     /// The rows of scales and of codes among which these lie.
     fn hull(&self, rows: &Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
         let (first, last) = (self.place(rows.start), self.place(rows.clone().last()?));
-        Some((first..last + 1, first * self.each..(last + 1) * self.each))
+        Some((first..last + 1, first * self.split..(last + 1) * self.split))
     }
 }
 
@@ -129,7 +163,7 @@ impl Rows for Joined {
         for (row, out) in rows.zip(out.chunks_exact_mut(bytes.max(1))) {
             let place = self.place(row);
             self.scales.with_rows(place..place + 1, |scales| {
-                self.blocks.with_rows(place * self.each..(place + 1) * self.each, |codes| {
+                self.blocks.with_rows(place * self.split..(place + 1) * self.split, |codes| {
                     let blocks = scales.iter().zip(codes.as_chunks::<CODES>().0);
                     for (out, (scale, codes)) in out.as_chunks_mut::<{ 1 + CODES }>().0.iter_mut().zip(blocks)
                     {
@@ -158,7 +192,10 @@ impl Rows for Joined {
     }
 
     fn identify(&self, into: &mut Identity) {
-        into.numbers([self.each, self.rows, self.taken, self.every.first, self.every.step].map(|n| n as u64));
+        into.numbers(
+            [self.each, self.rows, self.taken, self.every.first, self.every.step, self.split]
+                .map(|n| n as u64),
+        );
         self.scales.identify(into);
         self.blocks.identify(into);
     }

@@ -1,7 +1,7 @@
 //! What a method's page says, and what it is given: the parts of a weight, by the names that the method has for them.
 
 use super::settings::Settings;
-use ggraft_formats::{Error, Result, Tensor};
+use ggraft_formats::{DType, Error, Result, Tensor};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
@@ -11,6 +11,9 @@ pub struct Page {
     pub names: &'static [&'static str],
     /// The endings of parts of which each stands for a weight, and what the weight's name ends with instead.
     pub marks: &'static [(&'static str, &'static str)],
+    /// The same of endings that other tensors have, too: they stand for a weight only where that is there and no float of 16
+    /// bits or more.
+    pub common: &'static [(&'static str, &'static str)],
     /// The endings of numbers of which plain weights have no use: they are of activations.
     pub ignored: &'static [&'static str],
     /// The weights that a marked part stands for, as a rule one.
@@ -18,16 +21,25 @@ pub struct Page {
 }
 
 impl Page {
-    /// The name of the weight that a part stands for.
-    pub fn weight(&self, part: &str) -> Option<String> {
-        let marks = self.marks.iter().filter(|(ending, _)| part.ends_with(ending));
-        let (ending, other) = marks.max_by_key(|(ending, _)| ending.len())?;
-        Some(format!("{}{other}", part.strip_suffix(ending)?))
+    /// The name of the weight that a part stands for, among these tensors.
+    pub fn weight(&self, part: &str, held: &HashMap<&str, &Tensor>) -> Option<String> {
+        let of = |marks: &[(&str, &str)]| {
+            let marks = marks.iter().filter(|(ending, _)| part.ends_with(ending));
+            let (ending, other) = marks.max_by_key(|(ending, _)| ending.len())?;
+            Some(format!("{}{other}", part.strip_suffix(ending)?))
+        };
+        let packs = |name: &String| held.get(name.as_str()).is_some_and(|weight| !is_plain(weight));
+        of(self.marks).or_else(|| of(self.common).filter(packs))
     }
 
     pub fn ignores(&self, name: &str) -> bool {
         self.ignored.iter().any(|ending| name.ends_with(ending))
     }
+}
+
+/// Whether nothing packs these numbers.
+pub fn is_plain(tensor: &Tensor) -> bool {
+    matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16)
 }
 
 /// The parts of one weight.

@@ -18,6 +18,7 @@ use serde_json::Value;
 pub const PAGE: Page = Page {
     names: &["quark"],
     marks: &[(".weight_scale", ".weight")],
+    common: &[],
     ignored: &[
         ".input_scale",
         ".input_zero_point",

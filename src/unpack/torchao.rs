@@ -21,6 +21,7 @@ pub const PAGE: Page = Page {
         ("._gate_up_proj_qdata", ".gate_up_proj"),
         ("._down_proj_qdata", ".down_proj"),
     ],
+    common: &[],
     ignored: &["_act_quant_scale", "_act_quant_zero_point", "_act_per_tensor_scale"],
     weights: |parts, settings| Ok(vec![weight(parts, settings)?]),
 };

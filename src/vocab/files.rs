@@ -1,6 +1,7 @@
 //! The JSON files of a tokenizer, read once, and the errors that name their keys. Serves the whole room.
 //! Specification: the files that `transformers` writes (`save_pretrained`).
 
+use super::pair;
 use ggraft_formats::{Checkpoint, Error, Result};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -28,6 +29,10 @@ impl<'a> Files<'a> {
             if let Some(value) = value.as_ref().filter(|v| !v.is_object()) {
                 return Err(files.wrong(name, "(the file)", "a JSON object", value));
             }
+        }
+        if files.tokenizer.is_none() && pair::is_there(checkpoint) && !checkpoint.has(MODEL) {
+            let tokenizer = pair::built(checkpoint, files.tokenizer_config.as_ref())?;
+            return Ok(Files { tokenizer, ..files });
         }
         Ok(files)
     }

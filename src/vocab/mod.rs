@@ -12,6 +12,7 @@ mod family;
 mod files;
 pub(crate) mod kinds;
 mod layers;
+mod pair;
 mod plamo;
 mod pre;
 mod qwen;
@@ -168,7 +169,7 @@ fn source<'a>(files: &'a Files, class: &str, warnings: &mut Vec<String>) -> Resu
         format!("{} is ignored, as transformers ignores it: {} {why}", files::MODEL, files::TOKENIZER)
     };
     match (&files.tokenizer, file) {
-        (None, None) => Err(missing(files.checkpoint)),
+        (None, None) => Err(missing(files)),
         (None, Some(model)) => Ok(Source::SentencePiece(spm::read(files, model.bytes())?)),
         (Some(json), Some(model)) if fallback::is_byte_fallback(json) => {
             let model = spm::read(files, model.bytes())?;
@@ -340,12 +341,13 @@ fn vocab_size(config: &Value, checkpoint: &Checkpoint) -> Result<Option<usize>> 
     }
 }
 
-fn missing(checkpoint: &Checkpoint) -> Error {
-    let there = |name: &str| checkpoint.has(name);
-    if there("vocab.json") && there("merges.txt") {
-        return Error::unsupported("the tokenizer is kept as vocab.json and merges.txt only")
-            .file(&checkpoint.dir.join("vocab.json"))
-            .hint("save it as tokenizer.json: AutoTokenizer.from_pretrained(dir).save_pretrained(dir)");
+fn missing(files: &Files) -> Error {
+    let (checkpoint, class) = (files.checkpoint, files.config("tokenizer_class").and_then(Value::as_str));
+    if pair::is_there(checkpoint) {
+        let error = Error::unsupported("the tokenizer is kept as vocab.json and merges.txt only");
+        return error.file(&checkpoint.dir.join(pair::VOCAB)).expected(format!("'tokenizer_class' in {} to be {}", files::CONFIG, pair::classes()))
+            .found(class.unwrap_or("another, or none"))
+            .hint("make a tokenizer.json of them: python -c \"from transformers import AutoTokenizer as T; T.from_pretrained('DIR').save_pretrained('DIR')\"");
     }
     Error::invalid("no tokenizer files")
         .file(&checkpoint.dir)

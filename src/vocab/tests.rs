@@ -393,7 +393,14 @@ fn a_missing_tokenizer_names_what_was_looked_for() {
             .error(7)
             .contains("`config.default_vocab_size` has the wrong form")
     );
-    assert!(Dir::new().with("vocab.json", "{}").with("merges.txt", "").error(7).contains("save_pretrained"));
+    let pair = || Dir::new().with("vocab.json", "{}").with("merges.txt", "");
+    assert!(pair().error(7).contains("save_pretrained"));
+    let other = pair().json("tokenizer_config.json", &json!({"tokenizer_class": "CLIPTokenizer"})).error(7);
+    assert!(other.contains("GPT2Tokenizer or Qwen2Tokenizer, found CLIPTokenizer"), "{other}");
+    let broken = pair().with("merges.txt", "#version: 0.2\na b\nab\n");
+    let broken =
+        broken.json("tokenizer_config.json", &json!({"tokenizer_class": "GPT2TokenizerFast"})).error(7);
+    assert!(broken.contains("merges.txt: line 3 is no merge") && broken.contains("found \"ab\""), "{broken}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use super::checkpoint::{Layer, Weight, write_weights};
 use super::encoding::{self, Kind};
+use super::packed;
 use super::plamo;
 use super::qwen;
 use super::rng;
@@ -15,6 +16,7 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
+pub mod blocks;
 mod conformers;
 mod decoders;
 mod dense;
@@ -96,6 +98,7 @@ pub fn family(name: &str) -> Option<Tiny> {
         .into_iter()
         .chain(projectors::all())
         .chain(layouts::all())
+        .chain(blocks::all())
         .chain(layouts::native())
         .chain(predicting::all())
         .chain(drafting::all())
@@ -112,6 +115,8 @@ pub enum Words {
     Merged(usize),
     /// A whole vocabulary of `fixtures/vocab`.
     Whole(&'static str),
+    /// The same as `vocab.json` and `merges.txt`, of this class.
+    Pair(&'static str, &'static str),
     /// A small one in Mistral's own form, of this version.
     Tekken(&'static str),
     /// A small one in PLaMo's own form.
@@ -143,6 +148,10 @@ pub struct Tiny {
     pub is_native: bool,
     /// Tensors whose shapes no config tells.
     pub more: &'static [(&'static str, &'static [u64])],
+    /// Beginnings of names, and those under which these tensors are there once more.
+    pub again: &'static [(&'static str, &'static str)],
+    /// How some of its tensors are packed.
+    pub packs: Option<packed::Packs>,
     /// Tensors of whole numbers.
     pub whole: &'static [(&'static str, &'static [i64])],
     /// The sort of tensors that have a dtype of their own: the end of the name.
@@ -171,6 +180,8 @@ impl Tiny {
             is_second: false,
             is_native: false,
             more: &[],
+            again: &[],
+            packs: None,
             whole: &[],
             single: &[],
             alike: &[],
@@ -190,7 +201,10 @@ impl Tiny {
             family(target).unwrap().write_files(&beside);
         }
         let config = self.write_files(dir);
-        write_weights(self.weights(&config), self.shards, dir);
+        match self.packs {
+            Some(packs) => packed::write_by(packs, &self.weights(&config), dir),
+            None => write_weights(self.weights(&config), self.shards, dir),
+        }
         if self.is_native {
             std::fs::rename(dir.join("model.safetensors"), dir.join("consolidated.safetensors")).unwrap();
         }
@@ -220,7 +234,7 @@ impl Tiny {
     pub fn write_files(&self, dir: &Path) -> Value {
         let vocabulary = match self.words {
             Words::Pieces(n) | Words::Merged(n) => Vocabulary::load("llama-spm").first(n),
-            Words::Whole(name) => Vocabulary::load(name),
+            Words::Whole(name) | Words::Pair(name, _) => Vocabulary::load(name),
             Words::Tekken(version) => return self.write_mistrals(dir, version),
             Words::Plamo => {
                 plamo::write(dir);
@@ -246,6 +260,7 @@ impl Tiny {
         };
         match self.words {
             Words::Merged(_) => tokenizer::write_merged(&vocabulary, dir),
+            Words::Pair(_, class) => tokenizer::write_pair(&vocabulary, class, dir),
             _ if self.target.is_none() => tokenizer::write(&vocabulary, dir, None),
             _ => {}
         }
@@ -289,7 +304,14 @@ impl Tiny {
         let tensors = tensors.unwrap_or_else(|e| panic!("{}: {e}", self.name));
         let more = self.more.iter().map(|(name, shape)| (name.to_string(), shape.to_vec()));
         let told = tensors.into_iter().filter(|(name, _)| self.more.iter().all(|(more, _)| more != name));
-        let all = told.chain(more);
+        let mut all: Vec<(String, Vec<u64>)> = told.chain(more).collect();
+        for (theirs, own) in self.again {
+            let again = |(name, shape): &(String, Vec<u64>)| {
+                Some((format!("{own}{}", name.strip_prefix(theirs)?), shape.clone()))
+            };
+            let again: Vec<_> = all.iter().filter_map(again).collect();
+            all.extend(again);
+        }
         let own = |name: String| {
             let fits = |(theirs, own): &(&str, &str)| Some(format!("{own}{}", name.strip_prefix(theirs)?));
             self.respelled.iter().find_map(fits).unwrap_or(name.clone())
@@ -303,7 +325,7 @@ impl Tiny {
             whole: numbers,
             period: None,
         });
-        all.map(|(name, shape)| self.weight(own(name), &shape)).chain(whole).collect()
+        all.into_iter().map(|(name, shape)| self.weight(own(name), &shape)).chain(whole).collect()
     }
 
     fn weight(&self, name: String, shape: &[u64]) -> Weight {

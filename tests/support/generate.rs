@@ -28,12 +28,16 @@ fn main() -> ExitCode {
         [] => println!("{USAGE}"),
         ["checkpoints"] => specs::checkpoints().iter().for_each(|(name, _)| println!("{name}")),
         ["families"] => {
-            let all = families::all().into_iter().chain(families::layouts::all());
+            let all =
+                families::all().into_iter().chain(families::layouts::all()).chain(families::blocks::all());
             all.for_each(|tiny| println!("{}", tiny.name));
         }
         ["projectors"] => families::projectors::all().iter().for_each(|tiny| println!("{}", tiny.name)),
         ["native"] => families::layouts::native().iter().for_each(|tiny| println!("{}", tiny.name)),
-        ["mtp" | "no-mtp"] => families::predicting::all().iter().for_each(|tiny| println!("{}", tiny.name)),
+        ["mtp" | "no-mtp"] => {
+            let all = families::predicting::all().into_iter().chain(families::blocks::all());
+            all.for_each(|tiny| println!("{}", tiny.name));
+        }
         ["drafts"] => families::drafting::all().iter().for_each(|tiny| println!("{}", tiny.name)),
         ["packed"] => {
             packed::names().filter(|(_, s)| s.is_converted).for_each(|(name, _)| println!("{name}"));

@@ -55,10 +55,58 @@ pub fn write_as(scheme: &Scheme, tiny: &Tiny, dir: &Path) {
     }
     config[scheme.key] = (scheme.quantization)();
     write_json(&dir.join("config.json"), &config);
-    let views =
-        tensors.iter().map(|p| (&p.name, TensorView::new(p.dtype, p.shape.clone(), &p.bytes).unwrap()));
+    write_parts(&tensors, dir);
+}
+
+/// The parts of a tensor that is packed; none of one that is plain.
+pub type Packs = fn(&Weight) -> Option<Vec<Part>>;
+
+/// Writes `weights` packed so.
+pub fn write_by(packs: Packs, weights: &[Weight], dir: &Path) {
+    let whole = |weight: &Weight| packs(weight).unwrap_or_else(|| vec![plain(weight)]);
+    write_parts(&weights.iter().flat_map(whole).collect::<Vec<_>>(), dir);
+}
+
+fn write_parts(parts: &[Part], dir: &Path) {
+    let views = parts.iter().map(|p| (&p.name, TensorView::new(p.dtype, p.shape.clone(), &p.bytes).unwrap()));
     let told = Some([("format".to_string(), "pt".to_string())].into());
     serialize_to_file(views, told, &dir.join("model.safetensors")).unwrap();
+}
+
+/// As DeepSeek V4 is published: experts in 4 bits and most other matrices in 8, under exponents; which experts a token goes
+/// to as whole numbers.
+pub fn deepseek4(weight: &Weight) -> Option<Vec<Part>> {
+    const EIGHT: &[&str] = &[
+        ".attn.wq_a.weight",
+        ".attn.wq_b.weight",
+        ".attn.wkv.weight",
+        ".attn.wo_a.weight",
+        ".attn.wo_b.weight",
+        ".indexer.wq_b.weight",
+        ".w1.weight",
+        ".w2.weight",
+        ".w3.weight",
+        ".e_proj.weight",
+        ".h_proj.weight",
+        ".main_proj.weight",
+    ];
+    let maker = Maker { stem: weight.name.trim_end_matches(".weight").to_string() };
+    let &[rows, columns] = weight.shape.as_slice() else { return None };
+    let parts = match weight.name.as_str() {
+        name if name.ends_with("tid2eid") => {
+            let ids: Vec<i64> = (0..rows * columns).map(|i| (maker.random("", i) % 4) as i64).collect();
+            return Some(vec![Part { name: name.into(), ..maker.whole("", &[rows, columns], &ids) }]);
+        }
+        name if name.contains(".experts.") => vec![
+            maker.bytes("weight", &[rows, columns / 2], Dtype::I8),
+            maker.exponents(&[rows, columns / 32]),
+        ],
+        name if EIGHT.iter().any(|end| name.ends_with(end)) => {
+            vec![maker.floats(rows, columns), maker.exponents(&[rows.div_ceil(128), columns.div_ceil(128)])]
+        }
+        _ => return None,
+    };
+    Some(parts.into_iter().map(|p| Part { name: format!("{}{}", maker.stem, p.name), ..p }).collect())
 }
 
 fn llama() -> Tiny {
@@ -336,6 +384,13 @@ impl Maker {
     fn floats(&self, rows: usize, columns: usize) -> Part {
         let mut part = self.bytes("weight", &[rows, columns], Dtype::F8_E4M3);
         part.bytes.iter_mut().filter(|b| **b & 0x7f == 0x7f).for_each(|b| *b = 0x30);
+        part
+    }
+
+    /// Exponents of two from a thousandth to a quarter.
+    fn exponents(&self, shape: &[usize]) -> Part {
+        let mut part = self.bytes("scale", shape, Dtype::F8_E8M0);
+        part.bytes.iter_mut().for_each(|b| *b = 117 + *b % 8);
         part
     }
 

@@ -68,6 +68,27 @@ pub fn write_merged(vocabulary: &Vocabulary, dir: &Path) {
     write_json(&dir.join("tokenizer_config.json"), &config);
 }
 
+/// Writes a byte-level BPE vocabulary into `dir` as older models have theirs: `vocab.json` and `merges.txt`, and what a class
+/// of transformers is told besides.
+pub fn write_pair(vocabulary: &Vocabulary, class: &str, dir: &Path) {
+    // GPT-2 has its special token among the others.
+    let is_whole = class.starts_with("GPT2");
+    let added = if is_whole { Vec::new() } else { added_tokens(vocabulary) };
+    let ordinary =
+        |(id, _): &(usize, &String)| is_whole || ![CONTROL, USER_DEFINED].contains(&vocabulary.types[*id]);
+    let tokens =
+        vocabulary.tokens.iter().enumerate().filter(|(id, _)| !vocabulary.is_padding(*id)).filter(ordinary);
+    let ids: Map<String, Value> = tokens.map(|(id, token)| (token.clone(), id.into())).collect();
+    write_json(&dir.join("vocab.json"), &Value::Object(ids));
+    let merges: String = vocabulary.merges.iter().map(|merge| format!("{merge}\n")).collect();
+    std::fs::write(dir.join("merges.txt"), format!("#version: 0.2\n{merges}")).unwrap();
+    let mut config = json!({"tokenizer_class": class});
+    if !is_whole {
+        config["added_tokens_decoder"] = decoder_table(added);
+    }
+    write_json(&dir.join("tokenizer_config.json"), &config);
+}
+
 /// Writes `value` as JSON text.
 pub fn write_json(path: &Path, value: &Value) {
     std::fs::write(path, serde_json::to_vec_pretty(value).unwrap()).unwrap();

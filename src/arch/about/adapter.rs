@@ -4,10 +4,8 @@
 use super::general;
 use super::id::Size;
 use crate::arch::config::Config;
-use ggraft_formats::{Checkpoint, Metadata, Result, Value};
+use ggraft_formats::{Checkpoint, Metadata, Result};
 use serde_json::Map;
-
-const SIZE: &str = "general.size_label";
 
 /// `general.*` of the adapter in `checkpoint`, from `type` on.
 pub(crate) fn adapter(checkpoint: &Checkpoint, warnings: &mut Vec<String>) -> Result<Metadata> {
@@ -22,8 +20,6 @@ pub(crate) fn adapter(checkpoint: &Checkpoint, warnings: &mut Vec<String>) -> Re
                 metadata.set(key, "adapter");
                 metadata.set("adapter.type", "lora");
             }
-            // What was only counted, and not told.
-            SIZE if value == &Value::from(Size::default().label()) => {}
             _ => metadata.set(key, value.clone()),
         }
     }

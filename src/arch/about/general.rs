@@ -155,7 +155,9 @@ fn guess(key: &str, ids: &[ModelId], size: &Size) -> Option<String> {
         "basename" => ids.find_map(|id| id.basename.clone()),
         "finetune" => ids.find_map(|id| id.finetune.clone()),
         "version" => ids.find_map(|id| id.version.clone()),
-        "size_label" => ids.find_map(|id| id.size_label.clone()).or_else(|| Some(size.label())),
+        "size_label" => {
+            ids.find_map(|id| id.size_label.clone()).or_else(|| (size.total > 0).then(|| size.label()))
+        }
         _ => None,
     }
 }

@@ -226,10 +226,13 @@ pub struct Size {
 }
 
 impl Size {
-    /// Counted from the tensors of a GGUF.
+    /// Counted from the tensors of a GGUF; nothing where there are adapters among them, of which one at most counts.
     pub fn of<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Size {
         let mut size = Size::default();
         for tensor in tensors {
+            if tensor.name.ends_with(".lora_a") {
+                return Size::default();
+            }
             let elements = tensor.shape().elements();
             size.total = size.total.saturating_add(elements);
             let stacked = tensor.name.contains("_exps.");

@@ -46,6 +46,13 @@ pub struct Arch {
     pub without: &'static [&'static str],
     /// Tensors of checkpoints that a GGUF has no use for; `*` is anything, `{l..}` a layer beyond the last.
     pub ignored: &'static [&'static str],
+    /// Whether matrices have the dtype of the checkpoint (bf16, f32) whatever type of floats or of eight bits is asked for, and
+    /// packed ones eight bits.
+    pub holds: bool,
+    /// The page of its layers that predict further tokens, where these are only ever a file of their own.
+    pub predictor: Option<&'static Arch>,
+    /// The Python beside the weights by which the trainer writes chats, having no template for them.
+    pub writes_chats: Option<&'static str>,
     /// Tensors that are carried as they are, whatever their shape.
     pub carried: &'static [Carried],
     /// Tensors of GGUF's, and others there that are the same again, which no checkpoint holds; each comes before its own.
@@ -146,6 +153,9 @@ pub const NONE: Arch = Arch {
     renamed: &[],
     without: &[],
     ignored: &[],
+    holds: false,
+    predictor: None,
+    writes_chats: None,
     carried: &[],
     copies: &[],
     made: &[],

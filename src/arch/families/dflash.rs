@@ -192,22 +192,21 @@ const AXES: &[Axis] = &[
     axis("rank", Size::Of(&["dflash_config.selector_rank"])),
     axis("fewer", Size::Or(&["draft_vocab_size"], &Size::Same("vocab"))),
     axis("past", Size::Make(|params, _| last(params, "markov_w1.weight", |n| n / 2))),
-    axis(
-        "known",
-        Size::Make(|params, layer| {
-            let either = params
-                .shape("confidence_head.proj.weight")
-                .or_else(|| params.shape("confidence_proj.weight"));
-            let held = either.and_then(|shape| shape.last().copied());
-            held.map_or_else(|| Ok(params.size("n", layer)? + params.size("past", layer)?), Ok)
-        }),
-    ),
+    axis("known", Size::Make(known)),
     axis("one", Size::Is(1)),
     axis("pair", Size::Div("d", "two")),
 ];
 
+/// What tells how sure a draft is: what it makes of a token, and the token before.
+pub fn known(params: &Params<'_>, layer: u32) -> Result<u64> {
+    let either =
+        params.shape("confidence_head.proj.weight").or_else(|| params.shape("confidence_proj.weight"));
+    let held = either.and_then(|shape| shape.last().copied());
+    held.map_or_else(|| Ok(params.size("n", layer)? + params.size("past", layer)?), Ok)
+}
+
 /// How long the rows of the checkpoint's tensor are; without one as long as may be.
-fn last(params: &Params<'_>, name: &str, other: fn(u64) -> u64) -> Result<u64> {
+pub fn last(params: &Params<'_>, name: &str, other: fn(u64) -> u64) -> Result<u64> {
     let held = params.shape(name).and_then(|shape| shape.last().copied());
     held.map_or_else(|| params.size("n", 0).map(other), Ok)
 }

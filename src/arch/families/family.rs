@@ -142,6 +142,14 @@ impl Family {
         Ok(metadata)
     }
 
+    /// Whether a rule is of the checkpoint's tensor `name`.
+    pub fn names(&self, name: &str) -> bool {
+        let all = self.rules.iter().flat_map(|rule| rule.from);
+        let mut whole =
+            all.flat_map(|from| self.prefixes.iter().map(move |prefix| format!("{prefix}{from}")));
+        whole.any(|from| fits(&from, name, 0))
+    }
+
     /// Whether the tensor `name` of a GGUF follows from the configuration, or from another tensor.
     pub fn makes(&self, name: &str) -> bool {
         self.made.iter().any(|made| fits(made.name, name, 0))

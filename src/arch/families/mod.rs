@@ -19,6 +19,7 @@ mod deci;
 mod decoder;
 mod deepseek;
 mod deepseek1;
+mod deepseek4;
 mod deepseek_ocr;
 mod dflash;
 mod dots1;
@@ -46,6 +47,7 @@ mod glm5;
 mod gpt2;
 mod gpt_oss;
 mod granite;
+mod granite_switch;
 mod grok;
 mod grovemoe;
 mod hrm;
@@ -253,6 +255,7 @@ pub static ARCHS: &[Arch] = &[
     kin::KORMO,
     dsa::DEEPSEEK32,
     dsa::GLM_DSA,
+    deepseek4::DEEPSEEK4,
     mimo::MIMO2,
     kimi::KIMI_LINEAR,
     deci::DECI,
@@ -262,6 +265,7 @@ pub static ARCHS: &[Arch] = &[
     hunyuan::HY_V3,
     hy_v4::HY_V4,
     granite::GRANITE_MOE_SWA,
+    granite_switch::GRANITE_SWITCH,
     seeing::LLAMA_SEEING,
     seeing::QWEN2_SEEING,
     seeing::QWEN3_SEEING,
@@ -282,6 +286,7 @@ pub static ARCHS: &[Arch] = &[
     dflash::DSPARK_PAIRED_WHOLE,
     dflash::MUSE_ASSISTANT,
     gemma4_dspark::GEMMA4_DSPARK,
+    deepseek4::DSPARK,
     muse::MUSE_GLIMMER,
     encoders::NEO_BERT,
     encoders::JINA_BERT,

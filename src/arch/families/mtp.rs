@@ -2,6 +2,7 @@
 //! counts both, and llama.cpp refuses one that counts layers which it does not hold.
 //! Specification: `num_nextn_predict_layers` in llama.cpp's converter.
 
+use super::Arch;
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Rule, rule};
 use crate::roles;
@@ -41,6 +42,14 @@ pub fn without(params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Option<Ch
     let main = params.size("main", 0)?;
     let stay = checkpoint.tensors.iter().filter(|t| !is_beyond(&t.name, main)).cloned().collect();
     Ok(Some(Checkpoint { tensors: stay, ..checkpoint.clone() }))
+}
+
+/// What is said of a checkpoint whose layers that predict are only ever a file of their own.
+pub fn apart(arch: &Arch, checkpoint: &Checkpoint) -> Option<String> {
+    let count = checkpoint.tensors.iter().filter(|t| t.name.starts_with("mtp.")).count();
+    (arch.predictor.is_some() && count > 0).then(|| {
+        format!("{count} tensors of layers that predict further tokens are left out: --mtp writes them as a file of their own")
+    })
 }
 
 /// Of `tensors`, in GGUF's names, those of such layers, and those that they share with the model.

@@ -55,13 +55,26 @@ pub fn moved(name: &str, torch: &[u64], sources: Vec<Tensor>, pieces: &[Piece]) 
     }
     let unit = dtype.traits().bytes;
     if dtype.block() != 1 {
-        return Err(Error::unsupported(format!("weights in blocks of {dtype} cannot be moved one by one"))
-            .tensor(name));
+        let apart = sources.iter().any(|source| source.shape().row() != shape.row());
+        let Some(pieces) =
+            pieces.into_iter().map(|p| p.of_rows(row)).collect::<Option<Vec<_>>>().filter(|_| !apart)
+        else {
+            let error =
+                Error::unsupported(format!("weights in blocks of {dtype} cannot be moved one by one"));
+            return Err(error.tensor(name));
+        };
+        let unit = first.row_bytes();
+        return Tensor::new(
+            name,
+            shape,
+            dtype,
+            Arc::new(Moved { sources, unit, per: row, row: 1, pieces, tiles: None }),
+        );
     }
     let is_scattered = pieces.iter().any(|piece| piece.run().is_none());
     let rows = usize::try_from(shape.rows()).map_err(|_| too_large(name))?;
     let tiles = is_scattered.then(|| Tiles::new(rows, row, unit));
-    Tensor::new(name, shape, dtype, Arc::new(Moved { sources, unit, row, pieces, tiles }))
+    Tensor::new(name, shape, dtype, Arc::new(Moved { sources, unit, per: 1, row, pieces, tiles }))
 }
 
 /// A shape from the outermost dimension on.
@@ -121,6 +134,20 @@ impl Copy {
         let width: usize = copy.columns.iter().map(|w| w.size.saturating_sub(1).saturating_mul(w.to)).sum();
         copy.is_even(copy.column.saturating_add(width) < row, sources)?;
         Ok(copy)
+    }
+
+    /// The same, counting rows of `row` elements in place of elements; none if it takes rows apart.
+    fn of_rows(self, row: usize) -> Option<Copy> {
+        let starts = self.rows.iter().map(|walk| walk.from).chain([self.from]);
+        let whole =
+            self.column == 0 && self.run() == Some(row) && starts.into_iter().all(|n| n.is_multiple_of(row));
+        let rows = self.rows.iter().map(|walk| Walk { from: walk.from / row.max(1), ..*walk });
+        whole.then(|| Copy {
+            from: self.from / row.max(1),
+            rows: rows.collect(),
+            columns: Vec::new(),
+            ..self
+        })
     }
 
     /// Refuses a piece that begins in one row of the result and goes on in the middle of another.
@@ -203,9 +230,11 @@ impl Copy {
 /// The rows of the result.
 struct Moved {
     sources: Vec<Tensor>,
-    /// Bytes of an element.
+    /// Bytes of what is moved: an element, or a whole row where a dtype has blocks.
     unit: usize,
-    /// Elements of a row.
+    /// Elements that it is.
+    per: usize,
+    /// How many of them a row is.
     row: usize,
     pieces: Vec<Copy>,
     /// If elements are scattered over the sources.
@@ -315,7 +344,8 @@ impl Moved {
         let places = || rows.clone().filter_map(|row| piece.place(row));
         let Some(first) = places().next() else { return };
         let total = piece.row + piece.rows.first().map_or(1, |walk| walk.size * walk.to);
-        let row = usize::try_from(self.sources[first.source].shape().row()).unwrap_or(usize::MAX).max(1);
+        let row = usize::try_from(self.sources[first.source].shape().row()).unwrap_or(usize::MAX);
+        let row = (row / self.per.max(1)).max(1);
         if piece.run().is_some_and(|run| run == self.row) {
             let one = |place: &Place| place.from / row..(place.from + self.row).div_ceil(row);
             let mut hull = (first.source, one(&first));

@@ -6,6 +6,7 @@ use crate::arch::ids;
 use crate::arch::moved::{self, moved};
 use crate::arch::params::Params;
 use crate::arch::rule::RowCount;
+use crate::arch::slots;
 use crate::arch::values::Value;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{DType, Error, Result, Tensor};
@@ -83,6 +84,11 @@ impl Instance<'_> {
                 Error::invalid("the model lacks a tensor that the checkpoint keeps together with others")
                     .tensor(name)
             })?;
+            let fewer = match self.rule.rows {
+                RowCount::BehindZeros => Some(slots::without_first((*tensor).clone())?),
+                _ => None,
+            };
+            let tensor = fewer.as_ref().unwrap_or(tensor);
             sources.push(match self.rule.value {
                 Value::Times(times) => times.undone((*tensor).clone(), params, self.layer)?,
                 Value::Whole(whole) if whole.is_linear() => tensor.origin().unwrap_or((*tensor).clone()),
@@ -157,9 +163,9 @@ impl Instance<'_> {
                 .expected(self.shape(i, params))
                 .found(format!("{found:?}")));
         }
-        // Blocks of MXFP4 cannot be taken apart, but may stay as they are.
-        let stays = tensor.dtype() == DType::MXFP4 && self.axes.is_same();
-        if matches!(self.rule.value, Value::Ids) {
+        // Blocks of MXFP4 cannot be taken apart, but may stay as they are, or lie upon each other.
+        let stays = tensor.dtype() == DType::MXFP4 && (self.axes.is_same() || self.axes.is_stack());
+        if matches!(self.rule.value, Value::Ids | Value::Narrow) {
             let known = ids::DTYPES.contains(&tensor.dtype());
             let wrong =
                 || Error::invalid("these are no whole numbers").tensor(&tensor.name).expected("i64 or i32");

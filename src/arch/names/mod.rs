@@ -59,7 +59,8 @@ struct Held<'a> {
 impl<'a> Held<'a> {
     fn new(family: &Family, params: &Params<'_>, checkpoint: &'a Checkpoint) -> Result<Held<'a>> {
         let mut held = Held { tensors: HashMap::with_capacity(checkpoint.tensors.len()), prefix: "" };
-        for tensor in &checkpoint.tensors {
+        let layers = params.size("l", 0)?;
+        for tensor in checkpoint.tensors.iter().filter(|tensor| !family.ignores(&tensor.name, layers)) {
             held.tensors.insert(dialect(family, params, Cow::Borrowed(&tensor.name))?, tensor);
         }
         if held.finds_prefix(family, params) {
@@ -291,6 +292,13 @@ fn alternatives(all: Vec<Instance<'_>>) -> Vec<Instance<'_>> {
     all.into_iter().zip(keep).filter_map(|(instance, keep)| keep.then_some(instance)).collect()
 }
 
+impl Instance<'_> {
+    /// Whether a layer holds what it has no use for.
+    fn is_spare(&self) -> bool {
+        self.rule.spare && !self.holds
+    }
+}
+
 /// The tensors of GGUF's that any of these of `checkpoint` becomes, and the checkpoint's that become one with them.
 pub fn touched(
     family: &Family,
@@ -335,9 +343,13 @@ pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> R
             }
             continue;
         };
-        if !std::mem::replace(&mut done[i], true) {
+        if !std::mem::replace(&mut done[i], true) && !all[i].is_spare() {
+            let own = family.arch.holds.then(|| of_source(tensor, checkpoint)).flatten();
             match all[i].adopt(&held, params) {
-                Ok(tensors) => tensors.into_iter().for_each(|one| add_with_copies(family, &mut adopted, one)),
+                Ok(tensors) => tensors.into_iter().for_each(|one| {
+                    let stored = one.stored.or(own.filter(|_| one.tensor.shape().ne().len() > 1));
+                    add_with_copies(family, &mut adopted, Adopted { stored, ..one });
+                }),
                 Err(found) => problems.extend(found),
             }
         }
@@ -359,6 +371,15 @@ pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> R
     Ok(adopted)
 }
 
+/// The dtype that a matrix has where those of the checkpoint count: eight bits for what was packed.
+fn of_source(tensor: &Tensor, checkpoint: &Checkpoint) -> Option<DType> {
+    match tensor.dtype() {
+        DType::F32 if checkpoint.packed.contains(&tensor.name) => Some(DType::Q8_0),
+        own @ (DType::F32 | DType::BF16) => Some(own),
+        _ => None,
+    }
+}
+
 /// Adds a tensor, behind those that are the same again.
 fn add_with_copies(family: &Family, all: &mut Vec<Adopted>, one: Adopted) {
     for (_, copy) in family.copies.iter().filter(|(own, _)| *own == one.tensor.name) {
@@ -376,7 +397,11 @@ pub fn ignored(
     left: &mut Vec<String>,
 ) -> Result<Vec<Named>> {
     let layers = params.size("l", 0)?;
-    let ignored = checkpoint.tensors.iter().filter(|tensor| family.ignores(&tensor.name, layers));
+    let instances = instances(family, params, checkpoint)?;
+    let spare: HashSet<&str> =
+        instances.iter().filter(|x| x.is_spare()).flat_map(|x| x.from.iter().map(String::as_str)).collect();
+    let ignores = |name: &str| family.ignores(name, layers) || spare.contains(name);
+    let ignored = checkpoint.tensors.iter().filter(|tensor| ignores(&tensor.name));
     let (heads, kept): (Vec<&Tensor>, Vec<&Tensor>) =
         ignored.partition(|t| t.name.ends_with("lm_head.weight"));
     left.extend(heads.iter().map(|t| t.name.clone()));
@@ -430,7 +455,8 @@ fn unknown(family: &Family, tensor: &Tensor) -> Error {
 /// What the checkpoint holds though `config.json` does not announce it. It is kept, as the converter keeps it.
 fn unannounced(all: &[Instance<'_>]) -> Option<String> {
     let need = |x: &Instance<'_>| if x.bias { x.rule.bias.unwrap_or(Need::May) } else { x.rule.need };
-    let told = all.iter().filter(|x| x.found && !x.needed && !matches!(need(x), Need::May));
+    let found = all.iter().filter(|x| x.found && !x.needed && !x.is_spare());
+    let told = found.filter(|x| !matches!(need(x), Need::May));
     let mut names = told.flat_map(|x| x.from.first()).map(String::as_str);
     let first = names.next()?;
     let others = names.count();

@@ -33,8 +33,11 @@ pub(crate) fn quantized(
     }
     let mut model = input.model;
     let is_gguf = input.source.is_none();
-    let pinned: &[(String, DType)] =
-        input.source.as_ref().map(|source| source.stored.as_slice()).unwrap_or_default();
+    // Blocks that a converter would write are blocks of another mixture only if that is asked for.
+    let converts = named.is_some_and(Ftype::is_converted);
+    let stored = input.source.iter().flat_map(|source| &source.stored);
+    let pinned: Vec<&(String, DType)> =
+        stored.filter(|(_, dtype)| converts || !dtype.is_quantized()).collect();
     if !is_gguf {
         // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
         let plain = |t: Tensor| {
@@ -61,6 +64,7 @@ pub(crate) fn quantized(
     let known = (importance, &*input.measured);
     let (ftype, mut assignments, account) = assigned(&model, &facts, source, named, target, known)?;
     let keeps_blocks = !is_gguf && keep_blocks(&model, &mut assignments);
+    let chosen = assignments.iter().filter(|given| !matches!(given.reason, Reason::Kept(_))).count();
     let search = target.options.search;
     let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance, search)?;
     let (scales, unscaled) = ftype::scales(&facts, ftype, &assignments);
@@ -122,10 +126,14 @@ pub(crate) fn quantized(
         let context = device::context(&model.metadata, context);
         notes.extend(profile.told(&model.metadata, context, &weights, split.is_some())?);
     }
-    // A file of plain floats whose experts are in blocks goes by those.
-    let blocks =
-        ftype::FTYPES.iter().find(|f| f.default == DType::MXFP4).filter(|_| !ftype.default.is_quantized());
-    stamp(&mut model.metadata, blocks.filter(|_| keeps_blocks).or(Some(ftype)), target, importance);
+    // A file of plain floats whose experts are in blocks goes by those, and one of whose matrices none was the mixture's choice.
+    let blocks = ftype::FTYPES.iter().find(|f| f.default == DType::MXFP4);
+    stamp(
+        &mut model.metadata,
+        blocks.filter(|_| keeps_blocks && (chosen == 0 || !ftype.default.is_quantized())).or(Some(ftype)),
+        target,
+        importance,
+    );
     searched.stamp(&mut model.metadata);
     Ok(Plan { budget: account, ..made(Type::Gguf(ftype), model, parts, split, notes) })
 }

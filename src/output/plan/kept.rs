@@ -27,7 +27,8 @@ pub(super) fn kept(input: Loaded, fates: Option<Fates<'_>>, target: &Target) -> 
     let (mut parts, mut wide) = (Vec::with_capacity(model.tensors.len()), Vec::new());
     let tensors = std::mem::take(&mut model.tensors);
     for tensor in tensors {
-        let pinned = source.stored.iter().find(|(name, _)| *name == tensor.name).map(|(_, dtype)| *dtype);
+        let pinned = source.stored.iter().find(|(name, dtype)| *name == tensor.name && !dtype.is_quantized());
+        let pinned = pinned.map(|(_, dtype)| *dtype);
         let dtype = pinned.map_or_else(|| dtype(&tensor), Ok)?;
         if dtype == DType::F32 && is_matrix(&tensor) && roles::stays(&tensor.name).is_none() {
             wide.push(tensor.name.clone());

@@ -4,7 +4,7 @@ use super::{Draft, Tiny, Words, json, laid_over};
 use serde_json::Value;
 
 pub fn all() -> Vec<Tiny> {
-    [eagles(), flashes(), sparks(), vec![muse()]].concat()
+    [eagles(), flashes(), sparks(), vec![muse(), super::blocks::draft()]].concat()
 }
 
 fn muse() -> Tiny {

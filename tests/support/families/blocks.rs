@@ -1,0 +1,78 @@
+//! DeepSeek V4 as it is published: in blocks of 4 and of 8 bits, with a layer that predicts; and its draft.
+
+use super::super::packed;
+use super::{Tiny, Value, Words, json, laid_over};
+
+pub fn all() -> Vec<Tiny> {
+    vec![
+        Tiny {
+            again: &[
+                ("layers.3.", "mtp.0."),
+                ("hc_head_", "mtp.0.hc_head_"),
+                ("norm.", "mtp.0.norm."),
+                ("norm.", "mtp.0.enorm."),
+                ("norm.", "mtp.0.hnorm."),
+            ],
+            more: &[
+                ("mtp.0.e_proj.weight", &[64, 64]),
+                ("mtp.0.h_proj.weight", &[64, 64]),
+                ("layers.0.ffn.gate.bias", &[4]),
+                ("layers.3.ffn.gate.bias_vl", &[4]),
+                ("image_newline", &[64]),
+            ],
+            ..tiny("DeepSeek-V4-Tiny", json!({"architectures": ["DeepseekV4ForCausalLM"]}))
+        },
+        tiny(
+            "DeepSeek-V4-Plain-Rope",
+            json!({"architectures": ["DeepseekV4ForCausalLM"], "rope_scaling": null, "num_hash_layers": 0,
+            "compress_ratios": [128, 4, 0, 0], "num_nextn_predict_layers": 0, "n_shared_experts": 2}),
+        ),
+    ]
+}
+
+pub fn draft() -> Tiny {
+    Tiny {
+        target: Some("DeepSeek-V4-Tiny"),
+        respelled: &[
+            ("layers.", "mtp."),
+            ("norm.", "mtp.1.norm."),
+            ("hc_head_", "mtp.1.hc_head_"),
+            ("main_", "mtp.0.main_"),
+            ("markov_", "mtp.1.markov_"),
+            ("confidence_", "mtp.1.confidence_"),
+        ],
+        more: &[
+            ("layers.0.ffn.gate.bias_vl", &[4]),
+            ("confidence_head.proj.weight", &[1, 72]),
+            ("markov_head.markov_w1.weight", &[50257, 8]),
+            ("markov_head.markov_w2.weight", &[50257, 8]),
+        ],
+        ..tiny(
+            "DeepSeek-V4-Tiny-DSpark",
+            json!({"architectures": ["DeepseekV4DSparkModel"], "dspark_block_size": 4, "dspark_noise_token_id": 9,
+            "dspark_target_layer_ids": [1, 2], "num_nextn_predict_layers": 2}),
+        )
+    }
+}
+
+fn tiny(name: &'static str, own: Value) -> Tiny {
+    let sizes = json!({"model_type": "deepseek_v4", "hidden_act": "silu", "hidden_size": 64, "moe_intermediate_size": 32,
+        "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32, "q_lora_rank": 32,
+        "qk_rope_head_dim": 16, "num_experts_per_tok": 2, "n_routed_experts": 4, "n_shared_experts": 1,
+        "hc_mult": 4, "num_hash_layers": 1, "sliding_window": 128, "o_groups": 2, "o_lora_rank": 32, "index_n_heads": 2,
+        "index_head_dim": 32, "index_topk": 16, "num_nextn_predict_layers": 1, "vocab_size": 50257});
+    let numbers = json!({"scoring_func": "sqrtsoftplus", "norm_topk_prob": true, "routed_scaling_factor": 1.5,
+        "max_position_embeddings": 1024, "rope_theta": 10000, "compress_ratios": [0, 4, 128, 0, 0],
+        "compress_rope_theta": 160000, "rope_scaling": {"type": "yarn", "factor": 16, "beta_fast": 32, "beta_slow": 1,
+        "original_max_position_embeddings": 64}, "hc_sinkhorn_iters": 20, "hc_eps": 1e-6, "swiglu_limit": 10.0,
+        "rms_norm_eps": 1e-6, "tie_word_embeddings": false, "torch_dtype": "bfloat16",
+        "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
+        "scale_fmt": "ue8m0", "weight_block_size": [128, 128]}});
+    let config = laid_over(sizes, &numbers);
+    Tiny {
+        words: Words::Whole("gpt-2"),
+        packs: Some(packed::deepseek4),
+        single: &["_fn", "_base", "_scale", ".ape", "attn_sink", "gate.bias", "bias_vl"],
+        ..Tiny::new(name, laid_over(config, &own))
+    }
+}
