@@ -38,7 +38,6 @@ pub const DSPARK_WHOLE: Arch = Arch {
     applies: Some(|config| Ok(!is_paired(config)?)),
     base: Some(&SPARK),
     ignored: TARGETS_HEAD,
-    without: HEADLESS,
     late: &[MASK],
     ..GUESSING
 };
@@ -61,13 +60,11 @@ pub const DSPARK_PAIRED_WHOLE: Arch = Arch {
     base: Some(&SPARK),
     rules: PAIRED,
     ignored: TARGETS_HEAD,
-    without: HEADLESS,
     late: &[MASK],
     ..GUESSING
 };
 
 const TARGETS_HEAD: &[&str] = &["lm_head.weight", "model.lm_head.weight"];
-const HEADLESS: &[&str] = &["output.weight"];
 
 fn is_paired(config: &Config) -> Result<bool> {
     Ok(config.optional_flag("rope_is_neox_style")? == Some(false))

@@ -60,7 +60,9 @@ impl<'a> Held<'a> {
     fn new(family: &Family, params: &Params<'_>, checkpoint: &'a Checkpoint) -> Result<Held<'a>> {
         let mut held = Held { tensors: HashMap::with_capacity(checkpoint.tensors.len()), prefix: "" };
         let layers = params.size("l", 0)?;
-        for tensor in checkpoint.tensors.iter().filter(|tensor| !family.ignores(&tensor.name, layers)) {
+        // A head that is left out is there all the same.
+        let is_held = |name: &str| is_head(name) || !family.ignores(name, layers);
+        for tensor in checkpoint.tensors.iter().filter(|tensor| is_held(&tensor.name)) {
             held.tensors.insert(dialect(family, params, Cow::Borrowed(&tensor.name))?, tensor);
         }
         if held.finds_prefix(family, params) {
@@ -380,6 +382,10 @@ fn of_source(tensor: &Tensor, checkpoint: &Checkpoint) -> Option<DType> {
     }
 }
 
+fn is_head(name: &str) -> bool {
+    name.ends_with("lm_head.weight")
+}
+
 /// Adds a tensor, behind those that are the same again.
 fn add_with_copies(family: &Family, all: &mut Vec<Adopted>, one: Adopted) {
     for (_, copy) in family.copies.iter().filter(|(own, _)| *own == one.tensor.name) {
@@ -402,8 +408,7 @@ pub fn ignored(
         instances.iter().filter(|x| x.is_spare()).flat_map(|x| x.from.iter().map(String::as_str)).collect();
     let ignores = |name: &str| family.ignores(name, layers) || spare.contains(name);
     let ignored = checkpoint.tensors.iter().filter(|tensor| ignores(&tensor.name));
-    let (heads, kept): (Vec<&Tensor>, Vec<&Tensor>) =
-        ignored.partition(|t| t.name.ends_with("lm_head.weight"));
+    let (heads, kept): (Vec<&Tensor>, Vec<&Tensor>) = ignored.partition(|t| is_head(&t.name));
     left.extend(heads.iter().map(|t| t.name.clone()));
     Ok(kept.into_iter().map(|t| Named { name: t.name.clone(), tensor: t.clone() }).collect())
 }
