@@ -732,6 +732,28 @@ fn vectors_have_parameters_of_their_own() {
             let kept = |v: usize, density| if keeps(0, v as u64, i, density) { d[v][i] } else { 0.0 };
             plus(x, vec![shares[0] * kept(0, 0.1), shares[1] * kept(1, 0.6)])
         });
+        meets("dare_ties density=0.6 rescale=none", &|x, i| {
+            let kept = |v: usize, density| if keeps(0, v as u64, i, density) { d[v][i] } else { 0.0 };
+            elect(x, &[kept(0, 0.1), kept(1, 0.6)], &shares, 1.0, false)
+        });
+        // What a mean divides by is each vector's own share.
+        let mean = Options {
+            own: [vec![], vec!["*=0.25"]]
+                .map(|rules| {
+                    let rules = Rules::parse([], rules).unwrap();
+                    Own::new(method("linear"), &Params::default(), rules, []).unwrap()
+                })
+                .to_vec(),
+            ..options("linear cp-weight=2")
+        };
+        let total = shares[1] + shares[0] + 2.0;
+        let found = decode(&case.tensor(&[0, 1], mean, &w));
+        for (i, (found, x)) in found.iter().zip(&case.cp).enumerate() {
+            let x = f64::from(*x);
+            let toward = |v: usize| shares[v] * (f64::from(case.pairs[v].0[i]) - x);
+            let expected = plus(x, vec![plus(0.0, vec![toward(0), toward(1)]) / total]) as f32;
+            assert_eq!(found.to_bits(), expected.to_bits(), "linear, element {i}");
+        }
     }
     let case = Case::new(DType::F32);
     let refused = |words: &str, params: &[(&str, &str)]| {

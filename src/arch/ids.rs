@@ -12,18 +12,18 @@ pub const DTYPES: &[DType] = &[DType::I64, DType::I32];
 
 /// `table` with ids (`forth`), or with distances.
 pub fn counted(table: Tensor, forth: bool) -> Result<Tensor> {
-    let (name, shape) = (table.name.clone(), *table.shape());
-    Tensor::new(&name, shape, DType::I64, Arc::new(Counted { source: table, forth }))
+    numbers(table, DType::I64, Change::Place, forth)
 }
 
 /// `table` as i32 (`forth`), or as i64.
 pub fn narrowed(table: Tensor, forth: bool) -> Result<Tensor> {
     let dtype = if forth { DType::I32 } else { DType::I64 };
-    if table.dtype() == dtype {
-        return Ok(table);
-    }
-    let (name, shape) = (table.name.clone(), *table.shape());
-    Tensor::new(&name, shape, dtype, Arc::new(Narrowed { source: table, forth }))
+    if table.dtype() == dtype { Ok(table) } else { numbers(table, dtype, Change::Width, forth) }
+}
+
+fn numbers(source: Tensor, dtype: DType, change: Change, forth: bool) -> Result<Tensor> {
+    let (name, shape) = (source.name.clone(), *source.shape());
+    Tensor::new(&name, shape, dtype, Arc::new(Numbers { source, dtype, change, forth }))
 }
 
 /// Refuses a table with an id that the target does not have, or that two tokens share.
@@ -51,26 +51,55 @@ fn whole(bytes: &[u8]) -> Vec<i64> {
     bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect()
 }
 
-/// A table whose numbers count from elsewhere.
-struct Counted {
+/// What becomes of whole numbers.
+#[derive(Clone, Copy, PartialEq)]
+enum Change {
+    /// They count from elsewhere: from zero, or from their own place.
+    Place,
+    /// They have another dtype.
+    Width,
+}
+
+/// A table of whole numbers that are changed.
+struct Numbers {
     source: Tensor,
+    dtype: DType,
+    change: Change,
     forth: bool,
 }
 
-impl Rows for Counted {
-    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
-        let start = rows.start as i64 * self.source.row_elements()? as i64;
-        let held = self.source.with_rows(rows, |bytes| match self.source.dtype() {
+impl Numbers {
+    /// The numbers of these rows, as the source has them.
+    fn held(&self, rows: Range<usize>) -> Result<Vec<i64>> {
+        self.source.with_rows(rows, |bytes| match self.source.dtype() {
             DType::I32 => {
                 let all = bytes.as_chunks().0.iter().map(|b| i64::from(i32::from_le_bytes(*b)));
                 Ok(all.collect())
             }
             _ => Ok(whole(bytes)),
-        })?;
-        let places = start..;
-        for ((bytes, id), place) in out.as_chunks_mut().0.iter_mut().zip(held).zip(places) {
-            let by = if self.forth { place } else { -place };
-            *bytes = id.saturating_add(by).to_le_bytes();
+        })
+    }
+}
+
+impl Rows for Numbers {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        let start = rows.start as i64 * self.source.row_elements()? as i64;
+        let mut held = self.held(rows)?;
+        if self.change == Change::Place {
+            for (number, place) in held.iter_mut().zip(start..) {
+                *number = number.saturating_add(if self.forth { place } else { -place });
+            }
+        }
+        if self.dtype != DType::I32 {
+            let pairs = out.as_chunks_mut().0.iter_mut().zip(held);
+            pairs.for_each(|(bytes, number)| *bytes = number.to_le_bytes());
+            return Ok(());
+        }
+        for (bytes, number) in out.as_chunks_mut().0.iter_mut().zip(held) {
+            let wrong = || Error::invalid("a whole number is too large for a GGUF").tensor(&self.source.name);
+            let narrow =
+                i32::try_from(number).map_err(|_| wrong().expected("one of 32 bits").found(number))?;
+            *bytes = narrow.to_le_bytes();
         }
         Ok(())
     }
@@ -88,51 +117,8 @@ impl Rows for Counted {
     }
 
     fn identify(&self, into: &mut Identity) {
-        into.add(b"ids");
-        into.numbers([u64::from(self.forth)]);
-        self.source.identify(into);
-    }
-}
-
-/// The same numbers in another dtype.
-struct Narrowed {
-    source: Tensor,
-    forth: bool,
-}
-
-impl Rows for Narrowed {
-    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
-        self.source.with_rows(rows, |bytes| {
-            if !self.forth {
-                for (bytes, id) in out.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
-                    *bytes = i64::from(i32::from_le_bytes(*id)).to_le_bytes();
-                }
-                return Ok(());
-            }
-            for (bytes, id) in out.as_chunks_mut().0.iter_mut().zip(whole(bytes)) {
-                let wrong =
-                    || Error::invalid("a whole number is too large for a GGUF").tensor(&self.source.name);
-                let narrow = i32::try_from(id).map_err(|_| wrong().expected("one of 32 bits").found(id))?;
-                *bytes = narrow.to_le_bytes();
-            }
-            Ok(())
-        })
-    }
-
-    fn origin(&self) -> Option<Tensor> {
-        self.forth.then(|| self.source.clone())
-    }
-
-    fn prefetch(&self, rows: Range<usize>) {
-        self.source.prefetch(rows);
-    }
-
-    fn release(&self, rows: Range<usize>) {
-        self.source.release(rows);
-    }
-
-    fn identify(&self, into: &mut Identity) {
-        into.add(b"narrow");
+        let name: &[u8] = if self.change == Change::Place { b"ids" } else { b"narrow" };
+        into.add(name);
         into.numbers([u64::from(self.forth)]);
         self.source.identify(into);
     }
@@ -169,6 +155,7 @@ mod tests {
         let twice = counted(table(&[3, 2]), true).unwrap();
         assert!(check(&twice, 8).unwrap_err().to_string().contains("the same one"));
     }
+
     #[test]
     fn numbers_are_narrowed_and_widened_and_too_large_ones_refused() {
         let narrow = narrowed(table(&[0, -3, 255]), true).unwrap();

@@ -78,12 +78,11 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     warnings.extend(refuse::adapter(checkpoint, || family(&Config::open(checkpoint)?))?);
     let config = Config::open(checkpoint)?;
     let mut family = family(&config)?;
-    if options.predicting == Predicting::Only
-        && let Some(predictor) = family.arch.predictor
-    {
-        family = Family::of(predictor);
-    } else {
-        warnings.extend(families::mtp::apart(family.arch, checkpoint));
+    let only_predicts = options.predicting == Predicting::Only;
+    let predictor = family.arch.predictor.filter(|_| only_predicts);
+    match predictor {
+        Some(predictor) => family = Family::of(predictor),
+        None => warnings.extend(families::mtp::apart(family.arch, checkpoint)),
     }
     let arch = family.arch;
     if !family.prefixes.contains(&"") {
@@ -137,7 +136,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
             _ => tensor,
         });
     }
-    if options.predicting == Predicting::Only && !arch.holds {
+    if only_predicts && predictor.is_none() {
         families::mtp::keep_only(&params, &mut tensors)?;
     }
     let judges = arch.uses == Uses::Judging && rerank::judges(checkpoint, &config)?;

@@ -6,9 +6,6 @@ use super::parts::Factors;
 use super::weights::{self, Names, Rules};
 use ggraft_formats::{Error, Result};
 
-/// The parameters that a vector may have for itself.
-const OWN: [&str; 3] = ["density", "gamma", "epsilon"];
-
 /// What one vector is told.
 #[derive(Clone, Debug, Default)]
 pub struct Own {
@@ -19,6 +16,9 @@ pub struct Own {
 }
 
 impl Own {
+    /// The parameters that a vector may have for itself.
+    pub const PARAMS: [&str; 3] = ["density", "gamma", "epsilon"];
+
     /// Reads the rules of each parameter; a tensor that none of them matches has the vectors' common value of `params`.
     ///
     /// # Errors
@@ -30,7 +30,8 @@ impl Own {
         own: impl IntoIterator<Item = (&'a str, Vec<&'a str>)>,
     ) -> Result<Own> {
         let read = |(name, rules): (&str, Vec<&str>)| {
-            let takes: Vec<&str> = method.params.iter().map(|p| p.name).filter(|p| OWN.contains(p)).collect();
+            let takes: Vec<&str> =
+                method.params.iter().map(|p| p.name).filter(|p| Own::PARAMS.contains(p)).collect();
             if !takes.contains(&name) {
                 let expected =
                     if takes.is_empty() { String::from("no parameters") } else { takes.join(", ") };
@@ -41,13 +42,7 @@ impl Own {
                 .expected(expected)
                 .found(name));
             }
-            let common = params.thinning();
-            let common = match name {
-                "density" => common.density,
-                "gamma" => common.gamma,
-                _ => common.epsilon,
-            };
-            let common = format!("*={common}");
+            let common = format!("*={}", params.thinning().get(name));
             let rules = Rules::parse([], [common.as_str()].into_iter().chain(rules))?;
             Ok((name.to_string(), rules))
         };
@@ -108,6 +103,8 @@ pub(super) fn spread(
         let factors = told.weights.spread(names)?;
         let whose = format!("the rules of vector {} multiply its weight by", v + 1);
         notes.extend(weights::summary(&told.weights, &factors).map(|told| format!("{whose} {told}")));
+        let rules = [&told.weights].into_iter().chain(told.params.iter().map(|(_, rules)| rules));
+        notes.extend(rules.flat_map(|rules| rules.without_effect(names)));
         let mut each = vec![Params { own: Vec::new(), ..params.clone() }; names.len()];
         for (name, rules) in &told.params {
             let values = rules.spread(names)?;

@@ -1,10 +1,12 @@
 //! From the trainer's tensors to GGUF's and back, as the rules of a family say. All that is missing, unknown or of the
 //! wrong shape is found before a weight is read, and told at once.
 
+mod held;
 mod instance;
 mod placed;
 mod regained;
 
+pub use held::numbered;
 pub use placed::placed;
 pub use regained::regained;
 
@@ -12,11 +14,11 @@ use super::axes::Axes;
 use super::families::{Carried, Family};
 use super::params::Params;
 use super::rerank;
-use super::rule::{Need, RowCount, Rule, biased, indices, spelled};
+use super::rule::{Need, RowCount, Rule, biased, spelled};
 use super::values::Value;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
-use std::borrow::Cow;
+use held::{Held, is_head};
 use std::collections::{HashMap, HashSet};
 
 /// A tensor of GGUF's, still with the trainer's values.
@@ -45,107 +47,6 @@ pub(super) struct Instance<'a> {
     fits: bool,
     /// The checkpoint's first tensor, where GGUF's has other rows.
     table: Option<Tensor>,
-}
-
-/// What stands in names of a text model that was saved as a part of one that sees or hears.
-const INNER: &str = "language_model.";
-
-/// What a checkpoint holds, by name in the family's dialect.
-struct Held<'a> {
-    tensors: HashMap<Cow<'a, str>, &'a Tensor>,
-    prefix: &'static str,
-}
-
-impl<'a> Held<'a> {
-    fn new(family: &Family, params: &Params<'_>, checkpoint: &'a Checkpoint) -> Result<Held<'a>> {
-        let mut held = Held { tensors: HashMap::with_capacity(checkpoint.tensors.len()), prefix: "" };
-        let layers = params.size("l", 0)?;
-        // A head that is left out is there all the same.
-        let is_held = |name: &str| is_head(name) || !family.ignores(name, layers);
-        for tensor in checkpoint.tensors.iter().filter(|tensor| is_held(&tensor.name)) {
-            held.tensors.insert(dialect(family, params, Cow::Borrowed(&tensor.name))?, tensor);
-        }
-        if held.finds_prefix(family, params) {
-            return Ok(held);
-        }
-        let mut inner = Held { tensors: HashMap::new(), prefix: "" };
-        for tensor in checkpoint.tensors.iter().filter(|tensor| tensor.name.contains(INNER)) {
-            let name = Cow::Owned(tensor.name.replacen(INNER, "", 1));
-            inner.tensors.insert(dialect(family, params, name)?, tensor);
-        }
-        Ok(if inner.finds_prefix(family, params) { inner } else { held })
-    }
-
-    /// Takes the first prefix that any tensor of the first layer has; without such a one the first of all.
-    fn finds_prefix(&mut self, family: &Family, params: &Params<'_>) -> bool {
-        for prefix in &family.prefixes {
-            self.prefix = prefix;
-            for rule in &family.rules {
-                let names = rule.from.iter().filter(|name| !name.starts_with('^'));
-                let first = names.flat_map(|name| spelled(name)).map(|name| self.full(&name, &|_| 0));
-                if first.into_iter().any(|name| self.has(&name)) && rule.layers.hold(params, 0).is_ok() {
-                    return true;
-                }
-            }
-        }
-        self.prefix = family.prefixes.first().copied().unwrap_or("");
-        false
-    }
-
-    /// `name` with the prefix, and with numbers for its indices.
-    fn full(&self, name: &str, index: &dyn Fn(&str) -> u64) -> String {
-        let plain = numbered(name, index);
-        match plain.strip_prefix('^') {
-            Some(outside) => outside.to_string(),
-            None => format!("{}{plain}", self.prefix),
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
-    }
-
-    /// What the checkpoint itself calls it.
-    fn own(&self, name: String) -> String {
-        self.tensors.get(name.as_str()).map_or(name, |tensor| tensor.name.clone())
-    }
-}
-
-/// The name of a tensor as the rules of the family have it.
-fn dialect<'a>(family: &Family, params: &Params<'_>, mut name: Cow<'a, str>) -> Result<Cow<'a, str>> {
-    for (theirs, ours) in &family.renamed {
-        if let (Some(end), Some(own)) = (theirs.strip_prefix('*'), ours.strip_prefix('*')) {
-            if let Some(stem) = name.strip_suffix(end) {
-                name = Cow::Owned(format!("{stem}{own}"));
-            }
-            continue;
-        }
-        let (before, after) = theirs.split_once("{l}").unwrap_or((theirs, ""));
-        let Some(rest) = name.strip_prefix(before) else { continue };
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let (number, rest) = if theirs.contains("{l}") { rest.split_at(digits) } else { ("0", rest) };
-        if let (Some(rest), Ok(number)) = (rest.strip_prefix(after), number.parse::<u64>()) {
-            let at = match indices(ours).first().copied() {
-                Some("main" | "l+main") => params.size("main", 0)?.saturating_add(number),
-                Some("l") | None => number,
-                Some(axis) => params.size(axis, u32::try_from(number).unwrap_or(u32::MAX))?,
-            };
-            name = Cow::Owned(numbered(ours, &|_| at) + rest);
-        }
-    }
-    Ok(name)
-}
-
-/// `name` with numbers for its indices.
-pub fn numbered(name: &str, index: &dyn Fn(&str) -> u64) -> String {
-    let mut parts = name.split('{');
-    let mut out = parts.next().unwrap_or_default().to_string();
-    for part in parts {
-        let (inner, rest) = part.split_once('}').unwrap_or((part, ""));
-        out.push_str(&index(inner).to_string());
-        out.push_str(rest);
-    }
-    out
 }
 
 /// Refuses a config that says more layers, of whichever part, than the checkpoint holds tensors.
@@ -380,10 +281,6 @@ fn of_source(tensor: &Tensor, checkpoint: &Checkpoint) -> Option<DType> {
         own @ (DType::F32 | DType::BF16) => Some(own),
         _ => None,
     }
-}
-
-fn is_head(name: &str) -> bool {
-    name.ends_with("lm_head.weight")
 }
 
 /// Adds a tensor, behind those that are the same again.

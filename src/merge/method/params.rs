@@ -58,6 +58,17 @@ pub struct Thinning {
     pub epsilon: f64,
 }
 
+impl Thinning {
+    /// The one of this name, of the three.
+    pub(crate) fn get(&self, name: &str) -> f64 {
+        match name {
+            "density" => self.density,
+            "gamma" => self.gamma,
+            _ => self.epsilon,
+        }
+    }
+}
+
 impl Params {
     /// How this vector is thinned out.
     pub fn of(&self, vector: usize) -> Thinning {

@@ -5,7 +5,7 @@
 
 use super::setting::Setting;
 use super::spread;
-use crate::merge::{Method, Params};
+use crate::merge::{Method, Own, Params};
 use crate::recipe::read::Fault;
 use crate::recipe::walk::At;
 use crate::recipe::{Rule, Scalar, Spread, Vector};
@@ -238,7 +238,7 @@ fn differences(
     common: &Common<'_>,
 ) -> Result<(), Fault> {
     let takes = |name: &str| method.params.iter().any(|p| p.name == name);
-    let own = OWN.into_iter().filter(|name| takes(name));
+    let own = Own::PARAMS.into_iter().filter(|name| takes(name));
     let own = own.map(|name| Ok((name, terms.thinning(method, name, others)?)));
     let own = own.collect::<Result<Vec<_>, Fault>>()?;
     let normalize = common.truth("normalize", ["ties", "della"].contains(&method.name))?;
@@ -280,9 +280,6 @@ fn differences(
     }
     Ok(())
 }
-
-/// The parameters by which vectors are thinned out, each as it is told.
-const OWN: [&str; 3] = ["density", "gamma", "epsilon"];
 
 impl Terms {
     fn set(&mut self, name: &str, value: impl ToString) {
