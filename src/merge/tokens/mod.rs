@@ -1,8 +1,9 @@
 //! The tokens of a merge: vocabularies are matched, rows of embedding and head move by token, a vocabulary grows, and
 //! the chat template and what follows from it is chosen. The map: `matching` compares vocabularies, `tables` finds the
-//! tensors with a row for each token, `untrained` and `token_rows` serve `vocabulary`, which decides; `growth` appends
-//! tokens, `template` chooses the template, `summary` is what people are shown.
+//! tensors with a row for each token and how they come about, `copies` the rows that are copied (`untrained` measures them),
+//! `token_rows` gathers rows; `vocabulary` decides; `growth` appends tokens, `template` chooses the template, `summary` is what people are shown.
 
+mod copies;
 mod growth;
 pub mod matching;
 mod summary;

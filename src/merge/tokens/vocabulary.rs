@@ -2,20 +2,15 @@
 //! the vector, and hands template and end of turn over. What it decides is in `Summary`, for people and programs.
 //! Special tokens that chat trained and base never did are copied, whatever the weight (`untrained` says which).
 
+use super::copies::ASKED;
 use super::growth;
-use super::matching::{self, ABSENT, Baseless, Class, Embeddings, Matching, Row};
+use super::matching::{self, Baseless, Class, Embeddings, Matching, Row};
 use super::summary::{Copied, Summary, VectorSummary};
 use super::tables::{HEAD, TABLES, TableRows, has_rows_of_tokens, table_of, tokens_of};
 use super::template::{self, TemplateChoice};
-use super::token_rows::{Copy, Overlay, gathered};
-use super::untrained::Yardstick;
-use crate::merge::{Fate, Vector, Verdict};
-use ggraft_formats::{Error, Model, Result, Tensor};
+use crate::merge::Vector;
+use ggraft_formats::{Error, Model, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-/// Why a row is copied that a user has named.
-const ASKED: &str = "--copy-token";
 
 /// What a user may decide about vocabulary and template.
 #[derive(Clone, Debug, Default)]
@@ -109,13 +104,13 @@ fn matched(
     Ok(Some(matchings))
 }
 
-struct Planner<'a> {
-    onto: &'a Model,
-    vectors: &'a [Vector],
-    choices: &'a VocabularyChoices,
-    matchings: &'a [Matching],
+pub(super) struct Planner<'a> {
+    pub onto: &'a Model,
+    pub vectors: &'a [Vector],
+    pub choices: &'a VocabularyChoices,
+    pub matchings: &'a [Matching],
     /// Texts that the template writes, and those at which chat stops.
-    needed: &'a [String],
+    pub needed: &'a [String],
 }
 
 impl Planner<'_> {
@@ -230,194 +225,6 @@ impl Planner<'_> {
         let rows = |m: &Model| table_of(m, TABLES[0]).map_or(0, |t| t.shape().rows());
         [self.onto].into_iter().chain(models).map(rows).collect()
     }
-
-    /// The rows that are copied from chat, whatever the policy.
-    fn copies(
-        &self,
-        vector: usize,
-        policy: Embeddings,
-        markers: &BTreeSet<usize>,
-        notes: &mut Vec<String>,
-    ) -> Result<Vec<Copied>> {
-        let m = &self.matchings[vector];
-        let Some(cp) = tokens_of(self.onto)? else { return Ok(Vec::new()) };
-        let name = |id: usize| cp.token(id).map_or_else(String::new, |(text, _)| text.to_string());
-        let mut copies = Vec::new();
-        for text in &self.choices.copy_tokens {
-            let problem = |found: &str| {
-                Err(Error::usage(format!("--copy-token '{text}' cannot be copied"))
-                    .expected("a token of chat and onto")
-                    .found(found)
-                    .hint("spell it as in the tokenizer; for a token that only chat has, give --add-chat-tokens"))
-            };
-            match cp.find(text.as_bytes()) {
-                None => return problem("none of onto"),
-                Some(id) if m.chat[id] == ABSENT => return problem("none of chat"),
-                Some(id) if m.classes[id] == Class::Added => {}
-                Some(id) => copies.push(Copied {
-                    token: text.clone(),
-                    id,
-                    embedding: true,
-                    head: true,
-                    why: String::from(ASKED),
-                }),
-            }
-        }
-        let asked: BTreeSet<usize> = copies.iter().map(|c| c.id).collect();
-        let shared = |id: &usize| matches!(m.classes[*id], Class::Shared | Class::Moved);
-        let candidates: Vec<usize> =
-            markers.iter().copied().filter(|id| shared(id) && !asked.contains(id)).collect();
-        let found = self.untrained(vector, &candidates, name)?;
-        match (found.is_empty(), policy, self.choices.no_auto_copy) {
-            (true, ..) => {}
-            (false, Embeddings::Keep, _) | (false, _, true) => notes.push(format!(
-                "warning: chat alone has trained {}; without --copy-token they are not copied",
-                growth::brief(&found.iter().map(|c| format!("'{}'", c.token)).collect::<Vec<_>>())
-            )),
-            _ => copies.extend(found),
-        }
-        let baseless = |id: &&usize| m.classes[**id] == Class::Baseless && !asked.contains(*id);
-        if self.choices.baseless == Baseless::Auto && policy != Embeddings::Keep {
-            copies.extend(markers.iter().filter(baseless).map(|id| Copied {
-                token: name(*id),
-                id: *id,
-                embedding: true,
-                head: true,
-                why: String::from("base lacks it, and the template writes it"),
-            }));
-        }
-        Ok(copies)
-    }
-
-    /// Which of these rows chat has trained, and base and CP have not; table by table.
-    fn untrained(
-        &self,
-        vector: usize,
-        rows: &[usize],
-        name: impl Fn(usize) -> String,
-    ) -> Result<Vec<Copied>> {
-        let (m, v) = (&self.matchings[vector], &self.vectors[vector]);
-        let ids = |map: &[u32]| -> Vec<usize> { rows.iter().map(|row| map[*row] as usize).collect() };
-        let (in_chat, in_base) = (ids(&m.chat), ids(&m.base));
-        let mut found: BTreeMap<usize, Copied> = BTreeMap::new();
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        for (t, table) in TABLES.into_iter().enumerate() {
-            if !self.onto.tensors.iter().any(|t| t.name == table) {
-                continue;
-            }
-            let measure = |model, ids: &[usize]| match (table_of(model, table), tokens_of(model)?) {
-                (Some(table), Some(tokens)) => Yardstick::of(table, &tokens, ids).map(Some),
-                _ => Ok(None),
-            };
-            let all = (measure(self.onto, rows)?, measure(&v.chat, &in_chat)?, measure(&v.base, &in_base)?);
-            let (Some(cp), Some(chat), Some(base)) = all else { continue };
-            for ((row, c), b) in rows.iter().zip(&in_chat).zip(&in_base) {
-                let (Some(ours), Some(old)) = (cp.untrained(*row)?, base.untrained(*b)?) else { continue };
-                if chat.trained(*c, &base, *b)? {
-                    let copied = found.entry(*row).or_insert_with(|| Copied {
-                        token: name(*row),
-                        id: *row,
-                        embedding: false,
-                        head: false,
-                        why: format!("reserved token, trained only in chat (in base {old}, in onto {ours})"),
-                    });
-                    *[&mut copied.embedding, &mut copied.head][t] = true;
-                }
-            }
-        }
-        Ok(found.into_values().collect())
-    }
-
-    /// How one table of CP comes about; `None` if its rows simply follow their ids.
-    fn table(
-        &self,
-        onto: &Tensor,
-        fates: &[Vec<Row>],
-        asked: &[BTreeSet<usize>],
-    ) -> Result<Option<TableRows>> {
-        let name = onto.name.as_str();
-        let all = |row: Row| fates.iter().flatten().all(|r| *r == row);
-        if all(Row::Add) && self.matchings.iter().all(|m| m.identical) && self.has_own(name) {
-            return Ok(None);
-        }
-        if all(Row::Keep) {
-            let verdict = Verdict { fate: Fate::Kept, reason: "the vocabulary plan keeps every row" };
-            return Ok(Some(TableRows { verdict, pairs: Vec::new(), overlay: None }));
-        }
-        let mut pairs = Vec::with_capacity(self.vectors.len());
-        let mut overlay = Overlay::default();
-        for (vector, ((v, m), rows)) in self.vectors.iter().zip(self.matchings).zip(fates).enumerate() {
-            let chat = same_width(table_of(&v.chat, name), onto, &v.chat)?;
-            let base = same_width(table_of(&v.base, name), onto, &v.base)?;
-            for (row, _) in rows.iter().enumerate().filter(|(_, fate)| **fate == Row::Copy) {
-                let asked = asked[vector].contains(&row);
-                let copy = Copy { vector, asked, table: chat.clone(), row: m.chat[row] as usize };
-                let copies = overlay.rows.entry(row).or_default();
-                if let Some(other) = copies.iter().find(|other| other.asked && asked) {
-                    other.agrees(&copy, onto, row)?;
-                }
-                copies.push(copy);
-            }
-            let map = |ids: &[u32], wanted: &[Row]| -> Arc<[u32]> {
-                let one = |(id, fate): (&u32, &Row)| if wanted.contains(fate) { *id } else { ABSENT };
-                ids.iter().zip(rows).map(one).collect()
-            };
-            pairs.push((
-                gathered(chat, map(&m.chat, &[Row::Add, Row::Lerp]), onto)?,
-                gathered(base, map(&m.base, &[Row::Add]), onto)?,
-            ));
-        }
-        if !fates.iter().flatten().any(|r| matches!(r, Row::Add | Row::Lerp)) {
-            pairs.clear();
-        }
-        let verdict = Verdict { fate: Fate::Merged, reason: "row by row, by the vocabulary plan" };
-        let overlay = Some(overlay).filter(|o| !o.rows.is_empty()).map(Arc::new);
-        Ok(Some(TableRows { verdict, pairs, overlay }))
-    }
-
-    /// Whether every model has a table of its own of that name.
-    fn has_own(&self, name: &str) -> bool {
-        let own = |m: &Model| m.tensors.iter().any(|t| t.name == name);
-        self.vectors.iter().all(|v| own(&v.chat) && own(&v.base))
-    }
-
-    /// CP's head is its embedding: one row cannot take the different vectors of two tables.
-    fn tied(&self, fates: &[Vec<Row>], tables: &mut BTreeMap<String, TableRows>) -> Result<()> {
-        let untied = |m: &&Model| m.tensors.iter().any(|t| t.name == HEAD);
-        let other = self.vectors.iter().flat_map(|v| [&v.chat, &v.base]).find(untied);
-        let Some(other) = other else { return Ok(()) };
-        if fates.iter().flatten().all(|r| *r == Row::Keep) {
-            let verdict = Verdict { fate: Fate::Kept, reason: "onto's head is its embedding" };
-            tables.insert(HEAD.to_string(), TableRows { verdict, pairs: Vec::new(), overlay: None });
-            return Ok(());
-        }
-        let e = Error::invalid("onto's head is its embedding, but a model of the vector has a head of its own: one row cannot get two vectors")
-            .tensor(HEAD)
-            .expected("a tied head in all models, or in none of onto's")
-            .found("onto tied, the vector not")
-            .hint("give --embeddings keep --no-auto-copy, which leaves the rows of onto as they are");
-        Err(match other.containers.first() {
-            Some(file) => e.file(file.path()),
-            None => e,
-        })
-    }
-}
-
-fn same_width<'a>(table: Option<&'a Tensor>, onto: &Tensor, model: &Model) -> Result<&'a Tensor> {
-    let fits = table.filter(|t| t.shape().row() == onto.shape().row());
-    fits.ok_or_else(|| {
-        let e = Error::invalid("the rows of a model of the vector are not as long as onto's")
-            .tensor(&onto.name)
-            .expected(onto.shape().row())
-            .found(table.map_or(String::from("no such tensor"), |t| t.shape().row().to_string()))
-            .hint("the three models must be of one family: chat and onto are both made from base");
-        match model.containers.first() {
-            Some(file) => e.file(file.path()),
-            None => e,
-        }
-    })
 }
 
 /// These fates where nothing is copied but the rows `named`.
