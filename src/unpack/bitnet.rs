@@ -45,7 +45,7 @@ impl Packed for Quarters {
         let columns = self.held.columns;
         for (row, out) in rows.zip(out.chunks_exact_mut(columns)) {
             self.scale.line(row, &mut line)?;
-            let scale = line.at(0, columns).1;
+            let scale = line.only();
             let table: [f32; 4] = std::array::from_fn(|code| (code as f32 - 1.0) / scale);
             let (place, shift) = (row % self.held.rows, 2 * (row / self.held.rows));
             with_bytes(&self.codes, place * columns..(place + 1) * columns, |bytes| {

@@ -8,6 +8,7 @@ use super::grid::{Blocks, Dims, Grid};
 use super::numbers::{Packing, Table, bytes, elements};
 use super::page::{Page, Parts};
 use super::rows::unpacked;
+use super::values::Values;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use serde_json::Value;
 
@@ -43,9 +44,8 @@ fn int8(parts: &Parts<'_>) -> Result<Tensor> {
     }
     let coded = Coded {
         codes: codes.clone(),
-        packing: Packing::Stream(8),
+        values: Values::new(Packing::Stream(8), bytes(DType::I8).ok_or_else(wrong)?),
         stride: dims.columns,
-        table: Box::new(bytes(DType::I8).ok_or_else(wrong)?),
         dims,
         scale: Grid::new(parts.mark, dims, Blocks { height: Some(1), width: Some(dims.columns) })?,
         all: All::Then(RECIPROCAL),
@@ -82,9 +82,8 @@ fn halves(parts: &Parts<'_>) -> Result<Tensor> {
     }
     let coded = Coded {
         codes: codes.clone(),
-        packing: Packing::Upper,
+        values: Values::new(Packing::Upper, table),
         stride: dims.columns / 2,
-        table: Box::new(table),
         dims,
         scale: Grid::runs(&absmax, dims, state.run)?,
         all: All::Nothing,
@@ -113,9 +112,8 @@ fn nested(codes: &Tensor, scales: &Tensor, values: &Tensor, state: &State, mark:
     let offset = state.json.get("nested_offset").and_then(Value::as_f64).map(|x| x as f32);
     let coded = Coded {
         codes: codes.clone(),
-        packing: Packing::Stream(8),
+        values: Values::new(Packing::Stream(8), map(values, 256)?),
         stride: 1,
-        table: Box::new(map(values, 256)?),
         dims,
         scale: Grid::runs(scales, dims, state.number("nested_blocksize", mark)?)?,
         all: All::Nothing,

@@ -2,8 +2,9 @@
 //! bias is added. Whatever the method, `(value - zero) * scale + bias`.
 
 use super::grid::{Dims, Grid, Line};
-use super::numbers::{Packing, Table, indices, with_bytes};
+use super::numbers::{Packing, Table, indices, round, with_bytes};
 use super::rows::Packed;
+use super::values::Values;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use std::ops::Range;
@@ -11,10 +12,9 @@ use std::ops::Range;
 /// A weight in codes.
 pub struct Coded {
     pub codes: Tensor,
-    pub packing: Packing,
+    pub values: Values,
     /// Bytes from one row of codes to the next.
     pub stride: usize,
-    pub table: Box<Table>,
     pub dims: Dims,
     pub scale: Grid,
     /// A number by which every scale is multiplied, or divided, first.
@@ -37,9 +37,8 @@ impl Coded {
     ) -> Coded {
         Coded {
             codes: codes.clone(),
-            packing,
+            values: Values::new(packing, table),
             stride,
-            table: Box::new(table),
             dims,
             scale,
             all: All::Nothing,
@@ -89,11 +88,12 @@ impl Packed for Coded {
             let all = out.chunks_exact_mut(self.dims.columns.max(1)).zip(bytes.chunks_exact(self.stride));
             for (row, (out, bytes)) in rows.zip(all) {
                 self.lines(row, &mut lines)?;
-                self.packing.unpack(bytes, &mut codes);
+                self.values.of(bytes, &mut codes, out);
                 match &groups {
-                    None => self.row(&codes, &lines, out),
-                    Some(groups) => self.scattered(&codes, groups, &lines, out),
+                    None => self.scaled(&lines, out),
+                    Some(groups) => self.scattered(groups, &lines, out),
                 }
+                self.finished(&lines, out)?;
             }
             Ok(())
         })
@@ -112,8 +112,8 @@ impl Packed for Coded {
 
     fn describe(&self, into: &mut Identity) {
         into.add(b"coded");
-        into.add(format!("{:?} {:?}", self.packing, self.dims).as_bytes());
-        into.numbers(self.table.iter().map(|x| u64::from(x.to_bits())));
+        into.add(format!("{:?} {:?}", self.values.packing(), self.dims).as_bytes());
+        into.numbers(self.values.table().iter().map(|x| u64::from(x.to_bits())));
         for grid in self.grids() {
             into.numbers(grid.describe());
         }
@@ -155,64 +155,56 @@ impl Coded {
         Ok(())
     }
 
-    /// What scales the values from a column on.
-    fn scale(&self, scale: f32, lines: &Lines, column: usize) -> f32 {
-        match &self.all {
-            All::Times(_) => scale * lines.all.at(column, column + 1).1,
-            All::Over(_) => scale / lines.all.at(column, column + 1).1,
-            All::Nothing | All::Then(_) => scale,
-        }
-    }
-
-    /// The values of a row, run by run.
-    fn row(&self, codes: &[u8], lines: &Lines, out: &mut [f32]) {
-        let (mut start, columns) = (0, codes.len());
+    /// A row of values is scaled.
+    fn scaled(&self, lines: &Lines, out: &mut [f32]) {
+        let (mut scales, mut zeros, mut all) =
+            (lines.scale.numbers(), self.zero.as_ref().map(|_| lines.zero.numbers()), lines.all.numbers());
+        let (mut start, columns) = (0, out.len());
         while start < columns {
-            let (mut end, scale) = lines.scale.at(start, columns);
-            let zero = self.zero.as_ref().map(|_| lines.zero.at(start, end));
-            let bias = match self.bias {
-                Bias::Of(_, rounded) => Some((lines.bias.at(start, end), rounded)),
-                _ => None,
-            };
-            end = zero.map_or(end, |(until, _)| until).min(bias.map_or(end, |((until, _), _)| until));
-            let scale = self.scale(scale, lines, start);
-            let run = out[start..end].iter_mut().zip(&codes[start..end]);
-            match zero {
-                None => run.for_each(|(x, code)| *x = self.table[usize::from(*code)] * scale),
-                Some((_, zero)) => {
-                    run.for_each(|(x, code)| *x = (self.table[usize::from(*code)] - zero) * scale);
-                }
+            let (mut end, mut scale) = scales.at(start);
+            let zero = zeros.as_mut().map(|zeros| zeros.at(start));
+            end = zero.map_or(end, |(until, _)| until.min(end)).min(columns);
+            match &self.all {
+                All::Times(_) => scale *= all.at(start).1,
+                All::Over(_) => scale /= all.at(start).1,
+                All::Nothing | All::Then(_) => {}
             }
-            self.finish(bias.map(|((_, bias), rounded)| (bias, rounded)), &mut out[start..end]);
+            let run = out[start..end].iter_mut();
+            match zero {
+                None => run.for_each(|x| *x *= scale),
+                Some((_, zero)) => run.for_each(|x| *x = (*x - zero) * scale),
+            }
             start = end;
         }
     }
 
-    /// What is done to products whose bias is one.
-    fn finish(&self, bias: Option<(f32, DType)>, products: &mut [f32]) {
-        if let All::Then(then) = self.all {
-            products.iter_mut().for_each(|x| *x *= then);
-        }
-        match (&self.bias, bias) {
-            (Bias::Always(bias), _) => products.iter_mut().for_each(|x| *x += bias),
-            (_, Some((bias, DType::BF16))) => {
-                products.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32() + bias);
-            }
-            (_, Some((bias, DType::F16))) => {
-                products.iter_mut().for_each(|x| *x = half::f16::from_f32(*x).to_f32() + bias);
-            }
-            (_, Some((bias, _))) => products.iter_mut().for_each(|x| *x += bias),
-            (_, None) => {}
+    /// A row of values whose columns are of groups in any order is scaled.
+    fn scattered(&self, groups: &[usize], lines: &Lines, out: &mut [f32]) {
+        for (x, group) in out.iter_mut().zip(groups) {
+            let zero = self.zero.as_ref().map_or(0.0, |_| lines.zero.of_group(*group));
+            *x = (*x - zero) * lines.scale.of_group(*group);
         }
     }
 
-    /// The values of a row whose columns are of groups in any order.
-    fn scattered(&self, codes: &[u8], groups: &[usize], lines: &Lines, out: &mut [f32]) {
-        let number = |line: &Line, group: usize| line.numbers.get(group).copied().unwrap_or(f32::NAN);
-        for ((x, code), group) in out.iter_mut().zip(codes).zip(groups) {
-            let zero = self.zero.as_ref().map_or(0.0, |_| number(&lines.zero, *group));
-            *x = (self.table[usize::from(*code)] - zero) * number(&lines.scale, *group);
+    /// What is done to products.
+    fn finished(&self, lines: &Lines, products: &mut [f32]) -> Result<()> {
+        if let All::Then(then) = self.all {
+            products.iter_mut().for_each(|x| *x *= then);
         }
+        match &self.bias {
+            Bias::Nothing => {}
+            Bias::Always(bias) => products.iter_mut().for_each(|x| *x += bias),
+            Bias::Of(_, dtype) => {
+                round(*dtype, products)?;
+                let (mut biases, mut start, columns) = (lines.bias.numbers(), 0, products.len());
+                while start < columns {
+                    let (end, bias) = biases.at(start);
+                    products[start..end.min(columns)].iter_mut().for_each(|x| *x += bias);
+                    start = end;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The group of each column.

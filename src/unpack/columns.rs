@@ -3,7 +3,7 @@
 
 use super::coded::in_range;
 use super::grid::torch;
-use super::numbers::{elements, mask, with_bytes};
+use super::numbers::{elements, mask, spread, with_bytes};
 use super::rows::Packed;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Tensor};
@@ -12,16 +12,12 @@ use std::ops::Range;
 /// Inputs of a tile: they fill whole words, whatever the bits.
 const TILE: usize = 32;
 
-/// Where in a word of AWQ the codes of eight neighbouring columns lie.
-const AWQ: [u32; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
-const ALONG: [u32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
-
 /// How codes lie in words of 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Words {
     /// So many bits a code: a column's codes follow each other downwards, from the lowest bit of its first word on.
     Down(u32),
-    /// Eight neighbours in a row share a word, in AWQ's order.
+    /// Eight neighbours in a row share a word, in AWQ's order: the even ones lie in its lower half.
     Awq,
     /// Eight neighbours in a row share a word, the first in the lowest bits.
     Along,
@@ -77,6 +73,13 @@ impl Columns {
         Ok(self)
     }
 
+    /// The eight codes of 4 bits in a word, in the order of their columns.
+    fn eight(&self, word: u32) -> [u8; 8] {
+        let codes = spread::<4>(u64::from(word)) ^ u64::from(self.flip) * 0x0101_0101_0101_0101;
+        let [a, b, c, d, e, f, g, h] = codes.to_le_bytes();
+        if self.words == Words::Awq { [a, e, b, f, c, g, d, h] } else { [a, b, c, d, e, f, g, h] }
+    }
+
     fn bits(&self) -> u32 {
         match self.words {
             Words::Down(bits) => bits,
@@ -102,20 +105,17 @@ impl Columns {
                 Ok(())
             });
         }
-        let words: Vec<u32> =
-            with_bytes(&self.zeros, group * each * 4..(group + 1) * each * 4, |b| Ok(self.lifted(b)))?;
+        let first = rows.start * bits as usize / 32;
+        let places = first..(rows.end * bits as usize).div_ceil(32).min(each);
+        let bytes = (group * each + places.start) * 4..(group * each + places.end) * 4;
+        let words: Vec<u32> = with_bytes(&self.zeros, bytes, |b| Ok(self.lifted(b)))?;
         for (zero, row) in out.iter_mut().zip(rows.clone()) {
-            *zero = match self.words {
-                Words::Awq => words[row / 8] >> (4 * AWQ[row % 8]) & 15,
-                _ => field(&words, row * bits as usize, bits),
-            } as f32;
-            if self.flip != 0 {
-                *zero = f32::from(*zero as u8 ^ self.flip);
-            }
-            if self.lifted && self.bits() == 3 {
-                // The codes of three bits that lie in two words have no carry among words.
-                *zero = ((*zero as u32 + 1) & mask(3)) as f32;
-            }
+            let code = match self.words {
+                Words::Awq | Words::Along => u32::from(self.eight(words[row / 8 - first])[row % 8]),
+                _ => field(&words, row * bits as usize - first * 32, bits),
+            };
+            // The codes of three bits that lie in two words have no carry among words.
+            *zero = (if self.lifted && bits == 3 { (code + 1) & mask(3) } else { code }) as f32;
         }
         Ok(())
     }
@@ -165,19 +165,17 @@ impl Columns {
             match self.words {
                 Words::Down(_) => down(words, i * bits, bits as u32, out),
                 _ => {
-                    let order = if self.words == Words::Awq { AWQ } else { ALONG };
                     let words = &words[i * places.len()..(i + 1) * places.len()];
-                    let of = |word: u32, order: &[u32], out: &mut [u8]| {
-                        let codes = order.iter().map(|place| (word >> (4 * place) & 15) as u8 ^ self.flip);
-                        out.iter_mut().zip(codes).for_each(|(code, found)| *code = found);
-                    };
                     // The first word may begin before the rows.
-                    let order_of_first = &order[rows.start % 8..];
-                    let (first, rest) = out.split_at_mut(count.min(order_of_first.len()));
-                    of(words.first().copied().unwrap_or(0), order_of_first, first);
+                    let before = rows.start % 8;
+                    let (first, rest) = out.split_at_mut(count.min(8 - before));
+                    let copy = |out: &mut [u8], found: &[u8]| {
+                        out.iter_mut().zip(found).for_each(|(code, found)| *code = *found);
+                    };
+                    copy(first, &self.eight(words.first().copied().unwrap_or(0))[before..]);
                     rest.chunks_mut(8)
                         .zip(words.iter().skip(1))
-                        .for_each(|(out, word)| of(*word, &order, out));
+                        .for_each(|(out, word)| copy(out, &self.eight(*word)));
                 }
             }
         }
@@ -205,6 +203,9 @@ fn field(words: &[u32], bit: usize, bits: u32) -> u32 {
 }
 
 impl Packed for Columns {
+    /// Words of many rows lie together.
+    const VALUES: usize = 1 << 18;
+
     fn decode(&self, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
         let (count, inputs) = (rows.len(), self.inputs);
         let group_of = self.group_of()?;

@@ -236,22 +236,47 @@ fn block(size: usize, count: usize, told: Option<usize>) -> Option<usize> {
 /// The numbers of a row that were read last.
 #[derive(Default)]
 pub struct Line {
-    pub numbers: Vec<f32>,
+    numbers: Vec<f32>,
     place: Range<usize>,
     first: usize,
     step: usize,
 }
 
 impl Line {
-    /// The columns from `start` on, below `end`, for which one number holds, and the number.
-    pub fn at(&self, start: usize, end: usize) -> (usize, f32) {
-        let (index, until) = match start.checked_sub(self.first) {
-            None => (0, self.first),
-            Some(past) => {
-                let index = past / self.step + 1;
-                (index, self.first + index * self.step)
-            }
-        };
-        (until.min(end), self.numbers.get(index).copied().unwrap_or(f32::NAN))
+    /// The number of a row that has one.
+    pub fn only(&self) -> f32 {
+        self.numbers.first().copied().unwrap_or(f32::NAN)
+    }
+
+    /// The number of a group.
+    pub fn of_group(&self, group: usize) -> f32 {
+        self.numbers.get(group).copied().unwrap_or(f32::NAN)
+    }
+
+    /// The numbers from the first column on.
+    pub fn numbers(&self) -> Numbers<'_> {
+        let mut numbers = self.numbers.iter();
+        let number = numbers.next().copied().unwrap_or(f32::NAN);
+        Numbers { numbers, number, until: self.first, step: self.step }
+    }
+}
+
+/// The numbers of a row, one after the other.
+pub struct Numbers<'a> {
+    numbers: std::slice::Iter<'a, f32>,
+    number: f32,
+    /// The column from which on the next one holds.
+    until: usize,
+    step: usize,
+}
+
+impl Numbers<'_> {
+    /// The number that holds at `column`, which only grows, and the column up to which it does.
+    pub fn at(&mut self, column: usize) -> (usize, f32) {
+        while column >= self.until {
+            self.number = self.numbers.next().copied().unwrap_or(f32::NAN);
+            self.until += self.step.max(1);
+        }
+        (self.until, self.number)
     }
 }

@@ -4,7 +4,7 @@
 //! Value: (code - zero) * scale, each rounded to the dtype that the layer computes in: `Quantizer.dequantize` of hqq.
 
 use super::grid::torch;
-use super::numbers::{elements, narrow, with_bytes};
+use super::numbers::{elements, narrow, round, with_bytes};
 use super::page::{Page, Parts};
 use super::rows::{Packed, unpacked};
 use ggraft_formats::write::Identity;
@@ -204,16 +204,6 @@ struct Groups {
     item: usize,
 }
 
-/// Rounds values to a dtype.
-fn round(dtype: DType, values: &mut [f32]) -> Result<()> {
-    if dtype == DType::F32 {
-        return Ok(());
-    }
-    let mut bytes = vec![0; values.len() * dtype.traits().bytes];
-    dtype.encode(values, values.len(), None, &mut bytes)?;
-    dtype.decode(&bytes, values)
-}
-
 impl Groups {
     fn count(&self) -> usize {
         self.rows * self.columns
@@ -281,22 +271,20 @@ impl Groups {
 
     /// Calls `f` with each of the elements from `start` on and the number that holds for it.
     fn over(&self, start: usize, numbers: &Numbers, run: &mut [f32], f: impl Fn(&mut f32, f32)) {
-        let (mut at, mut rest) = (start, run);
-        while !rest.is_empty() {
-            let (line, after) = rest.split_at_mut(rest.len().min(self.line - at % self.line));
-            match numbers.values.as_slice() {
-                [single] => line.iter_mut().for_each(|x| f(x, *single)),
-                all if self.by_row => {
-                    let number = all[at / self.line - numbers.first];
-                    line.iter_mut().for_each(|x| f(x, number));
-                }
-                all => {
-                    let own = &all[at % self.line - numbers.first..];
-                    line.iter_mut().zip(own).for_each(|(x, number)| f(x, *number));
-                }
+        if let [single] = numbers.values.as_slice() {
+            return run.iter_mut().for_each(|x| f(x, *single));
+        }
+        let (line, column) = (start / self.line, start % self.line);
+        let (first, rest) = run.split_at_mut(run.len().min(self.line - column));
+        for (i, part) in std::iter::once(first).chain(rest.chunks_mut(self.line)).enumerate() {
+            if self.by_row {
+                let number = numbers.values[line + i - numbers.first];
+                part.iter_mut().for_each(|x| f(x, number));
+            } else {
+                let column = if i == 0 { column } else { 0 };
+                let own = &numbers.values[column - numbers.first..];
+                part.iter_mut().zip(own).for_each(|(x, number)| f(x, *number));
             }
-            at += line.len();
-            rest = after;
         }
     }
 }

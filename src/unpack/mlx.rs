@@ -9,6 +9,7 @@ use super::numbers::{Packing, Table, bytes, e2m1, whole};
 use super::page::{Page, Parts};
 use super::rows::unpacked;
 use super::settings::Settings;
+use super::values::Values;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Rows, Shape, Tensor};
 use serde_json::Value;
@@ -95,9 +96,8 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     };
     let coded = Coded {
         codes: codes.clone(),
-        packing: Packing::Stream(how.bits),
+        values: Values::new(Packing::Stream(how.bits), table),
         stride: codes.row_bytes(),
-        table: Box::new(table),
         dims,
         scale,
         all: All::Nothing,

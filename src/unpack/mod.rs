@@ -1,6 +1,6 @@
 //! Packed checkpoints, as lazy plain tensors under the names that plain ones have: what the pages of families name. A page
-//! a method; what a checkpoint says of its packing is in `settings`, how codes become numbers in `coded` (row by row) and
-//! `columns` (column by column). Of MXFP4 rows are only rearranged. `unscaled` does the same for GGUFs whose NVFP4 stands
+//! a method; what a checkpoint says of its packing is in `settings`, how codes become numbers in `coded` (row by row, by
+//! `values`) and `columns` (column by column). Of MXFP4 rows are only rearranged. `unscaled` does the same for GGUFs whose NVFP4 stands
 //! under scales.
 
 mod awq;
@@ -23,6 +23,7 @@ mod rows;
 mod settings;
 mod torchao;
 mod unscaled;
+mod values;
 
 use ggraft_formats::{Checkpoint, DType, Error, Kind, Result, Tensor, safetensors};
 pub use unscaled::unscaled;

@@ -9,6 +9,7 @@ use super::numbers::{Packing, e2m1};
 use super::page::{Page, Parts};
 use super::rows::unpacked;
 use super::settings::Settings;
+use super::values::Values;
 use ggraft_formats::{DType, Error, Result, Tensor};
 
 pub const PAGE: Page = Page {
@@ -46,9 +47,8 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     table[8] = 0.0;
     let coded = Coded {
         codes: codes.clone(),
-        packing: Packing::Stream(4),
+        values: Values::new(Packing::Stream(4), table),
         stride: held.columns,
-        table: Box::new(table),
         dims,
         scale,
         all,

@@ -99,22 +99,28 @@ impl Packing {
 
 /// Codes of so many bits without gaps: eight of them are as many whole bytes.
 fn stream<const BITS: usize>(row: &[u8], out: &mut [u8]) {
-    let mask = mask(BITS as u32) as u8;
-    let code = |bytes: &[u8], i: usize| {
-        let byte = |i: usize| u64::from(bytes.get(i).copied().unwrap_or(0));
-        let word = (0..BITS).fold(0, |word, i| word | byte(i) << (8 * i));
-        (word >> (i * BITS)) as u8 & mask
+    let word = |at: usize| match row.get(at..at + 8) {
+        Some(bytes) => bytes.iter().rev().fold(0u64, |word, b| word << 8 | u64::from(*b)),
+        None => row.get(at..).into_iter().flatten().rev().fold(0u64, |word, b| word << 8 | u64::from(*b)),
     };
     let (eights, rest) = out.as_chunks_mut::<8>();
-    let (bytes, last) = row.as_chunks::<BITS>();
-    for (codes, bytes) in eights.iter_mut().zip(bytes) {
-        let word = bytes.iter().rev().fold(0u64, |word, b| word << 8 | u64::from(*b));
-        for (i, code) in codes.iter_mut().enumerate() {
-            *code = (word >> (i * BITS)) as u8 & mask;
-        }
+    for (i, codes) in eights.iter_mut().enumerate() {
+        *codes = spread::<BITS>(word(i * BITS)).to_le_bytes();
     }
-    let last = bytes.get(eights.len()).map_or(last, |bytes| &bytes[..]);
-    rest.iter_mut().enumerate().for_each(|(i, out)| *out = code(last, i));
+    let last = spread::<BITS>(word(eights.len() * BITS)).to_le_bytes();
+    rest.iter_mut().zip(last).for_each(|(code, found)| *code = found);
+}
+
+/// The eight lowest fields of so many bits of a word, a byte each: halves are moved apart three times.
+pub fn spread<const BITS: usize>(word: u64) -> u64 {
+    let apart = |word: u64, fields: usize, lanes: u64| {
+        let (bits, lane) = (fields * BITS, fields * 8);
+        let low = ((1u64 << bits) - 1) * lanes;
+        word & low | word << (lane - bits) & low << lane
+    };
+    let word = apart(word, 4, 1);
+    let word = apart(word, 2, 1 | 1 << 32);
+    apart(word, 1, 1 | 1 << 16 | 1 << 32 | 1 << 48)
 }
 
 /// The lowest `bits` bits.
@@ -172,6 +178,22 @@ pub fn narrow(tensor: &Tensor) -> Result<Vec<i64>> {
         DType::U8 => with_bytes(tensor, 0..count as usize, |b| Ok(b.iter().map(|b| i64::from(*b)).collect())),
         _ => indices(tensor, 0..count as usize),
     }
+}
+
+/// Rounds values to a dtype.
+pub fn round(dtype: DType, values: &mut [f32]) -> Result<()> {
+    /// Values at a time.
+    const RUN: usize = 1024;
+    if dtype == DType::F32 {
+        return Ok(());
+    }
+    let (mut room, size) = ([0; 8 * RUN], dtype.traits().bytes);
+    for values in values.chunks_mut(RUN) {
+        let bytes = &mut room[..values.len() * size];
+        dtype.encode(values, values.len(), None, bytes)?;
+        dtype.decode(bytes, values)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

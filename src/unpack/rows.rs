@@ -6,11 +6,11 @@ use ggraft_formats::{DType, Result, Rows, Shape, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Values that are decoded at once, so that those of many rows are not held twice.
-const VALUES: usize = 1 << 18;
-
 /// How the values of a weight come from its parts.
 pub trait Packed: Send + Sync {
+    /// Values that are decoded at once, whole rows: no more than a cache holds until they are rounded.
+    const VALUES: usize = 1 << 15;
+
     /// The values of `rows` into `out`, which holds as many.
     fn decode(&self, rows: Range<usize>, out: &mut [f32]) -> Result<()>;
 
@@ -44,7 +44,7 @@ impl<P: Packed> Rows for Unpacked<P> {
         if self.row == 0 || rows.is_empty() {
             return Ok(());
         }
-        let step = (VALUES / self.row).max(1).min(rows.len());
+        let step = (P::VALUES / self.row).max(1).min(rows.len());
         let mut values = vec![0f32; step * self.row];
         let bytes = out.len() / rows.len();
         for (start, out) in rows.clone().step_by(step).zip(out.chunks_mut(step * bytes)) {
