@@ -71,6 +71,14 @@ fn layers_that_predict_go_or_stay_alone_as_the_converter_has_it() {
 }
 
 #[test]
+fn dense_modules_go_along_as_the_converter_has_it() {
+    let option = "--sentence-transformers-dense-modules";
+    each_of(&support::families::pooling::all(), |tiny, dir| {
+        differences(Golden::with_option("dense", tiny.name), dir, &[option])
+    });
+}
+
+#[test]
 fn drafts_become_what_the_converter_makes_of_them_beside_their_targets() {
     each_of(&support::families::drafting::all(), |tiny, dir| {
         let target = Tiny::target_of(dir);

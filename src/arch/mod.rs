@@ -12,6 +12,7 @@ mod computed;
 mod config;
 pub mod converter;
 mod defaults;
+pub(crate) mod dense;
 mod draft;
 pub(crate) mod factors;
 mod families;
@@ -54,6 +55,7 @@ pub use trainer::{Trainer, alike};
 pub use values::Value;
 
 use config::Config;
+use dense::{Modules, Taken};
 use families::{Family, Uses};
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, DType, Error, Metadata, Model, Result, Tensor};
@@ -104,7 +106,10 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let checkpoint = fewer.as_ref().unwrap_or(checkpoint);
     // What the config says is checked before the tensors are, and told after what they tell.
     let (early, hparams) = (family.early(&params)?, family.hparams(&params)?);
-    let (mut tensors, mut stored) = (made(&family, &params)?, Vec::new());
+    let dense = Modules::of(arch, checkpoint, options.dense, &mut warnings)?;
+    dense.check(params.size("n", 0)?)?;
+    let (mut tensors, mut stored): (Vec<Tensor>, _) = (dense.tensors().collect(), Vec::new());
+    tensors.extend(made(&family, &params)?);
     let layers = params.size("l", 0)?;
     let adopted = names::adopt(&family, &params, checkpoint);
     let adopted = refuse::disagreements(checkpoint, adopted, |name| !family.ignores(name, layers))?;
@@ -145,11 +150,13 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     }
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", arch.gguf);
+    metadata.extend(dense.told(arch.gguf, Taken::Always));
     metadata.extend(early);
     let size = about::Size::of(tensors.iter());
     metadata.extend(about::metadata(checkpoint, &config, &size, &options.told, &mut warnings)?);
     metadata.extend(hparams);
     metadata.extend(told);
+    metadata.extend(dense.told(arch.gguf, Taken::Asked));
     if let Some(pooling) =
         (arch.uses != Uses::Text).then(|| about::pooling(checkpoint)).transpose()?.flatten()
     {
@@ -160,7 +167,8 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     }
     native::extend(&mut metadata, tokenizer.metadata, config.class()?);
     warnings.extend(tokenizer.warnings);
-    let (containers, reads) = (checkpoint.containers.clone(), checkpoint.reads.clone());
+    let (mut containers, reads) = (checkpoint.containers.clone(), checkpoint.reads.clone());
+    containers.extend(dense.containers);
     let model = Model { metadata, tensors, containers, reads };
     Ok(Adopted { model, warnings, stored })
 }

@@ -11,6 +11,8 @@ pub struct Options {
     pub predicting: Predicting,
     /// The directory of the model that a draft guesses for.
     pub target: Option<PathBuf>,
+    /// Whether dense modules of sentence-transformers are taken in where the architecture has a place for them.
+    pub dense: bool,
     /// Keys of `general.*` that are told, whatever the checkpoint says.
     pub told: Map<String, Value>,
 }

@@ -3,7 +3,8 @@
 //! Specification: `SentenceTransformer.save`, `Pooling` of sentence-transformers; `llama_pooling_type` of llama.cpp.
 
 use super::Source;
-use ggraft_formats::{Error, Metadata, Result};
+use crate::arch::dense::WEIGHT;
+use ggraft_formats::{Error, Metadata, Result, Tensor, safetensors};
 use serde_json::{Value, json};
 use std::path::{Component, Path};
 
@@ -113,22 +114,42 @@ fn listed(source: &Source) -> Result<Vec<Module>> {
     Ok(all)
 }
 
-/// The files that say how a GGUF pools; none if it does not say, or in no way that they know.
-pub fn regained(metadata: &Metadata) -> Vec<(String, Value)> {
+/// The files that say how a GGUF makes one vector of a text's, whose dense modules are `dense`, by their folders; none if it
+/// does not say, or in no way that they know.
+pub fn regained(metadata: &Metadata, dense: &[(&str, Tensor)]) -> Result<Vec<(String, Vec<u8>)>> {
     let arch = metadata.str("general.architecture").unwrap_or_default();
     let number = |key: &str| metadata.u64(&format!("{arch}.{key}"));
-    let pooling = number("pooling_type");
-    if !FLAGS.iter().any(|(_, number)| pooling == Some(*number)) {
-        return Vec::new();
+    let pooling = number("pooling_type").filter(|number| FLAGS.iter().any(|(_, flag)| flag == number));
+    if pooling.is_none() && dense.is_empty() {
+        return Ok(Vec::new());
     }
-    let module = |i: u32, path: &str, class: &str| {
-        let class = format!("sentence_transformers.models.{class}");
-        json!({"idx": i, "name": i.to_string(), "path": path, "type": class})
-    };
-    let list = json!([module(0, "", "Transformer"), module(1, "1_Pooling", "Pooling")]);
-    let mut config = json!({"word_embedding_dimension": number("embedding_length")});
-    for (flag, number) in FLAGS {
-        config[flag] = json!(pooling == Some(number));
+    let text = |json: &Value| format!("{json:#}\n").into_bytes();
+    let (mut list, mut files) =
+        (vec![(String::new(), "sentence_transformers.models.Transformer")], Vec::new());
+    if pooling.is_some() {
+        let mut config = json!({"word_embedding_dimension": number("embedding_length")});
+        for (flag, number) in FLAGS {
+            config[flag] = json!(pooling == Some(number));
+        }
+        list.push((String::from("1_Pooling"), "sentence_transformers.models.Pooling"));
+        files.push((format!("1_Pooling/{CONFIG}"), text(&config)));
     }
-    vec![(LIST.into(), list), ("1_Pooling/config.json".into(), config)]
+    for (folder, tensor) in dense {
+        let config = json!({
+            "in_features": tensor.shape().row(), "out_features": tensor.shape().rows(), "bias": false,
+            "activation_function": "torch.nn.modules.linear.Identity"
+        });
+        // The vectors of all tokens, which are not pooled, are PyLate's.
+        let class = match pooling {
+            Some(_) => "sentence_transformers.models.Dense",
+            None => "pylate.models.Dense.Dense",
+        };
+        list.push((folder.to_string(), class));
+        files.push((format!("{folder}/{CONFIG}"), text(&config)));
+        files.push((format!("{folder}/{WEIGHTS}"), safetensors::bytes(&[(WEIGHT, tensor)])?));
+    }
+    let module = |(i, (path, class)): (usize, (String, &str))| json!({"idx": i, "name": i.to_string(), "path": path, "type": class});
+    let list: Vec<Value> = list.into_iter().enumerate().map(module).collect();
+    files.push((LIST.into(), text(&json!(list))));
+    Ok(files)
 }

@@ -27,7 +27,8 @@ impl Remote for Memory {
     }
 
     fn container(&self, path: &Path) -> Result<Container> {
-        Err(Error::invalid("no weights lie here").file(path))
+        let file = self.whole(path)?.map(Container::Mapped);
+        file.ok_or_else(|| Error::invalid("no weights lie here").file(path))
     }
 
     fn hands(&self) -> usize {
@@ -54,6 +55,8 @@ pub fn plain(model: Model) -> Result<Model> {
 pub fn source(model: &Model) -> Result<(Source, Vec<String>)> {
     let model = plain(model.clone())?;
     let place = model.containers.first().map_or(PathBuf::new(), |file| file.path().to_path_buf());
+    let whole = model.clone();
+    let (model, dense) = arch::dense::apart(model);
     let back = arch::regain(&model).map_err(|e| e.file(&place))?;
     let words = vocab::regained(&model.metadata).map_err(|e| e.file(&place))?;
     let mut notes = words.notes;
@@ -65,11 +68,9 @@ pub fn source(model: &Model) -> Result<(Source, Vec<String>)> {
     }
     let mut put = |name: &str, json: &Value| files.push((name.into(), format!("{json:#}\n").into_bytes()));
     put("config.json", &config);
-    for (name, json) in modules::regained(&model.metadata) {
-        put(&name, &json);
-    }
     let sampling = about::sampling_of(&model.metadata);
     put("generation_config.json", &Value::Object(sampling));
+    files.extend(modules::regained(&model.metadata, &dense)?);
     files.push((CARD.into(), card(&model.metadata)));
     files.extend(super::template::regained(&model.metadata));
     let dir = place.with_extension("");
@@ -82,10 +83,11 @@ pub fn source(model: &Model) -> Result<(Source, Vec<String>)> {
         format: "safetensors",
         ..Checkpoint::default()
     };
-    notes.extend(checked(&checkpoint, &model)?);
+    notes.extend(checked(&checkpoint, &whole, !dense.is_empty())?);
     if checkpoint.has("modules.json") {
-        notes.push(String::from(
-            "a GGUF tells how the vectors of a text become one, and not whether that one goes through further modules (Dense, Normalize)",
+        let further = if dense.is_empty() { "further modules (Dense, Normalize)" } else { "Normalize" };
+        notes.push(format!(
+            "a GGUF tells how the vectors of a text become one, and not whether that one goes through {further}"
         ));
     }
     if !back.made.is_empty() {
@@ -123,11 +125,11 @@ fn usual(model: &Model) -> &'static str {
 }
 
 /// Reads the checkpoint again, and says what is not as the GGUF has it.
-fn checked(checkpoint: &Checkpoint, model: &Model) -> Result<Vec<String>> {
+fn checked(checkpoint: &Checkpoint, model: &Model, dense: bool) -> Result<Vec<String>> {
     let pre = model.metadata.str("tokenizer.ggml.pre").map(String::from);
-    let again = match arch::adopt(checkpoint, &arch::Options::default()) {
+    let again = match arch::adopt(checkpoint, &arch::Options { dense, ..Default::default() }) {
         Ok(again) => again,
-        Err(_) => arch::adopt(checkpoint, &arch::Options { pre, ..Default::default() })?,
+        Err(_) => arch::adopt(checkpoint, &arch::Options { pre, dense, ..Default::default() })?,
     };
     let mut other: Vec<String> = Vec::new();
     let shown = |value: Option<&Told>| match value {

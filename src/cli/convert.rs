@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// needed
     #[arg(long, value_name = "DIR", conflicts_with_all = ["mmproj", "mtp", "mtp_from"])]
     target_model_dir: Option<PathBuf>,
+    /// Take in the dense modules behind the pooling of EmbeddingGemma (2_Dense, 3_Dense), which llama.cpp computes
+    #[arg(long, conflicts_with_all = ["mmproj", "mtp", "mtp_from"])]
+    sentence_transformers_dense_modules: bool,
     /// Take keys of general.* from FILE (JSON), whatever the checkpoint says
     #[arg(long, value_name = "FILE")]
     metadata: Option<PathBuf>,
@@ -166,6 +169,7 @@ fn of_ggufs(args: &Args) -> Result<()> {
         ("--mtp", args.mtp),
         ("--no-mtp", args.no_mtp),
         ("--mtp-from", args.mtp_from.is_some()),
+        ("--sentence-transformers-dense-modules", args.sentence_transformers_dense_modules),
         ("--metadata", args.metadata.is_some()),
     ];
     let is_directory = args.types.iter().any(|kind| matches!(kind.0, Type::Safetensors(_)));
@@ -190,7 +194,8 @@ fn wishes(args: &Args) -> Result<arch::Options> {
     };
     let told = args.metadata.as_deref().map(told).transpose()?.unwrap_or_default();
     let target = args.target_model_dir.clone();
-    Ok(arch::Options { pre: args.pre.clone(), predicting, target, told })
+    let dense = args.sentence_transformers_dense_modules;
+    Ok(arch::Options { pre: args.pre.clone(), predicting, target, dense, told })
 }
 
 /// The keys of general.* that `file` tells.

@@ -125,7 +125,7 @@ const OPTIONS: &[(&str, &[&str], &str)] = &[
     (
         "",
         &["--sentence-transformers-dense-modules"],
-        "leave it out: what is there is converted as the page of the class says (`ggraft architectures NAME`)",
+        "ggraft convert takes it; a merge leaves out what comes after pooling",
     ),
     ("", &["--fp8-as-q8"], "give --type Q8_0: weights of fp8 are decoded and encoded anew"),
     (

@@ -27,6 +27,7 @@ mod listed;
 mod newer_projectors;
 mod newest;
 mod parts;
+pub mod pooling;
 pub mod predicting;
 pub mod projectors;
 mod published;
@@ -102,6 +103,7 @@ pub fn family(name: &str) -> Option<Tiny> {
         .chain(layouts::native())
         .chain(predicting::all())
         .chain(drafting::all())
+        .chain(pooling::all())
         .chain([many_experts()])
         .find(|tiny| tiny.name == name)
 }
@@ -163,6 +165,8 @@ pub struct Tiny {
     pub shards: usize,
     /// What its `tokenizer_config.json` says besides.
     pub tokens: Value,
+    /// The dense modules of sentence-transformers: folder, and rows and columns.
+    pub modules: &'static [(&'static str, [u64; 2])],
     /// Other files: name and text.
     pub files: &'static [(&'static str, &'static str)],
 }
@@ -188,6 +192,7 @@ impl Tiny {
             target: None,
             shards: 1,
             tokens: json!({}),
+            modules: &[],
             files: &[],
         }
     }
@@ -204,6 +209,13 @@ impl Tiny {
         match self.packs {
             Some(packs) => packed::write_by(packs, &self.weights(&config), dir),
             None => write_weights(self.weights(&config), self.shards, dir),
+        }
+        for (folder, shape) in self.modules {
+            let weight = self.weight(format!("{folder}.weight"), shape);
+            std::fs::create_dir_all(dir.join(folder)).unwrap();
+            write_weights(vec![Weight { name: "linear.weight".into(), ..weight }], 1, &dir.join(folder));
+            let config = json!({"in_features": shape[1], "out_features": shape[0], "bias": false});
+            write_json(&dir.join(folder).join("config.json"), &config);
         }
         if self.is_native {
             std::fs::rename(dir.join("model.safetensors"), dir.join("consolidated.safetensors")).unwrap();

@@ -6,7 +6,7 @@ mod file;
 mod write;
 
 pub use file::{header, told};
-pub use write::{Directory, Named, SHARD, plan};
+pub use write::{Directory, Named, SHARD, bytes, plan};
 
 use crate::error::{Error, Printable, Result};
 use crate::index;

@@ -10,6 +10,7 @@ use crate::tensor::Tensor;
 use crate::twice;
 use crate::usual::SAFETENSORS;
 use crate::write::{Held, Layout, Placed, Planned};
+use safetensors::tensor::TensorView;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,6 +36,30 @@ pub struct Directory {
     pub files: Vec<(String, Vec<u8>)>,
     /// The most bytes of weights in one file.
     pub shard: u64,
+}
+
+/// A whole file of these few tensors under these names.
+///
+/// # Errors
+/// A dtype that safetensors does not have, or those of reading.
+pub fn bytes(tensors: &[(&str, &Tensor)]) -> Result<Vec<u8>> {
+    let invalid = |e: safetensors::SafeTensorError, name: &str| Error::invalid(e.to_string()).tensor(name);
+    let mut held = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let unknown =
+            || Error::unsupported("safetensors has no such dtype").tensor(name).found(tensor.dtype());
+        let (dtype, _) = DTYPES.iter().find(|(_, own)| *own == tensor.dtype()).ok_or_else(unknown)?;
+        let word = |n: u64| usize::try_from(n).map_err(|_| unknown());
+        let shape = tensor.shape().ne().iter().rev().map(|n| word(*n)).collect::<Result<Vec<_>>>()?;
+        let mut bytes = vec![0; word(tensor.bytes())?];
+        tensor.read(0..word(tensor.shape().rows())?, &mut bytes)?;
+        held.push((*name, *dtype, shape, bytes));
+    }
+    let views = held.iter().map(|(name, dtype, shape, bytes)| {
+        TensorView::new(*dtype, shape.clone(), bytes).map(|view| (*name, view)).map_err(|e| invalid(e, name))
+    });
+    let told = Some([(String::from("format"), String::from("pt"))].into());
+    safetensors::serialize(views.collect::<Result<Vec<_>>>()?, told).map_err(|e| invalid(e, ""))
 }
 
 /// Plans `directory` as `path`; touches no weight.

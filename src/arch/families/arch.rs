@@ -1,6 +1,7 @@
 //! What a page says: an architecture, and the parts that only it has. `NONE` says nothing.
 
 use crate::arch::config::Config;
+use crate::arch::dense::Dense;
 use crate::arch::keys::{Fixed, Key};
 use crate::arch::params::{Axis, Params};
 use crate::arch::rule::Rule;
@@ -59,6 +60,8 @@ pub struct Arch {
     pub copies: &'static [(&'static str, &'static str)],
     /// Tensors that no checkpoint holds; they come first.
     pub made: &'static [Made],
+    /// Dense modules of sentence-transformers for which GGUF has a place.
+    pub dense: &'static [Dense],
     /// Keys of the tokenizer that the converter adds for these classes, after all others.
     pub tokenizer: &'static [TokenizerKey],
     /// The same that the config tells.
@@ -159,6 +162,7 @@ pub const NONE: Arch = Arch {
     carried: &[],
     copies: &[],
     made: &[],
+    dense: &[],
     tokenizer: &[],
     late: &[],
     drafts: Drafts::No,

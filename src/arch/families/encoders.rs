@@ -7,6 +7,7 @@ use super::lfm2::{self, LFM2};
 use super::llama::LLAMA;
 use super::{Arch, NONE, Uses};
 use crate::arch::config::Config;
+use crate::arch::dense::{Dense, Taken};
 use crate::arch::keys::{Fixed, Key, count, is, make, positive, size};
 use crate::arch::params::{AXES as ALL, Axis, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
@@ -126,6 +127,7 @@ pub const LFM2_EMBED: Arch = Arch {
     prefixes: &[""],
     keys: &[make("attention.causal", |params| Ok(both_ways(params.config)?.then_some(Value::Bool(false))))],
     without: &["output.weight"],
+    dense: &[Dense { folder: "1_Dense", to: "dense_2", taken: Taken::Always }],
     uses: Uses::Pooled,
     ..NONE
 };

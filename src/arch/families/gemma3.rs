@@ -5,6 +5,7 @@
 use super::decoder::DECODER;
 use super::gemma::{NO_SPACE, scale};
 use super::{Arch, NONE, Uses};
+use crate::arch::dense::{Dense, Taken};
 use crate::arch::keys::{Fixed, Key, count, make, number, positive};
 use crate::arch::params::Params;
 use crate::arch::rope::Rope;
@@ -37,6 +38,10 @@ pub const EMBEDDING_GEMMA: Arch = Arch {
         params.config.count("sliding_window").map(|n| Some(n.into()))
     })],
     rules: &[head().may().cut()],
+    dense: &[
+        Dense { folder: "2_Dense", to: "dense_2", taken: Taken::Asked },
+        Dense { folder: "3_Dense", to: "dense_3", taken: Taken::Asked },
+    ],
     uses: Uses::Pooled,
     tokenizer: &[NO_SPACE],
     ..NONE

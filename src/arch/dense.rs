@@ -1,0 +1,165 @@
+//! Dense modules of sentence-transformers, matrices through which the vector of a text goes after it was pooled. They have
+//! folders of their own; llama.cpp computes those of a few architectures.
+//! Specification: `--sentence-transformers-dense-modules`, `EmbeddingGemma` and `LFM2ColBertModel` of llama.cpp's converter;
+//! `build_dense_out`.
+
+use super::families::{ARCHS, Arch};
+use ggraft_formats::source::Container;
+use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor};
+
+/// The option that asks for them.
+const OPTION: &str = "--sentence-transformers-dense-modules";
+const WEIGHTS: &str = "model.safetensors";
+const PICKLED: &str = "pytorch_model.bin";
+/// What their tensors are called in the folder.
+pub const WEIGHT: &str = "linear.weight";
+
+/// A dense module that an architecture has a place for.
+pub struct Dense {
+    pub folder: &'static str,
+    /// The beginning of its names in GGUF.
+    pub to: &'static str,
+    pub taken: Taken,
+}
+
+/// When a module goes into the GGUF, and what is told of its size there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// If it is asked for: both numbers of features.
+    Asked,
+    /// Always: how long the vectors are that it makes.
+    Always,
+}
+
+/// The dense modules of a checkpoint that go into its GGUF.
+#[derive(Default)]
+pub struct Modules {
+    found: Vec<(&'static Dense, Tensor)>,
+    pub containers: Vec<Container>,
+}
+
+impl Modules {
+    /// Those of `checkpoint` that `arch` has a place for; what is left out is told.
+    ///
+    /// # Errors
+    /// They are asked for, and there are none, or no place for them; one is damaged.
+    pub fn of(
+        arch: &Arch,
+        checkpoint: &Checkpoint,
+        asked: bool,
+        warnings: &mut Vec<String>,
+    ) -> Result<Modules> {
+        let (mut modules, mut left, mut pickled) = (Modules::default(), Vec::new(), Vec::new());
+        for dense in arch.dense {
+            let name = format!("{}/{WEIGHTS}", dense.folder);
+            if !checkpoint.has(&name) {
+                let other = format!("{}/{PICKLED}", dense.folder);
+                pickled.extend(checkpoint.has(&other).then_some(other));
+            } else if dense.taken == Taken::Asked && !asked {
+                left.push(dense.folder);
+            } else {
+                modules.add(dense, checkpoint, &name, warnings)?;
+            }
+        }
+        if !left.is_empty() {
+            warnings.push(format!(
+                "{}: what sentence-transformers computes after pooling is left out; {OPTION} puts it in, and llama.cpp computes it",
+                left.join(" and ")
+            ));
+        }
+        if asked && modules.found.is_empty() {
+            return Err(none_to_take(arch, checkpoint, &pickled));
+        }
+        warnings.extend(pickled.iter().map(|file| {
+            format!("{file}, a module behind the pooling, is left out: it is read as {WEIGHTS} only")
+        }));
+        Ok(modules)
+    }
+
+    fn add(
+        &mut self,
+        dense: &'static Dense,
+        checkpoint: &Checkpoint,
+        name: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<()> {
+        let file = checkpoint.weights(name)?;
+        let of_file = |e: Error| e.file(&checkpoint.dir.join(name));
+        let weight = file.tensors.iter().find(|t| t.name == WEIGHT);
+        let weight = weight.filter(|t| t.shape().ne().len() == 2).ok_or_else(|| {
+            let found: Vec<String> =
+                file.tensors.iter().map(|t| format!("{} {}", t.name, t.shape())).collect();
+            let e = Error::invalid("this is no dense module of sentence-transformers");
+            of_file(e.expected(format!("{WEIGHT}, a matrix")).found(found.join(", ")))
+        })?;
+        let rest = file.tensors.iter().filter(|t| t.name != WEIGHT);
+        warnings
+            .extend(rest.map(|t| format!("{} of {name} is left out: llama.cpp has no place for it", t.name)));
+        self.found.push((dense, weight.clone().renamed(&format!("{}.weight", dense.to))));
+        self.containers.extend(file.containers);
+        Ok(())
+    }
+
+    /// Refuses modules that do not fit the vectors of so many numbers, or each other.
+    pub fn check(&self, mut width: u64) -> Result<()> {
+        for (_, tensor) in &self.found {
+            if tensor.shape().row() != width {
+                return Err(Error::invalid("a dense module does not fit what comes before it")
+                    .tensor(&tensor.name)
+                    .expected(format!("{width} features"))
+                    .found(tensor.shape()));
+            }
+            width = tensor.shape().rows();
+        }
+        Ok(())
+    }
+
+    pub fn tensors(&self) -> impl Iterator<Item = Tensor> {
+        self.found.iter().map(|(_, tensor)| tensor.clone())
+    }
+
+    /// What is told of those that are `taken` so.
+    pub fn told(&self, arch: &str, taken: Taken) -> Metadata {
+        let mut metadata = Metadata::new();
+        for (dense, tensor) in self.found.iter().filter(|(dense, _)| dense.taken == taken) {
+            let (read, made) = (tensor.shape().row() as u32, tensor.shape().rows() as u32);
+            match taken {
+                Taken::Asked => {
+                    metadata.set(&format!("{arch}.{}_feat_in", dense.to), read);
+                    metadata.set(&format!("{arch}.{}_feat_out", dense.to), made);
+                }
+                Taken::Always => metadata.set(&format!("{arch}.embedding_length_out"), made),
+            }
+        }
+        metadata
+    }
+}
+
+/// The error where modules are asked for and none are taken.
+fn none_to_take(arch: &Arch, checkpoint: &Checkpoint, pickled: &[String]) -> Error {
+    let folders: Vec<&str> = arch.dense.iter().map(|dense| dense.folder).collect();
+    let e = match folders.as_slice() {
+        [] => Error::usage(format!("a GGUF of {} has no place for dense modules", arch.gguf)).found(OPTION),
+        _ => Error::usage("there are no dense modules here")
+            .expected(folders.iter().map(|f| format!("{f}/{WEIGHTS}")).collect::<Vec<_>>().join(" or "))
+            .found(if pickled.is_empty() { String::from("none") } else { pickled.join(", ") }),
+    };
+    e.file(&checkpoint.dir).hint("leave it out")
+}
+
+/// `model` without its dense modules, and these by their folders.
+pub fn apart(mut model: Model) -> (Model, Vec<(&'static str, Tensor)>) {
+    let gguf = model.metadata.str("general.architecture").unwrap_or_default();
+    let places: Vec<&Dense> =
+        ARCHS.iter().filter(|arch| arch.gguf == gguf).flat_map(|arch| arch.dense).collect();
+    let place = |tensor: &Tensor| {
+        let stem = tensor.name.strip_suffix(".weight")?;
+        Some(places.iter().find(|dense| dense.to == stem)?.folder)
+    };
+    let (dense, rest) = model.tensors.into_iter().partition(|tensor| place(tensor).is_some());
+    model.tensors = rest;
+    let mut dense: Vec<_> =
+        Vec::into_iter(dense).filter_map(|tensor| Some((place(&tensor)?, tensor))).collect();
+    dense.sort_by_key(|(folder, _)| *folder);
+    (model, dense)
+}
