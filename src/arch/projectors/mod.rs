@@ -34,6 +34,7 @@ mod muse;
 mod nemotron;
 mod omni;
 mod paddle;
+mod parakeet;
 mod phi4;
 mod qwen;
 mod siglip;
@@ -99,6 +100,7 @@ pub static PROJECTORS: &[Arch] = &[
     granite_speech::GRANITE_SPEECH_PLUS,
     lfm2_audio::LFM2_AUDIO,
     granite_vision::GRANITE4_VISION,
+    parakeet::NEMOTRON_HEARING,
     nemotron::NEMOTRON,
     muse::MUSE_GLIMMER,
     dots_note::DOTS3_NOTE,

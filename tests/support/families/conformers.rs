@@ -5,7 +5,7 @@ use super::{Draft, Tiny, Value, json};
 
 pub fn all() -> Vec<Tiny> {
     let mut all = granites();
-    all.extend([lfm(), muse(), dots(), radio()]);
+    all.extend([lfm(), muse(), dots(), radio(), parakeet()]);
     all
 }
 
@@ -135,6 +135,31 @@ fn dots() -> Tiny {
                 "whisper_config": {"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 4,
                     "encoder_ffn_dim": 96, "num_mel_bins": 16, "activation_function": "swiglu"}}}),
         )
+    }
+}
+
+const COUNTED: &[(&str, &[i64])] = &[
+    ("sound_encoder.encoder.layers.0.conv.norm.num_batches_tracked", &[5]),
+    ("sound_encoder.encoder.layers.1.conv.norm.num_batches_tracked", &[5]),
+];
+
+fn parakeet() -> Tiny {
+    let seeing = radio();
+    let sound = json!({"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_mel_bins": 16, "subsampling_factor": 8, "subsampling_conv_channels": 8, "conv_kernel_size": 5,
+        "projection_hidden_size": 80, "model_type": "parakeet"});
+    // The converter counts layers of what hears by those of what sees: the convolutions up to the sixth are found so.
+    let deeper = json!({"patch_size": 8, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 7,
+        "num_attention_heads": 4});
+    Tiny {
+        name: "Nemotron-Nano-12M-Omni",
+        whole: COUNTED,
+        draft: Draft { optional: true, ..Draft::default() },
+        config: super::laid_over(
+            seeing.config.clone(),
+            &json!({"sound_config": sound, "vision_config": deeper}),
+        ),
+        ..seeing
     }
 }
 
