@@ -28,6 +28,7 @@ mod ling;
 mod listeners;
 mod llama4;
 mod llava;
+mod mimo;
 mod minicpm;
 mod minimax;
 mod muse;
@@ -90,6 +91,7 @@ pub static PROJECTORS: &[Arch] = &[
     deepseek4::DEEPSEEK4V,
     ling::LING3_VL,
     step::STEP3_VL,
+    mimo::MIMO_V2,
     whisper::QWEN2_AUDIO,
     whisper::ULTRAVOX,
     whisper::VOXTRAL,
