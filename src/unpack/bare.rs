@@ -18,7 +18,7 @@ pub fn plain(mut checkpoint: Checkpoint) -> Result<Checkpoint> {
             |other: &Tensor| other.name.strip_prefix(stem.as_str()).is_some_and(|end| end.contains(SCALE));
         checkpoint.tensors.iter().any(of)
     };
-    if bare.is_empty() || bare.iter().any(|tensor| is_scaled(tensor)) {
+    if bare.is_empty() || bare.iter().any(is_scaled) {
         return Ok(checkpoint);
     }
     checkpoint.notes.push(format!(

@@ -38,10 +38,11 @@ pub(crate) fn recognises(path: &Path) -> bool {
 
 /// Opens a checkpoint: a directory, an index or one file.
 pub fn open(path: &Path) -> Result<Checkpoint> {
-    if path.is_dir() && !usual::PYTORCH.is_in(path) {
-        if let Some(checkpoint) = shards::open(path, &candidates(path), file::read)? {
-            return Ok(Checkpoint { format: "PyTorch", ..checkpoint });
-        }
+    if path.is_dir()
+        && !usual::PYTORCH.is_in(path)
+        && let Some(checkpoint) = shards::open(path, &candidates(path), file::read)?
+    {
+        return Ok(Checkpoint { format: "PyTorch", ..checkpoint });
     }
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (dir, path) = match path.is_dir() {
