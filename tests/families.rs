@@ -112,6 +112,24 @@ fn a_draft_asks_for_its_target_and_another_model_for_none() {
 }
 
 #[test]
+fn a_tower_in_a_folder_of_its_own_must_be_there() {
+    let tiny = support::families::family("MiMo-V2.5-Sees").unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path().join(tiny.name);
+    tiny.write(&dir);
+    let convert = || ggraft(["convert", dir.to_str().unwrap(), "--mmproj", "--type", "f16", "--dry-run"]);
+    let config = dir.join("audio_tokenizer/config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("n_mels", "mels")).unwrap();
+    let untold = convert();
+    assert!(untold.err.contains("audio_tokenizer/config.json: 'n_mels'"), "{}", untold.err);
+    std::fs::write(&config, text).unwrap();
+    std::fs::rename(dir.join("audio_tokenizer"), temporary.path().join("elsewhere")).unwrap();
+    let missing = convert();
+    assert!(missing.code != 0 && missing.err.contains("audio_tokenizer"), "{}", missing.err);
+}
+
+#[test]
 fn what_hears_is_told_by_its_own_class_too() {
     for name in ["Granite-Speech-Tiny", "Granite-Speech-Plus-Tiny"] {
         let mut tiny = support::families::family(name).unwrap();

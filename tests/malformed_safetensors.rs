@@ -138,6 +138,22 @@ fn missing_shards_are_all_named() {
 }
 
 #[test]
+fn shards_without_an_index_are_those_that_their_names_count() {
+    let [first, third] = ["x-00001-of-00003.safetensors", "x-00003-of-00003.safetensors"];
+    let dir = Dir::new().with(first, &one("a")).with(third, &one("c"));
+    let hint = "this shard is missing; the names of the others count it: download it";
+    assert_eq!(dir.error(), format!("x-00002-of-00003.safetensors: {hint}"));
+    let whole = dir.with("x-00002-of-00003.safetensors", &one("b"));
+    let Input::Checkpoint(checkpoint) = whole.open().unwrap() else { panic!("it is no checkpoint") };
+    let names: Vec<&str> = checkpoint.tensors.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!((names, checkpoint.notes.len()), (vec!["a", "b", "c"], 1));
+    let twice = whole.with("x-00002-of-00003.safetensors", &one("c"));
+    assert_eq!(twice.error(), "DIR: tensor 'c': two shards hold this tensor");
+    let other = twice.with("y.safetensors", &one("b"));
+    assert!(other.error().contains("found 4 .safetensors files and no index"), "{}", other.error());
+}
+
+#[test]
 fn index_and_shards_disagree() {
     let map = json!({ "a": "m.safetensors", "b": "m.safetensors" });
     let header = json!({ "a": entry("F32", &[1], 0, 4), "c": entry("F32", &[1], 4, 8) });

@@ -47,27 +47,44 @@ pub(crate) fn open(folder: &Folder, path: &Path, dir: PathBuf, read: Read) -> Re
         return Err(e);
     }
     let mut checkpoint = Checkpoint { dir, reads, folder: folder.clone(), ..Checkpoint::default() };
-    let mut problems = Vec::new();
     let paths: Vec<PathBuf> = shards.keys().map(|name| checkpoint.dir.join(name)).collect();
-    for ((shard, mapped), opened) in paths.iter().zip(shards.values()).zip(folder.containers(&paths)) {
+    let mapped: Vec<&BTreeSet<String>> = shards.values().collect();
+    add(folder, &paths, read, &mut checkpoint, |checkpoint, shard, tensors| {
+        let held: BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
+        let mapped = mapped.get(shard).copied();
+        let told = mapped.map_or(Vec::new(), |mapped| disagreements(&paths[shard], mapped, &held));
+        checkpoint.disagreements.extend(told);
+    })?;
+    Ok(checkpoint)
+}
+
+/// Adds what the shards `paths` hold; `told` is called with the checkpoint, the number of each and its tensors.
+///
+/// # Errors
+/// All that is wrong with any of the shards.
+pub(crate) fn add(
+    folder: &Folder,
+    paths: &[PathBuf],
+    read: Read,
+    checkpoint: &mut Checkpoint,
+    told: impl Fn(&mut Checkpoint, usize, &[Tensor]),
+) -> Result<()> {
+    let mut problems = Vec::new();
+    for (shard, opened) in folder.containers(paths).into_iter().enumerate() {
         let read = opened.and_then(|file| {
             checkpoint.reads.add(file.stamp());
-            Ok((read(&file, &mut checkpoint)?, file))
+            Ok((read(&file, checkpoint)?, file))
         });
         match read {
             Ok((tensors, file)) => {
-                let held: BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
-                checkpoint.disagreements.extend(disagreements(shard, mapped, &held));
+                told(checkpoint, shard, &tensors);
                 checkpoint.tensors.extend(tensors);
                 checkpoint.containers.push(file);
             }
             Err(e) => problems.push(e),
         }
     }
-    match Error::all(problems) {
-        Some(e) => Err(e),
-        None => Ok(checkpoint),
-    }
+    Error::all(problems).map_or(Ok(()), Err)
 }
 
 /// The shards in the order of their names, each with the tensors that the index puts there.

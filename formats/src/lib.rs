@@ -22,6 +22,7 @@ mod remembered;
 pub mod safetensors;
 mod scaled;
 mod shape;
+mod shards;
 pub mod simd;
 pub mod source;
 pub mod stamp;

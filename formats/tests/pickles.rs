@@ -193,6 +193,18 @@ fn shards_are_read_by_their_index() {
 }
 
 #[test]
+fn shards_without_an_index_are_those_that_their_names_count() {
+    let dir = directory(&[("m-00001-of-00002.bin", "plain.pt"), ("training_args.bin", "list.pt")]);
+    let text = open(dir.path()).unwrap_err().to_string();
+    assert!(text.contains("m-00002-of-00002.bin: this shard is missing"), "{text}");
+    std::fs::copy(fixture("strided-legacy.bin"), dir.path().join("m-00002-of-00002.bin")).unwrap();
+    let mut expected = tensors(&checkpoint(&fixture("plain.safetensors")));
+    expected.extend(tensors(&checkpoint(&fixture("strided.safetensors"))));
+    let read = checkpoint(dir.path());
+    assert_eq!((tensors(&read), read.format), (expected, "PyTorch"));
+}
+
+#[test]
 fn the_header_is_the_pickle() {
     for name in ["plain.pt", "plain-legacy.bin"] {
         let file = ggraft_formats::source::Container::open(&fixture(name)).unwrap();

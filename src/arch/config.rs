@@ -3,7 +3,7 @@
 //! fills them in; the text model's section (`text_config` and its other names) is laid over the root.
 //! Specification: `ModelBase.load_hparams`, `TextModel.__init__` of llama.cpp's converter.
 
-use super::{defaults, native};
+use super::{beside, defaults, native};
 use ggraft_formats::{Checkpoint, Error, Result};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -121,7 +121,8 @@ impl Config {
     /// how images and sounds are prepared as a section of its own. A key of a section is `section.key`.
     pub fn of_projector(checkpoint: &Checkpoint) -> Result<Config> {
         let file = checkpoint.dir.join("config.json");
-        Config::seeing(file, checkpoint.required_json("config.json")?, prepared(checkpoint)?)
+        let raw = beside::with_towers(checkpoint, checkpoint.required_json("config.json")?)?;
+        Config::seeing(file, raw, beside::prepared(checkpoint)?)
     }
 
     /// The same of what `file` holds, and of how images and sounds are prepared.
@@ -141,7 +142,7 @@ impl Config {
                 all.insert(String::from(*name), section);
             }
         }
-        all.insert(PREPARED.into(), prepared);
+        all.insert(beside::PREPARED.into(), prepared);
         config.json = Value::Object(all);
         Ok(config)
     }
@@ -260,8 +261,8 @@ impl Config {
 
     /// The file that tells `key`, and what it is called there.
     fn told_in<'k>(&self, key: &'k str) -> (PathBuf, &'k str) {
-        match key.strip_prefix(PREPARED).and_then(|rest| rest.strip_prefix('.')) {
-            Some(own) => (self.file.with_file_name(PREPARED_FILE), own),
+        match beside::told_in(key) {
+            Some((file, own)) => (self.file.with_file_name(file), own),
             None => (self.file.clone(), key),
         }
     }
@@ -284,23 +285,6 @@ impl Config {
         let Some(value) = self.get(key) else { return Ok(None) };
         read(value).map(Some).ok_or_else(|| self.wrong(key, expected).found(brief(value)))
     }
-}
-
-/// The section of what is told of preparing images and sounds, and the file that tells it first.
-const PREPARED: &str = "preprocessor_config";
-const PREPARED_FILE: &str = "preprocessor_config.json";
-
-/// How images and sounds are prepared: what `preprocessor_config.json` says, and over it `processor_config.json`; what either
-/// says of images alone counts more.
-fn prepared(checkpoint: &Checkpoint) -> Result<Value> {
-    let mut all = Map::new();
-    for (file, own) in [(PREPARED_FILE, "media_proc_cfg"), ("processor_config.json", "image_processor")] {
-        let Some(told) = checkpoint.json(file)? else { continue };
-        let inner = told.get(own).and_then(Value::as_object).cloned();
-        all.extend(told.as_object().cloned().unwrap_or_default());
-        all.extend(inner.unwrap_or_default());
-    }
-    Ok(Value::Object(all))
 }
 
 pub const COUNT: &str = "a whole number of at least 1";

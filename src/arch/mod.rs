@@ -8,6 +8,7 @@
 pub(crate) mod about;
 mod axes;
 mod back;
+mod beside;
 mod computed;
 mod config;
 pub mod converter;

@@ -4,7 +4,7 @@ use super::config::Config;
 use super::families::Family;
 use super::params::Params;
 use super::rule::RowCount;
-use super::{Adopted, Options, about, after, made, names, one_row, projectors, refuse};
+use super::{Adopted, Options, about, after, beside, made, names, one_row, projectors, refuse};
 use ggraft_formats::{Checkpoint, DType, Metadata, Model, Result};
 
 /// The projector of `checkpoint` as a GGUF of its own.
@@ -15,6 +15,8 @@ pub fn adopt_projector(checkpoint: &Checkpoint, options: &Options) -> Result<Ado
     })?);
     let config = Config::of_projector(checkpoint)?;
     let family = Family::of(projectors::page(&config)?);
+    let whole = family.arch.folder.map(|folder| beside::with_weights(checkpoint, folder)).transpose()?;
+    let checkpoint = whole.as_ref().unwrap_or(checkpoint);
     let params = Params::new(&config, &family.axes).beside(checkpoint);
     let prepared = (family.arch.prepared)(&params, checkpoint)?;
     let checkpoint = prepared.as_ref().unwrap_or(checkpoint);

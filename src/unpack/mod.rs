@@ -4,6 +4,7 @@
 //! under scales.
 
 mod awq;
+mod bare;
 mod bitnet;
 mod bitsandbytes;
 mod coded;
@@ -80,7 +81,7 @@ pub fn unpacked(checkpoint: Checkpoint) -> Result<Checkpoint> {
     let settings = settings(&checkpoint)?;
     let tensors = mxfp4::unpacked(checkpoint.tensors).map_err(|e| e.file(&place))?;
     let mut checkpoint = Checkpoint { tensors, ..checkpoint };
-    let Some(settings) = settings else { return Ok(checkpoint) };
+    let Some(settings) = settings else { return bare::plain(checkpoint) };
     if checkpoint.tensors.iter().all(is_plain) {
         // BitNet quantizes plain weights when they are loaded.
         if bitnet::PAGE.names.contains(&settings.method.as_str()) {

@@ -163,6 +163,8 @@ pub struct Tiny {
     /// The checkpoint whose tokenizer and config it needs, which lie beside it.
     pub target: Option<&'static str>,
     pub shards: usize,
+    /// The folder that has the tensors of which its name is the beginning, and the section of the config that is called so.
+    pub folder: Option<&'static str>,
     /// What its `tokenizer_config.json` says besides.
     pub tokens: Value,
     /// The dense modules of sentence-transformers: folder, and rows and columns.
@@ -191,6 +193,7 @@ impl Tiny {
             alike: &[],
             target: None,
             shards: 1,
+            folder: None,
             tokens: json!({}),
             modules: &[],
             files: &[],
@@ -208,7 +211,7 @@ impl Tiny {
         let config = self.write_files(dir);
         match self.packs {
             Some(packs) => packed::write_by(packs, &self.weights(&config), dir),
-            None => write_weights(self.weights(&config), self.shards, dir),
+            None => self.write_weights(&config, dir),
         }
         for (folder, shape) in self.modules {
             let weight = self.weight(format!("{folder}.weight"), shape);
@@ -220,6 +223,18 @@ impl Tiny {
         if self.is_native {
             std::fs::rename(dir.join("model.safetensors"), dir.join("consolidated.safetensors")).unwrap();
         }
+    }
+
+    /// Writes the weights, those of the folder into it.
+    fn write_weights(&self, config: &Value, dir: &Path) {
+        let mut all = self.weights(config);
+        if let Some(folder) = self.folder {
+            let own = |weight: &mut Weight| weight.name.starts_with(folder);
+            let mut theirs: Vec<Weight> = all.extract_if(.., own).collect();
+            theirs.iter_mut().for_each(|weight| weight.name = weight.name[folder.len() + 1..].into());
+            write_weights(theirs, 1, &dir.join(folder));
+        }
+        write_weights(all, self.shards, dir);
     }
 
     /// Where what it needs of its target lies.
@@ -291,7 +306,13 @@ impl Tiny {
                 text[key] = json!(value);
             }
         }
-        write_json(&dir.join("config.json"), &config);
+        let mut root = config.clone();
+        if let Some(folder) = self.folder {
+            let own = root.as_object_mut().unwrap().remove(folder).unwrap();
+            std::fs::create_dir_all(dir.join(folder)).unwrap();
+            write_json(&dir.join(folder).join("config.json"), &own);
+        }
+        write_json(&dir.join("config.json"), &root);
         for (name, text) in self.files {
             std::fs::write(dir.join(name), text).unwrap();
         }

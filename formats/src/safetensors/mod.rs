@@ -11,6 +11,7 @@ pub use write::{Directory, Named, SHARD, bytes, plan};
 use crate::error::{Error, Printable, Result};
 use crate::index;
 use crate::model::Checkpoint;
+use crate::shards;
 use crate::source::Folder;
 use crate::usual;
 use std::path::{Path, PathBuf};
@@ -46,31 +47,35 @@ fn open_directory(dir: &Path) -> Result<Checkpoint> {
             index::open(&here, &index, own, file::read)
         }
         Some(path) => index::one(&here, own, &path, file::read),
-        None => index::one(&here, own, &only_container(dir)?, file::read),
+        None => {
+            let files = containers(dir)?;
+            match shards::open(dir, &files, file::read)? {
+                Some(checkpoint) => Ok(checkpoint),
+                None => index::one(&here, own, &only(dir, files)?, file::read),
+            }
+        }
     }
 }
 
-/// The one `.safetensors` file of a directory that has neither the usual file nor an index.
-fn only_container(dir: &Path) -> Result<PathBuf> {
+/// The `.safetensors` files of a directory, in the order of their names.
+fn containers(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(dir).map_err(|e| Error::io(&e, dir))?;
-    let mut names: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
-    names.sort();
-    let has = |ending: &str| names.iter().filter(|p| p.extension().is_some_and(|e| e == ending)).count();
-    let none = Error::invalid("this directory holds no checkpoint").file(dir);
-    match has("safetensors") {
-        0 if dir.join("adapter_config.json").is_file() => Err(none
-            .expected(usual::SAFETENSORS)
+    let mut files: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
+    files.sort();
+    Ok(files)
+}
+
+/// The one `.safetensors` file of a directory that has neither the usual file nor an index.
+fn only(dir: &Path, mut files: Vec<PathBuf>) -> Result<PathBuf> {
+    let none = Error::invalid("this directory holds no checkpoint").file(dir).expected(usual::SAFETENSORS);
+    match (files.len(), files.pop()) {
+        (1, Some(only)) => Ok(only),
+        (0, _) if dir.join("adapter_config.json").is_file() => Err(none
             .found("an adapter (adapter_config.json)")
             .hint("merge the adapter into its base model first: ggraft merge --onto MODEL --adapter DIR")),
-        1 => Ok(names
-            .into_iter()
-            .find(|p| p.extension().is_some_and(|e| e == "safetensors"))
-            .unwrap_or_default()),
-        0 => {
-            Err(none.expected(usual::SAFETENSORS).hint("give a Hugging Face model directory or a .gguf file"))
-        }
-        n => Err(none
-            .expected(usual::SAFETENSORS)
+        (0, _) => Err(none.hint("give a Hugging Face model directory or a .gguf file")),
+        (n, _) => Err(none
             .found(format!("{n} .safetensors files and no index"))
             .hint("copy the index file from the model's repository as well")),
     }

@@ -16,6 +16,7 @@ pub use file::{header, is_ours};
 use crate::error::{Error, Result};
 use crate::index;
 use crate::model::Checkpoint;
+use crate::shards;
 use crate::source::Folder;
 use crate::usual;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,12 @@ pub(crate) fn recognises(path: &Path) -> bool {
 
 /// Opens a checkpoint: a directory, an index or one file.
 pub fn open(path: &Path) -> Result<Checkpoint> {
+    if path.is_dir()
+        && !usual::PYTORCH.is_in(path)
+        && let Some(checkpoint) = shards::open(path, &candidates(path), file::read)?
+    {
+        return Ok(Checkpoint { format: "PyTorch", ..checkpoint });
+    }
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (dir, path) = match path.is_dir() {
         true => (path, container(path)?),

@@ -29,6 +29,8 @@ pub struct Arch {
     /// The checkpoint with tensors that are computed from several of it, which no rule can say; none if it stays. Of what sees
     /// or hears alone.
     pub prepared: fn(&Params<'_>, &Checkpoint) -> Result<Option<Checkpoint>>,
+    /// The folder of a tower that has weights of its own; its name stands in front of theirs. Of what sees or hears alone.
+    pub folder: Option<&'static str>,
     /// What the checkpoint puts in front of its names; the first that fits.
     pub prefixes: &'static [&'static str],
     /// In the converter's order; one that the base has too takes its place.
@@ -147,6 +149,7 @@ pub const NONE: Arch = Arch {
     regains: |_, _| Vec::new(),
     keeps: |_| Ok(Vec::new()),
     prepared: |_, _| Ok(None),
+    folder: None,
     prefixes: &[],
     keys: &[],
     early: &[],

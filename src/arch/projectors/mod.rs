@@ -28,12 +28,14 @@ mod ling;
 mod listeners;
 mod llama4;
 mod llava;
+mod mimo;
 mod minicpm;
 mod minimax;
 mod muse;
 mod nemotron;
 mod omni;
 mod paddle;
+mod parakeet;
 mod phi4;
 mod qwen;
 mod siglip;
@@ -89,6 +91,7 @@ pub static PROJECTORS: &[Arch] = &[
     deepseek4::DEEPSEEK4V,
     ling::LING3_VL,
     step::STEP3_VL,
+    mimo::MIMO_V2,
     whisper::QWEN2_AUDIO,
     whisper::ULTRAVOX,
     whisper::VOXTRAL,
@@ -99,6 +102,7 @@ pub static PROJECTORS: &[Arch] = &[
     granite_speech::GRANITE_SPEECH_PLUS,
     lfm2_audio::LFM2_AUDIO,
     granite_vision::GRANITE4_VISION,
+    parakeet::NEMOTRON_HEARING,
     nemotron::NEMOTRON,
     muse::MUSE_GLIMMER,
     dots_note::DOTS3_NOTE,

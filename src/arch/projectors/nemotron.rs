@@ -1,5 +1,5 @@
 //! Nemotron Nano that sees: RADIO, whose places are resized to those of the one size of images that the runtime uses, and two
-//! layers that project four patches at a time.
+//! layers that project four patches at a time. What hears beside it has a room of its own (`parakeet`).
 //! Specification: `NemotronNanoV2VLModel` of llama.cpp's converter.
 
 use super::siglip::TEXT;
@@ -12,21 +12,30 @@ use crate::arch::rule::{Need, Rule, rule};
 use ggraft_formats::{Array, Checkpoint, Result, Tensor, Value};
 
 pub const NEMOTRON: Arch = Arch {
-    classes: &["NemotronH_Nano_VL_V2", "RADIOModel"],
+    classes: CLASSES,
     gguf: "clip",
-    base: Some(&VISION),
-    prefixes: &["vision_model.radio_model.model."],
+    base: Some(&RADIO),
     early: &[is("projector_type", Fixed::Text("nemotron_v2_vl"))],
-    keys: KEYS,
-    axes: AXES,
-    rules: RULES,
-    ignored: &["*input_conditioner*", "*patch_generator.video_embedder*", "*summary_idxs", TEXT[0]],
+    keys: SEEING,
     prepared: fewer,
     ..NONE
 };
 
+pub const CLASSES: &[&str] = &["NemotronH_Nano_VL_V2", "RADIOModel"];
+
+/// The tower, with or without one that hears beside it.
+pub const RADIO: Arch = Arch {
+    base: Some(&VISION),
+    prefixes: &["vision_model.radio_model.model."],
+    keys: COLOURS,
+    axes: AXES,
+    rules: RULES,
+    ignored: &["*input_conditioner*", "*patch_generator.video_embedder*", "*summary_idxs", TEXT[0]],
+    ..NONE
+};
+
 /// The places of an image of the size that is used.
-fn fewer(params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Option<Checkpoint>> {
+pub fn fewer(params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Option<Checkpoint>> {
     let side = params.size("grid", 0)?;
     let tensors = checkpoint.tensors.iter().map(|tensor| {
         let is = tensor.name.ends_with("patch_generator.pos_embed");
@@ -35,9 +44,12 @@ fn fewer(params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Option<Checkpoi
     Ok(Some(Checkpoint { tensors: tensors.collect::<Result<Vec<Tensor>>>()?, ..checkpoint.clone() }))
 }
 
-const KEYS: &[Key] = &[
+const COLOURS: &[Key] = &[
     make("vision.image_mean", |params| colours(params, "image_mean", f64::MIN, [0.485, 0.456, 0.406])),
     make("vision.image_std", |params| colours(params, "image_std", 0.0, [0.229, 0.224, 0.225])),
+];
+
+pub const SEEING: &[Key] = &[
     is("vision.attention.layer_norm_epsilon", Fixed::Number(1e-6)),
     is("use_gelu", Fixed::Flag(true)),
     make("vision.projector.scale_factor", |params| Ok(Some(Value::U32(scale(params)? as u32)))),

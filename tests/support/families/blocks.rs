@@ -60,7 +60,7 @@ fn tiny(name: &'static str, own: Value) -> Tiny {
         "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32, "q_lora_rank": 32,
         "qk_rope_head_dim": 16, "num_experts_per_tok": 2, "n_routed_experts": 4, "n_shared_experts": 1,
         "hc_mult": 4, "num_hash_layers": 1, "sliding_window": 128, "o_groups": 2, "o_lora_rank": 32, "index_n_heads": 2,
-        "index_head_dim": 32, "index_topk": 16, "num_nextn_predict_layers": 1, "vocab_size": 50257});
+        "index_head_dim": 64, "index_topk": 16, "num_nextn_predict_layers": 1, "vocab_size": 50257});
     let numbers = json!({"scoring_func": "sqrtsoftplus", "norm_topk_prob": true, "routed_scaling_factor": 1.5,
         "max_position_embeddings": 1024, "rope_theta": 10000, "compress_ratios": [0, 4, 128, 0, 0],
         "compress_rope_theta": 160000, "rope_scaling": {"type": "yarn", "factor": 16, "beta_fast": 32, "beta_slow": 1,

@@ -5,7 +5,7 @@ use super::{Draft, Tiny, Value, json};
 
 pub fn all() -> Vec<Tiny> {
     let mut all = granites();
-    all.extend([lfm(), muse(), dots(), radio()]);
+    all.extend([lfm(), muse(), dots(), radio(), parakeet(), mimo()]);
     all
 }
 
@@ -138,6 +138,31 @@ fn dots() -> Tiny {
     }
 }
 
+const COUNTED: &[(&str, &[i64])] = &[
+    ("sound_encoder.encoder.layers.0.conv.norm.num_batches_tracked", &[5]),
+    ("sound_encoder.encoder.layers.1.conv.norm.num_batches_tracked", &[5]),
+];
+
+fn parakeet() -> Tiny {
+    let seeing = radio();
+    let sound = json!({"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_mel_bins": 16, "subsampling_factor": 8, "subsampling_conv_channels": 8, "conv_kernel_size": 5,
+        "projection_hidden_size": 80, "model_type": "parakeet"});
+    // The converter counts layers of what hears by those of what sees: the convolutions up to the sixth are found so.
+    let deeper = json!({"patch_size": 8, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 7,
+        "num_attention_heads": 4});
+    Tiny {
+        name: "Nemotron-Nano-12M-Omni",
+        whole: COUNTED,
+        draft: Draft { optional: true, ..Draft::default() },
+        config: super::laid_over(
+            seeing.config.clone(),
+            &json!({"sound_config": sound, "vision_config": deeper}),
+        ),
+        ..seeing
+    }
+}
+
 fn radio() -> Tiny {
     Tiny {
         more: &[("vision_model.radio_model.model.patch_generator.pos_embed", &[1, 169, 64])],
@@ -147,6 +172,55 @@ fn radio() -> Tiny {
             "projector_hidden_size": 48, "llm_config": text("nemotron_h"),
             "vision_config": {"patch_size": 8, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4,
                 "num_attention_heads": 4}}),
+        )
+    }
+}
+
+const PIXELS: &str = r#"{"image_mean": [0.5, 0.25, 0.125], "image_std": [0.5, 0.5, 0.75], "min_pixels": 3136,
+    "max_pixels": 12845056}"#;
+
+/// Codebooks of different lengths, and sizes that no config tells.
+const CODES: &[(&str, &[u64])] = &[
+    ("audio_tokenizer.encoder.quantizer.vq.layers.0._codebook.embed", &[24, 64]),
+    ("audio_tokenizer.encoder.quantizer.vq.layers.0._codebook.cluster_size", &[24]),
+    ("audio_tokenizer.encoder.quantizer.vq.layers.1._codebook.embed", &[8, 64]),
+    ("audio_tokenizer.encoder.quantizer.vq.layers.2._codebook.embed", &[16, 64]),
+    ("audio_tokenizer.decoder.conv1.weight", &[8, 64]),
+    ("speech_embeddings.0.weight", &[25, 32]),
+    ("speech_embeddings.1.weight", &[25, 32]),
+    ("speech_embeddings.2.weight", &[25, 32]),
+    ("audio_encoder.input_local_transformer.layers.0.self_attn.q_proj.weight", &[64, 32]),
+    ("audio_encoder.input_local_transformer.layers.0.self_attn.k_proj.weight", &[16, 32]),
+    ("audio_encoder.input_local_transformer.layers.0.self_attn.v_proj.weight", &[16, 32]),
+    ("audio_encoder.input_local_transformer.layers.0.self_attn.o_proj.weight", &[32, 64]),
+    ("audio_encoder.input_local_transformer.layers.0.mlp.gate_proj.weight", &[96, 32]),
+    ("audio_encoder.input_local_transformer.layers.0.mlp.up_proj.weight", &[96, 32]),
+    ("audio_encoder.input_local_transformer.layers.0.mlp.down_proj.weight", &[32, 96]),
+    ("audio_encoder.input_local_transformer.layers.0.input_layernorm.weight", &[32]),
+    ("audio_encoder.input_local_transformer.layers.0.post_attention_layernorm.weight", &[32]),
+    ("audio_encoder.input_local_transformer.norm.weight", &[32]),
+    ("audio_encoder.projection.mlp.0.weight", &[48, 128]),
+    ("audio_encoder.projection.mlp.2.weight", &[32, 48]),
+];
+
+fn mimo() -> Tiny {
+    let vision = json!({"depth": 3, "hidden_size": 64, "intermediate_size": 96, "num_heads": 4, "num_key_value_heads": 2,
+        "qk_channels": 16, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, "use_sink": true,
+        "visual_token_window_size": 64, "fullatt_block_indexes": [1], "vit_window_attn_types": [0, -1, 1]});
+    let hearing = json!({"d_model": 64, "encoder_layers": 4, "encoder_attention_heads": 4, "encoder_ffn_dim": 96,
+        "n_mels": 16, "kernel_size": 3, "avg_pooler": 2, "hybrid_attention": true, "swa_per_block": 2,
+        "encoder_attn_window_size": [128, 0], "num_quantizers": 3});
+    Tiny {
+        files: &[("preprocessor_config.json", PIXELS)],
+        folder: Some("audio_tokenizer"),
+        more: CODES,
+        ..sees(
+            "MiMo-V2.5-Sees",
+            super::laid_over(
+                text("mimo_v2"),
+                &json!({"architectures": ["MiMoV2ForCausalLM"], "vision_config": vision, "audio_tokenizer": hearing,
+                "audio_config": {"audio_channels": 3, "input_local_layers": 1, "group_size": 4}}),
+            ),
         )
     }
 }
