@@ -71,6 +71,8 @@ fn the_plan_says_what_is_searched_for_and_what_cannot_be() {
     // Importance of the weights, where a norm tells of the columns.
     let weighed = told("Q3_K_M --search fine --importance weights");
     assert!(weighed.contains("as q3_K with importance"), "{weighed}");
+    // Of a table that is looked up it does not tell, and then that is not searched for either.
+    assert!(weighed.contains("1 tensor as q3_K without importance"), "{weighed}");
     let none = told("F16 --search fine");
     assert!(none.contains("no effect on F16: --search"), "{none}");
     assert!(!told("F16 --search exact").contains("search"));

@@ -24,6 +24,10 @@ const ENOUGH: usize = 1 << 15;
 /// or less they lose than all do.
 const SURE: usize = 32;
 const GUIDE: DType = DType::Q3K;
+/// No column counts for more than so many usual ones. Some are a thousand times as loud as the others for the sake of a single
+/// token (massive activations, arXiv 2402.17762): beside one that has nine tenths of all importance whatever spares it would
+/// seem to lose nothing, and IQ1 was bought that spoiled what all the other tokens read.
+const LOUD: f64 = 32.0;
 
 /// What is known of a tensor's input.
 pub(super) struct Columns<'a> {
@@ -39,8 +43,8 @@ pub(super) struct Columns<'a> {
 pub(super) struct Measured {
     /// The mean over the rows of their sums of squares, columns weighted by the gains.
     pub energy: f64,
-    /// For each dtype the squared error as a part of the squared weights, columns weighted by importance, else by
-    /// the gains; infinite if the dtype cannot hold the weights.
+    /// For each dtype the squared error as a part of the squared weights, columns weighted by importance within bounds, else
+    /// by the gains; infinite if the dtype cannot hold the weights.
     pub errors: Vec<f64>,
     /// The rows that were looked at.
     pub rows: usize,
@@ -187,8 +191,7 @@ impl Sums {
         }
         let squared: Option<Vec<f64>> =
             gains.map(|g| g.iter().map(|g| f64::from(*g) * f64::from(*g)).collect());
-        let weights: Option<Vec<f64>> =
-            by.weights.map(|w| w.iter().copied().map(f64::from).collect()).or_else(|| squared.clone());
+        let weights: Option<Vec<f64>> = by.weights.map(bounded).or_else(|| squared.clone());
         let zeros = vec![0f32; values.len()];
         self.energy += distance(&values, &zeros, row, squared.as_deref());
         self.signal += distance(&values, &zeros, row, weights.as_deref());
@@ -213,6 +216,15 @@ impl Sums {
         }
         Ok(())
     }
+}
+
+/// What the columns of a matrix count for: their importance, within bounds. The usual is the square of the mean root, which a
+/// few loud columns hardly raise.
+fn bounded(importance: &[f32]) -> Vec<f64> {
+    let roots: f64 = importance.iter().map(|w| f64::from(*w).sqrt()).sum();
+    let usual = roots / importance.len().max(1) as f64;
+    let most = LOUD * usual * usual;
+    importance.iter().map(|w| f64::from(*w).min(most)).collect()
 }
 
 /// The sum of the squared differences, columns weighted.
@@ -329,6 +341,23 @@ mod tests {
             measure(&tensor(2, |_| 0.0), &[DType::Q4K, DType::F32], &NOTHING, SAMPLE).unwrap().errors,
             [0.0, 0.0]
         );
+    }
+
+    /// A dtype that spares the one loud column and spoils the others is not taken for a good one.
+    #[test]
+    fn one_loud_column_does_not_speak_for_all() {
+        let wave = tensor(16, |i| ((i * i) as f32 * 0.37).sin());
+        let dtypes = [DType::IQ1S, DType::Q4K];
+        let loud: Vec<f32> = (0..256).map(|i| if i == 7 { 1e4 } else { 1.0 }).collect();
+        let even = vec![1.0; 256];
+        let of = |importance: &[f32]| {
+            let columns = Columns { importance: Some(importance), ..NOTHING };
+            measure(&wave, &dtypes, &columns, SAMPLE).unwrap().errors
+        };
+        let (one, all) = (of(&loud), of(&even));
+        assert!(one.iter().zip(&all).all(|(one, all)| one / all > 0.5), "{one:?} {all:?}");
+        assert_eq!(bounded(&even), vec![1.0; 256]);
+        assert_eq!(bounded(&[0.0; 8]), [0.0; 8]);
     }
 
     #[test]

@@ -241,10 +241,14 @@ fn measured(
     terms: &Terms,
 ) -> Result<Vec<Measured>> {
     let most = measure::most(menus.len());
-    let (levels, search) = (terms.options.version.levels(), terms.options.search);
+    let levels = terms.options.version.levels();
     let importance = |tensor: &Tensor| terms.importance.and_then(|i| i.weights(tensor));
-    let known =
-        |tensor: &Tensor, menu: &[DType]| terms.known.of(tensor, menu, importance(tensor), (levels, search));
+    let search = |tensor: &Tensor| {
+        ftype::search_of(terms.options.search, terms.importance.is_some(), importance(tensor).is_some())
+    };
+    let known = |tensor: &Tensor, menu: &[DType]| {
+        terms.known.of(tensor, menu, importance(tensor), (levels, search(tensor)))
+    };
     let needed = |(tensor, menu): (&Tensor, &Vec<DType>)| match known(tensor, menu) {
         Some(_) => Vec::new(),
         None => planned(|| measure::ask(tensor, most)),
@@ -254,7 +258,7 @@ fn measured(
         // An embedding is looked up, also where it serves as the output.
         let reads = tensor.name != EMBEDDING;
         let gains = reads.then(|| estimate::gains(named, tensor)).transpose()?.flatten();
-        let columns = Columns { gains, importance: importance(tensor), levels, search };
+        let columns = Columns { gains, importance: importance(tensor), levels, search: search(tensor) };
         terms.known.measured(tensor, menu, &columns, most)
     };
     let one = |(i, (tensor, menu)): (usize, (&Tensor, &Vec<DType>))| {

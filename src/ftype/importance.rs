@@ -199,6 +199,12 @@ pub fn weigh(
     Ok(Weighed { weights, notes })
 }
 
+/// The search for blocks of a tensor. Where importance tells of others and not of it (of a table of tokens, as a rule), the fine
+/// one gained nothing, whichever way its elements were weighted (`docs/quality.md`).
+pub fn search_of(asked: Search, is_guided: bool, is_told: bool) -> Search {
+    if is_guided && !is_told { Search::Exact } else { asked }
+}
+
 /// What to say of columns that become zeros because nothing in them is said to matter.
 ///
 /// # Errors

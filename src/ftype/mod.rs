@@ -22,7 +22,7 @@ mod ternary;
 
 pub use assign::{Assignment, Options, Reason, assign};
 pub use facts::{Facts, TensorFact};
-pub use importance::{Choice, Importance, Weighed, weigh};
+pub use importance::{Choice, Importance, Weighed, search_of, weigh};
 pub use keep::is_useless_unweighed;
 pub use like::Like;
 pub use prune::Prune;

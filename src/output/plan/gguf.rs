@@ -68,10 +68,11 @@ pub(crate) fn quantized(
     let search = target.options.search;
     let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance, search)?;
     let (scales, unscaled) = ftype::scales(&facts, ftype, &assignments);
+    let is_guided = weights.iter().any(Option::is_some);
     let searched = Searched::of((&model.tensors, &assignments), &weights, search, ftype);
     let unheeded = unheeded(&facts, &assignments, &target.options, ftype)?;
     // What was estimated and not used is not claimed.
-    let unused = estimated.is_some() && weights.iter().all(Option::is_none);
+    let unused = estimated.is_some() && !is_guided;
     let importance = importance.filter(|_| !unused);
     let idle = if unused { idle(&["--importance"], ftype.name) } else { Vec::new() };
     let notes = [
@@ -108,9 +109,9 @@ pub(crate) fn quantized(
         }
         let how = How {
             dtype: given.dtype,
+            search: ftype::search_of(search, is_guided, weights.is_some()),
             importance: weights,
             levels: target.options.version.levels(),
-            search,
             measure: target.measure,
             scale,
         };

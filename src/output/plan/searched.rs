@@ -1,7 +1,7 @@
 //! What the fine search does to the tensors of an output: the plan tells it, and the metadata.
 
 use super::idle;
-use crate::ftype::{Assignment, Ftype};
+use crate::ftype::{Assignment, Ftype, search_of};
 use ggraft_formats::quant::Search;
 use ggraft_formats::{DType, Metadata, Tensor};
 use std::collections::BTreeMap;
@@ -24,13 +24,20 @@ impl Searched {
         if search == Search::Exact {
             return Searched { is_any: false, notes: Vec::new() };
         }
+        let is_guided = weights.iter().any(Option::is_some);
         let (mut fine, mut exact) = (BTreeMap::new(), BTreeMap::new());
         for ((tensor, given), weights) in tensors.iter().zip(assignments).zip(weights) {
             if given.dtype.is_quantized() && given.dtype != tensor.dtype() {
-                let is_searched = given.dtype.has_fine_search(weights.is_some());
+                let has = given.dtype.has_fine_search(weights.is_some());
+                let is_searched = has && search_of(search, is_guided, weights.is_some()) == Search::Fine;
                 let counts = if is_searched { &mut fine } else { &mut exact };
-                let needs_none = !is_searched && given.dtype.has_fine_search(false);
-                *counts.entry((given.dtype, needs_none)).or_insert(0) += 1;
+                let why = match (has, is_searched) {
+                    (_, true) => "",
+                    (true, false) => " without importance",
+                    (false, _) if given.dtype.has_fine_search(false) => " with importance",
+                    (false, _) => "",
+                };
+                *counts.entry((given.dtype, why)).or_insert(0) += 1;
             }
         }
         let is_any = !fine.is_empty();
@@ -60,12 +67,11 @@ pub(super) fn tell(metadata: &mut Metadata) {
     metadata.set_last(SEARCH, "fine");
 }
 
-/// How many tensors there are of each dtype, and whether it is their importance that keeps them from being searched for.
-fn counted(all: &BTreeMap<(DType, bool), usize>) -> String {
-    let word = |((dtype, needs_none), n): (&(DType, bool), &usize)| {
+/// How many tensors there are of each dtype, and what keeps them from being searched for.
+fn counted(all: &BTreeMap<(DType, &str), usize>) -> String {
+    let word = |((dtype, why), n): (&(DType, &str), &usize)| {
         let tensors = if *n == 1 { "tensor" } else { "tensors" };
-        let by = if *needs_none { " with importance" } else { "" };
-        format!("{n} {tensors} as {dtype}{by}")
+        format!("{n} {tensors} as {dtype}{why}")
     };
     all.iter().map(word).collect::<Vec<_>>().join(", ")
 }
