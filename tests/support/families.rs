@@ -237,6 +237,14 @@ impl Tiny {
         write_weights(all, self.shards, dir);
     }
 
+    fn write_texts(&self, dir: &Path) {
+        for (name, text) in self.files {
+            let path = dir.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+    }
+
     /// Where what it needs of its target lies.
     pub fn target_of(dir: &Path) -> PathBuf {
         PathBuf::from(format!("{}.target", dir.display()))
@@ -266,7 +274,7 @@ impl Tiny {
             Words::Plamo => {
                 plamo::write(dir);
                 write_json(&dir.join("config.json"), &self.config);
-                self.files.iter().for_each(|(name, text)| std::fs::write(dir.join(name), text).unwrap());
+                self.write_texts(dir);
                 return self.config.clone();
             }
             Words::Rwkv | Words::Qwen => {
@@ -274,14 +282,14 @@ impl Tiny {
                 let config = laid_over(json!({"vocab_size": write(dir)}), &self.config);
                 write_json(&dir.join("config.json"), &config);
                 write_json(&dir.join("tokenizer_config.json"), &self.tokens);
-                self.files.iter().for_each(|(name, text)| std::fs::write(dir.join(name), text).unwrap());
+                self.write_texts(dir);
                 return config;
             }
             Words::Encoder(kind) => {
                 let tokens = encoding::write(kind, dir);
                 let config = laid_over(json!({"vocab_size": tokens}), &self.config);
                 write_json(&dir.join("config.json"), &config);
-                self.files.iter().for_each(|(name, text)| std::fs::write(dir.join(name), text).unwrap());
+                self.write_texts(dir);
                 return config;
             }
         };
@@ -313,9 +321,7 @@ impl Tiny {
             write_json(&dir.join(folder).join("config.json"), &own);
         }
         write_json(&dir.join("config.json"), &root);
-        for (name, text) in self.files {
-            std::fs::write(dir.join(name), text).unwrap();
-        }
+        self.write_texts(dir);
         config
     }
 
