@@ -94,6 +94,34 @@ fn what_goes_to_gguf_and_back_is_the_same_gguf_again() {
     each(|_, dir| round(dir).unwrap_or_else(|lines| lines));
 }
 
+/// What is behind the pooling goes back into folders of its own, and is taken in again.
+#[test]
+fn dense_modules_go_back_into_their_folders() {
+    for tiny in support::families::pooling::all() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = |name: &str| temporary.path().join(name);
+        let (dir, gguf, back, again) = (path(tiny.name), path("a.gguf"), path("back"), path("b.gguf"));
+        tiny.write(&dir);
+        let take = |from: &Path, to: &Path| {
+            let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+            let option = "--sentence-transformers-dense-modules";
+            ggraft(["convert", from, "--type", "bf16", "--name", tiny.name, option, "-o", to]).ok();
+        };
+        take(&dir, &gguf);
+        let told = convert(&gguf, "safetensors", &back).unwrap();
+        assert!(!told.contains("does not say all"), "{told}");
+        take(&back, &again);
+        assert_eq!(differences(&model(&gguf), &model(&again)), [""; 0], "{}", tiny.name);
+        for (folder, _) in tiny.modules {
+            let [old, new] =
+                [&dir, &back].map(|dir| std::fs::read(dir.join(folder).join("model.safetensors")));
+            assert_eq!(old.unwrap(), new.unwrap(), "{folder}");
+        }
+        let list = std::fs::read_to_string(back.join("modules.json")).unwrap();
+        assert!(tiny.modules.iter().all(|(folder, _)| list.contains(folder)), "{list}");
+    }
+}
+
 /// Keys that a GGUF need not have, blocks, and sizes that cannot be.
 #[test]
 fn a_gguf_of_another_make_goes_back_or_is_refused() {

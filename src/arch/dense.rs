@@ -14,6 +14,9 @@ const PICKLED: &str = "pytorch_model.bin";
 /// What their tensors are called in the folder.
 pub const WEIGHT: &str = "linear.weight";
 
+/// How long the vectors are that come out.
+const LENGTH: &str = "embedding_length_out";
+
 /// A dense module that an architecture has a place for.
 pub struct Dense {
     pub folder: &'static str,
@@ -128,7 +131,7 @@ impl Modules {
                     metadata.set(&format!("{arch}.{}_feat_in", dense.to), read);
                     metadata.set(&format!("{arch}.{}_feat_out", dense.to), made);
                 }
-                Taken::Always => metadata.set(&format!("{arch}.embedding_length_out"), made),
+                Taken::Always => metadata.set(&format!("{arch}.{LENGTH}"), made),
             }
         }
         metadata
@@ -147,15 +150,30 @@ fn none_to_take(arch: &Arch, checkpoint: &Checkpoint, pickled: &[String]) -> Err
     e.file(&checkpoint.dir).hint("leave it out")
 }
 
+/// The dense modules that an architecture of this name has a place for.
+fn places(gguf: &str) -> impl Iterator<Item = &'static Dense> {
+    ARCHS.iter().filter(move |arch| arch.gguf == gguf).flat_map(|arch| arch.dense)
+}
+
+/// The folder of the dense module that the tensor `name` of GGUF's is.
+pub fn folder(gguf: &str, name: &str) -> Option<&'static str> {
+    let stem = name.strip_suffix(".weight")?;
+    Some(places(gguf).find(|dense| dense.to == stem)?.folder)
+}
+
+/// Whether metadata tell of dense modules.
+pub fn is_told(gguf: &str, metadata: &Metadata) -> bool {
+    let has = |key: &str| metadata.get(&format!("{gguf}.{key}")).is_some();
+    places(gguf).any(|dense| match dense.taken {
+        Taken::Asked => has(&format!("{}_feat_out", dense.to)),
+        Taken::Always => has(LENGTH),
+    })
+}
+
 /// `model` without its dense modules, and these by their folders.
 pub fn apart(mut model: Model) -> (Model, Vec<(&'static str, Tensor)>) {
-    let gguf = model.metadata.str("general.architecture").unwrap_or_default();
-    let places: Vec<&Dense> =
-        ARCHS.iter().filter(|arch| arch.gguf == gguf).flat_map(|arch| arch.dense).collect();
-    let place = |tensor: &Tensor| {
-        let stem = tensor.name.strip_suffix(".weight")?;
-        Some(places.iter().find(|dense| dense.to == stem)?.folder)
-    };
+    let gguf = model.metadata.str("general.architecture").unwrap_or_default().to_string();
+    let place = |tensor: &Tensor| folder(&gguf, &tensor.name);
     let (dense, rest) = model.tensors.into_iter().partition(|tensor| place(tensor).is_some());
     model.tensors = rest;
     let mut dense: Vec<_> =

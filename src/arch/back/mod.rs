@@ -16,6 +16,7 @@ pub use judge::same;
 pub use told::{json, values};
 
 use super::defaults;
+use super::dense;
 use super::families::{ARCHS, Arch, Family};
 use super::names;
 use super::native;
@@ -67,13 +68,15 @@ pub fn regain(model: &Model) -> Result<Regained> {
     }
 }
 
-/// The pages that may be meant, those of other vocabularies last.
+/// The pages that may be meant, those of other vocabularies last, and those that have no place for its dense modules.
 fn pages(model: &Model) -> Vec<&'static Arch> {
     let (gguf, words) =
         (model.architecture().unwrap_or_default(), model.metadata.str("tokenizer.ggml.model"));
     let those = ARCHS.iter().filter(|arch| arch.gguf == gguf && !arch.classes.contains(&native::CLASS));
     let mut all: Vec<&Arch> = those.collect();
-    all.sort_by_key(|arch| arch.vocabulary.is_some_and(|kind| words != Some(kind)));
+    let dense = dense::is_told(gguf, &model.metadata);
+    let other = |arch: &Arch| arch.vocabulary.is_some_and(|kind| words != Some(kind));
+    all.sort_by_key(|arch| (other(arch), dense && arch.dense.is_empty()));
     all
 }
 

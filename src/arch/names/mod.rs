@@ -11,6 +11,7 @@ pub use placed::placed;
 pub use regained::regained;
 
 use super::axes::Axes;
+use super::dense;
 use super::families::{Carried, Family};
 use super::params::Params;
 use super::rerank;
@@ -330,7 +331,10 @@ pub fn release(
     let (mut tensors, mut problems) = (Vec::with_capacity(model.tensors.len()), Vec::new());
     for tensor in &model.tensors {
         let Some(i) = index.get(tensor.name.as_str()).copied() else {
+            // Dense modules have files of their own.
+            let is_dense = dense::folder(family.arch.gguf, &tensor.name).is_some();
             match tensor.name == rerank::HEAD || family.makes(&tensor.name) {
+                _ if is_dense => {}
                 true => left.push(tensor.name.clone()),
                 false => problems.push(unknown(family, tensor)),
             }
