@@ -202,6 +202,30 @@ fn field(words: &[u32], bit: usize, bits: u32) -> u32 {
     (both >> shift) as u32 & mask(bits)
 }
 
+/// The first `columns` lines of `tile`, `count` values each, as columns of `out`, whose rows begin `row` values apart. Squares
+/// of four are turned in registers.
+fn turned(tile: &[f32], count: usize, out: &mut [f32], row: usize, columns: usize) {
+    const SIDE: usize = 4;
+    let (high, wide) = (count / SIDE * SIDE, columns / SIDE * SIDE);
+    let line = |i: usize, j: usize| -> [f32; SIDE] {
+        let four = &tile[i * count + j..][..SIDE];
+        [four[0], four[1], four[2], four[3]]
+    };
+    for j in (0..high).step_by(SIDE) {
+        for i in (0..wide).step_by(SIDE) {
+            let [a, b, c, d] = [line(i, j), line(i + 1, j), line(i + 2, j), line(i + 3, j)];
+            for k in 0..SIDE {
+                out[(j + k) * row + i..][..SIDE].copy_from_slice(&[a[k], b[k], c[k], d[k]]);
+            }
+        }
+    }
+    for j in 0..count {
+        for i in if j < high { wide } else { 0 }..columns {
+            out[j * row + i] = tile[i * count + j];
+        }
+    }
+}
+
 impl Packed for Columns {
     /// Words of many rows lie together.
     const VALUES: usize = 1 << 18;
@@ -229,11 +253,7 @@ impl Packed for Columns {
                     *x = scale * (f32::from(*code) - zero);
                 }
             }
-            for (j, out) in out.chunks_exact_mut(inputs).enumerate() {
-                for (i, x) in out[start..end].iter_mut().enumerate() {
-                    *x = tile[i * count + j];
-                }
-            }
+            turned(&tile, count, &mut out[start..], inputs, end - start);
         }
         Ok(())
     }
@@ -267,4 +287,23 @@ pub fn fits(part: &Tensor, dtypes: &[DType], shape: &[usize]) -> Result<()> {
         .expected(format!("{} {due:?}", names.join(" or ")))
         .found(format!("{} {found:?}", part.dtype()))
         .hint("the download is incomplete, or config.json is of another model"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_of_any_size_are_turned() {
+        for (count, columns, row) in [(1, 32, 40), (4, 8, 8), (7, 32, 33), (9, 5, 6), (64, 30, 32)] {
+            let tile: Vec<f32> = (0..TILE * count).map(|i| i as f32).collect();
+            let mut out = vec![-1.0; (count - 1) * row + columns];
+            turned(&tile, count, &mut out, row, columns);
+            for (place, x) in out.iter().enumerate() {
+                let (j, i) = (place / row, place % row);
+                let due = if i < columns { (i * count + j) as f32 } else { -1.0 };
+                assert_eq!(*x, due, "{count} {columns} {row}: {j} {i}");
+            }
+        }
+    }
 }
