@@ -8,8 +8,8 @@ use ggraft_formats::source::Container;
 use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor};
 
 /// The option that asks for them.
-const OPTION: &str = "--sentence-transformers-dense-modules";
-const WEIGHTS: &str = "model.safetensors";
+pub const OPTION: &str = "--sentence-transformers-dense-modules";
+pub const WEIGHTS: &str = "model.safetensors";
 const PICKLED: &str = "pytorch_model.bin";
 /// What their tensors are called in the folder.
 pub const WEIGHT: &str = "linear.weight";

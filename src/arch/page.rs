@@ -2,6 +2,7 @@
 //! rules that the conversion follows, so it cannot say anything else. `docs/architectures.md` is all of them.
 
 use super::converter;
+use super::dense::{self, Dense, Taken};
 use super::families::{ARCHS, Arch, DECODER, Family};
 use super::keys::{Absent, Fixed, From, Key};
 use super::params::{Axis, Size};
@@ -63,7 +64,8 @@ fn title(arch: &'static Arch) -> String {
 pub fn page(arch: &'static Arch) -> String {
     let family = Family::of(arch);
     let mut text = format!("# {}: {}\n", title(arch), arch.classes.join(", "));
-    section(&mut text, "Tensors", table(&TENSORS, family.rules.iter().map(|rule| tensor(rule))));
+    let rules = family.rules.iter().map(|rule| tensor(rule)).chain(arch.dense.iter().map(module));
+    section(&mut text, "Tensors", table(&TENSORS, rules));
     section(&mut text, "Axes", table(&AXES, family.axes.iter().map(|axis| size_of(axis))));
     let keys = family.keys.iter().filter(|line| line.place_of.is_none()).map(|line| line.key);
     section(&mut text, "Keys", table(&KEYS, arch.early.iter().chain(keys).map(|key| key_of(arch.gguf, key))));
@@ -155,7 +157,8 @@ fn stated(pages: &[&'static Arch], gguf: &str) -> String {
     };
     let shared = |page: &&'static Arch| page.shares.iter().flat_map(|rules| rules.iter());
     let rules = pages.iter().flat_map(|page| page.rules.iter().chain(shared(page)));
-    add(&TENSORS, rules.map(tensor).collect());
+    let dense = pages.iter().flat_map(|page| page.dense).map(module);
+    add(&TENSORS, rules.map(tensor).chain(dense).collect());
     add(&AXES, pages.iter().flat_map(|page| page.axes).map(size_of).collect());
     let keys = pages.iter().flat_map(|page| page.early.iter().chain(page.keys));
     add(&KEYS, keys.map(|key| key_of(gguf, key)).collect());
@@ -189,6 +192,16 @@ fn code(text: &str) -> String {
 
 fn codes(texts: &[&str], between: &str) -> String {
     texts.iter().map(|text| code(text)).collect::<Vec<_>>().join(between)
+}
+
+/// A dense module, whose tensor lies in a folder of its own.
+fn module(dense: &Dense) -> Vec<String> {
+    let file = format!("{} of {}/{}", code(dense::WEIGHT), dense.folder, dense::WEIGHTS);
+    let told = match dense.taken {
+        Taken::Asked => format!("with {}", code(dense::OPTION)),
+        Taken::Always => String::from("if it is there"),
+    };
+    vec![file, code(&format!("{}.weight", dense.to)), String::from("as it is"), told]
 }
 
 fn tensor(rule: &Rule) -> Vec<String> {
