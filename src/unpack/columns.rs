@@ -75,7 +75,7 @@ impl Columns {
 
     /// The eight codes of 4 bits in a word, in the order of their columns.
     fn eight(&self, word: u32) -> [u8; 8] {
-        let codes = spread::<4>(u64::from(word)) ^ u64::from(self.flip) * 0x0101_0101_0101_0101;
+        let codes = spread::<4>(u64::from(word)) ^ (u64::from(self.flip) * 0x0101_0101_0101_0101);
         let [a, b, c, d, e, f, g, h] = codes.to_le_bytes();
         if self.words == Words::Awq { [a, e, b, f, c, g, d, h] } else { [a, b, c, d, e, f, g, h] }
     }
