@@ -8,6 +8,7 @@ use super::grid::{Blocks, Dims, Grid};
 use super::mxfp4;
 use super::numbers::{Packing, bytes, e2m1};
 use super::page::{Page, Parts};
+use super::ranks;
 use super::rows::unpacked;
 use super::settings::Settings;
 use ggraft_formats::{DType, Error, Result, Tensor};
@@ -30,6 +31,9 @@ pub const PAGE: Page = Page {
         let codes = parts.need(&parts.weight)?;
         if parts.mark.name.ends_with(".scale") && is_halves(codes) {
             return Ok(vec![mxfp4::of_codes(&parts.weight, codes, parts.mark)?]);
+        }
+        if let Some(weight) = ranks::regrouped(parts, settings)? {
+            return Ok(vec![weight]);
         }
         Ok(vec![scaled(parts, codes, parts.mark, blocks(settings)?)?])
     },

@@ -59,6 +59,9 @@ pub struct Grid {
 enum Layout {
     /// Blocks of rows and columns; so many rows and columns of numbers for each matrix.
     Blocks { height: usize, width: usize, rows: usize, columns: usize },
+    /// Blocks of rows and columns that begin anew with each share of so many rows; so many rows of numbers for a share, and
+    /// columns.
+    Shares { share: usize, height: usize, width: usize, rows: usize, columns: usize },
     /// One for each so many elements.
     Runs(usize),
 }
@@ -117,6 +120,23 @@ impl Grid {
         Grid { numbers: numbers.clone(), read: numbers.dtype(), layout, dims }.readable()
     }
 
+    /// `numbers` of blocks of `height` rows that begin anew with each `share` rows of the weight.
+    pub fn shares(numbers: &Tensor, dims: Dims, share: usize, height: usize) -> Result<Grid> {
+        let (rows, found) = (share.div_ceil(height), torch(numbers));
+        let count = dims.rows / share.max(1) * rows;
+        let columns = found.get(1).and_then(|n| usize::try_from(*n).ok()).unwrap_or(0);
+        let width = block(dims.columns, columns, None).filter(|_| found == [count as u64, columns as u64]);
+        let width = width.ok_or_else(|| {
+            Error::invalid("the scales do not fit the weights")
+                .tensor(&numbers.name)
+                .expected(format!("{count} rows of scales, of {} columns", dims.columns))
+                .found(format!("{found:?}"))
+                .hint("the download is incomplete, or config.json is of another model")
+        })?;
+        let layout = Layout::Shares { share, height, width, rows, columns };
+        Grid { numbers: numbers.clone(), read: numbers.dtype(), layout, dims }.readable()
+    }
+
     /// `numbers`, one for each `run` elements of the weight in their order.
     pub fn runs(numbers: &Tensor, dims: Dims, run: usize) -> Result<Grid> {
         let elements = dims.matrices.checked_mul(dims.rows).and_then(|n| n.checked_mul(dims.columns));
@@ -161,7 +181,7 @@ impl Grid {
     /// Elements from one number to the next along a row; numbers of a row.
     pub fn columns(&self) -> usize {
         match self.layout {
-            Layout::Blocks { columns, .. } => columns,
+            Layout::Blocks { columns, .. } | Layout::Shares { columns, .. } => columns,
             Layout::Runs(run) => self.dims.columns.div_ceil(run),
         }
     }
@@ -172,6 +192,9 @@ impl Grid {
         match self.layout {
             Layout::Blocks { height, width, rows, columns } => {
                 [read, 0, height as u64, width as u64, rows as u64, columns as u64]
+            }
+            Layout::Shares { share, height, width, columns, .. } => {
+                [read, 2 + share as u64, height as u64, width as u64, 0, columns as u64]
             }
             Layout::Runs(run) => [read, 1, run as u64, 0, 0, 0],
         }
@@ -196,6 +219,10 @@ impl Grid {
             Layout::Blocks { height, width, rows, columns } => {
                 let (matrix, row) = (row / self.dims.rows, row % self.dims.rows);
                 let start = (matrix * rows + row / height) * columns;
+                (start..start + columns, width, width)
+            }
+            Layout::Shares { share, height, width, rows, columns } => {
+                let start = (row / share * rows + row % share / height) * columns;
                 (start..start + columns, width, width)
             }
             Layout::Runs(run) => {

@@ -20,6 +20,7 @@ mod mxfp4;
 mod numbers;
 mod page;
 mod quark;
+mod ranks;
 mod rows;
 mod settings;
 mod torchao;

@@ -99,9 +99,10 @@ impl Packing {
 
 /// Codes of so many bits without gaps: eight of them are as many whole bytes.
 fn stream<const BITS: usize>(row: &[u8], out: &mut [u8]) {
-    let word = |at: usize| match row.get(at..at + 8) {
-        Some(bytes) => bytes.iter().rev().fold(0u64, |word, b| word << 8 | u64::from(*b)),
-        None => row.get(at..).into_iter().flatten().rev().fold(0u64, |word, b| word << 8 | u64::from(*b)),
+    let word = |at: usize| {
+        let row = row.get(at..).unwrap_or_default();
+        let last = || row.iter().rev().fold(0, |word, b| word << 8 | u64::from(*b));
+        row.first_chunk().map_or_else(last, |bytes| u64::from_le_bytes(*bytes))
     };
     let (eights, rest) = out.as_chunks_mut::<8>();
     for (i, codes) in eights.iter_mut().enumerate() {

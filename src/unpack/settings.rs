@@ -14,6 +14,8 @@ pub struct Settings {
     /// In lower case.
     pub method: String,
     pub json: Value,
+    /// All that config.json says.
+    pub model: Value,
     /// What the headers of the files say, where the method has them say something.
     pub told: HashMap<String, String>,
 }
@@ -41,7 +43,8 @@ impl Settings {
                 let key = path.join(".");
                 let method = method(json, path[path.len() - 1]);
                 let file = checkpoint.dir.join("config.json");
-                return Ok(Some(Settings { file, key, method, json: json.clone(), told: HashMap::new() }));
+                let json = json.clone();
+                return Ok(Some(Settings { file, key, method, json, model: config, told: HashMap::new() }));
             }
         }
         let Some(config) = checkpoint.json(MODELOPT)? else { return Ok(None) };

@@ -106,7 +106,34 @@ pub fn deepseek4(weight: &Weight) -> Option<Vec<Part>> {
         }
         _ => return None,
     };
-    Some(parts.into_iter().map(|p| Part { name: format!("{}{}", maker.stem, p.name), ..p }).collect())
+    Some(named(&maker, parts))
+}
+
+/// As MiMo V2.5 is published: queries, keys and values in one as four ranks held them, and feed-forward layers in blocks of 8
+/// bits.
+pub fn mimo(weight: &Weight) -> Option<Vec<Part>> {
+    const RANKS: usize = 4;
+    let &[rows, columns] = weight.shape.as_slice() else { return None };
+    let stem = weight.name.trim_end_matches(".weight");
+    let (maker, height) = match stem.rsplit('.').next()? {
+        // Of the first layer, and of those within a window.
+        "q_proj" => {
+            let rows = if stem.contains("layers.0.") { 272 } else { 512 };
+            let maker = Maker { stem: stem.replace("q_proj", "qkv_proj") };
+            let scales = maker.scales("weight_scale_inv", &[RANKS, columns.div_ceil(128)], Dtype::F32);
+            return Some(named(&maker, vec![maker.floats(rows, columns), scales]));
+        }
+        "k_proj" | "v_proj" => return Some(Vec::new()),
+        "gate_proj" | "up_proj" | "down_proj" => (Maker { stem: stem.to_string() }, rows.div_ceil(128)),
+        _ => return None,
+    };
+    let scales = maker.scales("weight_scale_inv", &[height, columns.div_ceil(128)], Dtype::F32);
+    Some(named(&maker, vec![maker.floats(rows, columns), scales]))
+}
+
+/// Parts under the name of what they are of.
+fn named(maker: &Maker, parts: Vec<Part>) -> Vec<Part> {
+    parts.into_iter().map(|p| Part { name: format!("{}{}", maker.stem, p.name), ..p }).collect()
 }
 
 fn llama() -> Tiny {

@@ -1,4 +1,5 @@
-//! DeepSeek V4 as it is published: in blocks of 4 and of 8 bits, with a layer that predicts; and its draft.
+//! DeepSeek V4 as it is published: in blocks of 4 and of 8 bits, with a layer that predicts; and its draft. MiMo V2.5, in blocks
+//! of 8 bits that ranks held.
 
 use super::super::packed;
 use super::{Tiny, Value, Words, json, laid_over};
@@ -27,7 +28,22 @@ pub fn all() -> Vec<Tiny> {
             json!({"architectures": ["DeepseekV4ForCausalLM"], "rope_scaling": null, "num_hash_layers": 0,
             "compress_ratios": [128, 4, 0, 0], "num_nextn_predict_layers": 0, "n_shared_experts": 2}),
         ),
+        mimo(),
     ]
+}
+
+fn mimo() -> Tiny {
+    let flash = super::all().into_iter().find(|tiny| tiny.name == "MiMo-V2-Flash-Tiny").unwrap();
+    // A rank's rows of a layer within a window are a whole block.
+    let own = json!({"architectures": ["MiMoV2ForCausalLM"], "model_type": "mimo_v2", "swa_num_key_value_heads": 8,
+        "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
+        "weight_block_size": [128, 128]}});
+    Tiny {
+        name: "MiMo-V2.5-Tiny",
+        config: laid_over(flash.config.clone(), &own),
+        packs: Some(packed::mimo),
+        ..flash
+    }
 }
 
 pub fn draft() -> Tiny {
