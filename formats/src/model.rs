@@ -79,11 +79,6 @@ impl Checkpoint {
         Ok(file)
     }
 
-    /// The tensors of another safetensors file of the directory, which is no part of the checkpoint.
-    pub fn weights(&self, name: &str) -> Result<Checkpoint> {
-        crate::safetensors::open_in(&self.folder, &self.dir.join(name))
-    }
-
     /// Whether there is such a file in the directory.
     pub fn has(&self, name: &str) -> bool {
         self.folder.has(&self.dir.join(name))

@@ -22,6 +22,7 @@ pub(crate) mod headless;
 mod ids;
 mod keys;
 mod layered;
+pub(crate) mod modules;
 mod moved;
 mod names;
 mod native;
@@ -56,7 +57,7 @@ pub use trainer::{Trainer, alike};
 pub use values::Value;
 
 use config::Config;
-use dense::{Modules, Taken};
+use dense::Taken;
 use families::{Family, Uses};
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::{Checkpoint, DType, Error, Metadata, Model, Result, Tensor};
@@ -107,7 +108,7 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let checkpoint = fewer.as_ref().unwrap_or(checkpoint);
     // What the config says is checked before the tensors are, and told after what they tell.
     let (early, hparams) = (family.early(&params)?, family.hparams(&params)?);
-    let dense = Modules::of(arch, checkpoint, options.dense, &mut warnings)?;
+    let dense = modules::Modules::of(arch, checkpoint, options.dense, &mut warnings)?;
     dense.check(params.size("n", 0)?)?;
     let (mut tensors, mut stored): (Vec<Tensor>, _) = (dense.tensors().collect(), Vec::new());
     tensors.extend(made(&family, &params)?);

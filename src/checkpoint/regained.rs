@@ -56,7 +56,7 @@ pub fn source(model: &Model) -> Result<(Source, Vec<String>)> {
     let model = plain(model.clone())?;
     let place = model.containers.first().map_or(PathBuf::new(), |file| file.path().to_path_buf());
     let whole = model.clone();
-    let (model, dense) = arch::dense::apart(model);
+    let (model, dense) = arch::modules::apart(model);
     let back = arch::regain(&model).map_err(|e| e.file(&place))?;
     let words = vocab::regained(&model.metadata).map_err(|e| e.file(&place))?;
     let mut notes = words.notes;

@@ -30,6 +30,11 @@ pub fn open(path: &Path) -> Result<Checkpoint> {
     Ok(checkpoint)
 }
 
+/// Opens another file `name` of the directory of `checkpoint`, which is no part of it.
+pub fn beside(checkpoint: &Checkpoint, name: &str) -> Result<Checkpoint> {
+    open_in(&checkpoint.folder, &checkpoint.dir.join(name))
+}
+
 /// Opens an index or a `.safetensors` file of `folder`.
 pub(crate) fn open_in(folder: &Folder, path: &Path) -> Result<Checkpoint> {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();

@@ -16,8 +16,8 @@ pub use judge::same;
 pub use told::{json, values};
 
 use super::defaults;
-use super::dense;
 use super::families::{ARCHS, Arch, Family};
+use super::modules;
 use super::names;
 use super::native;
 use super::params::Params;
@@ -74,7 +74,7 @@ fn pages(model: &Model) -> Vec<&'static Arch> {
         (model.architecture().unwrap_or_default(), model.metadata.str("tokenizer.ggml.model"));
     let those = ARCHS.iter().filter(|arch| arch.gguf == gguf && !arch.classes.contains(&native::CLASS));
     let mut all: Vec<&Arch> = those.collect();
-    let dense = dense::is_told(gguf, &model.metadata);
+    let dense = modules::is_told(gguf, &model.metadata);
     let other = |arch: &Arch| arch.vocabulary.is_some_and(|kind| words != Some(kind));
     all.sort_by_key(|arch| (other(arch), dense && arch.dense.is_empty()));
     all

@@ -11,8 +11,8 @@ pub use placed::placed;
 pub use regained::regained;
 
 use super::axes::Axes;
-use super::dense;
 use super::families::{Carried, Family};
+use super::modules;
 use super::params::Params;
 use super::rerank;
 use super::rule::{Need, RowCount, Rule, biased, spelled};
@@ -332,7 +332,7 @@ pub fn release(
     for tensor in &model.tensors {
         let Some(i) = index.get(tensor.name.as_str()).copied() else {
             // Dense modules have files of their own.
-            let is_dense = dense::folder(family.arch.gguf, &tensor.name).is_some();
+            let is_dense = modules::folder(family.arch.gguf, &tensor.name).is_some();
             match tensor.name == rerank::HEAD || family.makes(&tensor.name) {
                 _ if is_dense => {}
                 true => left.push(tensor.name.clone()),

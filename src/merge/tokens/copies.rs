@@ -3,10 +3,10 @@
 
 use super::growth;
 use super::matching::{ABSENT, Baseless, Class, Embeddings};
+use super::planner::Planner;
 use super::summary::Copied;
 use super::tables::{TABLES, table_of, tokens_of};
 use super::untrained::Yardstick;
-use super::vocabulary::Planner;
 use ggraft_formats::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,28 +4,14 @@
 
 use super::copies::ASKED;
 use super::growth;
-use super::matching::{self, Baseless, Class, Embeddings, Matching, Row};
+use super::matching::{self, Class, Embeddings, Matching, Row};
+use super::planner::{Planner, VocabularyChoices};
 use super::summary::{Copied, Summary, VectorSummary};
 use super::tables::{HEAD, TABLES, TableRows, has_rows_of_tokens, table_of, tokens_of};
-use super::template::{self, TemplateChoice};
+use super::template;
 use crate::merge::Vector;
 use ggraft_formats::{Error, Model, Result};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What a user may decide about vocabulary and template.
-#[derive(Clone, Debug, Default)]
-pub struct VocabularyChoices {
-    pub embeddings: Embeddings,
-    /// For tokens of chat and CP that base lacks.
-    pub baseless: Baseless,
-    /// Texts of tokens whose rows are copied from chat.
-    pub copy_tokens: Vec<String>,
-    /// No other rows are copied than those of `copy_tokens`.
-    pub no_auto_copy: bool,
-    /// CP grows by the special tokens that only chat has.
-    pub add_chat_tokens: bool,
-    pub template: TemplateChoice,
-}
 
 /// What is known of the tokens of all models.
 #[derive(Default)]
@@ -102,15 +88,6 @@ fn matched(
         matchings.push(matching);
     }
     Ok(Some(matchings))
-}
-
-pub(super) struct Planner<'a> {
-    pub onto: &'a Model,
-    pub vectors: &'a [Vector],
-    pub choices: &'a VocabularyChoices,
-    pub matchings: &'a [Matching],
-    /// Texts that the template writes, and those at which chat stops.
-    pub needed: &'a [String],
 }
 
 impl Planner<'_> {
