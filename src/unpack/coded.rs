@@ -62,7 +62,7 @@ pub enum All {
 pub enum Bias {
     Nothing,
     /// The product is rounded to a dtype first, as computing in it does.
-    Of(Grid, DType),
+    Of(Box<Grid>, DType),
     Always(f32),
 }
 
@@ -134,7 +134,7 @@ impl Coded {
             _ => None,
         };
         let bias = match &self.bias {
-            Bias::Of(grid, _) => Some(grid),
+            Bias::Of(grid, _) => Some(&**grid),
             _ => None,
         };
         [Some(&self.scale), all, self.zero.as_ref(), bias].into_iter().flatten()

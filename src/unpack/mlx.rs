@@ -90,7 +90,7 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     let bias = match how.mode {
         Mode::Affine => {
             let biases = parts.need(&format!("{}.biases", parts.stem()))?;
-            Bias::Of(Grid::new(biases, dims, blocks)?, dtype)
+            Bias::Of(Box::new(Grid::new(biases, dims, blocks)?), dtype)
         }
         _ => Bias::Nothing,
     };

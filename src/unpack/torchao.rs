@@ -134,7 +134,7 @@ fn halves(parts: &Parts<'_>, scale: &Tensor, zero: &Tensor) -> Result<Tensor> {
     let table = std::array::from_fn(|code| ((code as i32 % 16) ^ 8) as f32 - 8.0);
     let blocks = Blocks { height: Some(1), width: None };
     let scale = Grid::new(&turned(scale, dims)?, dims, blocks)?;
-    let bias = Bias::Of(Grid::new(&turned(zero, dims)?, dims, blocks)?, DType::F32);
+    let bias = Bias::Of(Box::new(Grid::new(&turned(zero, dims)?, dims, blocks)?), DType::F32);
     let coded = Coded { bias, ..Coded::plain(codes, Packing::Stream(4), held.columns, table, dims, scale) };
     unpacked(&parts.weight, &dims.torch(codes), DType::F32, coded)
 }
