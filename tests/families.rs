@@ -79,6 +79,23 @@ fn dense_modules_go_along_as_the_converter_has_it() {
 }
 
 #[test]
+fn dense_modules_that_are_not_there_are_refused_and_those_left_out_are_told() {
+    let option = "--sentence-transformers-dense-modules";
+    let temporary = tempfile::tempdir().unwrap();
+    let convert = |name: &str, more: &[&str]| {
+        let dir = temporary.path().join(name);
+        support::families::family(name).unwrap().write(&dir);
+        ggraft([&["convert", dir.to_str().unwrap(), "--type", "f16", "--dry-run"], more].concat())
+    };
+    let none = convert("Qwen2-Tiny", &[option]);
+    assert!(none.code != 0 && none.err.contains("has no place for dense modules"), "{}", none.err);
+    let none = convert("embeddinggemma-tiny", &[option]);
+    assert!(none.code != 0 && none.err.contains("there are no dense modules here"), "{}", none.err);
+    let left = convert("embeddinggemma-Dense-Tiny", &[]);
+    assert!(left.code == 0 && left.err.contains("2_Dense and 3_Dense"), "{}", left.err);
+}
+
+#[test]
 fn drafts_become_what_the_converter_makes_of_them_beside_their_targets() {
     each_of(&support::families::drafting::all(), |tiny, dir| {
         let target = Tiny::target_of(dir);

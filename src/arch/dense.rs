@@ -5,7 +5,9 @@
 
 /// The option that asks for them.
 pub const OPTION: &str = "--sentence-transformers-dense-modules";
+/// The files of a module that has weights, and what older ones call them.
 pub const WEIGHTS: &str = "model.safetensors";
+pub const PICKLED: &str = "pytorch_model.bin";
 /// What their tensors are called in the folder.
 pub const WEIGHT: &str = "linear.weight";
 

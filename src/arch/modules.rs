@@ -1,11 +1,10 @@
 //! The dense modules of a checkpoint, taken into its GGUF, and those of a GGUF: `dense` says which an architecture has.
 
-use super::dense::{Dense, OPTION, Taken, WEIGHT, WEIGHTS};
+use super::dense::{Dense, OPTION, PICKLED, Taken, WEIGHT, WEIGHTS};
 use super::families::{ARCHS, Arch};
 use ggraft_formats::source::Container;
 use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor, safetensors};
 
-const PICKLED: &str = "pytorch_model.bin";
 /// How long the vectors are that come out.
 const LENGTH: &str = "embedding_length_out";
 

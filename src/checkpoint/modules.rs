@@ -3,7 +3,7 @@
 //! Specification: `SentenceTransformer.save`, `Pooling` of sentence-transformers; `llama_pooling_type` of llama.cpp.
 
 use super::Source;
-use crate::arch::dense::WEIGHT;
+use crate::arch::dense::{PICKLED, WEIGHT, WEIGHTS};
 use ggraft_formats::{Error, Metadata, Result, Tensor, safetensors};
 use serde_json::{Value, json};
 use std::path::{Component, Path};
@@ -14,8 +14,6 @@ const LIST: &str = "modules.json";
 /// Files beside the list, and in the folder of a module.
 const BESIDE: [&str; 2] = ["config_sentence_transformers.json", "sentence_bert_config.json"];
 const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
-const PICKLED: &str = "pytorch_model.bin";
 /// Modules that are no more than their config.
 const PLAIN: [&str; 3] = ["Pooling", "Normalize", "Dropout"];
 

@@ -194,7 +194,7 @@ impl Grid {
                 [read, 0, height as u64, width as u64, rows as u64, columns as u64]
             }
             Layout::Shares { share, height, width, columns, .. } => {
-                [read, 2 + share as u64, height as u64, width as u64, 0, columns as u64]
+                [read, 2, height as u64, width as u64, share as u64, columns as u64]
             }
             Layout::Runs(run) => [read, 1, run as u64, 0, 0, 0],
         }
