@@ -418,7 +418,8 @@ fn what_an_adapter_says_and_cannot_be_followed_is_refused_by_name() {
 fn an_adapter_of_another_architecture_is_refused() {
     let case = Case::new("llama");
     case.run("convert -q # --type F32 -o @cp.gguf").ok();
-    case.run("adapter ! --base # -q -o @a.gguf").ok();
+    let ran = case.run("adapter ! --base # --type F16 -o @a.gguf").ok();
+    assert!(ran.err.contains("a.gguf: F16, "), "{}", ran.err);
     case.run("meta set @a.gguf general.architecture=str:qwen2 --force -q -o @other.gguf").ok();
     let ran = case.run("merge -q --onto @cp.gguf --adapter @other.gguf --type F32 -o @out.gguf");
     assert!(ran.code != 0 && ran.err.contains("of another architecture"), "{}", ran.err);

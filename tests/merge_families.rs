@@ -170,3 +170,26 @@ fn merges_are_those_of_an_oracle_that_knows_no_gguf() {
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
+
+/// A gradient or a factor for the head of a model whose head is its embedding does nothing, which is told: of the rules of all
+/// vectors as of those of one.
+#[test]
+fn rules_for_a_head_that_is_the_embedding_are_told_to_have_no_effect() {
+    let dir = tempfile::tempdir().unwrap();
+    let tiny = support::families::family("Gemma-3-Tiny").unwrap();
+    tiny.write_trio(dir.path());
+    let rules = ["weights: [output.weight=0.1]\n", "weights: [output.weight=0.2]", "output.weight=0.3"];
+    let [all, weights, density] = rules;
+    let recipe = format!(
+        "onto: cp\nvectors:\n- chat: chat\n  base: base\n  {weights}\n  parameters:\n    density: [{density}]\n\
+         method: ties\n{all}types: F32\noutput: out.gguf\n"
+    );
+    std::fs::write(dir.path().join("r.yml"), recipe).unwrap();
+    let ran = run::ggraft_in(dir.path(), ["merge", "r.yml", "--dry-run"]).ok();
+    for factor in ["0.1", "0.2", "0.3"] {
+        let told = format!(
+            "the rule output.weight={factor} has no effect: the output head of this model is its embedding"
+        );
+        assert_eq!(ran.err.matches(&told).count(), 1, "{told}: {}", ran.err);
+    }
+}

@@ -84,6 +84,11 @@ const TYPED: &[Row] = &[
         &["--metadata works on GGUF outputs only"],
     ),
     ("convert %cp --type Q8_0 --mtp-from %cp --keep-split", 2, &["give --split-max-size"]),
+    (
+        "quantize @in.gguf @out.gguf Q8_0 -o @x.gguf",
+        2,
+        &["the output is named with --output", "out.gguf' as well"],
+    ),
     ("quantize @in.gguf Q8_0 --mtp", 2, &["layers that predict further tokens"]),
     ("convert %cp --outtype f16 --fp8-as-q8", 2, &["give --type Q8_0"]),
     ("convert %cp --outtype f16 --fuse-qkv", 2, &["leave it out"]),
@@ -150,6 +155,7 @@ const TAKEN: &[(&str, &[&str])] = &[
     ("convert %cp --outtype auto --outfile @b.gguf --model-name Other --verbose", &[]),
     ("quantize --leave-output-tensor --pure @a.gguf @c.gguf q4_k 2", &[]),
     ("quantize @a.gguf @d.gguf 15", &[]),
+    ("quantize @a.gguf q4_k -o @f", &[]),
     ("convert %cp --type f16 -o @e", &[]),
     (
         "merge --base %base --chat %chat --cp %cp --type Q8_0 -w 0,1 -o @w{weight}",
@@ -164,7 +170,7 @@ fn what_means_the_same_here_is_taken() {
         let ran = ggraft(folder.words(typed)).ok();
         said.iter().for_each(|words| assert!(ran.err.contains(words), "{typed}: {}", ran.err));
     }
-    for name in ["a", "b", "c", "d", "e", "w0", "w1"] {
+    for name in ["a", "b", "c", "d", "e", "f", "w0", "w1"] {
         assert!(folder.path(&format!("{name}.gguf")).is_file(), "{name}");
     }
     for verb in ["show", "info", "dump", "inspect"] {
@@ -307,9 +313,22 @@ fn screen(dir: &Path, words: &str, columns: usize) -> String {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ggraft"));
     let ran = run::ran(command.args(words).current_dir(dir).env("COLUMNS", columns.to_string()));
     let volatile = [(r"[\d.]+ [KMGT]?i?B free", "… free"), (r"in [\d.]+ s, [\d.]+ [KMGT]?i?B/s", "in …")];
-    volatile.iter().fold(ran.err, |text, (pattern, with)| {
+    let replaced = |text: String, (pattern, with): &(&str, &str)| {
         regex::Regex::new(pattern).unwrap().replace_all(&text, *with).into_owned()
-    })
+    };
+    unwrapped(&volatile.iter().fold(ran.err, replaced))
+}
+
+/// The text with each line that holds a volatile value whole: where it is wrapped depends on how long the value was.
+fn unwrapped(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        match (lines.last_mut().filter(|last| last.contains('…')), line.strip_prefix("  ")) {
+            (Some(last), Some(rest)) => *last += &format!(" {rest}"),
+            _ => lines.push(line.to_string()),
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 /// The plan, the summary and errors at three widths, as `fixtures/goldens/screens` has them; `GGRAFT_WRITE_GOLDENS=1` writes
@@ -331,7 +350,8 @@ fn screens_of_three_widths_are_the_goldens() {
         for columns in [80, 120, 200] {
             let shown = screen(&folder.path(""), &words, columns);
             for line in shown.lines().filter(|line| !line.starts_with("  ") && !line.contains("llama-cli")) {
-                let long = line.split(' ').count() > 1 && line.chars().count() > columns;
+                let long =
+                    !line.contains('…') && line.split(' ').count() > 1 && line.chars().count() > columns;
                 assert!(!long || line.contains("lms") || line.contains("ollama"), "{columns}: {line}");
             }
             let path = goldens.join(format!("{name}-{columns}.txt"));

@@ -101,7 +101,7 @@ pub(super) fn carry_out(verb: &str, written: Written<'_>, output: Output) -> Res
     if let Some(name) = &output.name {
         about::rename(&mut model.metadata, name);
     }
-    let mut plan = pipeline::rearranged(model)?;
+    let mut plan = pipeline::rearranged(model, kind)?;
     plan.notes = notes;
     let parts = [Some(plan.stem()), mark, Some(kind.name().to_string()), Some(String::from("LoRA.gguf"))];
     let default = PathBuf::from(parts.into_iter().flatten().collect::<Vec<_>>().join("-"));

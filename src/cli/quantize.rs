@@ -34,6 +34,9 @@ pub(super) struct Args {
         hide_possible_values = true
     )]
     types: Vec<Choice<Type>>,
+    /// Output, instead of the one among the words
+    #[arg(short, long, value_name = "OUT", value_hint = clap::ValueHint::AnyPath)]
+    output: Option<PathBuf>,
     #[command(flatten)]
     mixture: Mixture,
     #[command(flatten)]
@@ -64,6 +67,8 @@ struct Request {
 struct Said {
     /// The types, so that none stands among the words.
     types: bool,
+    /// The output, likewise.
+    output: bool,
     /// A budget, with which the type may be left out.
     budget: bool,
 }
@@ -79,6 +84,8 @@ fn request(words: &[String], said: Said) -> Result<Request> {
     let is_number = |word: &str| word.parse::<usize>().is_ok();
     let (input, rest) = words.split_first().ok_or_else(|| Error::usage("the input is missing"))?;
     let (output, rest) = match rest.split_first() {
+        Some((word, _)) if said.output && is_file(word) => return Err(two_outputs(word)),
+        _ if said.output => (None, rest),
         Some((word, more)) if is_file(word) => (Some(word), more),
         // A type among the words is told below to be one too many.
         Some((word, more)) if said.types && !is_number(word) && types(word).is_err() => (Some(word), more),
@@ -104,6 +111,13 @@ fn request(words: &[String], said: Said) -> Result<Request> {
         }
     };
     Ok(Request { input: PathBuf::from(input), output: output.map(PathBuf::from), types, threads })
+}
+
+/// The error for an output among the words beside --output.
+fn two_outputs(word: &str) -> Error {
+    Error::usage("the output is named with --output")
+        .found(format!("'{word}' as well"))
+        .hint("leave out one or the other; with --output the words are IN.gguf TYPE [THREADS]")
 }
 
 /// The error for a word beside --type that is neither an output nor a number of threads.
@@ -136,8 +150,9 @@ impl Args {
 
 pub(super) fn run(mut args: Args) -> Result<()> {
     let budget = args.mixture.has_budget() || args.sweep.is_given();
-    let said = Said { types: !args.types.is_empty(), budget };
+    let said = Said { types: !args.types.is_empty(), output: args.output.is_some(), budget };
     let mut request = request(&args.words, said)?;
+    request.output = args.output.or(request.output);
     args.sweep.alone(&args.run, request.output.as_deref())?;
     if said.budget {
         options::early(request.output.as_deref(), &args.run)?;
@@ -236,6 +251,24 @@ mod tests {
             let said = request(&words, typed).err().unwrap().to_string();
             assert!(said.contains("the types are given with --type"), "{said}");
         }
+    }
+
+    #[test]
+    fn with_an_option_for_the_output_none_is_among_the_words() {
+        let read = |words: &str| {
+            let words: Vec<String> = words.split(' ').map(String::from).collect();
+            request(&words, Said { output: true, ..Said::default() })
+        };
+        for (words, threads) in [("in.gguf Q4_0", None), ("in.gguf Q4_0 3", Some(3))] {
+            let read = read(words).unwrap();
+            assert_eq!((read.output, read.types[0].name(), read.threads), (None, "Q4_0", threads), "{words}");
+        }
+        for words in ["in.gguf out.gguf Q4_0", "in.gguf out.gguf"] {
+            let said = read(words).err().unwrap().to_string();
+            assert!(said.contains("the output is named with --output"), "{said}");
+        }
+        let said = read("in.gguf out Q4_0").err().unwrap().to_string();
+        assert!(said.contains("not where the type belongs"), "{said}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::beside::Beside;
 use super::naming;
 use super::options::{self, Order, Run};
 use super::{command, elsewhere};
+use crate::output::target::Type;
 use crate::pipeline::Plan;
 use crate::recipe::Size;
 use ggraft_formats::gguf::{Limits, Split};
@@ -84,7 +85,7 @@ pub(super) fn carry_out(
     (output, away): (PathBuf, Option<Away>),
     run: &Run,
 ) -> Result<()> {
-    let plan = Plan::rearranged(model, split)?;
+    let plan = Plan::rearranged(model, Type::Copy, split)?;
     let order = Order {
         words: "",
         command: &command::typed(verb, &[]),

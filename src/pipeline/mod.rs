@@ -176,9 +176,9 @@ pub fn vector(chat: Loaded, base: &Model, target: &Target) -> Result<Plan> {
 ///
 /// # Errors
 /// A GGUF cannot hold it.
-pub fn rearranged(model: Model) -> Result<Plan> {
+pub fn rearranged(model: Model, kind: Type) -> Result<Plan> {
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
-    Plan::rearranged(placed(Model { tensors, ..model })?, None)
+    Plan::rearranged(placed(Model { tensors, ..model })?, kind, None)
 }
 
 /// Plans a conversion or quantization of one model.

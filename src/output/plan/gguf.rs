@@ -184,12 +184,12 @@ pub(crate) fn copied(input: Loaded, merges: bool, target: &Target) -> Result<Pla
     Ok(made(Type::Copy, model, parts, split, notes))
 }
 
-/// The same model in other files.
-pub(crate) fn rearranged(mut model: Model, split: Option<Split>) -> Result<Plan> {
+/// The same model in other files, called a `kind`.
+pub(crate) fn rearranged(mut model: Model, kind: Type, split: Option<Split>) -> Result<Plan> {
     gguf::unsplit(&mut model.metadata);
     let tensors = std::mem::take(&mut model.tensors).into_iter();
     let parts = tensors.map(as_it_is).collect::<Result<Vec<_>>>()?;
-    Ok(made(Type::Copy, model, parts, split, Vec::new()))
+    Ok(made(kind, model, parts, split, Vec::new()))
 }
 
 /// A GGUF of these tensors.

@@ -208,10 +208,10 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The same model in other files: metadata, tensors and their order stay.
-    pub fn rearranged(model: Model, split: Option<Split>) -> Result<Plan> {
+    /// The same model in other files: metadata, tensors and their order stay; `kind` is what they are called.
+    pub fn rearranged(model: Model, kind: Type, split: Option<Split>) -> Result<Plan> {
         let reads = model.reads.clone();
-        let mut plan = Plan { reads, ..gguf::rearranged(model, split)? };
+        let mut plan = Plan { reads, ..gguf::rearranged(model, kind, split)? };
         plan.total = plan.layout(Path::new(""))?.total();
         Ok(plan)
     }

@@ -105,7 +105,7 @@ pub fn worn(rank: usize, dir: &Path) -> Result<Worn> {
     let merged = graft.model(&[1.0])?;
     let (model, jobs, _) = adapter::extracted(&merged, graft.onto(), Wearer::Itself, rank, DType::F16)?;
     let path = dir.join(format!("r{rank}.gguf"));
-    let plans = [(pipeline::rearranged(model)?, path.clone())];
+    let plans = [(pipeline::rearranged(model, Type::Gguf(Ftype::find("F16").unwrap()))?, path.clone())];
     pipeline::write(&plans, &Work { force: true, ..Work::default() }, &Silent)?;
     let mut kept: Vec<f64> = jobs.iter().filter_map(|job| job.kept()).map(|(_, kept)| kept).collect();
     kept.sort_by(f64::total_cmp);
