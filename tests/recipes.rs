@@ -487,11 +487,20 @@ fn what_mergekit_can_say_and_ggraft_cannot_do_is_refused_by_line_and_key() {
         (mergekit("", ""), "line 1: base_model: this key is missing"),
         (
             mergekit("base_model: a@main\n", ""),
-            "line 2: base_model: revisions (@) and adapters (+) are not supported: found 'a@main'; ",
+            "line 2: base_model: a revision (@) is of a name org/name, and an adapter (+) of a model of `models`: found 'a@main'; ",
         ),
         (
             mergekit(base, "  - {model: c+lora}\n"),
-            "line 6: models[1].model: revisions (@) and adapters (+) are not supported: found 'c+lora'; ",
+            "line 6: models[1].model: an adapter (+) is merged by task_arithmetic, of the base model alone: found task_arithmetic, of 'c'; make the model whole first: ",
+        ),
+        (
+            mergekit("base_model: a+lora\n", ""),
+            "line 2: base_model: a revision (@) is of a name org/name, and an adapter (+) of a model of `models`: found 'a+lora'; ",
+        ),
+        (mergekit(base, "  - {model: a+lora}\n"), "line 6: models[1].model: the model has no weight"),
+        (
+            mergekit(base, "  - {model: a+lora, parameters: {weight: [0, 1]}}\n"),
+            "line 6: models[1].parameters.weight: the weight of an adapter must be the same for all tensors",
         ),
         (mergekit(base, "  - model: c\n"), "line 6: models[1].model: the model has no weight"),
         (
@@ -604,6 +613,26 @@ fn mergekits_models_become_vectors() {
     assert_eq!(vectors_of(&format!("[{{model: cp}}, {chat}]")), ["chat:cp:[0.7]"]);
     let other = model("base", "-0.6");
     assert_eq!(vectors_of(&format!("[{chat}, {other}]")), ["chat:cp:[0.7]", "base:cp:[-0.6]"]);
+}
+
+/// The base model with an adapter differs from the base model by the adapter.
+#[test]
+fn mergekits_adapters_become_adapters() {
+    let read = |more: &str| {
+        let text = "merge_method: task_arithmetic\nbase_model: cp\nmodels:\n";
+        let models = "- {model: cp+lora, parameters: {weight: 0.5}}\n- {model: cp+org/other@main, parameters: {weight: -1}}\n";
+        parse(&format!("{text}{models}{more}")).unwrap()
+    };
+    let adapters = |recipe: &Recipe| {
+        let told = recipe.adapters.iter().map(|a| format!("{}:{:?}", a.path.display(), a.weight));
+        told.collect::<Vec<_>>()
+    };
+    let alone = read("parameters: {lambda: 2}\n");
+    assert_eq!(adapters(&alone), ["lora:[1.0]", "org/other@main:[-2.0]"]);
+    assert!(alone.vectors.is_empty());
+    let beside = read("- {model: chat, parameters: {weight: [0, 1]}}\n");
+    assert_eq!(adapters(&beside), ["lora:[0.5]", "org/other@main:[-1.0]"]);
+    assert!(beside.weights.is_empty() && !beside.vectors[0].weights.is_empty());
 }
 
 /// A mergekit recipe as ggraft's own, from the key `method` to the types.

@@ -12,11 +12,13 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Weights of a tensor that are looked at, and in how many runs of rows, spread evenly: a run is one request where the model
-/// lies elsewhere.
+/// Weights of a tensor that are looked at, and the rows at most.
 const SAMPLE: u64 = 1 << 16;
 const MOST_ROWS: u64 = 64;
+/// In how many runs of rows, spread evenly, at most, and in how many in all tensors of a model, if one in each is not more: a run
+/// is one request where the model lies elsewhere.
 const RUNS: u64 = 4;
+const RUNS_IN_ALL: u64 = 256;
 
 /// Changes whose cosine is below this are told as unrelated.
 const ALIKE: f64 = 0.3;
@@ -75,9 +77,10 @@ pub struct Allowed {
 /// The figures of every merged tensor, for each vector.
 pub(crate) fn measure(sources: &[Arc<Sources>], stages: &dyn Stages) -> Result<Vec<Vec<Kinship>>> {
     stages.begin("looking at how the models are related", sources.len());
-    let fetching = fetch_ahead(sources.iter().map(needed));
+    let look = |i: usize| Look::new(i as u64, sources.len() as u64);
+    let fetching = fetch_ahead(sources.iter().enumerate().map(|(i, s)| needed(s, look(i))));
     let one = |(i, s): (usize, &Arc<Sources>)| {
-        let found = of_tensor(s);
+        let found = of_tensor(s, look(i));
         fetching.iter().for_each(|fetching| fetching.done(i));
         stages.step();
         found
@@ -90,7 +93,42 @@ pub(crate) fn measure(sources: &[Arc<Sources>], stages: &dyn Stages) -> Result<V
     Ok((0..vectors).map(column).collect())
 }
 
-fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
+/// Which rows of a tensor are looked at: in how many runs, and how far on in its part of the tensor each of them lies, from 0
+/// to 1.
+#[derive(Clone, Copy)]
+struct Look {
+    runs: u64,
+    place: f64,
+}
+
+impl Look {
+    /// For one of so many tensors. The single runs of many lie at different places, spread by the golden ratio.
+    fn new(tensor: u64, tensors: u64) -> Look {
+        let runs = (RUNS_IN_ALL / tensors.max(1)).clamp(1, RUNS);
+        let place = if runs == RUNS { 0.0 } else { (tensor as f64 * 0.618_033_988_749_895).fract() };
+        Look { runs, place }
+    }
+
+    /// The rows, of a tensor of so many weights a row.
+    fn rows(self, row: u64, rows: u64) -> impl Iterator<Item = Range<usize>> + Clone {
+        let count = (SAMPLE / row.max(1)).clamp(1, MOST_ROWS).min(rows);
+        let runs = self.runs.min(count);
+        let at = |row: u64| usize::try_from(row).unwrap_or(0);
+        (0..runs).map(move |i| {
+            let (start, end) = (i * rows / runs, (i + 1) * rows / runs);
+            let length = (i + 1) * count / runs - i * count / runs;
+            let start = start + ((end - start).saturating_sub(length) as f64 * self.place) as u64;
+            at(start)..at(start + length)
+        })
+    }
+
+    fn of(self, t: &Tensor) -> impl Iterator<Item = Range<usize>> + Clone {
+        self.rows(t.shape().row(), t.shape().rows())
+    }
+}
+
+fn of_tensor(s: &Sources, look: Look) -> Result<Vec<Kinship>> {
+    let sample = |t: &Tensor| sample(t, look);
     let onto = sample(&s.own.onto)?;
     let one = |(chat, base): &(Tensor, Tensor)| -> Result<Kinship> {
         let (c, b) = (sample(chat)?, sample(base)?);
@@ -128,17 +166,16 @@ fn of_tensor(s: &Sources) -> Result<Vec<Kinship>> {
 }
 
 /// What of these sources lies elsewhere and is looked at.
-fn needed(s: &Arc<Sources>) -> Vec<Span> {
+fn needed(s: &Arc<Sources>, look: Look) -> Vec<Span> {
     let pairs = s.own.pairs.iter().flat_map(|(chat, base)| [chat, base]);
     let all = [&s.own.onto].into_iter().chain(pairs);
-    all.flat_map(|t| few(planned(|| runs(t.shape().row(), t.shape().rows()).for_each(|run| t.prefetch(run)))))
-        .collect()
+    all.flat_map(|t| few(planned(|| look.of(t).for_each(|run| t.prefetch(run))), look.runs)).collect()
 }
 
-/// The same in no more than `RUNS` pieces, joined over the narrowest gaps: rows of one run may lie apart in their file.
-fn few(mut spans: Vec<Span>) -> Vec<Span> {
+/// The same in no more than so many pieces, joined over the narrowest gaps: rows of one run may lie apart in their file.
+fn few(mut spans: Vec<Span>, most: u64) -> Vec<Span> {
     spans.sort_by_key(|span| (span.object.path().to_path_buf(), span.bytes.start));
-    while spans.len() as u64 > RUNS {
+    while spans.len() as u64 > most {
         let gap = |i: &usize| match spans[*i].object.path() == spans[i + 1].object.path() {
             true => spans[i + 1].bytes.start.saturating_sub(spans[*i].bytes.end),
             false => u64::MAX,
@@ -150,20 +187,9 @@ fn few(mut spans: Vec<Span>) -> Vec<Span> {
     spans
 }
 
-/// The rows of a tensor that are looked at.
-fn runs(row: u64, rows: u64) -> impl Iterator<Item = Range<usize>> + Clone {
-    let count = (SAMPLE / row.max(1)).clamp(1, MOST_ROWS).min(rows);
-    let runs = RUNS.min(count);
-    let at = |row: u64| usize::try_from(row).unwrap_or(0);
-    (0..runs).map(move |i| {
-        let start = i * rows / runs;
-        at(start)..at(start + (i + 1) * count / runs - i * count / runs)
-    })
-}
-
 /// Rows of runs that are spread evenly over a tensor, decoded.
-fn sample(t: &Tensor) -> Result<Vec<Vec<f32>>> {
-    let (rows, runs) = (t.shape().rows(), runs(t.shape().row(), t.shape().rows()));
+fn sample(t: &Tensor, look: Look) -> Result<Vec<Vec<f32>>> {
+    let (rows, runs) = (t.shape().rows(), look.of(t));
     // All are asked for before the first is needed: the disk reads many at a time, and nothing around them.
     runs.clone().for_each(|run| t.prefetch(run));
     let mut all = Vec::new();
@@ -328,12 +354,28 @@ mod tests {
 
     #[test]
     fn runs_are_spread_and_hold_as_many_rows_as_are_looked_at() {
-        let all = |row, rows| runs(row, rows).collect::<Vec<_>>();
+        let all = |row, rows| Look::new(3, 30).rows(row, rows).collect::<Vec<_>>();
         assert_eq!(all(4096, 4096), [0..4, 1024..1028, 2048..2052, 3072..3076]);
         assert_eq!(all(64, 10_000).iter().map(Range::len).sum::<usize>(), 64);
         assert_eq!(all(11_008, 100), [0..1, 25..26, 50..51, 75..77]);
         assert_eq!(all(1 << 20, 7).len(), 1);
         assert_eq!(all(8, 3), [0..1, 1..2, 2..3]);
         assert!(all(8, 0).is_empty());
+    }
+
+    /// As many rows of each, in one run if the tensors are many, which lies elsewhere in each.
+    #[test]
+    fn of_many_tensors_one_run_each_is_looked_at() {
+        let of = |tensor, tensors| Look::new(tensor, tensors).rows(4096, 4096).collect::<Vec<_>>();
+        assert_eq!(of(0, 100), [0..8, 2048..2056]);
+        assert_eq!(of(1, 300), [2521..2537]);
+        assert_eq!(of(2, 300), [963..979]);
+        for rows in 0..100 {
+            for tensor in 0..50 {
+                let all = Look::new(tensor, 300).rows(1 << 15, rows).collect::<Vec<_>>();
+                assert!(all.iter().all(|run| run.end as u64 <= rows), "{rows}: {all:?}");
+                assert_eq!(all.iter().map(Range::len).sum::<usize>() as u64, rows.min(2));
+            }
+        }
     }
 }

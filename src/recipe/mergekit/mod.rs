@@ -14,7 +14,7 @@ use super::{Allow, Choice, Place, Recipe, Vocabulary, Word};
 use crate::merge::tokens::matching::{Baseless, Embeddings};
 use crate::merge::{METHODS, Method};
 use crate::output::target::Type;
-use slices::{Sliced, model};
+use slices::{Sliced, model, worn};
 use std::path::{Path, PathBuf};
 use terms::{Source, Terms};
 
@@ -49,7 +49,7 @@ pub(crate) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
     let (sources, layers, slices) = sources(&root)?;
     let onto = onto(&root, method, &sources)?;
     let onto_path = model(&onto)?;
-    let Terms { vectors, weights, parameters, mut notes } = terms::read(method, &onto, &sources)?;
+    let Terms { vectors, adapters, weights, parameters, mut notes } = terms::read(method, &onto, &sources)?;
     let is_onto = |place: &Place| place.path() == Some(Path::new(onto_path));
     let base_is_onto = method.reads_base && vectors.iter().any(|v| is_onto(&v.base));
     let pairs = vectors.iter().any(|v| !is_onto(&v.base));
@@ -59,6 +59,7 @@ pub(crate) fn import(node: &Node) -> Result<(Recipe, Vec<String>), Fault> {
     let mut recipe = Recipe {
         onto: Place::from(onto_path),
         vectors,
+        adapters,
         parameters,
         weights,
         types: dtype(&root, &mut notes)?,
@@ -213,7 +214,8 @@ fn sources<'a>(root: &At<'a>) -> Result<Given<'a>, Fault> {
                 item.only(&["model", "parameters"])?;
                 let at = item.need("model")?;
                 let levels = [item.get("parameters"), None, globals.clone()];
-                sources.push(Source { path: model(&at)?, model: at, levels });
+                let (path, adapter) = worn(&at)?;
+                sources.push(Source { path, adapter, model: at, levels });
             }
             Ok((sources, None, Vec::new()))
         }

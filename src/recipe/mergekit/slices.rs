@@ -29,17 +29,32 @@ pub(super) struct Sliced<'a> {
     pub sources: Vec<Layers<'a>>,
 }
 
-/// The path of a model. mergekit also takes a revision and an adapter behind it.
+/// The path of a model, and of the adapter that it wears (`model+adapter`).
+pub(super) fn worn<'a>(at: &At<'a>) -> Result<(&'a str, Option<&'a str>), Fault> {
+    let text = at.text()?;
+    match text.split_once('+') {
+        Some((model, adapter)) => Ok((named(at, model)?, Some(named(at, adapter)?))),
+        None => Ok((named(at, text)?, None)),
+    }
+}
+
+/// The path of a model that is whole.
 pub(super) fn model<'a>(at: &At<'a>) -> Result<&'a str, Fault> {
-    let path = at.text()?;
+    named(at, at.text()?)
+}
+
+/// The path, perhaps with a revision behind it.
+fn named<'a>(at: &At<'a>, path: &'a str) -> Result<&'a str, Fault> {
     match path.find(['@', '+']) {
         None => Ok(path),
         // A revision of a model of the hub.
         Some(_) if is_named(Path::new(path)) => Ok(path),
         Some(_) => Err(at.fault(
-            Fault::unsupported("revisions (@) and adapters (+) are not supported")
-                .found(format!("'{path}'"))
-                .hint("give the directory of a whole model"),
+            Fault::unsupported(
+                "a revision (@) is of a name org/name, and an adapter (+) of a model of `models`",
+            )
+            .found(format!("'{path}'"))
+            .hint("give the directory of a whole model"),
         )),
     }
 }
@@ -102,6 +117,7 @@ pub(super) fn whole(slices: &[Sliced<'_>]) -> Option<u64> {
 pub(super) fn sources<'a>(slices: &[Sliced<'a>], globals: &Option<At<'a>>) -> Vec<Source<'a>> {
     let Some(first) = slices.first() else { return Vec::new() };
     let one = |layers: &Layers<'a>| Source {
+        adapter: None,
         path: layers.path,
         model: layers.model.clone(),
         levels: [layers.parameters.clone(), first.at.get("parameters"), globals.clone()],

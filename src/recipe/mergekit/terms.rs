@@ -8,13 +8,14 @@ use super::spread;
 use crate::merge::{Method, Own, Params};
 use crate::recipe::read::Fault;
 use crate::recipe::walk::At;
-use crate::recipe::{Rule, Scalar, Spread, Vector};
+use crate::recipe::{Adapter, Rule, Scalar, Spread, Vector};
 use std::collections::BTreeMap;
 
 /// One model of mergekit's list, with its parameters, the innermost first; the last two are the slice's and the file's.
 pub(crate) struct Source<'a> {
     pub model: At<'a>,
     pub path: &'a str,
+    pub adapter: Option<&'a str>,
     pub levels: [Option<At<'a>>; 3],
 }
 
@@ -22,6 +23,7 @@ pub(crate) struct Source<'a> {
 #[derive(Default)]
 pub(crate) struct Terms {
     pub vectors: Vec<Vector>,
+    pub adapters: Vec<Adapter>,
     pub weights: Vec<Rule>,
     pub parameters: BTreeMap<String, Scalar>,
     pub notes: Vec<String>,
@@ -62,8 +64,10 @@ pub(crate) fn read(method: &'static Method, onto: &At<'_>, sources: &[Source<'_>
     }
     let Some(first) = sources.first() else { return Err(onto.fault(Fault::new("there are no models"))) };
     let common = Common { levels: [first.levels[1].clone(), first.levels[2].clone()] };
-    let others: Vec<&Source<'_>> = sources.iter().filter(|s| s.path != onto_path).collect();
-    if others.is_empty() {
+    let (worn, whole): (Vec<_>, Vec<_>) = sources.iter().partition(|source| source.adapter.is_some());
+    let others: Vec<&Source<'_>> = whole.into_iter().filter(|s| s.path != onto_path).collect();
+    terms.wear(method, onto_path, &worn)?;
+    if others.is_empty() && worn.is_empty() {
         return Err(onto.fault(Fault::new("there is no model beside the base model")));
     }
     match method.name {
@@ -282,6 +286,30 @@ fn differences(
 }
 
 impl Terms {
+    /// Takes the adapters that models wear. That of the base model is its difference from the base model, with nothing besides.
+    fn wear(&mut self, method: &Method, onto: &str, worn: &[&Source<'_>]) -> Result<(), Fault> {
+        for source in worn {
+            if method.name != "task_arithmetic" || source.path != onto {
+                let fault = Fault::unsupported(
+                    "an adapter (+) is merged by task_arithmetic, of the base model alone",
+                );
+                let found = format!("{}, of '{}'", method.name, source.path);
+                return Err(source.model.fault(fault.found(found).hint(
+                    "make the model whole first: ggraft merge --onto MODEL --adapter ADAPTER --type safetensors",
+                )));
+            }
+            let weight = weight(source)?;
+            let number = weight.number().ok_or_else(|| {
+                weight.fault(Fault::unsupported("the weight of an adapter must be the same for all tensors"))
+            })?;
+            let lambda = source.levels[2].as_ref().and_then(|file| file.get("lambda"));
+            let lambda = lambda.map_or(Ok(1.0), |at| at.number())?;
+            let path = source.adapter.unwrap_or_default().into();
+            self.adapters.push(Adapter { path, weight: vec![number * lambda] });
+        }
+        Ok(())
+    }
+
     fn set(&mut self, name: &str, value: impl ToString) {
         self.parameters.insert(name.to_string(), Scalar(value.to_string()));
     }
@@ -343,11 +371,14 @@ impl Terms {
     }
 
     /// Makes vectors of (chat, base, weight), each weight times `scale`. Weights by tensor become rules: of all vectors where
-    /// they are the same and the method does not divide by them, else of each.
+    /// they are the same, the method does not divide by them and they are not of adapters too, else of each.
     fn weigh(&mut self, vectors: Vec<(&str, &str, Setting)>, scale: f64, divides: bool) -> Result<(), Fault> {
         let first = vectors.iter().map(|(.., weight)| weight).find(|weight| weight.number().is_none());
-        let common =
-            first.filter(|first| !divides && vectors.iter().all(|(.., w)| w.cases == first.cases)).cloned();
+        let common = first
+            .filter(|first| {
+                !divides && self.adapters.is_empty() && vectors.iter().all(|(.., w)| w.cases == first.cases)
+            })
+            .cloned();
         if let Some(common) = &common {
             self.weights.extend(spread::rules(common)?);
         }
