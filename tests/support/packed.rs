@@ -131,6 +131,18 @@ pub fn mimo(weight: &Weight) -> Option<Vec<Part>> {
     Some(named(&maker, vec![maker.floats(rows, columns), scales]))
 }
 
+/// The same with experts in 4 bits, under exponents in plain bytes.
+pub fn mimo_in_halves(weight: &Weight) -> Option<Vec<Part>> {
+    let &[rows, columns] = weight.shape.as_slice() else { return None };
+    let maker = Maker { stem: weight.name.trim_end_matches(".weight").to_string() };
+    if !maker.stem.contains(".experts.") {
+        return mimo(weight);
+    }
+    let exponents = maker.exponents(&[rows, columns / 32]);
+    let scales = Part { name: ".weight_scale".into(), dtype: Dtype::U8, ..exponents };
+    Some(named(&maker, vec![maker.bytes("weight", &[rows, columns / 2], Dtype::U8), scales]))
+}
+
 /// Parts under the name of what they are of.
 fn named(maker: &Maker, parts: Vec<Part>) -> Vec<Part> {
     parts.into_iter().map(|p| Part { name: format!("{}{}", maker.stem, p.name), ..p }).collect()

@@ -128,10 +128,13 @@ pub(crate) fn quantized(
         notes.extend(profile.told(&model.metadata, context, &weights, split.is_some())?);
     }
     // A file of plain floats whose experts are in blocks goes by those, and one of whose matrices none was the mixture's choice.
+    // Of eight bits beside them that is the very mixture; the converter calls it so where matrices were packed too.
     let blocks = ftype::FTYPES.iter().find(|f| f.default == DType::MXFP4);
+    let is_packed = input.source.is_some_and(|source| !source.checkpoint.packed.is_empty());
+    let goes_by_blocks = chosen == 0 || !ftype.default.is_quantized() || ftype.is_converted() && is_packed;
     stamp(
         &mut model.metadata,
-        blocks.filter(|_| keeps_blocks && (chosen == 0 || !ftype.default.is_quantized())).or(Some(ftype)),
+        blocks.filter(|_| keeps_blocks && goes_by_blocks).or(Some(ftype)),
         target,
         importance,
     );

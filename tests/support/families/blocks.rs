@@ -1,5 +1,5 @@
 //! DeepSeek V4 as it is published: in blocks of 4 and of 8 bits, with a layer that predicts; and its draft. MiMo V2.5, in blocks
-//! of 8 bits that ranks held.
+//! of 8 bits that ranks held, with experts of 8 or of 4 bits.
 
 use super::super::packed;
 use super::{Tiny, Value, Words, json, laid_over};
@@ -28,22 +28,25 @@ pub fn all() -> Vec<Tiny> {
             json!({"architectures": ["DeepseekV4ForCausalLM"], "rope_scaling": null, "num_hash_layers": 0,
             "compress_ratios": [128, 4, 0, 0], "num_nextn_predict_layers": 0, "n_shared_experts": 2}),
         ),
-        mimo(),
+        mimo("MiMo-V2.5-Tiny", packed::mimo, json!({})),
+        mimo(
+            "MiMo-V2.5-MXFP4-Tiny",
+            packed::mimo_in_halves,
+            json!({"store_dtype": "mxfp4", "mxfp4_block_size": 32}),
+        ),
     ]
 }
 
-fn mimo() -> Tiny {
+fn mimo(name: &'static str, packs: packed::Packs, packing: Value) -> Tiny {
     let flash = super::all().into_iter().find(|tiny| tiny.name == "MiMo-V2-Flash-Tiny").unwrap();
+    let packing = laid_over(
+        json!({"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}),
+        &packing,
+    );
     // A rank's rows of a layer within a window are a whole block.
     let own = json!({"architectures": ["MiMoV2ForCausalLM"], "model_type": "mimo_v2", "swa_num_key_value_heads": 8,
-        "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
-        "weight_block_size": [128, 128]}});
-    Tiny {
-        name: "MiMo-V2.5-Tiny",
-        config: laid_over(flash.config.clone(), &own),
-        packs: Some(packed::mimo),
-        ..flash
-    }
+        "quantization_config": packing});
+    Tiny { name, config: laid_over(flash.config.clone(), &own), packs: Some(packs), ..flash }
 }
 
 pub fn draft() -> Tiny {
