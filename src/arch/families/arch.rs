@@ -45,6 +45,9 @@ pub struct Arch {
     /// Beginnings of names in the checkpoint (or, after `*`, ends), and what the rules have instead; `{l}` is an index, `{main}` and `{l+main}`
     /// are counted from the end of the layers proper, any other is the axis whose size for `{l}` it is.
     pub renamed: &'static [(&'static str, &'static str)],
+    /// The same of names that the trainer's own code has: what goes back is called so again. An index that the rules' name lacks
+    /// is the axis of that name.
+    pub published: &'static [(&'static str, &'static str)],
     /// Targets and keys of the base that it lacks.
     pub without: &'static [&'static str],
     /// Tensors of checkpoints that a GGUF has no use for; `*` is anything, `{l..}` a layer beyond the last.
@@ -157,6 +160,7 @@ pub const NONE: Arch = Arch {
     rules: &[],
     shares: &[],
     renamed: &[],
+    published: &[],
     without: &[],
     ignored: &[],
     holds: false,

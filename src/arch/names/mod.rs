@@ -1,6 +1,7 @@
 //! From the trainer's tensors to GGUF's and back, as the rules of a family say. All that is missing, unknown or of the
 //! wrong shape is found before a weight is read, and told at once.
 
+mod dialect;
 mod held;
 mod instance;
 mod placed;
