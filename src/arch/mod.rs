@@ -17,6 +17,7 @@ pub(crate) mod dense;
 mod draft;
 pub(crate) mod factors;
 mod families;
+mod fused;
 mod graph;
 pub(crate) mod headless;
 mod ids;
@@ -113,7 +114,12 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let (mut tensors, mut stored): (Vec<Tensor>, _) = (dense.tensors().collect(), Vec::new());
     tensors.extend(made(&family, &params)?);
     let layers = params.size("l", 0)?;
-    let adopted = names::adopt(&family, &params, checkpoint);
+    let adopted = names::adopt(&family, &params, checkpoint, options.eights);
+    if options.eights && !checkpoint.tensors.iter().any(|tensor| names::was_fp8(tensor, checkpoint)) {
+        warnings.push(String::from(
+            "--fp8-as-q8 changes nothing: no weights of the checkpoint are FP8 under scales",
+        ));
+    }
     let adopted = refuse::disagreements(checkpoint, adopted, |name| !family.ignores(name, layers))?;
 
     warnings.extend(params.told());
@@ -145,6 +151,9 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     }
     if only_predicts && predictor.is_none() {
         families::mtp::keep_only(&params, &mut tensors)?;
+    }
+    if options.fuses {
+        tensors = fused::experts(arch.gguf, tensors, &mut stored, &mut warnings)?;
     }
     let judges = arch.uses == Uses::Judging && rerank::judges(checkpoint, &config)?;
     if judges {

@@ -29,6 +29,10 @@ pub fn names() -> impl Iterator<Item = (String, &'static Scheme)> {
     ["llama", "qwen3moe"].into_iter().flat_map(of)
 }
 
+/// Those that are written in eight bits, having been FP8.
+pub const EIGHTS: [&str; 4] =
+    ["llama-fp8-blocks", "llama-fp8-mistral", "qwen3moe-ct-fp8", "qwen3moe-modelopt-fp8"];
+
 /// Writes the checkpoint of that name.
 pub fn write(name: &str, dir: &Path) -> bool {
     let Some((_, scheme)) = names().find(|(known, _)| known == name) else { return false };

@@ -155,7 +155,8 @@ fn estimated(model: &Model, known: &OnceLock<Importance>, target: &Target) -> Re
     Ok(Some(known.get_or_init(|| found).clone()))
 }
 
-/// Leaves the blocks that a trainer has published as they are wherever another dtype would not be smaller.
+/// Leaves the blocks that a trainer has published as they are wherever another dtype would not be smaller, and tells whether some
+/// are MXFP4.
 fn keep_blocks(model: &Model, assignments: &mut [Assignment]) -> bool {
     let mut any = false;
     for (tensor, given) in model.tensors.iter().zip(assignments).filter(|(t, _)| t.dtype().is_quantized()) {
@@ -163,7 +164,7 @@ fn keep_blocks(model: &Model, assignments: &mut [Assignment]) -> bool {
         if bytes(given.dtype) >= bytes(tensor.dtype()) {
             let reason = Reason::Kept("published in these blocks");
             *given = Assignment { dtype: tensor.dtype(), fallback: None, reason, needs_imatrix: false };
-            any = true;
+            any |= tensor.dtype() == DType::MXFP4;
         }
     }
     any
