@@ -57,6 +57,34 @@ fn blocks_of_four_and_eight_bits_become_what_the_converter_makes_of_them() {
     each_of(&support::families::blocks::all(), |tiny, dir| differences(Golden::family(tiny.name), dir, &[]));
 }
 
+/// Kimi K3's scores are products of two tensors.
+#[test]
+fn products_are_neither_merged_nor_taken_back() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = |name: &str| temporary.path().join(name).to_str().unwrap().to_string();
+    let (dir, gguf) = (path("k3"), path("k3.gguf"));
+    support::families::family("Kimi-K3-Tiny").unwrap().write(Path::new(&dir));
+    ggraft(["convert", "-q", &dir, "--type", "f16", "-o", &gguf]).ok();
+    for from in [&dir, &gguf] {
+        let back = ggraft(["convert", from, "--type", "safetensors", "-o", &path("back")]);
+        assert!(back.code != 0 && back.err.contains("products of pairs of tensors"), "{}", back.err);
+        let merged = ggraft([
+            "merge",
+            "--base",
+            from,
+            "--chat",
+            &dir,
+            "--onto",
+            &dir,
+            "--type",
+            "f16",
+            "-o",
+            &path("m.gguf"),
+        ]);
+        assert!(merged.code != 0 && merged.err.contains("would be one of products"), "{}", merged.err);
+    }
+}
+
 #[test]
 fn mistrals_own_layout_becomes_what_the_converter_makes_of_it() {
     let native = support::families::layouts::native();

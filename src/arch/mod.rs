@@ -30,6 +30,7 @@ mod native;
 mod options;
 pub mod page;
 mod params;
+mod products;
 pub mod projectors;
 pub(crate) mod refuse;
 mod rerank;
@@ -52,6 +53,7 @@ pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
 pub(crate) use moved::Zeros;
 pub use options::{Options, Predicting};
+pub use products::check_merge;
 pub use seen::adopt_projector;
 pub(crate) use stacked::{Part, stacked};
 pub use trainer::{Trainer, alike};
@@ -93,6 +95,8 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     if !family.prefixes.contains(&"") {
         refuse::bare_names(config.class()?, checkpoint)?;
     }
+    let paired = products::multiplied(arch, checkpoint)?;
+    let checkpoint = paired.as_ref().unwrap_or(checkpoint);
     let told = graph::check(&config, arch.gguf, &mut warnings)?;
     let target = Target::open(&family, &config, checkpoint, options, self::arch)?;
     let mut params = Params::new(&config, &family.axes)
@@ -281,6 +285,7 @@ pub struct Released {
 pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     let config = Config::open(checkpoint)?;
     let family = family(&config)?;
+    products::check_back(family.arch)?;
     let mut params = Params::new(&config, &family.axes).beside(checkpoint);
     if let Some(table) = model.tensors.iter().find(|t| t.name == "token_embd.weight") {
         // A merge may have grown it.

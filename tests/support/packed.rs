@@ -147,6 +147,16 @@ pub fn mimo_in_halves(weight: &Weight) -> Option<Vec<Part>> {
     Some(named(&maker, vec![maker.bytes("weight", &[rows, columns / 2], Dtype::U8), scales]))
 }
 
+/// As Kimi K3 is published: experts in 4 bits, under exponents in plain bytes.
+pub fn kimi(weight: &Weight) -> Option<Vec<Part>> {
+    let &[rows, columns] = weight.shape.as_slice() else { return None };
+    let maker = Maker { stem: weight.name.trim_end_matches(".weight").to_string() };
+    let scales =
+        Part { name: ".weight_scale".into(), dtype: Dtype::U8, ..maker.exponents(&[rows, columns / 32]) };
+    let parts = vec![maker.bytes("weight_packed", &[rows, columns / 2], Dtype::U8), scales];
+    maker.stem.contains(".experts.").then(|| named(&maker, parts))
+}
+
 /// Parts under the name of what they are of.
 fn named(maker: &Maker, parts: Vec<Part>) -> Vec<Part> {
     parts.into_iter().map(|p| Part { name: format!("{}{}", maker.stem, p.name), ..p }).collect()

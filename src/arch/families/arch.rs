@@ -29,6 +29,9 @@ pub struct Arch {
     /// The checkpoint with tensors that are computed from several of it, which no rule can say; none if it stays. Of what sees
     /// or hears alone.
     pub prepared: fn(&Params<'_>, &Checkpoint) -> Result<Option<Checkpoint>>,
+    /// Ends of the names of pairs of tensors, `…_norm.weight` and `…_proj.weight`, of which a GGUF has the product alone; the
+    /// rules call it `….weight`.
+    pub products: &'static [&'static str],
     /// The folder of a tower that has weights of its own; its name stands in front of theirs. Of what sees or hears alone.
     pub folder: Option<&'static str>,
     /// What the checkpoint puts in front of its names; the first that fits.
@@ -152,6 +155,7 @@ pub const NONE: Arch = Arch {
     regains: |_, _| Vec::new(),
     keeps: |_| Ok(Vec::new()),
     prepared: |_, _| Ok(None),
+    products: &[],
     folder: None,
     prefixes: &[],
     keys: &[],

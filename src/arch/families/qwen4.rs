@@ -102,6 +102,7 @@ fn regains(model: &Model, layers: u32) -> Keys {
     let all = sizes.map(|sizes| (0..sizes.len()).filter_map(|i| sizes.u64(i)).fold(0, u64::saturating_add));
     let usual = |rows: u64| all.is_some_and(|all| all.checked_next_multiple_of(USUAL) == Some(rows));
     some([
+        ("indexer_kv_heads", Some(json!(1))),
         (EVEN, table.map(|rows| json!(if usual(rows) { USUAL } else { rows }))),
         ("ple_layer_ids", Some(adds(&told).map_or(json!([]), |layer| json!([layer + 1])))),
         ("split_ngram_parts", parts.map(|n| json!(n))),

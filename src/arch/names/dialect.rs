@@ -1,7 +1,6 @@
 //! Names that a trainer has otherwise than the rules of a page: on the way in all that the page lists, on the way back those that
 //! the trainer's own code has.
 
-use super::numbered;
 use crate::arch::families::Family;
 use crate::arch::params::Params;
 use crate::arch::rule::indices;
@@ -80,4 +79,16 @@ pub fn published(family: &Family, params: &Params<'_>, name: String) -> Result<S
         }
     }
     Ok(name)
+}
+
+/// `name` with numbers for its indices.
+pub fn numbered(name: &str, index: &dyn Fn(&str) -> u64) -> String {
+    let mut parts = name.split('{');
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let (inner, rest) = part.split_once('}').unwrap_or((part, ""));
+        out.push_str(&index(inner).to_string());
+        out.push_str(rest);
+    }
+    out
 }

@@ -1,7 +1,7 @@
 //! What a checkpoint holds, by the names that the rules of its family have: under the prefix of its text model, and in the
 //! family's dialect. Serves `names`.
 
-use super::dialect::dialect;
+use super::dialect::{dialect, numbered};
 use crate::arch::families::Family;
 use crate::arch::params::Params;
 use crate::arch::rule::spelled;
@@ -71,18 +71,6 @@ impl<'a> Held<'a> {
     pub fn own(&self, name: String) -> String {
         self.tensors.get(name.as_str()).map_or(name, |tensor| tensor.name.clone())
     }
-}
-
-/// `name` with numbers for its indices.
-pub fn numbered(name: &str, index: &dyn Fn(&str) -> u64) -> String {
-    let mut parts = name.split('{');
-    let mut out = parts.next().unwrap_or_default().to_string();
-    for part in parts {
-        let (inner, rest) = part.split_once('}').unwrap_or((part, ""));
-        out.push_str(&index(inner).to_string());
-        out.push_str(rest);
-    }
-    out
 }
 
 /// Whether it is an output head.

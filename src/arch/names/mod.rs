@@ -7,7 +7,7 @@ mod instance;
 mod placed;
 mod regained;
 
-pub use held::numbered;
+pub use dialect::numbered;
 pub use placed::placed;
 pub use regained::regained;
 
