@@ -40,7 +40,7 @@ pub fn multiplied(arch: &Arch, checkpoint: &Checkpoint) -> Result<Option<Checkpo
         if let Some(stem) = stem(arch, &tensor.name, NORM) {
             let missing = || alone(&tensor.name, format!("{stem}{PROJECTION}"));
             let pair = [tensor.clone(), others.remove(stem).ok_or_else(missing)?];
-            let plain = pair.into_iter().map(|one| Ok(one.trimmed().encode(DType::F32, None)?));
+            let plain = pair.into_iter().map(|one| one.trimmed().encode(DType::F32, None));
             tensors.push(computed(&format!("{stem}.weight"), PRODUCT, plain.collect::<Result<_>>()?)?);
         } else if stem(arch, &tensor.name, PROJECTION).is_none() {
             tensors.push(tensor.clone());

@@ -5,7 +5,7 @@
 //! Specification: `Qwen4ExpTextModel` of llama.cpp's converter; `qwen4_exp` of transformers 5.
 
 use super::qwen35::{self, QWEN35_MOE};
-use super::told::{Keys, Told, some};
+use super::told::{Keys, Told, share, some};
 use super::{Arch, NONE};
 use crate::arch::keys::{Key, count, make};
 use crate::arch::moved;
@@ -100,9 +100,11 @@ fn regains(model: &Model, layers: u32) -> Keys {
     let parts = table.map(|rows| if rows.is_multiple_of(PARTS) { PARTS } else { 1 });
     let sizes = told.get(HASHES[2].0).and_then(|sizes| sizes.as_array());
     let all = sizes.map(|sizes| (0..sizes.len()).filter_map(|i| sizes.u64(i)).fold(0, u64::saturating_add));
+    let rotates = told.number("rope.dimension_count").zip(told.number("attention.key_length"));
     let usual = |rows: u64| all.is_some_and(|all| all.checked_next_multiple_of(USUAL) == Some(rows));
     some([
         ("indexer_kv_heads", Some(json!(1))),
+        ("partial_rotary_factor", rotates.map(|(some, all)| json!(share(some, all)))),
         (EVEN, table.map(|rows| json!(if usual(rows) { USUAL } else { rows }))),
         ("ple_layer_ids", Some(adds(&told).map_or(json!([]), |layer| json!([layer + 1])))),
         ("split_ngram_parts", parts.map(|n| json!(n))),
