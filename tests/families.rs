@@ -1,14 +1,20 @@
 //! Every family: what `ggraft convert` makes of its tiny checkpoints is what llama.cpp's converter made of them
 //! (`fixtures/goldens/families`), and releasing what was adopted gives the checkpoint back.
 
+#[path = "support/hub.rs"]
+mod hub;
 #[path = "support/run.rs"]
 mod run;
+#[path = "support/server.rs"]
+mod server;
 mod support;
 
 use ggraft_formats::{DType, Tensor};
+use hub::Hub;
 use rayon::prelude::*;
-use run::ggraft;
+use run::{ggraft, ran};
 use std::path::Path;
+use std::process::Command;
 use support::families::{Tiny, all, projectors};
 use support::gguf::{checkpoint, model, values};
 use support::golden::{Golden, OUTTYPES};
@@ -51,6 +57,34 @@ fn blocks_of_four_and_eight_bits_become_what_the_converter_makes_of_them() {
     each_of(&support::families::blocks::all(), |tiny, dir| differences(Golden::family(tiny.name), dir, &[]));
 }
 
+/// Kimi K3's scores are products of two tensors.
+#[test]
+fn products_are_neither_merged_nor_taken_back() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = |name: &str| temporary.path().join(name).to_str().unwrap().to_string();
+    let (dir, gguf) = (path("k3"), path("k3.gguf"));
+    support::families::family("Kimi-K3-Tiny").unwrap().write(Path::new(&dir));
+    ggraft(["convert", "-q", &dir, "--type", "f16", "-o", &gguf]).ok();
+    for from in [&dir, &gguf] {
+        let back = ggraft(["convert", from, "--type", "safetensors", "-o", &path("back")]);
+        assert!(back.code != 0 && back.err.contains("products of pairs of tensors"), "{}", back.err);
+        let merged = ggraft([
+            "merge",
+            "--base",
+            from,
+            "--chat",
+            &dir,
+            "--onto",
+            &dir,
+            "--type",
+            "f16",
+            "-o",
+            &path("m.gguf"),
+        ]);
+        assert!(merged.code != 0 && merged.err.contains("would be one of products"), "{}", merged.err);
+    }
+}
+
 #[test]
 fn mistrals_own_layout_becomes_what_the_converter_makes_of_it() {
     let native = support::families::layouts::native();
@@ -62,7 +96,7 @@ fn layers_that_predict_go_or_stay_alone_as_the_converter_has_it() {
     for (kind, option) in [("mtp", "--mtp"), ("no-mtp", "--no-mtp")] {
         let all = support::families::predicting::all();
         let mut compared: Vec<Tiny> =
-            all.into_iter().filter(|tiny| tiny.name.starts_with("Qwen3.5")).collect();
+            all.into_iter().filter(|tiny| tiny.name != "GLM-4.5-Predicting").collect();
         if kind == "mtp" {
             compared.extend(support::families::family("DeepSeek-V4-Tiny"));
         }
@@ -75,6 +109,15 @@ fn dense_modules_go_along_as_the_converter_has_it() {
     let option = "--sentence-transformers-dense-modules";
     each_of(&support::families::pooling::all(), |tiny, dir| {
         differences(Golden::with_option("dense", tiny.name), dir, &[option])
+    });
+}
+
+#[test]
+fn gates_and_ups_of_experts_become_one_as_the_converter_has_it() {
+    let fused: Vec<Tiny> =
+        support::families::FUSED.map(|name| support::families::family(name).unwrap()).into();
+    each_of(&fused, |tiny, dir| {
+        differences(Golden::with_option("fused", tiny.name), dir, &["--fuse-gate-up-exps"])
     });
 }
 
@@ -144,6 +187,32 @@ fn a_tower_in_a_folder_of_its_own_must_be_there() {
     std::fs::rename(dir.join("audio_tokenizer"), temporary.path().join("elsewhere")).unwrap();
     let missing = convert();
     assert!(missing.code != 0 && missing.err.contains("audio_tokenizer"), "{}", missing.err);
+}
+
+#[test]
+fn a_tower_in_a_folder_of_its_own_is_read_from_a_hub_too() {
+    let tiny = support::families::family("MiMo-V2.5-Sees").unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path().join(tiny.name);
+    tiny.write(&dir);
+    let (hub, repo) = (Hub::start(), format!("acme/{}", tiny.name));
+    for folder in ["", "audio_tokenizer/"] {
+        for entry in std::fs::read_dir(dir.join(folder)).unwrap().map(Result::unwrap) {
+            let name = format!("{folder}{}", entry.file_name().to_string_lossy());
+            if entry.path().is_file() {
+                hub.put(&repo, &name, std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    let out = temporary.path().join("out.gguf");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ggraft"));
+    command.args(["convert", &repo, "--mmproj", "--type", "f16", "-o", out.to_str().unwrap()]);
+    hub.known_to(&mut command, &temporary.path().join("home"));
+    ran(&mut command).ok();
+    let mut found = Golden::projector(tiny.name).unwrap()[1].differences(&model(&out));
+    // A hub has organizations.
+    found.retain(|line| !line.starts_with("general.organization: expected nothing, found"));
+    assert_eq!(found, [""; 0]);
 }
 
 #[test]

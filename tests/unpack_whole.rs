@@ -43,6 +43,24 @@ fn a_packed_checkpoint_becomes_what_the_converter_makes_of_it() {
     assert!(compared == recorded && recorded > 1, "{compared} of {recorded} goldens have a checkpoint");
 }
 
+#[test]
+fn what_was_fp8_is_written_in_eight_bits_as_the_converter_has_it() {
+    let temporary = tempfile::tempdir().unwrap();
+    for name in packed::EIGHTS {
+        let dir = temporary.path().join(name);
+        packed::write(name, &dir);
+        let goldens =
+            Golden::with_option("fp8-as-q8", name).unwrap_or_else(|| panic!("{name}: there is no golden"));
+        for (golden, outtype) in goldens.iter().zip(OUTTYPES) {
+            golden.check_generator(&dir);
+            let out = dir.with_extension("gguf");
+            let [from, to] = [&dir, &out].map(|path| path.to_str().unwrap());
+            ggraft(["convert", from, "--type", outtype, "--fp8-as-q8", "-o", to, "--force"]).ok();
+            assert_eq!(golden.differences(&model(&out)), [""; 0], "{name} {outtype}");
+        }
+    }
+}
+
 /// The directory with its weights unpacked, and a config that says nothing of it.
 fn plain(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();

@@ -5,11 +5,12 @@ use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::mmap::Mapping;
 use crate::nonfinite;
+use crate::quant::DType;
 use crate::source::{Container, Folder, hub_id};
 use crate::stamp::Reads;
 use crate::tensor::Tensor;
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// What `open` found.
@@ -31,8 +32,8 @@ pub struct Checkpoint {
     pub tensors: Vec<Tensor>,
     /// The name of its format in `FORMATS`.
     pub format: &'static str,
-    /// The names of those that the files hold packed, and `tensors` as plain numbers.
-    pub packed: HashSet<String>,
+    /// Those that the files hold packed, and `tensors` as plain numbers: the name, and the dtype of the codes.
+    pub packed: HashMap<String, DType>,
     /// What was noticed of the files, a sentence each.
     pub notes: Vec<String>,
     /// Where the index says otherwise than the shards.

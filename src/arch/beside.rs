@@ -46,22 +46,22 @@ pub fn with_towers(checkpoint: &Checkpoint, mut config: Value) -> Result<Value> 
     Ok(config)
 }
 
+/// What weights of a folder may be called: an index, or the one file.
+const WEIGHTS: [&str; 2] = ["model.safetensors.index.json", "model.safetensors"];
+
 /// `checkpoint` with the weights of one of its folders, whose name stands in front of theirs.
 ///
 /// # Errors
-/// The checkpoint is not on this machine, or the folder holds no weights that can be read.
+/// The folder holds no weights, or such as cannot be read.
 pub fn with_weights(checkpoint: &Checkpoint, folder: &str) -> Result<Checkpoint> {
-    let dir = checkpoint.dir.join(folder);
-    if !checkpoint.folder.is_here() {
-        return Err(Error::unsupported("weights in a folder of their own are read from this machine alone")
-            .file(&dir)
-            .hint("download the model, and give its directory"));
-    }
-    if !dir.is_dir() {
-        let error = Error::invalid("the folder of what hears is missing").file(&dir);
-        return Err(error.hint("copy it, with its config and weights, from the model's repository"));
-    }
-    let own = safetensors::open(&dir)?;
+    let found = WEIGHTS.iter().map(|file| format!("{folder}/{file}")).find(|file| checkpoint.has(file));
+    let Some(file) = found else {
+        return Err(Error::invalid("the weights of what hears are missing")
+            .file(&checkpoint.dir.join(folder))
+            .expected(WEIGHTS[1])
+            .hint("copy the folder, with its config and weights, from the model's repository"));
+    };
+    let own = safetensors::beside(checkpoint, &file)?;
     let mut all = checkpoint.clone();
     for mut tensor in own.tensors {
         tensor.name = format!("{folder}.{}", tensor.name);

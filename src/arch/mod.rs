@@ -17,6 +17,7 @@ pub(crate) mod dense;
 mod draft;
 pub(crate) mod factors;
 mod families;
+mod fused;
 mod graph;
 pub(crate) mod headless;
 mod ids;
@@ -29,6 +30,7 @@ mod native;
 mod options;
 pub mod page;
 mod params;
+mod products;
 pub mod projectors;
 pub(crate) mod refuse;
 mod rerank;
@@ -51,6 +53,7 @@ pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
 pub(crate) use moved::Zeros;
 pub use options::{Options, Predicting};
+pub use products::check_merge;
 pub use seen::adopt_projector;
 pub(crate) use stacked::{Part, stacked};
 pub use trainer::{Trainer, alike};
@@ -92,6 +95,8 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     if !family.prefixes.contains(&"") {
         refuse::bare_names(config.class()?, checkpoint)?;
     }
+    let paired = products::multiplied(arch, checkpoint)?;
+    let checkpoint = paired.as_ref().unwrap_or(checkpoint);
     let told = graph::check(&config, arch.gguf, &mut warnings)?;
     let target = Target::open(&family, &config, checkpoint, options, self::arch)?;
     let mut params = Params::new(&config, &family.axes)
@@ -113,7 +118,12 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     let (mut tensors, mut stored): (Vec<Tensor>, _) = (dense.tensors().collect(), Vec::new());
     tensors.extend(made(&family, &params)?);
     let layers = params.size("l", 0)?;
-    let adopted = names::adopt(&family, &params, checkpoint);
+    let adopted = names::adopt(&family, &params, checkpoint, options.eights);
+    if options.eights && !checkpoint.tensors.iter().any(|tensor| names::was_fp8(tensor, checkpoint)) {
+        warnings.push(String::from(
+            "--fp8-as-q8 changes nothing: no weights of the checkpoint are FP8 under scales",
+        ));
+    }
     let adopted = refuse::disagreements(checkpoint, adopted, |name| !family.ignores(name, layers))?;
 
     warnings.extend(params.told());
@@ -145,6 +155,9 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     }
     if only_predicts && predictor.is_none() {
         families::mtp::keep_only(&params, &mut tensors)?;
+    }
+    if options.fuses {
+        tensors = fused::experts(arch.gguf, tensors, &mut stored, &mut warnings)?;
     }
     let judges = arch.uses == Uses::Judging && rerank::judges(checkpoint, &config)?;
     if judges {
@@ -272,6 +285,7 @@ pub struct Released {
 pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     let config = Config::open(checkpoint)?;
     let family = family(&config)?;
+    products::check_back(family.arch)?;
     let mut params = Params::new(&config, &family.axes).beside(checkpoint);
     if let Some(table) = model.tensors.iter().find(|t| t.name == "token_embd.weight") {
         // A merge may have grown it.

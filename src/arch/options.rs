@@ -13,6 +13,10 @@ pub struct Options {
     pub target: Option<PathBuf>,
     /// Whether dense modules of sentence-transformers are taken in where the architecture has a place for them.
     pub dense: bool,
+    /// Whether gates and ups of experts are written as one tensor a layer.
+    pub fuses: bool,
+    /// Whether weights that were FP8 are written in eight bits whatever type of floats is asked for.
+    pub eights: bool,
     /// Keys of `general.*` that are told, whatever the checkpoint says.
     pub told: Map<String, Value>,
 }

@@ -23,7 +23,7 @@ pub fn adopt_projector(checkpoint: &Checkpoint, options: &Options) -> Result<Ado
     names::refuse_more(&family, &params, checkpoint)?;
     let hparams = family.hparams(&params)?;
     let layers = params.size("l", 0)?;
-    let adopted = names::adopt(&family, &params, checkpoint);
+    let adopted = names::adopt(&family, &params, checkpoint, false);
     let adopted = refuse::disagreements(checkpoint, adopted, |name| !family.ignores(name, layers))?;
     let (mut tensors, mut stored) = (made(&family, &params)?, Vec::new());
     for names::Adopted { tensor, value, rows, stored: dtype } in adopted {

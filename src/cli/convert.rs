@@ -46,6 +46,12 @@ pub(super) struct Args {
     /// Take in the dense modules behind the pooling of EmbeddingGemma (2_Dense, 3_Dense), which llama.cpp computes
     #[arg(long, conflicts_with_all = ["mmproj", "mtp", "mtp_from"])]
     sentence_transformers_dense_modules: bool,
+    /// Write gates and ups of experts as one tensor a layer, where llama.cpp takes that
+    #[arg(long, conflicts_with_all = ["mmproj", "mtp_from"])]
+    fuse_gate_up_exps: bool,
+    /// Write weights that were FP8 as Q8_0 in a file of F32, F16 or BF16
+    #[arg(long, conflicts_with = "mmproj")]
+    fp8_as_q8: bool,
     /// Take keys of general.* from FILE (JSON), whatever the checkpoint says
     #[arg(long, value_name = "FILE")]
     metadata: Option<PathBuf>,
@@ -170,6 +176,8 @@ fn of_ggufs(args: &Args) -> Result<()> {
         ("--no-mtp", args.no_mtp),
         ("--mtp-from", args.mtp_from.is_some()),
         ("--sentence-transformers-dense-modules", args.sentence_transformers_dense_modules),
+        ("--fuse-gate-up-exps", args.fuse_gate_up_exps),
+        ("--fp8-as-q8", args.fp8_as_q8),
         ("--metadata", args.metadata.is_some()),
     ];
     let is_directory = args.types.iter().any(|kind| matches!(kind.0, Type::Safetensors(_)));
@@ -195,7 +203,8 @@ fn wishes(args: &Args) -> Result<arch::Options> {
     let told = args.metadata.as_deref().map(told).transpose()?.unwrap_or_default();
     let target = args.target_model_dir.clone();
     let dense = args.sentence_transformers_dense_modules;
-    Ok(arch::Options { pre: args.pre.clone(), predicting, target, dense, told })
+    let (fuses, eights) = (args.fuse_gate_up_exps, args.fp8_as_q8);
+    Ok(arch::Options { pre: args.pre.clone(), predicting, target, dense, fuses, eights, told })
 }
 
 /// The keys of general.* that `file` tells.

@@ -1,6 +1,7 @@
 //! Models that are merged: matched once, then planned for each set of weights and each target.
 
 use super::{Loaded, Plan, Target};
+use crate::arch;
 use crate::checkpoint::{Card, Source};
 use crate::merge::{self, Graft, Vector};
 use crate::output::plan::in_company;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub fn graft(onto: Loaded, vectors: &[Vector], how: impl Into<merge::Options>) -> Result<Grafted> {
     let models = vectors.iter().flat_map(|v| [&v.chat, &v.base]);
     models.flat_map(|m| m.reads.all()).for_each(|stamp| onto.model.reads.add(stamp));
+    arch::check_merge(&onto.model)?;
     let mut how = how.into();
     if let Some(source) = &onto.source {
         how.held = Some(source.checkpoint.tensors.iter().map(|t| t.name.clone()).collect());

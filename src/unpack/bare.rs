@@ -25,8 +25,8 @@ pub fn plain(mut checkpoint: Checkpoint) -> Result<Checkpoint> {
         "{} weights are floats of eight bits without scales: they are read as the plain numbers that they are",
         bare.len()
     ));
-    let names: Vec<String> = bare.iter().map(|tensor| tensor.name.clone()).collect();
-    checkpoint.packed.extend(names);
+    let held: Vec<_> = bare.iter().map(|tensor| (tensor.name.clone(), tensor.dtype())).collect();
+    checkpoint.packed.extend(held);
     for tensor in checkpoint.tensors.iter_mut().filter(|tensor| is_bare(tensor)) {
         *tensor = tensor.clone().encode(DType::F32, None)?;
     }

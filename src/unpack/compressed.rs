@@ -7,6 +7,7 @@ use super::coded::{All, Coded};
 use super::columns::fits;
 use super::fp8::scaled;
 use super::grid::{Blocks, Dims, Grid};
+use super::mxfp4;
 use super::numbers::{Packing, bytes, e2m1, indices, mask, whole, with_bytes};
 use super::page::{Page, Parts};
 use super::rows::{Packed, unpacked};
@@ -35,7 +36,11 @@ pub const PAGE: Page = Page {
         format(settings)?;
         let part = |name: &str| parts.find(&format!("{}{name}", parts.weight));
         if parts.mark.name.ends_with("_packed") {
-            let made = if parts.mark.dtype() == DType::U8 { halves(parts)? } else { words(parts, settings)? };
+            let made = if parts.mark.dtype() == DType::U8 {
+                halves(parts, settings)?
+            } else {
+                words(parts, settings)?
+            };
             return Ok(vec![made]);
         }
         match part("_packed") {
@@ -185,8 +190,13 @@ fn told_dims(shape: &Tensor, codes: &Tensor) -> Result<Dims> {
 }
 
 /// Pairs of E2M1 under scales of groups: NVFP4, with a scale of the whole that divides them, or MXFP4, exponents of two.
-fn halves(parts: &Parts<'_>) -> Result<Tensor> {
+fn halves(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     let codes = parts.mark;
+    // Those of which the converter keeps the blocks, too.
+    let class = settings.model.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str);
+    if class == Some("KimiK3ForConditionalGeneration") && parts.stem().contains(".experts.") {
+        return mxfp4::of_codes(&parts.weight, codes, parts.need(&format!("{}_scale", parts.weight))?);
+    }
     let held = Dims::of(codes, None)?;
     let dims = Dims { columns: held.columns.saturating_mul(2), ..held };
     let scales = parts.need(&format!("{}_scale", parts.weight))?;

@@ -1,6 +1,6 @@
 //! Floats of 8 bits under scales: of blocks (`X_scale_inv`, 128 by 128 if the config does not say otherwise), of rows, or
 //! one of all; Mistral calls them `qscale_weight`, DeepSeek V4 `X.scale`. Experts may be floats of 4 bits, two in a byte:
-//! under DeepSeek's exponents of 32 they are MXFP4, and stay so.
+//! under exponents of 32, as DeepSeek V4 and MiMo V2.5 have them, they are MXFP4, and stay so.
 //! Value: code * scale in f32, as convert_hf_to_gguf has it; `Fp8Dequantize` of transformers rounds that once.
 
 use super::coded::Coded;
@@ -29,7 +29,7 @@ pub const PAGE: Page = Page {
     ],
     weights: |parts, settings| {
         let codes = parts.need(&parts.weight)?;
-        if parts.mark.name.ends_with(".scale") && is_halves(codes) {
+        if is_halves(codes) && stay(parts.mark, settings)? {
             return Ok(vec![mxfp4::of_codes(&parts.weight, codes, parts.mark)?]);
         }
         if let Some(weight) = ranks::regrouped(parts, settings)? {
@@ -38,6 +38,12 @@ pub const PAGE: Page = Page {
         Ok(vec![scaled(parts, codes, parts.mark, blocks(settings)?)?])
     },
 };
+
+/// Whether numbers of half a byte under such scales stay in their blocks: always where DeepSeek V4 names the scales, else where
+/// the config calls it so (MiMo V2.5).
+fn stay(scales: &Tensor, settings: &Settings) -> Result<bool> {
+    Ok(scales.name.ends_with(".scale") || settings.text("store_dtype")? == Some("mxfp4"))
+}
 
 /// Whether these are numbers of half a byte.
 fn is_halves(codes: &Tensor) -> bool {

@@ -144,10 +144,10 @@ fn unknown(settings: &Settings) -> Error {
         .hint("take the checkpoint it was made from, or dequantize it with the tool that quantized it")
 }
 
-/// Tensors with every weight of a page undone, in their order, the names of those, and what is told of that.
+/// Tensors with every weight of a page undone, in their order, those with the dtypes of their codes, and what is told of that.
 struct Undone {
     tensors: Vec<Tensor>,
-    packed: HashSet<String>,
+    packed: HashMap<String, DType>,
     told: Vec<String>,
 }
 
@@ -166,12 +166,13 @@ fn undone(page: &Page, settings: &Settings, tensors: &[Tensor]) -> Result<Undone
     }
     let taken = taken.into_inner();
     let (mut all, mut ignored, mut dtypes) = (Vec::with_capacity(tensors.len()), 0, Vec::new());
-    let mut packed = HashSet::new();
+    let mut packed = HashMap::new();
     for tensor in tensors {
         match made.remove(tensor.name.as_str()) {
             Some(weights) => {
                 dtypes.extend(weights.iter().map(|t| t.dtype().to_string()));
-                packed.extend(weights.iter().map(|t| t.name.clone()));
+                let codes = |t: &Tensor| held.get(t.name.as_str()).copied().unwrap_or(tensor).dtype();
+                packed.extend(weights.iter().map(|t| (t.name.clone(), codes(t))));
                 all.extend(weights);
             }
             None if taken.contains(&tensor.name) => {}

@@ -53,6 +53,9 @@ pub fn all() -> Vec<Tiny> {
     all
 }
 
+/// Those of which gates and ups of experts are written as one.
+pub const FUSED: [&str; 3] = ["Qwen3-Next-Tiny", "Qwen3.5-MoE-Text-Tiny", "granite-moe-swa-Tiny"];
+
 /// Every checkpoint that is not another under a second name of its class.
 pub fn distinct() -> Vec<Tiny> {
     all().into_iter().filter(|tiny| !tiny.is_second).collect()

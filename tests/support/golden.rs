@@ -45,7 +45,7 @@ impl Golden {
         Golden::all(&fixture(&format!("goldens/projectors/{name}.json")))
     }
 
-    /// Those of a tiny checkpoint that the converter reads with an option: `native`, `mtp`, `no-mtp`, `dense`.
+    /// Those of a tiny checkpoint that the converter reads with an option: `native`, `mtp`, `no-mtp`, `dense`, `fused`, `fp8-as-q8`.
     pub fn with_option(kind: &str, name: &str) -> Option<Vec<Golden>> {
         Golden::all(&fixture(&format!("goldens/{kind}/{name}.json")))
     }

@@ -333,7 +333,8 @@ fn weights(
     if begun.elapsed().as_millis() > until {
         return Reply::new(403, "Request has expired");
     }
-    let held = name.rsplit_once('/').and_then(|(repo, file)| repos.get(repo)?.get(file)).cloned();
+    let second = name.match_indices('/').nth(1);
+    let held = second.and_then(|(at, _)| repos.get(&name[..at])?.get(&name[at + 1..])).cloned();
     let Some(mut held) = held else { return Reply::new(404, "") };
     let count = {
         let mut shared = shared.lock().unwrap();

@@ -29,6 +29,10 @@ pub fn names() -> impl Iterator<Item = (String, &'static Scheme)> {
     ["llama", "qwen3moe"].into_iter().flat_map(of)
 }
 
+/// Those that are written in eight bits, having been FP8.
+pub const EIGHTS: [&str; 4] =
+    ["llama-fp8-blocks", "llama-fp8-mistral", "qwen3moe-ct-fp8", "qwen3moe-modelopt-fp8"];
+
 /// Writes the checkpoint of that name.
 pub fn write(name: &str, dir: &Path) -> bool {
     let Some((_, scheme)) = names().find(|(known, _)| known == name) else { return false };
@@ -129,6 +133,28 @@ pub fn mimo(weight: &Weight) -> Option<Vec<Part>> {
     };
     let scales = maker.scales("weight_scale_inv", &[height, columns.div_ceil(128)], Dtype::F32);
     Some(named(&maker, vec![maker.floats(rows, columns), scales]))
+}
+
+/// The same with experts in 4 bits, under exponents in plain bytes.
+pub fn mimo_in_halves(weight: &Weight) -> Option<Vec<Part>> {
+    let &[rows, columns] = weight.shape.as_slice() else { return None };
+    let maker = Maker { stem: weight.name.trim_end_matches(".weight").to_string() };
+    if !maker.stem.contains(".experts.") {
+        return mimo(weight);
+    }
+    let exponents = maker.exponents(&[rows, columns / 32]);
+    let scales = Part { name: ".weight_scale".into(), dtype: Dtype::U8, ..exponents };
+    Some(named(&maker, vec![maker.bytes("weight", &[rows, columns / 2], Dtype::U8), scales]))
+}
+
+/// As Kimi K3 is published: experts in 4 bits, under exponents in plain bytes.
+pub fn kimi(weight: &Weight) -> Option<Vec<Part>> {
+    let &[rows, columns] = weight.shape.as_slice() else { return None };
+    let maker = Maker { stem: weight.name.trim_end_matches(".weight").to_string() };
+    let scales =
+        Part { name: ".weight_scale".into(), dtype: Dtype::U8, ..maker.exponents(&[rows, columns / 32]) };
+    let parts = vec![maker.bytes("weight_packed", &[rows, columns / 2], Dtype::U8), scales];
+    maker.stem.contains(".experts.").then(|| named(&maker, parts))
 }
 
 /// Parts under the name of what they are of.

@@ -21,6 +21,7 @@ use super::modules;
 use super::names;
 use super::native;
 use super::params::Params;
+use super::products;
 use super::values::Value;
 use attempt::Attempt;
 use ggraft_formats::safetensors::Named;
@@ -51,6 +52,7 @@ pub fn regain(model: &Model) -> Result<Regained> {
     let gguf = model.architecture().unwrap_or_default();
     let mut best: Option<(usize, Attempt<'_>)> = None;
     for arch in pages(model) {
+        products::check_back(arch)?;
         for class in classes(arch, model) {
             let attempt = read(arch, class, model)?;
             let n = attempt.judged()?.len();

@@ -29,6 +29,9 @@ pub struct Arch {
     /// The checkpoint with tensors that are computed from several of it, which no rule can say; none if it stays. Of what sees
     /// or hears alone.
     pub prepared: fn(&Params<'_>, &Checkpoint) -> Result<Option<Checkpoint>>,
+    /// Ends of the names of pairs of tensors, `…_norm.weight` and `…_proj.weight`, of which a GGUF has the product alone; the
+    /// rules call it `….weight`.
+    pub products: &'static [&'static str],
     /// The folder of a tower that has weights of its own; its name stands in front of theirs. Of what sees or hears alone.
     pub folder: Option<&'static str>,
     /// What the checkpoint puts in front of its names; the first that fits.
@@ -45,6 +48,9 @@ pub struct Arch {
     /// Beginnings of names in the checkpoint (or, after `*`, ends), and what the rules have instead; `{l}` is an index, `{main}` and `{l+main}`
     /// are counted from the end of the layers proper, any other is the axis whose size for `{l}` it is.
     pub renamed: &'static [(&'static str, &'static str)],
+    /// The same of names that the trainer's own code has: what goes back is called so again. An index that the rules' name lacks
+    /// is the axis of that name.
+    pub published: &'static [(&'static str, &'static str)],
     /// Targets and keys of the base that it lacks.
     pub without: &'static [&'static str],
     /// Tensors of checkpoints that a GGUF has no use for; `*` is anything, `{l..}` a layer beyond the last.
@@ -149,6 +155,7 @@ pub const NONE: Arch = Arch {
     regains: |_, _| Vec::new(),
     keeps: |_| Ok(Vec::new()),
     prepared: |_, _| Ok(None),
+    products: &[],
     folder: None,
     prefixes: &[],
     keys: &[],
@@ -157,6 +164,7 @@ pub const NONE: Arch = Arch {
     rules: &[],
     shares: &[],
     renamed: &[],
+    published: &[],
     without: &[],
     ignored: &[],
     holds: false,

@@ -33,7 +33,7 @@ pub const DOTS3_NOTE: Arch = Arch {
         &experts::correction(SPARSE),
         PREDICTS,
     ],
-    renamed: &[("model.mtp.embed_tokens.", "model.layers.{main}.embed_tokens.")],
+    published: &[("model.mtp.embed_tokens.", "model.layers.{main}.embed_tokens.")],
     ignored: &["vision_encoder.*", "audio_encoder.*"],
     ..NONE
 };

@@ -37,6 +37,7 @@ pub const EXAONE_MOE: Arch = Arch {
         mtp::RULES,
     ],
     renamed: mtp::RENAMED,
+    published: mtp::PUBLISHED,
     made: &[ROPE_FREQS],
     ..NONE
 };

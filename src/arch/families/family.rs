@@ -23,6 +23,7 @@ pub struct Family {
     pub axes: Vec<&'static Axis>,
     pub rules: Vec<&'static Rule>,
     pub renamed: Vec<(&'static str, &'static str)>,
+    pub published: Vec<(&'static str, &'static str)>,
     pub ignored: Vec<&'static str>,
     pub made: Vec<&'static Made>,
     pub copies: Vec<(&'static str, &'static str)>,
@@ -40,6 +41,7 @@ impl Family {
                 axes: Vec::new(),
                 rules: Vec::new(),
                 renamed: Vec::new(),
+                published: Vec::new(),
                 ignored: Vec::new(),
                 made: Vec::new(),
                 copies: Vec::new(),
@@ -55,7 +57,8 @@ impl Family {
         family.made.retain(|made| !gone(made.name));
         family.rules.retain(|rule| !rule.targets().iter().any(|to| gone(to)));
         family.replace(arch.rules.iter().chain(arch.shares.iter().copied().flatten()).collect());
-        family.renamed.extend(arch.renamed);
+        family.renamed.extend(arch.renamed.iter().chain(arch.published));
+        family.published.extend(arch.published);
         for key in arch.keys {
             for old in family.keys.iter_mut().filter(|old| old.key.gguf == key.gguf) {
                 *old = Line { key, place_of: Some(old.place_of.unwrap_or(old.key)) };

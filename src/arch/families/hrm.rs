@@ -17,9 +17,9 @@ pub const HRM_TEXT: Arch = Arch {
     keys: KEYS,
     axes: AXES,
     rules: RULES,
-    renamed: &[
-        ("model.L_module.layers.{l}.", "model.layers.{l}."),
+    published: &[
         ("model.H_module.layers.{l}.", "model.layers.{high}."),
+        ("model.L_module.layers.{l}.", "model.layers.{l}."),
     ],
     without: &["output_norm.weight", "blk.{l}.attn_norm.weight", "blk.{l}.ffn_norm.weight"],
     ..NONE

@@ -22,6 +22,7 @@ pub const KIMI_LINEAR: Arch = Arch {
     axes: AXES,
     rules: LATENT,
     shares: &[
+        CONVOLVED,
         STATE,
         &experts::dense(DENSE),
         &experts::block_sparse(SPARSE),
@@ -63,15 +64,18 @@ fn attends(params: &Params<'_>, layer: u32) -> Result<bool> {
     Ok(kinds.get(layer as usize).is_some_and(|kind| *kind == "full_attention"))
 }
 
-const FULL: Layers = Layers::When(attends);
-const REMEMBERS: Layers = Layers::When(|params, layer| attends(params, layer).map(|attends| !attends));
+pub const FULL: Layers = Layers::When(attends);
+pub const REMEMBERS: Layers = Layers::When(|params, layer| attends(params, layer).map(|attends| !attends));
+
+/// One head of keys where a layer attends, none where it remembers.
+pub const GROUPS: Key = make("attention.head_count_kv", |params| {
+    let all = (0..params.count("l", 0)?).map(|layer| attends(params, layer).map(i32::from));
+    Ok(Some(Said::Array(Array::I32(all.collect::<Result<_>>()?))))
+});
 
 const KEYS: &[Key] = &[
     size("vocab_size", "vocab"),
-    make("attention.head_count_kv", |params| {
-        let all = (0..params.count("l", 0)?).map(|layer| attends(params, layer).map(i32::from));
-        Ok(Some(Said::Array(Array::I32(all.collect::<Result<_>>()?))))
-    }),
+    GROUPS,
     size("ssm.conv_kernel", "conv"),
     size("kda.head_dim", "kd"),
     count("attention.q_lora_rank", &["q_lora_rank"]),
@@ -99,8 +103,11 @@ const AXES: &[Axis] = &[
     axis("conv", Size::Make(|params, _| linear(params, "short_conv_kernel_size", "linear_conv_kernel_dim"))),
 ];
 
-const LATENT: &[Rule] = &[
-    rule(&["layers.{l}.self_attn.q_proj.weight"], &["blk.{l}.attn_q.weight"], "(h k_whole) n").layers(FULL),
+/// What attends by a latent.
+pub const LATENT: &[Rule] = &[
+    rule(&["layers.{l}.self_attn.q_proj.weight"], &["blk.{l}.attn_q.weight"], "(h k_whole) n")
+        .need(Need::UnlessSet("q_lora_rank"))
+        .layers(FULL),
     rule(&["layers.{l}.self_attn.kv_a_proj_with_mqa.weight"], &["blk.{l}.attn_kv_a_mqa.weight"], "latent n")
         .layers(FULL),
     rule(&["layers.{l}.self_attn.kv_a_layernorm.weight"], &["blk.{l}.attn_kv_a_norm.weight"], "r")
@@ -117,7 +124,8 @@ const LATENT: &[Rule] = &[
 /// A convolution along the tokens.
 const CONV: &str = "(kh kd) 1 conv -> 1 (kh kd) 1 conv";
 
-const STATE: &[Rule] = &[
+/// What goes into a state, and comes out of it.
+pub const CONVOLVED: &[Rule] = &[
     rule(&["layers.{l}.self_attn.q_proj.weight"], &["blk.{l}.attn_q.weight"], "(kh kd) n").layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.k_proj.weight"], &["blk.{l}.attn_k.weight"], "(kh kd) n").layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.v_proj.weight"], &["blk.{l}.attn_v.weight"], "(kh kd) n").layers(REMEMBERS),
@@ -126,21 +134,25 @@ const STATE: &[Rule] = &[
     rule(&["layers.{l}.self_attn.q_conv1d.weight"], &["blk.{l}.ssm_conv1d_q.weight"], CONV).layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.k_conv1d.weight"], &["blk.{l}.ssm_conv1d_k.weight"], CONV).layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.v_conv1d.weight"], &["blk.{l}.ssm_conv1d_v.weight"], CONV).layers(REMEMBERS),
-    rule(&["layers.{l}.self_attn.A_log"], &["blk.{l}.ssm_a"], "1 1 kh 1")
-        .value(Value::NegExp)
-        .layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.dt_bias"], &["blk.{l}.ssm_dt.bias"], "(kh kd)").layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.f_a_proj.weight"], &["blk.{l}.ssm_f_a.weight"], "kd n").layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.f_b_proj.weight"], &["blk.{l}.ssm_f_b.weight"], "(kh wide) kd")
         .layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.b_proj.weight"], &["blk.{l}.ssm_beta.weight"], "kh n").layers(REMEMBERS),
-    rule(&["layers.{l}.self_attn.g_a_proj.weight"], &["blk.{l}.ssm_g_a.weight"], "kd n").layers(REMEMBERS),
-    rule(&["layers.{l}.self_attn.g_b_proj.weight"], &["blk.{l}.ssm_g_b.weight"], "(kh wide) kd")
-        .layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.o_norm.weight"], &["blk.{l}.ssm_norm.weight"], "kd").layers(REMEMBERS),
 ];
 
-const CORRECTION: &[Rule] = &[rule(
+const STATE: &[Rule] = &[
+    rule(&["layers.{l}.self_attn.A_log"], &["blk.{l}.ssm_a"], "1 1 kh 1")
+        .value(Value::NegExp)
+        .layers(REMEMBERS),
+    rule(&["layers.{l}.self_attn.g_a_proj.weight"], &["blk.{l}.ssm_g_a.weight"], "kd n").layers(REMEMBERS),
+    rule(&["layers.{l}.self_attn.g_b_proj.weight"], &["blk.{l}.ssm_g_b.weight"], "(kh wide) kd")
+        .layers(REMEMBERS),
+];
+
+/// What is added to the scores of experts when they are chosen.
+pub const CORRECTION: &[Rule] = &[rule(
     &["layers.{l}.block_sparse_moe.gate.e_score_correction_bias"],
     &["blk.{l}.exp_probs_b.bias"],
     "e",

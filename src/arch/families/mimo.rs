@@ -22,7 +22,7 @@ pub const MIMO2: Arch = Arch {
     axes: AXES,
     rules: RULES,
     shares: &[&experts::dense(DENSE), &experts::routed(SPARSE), &experts::correction(SPARSE), mtp::RULES],
-    renamed: &[("model.mtp.layers.{l}.", "model.layers.{l+main}.")],
+    published: &[("model.mtp.layers.{l}.", "model.layers.{l+main}.")],
     ignored: &["visual.*", "audio_encoder.*", "*speech_embeddings.*"],
     ..NONE
 };

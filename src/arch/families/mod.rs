@@ -59,6 +59,7 @@ mod jais;
 mod jais2;
 mod jamba;
 mod kimi;
+mod kimi_k3;
 mod kin;
 mod laguna;
 mod lfm2;
@@ -258,6 +259,7 @@ pub static ARCHS: &[Arch] = &[
     deepseek4::DEEPSEEK4,
     mimo::MIMO2,
     kimi::KIMI_LINEAR,
+    kimi_k3::KIMI_K3,
     deci::DECI,
     deci::DECI7,
     falcon_h1::FALCON_H1,

@@ -121,13 +121,14 @@ pub const RULES: &[Rule] = &[
         .layers(MTP),
 ];
 
-/// The names that some checkpoints keep them under.
-pub const RENAMED: &[(&str, &str)] = &[
-    ("model.language_model.", "model."),
-    ("model.mtp.", "mtp."),
-    ("mtp.layers.{l}.", "model.layers.{l+main}."),
+/// Where else the names of such layers begin.
+pub const RENAMED: &[(&str, &str)] = &[("model.language_model.", "model."), ("model.mtp.", "mtp.")];
+
+/// The names that Qwen and those who follow it keep them under.
+pub const PUBLISHED: &[(&str, &str)] = &[
     ("mtp.fc.", "model.layers.{main}.eh_proj."),
     ("mtp.pre_fc_norm_embedding.", "model.layers.{main}.enorm."),
     ("mtp.pre_fc_norm_hidden.", "model.layers.{main}.hnorm."),
     ("mtp.norm.", "model.layers.{main}.shared_head.norm."),
+    ("mtp.layers.{l}.", "model.layers.{l+main}."),
 ];

@@ -45,6 +45,7 @@ pub const QWEN3_NEXT: Arch = Arch {
 const HYBRID: Arch = Arch {
     base: Some(&DECODER),
     renamed: mtp::RENAMED,
+    published: mtp::PUBLISHED,
     prefixes: &["model."],
     keys: KEYS,
     axes: AXES,

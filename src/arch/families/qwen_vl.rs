@@ -102,8 +102,14 @@ fn deepstack(params: &Params<'_>) -> Result<Option<Value>> {
     Ok(Some(Value::U32(layers.map_or(0, |all| all.len() as u32))))
 }
 
-/// Each expert apart, or all of them stacked: transformers 5 as they compute, trainers transposed.
+/// All experts stacked, by trainers transposed, by transformers 5 as they compute; or each apart.
 const EXPERTS: &[Rule] = &[
+    rule(&[GATE_UP], &["blk.{l}.ffn_{gate|up}_exps.weight"], "e n [eff|eff] -> e eff n ; e eff n")
+        .layers(TRANSPOSED),
+    rule(&[DOWN], &["blk.{l}.ffn_down_exps.weight"], "e eff n -> e n eff").layers(TRANSPOSED),
+    rule(&[GATE_UP], &["blk.{l}.ffn_{gate|up}_exps.weight"], "e [eff|eff] n -> e eff n ; e eff n")
+        .layers(UPRIGHT),
+    rule(&[DOWN], &["blk.{l}.ffn_down_exps.weight"], "e n eff").layers(UPRIGHT),
     rule(
         &["layers.{l}.mlp.experts.{e}.gate_proj.weight"],
         &["blk.{l}.ffn_gate_exps.weight"],
@@ -118,12 +124,6 @@ const EXPERTS: &[Rule] = &[
         "n eff -> e n eff",
     )
     .layers(SPARSE),
-    rule(&[GATE_UP], &["blk.{l}.ffn_{gate|up}_exps.weight"], "e [eff|eff] n -> e eff n ; e eff n")
-        .layers(UPRIGHT),
-    rule(&[DOWN], &["blk.{l}.ffn_down_exps.weight"], "e n eff").layers(UPRIGHT),
-    rule(&[GATE_UP], &["blk.{l}.ffn_{gate|up}_exps.weight"], "e n [eff|eff] -> e eff n ; e eff n")
-        .layers(TRANSPOSED),
-    rule(&[DOWN], &["blk.{l}.ffn_down_exps.weight"], "e eff n -> e n eff").layers(TRANSPOSED),
 ];
 
 const GATE_UP: &str = "layers.{l}.mlp.experts.gate_up_proj";

@@ -198,6 +198,7 @@ pub const EXAONE4_5: Arch = Arch {
     axes: MTP,
     shares: &[mtp::RULES],
     renamed: mtp::RENAMED,
+    published: mtp::PUBLISHED,
     ignored: SEEING,
     ..NONE
 };

@@ -1,9 +1,10 @@
 //! What a checkpoint holds, by the names that the rules of its family have: under the prefix of its text model, and in the
 //! family's dialect. Serves `names`.
 
+use super::dialect::{dialect, numbered};
 use crate::arch::families::Family;
 use crate::arch::params::Params;
-use crate::arch::rule::{indices, spelled};
+use crate::arch::rule::spelled;
 use ggraft_formats::{Checkpoint, Result, Tensor};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -70,43 +71,6 @@ impl<'a> Held<'a> {
     pub fn own(&self, name: String) -> String {
         self.tensors.get(name.as_str()).map_or(name, |tensor| tensor.name.clone())
     }
-}
-
-/// The name of a tensor as the rules of the family have it.
-fn dialect<'a>(family: &Family, params: &Params<'_>, mut name: Cow<'a, str>) -> Result<Cow<'a, str>> {
-    for (theirs, ours) in &family.renamed {
-        if let (Some(end), Some(own)) = (theirs.strip_prefix('*'), ours.strip_prefix('*')) {
-            if let Some(stem) = name.strip_suffix(end) {
-                name = Cow::Owned(format!("{stem}{own}"));
-            }
-            continue;
-        }
-        let (before, after) = theirs.split_once("{l}").unwrap_or((theirs, ""));
-        let Some(rest) = name.strip_prefix(before) else { continue };
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let (number, rest) = if theirs.contains("{l}") { rest.split_at(digits) } else { ("0", rest) };
-        if let (Some(rest), Ok(number)) = (rest.strip_prefix(after), number.parse::<u64>()) {
-            let at = match indices(ours).first().copied() {
-                Some("main" | "l+main") => params.size("main", 0)?.saturating_add(number),
-                Some("l") | None => number,
-                Some(axis) => params.size(axis, u32::try_from(number).unwrap_or(u32::MAX))?,
-            };
-            name = Cow::Owned(numbered(ours, &|_| at) + rest);
-        }
-    }
-    Ok(name)
-}
-
-/// `name` with numbers for its indices.
-pub fn numbered(name: &str, index: &dyn Fn(&str) -> u64) -> String {
-    let mut parts = name.split('{');
-    let mut out = parts.next().unwrap_or_default().to_string();
-    for part in parts {
-        let (inner, rest) = part.split_once('}').unwrap_or((part, ""));
-        out.push_str(&index(inner).to_string());
-        out.push_str(rest);
-    }
-    out
 }
 
 /// Whether it is an output head.

@@ -1,12 +1,13 @@
 //! From the trainer's tensors to GGUF's and back, as the rules of a family say. All that is missing, unknown or of the
 //! wrong shape is found before a weight is read, and told at once.
 
+mod dialect;
 mod held;
 mod instance;
 mod placed;
 mod regained;
 
-pub use held::numbered;
+pub use dialect::numbered;
 pub use placed::placed;
 pub use regained::regained;
 
@@ -220,8 +221,14 @@ pub fn touched(
     Ok((to, from))
 }
 
-/// The tensors of `checkpoint` under GGUF's names, in its order and its dtypes.
-pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Vec<Adopted>> {
+/// The tensors of `checkpoint` under GGUF's names, in its order and its dtypes; those that were FP8 in eight bits, if `eights`
+/// says so.
+pub fn adopt(
+    family: &Family,
+    params: &Params<'_>,
+    checkpoint: &Checkpoint,
+    eights: bool,
+) -> Result<Vec<Adopted>> {
     let all = instances(family, params, checkpoint)?;
     let index: HashMap<&str, usize> = all
         .iter()
@@ -248,7 +255,10 @@ pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> R
             continue;
         };
         if !std::mem::replace(&mut done[i], true) && !all[i].is_spare() {
-            let own = family.arch.holds.then(|| of_source(tensor, checkpoint)).flatten();
+            let own = match family.arch.holds {
+                true => of_source(tensor, checkpoint),
+                false => (eights && was_fp8(tensor, checkpoint)).then_some(DType::Q8_0),
+            };
             match all[i].adopt(&held, params) {
                 Ok(tensors) => tensors.into_iter().for_each(|one| {
                     let stored = one.stored.or(own.filter(|_| one.tensor.shape().ne().len() > 1));
@@ -278,10 +288,17 @@ pub fn adopt(family: &Family, params: &Params<'_>, checkpoint: &Checkpoint) -> R
 /// The dtype that a matrix has where those of the checkpoint count: eight bits for what was packed.
 fn of_source(tensor: &Tensor, checkpoint: &Checkpoint) -> Option<DType> {
     match tensor.dtype() {
-        DType::F32 if checkpoint.packed.contains(&tensor.name) => Some(DType::Q8_0),
+        DType::F32 if checkpoint.packed.contains_key(&tensor.name) => Some(DType::Q8_0),
         own @ (DType::F32 | DType::BF16) => Some(own),
         _ => None,
     }
+}
+
+/// Whether a matrix was scaled FP8, whose rows are whole blocks of eight bits.
+pub fn was_fp8(tensor: &Tensor, checkpoint: &Checkpoint) -> bool {
+    let codes = checkpoint.packed.get(&tensor.name);
+    codes.is_some_and(|codes| matches!(codes, DType::F8E4M3 | DType::F8E5M2))
+        && tensor.shape().row().is_multiple_of(DType::Q8_0.traits().block as u64)
 }
 
 /// Adds a tensor, behind those that are the same again.

@@ -1,6 +1,7 @@
 //! The tensors of a GGUF under the names that a checkpoint of its family would give them, where there is no checkpoint: of
 //! several spellings the first of the page, with the first of its prefixes.
 
+use super::dialect::published;
 use super::instance::behind;
 use super::{Instance, alternatives, broken, numbered, unknown};
 use crate::arch::families::Family;
@@ -48,7 +49,9 @@ pub fn regained(family: &Family, params: &Params<'_>, model: &Model) -> Result<V
             None => problems.push(unknown(family, tensor)),
         }
     }
-    Error::all(problems).map_or(Ok(tensors), Err)
+    Error::all(problems).map_or(Ok(()), Err)?;
+    let own = |Named { name, tensor }| Ok(Named { name: published(family, params, name)?, tensor });
+    tensors.into_iter().map(own).collect()
 }
 
 /// Of several rules for one target those that are for its layer by the config, if there are such.

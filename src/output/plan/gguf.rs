@@ -128,10 +128,13 @@ pub(crate) fn quantized(
         notes.extend(profile.told(&model.metadata, context, &weights, split.is_some())?);
     }
     // A file of plain floats whose experts are in blocks goes by those, and one of whose matrices none was the mixture's choice.
+    // Of eight bits beside them that is the very mixture; the converter calls it so where matrices were packed too.
     let blocks = ftype::FTYPES.iter().find(|f| f.default == DType::MXFP4);
+    let is_packed = input.source.is_some_and(|source| !source.checkpoint.packed.is_empty());
+    let goes_by_blocks = chosen == 0 || !ftype.default.is_quantized() || ftype.is_converted() && is_packed;
     stamp(
         &mut model.metadata,
-        blocks.filter(|_| keeps_blocks && (chosen == 0 || !ftype.default.is_quantized())).or(Some(ftype)),
+        blocks.filter(|_| keeps_blocks && goes_by_blocks).or(Some(ftype)),
         target,
         importance,
     );
@@ -152,7 +155,8 @@ fn estimated(model: &Model, known: &OnceLock<Importance>, target: &Target) -> Re
     Ok(Some(known.get_or_init(|| found).clone()))
 }
 
-/// Leaves the blocks that a trainer has published as they are wherever another dtype would not be smaller.
+/// Leaves the blocks that a trainer has published as they are wherever another dtype would not be smaller, and tells whether some
+/// are MXFP4.
 fn keep_blocks(model: &Model, assignments: &mut [Assignment]) -> bool {
     let mut any = false;
     for (tensor, given) in model.tensors.iter().zip(assignments).filter(|(t, _)| t.dtype().is_quantized()) {
@@ -160,7 +164,7 @@ fn keep_blocks(model: &Model, assignments: &mut [Assignment]) -> bool {
         if bytes(given.dtype) >= bytes(tensor.dtype()) {
             let reason = Reason::Kept("published in these blocks");
             *given = Assignment { dtype: tensor.dtype(), fallback: None, reason, needs_imatrix: false };
-            any = true;
+            any |= tensor.dtype() == DType::MXFP4;
         }
     }
     any

@@ -1,8 +1,8 @@
 //! DeepSeek V4 as it is published: in blocks of 4 and of 8 bits, with a layer that predicts; and its draft. MiMo V2.5, in blocks
-//! of 8 bits that ranks held.
+//! of 8 bits that ranks held, with experts of 8 or of 4 bits.
 
 use super::super::packed;
-use super::{Tiny, Value, Words, json, laid_over};
+use super::{Draft, Tiny, Value, Words, json, laid_over};
 
 pub fn all() -> Vec<Tiny> {
     vec![
@@ -28,22 +28,71 @@ pub fn all() -> Vec<Tiny> {
             json!({"architectures": ["DeepseekV4ForCausalLM"], "rope_scaling": null, "num_hash_layers": 0,
             "compress_ratios": [128, 4, 0, 0], "num_nextn_predict_layers": 0, "n_shared_experts": 2}),
         ),
-        mimo(),
+        kimi("Kimi-K3-Tiny", None, json!({"routed_expert_hidden_size": null, "q_lora_rank": null})),
+        kimi(
+            "Kimi-K3-MXFP4-Tiny",
+            Some(packed::kimi),
+            json!({"linear_attn_config": {"full_attn_layers": [1, 4],
+            "kda_layers": [2, 3], "num_heads": 4, "head_dim": 16, "short_conv_kernel_size": 4}}),
+        ),
+        mimo("MiMo-V2.5-Tiny", packed::mimo, json!({})),
+        mimo(
+            "MiMo-V2.5-MXFP4-Tiny",
+            packed::mimo_in_halves,
+            json!({"store_dtype": "mxfp4", "mxfp4_block_size": 32}),
+        ),
     ]
 }
 
-fn mimo() -> Tiny {
+/// With scores that are products of two tensors; of the packed one the experts are in blocks of 4 bits.
+fn kimi(name: &'static str, packs: Option<packed::Packs>, own: Value) -> Tiny {
+    const START: &str = "language_model.model.";
+    let text = json!({"model_type": "kimi_linear", "hidden_act": "situ", "hidden_size": 64, "intermediate_size": 96,
+        "moe_intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4,
+        "kv_lora_rank": 32, "q_lora_rank": 48, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16,
+        "mla_use_nope": true, "head_dim": 16, "num_experts": 4, "num_experts_per_token": 2, "num_shared_experts": 1,
+        "first_k_dense_replace": 1, "routed_scaling_factor": 2.446, "moe_renormalize": true,
+        "moe_router_activation_func": "sigmoid", "num_expert_group": 1, "topk_group": 1, "rms_norm_eps": 1e-5,
+        "routed_expert_hidden_size": 32, "activation_situ_beta": 4.0, "activation_situ_linear_beta": 25.0,
+        "attn_res_block_size": 2, "rope_theta": 10000.0, "model_max_length": 2048, "tie_word_embeddings": false,
+        "vocab_size": 50257, "eos_token_id": 50256, "linear_attn_config": {"full_attn_layers": [4],
+        "kda_layers": [1, 2, 3], "num_heads": 4, "head_dim": 16, "short_conv_kernel_size": 4, "gate_lower_bound": -5.0}});
+    let mut config = json!({"architectures": ["KimiK3ForConditionalGeneration"], "model_type": "kimi_k3",
+        "torch_dtype": "bfloat16", "text_config": laid_over(text, &own)});
+    if packs.is_some() {
+        config["quantization_config"] = json!({"quant_method": "compressed-tensors", "format": "mxfp4-pack-quantized",
+            "ignore": ["lm_head"], "config_groups": {"group_0": {"targets": ["Linear"], "format": "mxfp4-pack-quantized",
+            "weights": {"num_bits": 4, "type": "float", "strategy": "group", "group_size": 32, "symmetric": true}}}});
+    }
+    let layers = (0..4).flat_map(|l| ["self_attention", "mlp"].map(|part| format!("layers.{l}.{part}_res")));
+    let parts: Vec<String> = layers.chain([String::from("output_attn_res")]).collect();
+    let text = |text: String| -> &'static str { text.leak() };
+    let pairs = |end: &str| -> &'static [(&'static str, &'static str)] {
+        let pair = |part: &String| (text(format!("{START}{part}.")), text(format!("{START}{part}_{end}.")));
+        parts.iter().map(pair).chain([("lm_head.", "language_model.lm_head.")]).collect::<Vec<_>>().leak()
+    };
+    let again = pairs("proj");
+    Tiny {
+        words: Words::Whole("gpt-2"),
+        files: &[("chat_template.jinja", "{{ messages[0].content }}")],
+        draft: Draft { optional: true, prefix: 2, ..Draft::default() },
+        respelled: pairs("norm"),
+        again: &again[..parts.len()],
+        packs,
+        ..Tiny::new(name, config)
+    }
+}
+
+fn mimo(name: &'static str, packs: packed::Packs, packing: Value) -> Tiny {
     let flash = super::all().into_iter().find(|tiny| tiny.name == "MiMo-V2-Flash-Tiny").unwrap();
+    let packing = laid_over(
+        json!({"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}),
+        &packing,
+    );
     // A rank's rows of a layer within a window are a whole block.
     let own = json!({"architectures": ["MiMoV2ForCausalLM"], "model_type": "mimo_v2", "swa_num_key_value_heads": 8,
-        "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
-        "weight_block_size": [128, 128]}});
-    Tiny {
-        name: "MiMo-V2.5-Tiny",
-        config: laid_over(flash.config.clone(), &own),
-        packs: Some(packed::mimo),
-        ..flash
-    }
+        "quantization_config": packing});
+    Tiny { name, config: laid_over(flash.config.clone(), &own), packs: Some(packs), ..flash }
 }
 
 pub fn draft() -> Tiny {

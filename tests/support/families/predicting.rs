@@ -42,5 +42,14 @@ pub fn all() -> Vec<Tiny> {
                 "rope_type": "default"}, "tie_word_embeddings": false}),
             )
         },
+        with_a_layer("GLM-5-Predicting", "GLM-5-Tiny"),
+        with_a_layer("GLM-4.7-Flash-Predicting", "GLM-4.7-Flash-Tiny"),
     ]
+}
+
+/// Another one with a layer that predicts.
+fn with_a_layer(name: &'static str, like: &str) -> Tiny {
+    let plain = super::all().into_iter().find(|tiny| tiny.name == like).unwrap();
+    let config = super::laid_over(plain.config.clone(), &json!({"num_nextn_predict_layers": 1}));
+    Tiny { name, config, draft: Draft { optional: true, ..plain.draft }, ..plain }
 }

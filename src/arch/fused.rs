@@ -1,0 +1,127 @@
+//! Gates and ups of experts as one tensor a layer, the gates of an expert before its ups: one multiplication of matrices the less
+//! in the runtime. Serves `convert --fuse-gate-up-exps`.
+//! Specification: `ModelBase.modify_tensors` of llama.cpp's converter; `create_tensor_gate_up_exps` of llama.cpp.
+
+use super::axes::{Axes, Stacks};
+use super::moved::moved;
+use ggraft_formats::{DType, Error, Result, Tensor};
+use std::collections::HashMap;
+
+/// The architectures for which llama.cpp's converter has such a tensor and its graph takes it.
+const ARCHS: [&str; 8] = [
+    "cohere2moe",
+    "deepseek2-ocr",
+    "gemma4",
+    "granite_swa",
+    "mistral4",
+    "qwen35moe",
+    "qwen3next",
+    "qwen4exp",
+];
+
+const GATES: &str = ".ffn_gate_exps.weight";
+const UPS: &str = ".ffn_up_exps.weight";
+const BOTH: &str = ".ffn_gate_up_exps.weight";
+
+/// `tensors` with the gates and ups of each layer as one, in the place of the gates.
+///
+/// # Errors
+/// The runtime takes them apart alone, or those of a layer do not fit each other.
+pub fn experts(
+    gguf: &str,
+    tensors: Vec<Tensor>,
+    stored: &mut [(String, DType)],
+    told: &mut Vec<String>,
+) -> Result<Vec<Tensor>> {
+    if !ARCHS.contains(&gguf) {
+        return Err(Error::unsupported(
+            "llama.cpp takes gates and ups of this architecture's experts apart alone",
+        )
+        .expected(ARCHS.join(", "))
+        .found(gguf)
+        .hint("leave --fuse-gate-up-exps out"));
+    }
+    let layer = |tensor: &Tensor, end: &str| tensor.name.strip_suffix(end).map(String::from);
+    let ups = tensors.iter().filter_map(|tensor| Some((layer(tensor, UPS)?, tensor.clone())));
+    let mut ups: HashMap<String, Tensor> = ups.collect();
+    if ups.is_empty() {
+        told.push(String::from(
+            "--fuse-gate-up-exps changes nothing: no layer has gates and ups of experts apart",
+        ));
+        return Ok(tensors);
+    }
+    let mut all = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        match (layer(&tensor, GATES).and_then(|of| Some((ups.remove(&of)?, of))), layer(&tensor, UPS)) {
+            (Some((up, of)), _) => {
+                let name = format!("{of}{BOTH}");
+                for (known, _) in stored.iter_mut().filter(|(known, _)| *known == tensor.name) {
+                    known.clone_from(&name);
+                }
+                all.push(joined(&name, tensor, up)?);
+            }
+            (None, Some(_)) => {}
+            (None, None) => all.push(tensor),
+        }
+    }
+    // Ups without gates have no other part.
+    match ups.into_values().next() {
+        Some(up) => Err(Error::invalid("there are ups of experts without gates").tensor(&up.name)),
+        None => Ok(all),
+    }
+}
+
+/// Gates and ups, `[experts, rows, columns]` each, as `[experts, 2 * rows, columns]`.
+fn joined(name: &str, gates: Tensor, ups: Tensor) -> Result<Tensor> {
+    let [n, ff, e] = *gates.shape().ne() else {
+        return Err(Error::invalid("these are no gates of experts").tensor(&gates.name).found(gates.shape()));
+    };
+    if ups.shape() != gates.shape() {
+        return Err(Error::invalid("gates and ups of experts differ in their shapes")
+            .tensor(&ups.name)
+            .expected(gates.shape())
+            .found(ups.shape()));
+    }
+    let sizes = [("n", n), ("ff", ff), ("e", e)].into_iter().collect();
+    let wrong = |what: String| Error::invalid(what).tensor(name);
+    let axes = Axes::parse("e ff n ; e ff n -> e [ff|ff] n").map_err(wrong)?;
+    let pieces = axes.forth(&sizes, Stacks { from: &[], to: &[] }, 0).map_err(wrong)?;
+    moved(name, &[e, ff.saturating_mul(2), n], vec![gates, ups], &pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ggraft_formats::Shape;
+
+    fn tensor(name: &str, first: u8) -> Tensor {
+        let values: Vec<f32> = (0..12).map(|i| f32::from(first) + i as f32).collect();
+        Tensor::in_memory(name, Shape::new(&[3, 2, 2]).unwrap(), &values).unwrap()
+    }
+
+    #[test]
+    fn the_gates_of_an_expert_come_before_its_ups() {
+        let [gates, ups] = ["blk.0.ffn_gate_exps.weight", "blk.0.ffn_up_exps.weight"];
+        let mut stored = vec![(gates.to_string(), DType::Q8_0), (ups.to_string(), DType::Q8_0)];
+        let all = vec![tensor(ups, 100), tensor("output.weight", 0), tensor(gates, 0)];
+        let fused = experts("qwen3next", all, &mut stored, &mut Vec::new()).unwrap();
+        let names: Vec<&str> = fused.iter().map(|t| t.name.as_str()).collect();
+        assert_eq!(names, ["output.weight", "blk.0.ffn_gate_up_exps.weight"]);
+        assert_eq!(stored[0].0, names[1]);
+        let mut rows = vec![0.0; 24];
+        fused[1].decode_rows(0..8, &mut rows).unwrap();
+        let firsts: Vec<f32> = rows.iter().step_by(3).copied().collect();
+        assert_eq!(firsts, [0.0, 3.0, 100.0, 103.0, 6.0, 9.0, 106.0, 109.0]);
+        assert_eq!(fused[1].shape().ne(), [3, 4, 2]);
+    }
+
+    #[test]
+    fn what_the_runtime_does_not_take_is_refused_and_what_changes_nothing_told() {
+        let mut told = Vec::new();
+        assert!(experts("llama", Vec::new(), &mut [], &mut told).is_err());
+        assert_eq!(experts("gemma4", vec![tensor("output.weight", 0)], &mut [], &mut told).unwrap().len(), 1);
+        assert_eq!(told.len(), 1);
+        let ups = vec![tensor("blk.0.ffn_up_exps.weight", 0)];
+        assert!(experts("gemma4", ups, &mut [], &mut told).is_err());
+    }
+}

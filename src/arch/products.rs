@@ -1,0 +1,118 @@
+//! Pairs of tensors of which a GGUF has the product alone: computed row by row before the rules of a page, and what cannot be
+//! done with what they become. A merge would be one of products, which is none of their factors, and a product goes back to
+//! no pair. Serves `adopt`, the way back, and merges.
+//! Specification: `KimiK3Model._try_fuse_res` of llama.cpp's converter.
+
+use super::computed::{Computation, computed};
+use super::families::{ARCHS, Arch};
+use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
+use std::collections::HashMap;
+
+/// Rounded once, in f32.
+const PRODUCT: Computation =
+    Computation { name: "product", formula: |all, round| round(all.iter().product()) };
+
+const NORM: &str = "_norm.weight";
+const PROJECTION: &str = "_proj.weight";
+
+/// What stands before the end of a name, if it is one of such a pair.
+fn stem<'a>(arch: &Arch, name: &'a str, end: &str) -> Option<&'a str> {
+    let stem = name.strip_suffix(end)?;
+    arch.products.iter().any(|own| stem.ends_with(own)).then_some(stem)
+}
+
+/// `checkpoint` with the products of the pairs that `arch` names, each in the place of the norm; none if there are none.
+///
+/// # Errors
+/// A tensor of a pair is missing, or they differ in their length.
+pub fn multiplied(arch: &Arch, checkpoint: &Checkpoint) -> Result<Option<Checkpoint>> {
+    if arch.products.is_empty() {
+        return Ok(None);
+    }
+    let of = |tensor: &Tensor| Some((stem(arch, &tensor.name, PROJECTION)?.to_string(), tensor.clone()));
+    let mut others: HashMap<String, Tensor> = checkpoint.tensors.iter().filter_map(of).collect();
+    let alone = |name: &str, expected: String| {
+        let error = Error::invalid("the other tensor of a product is missing").tensor(name);
+        error.file(&checkpoint.dir).expected(expected).hint("the weights are incomplete: download them again")
+    };
+    let mut tensors = Vec::with_capacity(checkpoint.tensors.len());
+    for tensor in &checkpoint.tensors {
+        if let Some(stem) = stem(arch, &tensor.name, NORM) {
+            let missing = || alone(&tensor.name, format!("{stem}{PROJECTION}"));
+            let pair = [tensor.clone(), others.remove(stem).ok_or_else(missing)?];
+            let plain = pair.into_iter().map(|one| one.trimmed().encode(DType::F32, None));
+            tensors.push(computed(&format!("{stem}.weight"), PRODUCT, plain.collect::<Result<_>>()?)?);
+        } else if stem(arch, &tensor.name, PROJECTION).is_none() {
+            tensors.push(tensor.clone());
+        }
+    }
+    match others.into_iter().next() {
+        Some((stem, other)) => Err(alone(&other.name, format!("{stem}{NORM}"))),
+        None => Ok(Some(Checkpoint { tensors, ..checkpoint.clone() })),
+    }
+}
+
+/// Refuses to take a model back to the names of its trainer, if it has products.
+pub fn check_back(arch: &Arch) -> Result<()> {
+    let error = || {
+        Error::unsupported(
+            "a GGUF has the products of pairs of tensors, and no pair can be told from its product",
+        )
+        .expected("the pairs of a checkpoint")
+        .found(format!("{} of {}", arch.products.join(", "), arch.gguf))
+        .hint("choose a GGUF --type, of the checkpoint itself")
+    };
+    if arch.products.is_empty() { Ok(()) } else { Err(error()) }
+}
+
+/// Refuses to merge a model that has products.
+pub fn check_merge(model: &Model) -> Result<()> {
+    let gguf = model.architecture().unwrap_or_default();
+    match ARCHS.iter().find(|arch| arch.gguf == gguf && !arch.products.is_empty()) {
+        Some(arch) => {
+            Err(Error::unsupported("a merge of this architecture would be one of products of tensors")
+                .expected("an architecture whose GGUFs have the trainer's tensors")
+                .found(format!("{gguf} ({})", arch.products.join(", ")))
+                .hint("merge the checkpoints with another tool, and convert the result"))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::families::NONE;
+    use super::*;
+    use ggraft_formats::Shape;
+
+    const PAIRED: Arch = Arch { products: &["mlp_res"], ..NONE };
+
+    fn of(name: &str, ne: &[u64], values: &[f32]) -> Tensor {
+        Tensor::in_memory(name, Shape::new(ne).unwrap(), values).unwrap()
+    }
+
+    #[test]
+    fn a_pair_becomes_its_product_and_all_else_stays() {
+        let tensors = vec![
+            of("a.mlp_res_proj.weight", &[2, 1], &[3.0, 5.0]),
+            of("norm.weight", &[2], &[1.0, 1.0]),
+            of("a.mlp_res_norm.weight", &[2], &[7.0, 0.5]),
+        ];
+        let all = multiplied(&PAIRED, &Checkpoint { tensors, ..Checkpoint::default() }).unwrap().unwrap();
+        let names: Vec<&str> = all.tensors.iter().map(|t| t.name.as_str()).collect();
+        assert_eq!(names, ["norm.weight", "a.mlp_res.weight"]);
+        let mut values = [0.0; 2];
+        all.tensors[1].decode_rows(0..1, &mut values).unwrap();
+        assert_eq!(values, [21.0, 2.5]);
+        assert!(multiplied(&NONE, &Checkpoint::default()).unwrap().is_none());
+    }
+
+    #[test]
+    fn half_of_a_pair_is_refused() {
+        for name in ["a.mlp_res_proj.weight", "a.mlp_res_norm.weight"] {
+            let tensors = vec![of(name, &[2], &[1.0, 2.0])];
+            let error = multiplied(&PAIRED, &Checkpoint { tensors, ..Checkpoint::default() }).unwrap_err();
+            assert!(error.to_string().contains("the other tensor of a product is missing"), "{error}");
+        }
+    }
+}
