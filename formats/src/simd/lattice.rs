@@ -240,13 +240,19 @@ mod avx2 {
                 near.measure(avx2, group, &list[..count.div_ceil(8)]);
             }
             for first in (start..end).step_by(8) {
-                let (chosen, doubt) = match count {
-                    0 => (words(avx2, &trials.own[k], first), 0),
-                    1 => (_mm256_set1_epi32(i32::from(list[0][0])), 0),
-                    _ => near.least(avx2, group, count, trials, first),
+                let mut chosen = [0; 8];
+                let doubt = match count {
+                    0 => {
+                        chosen.copy_from_slice(&trials.own[k][first..first + 8]);
+                        0
+                    }
+                    1 => {
+                        chosen.fill(i32::from(list[0][0]));
+                        0
+                    }
+                    _ => near.least(avx2, group, count, trials, first, &mut chosen),
                 };
-                let chosen: i32x8<Avx2> = chosen.simd_into(avx2);
-                chosen.store_slice(&mut trials.chosen[k][first..first + 8]);
+                trials.chosen[k][first..first + 8].copy_from_slice(&chosen);
                 let mut doubt = doubt & ((1u64 << (end - first)) - 1) as u32;
                 while doubt != 0 {
                     let trial = first + doubt.trailing_zeros() as usize;
