@@ -21,6 +21,8 @@ pub struct Trials {
     /// The sums over all elements, `w * x * q` and `w * q * q`.
     pub sumqx: [f32; ROOM],
     pub sumq2: [f32; ROOM],
+    #[cfg(target_arch = "x86_64")]
+    near: super::near::Near,
 }
 
 impl Trials {
@@ -35,6 +37,8 @@ impl Trials {
             chosen: words,
             sumqx: floats,
             sumq2: floats,
+            #[cfg(target_arch = "x86_64")]
+            near: super::near::Near::EMPTY,
         }
     }
 
@@ -98,7 +102,7 @@ pub fn try_scales<const N: usize, const G: usize>(
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use super::super::codebook::avx2::{load, look_up, odd_values};
-    use super::super::near::{Group, Near};
+    use super::super::near::Group;
     use super::{Grid, ROOM, Trials};
     use fearless_simd::{Avx2, f32x8, i32x8, kernel, prelude::*};
     use std::arch::x86_64::*;
@@ -141,11 +145,10 @@ mod avx2 {
         if !rounds(avx2, x, trials.inverse[trials.count.saturating_sub(1)]) {
             return false;
         }
-        let mut near = Near::EMPTY;
         let groups = x.as_chunks::<G>().0.iter().zip(roots.as_chunks::<G>().0);
         for (k, (x, w)) in groups.take(N / G).enumerate() {
             let ends = own_words::<G, V>(avx2, x, &trials.inverse, &mut trials.own[k]);
-            choose(avx2, grid, &Group::new(x, w), ends, trials, k, &mut near);
+            choose(avx2, grid, &Group::new(x, w), ends, trials, k);
         }
         sums::<N, G, V>(avx2, x, weights, trials);
         true
@@ -227,7 +230,6 @@ mod avx2 {
         mut ends: u32,
         trials: &mut Trials,
         k: usize,
-        near: &mut Near,
     ) {
         let mut start = 0;
         while ends != 0 {
@@ -237,7 +239,7 @@ mod avx2 {
             let count = usize::from(count);
             let list = &grid.near[usize::from(at)..];
             if count > 1 {
-                near.measure(avx2, group, &list[..count.div_ceil(8)]);
+                trials.near.measure(avx2, group, &list[..count.div_ceil(8)]);
             }
             for first in (start..end).step_by(8) {
                 let mut chosen = [0; 8];
@@ -250,7 +252,7 @@ mod avx2 {
                         chosen.fill(i32::from(list[0][0]));
                         0
                     }
-                    _ => near.least(avx2, group, count, trials, first, &mut chosen),
+                    _ => trials.near.least(avx2, group, count, trials, first, &mut chosen),
                 };
                 trials.chosen[k][first..first + 8].copy_from_slice(&chosen);
                 let mut doubt = doubt & ((1u64 << (end - first)) - 1) as u32;

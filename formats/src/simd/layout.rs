@@ -102,6 +102,20 @@ fn damp<S: Simd>(simd: S, importance: &[f32], x: &[f32], sigma2: f32, out: &mut 
     }
 }
 
+/// The square root of each.
+pub fn roots(x: &[f32; 256]) -> [f32; 256] {
+    let mut roots = [0.0; 256];
+    super::vectorized(
+        #[inline(always)]
+        || {
+            for (root, x) in roots.iter_mut().zip(x) {
+                *root = x.sqrt();
+            }
+        },
+    );
+    roots
+}
+
 /// The sum of the elements of each sub-block.
 pub fn sums<const N: usize>(level: Level, x: &Columns<N>) -> Lanes {
     dispatch!(level, simd => sum(simd, x))

@@ -19,6 +19,7 @@ mod layout;
 #[cfg(target_arch = "x86_64")]
 mod near;
 mod positive;
+mod rough;
 mod split;
 mod symmetric;
 mod table;
@@ -30,7 +31,7 @@ pub(crate) use codebook::{Grid, nearest_of};
 pub(crate) use float::{to_bf16, to_f16};
 pub(crate) use fp4::{mxfp4_blocks, nvfp4_blocks};
 pub(crate) use lattice::{Trials, try_scales};
-pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, squares, sums, sums_of_squares};
+pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, roots, squares, sums, sums_of_squares};
 #[cfg(test)]
 #[cfg(target_arch = "x86_64")]
 pub(crate) use near::NEAR;
