@@ -66,8 +66,16 @@ pub(crate) fn level() -> Option<Level> {
     FORCED.get().unwrap_or_else(|| Some(Level::new()))
 }
 
-/// Runs `call` with the codecs of this thread bound to a level, or to the scalar code. For tests and benchmarks: the
-/// bytes are the same.
+/// The level without AVX-512, whose instructions on 512 bits slow down what runs beside them on 256.
+pub(crate) fn narrow(level: Level) -> Level {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = level.as_avx2() {
+        return Level::Avx2(avx2);
+    }
+    level
+}
+
+/// Runs `call` with the codecs of this thread bound to a level, or to the scalar code; the bytes are the same.
 pub fn at<T>(level: Option<Level>, call: impl FnOnce() -> T) -> T {
     let before = FORCED.replace(Some(level));
     let result = call();
