@@ -252,7 +252,10 @@ mod avx2 {
                         chosen.fill(i32::from(list[0][0]));
                         0
                     }
-                    _ => trials.near.least(avx2, group, count, trials, first, &mut chosen),
+                    _ => {
+                        let scales = (&trials.scale[first..first + 8], &trials.inverse[first..first + 8]);
+                        trials.near.least(avx2, group, count, scales, &mut chosen)
+                    }
                 };
                 trials.chosen[k][first..first + 8].copy_from_slice(&chosen);
                 let mut doubt = doubt & ((1u64 << (end - first)) - 1) as u32;

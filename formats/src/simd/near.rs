@@ -5,7 +5,6 @@
 //! is written.
 
 use super::codebook::avx2::{load, look_up, nearest, odd_values};
-use super::lattice::Trials;
 use fearless_simd::{Avx2, f32x8, i32x8, prelude::*, u16x8};
 use std::arch::x86_64::*;
 
@@ -46,7 +45,7 @@ impl Near {
         }
     }
 
-    /// Writes the words of the nearest of the first `count` entries for eight trials from `first` on. Bit `i` of the result
+    /// Writes the words of the nearest of the first `count` entries for eight scales, whose inverses are given, too. Bit `i` of the result
     /// tells that another is so near that roundings may decide.
     ///
     /// What counts is how far below `c` a distance lies: the number of an entry takes the place of its lowest bits, and the
@@ -60,13 +59,11 @@ impl Near {
         avx2: Avx2,
         group: &Group<G>,
         count: usize,
-        trials: &Trials,
-        first: usize,
+        (scale, inverse): (&[f32], &[f32]),
         chosen: &mut [i32; 8],
     ) -> u32 {
         const ROUNDING: f32 = 64.0 / 16777216.0;
-        let scale = load(avx2, &trials.scale[first..first + 8]);
-        let inverse = load(avx2, &trials.inverse[first..first + 8]);
+        let (scale, inverse) = (load(avx2, scale), load(avx2, inverse));
         let [mut best, mut second] = [_mm256_set1_epi32(i32::MIN); 2];
         let rest = _mm256_set1_epi32(!NUMBER);
         for (n, (a, b)) in NUMBERS.iter().zip(self.a.iter().zip(&self.b)).take(count) {

@@ -2,7 +2,6 @@
 //! code does. The sums of a split are told apart into what depends on where its third run begins and what on where its
 //! second does, so that a split costs half; how far they are off is bounded.
 
-use super::split::{Best, largest};
 use fearless_simd::{Simd, f32x8, prelude::*};
 
 /// The sums of splits of 32 weights, for both shifts.
@@ -20,15 +19,15 @@ pub struct Rough {
 
 impl Rough {
     /// With sums to be filled in. `x` are the running sums of `w * x`, none of them larger than `most`, `weights` is the sum of
-    /// all weights.
+    /// all weights, `score` that of the best so far.
     ///
     /// With `u = 2^-24` both the scalar code's and these sums `w * q * x` are off by less than `12 u most`, and `w * q * q` by
     /// less than `10 u weights`. No value is smaller than 1/8, so that the latter is at least `weights / 64`; where the score
     /// of the best is at least `most² / (100 weights)` the former is at least `most / 80` for any that is better. So scores
     /// differ by less than a part in 1900.
-    pub fn new(best: &Best, x: &[f32; 40], most: f32, weights: f32) -> Self {
+    pub fn new(score: f32, x: &[f32; 40], most: f32, weights: f32) -> Self {
         let none = [[0.0; 40]; 2];
-        let is_near = best.score > 0.0 && best.score * weights >= 0.01 * most * most;
+        let is_near = score > 0.0 && score * weights >= 0.01 * most * most;
         Rough { x: none, w: none, first: none, sums: *x, is_near }
     }
 
@@ -60,4 +59,14 @@ pub fn largest_sum<S: Simd>(simd: S, sums: &[f32; 40]) -> f32 {
         most = sums.simd_gt(most).select(sums, most);
     }
     largest(most)
+}
+
+/// The largest of the lanes; of what is no number, anything.
+#[inline(always)]
+pub fn largest<S: Simd>(x: f32x8<S>) -> f32 {
+    let mut largest = 0.0;
+    for x in x.to_array() {
+        largest = if x > largest { x } else { largest };
+    }
+    largest
 }
