@@ -60,8 +60,18 @@ fn any_floats_encode_to_the_same_bytes_with_all_instructions() {
     }
 }
 
-/// Those that try many scales for each sub-block, with lanes as scales.
-const LATTICES: [DType; 5] = [DType::IQ2XXS, DType::IQ2XS, DType::IQ2S, DType::IQ3XXS, DType::IQ3S];
+/// Those whose kernels leave out what bounds of roundings exclude, and those that search for scales of signed codes.
+const SEARCHED: [DType; 9] = [
+    DType::IQ1S,
+    DType::IQ2XXS,
+    DType::IQ2XS,
+    DType::IQ2S,
+    DType::IQ3XXS,
+    DType::IQ3S,
+    DType::Q3K,
+    DType::Q6K,
+    DType::Q4_0,
+];
 
 /// What a search by bounds of roundings could get wrong: numbers that overflow or vanish in squares, distances that are
 /// equal, sub-blocks that are constant, zero, or but for one element of no account.
@@ -95,7 +105,7 @@ fn by(noise: &[f32], call: impl Fn(f32, usize) -> f32) -> Vec<f32> {
 #[test]
 #[cfg_attr(miri, ignore = "takes hours; the test above runs the same code")]
 fn awkward_floats_encode_to_the_same_bytes_with_all_instructions() {
-    for dtype in LATTICES {
+    for dtype in SEARCHED {
         let encode = dtype.traits().encode.unwrap();
         let noise = floats(dtype.block());
         let columns = [

@@ -1,6 +1,7 @@
 //! What the work on a tensor costs, so that jobs take about the same time: the slower of reading and computing. The rates of
-//! the encoders are those of `formats/benches/README.md` (one thread, AVX-512), that of a merge is an estimate; how fast a machine reads, and how many
-//! cores it has, the user may say.
+//! the encoders were measured as in `formats/benches/README.md` (one thread, AVX-512): those of IQ1 to IQ3 and of the ternary and
+//! 4-bit floats on an Intel Xeon on 2026-11-27, the others on an AMD EPYC on 2026-11-22. That of a merge is an estimate; how
+//! fast a machine reads, and how many cores it has, the user may say.
 
 use crate::output::plan::{Plan, SEARCH, Step};
 use ggraft_formats::DType;
@@ -21,8 +22,7 @@ const MERGE: f64 = 4.0;
 /// Nanoseconds of one thread to move a weight from one place to another.
 const MOVE: f64 = 0.5;
 
-/// Nanoseconds of one thread to encode a weight: plain, and with an importance matrix. Those of IQ2 and IQ3 are not measured
-/// but taken to be half of IQ1's.
+/// Nanoseconds of one thread to encode a weight: plain, and with an importance matrix.
 fn encode(dtype: DType) -> (f64, f64) {
     match dtype {
         DType::Q4_0 | DType::Q5_0 => (0.15, 2.4),
@@ -34,11 +34,17 @@ fn encode(dtype: DType) -> (f64, f64) {
         DType::Q5K => (3.4, 7.3),
         DType::Q6K => (2.0, 2.3),
         DType::IQ4NL | DType::IQ4XS => (2.7, 3.4),
-        DType::TQ1_0 | DType::TQ2_0 | DType::NVFP4 => (2.1, 2.3),
-        DType::MXFP4 | DType::Q2_0 => (1.3, 1.3),
+        DType::TQ1_0 | DType::TQ2_0 => (0.3, 0.3),
+        DType::NVFP4 => (1.0, 1.0),
+        DType::MXFP4 | DType::Q2_0 => (0.4, 0.4),
         DType::Q1_0 => (0.5, 0.5),
-        DType::IQ1S | DType::IQ1M => (100.0, 110.0),
-        DType::IQ2XXS | DType::IQ2XS | DType::IQ2S | DType::IQ3XXS | DType::IQ3S => (50.0, 55.0),
+        DType::IQ1S => (29.0, 29.0),
+        DType::IQ1M => (32.0, 36.0),
+        DType::IQ2XXS => (63.0, 63.0),
+        DType::IQ2XS => (83.0, 83.0),
+        DType::IQ2S => (34.0, 42.0),
+        DType::IQ3XXS => (59.0, 67.0),
+        DType::IQ3S => (45.0, 59.0),
         _ => (0.1, 0.1),
     }
 }

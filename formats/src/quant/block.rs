@@ -18,7 +18,8 @@ pub(super) trait Block<const N: usize>:
     /// Whether ggml encodes it without importance weights too.
     const PLAIN: bool = true;
 
-    /// Whether importance matters, but there are kernels for what is within a block only.
+    /// Whether importance matters, but there are kernels for what is within a block only, none of which is wider than
+    /// 256 bits.
     const BY_BLOCK: bool = false;
 
     /// Whether importance weights are damped by the mean square of the whole row.
@@ -36,9 +37,9 @@ pub(super) trait Block<const N: usize>:
 
     /// `encode` of many blocks, with the kernels of `simd`; formats that have none leave it to the compiler, unless there
     /// are kernels for what is within a block.
-    fn encode_all(_level: Level, x: &[[f32; N]], blocks: &mut [Self]) {
+    fn encode_all(level: Level, x: &[[f32; N]], blocks: &mut [Self]) {
         if Self::BY_BLOCK {
-            return encode_each(x, blocks);
+            return simd::at(Some(simd::narrow(level)), || encode_each(x, blocks));
         }
         simd::vectorized(
             #[inline(always)]
@@ -49,7 +50,7 @@ pub(super) trait Block<const N: usize>:
     /// `encode_weighted` of the blocks of a row, with the kernels of `simd`; as `encode_all` where weights are ignored.
     fn encode_row(level: Level, x: &[[f32; N]], row: &Row<N>, blocks: &mut [Self]) {
         match Self::BY_BLOCK {
-            true => encode_each_weighted(x, row, blocks),
+            true => simd::at(Some(simd::narrow(level)), || encode_each_weighted(x, row, blocks)),
             false => Self::encode_all(level, x, blocks),
         }
     }

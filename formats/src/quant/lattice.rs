@@ -65,10 +65,11 @@ impl<const G: usize> Lattice<G> {
             Found { d: 0.0, scales: [0; 16], entries: [0; 64], signs: [0; 32], any: false, zeros: 0 };
         let mut scales = [0.0; 16];
         let mut trials = Trials::new();
-        let subs = x.as_chunks::<N>().0.iter().zip(weights.as_chunks::<N>().0);
-        for (i, (x, weights)) in subs.enumerate() {
+        let roots = simd::roots(weights);
+        let weights = weights.as_chunks::<N>().0.iter().zip(roots.as_chunks::<N>().0);
+        for (i, (x, (weights, roots))) in x.as_chunks::<N>().0.iter().zip(weights).enumerate() {
             let (magnitudes, mut signs) = self.signs(x, weights);
-            let Some(fit) = self.fit(level, &magnitudes, weights, &mut trials) else {
+            let Some(fit) = self.fit(level, &magnitudes, weights, roots, &mut trials) else {
                 found.zeros |= 1 << i;
                 continue;
             };
@@ -120,6 +121,7 @@ impl<const G: usize> Lattice<G> {
         level: Option<Level>,
         x: &[f32; N],
         weights: &[f32; N],
+        roots: &[f32; N],
         trials: &mut Trials,
     ) -> Option<Fit> {
         let max = largest(x);
@@ -137,10 +139,9 @@ impl<const G: usize> Lattice<G> {
         if span <= 0.0 {
             return None;
         }
-        let roots = weights.map(f32::sqrt);
         let count = 2 * self.steps + 1;
         trials.start(count, |i| (top + (i - f32::from(self.steps)) * self.step) / span);
-        self.attempt(level, x, weights, &roots, trials);
+        self.attempt(level, x, weights, roots, trials);
         let mut fit = Fit { scale: start, entries: [0; 8] };
         let (mut best, mut chosen) = (0.0, None);
         for (trial, (sumqx, sumq2)) in trials.sumqx.iter().zip(&trials.sumq2).take(trials.count).enumerate() {
@@ -165,7 +166,7 @@ impl<const G: usize> Lattice<G> {
             Again::IfMissed | Again::Missed => missed,
         };
         if again > 0 && fit.scale > 0.0 {
-            self.refine(level, x, weights, &roots, again, &mut fit);
+            self.refine(level, x, weights, roots, again, &mut fit);
         }
         Some(fit)
     }

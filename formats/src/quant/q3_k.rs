@@ -8,7 +8,7 @@ use super::block::{
 use super::planes::{pack_bits, pack_crumbs, unpack_bits, unpack_crumbs};
 use super::search::{Symmetric, make_q3_quants, make_qx_quants, nearest_int};
 use super::{DType, Traits, scales};
-use crate::simd::{self, Level};
+use crate::simd::{self, LANES, Level, SymmetricLanes};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -71,22 +71,36 @@ impl BlockQ3K {
         Self::of_codes(&codes, &scales, d)
     }
 
-    /// `encode_weighted` with the kernels of `simd`; `None` if the scalar code must decide.
-    fn encode_one_weighted(
-        level: Level,
-        x: &[f32; 256],
-        importance: &[f32; 256],
-        sum_of_squares: f32,
-    ) -> Option<Self> {
-        let mut weights = [0.0; 256];
-        simd::damped(level, importance, x, 2.0 * sum_of_squares / 256.0, &mut weights);
-        let weights = simd::by_sub_block::<16>(level, &weights);
-        let fits = simd::qx(level, 4, &simd::by_sub_block(level, x), Some(&weights));
-        let scales = make_qx_quants(32, &fits.scale, Some(&simd::sums(level, &weights)));
-        let d = half(scales.scale);
-        let stored = unpack(&scales.codes, d);
-        let codes = simd::symmetric_codes::<16>(level, 4, x, &stored, Some(&fits));
-        (fits.exact == u16::MAX).then(|| Self::of_codes(&codes, &scales.codes, d))
+    /// `encode_weighted` of one to sixteen super-blocks, with the kernels of `simd`; `None` for what the scalar code must
+    /// decide.
+    fn encode_sixteen(level: Level, x: &[[f32; 256]], importance: &[[f32; 256]]) -> [Option<Self>; LANES] {
+        let sigmas = simd::sums_of_squares(x.as_flattened(), 256);
+        // Sub-block by sub-block, a lane being a super-block.
+        let mut sums = [[0.0; LANES]; 16];
+        let mut scales = [[0.0; 16]; LANES];
+        let fits: [Option<SymmetricLanes>; LANES] = std::array::from_fn(|block| {
+            let mut weights = [0.0; 256];
+            let x = x.get(block)?;
+            simd::damped(level, &importance[block], x, 2.0 * sigmas[block] / 256.0, &mut weights);
+            let weights = simd::by_sub_block::<16>(level, &weights);
+            let fits = simd::qx(level, 4, &simd::by_sub_block(level, x), Some(&weights));
+            for (sums, sum) in sums.iter_mut().zip(simd::sums(level, &weights)) {
+                sums[block] = sum;
+            }
+            scales[block] = fits.scale;
+            Some(fits)
+        });
+        let scales = scales.as_flattened();
+        let common = simd::qx(level, 32, &simd::by_sub_block(level, scales), Some(&sums));
+        let mut of_scales = [[0; 16]; LANES];
+        simd::fit_codes::<16>(level, 32, scales, &common, of_scales.as_flattened_mut());
+        std::array::from_fn(|block| {
+            let (x, fits, scales) = (x.get(block)?, fits[block].as_ref()?, &of_scales[block]);
+            let d = half(common.scale[block]);
+            let codes = simd::symmetric_codes::<16>(level, 4, x, &unpack(scales, d), Some(fits));
+            let exact = fits.exact == u16::MAX && common.exact >> block & 1 == 1;
+            exact.then(|| Self::of_codes(&codes, scales, d))
+        })
     }
 }
 
@@ -134,12 +148,7 @@ impl Block<256> for BlockQ3K {
     }
 
     fn encode_row(level: Level, x: &[[f32; 256]], row: &Row<256>, blocks: &mut [Self]) {
-        let kernel = |first: usize, x: &[[f32; 256]]| {
-            let sums = simd::sums_of_squares(x.as_flattened(), 256);
-            std::array::from_fn::<_, 8, _>(|i| {
-                Self::encode_one_weighted(level, x.get(i)?, &row.weights[first + i], sums[i])
-            })
-        };
+        let kernel = |first, x: &[_]| Self::encode_sixteen(level, x, &row.weights[first..]);
         encode_groups(x, blocks, kernel, |i, x| Self::encode_weighted(x, &row.importance(i)));
     }
 

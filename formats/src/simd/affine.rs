@@ -1,6 +1,6 @@
 //! The search for a scale and a minimum of sixteen sub-blocks at once: `quant/search.rs`, `make_qkx2_quants`.
 
-use super::layout::{load, nearest_codes};
+use super::layout::{load, nearest_codes, rounded};
 use super::{Columns, LANES, Lanes, Level, ROUNDS};
 use fearless_simd::{Simd, dispatch, f32x16, mask32x16, prelude::*};
 use std::ops::Range;
@@ -122,9 +122,14 @@ fn search<S: Simd, const N: usize, const ABSOLUTE: bool>(
     let mut best = error::<S, N, ABSOLUTE>(simd, x, weights, &codes, scale, min);
     for i in 0..=candidates.count {
         let numerator = candidates.from + candidates.step * f32::from(i) + n;
-        let trial = f32x16::splat(simd, numerator) / constant.select(one, max - min);
+        let range = constant.select(one, max - min);
+        let trial = f32x16::splat(simd, numerator) / range;
         exact &= rounds(least, max, min, trial);
-        let fit = totals.regress(x, weights, &mut codes, min, trial, nmax);
+        // No code passes the largest if that of the greatest element does not.
+        let fit = match numerator < n + 0.49 && range.simd_gt(zero).all_true() {
+            true => totals.regress::<N, false>(x, weights, &mut codes, min, trial, nmax),
+            false => totals.regress::<N, true>(x, weights, &mut codes, min, trial, nmax),
+        };
         let error = error::<S, N, ABSOLUTE>(simd, x, weights, &codes, fit.scale, fit.min);
         let better = fit.exists & error.simd_lt(best);
         scale = better.select(fit.scale, scale);
@@ -168,9 +173,9 @@ impl<S: Simd> Totals<S> {
         Totals { sum_w, sum_x }
     }
 
-    /// Fills in the codes at `iscale`, and fits a line through them.
+    /// Fills in the codes at `iscale`, which may pass `nmax`, and fits a line through them.
     #[inline(always)]
-    fn regress<const N: usize>(
+    fn regress<const N: usize, const MOST: bool>(
         &self,
         x: &Columns<N>,
         weights: &Columns<N>,
@@ -184,7 +189,7 @@ impl<S: Simd> Totals<S> {
         let (mut sum_l, mut sum_l2, mut sum_xl) = (zero, zero, zero);
         for i in 0..N {
             let x = load(simd, &x[i]);
-            let l = code(x, base, iscale, nmax);
+            let l = if MOST { code(x, base, iscale, nmax) } else { free_code(x, base, iscale) };
             codes[i] = l;
             let wl = load(simd, &weights[i]) * l;
             sum_l += wl;
@@ -225,7 +230,13 @@ fn rounds<S: Simd>(least: f32x16<S>, max: f32x16<S>, base: f32x16<S>, iscale: f3
 
 #[inline(always)]
 fn code<S: Simd>(x: f32x16<S>, base: f32x16<S>, iscale: f32x16<S>, nmax: f32x16<S>) -> f32x16<S> {
-    (iscale * (x - base)).round_ties_even().max(0.0).min(nmax)
+    free_code(x, base, iscale).min(nmax)
+}
+
+/// A code that may pass the largest.
+#[inline(always)]
+fn free_code<S: Simd>(x: f32x16<S>, base: f32x16<S>, iscale: f32x16<S>) -> f32x16<S> {
+    rounded::<S, f32x16<S>>(iscale * (x - base)).max(0.0)
 }
 
 #[inline(always)]

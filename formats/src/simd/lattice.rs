@@ -21,6 +21,8 @@ pub struct Trials {
     /// The sums over all elements, `w * x * q` and `w * q * q`.
     pub sumqx: [f32; ROOM],
     pub sumq2: [f32; ROOM],
+    #[cfg(target_arch = "x86_64")]
+    near: super::near::Near,
 }
 
 impl Trials {
@@ -35,6 +37,8 @@ impl Trials {
             chosen: words,
             sumqx: floats,
             sumq2: floats,
+            #[cfg(target_arch = "x86_64")]
+            near: super::near::Near::EMPTY,
         }
     }
 
@@ -98,7 +102,7 @@ pub fn try_scales<const N: usize, const G: usize>(
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use super::super::codebook::avx2::{load, look_up, odd_values};
-    use super::super::near::{Group, Near};
+    use super::super::near::Group;
     use super::{Grid, ROOM, Trials};
     use fearless_simd::{Avx2, f32x8, i32x8, kernel, prelude::*};
     use std::arch::x86_64::*;
@@ -141,11 +145,10 @@ mod avx2 {
         if !rounds(avx2, x, trials.inverse[trials.count.saturating_sub(1)]) {
             return false;
         }
-        let mut near = Near::EMPTY;
         let groups = x.as_chunks::<G>().0.iter().zip(roots.as_chunks::<G>().0);
         for (k, (x, w)) in groups.take(N / G).enumerate() {
             let ends = own_words::<G, V>(avx2, x, &trials.inverse, &mut trials.own[k]);
-            choose(avx2, grid, &Group::new(x, w), ends, trials, k, &mut near);
+            choose(avx2, grid, &Group::new(x, w), ends, trials, k);
         }
         sums::<N, G, V>(avx2, x, weights, trials);
         true
@@ -227,7 +230,6 @@ mod avx2 {
         mut ends: u32,
         trials: &mut Trials,
         k: usize,
-        near: &mut Near,
     ) {
         let mut start = 0;
         while ends != 0 {
@@ -237,16 +239,25 @@ mod avx2 {
             let count = usize::from(count);
             let list = &grid.near[usize::from(at)..];
             if count > 1 {
-                near.measure(avx2, group, &list[..count.div_ceil(8)]);
+                trials.near.measure(avx2, group, &list[..count.div_ceil(8)]);
             }
             for first in (start..end).step_by(8) {
-                let (chosen, doubt) = match count {
-                    0 => (words(avx2, &trials.own[k], first), 0),
-                    1 => (_mm256_set1_epi32(i32::from(list[0][0])), 0),
-                    _ => near.least(avx2, group, count, trials, first),
+                let mut chosen = [0; 8];
+                let doubt = match count {
+                    0 => {
+                        chosen.copy_from_slice(&trials.own[k][first..first + 8]);
+                        0
+                    }
+                    1 => {
+                        chosen.fill(i32::from(list[0][0]));
+                        0
+                    }
+                    _ => {
+                        let scales = (&trials.scale[first..first + 8], &trials.inverse[first..first + 8]);
+                        trials.near.least(avx2, group, count, scales, &mut chosen)
+                    }
                 };
-                let chosen: i32x8<Avx2> = chosen.simd_into(avx2);
-                chosen.store_slice(&mut trials.chosen[k][first..first + 8]);
+                trials.chosen[k][first..first + 8].copy_from_slice(&chosen);
                 let mut doubt = doubt & ((1u64 << (end - first)) - 1) as u32;
                 while doubt != 0 {
                     let trial = first + doubt.trailing_zeros() as usize;

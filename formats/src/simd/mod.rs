@@ -19,6 +19,7 @@ mod layout;
 #[cfg(target_arch = "x86_64")]
 mod near;
 mod positive;
+mod rough;
 mod split;
 mod symmetric;
 mod table;
@@ -30,13 +31,13 @@ pub(crate) use codebook::{Grid, nearest_of};
 pub(crate) use float::{to_bf16, to_f16};
 pub(crate) use fp4::{mxfp4_blocks, nvfp4_blocks};
 pub(crate) use lattice::{Trials, try_scales};
-pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, squares, sums, sums_of_squares};
+pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, roots, squares, sums, sums_of_squares};
 #[cfg(test)]
 #[cfg(target_arch = "x86_64")]
 pub(crate) use near::NEAR;
 pub(crate) use positive::{SuperBlocks, candidate, qp};
 pub(crate) use split::{Best, Running, places, split_by_halves, split_in_step};
-pub(crate) use symmetric::{fit_codes, q3, qx, symmetric_codes};
+pub(crate) use symmetric::{SymmetricLanes, fit_codes, q3, qx, symmetric_codes};
 pub(crate) use table::{VALUES, table_codes, table_scales};
 pub(crate) use ternary::{crumbs, digits, pairs};
 
@@ -65,8 +66,16 @@ pub(crate) fn level() -> Option<Level> {
     FORCED.get().unwrap_or_else(|| Some(Level::new()))
 }
 
-/// Runs `call` with the codecs of this thread bound to a level, or to the scalar code. For tests and benchmarks: the
-/// bytes are the same.
+/// The level without AVX-512, whose instructions on 512 bits slow down what runs beside them on 256.
+pub(crate) fn narrow(level: Level) -> Level {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = level.as_avx2() {
+        return Level::Avx2(avx2);
+    }
+    level
+}
+
+/// Runs `call` with the codecs of this thread bound to a level, or to the scalar code; the bytes are the same.
 pub fn at<T>(level: Option<Level>, call: impl FnOnce() -> T) -> T {
     let before = FORCED.replace(Some(level));
     let result = call();

@@ -5,7 +5,6 @@
 //! is written.
 
 use super::codebook::avx2::{load, look_up, nearest, odd_values};
-use super::lattice::Trials;
 use fearless_simd::{Avx2, f32x8, i32x8, prelude::*, u16x8};
 use std::arch::x86_64::*;
 
@@ -17,11 +16,11 @@ pub struct Near {
     /// Of each the sums of `w * q * q` and of `2 * w * x * q`.
     a: [f32; NEAR],
     b: [f32; NEAR],
-    words: [i32; NEAR],
+    words: [i32; NUMBER as usize + 1],
 }
 
 impl Near {
-    pub const EMPTY: Near = Near { a: [0.0; NEAR], b: [0.0; NEAR], words: [0; NEAR] };
+    pub const EMPTY: Near = Near { a: [0.0; NEAR], b: [0.0; NEAR], words: [0; NUMBER as usize + 1] };
 
     /// The sums of a list of entries.
     #[inline]
@@ -46,12 +45,13 @@ impl Near {
         }
     }
 
-    /// The nearest of the first `count` entries for eight trials from `first` on. Bit `i` of the second result tells
-    /// that another is so near that roundings may decide.
+    /// Writes the words of the nearest of the first `count` entries for eight scales, whose inverses are given, too. Bit `i` of the result
+    /// tells that another is so near that roundings may decide.
     ///
-    /// With `u = 2^-24` and `t` the sum of `w (q s + |x|)²` for the largest `q`, the scalar code's distance is off by less
-    /// than `13 u t` (8 elements), that of `a` and `b` by less than `12 u t`; two of each differ by less than `50 u t`.
-    /// Here all is divided by the scale, and `64 u` leaves room for the roundings of the bound.
+    /// What counts is how far below `c` a distance lies: the number of an entry takes the place of its lowest bits, and the
+    /// largest is found among integers. With `u = 2^-24` and `t` the sum of `w (q s + |x|)²` for the largest `q`, the scalar
+    /// code's distance is off by less than `13 u t` (8 elements), that of `a` and `b` by less than `12 u t`; two of each
+    /// differ by less than `50 u t`. Here all is divided by the scale, and `64 u` leaves room for the roundings of the bound.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub fn least<const G: usize>(
@@ -59,25 +59,30 @@ impl Near {
         avx2: Avx2,
         group: &Group<G>,
         count: usize,
-        trials: &Trials,
-        first: usize,
-    ) -> (__m256i, u32) {
+        (scale, inverse): (&[f32], &[f32]),
+        chosen: &mut [i32; 8],
+    ) -> u32 {
         const ROUNDING: f32 = 64.0 / 16777216.0;
-        let scale = load(avx2, &trials.scale[first..first + 8]);
-        let inverse = load(avx2, &trials.inverse[first..first + 8]);
-        let [mut best, mut second] = [_mm256_set1_ps(f32::MAX); 2];
-        let mut word = _mm256_setzero_si256();
-        for ((a, b), w) in self.a.iter().zip(&self.b).zip(&self.words).take(count) {
-            let distance = _mm256_sub_ps(_mm256_mul_ps(_mm256_set1_ps(*a), scale), _mm256_set1_ps(*b));
-            let closer = _mm256_cmp_ps::<_CMP_LT_OQ>(distance, best);
-            second = _mm256_min_ps(second, _mm256_max_ps(best, distance));
-            best = _mm256_min_ps(best, distance);
-            word = _mm256_blendv_epi8(word, _mm256_set1_epi32(*w), _mm256_castps_si256(closer));
+        let (scale, inverse) = (load(avx2, scale), load(avx2, inverse));
+        let [mut best, mut second] = [_mm256_set1_epi32(i32::MIN); 2];
+        let rest = _mm256_set1_epi32(!NUMBER);
+        for (n, (a, b)) in NUMBERS.iter().zip(self.a.iter().zip(&self.b)).take(count) {
+            let gain = _mm256_sub_ps(_mm256_set1_ps(*b), _mm256_mul_ps(_mm256_set1_ps(*a), scale));
+            let gain = _mm256_and_si256(_mm256_castps_si256(gain), rest);
+            let gain = _mm256_or_si256(gain, _mm256_set1_epi32(*n));
+            second = _mm256_max_epi32(second, _mm256_min_epi32(best, gain));
+            best = _mm256_max_epi32(best, gain);
         }
+        self.look_up(avx2, count, best, chosen);
         let [ww, wx, xx] = group.bound.map(|bound| _mm256_set1_ps(bound));
         let bound = _mm256_add_ps(_mm256_add_ps(_mm256_mul_ps(inverse, xx), wx), _mm256_mul_ps(scale, ww));
         let rounding = _mm256_mul_ps(bound, _mm256_set1_ps(ROUNDING));
-        let apart = _mm256_cmp_ps::<_CMP_GT_OQ>(_mm256_sub_ps(second, best), rounding);
+        // Cut off, the best is no better than it was; the second may have been better by a part in 2^14, and is no worse than
+        // 0 here, for integers do not tell which of two that are negative is the larger.
+        let best = _mm256_castsi256_ps(_mm256_and_si256(best, rest));
+        let second = _mm256_max_ps(_mm256_castsi256_ps(second), _mm256_setzero_ps());
+        let second = _mm256_mul_ps(second, _mm256_set1_ps(1.0 + 2.0 / 16384.0));
+        let apart = _mm256_cmp_ps::<_CMP_GT_OQ>(_mm256_sub_ps(best, second), rounding);
         // Where nothing is so small that it loses bits, nor so large that it overflows. Of `a` nothing can be so small, however
         // large the scale: square roots of f32 numbers are 0 or above 3e-23. That bounds `b`, too: a product that loses bits
         // is too small to count beside `a * scale` from a scale of 1e-15 on, and below that `scaled` tells of it.
@@ -86,9 +91,39 @@ impl Near {
         let most = _mm256_max_ps(_mm256_max_ps(bound, ww), scaled);
         let small = _mm256_cmp_ps::<_CMP_LT_OQ>(most, _mm256_set1_ps(1e30));
         let sure = _mm256_and_ps(apart, _mm256_and_ps(large, small));
-        (word, _mm256_movemask_ps(sure) as u32 ^ 0xff)
+        _mm256_movemask_ps(sure) as u32 ^ 0xff
+    }
+
+    /// The words of eight of the first `count` entries, whose numbers are the lowest bits.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn look_up(&self, avx2: Avx2, count: usize, numbers: __m256i, chosen: &mut [i32; 8]) {
+        if count <= 8 {
+            let words: __m256i = i32x8::from_slice(avx2, &self.words[..8]).into();
+            let found: i32x8<Avx2> = _mm256_permutevar8x32_epi32(words, numbers).simd_into(avx2);
+            found.store_array(chosen);
+            return;
+        }
+        let numbers: i32x8<Avx2> = numbers.simd_into(avx2);
+        for (chosen, n) in chosen.iter_mut().zip(numbers.to_array()) {
+            *chosen = self.words[(n & NUMBER) as usize];
+        }
     }
 }
+
+/// The lowest bits, which number the entries of a list.
+const NUMBER: i32 = 511;
+
+/// From 0 on.
+const NUMBERS: [i32; NEAR] = {
+    let mut numbers = [0; NEAR];
+    let mut i = 0;
+    while i < NEAR {
+        numbers[i] = i as i32;
+        i += 1;
+    }
+    numbers
+};
 
 /// A group, and what its elements add to the sums of `Near`, for each code.
 pub struct Group<'a, const G: usize> {

@@ -2,7 +2,7 @@
 //! `quant/search.rs`, `make_qp_quants`.
 
 use super::affine::AffineLanes;
-use super::layout::{load, nearest_int};
+use super::layout::{load, nearest_int, rounded};
 use super::{Columns, EPS, LANES, Lanes, Level, ROUNDS};
 use fearless_simd::{Simd, dispatch, f32x16, i32x16, mask32x16, prelude::*};
 
@@ -152,7 +152,7 @@ fn error<S: Simd, const N: usize>(
     let mut sum = f32x16::splat(simd, 0.0);
     for i in 0..N {
         let x = load(simd, &x[i]);
-        let difference = x - scale * (iscale * x).round_ties_even().min(n);
+        let difference = x - scale * rounded::<S, f32x16<S>>(iscale * x).min(n);
         sum += load(simd, &weights[i]) * difference * difference;
     }
     sum
@@ -173,7 +173,7 @@ fn descend<S: Simd, const N: usize>(
     let mut codes = [zero; N];
     for i in 0..N {
         let (x, w) = (load(simd, &x[i]), load(simd, &weights[i]));
-        let l = (iscale * x).round_ties_even().min(n);
+        let l = rounded::<S, f32x16<S>>(iscale * x).min(n);
         sumlx += w * x * l;
         suml2 += w * l * l;
         codes[i] = l;
@@ -187,7 +187,7 @@ fn descend<S: Simd, const N: usize>(
             let open = slx.simd_gt(zero) & sl2.simd_gt(zero);
             let quotient = x * sl2 / slx;
             rounds &= !open | quotient.simd_lt(ROUNDS);
-            let l = quotient.round_ties_even().min(n);
+            let l = rounded::<S, f32x16<S>>(quotient).min(n);
             let (new_slx, new_sl2) = (slx + w * x * l, sl2 + w * l * l);
             let better = open
                 & !l.simd_eq(old)

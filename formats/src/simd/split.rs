@@ -3,6 +3,7 @@
 //! eight, those that are meet the best one by one. So that few are, the search begins with what `Best::from` says.
 
 use super::Level;
+use super::rough::{Rough, largest, largest_sum};
 use fearless_simd::{Simd, dispatch, f32x8, i32x8, prelude::*};
 
 /// The best split so far. Of equal ones the first stays.
@@ -184,13 +185,43 @@ fn in_step<S: Simd>(simd: S, sums: &Running<40>, values: &[[f32; 3]; 2]) -> Best
         }
     }
     let mut best = Best::from(largest(likely), sums.w[32]);
+    let rough = rough_in_step(simd, sums, &last, values, best.score);
     for second in 0..=32 {
         for third in (second..=32).step_by(8) {
+            if !rough.reaches(simd, (second, third), best.score) {
+                continue;
+            }
             let found = eight_in_step(simd, sums, &last, values, (second, third));
             best.meet_eight(&found, (second, third));
         }
     }
     best
+}
+
+/// The rough sums of all splits.
+#[inline(always)]
+fn rough_in_step<S: Simd>(
+    simd: S,
+    sums: &Running<40>,
+    last: &[[[f32; 40]; 2]; 2],
+    values: &[[f32; 3]; 2],
+    score: f32,
+) -> Rough {
+    let mut rough = Rough::new(score, &sums.x, largest_sum(simd, &sums.x), sums.w[32]);
+    for s in 0..2 {
+        let v = values[s];
+        let [last_x, last_w] = &last[s];
+        for first in (0..40).step_by(8) {
+            let x = f32x8::from_slice(simd, &sums.x[first..first + 8]);
+            let w = f32x8::from_slice(simd, &sums.w[first..first + 8]);
+            let last_x = f32x8::from_slice(simd, &last_x[first..first + 8]);
+            let last_w = f32x8::from_slice(simd, &last_w[first..first + 8]);
+            (x * v[1] + last_x).store_slice(&mut rough.x[s][first..first + 8]);
+            (w * v[1] * v[1] + last_w).store_slice(&mut rough.w[s][first..first + 8]);
+            (w * (v[0] * v[0] - v[1] * v[1])).store_slice(&mut rough.first[s][first..first + 8]);
+        }
+    }
+    rough
 }
 
 /// The sums of eight splits, of which the first has these ends.
@@ -214,16 +245,6 @@ fn eight_in_step<S: Simd>(
         found[s] = [x * v[1] + x0 * v[0] + last_x, w * v[1] * v[1] + w0 * v[0] * v[0] + last_w];
     }
     found
-}
-
-/// The largest of the lanes; of what is no number, anything.
-#[inline(always)]
-fn largest<S: Simd>(x: f32x8<S>) -> f32 {
-    let mut largest = 0.0;
-    for x in x.to_array() {
-        largest = if x > largest { x } else { largest };
-    }
-    largest
 }
 
 /// The best split of 16 weights, of which each half has one of these threes of values: both the first, the second half

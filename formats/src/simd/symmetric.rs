@@ -1,7 +1,7 @@
 //! The searches for a scale of signed codes, of sixteen sub-blocks at once: `quant/search.rs`, `make_qx_quants` and
 //! `make_q3_quants`.
 
-use super::layout::{load, nearest, nearest_codes};
+use super::layout::{load, load_from, nearest, nearest_codes, rounded};
 use super::{Columns, EPS, LANES, Lanes, Level};
 use fearless_simd::{Simd, dispatch, f32x16, mask32x16, prelude::*};
 
@@ -26,9 +26,10 @@ pub fn qx<const N: usize>(
     dispatch!(level, simd => search::<_, N>(simd, nmax, x, weights))
 }
 
-/// How many candidates are tried at once: their sums do not wait for each other.
+/// How many candidates are tried at once: their sums do not wait for each other, and all are held in registers.
 const ABREAST: usize = 3;
 
+/// Looks through as many sub-blocks at a time as a register holds.
 #[inline(always)]
 fn search<S: Simd, const N: usize>(
     simd: S,
@@ -36,46 +37,128 @@ fn search<S: Simd, const N: usize>(
     x: &Columns<N>,
     weights: Option<&Columns<N>>,
 ) -> SymmetricLanes {
-    let zero = f32x16::splat(simd, 0.0);
-    let n = f32::from(nmax);
-    let (max, nil) = extreme(simd, x);
-    let (mut w, mut wx) = ([zero; N], [zero; N]);
-    for i in 0..N {
-        let x = load(simd, &x[i]);
-        w[i] = match weights {
-            Some(weights) => load(simd, &weights[i]),
-            None => x * x,
-        };
-        wx[i] = w[i] * x;
+    let lanes = [0.0; LANES];
+    let mut found = SymmetricLanes { scale: lanes, iscale: lanes, nil: 0, exact: 0 };
+    for first in (0..LANES).step_by(<S::f32s as SimdBase<S>>::LEN) {
+        let terms = Terms::new(simd, x, weights, first);
+        terms.search(f32::from(nmax), first, &mut found);
     }
-    let mut iscale = f32x16::splat(simd, -n) / max;
-    let [(sumlx, suml2)] = sums(simd, n, x, &w, &wx, [iscale]);
-    // A NaN or an infinity among the elements shows here.
-    let exact = sumlx.simd_eq(sumlx) & max.abs().simd_le(f32::MAX);
-    let mut scale = suml2.simd_eq(zero).select(zero, sumlx / suml2);
-    let mut best = scale * sumlx;
-    const STEPS: [[i8; ABREAST]; 6] =
-        [[-9, -8, -7], [-6, -5, -4], [-3, -2, -1], [1, 2, 3], [4, 5, 6], [7, 8, 9]];
-    for steps in STEPS {
-        let mut trials = [zero; ABREAST];
-        for (trial, step) in trials.iter_mut().zip(steps) {
-            *trial = f32x16::splat(simd, -(n + 0.1 * f32::from(step))) / max;
+    found
+}
+
+/// What the sums of all candidates are made of.
+struct Terms<S: Simd, const N: usize> {
+    x: [S::f32s; N],
+    w: [S::f32s; N],
+    wx: [S::f32s; N],
+}
+
+impl<S: Simd, const N: usize> Terms<S, N> {
+    /// Those of the lanes from `first` on.
+    #[inline(always)]
+    fn new(simd: S, x: &Columns<N>, weights: Option<&Columns<N>>, first: usize) -> Self {
+        let zero = S::f32s::splat(simd, 0.0);
+        let mut terms = Terms { x: [zero; N], w: [zero; N], wx: [zero; N] };
+        for i in 0..N {
+            let x = load_from(simd, &x[i], first);
+            let w = match weights {
+                Some(weights) => load_from(simd, &weights[i], first),
+                None => x * x,
+            };
+            (terms.x[i], terms.w[i], terms.wx[i]) = (x, w, w * x);
         }
-        let found = sums(simd, n, x, &w, &wx, trials);
+        terms
+    }
+
+    #[inline(always)]
+    fn search(&self, n: f32, first: usize, found: &mut SymmetricLanes) {
+        let simd = self.x[0].token();
+        let (zero, one) = (S::f32s::splat(simd, 0.0), S::f32s::splat(simd, 1.0));
+        let mut max = zero;
+        for x in &self.x {
+            max = x.abs().simd_gt(max.abs()).select(*x, max);
+        }
+        let nil = max.abs().simd_lt(EPS);
+        let max = nil.select(one, max);
+        let iscale = S::f32s::splat(simd, -n) / max;
+        let [(sumlx, suml2)] = self.sums::<1, false, true>(n, [iscale]);
+        // A NaN or an infinity among the elements shows here.
+        let exact = sumlx.simd_eq(sumlx) & max.abs().simd_le(f32::MAX);
+        let scale = suml2.simd_eq(zero).select(zero, sumlx / suml2);
+        let mut best = Fit { score: scale * sumlx, scale, iscale };
+        let trials = |steps: [i8; ABREAST]| steps.map(|step| -(n + 0.1 * f32::from(step)));
+        // What takes the extreme to less than half a code beyond a bound needs no bound.
+        self.meet::<false, false>(n, trials([-9, -8, -7]), max, &mut best);
+        for steps in [[-6, -5, -4], [-3, -2, -1], [1, 2, 3]] {
+            self.meet::<false, true>(n, trials(steps), max, &mut best);
+        }
+        for steps in [[4, 5, 6], [7, 8, 9]] {
+            self.meet::<true, true>(n, trials(steps), max, &mut best);
+        }
+        let end = first + <S::f32s as SimdBase<S>>::LEN;
+        nil.select(zero, best.scale).store_slice(&mut found.scale[first..end]);
+        nil.select(zero, best.iscale).store_slice(&mut found.iscale[first..end]);
+        found.nil |= (nil.to_bitmask() as u16) << first;
+        found.exact |= ((exact | nil).to_bitmask() as u16) << first;
+    }
+
+    /// Tries the candidates that take `max` to these codes.
+    #[inline(always)]
+    fn meet<const LEAST: bool, const MOST: bool>(
+        &self,
+        n: f32,
+        codes: [f32; ABREAST],
+        max: S::f32s,
+        best: &mut Fit<S>,
+    ) {
+        let simd = max.token();
+        let mut trials = [max; ABREAST];
+        for (trial, code) in trials.iter_mut().zip(codes) {
+            *trial = S::f32s::splat(simd, code) / max;
+        }
+        let found = self.sums::<ABREAST, LEAST, MOST>(n, trials);
         for k in 0..ABREAST {
             let (sumlx, suml2) = found[k];
-            let better = suml2.simd_gt(zero) & (sumlx * sumlx).simd_gt(best * suml2);
-            scale = better.select(sumlx / suml2, scale);
-            best = better.select(scale * sumlx, best);
-            iscale = better.select(trials[k], iscale);
+            let better = suml2.simd_gt(0.0) & (sumlx * sumlx).simd_gt(best.score * suml2);
+            best.scale = better.select(sumlx / suml2, best.scale);
+            best.score = better.select(best.scale * sumlx, best.score);
+            best.iscale = better.select(trials[k], best.iscale);
         }
     }
-    SymmetricLanes {
-        scale: nil.select(zero, scale).to_array(),
-        iscale: nil.select(zero, iscale).to_array(),
-        nil: nil.to_bitmask() as u16,
-        exact: (exact | nil).to_bitmask() as u16,
+
+    /// The sums of `w * x * l` and `w * l * l` of `K` candidates, whose codes may pass the least or the most.
+    #[inline(always)]
+    fn sums<const K: usize, const LEAST: bool, const MOST: bool>(
+        &self,
+        n: f32,
+        iscales: [S::f32s; K],
+    ) -> [(S::f32s, S::f32s); K] {
+        let simd = iscales[0].token();
+        let zero = S::f32s::splat(simd, 0.0);
+        let (least, most) = (S::f32s::splat(simd, -n), S::f32s::splat(simd, n - 1.0));
+        let mut sums = [(zero, zero); K];
+        for i in 0..N {
+            for k in 0..K {
+                let mut l = rounded::<S, S::f32s>(iscales[k] * self.x[i]);
+                if LEAST {
+                    l = l.max(least);
+                }
+                if MOST {
+                    l = l.min(most);
+                }
+                sums[k].0 += self.wx[i] * l;
+                sums[k].1 += self.w[i] * l * l;
+            }
+        }
+        sums
     }
+}
+
+/// The best fit so far of each lane.
+struct Fit<S: Simd> {
+    score: S::f32s,
+    scale: S::f32s,
+    iscale: S::f32s,
 }
 
 /// The element of largest magnitude, the first of equals, and whether it counts as zero; it is then 1.
@@ -88,29 +171,6 @@ fn extreme<S: Simd, const N: usize>(simd: S, x: &Columns<N>) -> (f32x16<S>, mask
     }
     let nil = extreme.abs().simd_lt(EPS);
     (nil.select(f32x16::splat(simd, 1.0), extreme), nil)
-}
-
-#[inline(always)]
-fn sums<S: Simd, const N: usize, const K: usize>(
-    simd: S,
-    n: f32,
-    x: &Columns<N>,
-    w: &[f32x16<S>; N],
-    wx: &[f32x16<S>; N],
-    iscales: [f32x16<S>; K],
-) -> [(f32x16<S>, f32x16<S>); K] {
-    let zero = f32x16::splat(simd, 0.0);
-    let (least, most) = (f32x16::splat(simd, -n), f32x16::splat(simd, n - 1.0));
-    let mut sums = [(zero, zero); K];
-    for i in 0..N {
-        let x = load(simd, &x[i]);
-        for k in 0..K {
-            let l = (iscales[k] * x).round_ties_even().max(least).min(most);
-            sums[k].0 += wx[i] * l;
-            sums[k].1 += w[i] * l * l;
-        }
-    }
-    sums
 }
 
 /// The scales of `make_q3_quants` of `K` times sixteen sub-blocks. Each step waits for the one before it, so that there
