@@ -368,8 +368,8 @@ mod tests {
     fn of_many_tensors_one_run_each_is_looked_at() {
         let of = |tensor, tensors| Look::new(tensor, tensors).rows(4096, 4096).collect::<Vec<_>>();
         assert_eq!(of(0, 100), [0..8, 2048..2056]);
-        assert_eq!(of(1, 300), [2521..2537]);
-        assert_eq!(of(2, 300), [963..979]);
+        assert_eq!(of(1, 300), vec![2521..2537]);
+        assert_eq!(of(2, 300), vec![963..979]);
         for rows in 0..100 {
             for tensor in 0..50 {
                 let all = Look::new(tensor, 300).rows(1 << 15, rows).collect::<Vec<_>>();

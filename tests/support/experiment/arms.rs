@@ -6,7 +6,7 @@ use ggraft::arch::Options;
 use ggraft::ftype::Ftype;
 use ggraft::merge::tokens::matching::Embeddings;
 use ggraft::merge::{CHAT_VECTOR, Options as How, Vector, VocabularyChoices};
-use ggraft::pipeline::{self, Plan, Target, Work};
+use ggraft::pipeline::{self, Plan, Target, Type, Work};
 use ggraft_formats::{DType, Result, Watch};
 use std::path::{Path, PathBuf};
 
