@@ -99,17 +99,16 @@ impl Packing {
 
 /// Codes of so many bits without gaps: eight of them are as many whole bytes.
 fn stream<const BITS: usize>(row: &[u8], out: &mut [u8]) {
-    let word = |at: usize| {
-        let row = row.get(at..).unwrap_or_default();
-        let last = || row.iter().rev().fold(0, |word, b| word << 8 | u64::from(*b));
-        row.first_chunk().map_or_else(last, |bytes| u64::from_le_bytes(*bytes))
+    let eight = |bytes: &[u8]| {
+        let mut word = [0; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        spread::<BITS>(u64::from_le_bytes(word)).to_le_bytes()
     };
     let (eights, rest) = out.as_chunks_mut::<8>();
-    for (i, codes) in eights.iter_mut().enumerate() {
-        *codes = spread::<BITS>(word(i * BITS)).to_le_bytes();
-    }
-    let last = spread::<BITS>(word(eights.len() * BITS)).to_le_bytes();
-    rest.iter_mut().zip(last).for_each(|(code, found)| *code = found);
+    let (whole, last) = row.as_chunks::<BITS>();
+    eights.iter_mut().zip(whole).for_each(|(codes, bytes)| *codes = eight(bytes));
+    let last = whole.get(eights.len()).map_or(last, |bytes| bytes);
+    rest.iter_mut().zip(eight(last)).for_each(|(code, found)| *code = found);
 }
 
 /// The eight lowest fields of so many bits of a word, a byte each: halves are moved apart three times.
