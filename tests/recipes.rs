@@ -499,6 +499,18 @@ fn what_mergekit_can_say_and_ggraft_cannot_do_is_refused_by_line_and_key() {
         ),
         (mergekit(base, "  - {model: a+lora}\n"), "line 6: models[1].model: the model has no weight"),
         (
+            mergekit(base, "  - {model: a+, parameters: {weight: 1}}\n"),
+            "line 6: models[1].model: nothing stands where a name belongs: expected MODEL or MODEL+ADAPTER, found 'a+'",
+        ),
+        (
+            mergekit(base, "  - {model: +lora, parameters: {weight: 1}}\n"),
+            "line 6: models[1].model: nothing stands where a name belongs: expected MODEL or MODEL+ADAPTER, found '+lora'",
+        ),
+        (
+            mergekit(base, "  - {model: a+b+c, parameters: {weight: 1}}\n"),
+            "line 6: models[1].model: a revision (@) is of a name org/name, and an adapter (+) of a model of `models`: found 'b+c'; ",
+        ),
+        (
             mergekit(base, "  - {model: a+lora, parameters: {weight: [0, 1]}}\n"),
             "line 6: models[1].parameters.weight: the weight of an adapter must be the same for all tensors",
         ),

@@ -9,7 +9,7 @@ mod support;
 use ggraft_formats::DType;
 use run::ggraft;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, serialize_to_file};
+use safetensors::{Dtype, SafeTensors, serialize_to_file};
 use serde_json::Value;
 use std::path::Path;
 use support::gguf::{checkpoint, model};
@@ -58,6 +58,19 @@ fn what_was_fp8_is_written_in_eight_bits_as_the_converter_has_it() {
             ggraft(["convert", from, "--type", outtype, "--fp8-as-q8", "-o", to, "--force"]).ok();
             assert_eq!(golden.differences(&model(&out)), [""; 0], "{name} {outtype}");
         }
+    }
+}
+
+#[test]
+fn what_is_wished_of_a_checkpoint_is_refused_of_a_gguf() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (dir, out) = (temporary.path().join("Tiny"), temporary.path().join("tiny.gguf"));
+    packed::write(packed::EIGHTS[0], &dir);
+    ggraft(["convert", text(&dir), "--type", "bf16", "-o", text(&out)]).ok();
+    for option in ["--fp8-as-q8", "--fuse-gate-up-exps"] {
+        let ran = ggraft(["convert", text(&out), "--type", "bf16", option, "--dry-run"]);
+        let told = format!("tiny.gguf: {option} is for checkpoints; convert the checkpoint anew");
+        assert!(ran.code == 2 && ran.err.contains(&told), "{}", ran.err);
     }
 }
 
@@ -115,6 +128,52 @@ fn a_packed_checkpoint_is_as_good_as_the_same_unpacked() {
         let same = format!("{count} tensors, {count} with equal numbers");
         assert!(ran.out.contains(&same), "{name}: {}{}", ran.out, ran.err);
     }
+}
+
+/// Kimi K3's experts stay in their blocks where those are MXFP4's; what packs them otherwise makes floats of them.
+#[test]
+fn experts_of_kimi_k3_in_nvfp4_are_read_as_floats() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path().join("K3");
+    support::families::family("Kimi-K3-MXFP4-Tiny").unwrap().write(&dir);
+    let weights = dir.join("model.safetensors");
+    let bytes = std::fs::read(&weights).unwrap();
+    let mut held = Vec::new();
+    for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
+        let shape = view.shape().to_vec();
+        match name.strip_suffix("_scale") {
+            // Groups of sixteen under a one of e4m3 each, and a one of all.
+            Some(stem) => {
+                held.push((
+                    name.clone(),
+                    Dtype::F8_E4M3,
+                    vec![shape[0], 2 * shape[1]],
+                    vec![0x38; 2 * shape[0] * shape[1]],
+                ));
+                held.push((format!("{stem}_global_scale"), Dtype::F32, vec![1], 1f32.to_le_bytes().to_vec()));
+            }
+            None => held.push((name, view.dtype(), shape, view.data().to_vec())),
+        }
+    }
+    let views = held.iter().map(|(n, d, s, b)| (n, TensorView::new(*d, s.clone(), b).unwrap()));
+    serialize_to_file(views, None, &weights).unwrap();
+    let config = dir.join("config.json");
+    let told = std::fs::read_to_string(&config).unwrap().replace("mxfp4-pack", "nvfp4-pack");
+    std::fs::write(&config, told).unwrap();
+    let out = dir.with_extension("gguf");
+    ggraft(["convert", text(&dir), "--type", "F32", "-o", text(&out)]).ok();
+    let found = model(&out);
+    let experts = found.tensors.iter().find(|tensor| tensor.name == "blk.1.ffn_gate_exps.weight").unwrap();
+    let mut values = vec![0.0; 32];
+    experts.decode_rows(0..1, &mut values).unwrap();
+    let first =
+        held.iter().find(|(n, ..)| n.ends_with("layers.1.block_sparse_moe.experts.0.w1.weight_packed"));
+    let codes = first.unwrap().3.iter().flat_map(|byte| [byte & 15, byte >> 4]);
+    let expected = codes.map(|code| {
+        let size = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0][usize::from(code & 7)];
+        if code & 8 == 0 { size } else { -size }
+    });
+    assert_eq!(values, expected.take(32).collect::<Vec<f32>>());
 }
 
 /// A packed base, with a plain chat model and CP.

@@ -5,7 +5,7 @@
 use super::axes::{Axes, Stacks};
 use super::moved::moved;
 use ggraft_formats::{DType, Error, Result, Tensor};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// The architectures for which llama.cpp's converter has such a tensor and its graph takes it.
 const ARCHS: [&str; 8] = [
@@ -30,7 +30,7 @@ const BOTH: &str = ".ffn_gate_up_exps.weight";
 pub fn experts(
     gguf: &str,
     tensors: Vec<Tensor>,
-    stored: &mut [(String, DType)],
+    stored: &mut Vec<(String, DType)>,
     told: &mut Vec<String>,
 ) -> Result<Vec<Tensor>> {
     if !ARCHS.contains(&gguf) {
@@ -43,7 +43,7 @@ pub fn experts(
     }
     let layer = |tensor: &Tensor, end: &str| tensor.name.strip_suffix(end).map(String::from);
     let ups = tensors.iter().filter_map(|tensor| Some((layer(tensor, UPS)?, tensor.clone())));
-    let mut ups: HashMap<String, Tensor> = ups.collect();
+    let mut ups: BTreeMap<String, Tensor> = ups.collect();
     if ups.is_empty() {
         told.push(String::from(
             "--fuse-gate-up-exps changes nothing: no layer has gates and ups of experts apart",
@@ -55,9 +55,7 @@ pub fn experts(
         match (layer(&tensor, GATES).and_then(|of| Some((ups.remove(&of)?, of))), layer(&tensor, UPS)) {
             (Some((up, of)), _) => {
                 let name = format!("{of}{BOTH}");
-                for (known, _) in stored.iter_mut().filter(|(known, _)| *known == tensor.name) {
-                    known.clone_from(&name);
-                }
+                store_as(&name, [&tensor.name, &up.name], stored);
                 all.push(joined(&name, tensor, up)?);
             }
             (None, Some(_)) => {}
@@ -66,22 +64,42 @@ pub fn experts(
     }
     // Ups without gates have no other part.
     match ups.into_values().next() {
-        Some(up) => Err(Error::invalid("there are ups of experts without gates").tensor(&up.name)),
+        Some(up) => Err(Error::invalid("there are ups of experts without gates")
+            .tensor(&up.name)
+            .hint("leave --fuse-gate-up-exps out")),
         None => Ok(all),
     }
 }
 
-/// Gates and ups, `[experts, rows, columns]` each, as `[experts, 2 * rows, columns]`.
+/// Says of `name` what is said of both of its parts alike.
+fn store_as(name: &str, parts: [&str; 2], stored: &mut Vec<(String, DType)>) {
+    let of = |part: &str| stored.iter().find(|(known, _)| known == part).map(|(_, dtype)| *dtype);
+    let alike = of(parts[0]).filter(|dtype| of(parts[1]) == Some(*dtype));
+    stored.retain(|(known, _)| !parts.contains(&known.as_str()));
+    stored.extend(alike.map(|dtype| (name.to_string(), dtype)));
+}
+
+/// Gates and ups, `[experts, rows, columns]` each, as `[experts, 2 * rows, columns]`. Floats of two dtypes are all f32.
 fn joined(name: &str, gates: Tensor, ups: Tensor) -> Result<Tensor> {
     let [n, ff, e] = *gates.shape().ne() else {
-        return Err(Error::invalid("these are no gates of experts").tensor(&gates.name).found(gates.shape()));
+        return Err(Error::invalid("these are no gates of experts")
+            .tensor(&gates.name)
+            .expected("three axes")
+            .found(gates.shape())
+            .hint("leave --fuse-gate-up-exps out"));
     };
     if ups.shape() != gates.shape() {
         return Err(Error::invalid("gates and ups of experts differ in their shapes")
             .tensor(&ups.name)
             .expected(gates.shape())
-            .found(ups.shape()));
+            .found(ups.shape())
+            .hint("leave --fuse-gate-up-exps out"));
     }
+    let are_floats = !gates.dtype().is_quantized() && !ups.dtype().is_quantized();
+    let (gates, ups) = match gates.dtype() != ups.dtype() && are_floats {
+        true => (gates.encode(DType::F32, None)?, ups.encode(DType::F32, None)?),
+        false => (gates, ups),
+    };
     let sizes = [("n", n), ("ff", ff), ("e", e)].into_iter().collect();
     let wrong = |what: String| Error::invalid(what).tensor(name);
     let axes = Axes::parse("e ff n ; e ff n -> e [ff|ff] n").map_err(wrong)?;
@@ -116,12 +134,28 @@ mod tests {
     }
 
     #[test]
+    fn floats_of_two_dtypes_become_one_and_what_is_stored_of_half_is_not_of_all() {
+        let [gates, ups] = ["blk.0.ffn_gate_exps.weight", "blk.0.ffn_up_exps.weight"];
+        let half = tensor(ups, 100).encode(DType::F16, None).unwrap();
+        let mut stored = vec![(gates.to_string(), DType::Q8_0), (String::from("other"), DType::Q8_0)];
+        let fused = experts("gemma4", vec![tensor(gates, 0), half], &mut stored, &mut Vec::new()).unwrap();
+        assert_eq!(fused[0].dtype(), DType::F32);
+        let mut rows = vec![0.0; 24];
+        fused[0].decode_rows(0..8, &mut rows).unwrap();
+        assert_eq!(rows[..12], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 100.0, 101.0, 102.0, 103.0, 104.0, 105.0]);
+        assert_eq!(stored, [(String::from("other"), DType::Q8_0)]);
+    }
+
+    #[test]
     fn what_the_runtime_does_not_take_is_refused_and_what_changes_nothing_told() {
         let mut told = Vec::new();
-        assert!(experts("llama", Vec::new(), &mut [], &mut told).is_err());
-        assert_eq!(experts("gemma4", vec![tensor("output.weight", 0)], &mut [], &mut told).unwrap().len(), 1);
+        assert!(experts("llama", Vec::new(), &mut Vec::new(), &mut told).is_err());
+        assert_eq!(
+            experts("gemma4", vec![tensor("output.weight", 0)], &mut Vec::new(), &mut told).unwrap().len(),
+            1
+        );
         assert_eq!(told.len(), 1);
         let ups = vec![tensor("blk.0.ffn_up_exps.weight", 0)];
-        assert!(experts("gemma4", ups, &mut [], &mut told).is_err());
+        assert!(experts("gemma4", ups, &mut Vec::new(), &mut told).is_err());
     }
 }

@@ -6,7 +6,7 @@
 use super::computed::{Computation, computed};
 use super::families::{ARCHS, Arch};
 use ggraft_formats::{Checkpoint, DType, Error, Model, Result, Tensor};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Rounded once, in f32.
 const PRODUCT: Computation =
@@ -24,16 +24,18 @@ fn stem<'a>(arch: &Arch, name: &'a str, end: &str) -> Option<&'a str> {
 /// `checkpoint` with the products of the pairs that `arch` names, each in the place of the norm; none if there are none.
 ///
 /// # Errors
-/// A tensor of a pair is missing, or they differ in their length.
+/// A tensor of a pair is missing, they differ in their length, or their product is there already.
 pub fn multiplied(arch: &Arch, checkpoint: &Checkpoint) -> Result<Option<Checkpoint>> {
     if arch.products.is_empty() {
         return Ok(None);
     }
     let of = |tensor: &Tensor| Some((stem(arch, &tensor.name, PROJECTION)?.to_string(), tensor.clone()));
-    let mut others: HashMap<String, Tensor> = checkpoint.tensors.iter().filter_map(of).collect();
+    let mut others: BTreeMap<String, Tensor> = checkpoint.tensors.iter().filter_map(of).collect();
+    let damaged = |error: Error| {
+        error.file(&checkpoint.dir).hint("the weights are not those that were published: download them again")
+    };
     let alone = |name: &str, expected: String| {
-        let error = Error::invalid("the other tensor of a product is missing").tensor(name);
-        error.file(&checkpoint.dir).expected(expected).hint("the weights are incomplete: download them again")
+        damaged(Error::invalid("the other tensor of a product is missing").tensor(name).expected(expected))
     };
     let mut tensors = Vec::with_capacity(checkpoint.tensors.len());
     for tensor in &checkpoint.tensors {
@@ -41,7 +43,11 @@ pub fn multiplied(arch: &Arch, checkpoint: &Checkpoint) -> Result<Option<Checkpo
             let missing = || alone(&tensor.name, format!("{stem}{PROJECTION}"));
             let pair = [tensor.clone(), others.remove(stem).ok_or_else(missing)?];
             let plain = pair.into_iter().map(|one| one.trimmed().encode(DType::F32, None));
-            tensors.push(computed(&format!("{stem}.weight"), PRODUCT, plain.collect::<Result<_>>()?)?);
+            let product = computed(&format!("{stem}.weight"), PRODUCT, plain.collect::<Result<_>>()?);
+            tensors.push(product.map_err(damaged)?);
+        } else if stem(arch, &tensor.name, ".weight").is_some() {
+            let error = Error::invalid("a product stands in the place of its pair").tensor(&tensor.name);
+            return Err(damaged(error));
         } else if stem(arch, &tensor.name, PROJECTION).is_none() {
             tensors.push(tensor.clone());
         }
@@ -107,12 +113,28 @@ mod tests {
         assert!(multiplied(&NONE, &Checkpoint::default()).unwrap().is_none());
     }
 
+    fn refusal(tensors: Vec<Tensor>) -> String {
+        let dir = std::path::PathBuf::from("model");
+        let checkpoint = Checkpoint { tensors, dir, ..Checkpoint::default() };
+        multiplied(&PAIRED, &checkpoint).unwrap_err().to_string()
+    }
+
     #[test]
     fn half_of_a_pair_is_refused() {
         for name in ["a.mlp_res_proj.weight", "a.mlp_res_norm.weight"] {
-            let tensors = vec![of(name, &[2], &[1.0, 2.0])];
-            let error = multiplied(&PAIRED, &Checkpoint { tensors, ..Checkpoint::default() }).unwrap_err();
-            assert!(error.to_string().contains("the other tensor of a product is missing"), "{error}");
+            let error = refusal(vec![of(name, &[2], &[1.0, 2.0])]);
+            assert!(error.contains("the other tensor of a product is missing"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_pair_of_two_shapes_is_refused_by_its_file_and_so_is_a_product_beside_it() {
+        let (norm, projection) = ("a.mlp_res_norm.weight", "a.mlp_res_proj.weight");
+        let error = refusal(vec![of(norm, &[2], &[1.0; 2]), of(projection, &[2, 2], &[1.0; 4])]);
+        assert!(error.starts_with("model: tensor 'a.mlp_res_proj.weight': "), "{error}");
+        assert!(error.contains("expected [2]") && error.contains("download them again"), "{error}");
+        let all = [norm, projection, "a.mlp_res.weight"];
+        let error = refusal(all.map(|name| of(name, &[2], &[1.0; 2])).to_vec());
+        assert!(error.contains("a product stands in the place of its pair"), "{error}");
     }
 }

@@ -108,15 +108,8 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         true => pipeline::open_projector(&own, &options, &access)?,
         false => pipeline::open_with(&own, &options, &access)?,
     };
-    if options.target.is_some() && input.source.is_none() {
-        return Err(Error::usage("--target-model-dir is for checkpoints: a GGUF has its tokenizer")
-            .file(&own)
-            .hint("leave it out"));
-    }
-    if !options.told.is_empty() && input.source.is_none() {
-        return Err(Error::usage("--metadata is for checkpoints")
-            .file(&own)
-            .hint("edit the metadata of a GGUF with ggraft meta"));
+    if input.source.is_none() {
+        of_checkpoints(&options).map_err(|error| error.file(&own))?;
     }
     if let Some(donor) = &args.mtp_from {
         let kept = arch::Options { predicting: Predicting::Kept, ..options };
@@ -191,6 +184,28 @@ fn of_ggufs(args: &Args) -> Result<()> {
             .hint("give --split-max-size in the place of --keep-split"));
     }
     Ok(())
+}
+
+/// Refuses what can be wished of a checkpoint alone.
+fn of_checkpoints(options: &arch::Options) -> Result<()> {
+    let wishes = [
+        (
+            options.target.is_some(),
+            "--target-model-dir is for checkpoints: a GGUF has its tokenizer",
+            "leave it out",
+        ),
+        (
+            !options.told.is_empty(),
+            "--metadata is for checkpoints",
+            "edit the metadata of a GGUF with ggraft meta",
+        ),
+        (options.fuses, "--fuse-gate-up-exps is for checkpoints", "convert the checkpoint anew"),
+        (options.eights, "--fp8-as-q8 is for checkpoints", "convert the checkpoint anew"),
+    ];
+    match wishes.into_iter().find(|(is_given, ..)| *is_given) {
+        Some((_, wrong, hint)) => Err(Error::usage(wrong).hint(hint)),
+        None => Ok(()),
+    }
 }
 
 /// What the options say of the adoption.

@@ -119,15 +119,24 @@ const OPTIONS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "",
-        &["--fuse-gate-up-exps", "--fuse-qkv"],
+        &["--fuse-qkv"],
         "leave it out: tensors are laid out as the converter does without it, which every llama.cpp reads",
+    ),
+    (
+        "",
+        &["--fuse-gate-up-exps"],
+        "convert takes it; elsewhere leave it out, for every llama.cpp reads the experts apart",
     ),
     (
         "",
         &["--sentence-transformers-dense-modules"],
         "ggraft convert takes it; a merge leaves out what comes after pooling",
     ),
-    ("", &["--fp8-as-q8"], "give --type Q8_0: weights of fp8 are decoded and encoded anew"),
+    (
+        "",
+        &["--fp8-as-q8"],
+        "convert takes it; elsewhere give --type Q8_0: weights of fp8 are decoded and encoded anew",
+    ),
     (
         "",
         &["--max-buffer-size", "--low-cpu-memory", "--lazy-unpickle", "--lazy"],

@@ -192,14 +192,15 @@ fn told_dims(shape: &Tensor, codes: &Tensor) -> Result<Dims> {
 /// Pairs of E2M1 under scales of groups: NVFP4, with a scale of the whole that divides them, or MXFP4, exponents of two.
 fn halves(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     let codes = parts.mark;
+    let scales = parts.need(&format!("{}_scale", parts.weight))?;
     // Those of which the converter keeps the blocks, too.
     let class = settings.model.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str);
-    if class == Some("KimiK3ForConditionalGeneration") && parts.stem().contains(".experts.") {
-        return mxfp4::of_codes(&parts.weight, codes, parts.need(&format!("{}_scale", parts.weight))?);
+    let is_kept = class == Some("KimiK3ForConditionalGeneration") && parts.stem().contains(".experts.");
+    if is_kept && matches!(scales.dtype(), DType::U8 | DType::F8E8M0) {
+        return mxfp4::of_codes(&parts.weight, codes, scales);
     }
     let held = Dims::of(codes, None)?;
     let dims = Dims { columns: held.columns.saturating_mul(2), ..held };
-    let scales = parts.need(&format!("{}_scale", parts.weight))?;
     let scale = Grid::new(scales, dims, Blocks { height: Some(1), width: None })?.exponents();
     let all = match parts.find(&format!("{}_global_scale", parts.weight)) {
         Some(all) => All::Over(Grid::new(all, dims, Blocks::whole(dims))?),

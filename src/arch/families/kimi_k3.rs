@@ -38,7 +38,7 @@ pub const KIMI_K3: Arch = Arch {
     ..NONE
 };
 
-/// Refuses what the graph of the runtime does not compute.
+/// Refuses what the graph of the runtime does not compute, and what the config does not say, for the trainer's defaults are others.
 fn is_as_built(config: &Config) -> Result<bool> {
     let built = [
         ("mla_use_nope", json!(true)),
@@ -46,7 +46,9 @@ fn is_as_built(config: &Config) -> Result<bool> {
         ("moe_router_activation_func", json!("sigmoid")),
     ];
     for (key, value) in built {
-        if let Some(found) = config.get(key).filter(|found| **found != value) {
+        let found = config.get(key);
+        if found != Some(&value) {
+            let found = found.map_or(String::from("nothing"), ToString::to_string);
             return Err(config.unsupported(key).expected(value).found(found));
         }
     }
@@ -163,3 +165,23 @@ const EXPERTS: &[Rule] = &[
     .may()
     .layers(SPARSE),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_graph_computes_must_be_said() {
+        let said =
+            json!({"mla_use_nope": true, "hidden_act": "situ", "moe_router_activation_func": "sigmoid"});
+        let applies = |json| is_as_built(&Config::new("config.json".into(), json).unwrap());
+        assert!(applies(said.clone()).unwrap());
+        for key in ["mla_use_nope", "hidden_act", "moe_router_activation_func"] {
+            let mut less = said.clone();
+            less.as_object_mut().unwrap().remove(key);
+            let error = applies(less).unwrap_err().to_string();
+            assert!(error.contains(&format!("'{key}' is not covered")), "{error}");
+            assert!(error.contains("found nothing"), "{error}");
+        }
+    }
+}

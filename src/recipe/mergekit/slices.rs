@@ -45,6 +45,10 @@ pub(super) fn model<'a>(at: &At<'a>) -> Result<&'a str, Fault> {
 
 /// The path, perhaps with a revision behind it.
 fn named<'a>(at: &At<'a>, path: &'a str) -> Result<&'a str, Fault> {
+    if path.is_empty() {
+        let fault = Fault::new("nothing stands where a name belongs").expected("MODEL or MODEL+ADAPTER");
+        return Err(at.fault(fault.found(format!("'{}'", at.text()?))));
+    }
     match path.find(['@', '+']) {
         None => Ok(path),
         // A revision of a model of the hub.
