@@ -46,6 +46,7 @@ const MATRIX: &[&str] = &["--imatrix=@m.imatrix"];
 const ROWS: &[Row] = &[
     Row { input: "q8.gguf", ..row("--allow-requantize", "", Allows) },
     row("--type", "Q5_0", Changes),
+    row("--output", "@out-by-option.gguf", Changes),
     row("--leave-output-tensor", "", Changes),
     row("--pure", "", Changes),
     row("--output-tensor-type", "q5_1", Changes),
@@ -122,10 +123,13 @@ impl Bench {
         let output = if taken { "@taken.gguf" } else { "@out.gguf" };
         let options = options.iter().copied().filter(|word| *word != "@taken.gguf");
         let mut words = vec![input.as_str(), output, "Q4_K_M"];
-        let has_types = options.clone().any(|word| word == "--type" || word.starts_with("--type="));
+        let has =
+            |name: &str| options.clone().any(|word| word.split_once('=').map_or(word, |(o, _)| o) == name);
+        let (has_types, has_output) = (has("--type"), has("--output"));
         words.splice(place..place, options);
         // The option stands in the place of the word.
         words.retain(|word| !has_types || *word != "Q4_K_M");
+        words.retain(|word| !has_output || *word != output);
         words.insert(0, "quantize");
         if taken {
             std::fs::write(self.dir.path().join("taken.gguf"), "taken").unwrap();
