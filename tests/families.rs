@@ -122,6 +122,17 @@ fn gates_and_ups_of_experts_become_one_as_the_converter_has_it() {
 }
 
 #[test]
+fn gates_and_ups_that_became_one_do_not_go_back_and_the_error_says_what_does() {
+    let temporary = tempfile::tempdir().unwrap();
+    let [dir, file, back] = ["checkpoint", "fused.gguf", "back"].map(|name| temporary.path().join(name));
+    support::families::family("Qwen3-Next-Tiny").unwrap().write(&dir);
+    let [dir, file, back] = [dir, file, back].map(|path| path.display().to_string());
+    ggraft(["convert", "-q", &dir, "--fuse-gate-up-exps", "--type", "f32", "-o", &file]).ok();
+    let ran = ggraft(["convert", "-q", &file, "--type", "safetensors", "-o", &back]);
+    assert!(ran.code == 4 && ran.err.contains("without --fuse-gate-up-exps"), "{} {}", ran.code, ran.err);
+}
+
+#[test]
 fn dense_modules_that_are_not_there_are_refused_and_those_left_out_are_told() {
     let option = "--sentence-transformers-dense-modules";
     let temporary = tempfile::tempdir().unwrap();

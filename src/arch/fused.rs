@@ -23,6 +23,11 @@ const GATES: &str = ".ffn_gate_exps.weight";
 const UPS: &str = ".ffn_up_exps.weight";
 const BOTH: &str = ".ffn_gate_up_exps.weight";
 
+/// Whether a tensor of a GGUF is of this name.
+pub fn is_both(name: &str) -> bool {
+    name.ends_with(BOTH)
+}
+
 /// `tensors` with the gates and ups of each layer as one, in the place of the gates.
 ///
 /// # Errors
