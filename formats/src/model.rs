@@ -32,8 +32,9 @@ pub struct Checkpoint {
     pub tensors: Vec<Tensor>,
     /// The name of its format in `FORMATS`.
     pub format: &'static str,
-    /// Those that the files hold packed, and `tensors` as plain numbers: the name, and the dtype of the codes.
-    pub packed: HashMap<String, DType>,
+    /// Those that the files hold packed, and `tensors` as plain numbers: the name, and the dtype of the codes; none of numbers
+    /// that were cast alone.
+    pub packed: HashMap<String, Option<DType>>,
     /// What was noticed of the files, a sentence each.
     pub notes: Vec<String>,
     /// Where the index says otherwise than the shards.

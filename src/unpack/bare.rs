@@ -25,7 +25,7 @@ pub fn plain(mut checkpoint: Checkpoint) -> Result<Checkpoint> {
         "{} weights are floats of eight bits without scales: they are read as the plain numbers that they are",
         bare.len()
     ));
-    let held: Vec<_> = bare.iter().map(|tensor| (tensor.name.clone(), tensor.dtype())).collect();
+    let held: Vec<_> = bare.iter().map(|tensor| (tensor.name.clone(), None)).collect();
     checkpoint.packed.extend(held);
     for tensor in checkpoint.tensors.iter_mut().filter(|tensor| is_bare(tensor)) {
         *tensor = tensor.clone().encode(DType::F32, None)?;
@@ -68,6 +68,8 @@ mod tests {
         let read = read(vec![of("a.weight", DType::F8E4M3), of("b.weight", DType::BF16)]);
         let dtypes: Vec<DType> = read.tensors.iter().map(Tensor::dtype).collect();
         assert_eq!((dtypes, read.notes.len()), (vec![DType::F32, DType::BF16], 1));
+        // They are no codes: what is said of FP8 under scales is not of them.
+        assert_eq!(read.packed.into_iter().collect::<Vec<_>>(), [(String::from("a.weight"), None)]);
         let mut values = [0.0; 64];
         read.tensors[0].decode_rows(0..2, &mut values).unwrap();
         assert_eq!(values, [0.5; 64]);

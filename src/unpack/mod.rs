@@ -147,7 +147,7 @@ fn unknown(settings: &Settings) -> Error {
 /// Tensors with every weight of a page undone, in their order, those with the dtypes of their codes, and what is told of that.
 struct Undone {
     tensors: Vec<Tensor>,
-    packed: HashMap<String, DType>,
+    packed: HashMap<String, Option<DType>>,
     told: Vec<String>,
 }
 
@@ -172,7 +172,7 @@ fn undone(page: &Page, settings: &Settings, tensors: &[Tensor]) -> Result<Undone
             Some(weights) => {
                 dtypes.extend(weights.iter().map(|t| t.dtype().to_string()));
                 let codes = |t: &Tensor| held.get(t.name.as_str()).copied().unwrap_or(tensor).dtype();
-                packed.extend(weights.iter().map(|t| (t.name.clone(), codes(t))));
+                packed.extend(weights.iter().map(|t| (t.name.clone(), Some(codes(t)))));
                 all.extend(weights);
             }
             None if taken.contains(&tensor.name) => {}

@@ -295,10 +295,10 @@ fn of_source(tensor: &Tensor, checkpoint: &Checkpoint) -> Option<DType> {
     }
 }
 
-/// Whether a matrix was FP8, whose rows are whole blocks of eight bits.
+/// Whether a matrix was FP8 under scales, whose rows are whole blocks of eight bits.
 pub fn was_fp8(tensor: &Tensor, checkpoint: &Checkpoint) -> bool {
-    let codes = checkpoint.packed.get(&tensor.name);
-    codes.is_some_and(|codes| matches!(codes, DType::F8E4M3 | DType::F8E5M2))
+    let codes = checkpoint.packed.get(&tensor.name).copied().flatten();
+    matches!(codes, Some(DType::F8E4M3 | DType::F8E5M2))
         && tensor.shape().row().is_multiple_of(DType::Q8_0.traits().block as u64)
 }
 
