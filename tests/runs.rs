@@ -70,15 +70,16 @@ fn files_of_names_that_llama_quantize_has_not_are_loaded_and_speak() {
     let dir = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(trio("korean_heldout.txt")).unwrap();
     let text: String = text.chars().take(3000).collect();
-    let perplexity = |ftype: &str| {
+    let perplexity = |ftype: &str, more: &[&str]| {
         let out = dir.path().join(format!("{ftype}.gguf"));
         let words = ["--type", ftype, "-q", "-o", out.to_str().unwrap()];
-        ggraft([&["convert", trio("cp").to_str().unwrap()], &words[..]].concat()).ok();
+        ggraft([&["convert", trio("cp").to_str().unwrap()], &words[..], more].concat()).ok();
         peer.load_model(&out, false).unwrap().perplexity(&text, 256, 2).unwrap()
     };
-    let whole = perplexity("F32");
+    let whole = perplexity("F32", &[]);
     for ftype in FTYPES.iter().filter(|f| f.apart) {
-        let found = perplexity(ftype.name);
+        let weighed: &[&str] = if ftype.needs_imatrix { &["--importance", "weights"] } else { &[] };
+        let found = perplexity(ftype.name, weighed);
         println!("{ftype}: {found} against {whole}");
         assert!(found < whole * 1.5, "{ftype}: {found} against {whole}");
     }

@@ -215,7 +215,7 @@ fn the_help_has_groups_and_the_types() {
     for verb in ["merge", "convert", "quantize"] {
         let long = ggraft([verb, "--help"]).ok().out;
         // llama-quantize's own figures for Llama 3.1 8B are 4.89, 8.50 and 16.
-        for words in ["Q4_K_M     4.89", "Q8_0       8.50", "BF16      16.00", "IQ1_S"] {
+        for words in ["Q4_K_M       4.89", "Q8_0         8.50", "BF16        16.00", "IQ1_S"] {
             assert!(long.contains(words), "{verb} {words}: {long}");
         }
         assert!(!ggraft([verb, "-h"]).ok().out.contains("IQ1_S"));

@@ -257,40 +257,77 @@ fn the_options_of_llama_quantize() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-/// What stands for a type in llama-quantize, which has no such name: another type, options in our words, and the same for
-/// the peer. It has no mixture for dense files of 4-bit floats, so that those are told tensor by tensor.
-fn stands_for(ftype: &Ftype) -> (&'static str, Vec<String>, QuantizeParams) {
-    let dense = ftype.ends.is_none();
-    let is_base = |f: &&Ftype| !f.apart && if dense { f.name == "Q8_0" } else { f.number == ftype.number };
-    let base = FTYPES.iter().find(is_base).unwrap();
-    let mut params = QuantizeParams::new(base.number as i32);
-    let ends = Some(DType::Q8_0);
-    (params.output_tensor_type, params.token_embedding_type) = (ends, ends);
-    let mut words: Vec<String> =
-        ["--output-tensor-type=q8_0", "--token-embedding-type=q8_0"].map(String::from).to_vec();
-    if dense {
-        params.tensor_types = vec![(String::from("weight"), ftype.default)];
-        let number = Override::Int(ftype.number.into());
-        params.overrides = vec![(String::from("general.file_type"), number)];
-        words.push(format!("--tensor-type=weight={}", ftype.default));
-        words.push(format!("--override-kv=general.file_type=int:{}", ftype.number));
+/// What stands for a type in llama-quantize, which has no such name: another type, the dtype of embeddings and output, and those
+/// of tensors by their names. It has no mixture for dense files of 4-bit floats, nor for those with experts of few bits.
+struct StandIn {
+    base: &'static Ftype,
+    ends: DType,
+    types: Vec<(&'static str, DType)>,
+    number: u32,
+}
+
+impl StandIn {
+    fn of(ftype: &Ftype) -> StandIn {
+        let moe =
+            |all, gates, downs| (all, vec![("ffn_down", downs), ("ffn_(gate|up)", gates), ("weight", all)]);
+        let (ends, types) = match ftype.name {
+            "Q5_K_MOE" => moe(DType::Q8_0, DType::Q5K, DType::Q6K),
+            "Q4_K_MOE" => moe(DType::Q8_0, DType::Q4K, DType::Q5K),
+            "IQ3_S_MOE" => moe(DType::Q8_0, DType::IQ3S, DType::IQ4XS),
+            "IQ2_XXS_MOE" => moe(DType::Q5K, DType::IQ2XXS, DType::IQ3XXS),
+            "MXFP4" => (DType::Q8_0, vec![("weight", DType::MXFP4)]),
+            _ => (DType::Q8_0, Vec::new()),
+        };
+        let is_base = |f: &&Ftype| {
+            !f.apart && if types.len() == 1 { f.name == "Q8_0" } else { f.number == ftype.number }
+        };
+        StandIn { base: FTYPES.iter().find(is_base).unwrap(), ends, types, number: ftype.number }
     }
-    (base.name, words, params)
+
+    /// In our words.
+    fn words(&self) -> Vec<String> {
+        let ends = ["output-tensor-type", "token-embedding-type"].map(|o| format!("--{o}={}", self.ends));
+        let types = self.types.iter().map(|(pattern, dtype)| format!("--tensor-type={pattern}={dtype}"));
+        let number = format!("--override-kv=general.file_type=int:{}", self.number);
+        let told = (self.base.number != self.number).then_some(number);
+        ends.into_iter().chain(types).chain(told).collect()
+    }
+
+    /// For the peer, beside what it is told of an importance matrix.
+    fn tell(&self, params: &mut QuantizeParams) {
+        (params.output_tensor_type, params.token_embedding_type) = (Some(self.ends), Some(self.ends));
+        params.tensor_types = self.types.iter().map(|(name, dtype)| (name.to_string(), *dtype)).collect();
+        if self.base.number != self.number {
+            params.overrides.push(("general.file_type".into(), Override::Int(self.number.into())));
+        }
+    }
 }
 
 #[test]
 fn names_that_llama_quantize_has_not_are_its_options() {
     let dir = tempfile::tempdir().unwrap();
-    let (input, mine, theirs) =
-        (dir.path().join("in.gguf"), dir.path().join("a.gguf"), dir.path().join("b.gguf"));
+    let path = |name: &str| dir.path().join(name);
+    let (input, mine, theirs, matrix) =
+        (path("in.gguf"), path("a.gguf"), path("b.gguf"), path("toy.imatrix"));
     for toy in TOYS.iter().filter(|t: &&Toy| ["f16", "bf16-tied", "bf16-moe"].contains(&t.name)) {
         toy.write(&input);
+        let measured = imatrix::measured(toy);
+        let entries: Vec<&Entry> = measured.iter().collect();
+        imatrix::write(&entries, &matrix);
         for ftype in FTYPES.iter().filter(|f| f.apart && f.default != DType::NVFP4) {
-            let (base, words, params) = stands_for(ftype);
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let hash = ours(&input, &mine, ftype.name, 2, &[]);
-            assert_eq!(hash, ours(&input, &theirs, base, 2, &words), "{} {ftype}", toy.name);
+            let stand_in = StandIn::of(ftype);
+            let weighed: &[&str] =
+                if ftype.needs_imatrix { &["--imatrix", matrix.to_str().unwrap()] } else { &[] };
+            let hash = ours(&input, &mine, ftype.name, 2, weighed);
+            let words = stand_in.words();
+            let words: Vec<&str> = words.iter().map(String::as_str).chain(weighed.iter().copied()).collect();
+            assert_eq!(hash, ours(&input, &theirs, stand_in.base.name, 2, &words), "{} {ftype}", toy.name);
             if let Some(peer) = peer::peer() {
+                let mut params = QuantizeParams::new(stand_in.base.number as i32);
+                if ftype.needs_imatrix {
+                    tell(&mut params, &entries, "toy.imatrix");
+                }
+                stand_in.tell(&mut params);
                 peer.quantize_model(&input, &theirs, &params).unwrap();
                 let differ = || difference(&mine, &theirs);
                 assert!(hash == sha256(&theirs), "{} {ftype}: {}", toy.name, differ());

@@ -62,7 +62,7 @@ fn list() -> String {
     let all: Vec<String> = FTYPES.iter().filter_map(|ftype| entry(&facts, ftype)).collect();
     for line in all.chunks(COLUMNS) {
         // Writing to a string cannot fail.
-        _ = writeln!(out, "  {}", line.join("  ").trim_end());
+        _ = writeln!(out, "  {}", line.join(" ").trim_end());
     }
     let directories: Vec<&str> = SAFETENSORS.iter().map(|(name, _)| *name).collect();
     _ = writeln!(out, "* needs --imatrix or --importance weights");
@@ -83,5 +83,5 @@ fn entry(facts: &Facts<'_>, ftype: &Ftype) -> Option<String> {
         weights += tensor.shape.elements();
     }
     let mark = if ftype.needs_imatrix { "*" } else { "" };
-    Some(format!("{:<9} {:>5.2}{mark:<1}", ftype.name, bytes as f64 * 8.0 / weights as f64))
+    Some(format!("{:<11} {:>5.2}{mark:<1}", ftype.name, bytes as f64 * 8.0 / weights as f64))
 }

@@ -14,6 +14,7 @@ mod keep;
 mod legacy;
 mod like;
 mod mixture;
+mod moe;
 pub(crate) mod prune;
 mod scales;
 pub(crate) mod stack;
@@ -98,6 +99,10 @@ pub const FTYPES: &[Ftype] = &[
     i::IQ2_XXS,
     i::IQ1_M,
     i::IQ1_S,
+    moe::Q5_K_MOE,
+    moe::Q4_K_MOE,
+    moe::IQ3_S_MOE,
+    moe::IQ2_XXS_MOE,
     fp4::MXFP4_MOE,
     fp4::NVFP4,
     fp4::MXFP4,
