@@ -15,6 +15,10 @@ const COUNTED: &str = "block_count";
 const PREDICTING: &str = "nextn_predict_layers";
 const SIZE: &str = "general.size_label";
 
+/// What is said where a model without such layers is to lose them.
+pub const NOTHING_TO_LEAVE_OUT: &str =
+    "there are no layers for predicting more tokens that could be left out";
+
 /// The layers of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layers {
@@ -124,9 +128,9 @@ pub fn without(model: Model) -> Result<(Model, Vec<String>)> {
     match Layers::of(&model.metadata, &model.tensors) {
         Some(layers) if layers.predicting > 0 => cut(model, layers, layers.first()),
         _ => {
-            let (mut model, all) = (model, Vec::new());
+            let mut model = model;
             model.metadata.remove(&key(&model.metadata, PREDICTING));
-            Ok((model, all))
+            Ok((model, vec![String::from(NOTHING_TO_LEAVE_OUT)]))
         }
     }
 }
@@ -357,7 +361,9 @@ mod tests {
 
     #[test]
     fn the_layers_go_or_stay_alone() {
-        let (plain, _) = without(model(1, 3)).unwrap();
+        let (plain, notes) = without(model(1, 3)).unwrap();
+        assert!(notes.is_empty());
+        assert_eq!(without(model(0, 2)).unwrap().1, [NOTHING_TO_LEAVE_OUT]);
         assert_eq!(names(&plain), names(&model(0, 2)));
         assert_eq!(plain.metadata, model(0, 2).metadata);
         let only = only(model(1, 3)).unwrap();

@@ -44,19 +44,34 @@ fn each_byte(mut f: impl FnMut(usize, [Option<usize>; 5])) {
     }
 }
 
+/// Writes the elements of a run of `BYTES` bytes, a digit of each byte after the other.
+#[inline(always)]
+fn decode_run<const BYTES: usize>(bytes: &[u8], d: f32, out: &mut [f32]) {
+    let mut fractions = [0u16; BYTES];
+    for (fraction, byte) in fractions.iter_mut().zip(bytes) {
+        *fraction = u16::from(*byte);
+    }
+    for digits in out.chunks_exact_mut(BYTES) {
+        for (x, fraction) in digits.iter_mut().zip(&mut fractions) {
+            let product = *fraction * 3;
+            *fraction = product & 0xff;
+            *x = (f32::from(product >> 8) - 1.0) * d;
+        }
+    }
+}
+
 impl Block<256> for BlockTQ1_0 {
     const MOST: f32 = MOST_HALF;
 
     fn decode(&self, out: &mut [f32; 256]) {
         let d = single(self.d);
-        each_byte(|byte, elements| {
-            let mut fraction = u16::from(self.qs[byte]);
-            for element in elements.into_iter().flatten() {
-                let product = fraction * 3;
-                fraction = product & 0xff;
-                out[element] = (f32::from(product >> 8) - 1.0) * d;
-            }
-        });
+        let (long, rest) = self.qs.split_at(32);
+        let (short, last) = rest.split_at(16);
+        let (first, rest) = out.split_at_mut(160);
+        let (second, third) = rest.split_at_mut(80);
+        decode_run::<32>(long, d, first);
+        decode_run::<16>(short, d, second);
+        decode_run::<4>(last, d, third);
     }
 
     #[inline(always)]
