@@ -111,6 +111,8 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
         params = params.with(families::mtp::AXIS, 0);
     }
     let checkpoint = fewer.as_ref().unwrap_or(checkpoint);
+    let prepared = (arch.prepared)(&params, checkpoint)?;
+    let checkpoint = prepared.as_ref().unwrap_or(checkpoint);
     // What the config says is checked before the tensors are, and told after what they tell.
     let (early, hparams) = (family.early(&params)?, family.hparams(&params)?);
     let dense = modules::Modules::of(arch, checkpoint, options.dense, &mut warnings)?;

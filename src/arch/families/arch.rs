@@ -26,12 +26,15 @@ pub struct Arch {
     pub applies: Option<fn(&Config) -> Result<bool>>,
     /// The family whose differences these are.
     pub base: Option<&'static Arch>,
-    /// The checkpoint with tensors that are computed from several of it, which no rule can say; none if it stays. Of what sees
-    /// or hears alone.
+    /// The checkpoint with tensors that are computed from several of it, which no rule can say; none if it stays.
     pub prepared: fn(&Params<'_>, &Checkpoint) -> Result<Option<Checkpoint>>,
     /// Ends of the names of pairs of tensors, `…_norm.weight` and `…_proj.weight`, of which a GGUF has the product alone; the
     /// rules call it `….weight`.
     pub products: &'static [&'static str],
+    /// Tensors of a text model's GGUF that are computed from several: such a model is neither taken back nor merged.
+    pub folded: &'static [&'static str],
+    /// A tensor that checkpoints without `config.json` of this page alone hold, and what their tensors tell in its place.
+    pub untold: Option<(&'static str, fn(&Checkpoint) -> Result<Json>)>,
     /// The folder of a tower that has weights of its own; its name stands in front of theirs. Of what sees or hears alone.
     pub folder: Option<&'static str>,
     /// What the checkpoint puts in front of its names; the first that fits.
@@ -156,6 +159,8 @@ pub const NONE: Arch = Arch {
     keeps: |_| Ok(Vec::new()),
     prepared: |_, _| Ok(None),
     products: &[],
+    folded: &[],
+    untold: None,
     folder: None,
     prefixes: &[],
     keys: &[],
