@@ -51,6 +51,7 @@ pub use about::check_told;
 pub use back::{Regained, json, regain, same};
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
+pub use fused::{apart, as_in};
 pub(crate) use moved::Zeros;
 pub use options::{Options, Predicting};
 pub use products::check_merge;

@@ -71,7 +71,8 @@ fn computed_of(arch: &Arch) -> Option<(&'static str, String)> {
 /// Refuses to take a model back to the names of its trainer, if it has such tensors.
 pub fn check_back(arch: &Arch) -> Result<()> {
     let Some((what, which)) = computed_of(arch) else { return Ok(()) };
-    let error = Error::unsupported(format!("a GGUF has {what}, and what they are made of cannot be told from them"));
+    let error =
+        Error::unsupported(format!("a GGUF has {what}, and what they are made of cannot be told from them"));
     let error = error.expected("the tensors of a checkpoint").found(which);
     Err(error.hint("choose a GGUF --type, of the checkpoint itself"))
 }

@@ -30,8 +30,8 @@ mod unigram;
 mod wordpiece;
 
 pub use added::looks_special;
-pub use codes::VOICED;
 pub use back::{Regained, files as regained};
+pub use codes::VOICED;
 pub use family::ends_turns;
 pub use layers::library_ids;
 pub use table::filler;

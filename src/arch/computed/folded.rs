@@ -36,7 +36,9 @@ impl Activation {
         match self {
             Activation::None => x,
             Activation::Silu => (wide / (1.0 + libm::exp(-wide))) as f32,
-            Activation::Gelu => (0.5 * wide * (1.0 + libm::erf(wide * std::f64::consts::FRAC_1_SQRT_2))) as f32,
+            Activation::Gelu => {
+                (0.5 * wide * (1.0 + libm::erf(wide * std::f64::consts::FRAC_1_SQRT_2))) as f32
+            }
             Activation::Relu => x.max(0.0),
         }
     }
@@ -194,7 +196,8 @@ mod tests {
             bias: Some(of("b", &[3], &[0.0, 1.0, -2.0])),
             then: Activation::Relu,
         };
-        let second = Layer { weight: of("c", &[3, 1], &[1.0, -2.0, 4.0]), bias: None, then: Activation::None };
+        let second =
+            Layer { weight: of("c", &[3, 1], &[1.0, -2.0, 4.0]), bias: None, then: Activation::None };
         let table = folded("t", of("x", &[2, 11], &rows), vec![first, second]).unwrap();
         assert_eq!(table.shape().ne(), [1, 11]);
         let mut found = vec![0.0; 11];

@@ -96,10 +96,12 @@ pub fn joined(name: &str, tables: Vec<Tensor>) -> Result<Tensor> {
     for (source, table) in (0..).zip(tables) {
         let own = table.shape().rows();
         if table.shape().row() != row {
-            return Err(Error::invalid("the rows of a table that becomes one with another have another length")
-                .tensor(&table.name)
-                .expected(row)
-                .found(table.shape().row()));
+            return Err(Error::invalid(
+                "the rows of a table that becomes one with another have another length",
+            )
+            .tensor(&table.name)
+            .expected(row)
+            .found(table.shape().row()));
         }
         let size = own.saturating_mul(row);
         let step = Step { size, from: 1, to: 1, tensor: 0 };
@@ -264,9 +266,9 @@ mod tests {
 
     #[test]
     fn a_table_is_computed_with_a_number_for_each_row_and_tables_become_one() {
-        let table =
-            Tensor::in_memory("x", Shape::new(&[2, 2]).unwrap(), &[1.0, 2.0, 3.0, 4.0]).unwrap();
-        let column = |n: u64| Tensor::in_memory("n", Shape::new(&[n]).unwrap(), &vec![2.0; n as usize]).unwrap();
+        let table = Tensor::in_memory("x", Shape::new(&[2, 2]).unwrap(), &[1.0, 2.0, 3.0, 4.0]).unwrap();
+        let column =
+            |n: u64| Tensor::in_memory("n", Shape::new(&[n]).unwrap(), &vec![2.0; n as usize]).unwrap();
         let twice = by_row("y", SUM, table.clone(), column(2)).unwrap();
         let all = joined("z", vec![table.clone(), twice]).unwrap();
         let mut out = [0.0; 8];

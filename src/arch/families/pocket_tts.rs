@@ -65,7 +65,8 @@ fn prepared(_: &Params<'_>, checkpoint: &Checkpoint) -> Result<Option<Checkpoint
     let table = held(checkpoint, TABLE)?;
     let half = table.dtype() == DType::F16;
     // What is added has the dtype of the table.
-    let alike = |row: Tensor| if half { row.encode(DType::F32, None)?.encode(DType::F16, None) } else { Ok(row) };
+    let alike =
+        |row: Tensor| if half { row.encode(DType::F32, None)?.encode(DType::F16, None) } else { Ok(row) };
     let mut rows = vec![table];
     if let Ok(voice) = held(checkpoint, VOICE) {
         rows.push(alike(as_row(voice)?)?);

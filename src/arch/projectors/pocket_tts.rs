@@ -80,6 +80,7 @@ const AXES: &[Axis] = &[
     axis("ff", Size::Of(&["audio_config.intermediate_size"])),
     axis("h", Size::Of(&["audio_config.num_attention_heads"])),
     axis("d", Size::Div("n", "h")),
+    axis("one", Size::Is(1)),
     axis("two", Size::Is(2)),
     axis("three", Size::Is(3)),
     // Its convolutions: channels, twice as many from stage to stage, and the lengths of windows.
@@ -116,7 +117,7 @@ const RULES: &[Rule] = &[
     rule(&["flow_lm.input_linear.weight"], &["a.gen.input_linear.weight"], "text latent"),
     rule(&["flow_lm.emb_mean"], &["a.gen.emb_mean"], "latent"),
     rule(&["flow_lm.emb_std"], &["a.gen.emb_std"], "latent"),
-    rule(&["flow_lm.out_eos.weight"], &["a.gen.out_eos.weight"], "1 text").bias(Need::Must),
+    rule(&["flow_lm.out_eos.weight"], &["a.gen.out_eos.weight"], "one text").bias(Need::Must),
     rule(
         &["mimi.quantizer.output_proj.weight"],
         &["a.gen.wav.quant_out.weight"],
@@ -143,8 +144,12 @@ macro_rules! layers {
                 ],
                 "[(h d)|(h d)|(h d)] n -> (h d) n ; (h d) n ; (h d) n",
             ),
-            rule(&[concat!($from, "self_attn.out_proj.weight")], &[concat!($to, "attn_out.weight")], "n (h d)")
-                .bias(Need::May),
+            rule(
+                &[concat!($from, "self_attn.out_proj.weight")],
+                &[concat!($to, "attn_out.weight")],
+                "n (h d)",
+            )
+            .bias(Need::May),
             rule(&[concat!($from, "linear1.weight")], &[concat!($to, "ffn_up.weight")], "ff n")
                 .bias(Need::May),
             rule(&[concat!($from, "linear2.weight")], &[concat!($to, "ffn_down.weight")], "n ff")
@@ -159,40 +164,44 @@ const HEARING: &[Rule] = layers!("mimi.encoder_transformer.transformer.layers.{l
 const SPEAKING: &[Rule] =
     layers!("mimi.decoder_transformer.transformer.layers.{l}." => "a.gen.wav.tfm.blk.{l}.");
 
-/// A convolution, of which the runtime knows no BF16: the checkpoint's name, GGUF's, the elements.
+/// A convolution, of which the runtime knows no BF16: the checkpoint's name, GGUF's, the elements, the channels that come out.
 macro_rules! convolved {
-    ($($from:literal => $to:literal, $axes:literal);* $(;)?) => {
+    ($($from:literal => $to:literal, $shape:literal, $out:literal);* $(;)?) => {
         &[$(
-            rule(&[concat!("mimi.", $from, ".weight")], &[concat!("a.", $to, ".weight")], $axes)
-                .bias(Need::Must)
-                .stored(DType::F16),
+            rule(
+                &[concat!("mimi.", $from, ".weight")],
+                &[concat!("a.", $to, ".weight")],
+                $shape,
+            )
+            .stored(DType::F16),
+            rule(&[concat!("mimi.", $from, ".bias")], &[concat!("a.", $to, ".bias")], $out),
         )*]
     };
 }
 
 const CONVOLUTIONS: &[Rule] = convolved!(
-    "encoder.model.0.conv" => "seanet.conv_in", "f1 1 first";
-    "encoder.model.1.block.1.conv" => "seanet.blk.0.res_conv1", "half1 f1 between";
-    "encoder.model.1.block.3.conv" => "seanet.blk.0.res_conv2", "f1 half1 1";
-    "encoder.model.3.conv" => "seanet.blk.0.scale_conv", "f2 f1 down1";
-    "encoder.model.4.block.1.conv" => "seanet.blk.1.res_conv1", "half2 f2 between";
-    "encoder.model.4.block.3.conv" => "seanet.blk.1.res_conv2", "f2 half2 1";
-    "encoder.model.6.conv" => "seanet.blk.1.scale_conv", "f4 f2 down2";
-    "encoder.model.7.block.1.conv" => "seanet.blk.2.res_conv1", "half4 f4 between";
-    "encoder.model.7.block.3.conv" => "seanet.blk.2.res_conv2", "f4 half4 1";
-    "encoder.model.9.conv" => "seanet.blk.2.scale_conv", "f8 f4 down3";
-    "encoder.model.11.conv" => "seanet.conv_out", "sea f8 last";
-    "decoder.model.0.conv" => "gen.wav.seanet.conv_in", "f8 sea first";
-    "decoder.model.2.convtr" => "gen.wav.seanet.blk.0.scale_conv", "f8 f4 down3";
-    "decoder.model.3.block.1.conv" => "gen.wav.seanet.blk.0.res_conv1", "half4 f4 between";
-    "decoder.model.3.block.3.conv" => "gen.wav.seanet.blk.0.res_conv2", "f4 half4 1";
-    "decoder.model.5.convtr" => "gen.wav.seanet.blk.1.scale_conv", "f4 f2 down2";
-    "decoder.model.6.block.1.conv" => "gen.wav.seanet.blk.1.res_conv1", "half2 f2 between";
-    "decoder.model.6.block.3.conv" => "gen.wav.seanet.blk.1.res_conv2", "f2 half2 1";
-    "decoder.model.8.convtr" => "gen.wav.seanet.blk.2.scale_conv", "f2 f1 down1";
-    "decoder.model.9.block.1.conv" => "gen.wav.seanet.blk.2.res_conv1", "half1 f1 between";
-    "decoder.model.9.block.3.conv" => "gen.wav.seanet.blk.2.res_conv2", "f1 half1 1";
-    "decoder.model.11.conv" => "gen.wav.seanet.conv_out", "1 f1 last";
+    "encoder.model.0.conv" => "seanet.conv_in", "f1 1 first", "f1";
+    "encoder.model.1.block.1.conv" => "seanet.blk.0.res_conv1", "half1 f1 between", "half1";
+    "encoder.model.1.block.3.conv" => "seanet.blk.0.res_conv2", "f1 half1 1", "f1";
+    "encoder.model.3.conv" => "seanet.blk.0.scale_conv", "f2 f1 down1", "f2";
+    "encoder.model.4.block.1.conv" => "seanet.blk.1.res_conv1", "half2 f2 between", "half2";
+    "encoder.model.4.block.3.conv" => "seanet.blk.1.res_conv2", "f2 half2 1", "f2";
+    "encoder.model.6.conv" => "seanet.blk.1.scale_conv", "f4 f2 down2", "f4";
+    "encoder.model.7.block.1.conv" => "seanet.blk.2.res_conv1", "half4 f4 between", "half4";
+    "encoder.model.7.block.3.conv" => "seanet.blk.2.res_conv2", "f4 half4 1", "f4";
+    "encoder.model.9.conv" => "seanet.blk.2.scale_conv", "f8 f4 down3", "f8";
+    "encoder.model.11.conv" => "seanet.conv_out", "sea f8 last", "sea";
+    "decoder.model.0.conv" => "gen.wav.seanet.conv_in", "f8 sea first", "f8";
+    "decoder.model.2.convtr" => "gen.wav.seanet.blk.0.scale_conv", "f8 f4 down3", "f4";
+    "decoder.model.3.block.1.conv" => "gen.wav.seanet.blk.0.res_conv1", "half4 f4 between", "half4";
+    "decoder.model.3.block.3.conv" => "gen.wav.seanet.blk.0.res_conv2", "f4 half4 1", "f4";
+    "decoder.model.5.convtr" => "gen.wav.seanet.blk.1.scale_conv", "f4 f2 down2", "f2";
+    "decoder.model.6.block.1.conv" => "gen.wav.seanet.blk.1.res_conv1", "half2 f2 between", "half2";
+    "decoder.model.6.block.3.conv" => "gen.wav.seanet.blk.1.res_conv2", "f2 half2 1", "f2";
+    "decoder.model.8.convtr" => "gen.wav.seanet.blk.2.scale_conv", "f2 f1 down1", "f1";
+    "decoder.model.9.block.1.conv" => "gen.wav.seanet.blk.2.res_conv1", "half1 f1 between", "half1";
+    "decoder.model.9.block.3.conv" => "gen.wav.seanet.blk.2.res_conv2", "f1 half1 1", "f1";
+    "decoder.model.11.conv" => "gen.wav.seanet.conv_out", "one f1 last", "one";
 );
 
 /// A part of the flow, with a bias: the checkpoint's name, GGUF's, the elements.

@@ -1,13 +1,12 @@
 //! Qwen 3 TTS beside its talker: what hears a voice (ECAPA-TDNN), what predicts the other codes of a sound, and what makes sound of
-//! codes, whose weights lie in a folder of their own. The converter writes that last part first, in an order of its own.
+//! codes (`sounding`), whose weights lie in a folder of their own.
 //! Specification: `Qwen3TTSSpeakerEncoderModel` of llama.cpp's converter.
 
-use super::sounding::prepared;
+use super::sounding::{BIASED, QUANTIZER, SNAKES, SOUND, TRANSFORMER, UNBIASED, WIDENED, prepared};
 use crate::arch::families::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, is, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
-use crate::arch::values::{Custom, Value};
 use ggraft_formats::{DType, Result};
 
 pub const QWEN3_TTS: Arch = Arch {
@@ -18,8 +17,8 @@ pub const QWEN3_TTS: Arch = Arch {
     keys: KEYS,
     axes: AXES,
     rules: CODES,
-    shares: &[HEARING, STAGES, LAYERS, QUANTIZER, SOUND, UNBIASED, TRANSFORMER, SNAKES, ADDING],
-    
+    shares: &[HEARING, STAGES, LAYERS, QUANTIZER, SOUND, WIDENED, BIASED, UNBIASED, TRANSFORMER, SNAKES],
+
     ignored: IGNORED,
     prepared,
     ..NONE
@@ -121,7 +120,10 @@ const AXES: &[Axis] = &[
     axis("four", Size::Is(4)),
     axis("wide", Size::Mul("latent", "four")),
     axis("seven", Size::Is(7)),
-    axis("u", Size::Make(|params, _| Ok(rates(params, sounding!("upsampling_ratios"), &[2, 2])?.len() as u64))),
+    axis(
+        "u",
+        Size::Make(|params, _| Ok(rates(params, sounding!("upsampling_ratios"), &[2, 2])?.len() as u64)),
+    ),
     axis("times", Size::Make(|params, layer| rate(params, sounding!("upsampling_ratios"), &[2, 2], layer))),
     axis("dac0", Size::Or(&[sounding!("decoder_dim")], &Size::Is(1536))),
     axis("dac1", Size::Div("dac0", "two")),
@@ -192,6 +194,7 @@ macro_rules! layer {
         &[$(rule(&[concat!($before, $from)], &[concat!($to, $name)], $axes),)*]
     };
 }
+pub(super) use layer;
 
 const LAYERS: &[Rule] = layer!("talker.code_predictor.model.layers.{l}.", "a.gen.code.blk.{l}.":
     "input_layernorm.weight" => "ln1.weight", "n";
@@ -206,175 +209,61 @@ const LAYERS: &[Rule] = layer!("talker.code_predictor.model.layers.{l}.", "a.gen
     "mlp.up_proj.weight" => "ffn_up.weight", "ff n";
 );
 
-const TRANSFORMER: &[Rule] = layer!("speech_tokenizer.decoder.pre_transformer.layers.{w}.", "a.gen.wav.tfm.blk.{w}.":
-    "input_layernorm.weight" => "ln1.weight", "wn";
-    "self_attn.q_proj.weight" => "attn_q.weight", "(wh wd) wn";
-    "self_attn.k_proj.weight" => "attn_k.weight", "(wg wd) wn";
-    "self_attn.v_proj.weight" => "attn_v.weight", "(wg wd) wn";
-    "self_attn.o_proj.weight" => "attn_out.weight", "wn (wh wd)";
-    "self_attn_layer_scale.scale" => "ls1.weight", "wn";
-    "post_attention_layernorm.weight" => "ln2.weight", "wn";
-    "mlp.gate_proj.weight" => "ffn_gate.weight", "wff wn";
-    "mlp.up_proj.weight" => "ffn_up.weight", "wff wn";
-    "mlp.down_proj.weight" => "ffn_down.weight", "wn wff";
-    "mlp_layer_scale.scale" => "ls2.weight", "wn";
-);
-
-/// A convolution of what hears, with a bias.
-macro_rules! heard {
-    ($($from:literal => $to:literal, $axes:literal);* $(;)?) => {
+/// A convolution with a bias: its beginning in the checkpoint and in GGUF, the channels that come out, the rest of its elements, and
+/// the dtype that it must have, if any.
+macro_rules! convolved {
+    ($before:literal, $to:literal: $($from:literal => $name:literal, $out:literal, $in:literal $(, $dtype:ident)?);* $(;)?) => {
         &[$(
-            rule(&[concat!("speaker_encoder.", $from, ".weight")], &[concat!($to, ".weight")], $axes)
-                .bias(Need::Must),
+            rule(
+                &[concat!($before, $from, ".weight")],
+                &[concat!($to, $name, ".weight")],
+                concat!($out, " ", $in),
+            )
+            $(.stored(DType::$dtype))?,
+            rule(&[concat!($before, $from, ".bias")], &[concat!($to, $name, ".bias")], $out),
         )*]
     };
 }
+pub(super) use convolved;
 
-const HEARING: &[Rule] = heard!(
-    "blocks.0.conv" => "a.conv1d.0", "c mel stem";
-    "mfa.conv" => "a.conv_out", "gathered three_c 1";
-    "asp.tdnn.conv" => "a.asp_tdnn", "attended three_g 1";
-    "asp.conv" => "a.asp_attn", "gathered attended 1";
-    "fc" => "mm.a.fc", "voice pooled 1";
+const HEARING: &[Rule] = convolved!("speaker_encoder.", "":
+    "blocks.0.conv" => "a.conv1d.0", "c", "mel stem";
+    "mfa.conv" => "a.conv_out", "gathered", "three_c 1";
+    "asp.tdnn.conv" => "a.asp_tdnn", "attended", "three_g 1";
+    "asp.conv" => "a.asp_attn", "gathered", "attended 1";
+    "fc" => "mm.a.fc", "voice", "pooled 1";
 );
 
 /// The same of its stages, the first of which has no such parts.
 macro_rules! staged {
-    ($($from:literal => $to:literal, $axes:literal);* $(;)?) => {
+    ($($from:literal => $to:literal, $out:literal, $in:literal);* $(;)?) => {
         &[$(
             rule(
                 &[concat!("speaker_encoder.blocks.{s}.", $from, ".weight")],
                 &[concat!("a.blk.{s}.", $to, ".weight")],
-                $axes,
+                concat!($out, " ", $in),
             )
-            .bias(Need::Must)
+            .layers(Layers::From("one")),
+            rule(
+                &[concat!("speaker_encoder.blocks.{s}.", $from, ".bias")],
+                &[concat!("a.blk.{s}.", $to, ".bias")],
+                $out,
+            )
             .layers(Layers::From("one")),
         )*]
     };
 }
 
 const STAGES: &[Rule] = staged!(
-    "tdnn1.conv" => "conv_pw1", "c cc 1";
-    "res2net_block.blocks.0.conv" => "res2.0", "part same kernel";
-    "res2net_block.blocks.1.conv" => "res2.1", "part same kernel";
-    "res2net_block.blocks.2.conv" => "res2.2", "part same kernel";
-    "res2net_block.blocks.3.conv" => "res2.3", "part same kernel";
-    "res2net_block.blocks.4.conv" => "res2.4", "part same kernel";
-    "res2net_block.blocks.5.conv" => "res2.5", "part same kernel";
-    "res2net_block.blocks.6.conv" => "res2.6", "part same kernel";
-    "tdnn2.conv" => "conv_pw2", "c cc 1";
-    "se_block.conv1" => "se_conv1", "se c 1";
-    "se_block.conv2" => "se_conv2", "c se 1";
-);
-
-const QUANTIZER: &[Rule] = layer!("speech_tokenizer.decoder.quantizer.", "a.gen.wav.quant.":
-    "rvq_first.input_proj.weight" => "first.in_proj.weight", "half code 1 -> half code";
-    "rvq_first.output_proj.weight" => "first.out_proj.weight", "code half 1 -> code half";
-    "rvq_first.vq.layers.0._codebook.embedding_sum" => "first.codebook.weight", "sounds half";
-    "rvq_rest.input_proj.weight" => "rest.in_proj.weight", "half code 1 -> half code";
-    "rvq_rest.output_proj.weight" => "rest.out_proj.weight", "code half 1 -> code half";
-    "rvq_rest.vq.layers.{book}._codebook.embedding_sum" => "rest.codebook.weight", "sounds half -> book sounds half";
-);
-
-/// A part of what makes sound, with a bias, and the dtype that it must have: the runtime's convolutions know no BF16.
-macro_rules! sounded {
-    ($($from:literal => $to:literal, $axes:literal $(, $dtype:ident)?);* $(;)?) => {
-        &[$(
-            rule(&[concat!("speech_tokenizer.decoder.", $from, ".weight")], &[concat!("a.gen.wav.", $to, ".weight")], $axes)
-                .bias(Need::Must)
-                $(.stored(DType::$dtype))?,
-        )*]
-    };
-}
-
-const SOUND: &[Rule] = sounded!(
-    "pre_conv.conv" => "pre_conv", "latent code three", F16;
-    "pre_transformer.input_proj" => "tfm.in_proj", "wn latent";
-    "pre_transformer.output_proj" => "tfm.out_proj", "latent wn";
-    "upsample.{u}.0.conv" => "up.blk.{u}.conv", "latent also times", F32;
-    "upsample.{u}.1.dwconv.conv" => "up.blk.{u}.dwconv", "latent 1 seven", F16;
-    "upsample.{u}.1.norm" => "up.blk.{u}.norm", "latent";
-    "upsample.{u}.1.pwconv1" => "up.blk.{u}.pw1", "wide latent";
-    "upsample.{u}.1.pwconv2" => "up.blk.{u}.pw2", "latent wide";
-    "decoder.0.conv" => "dac.entry", "dac0 latent seven", F16;
-    "decoder.1.block.1.conv" => "dac.blk.0.conv", "dac0 dac1 long1", F32;
-    "decoder.2.block.1.conv" => "dac.blk.1.conv", "dac1 dac2 long2", F32;
-    "decoder.3.block.1.conv" => "dac.blk.2.conv", "dac2 dac3 long3", F32;
-    "decoder.4.block.1.conv" => "dac.blk.3.conv", "dac3 dac4 long4", F32;
-    "decoder.6.conv" => "dac.post_conv", "1 dac4 seven", F16;
-);
-
-const UNBIASED: &[Rule] = layer!("speech_tokenizer.decoder.", "a.gen.wav.":
-    "pre_transformer.norm.weight" => "tfm.output_norm.weight", "wn";
-    "upsample.{u}.1.gamma" => "up.blk.{u}.gamma", "latent";
-);
-
-/// The two numbers of a channel of SnakeBeta, so that the runtime only multiplies by them: each step rounded to f32.
-const ALPHA: Custom = Custom { name: "exp(x)", forth: exp, back: f32::ln, exact: false };
-const BETA: Custom = Custom {
-    name: "1 / (exp(x) + 1e-9)",
-    forth: |x| 1.0 / (exp(x) + 1e-9),
-    back: |x| (1.0 / x - 1e-9).ln(),
-    exact: false,
-};
-
-fn exp(x: f32) -> f32 {
-    libm::exp(f64::from(x)) as f32
-}
-
-/// A SnakeBeta: its beginning in the checkpoint and in GGUF, its channels.
-macro_rules! snakes {
-    ($($from:literal => $to:literal, $axes:literal);* $(;)?) => {
-        &[$(
-            rule(&[concat!("speech_tokenizer.decoder.decoder.", $from, ".alpha")], &[concat!("a.gen.wav.dac.", $to, ".alpha")], $axes)
-                .value(Value::Custom(&ALPHA)),
-            rule(&[concat!("speech_tokenizer.decoder.decoder.", $from, ".beta")], &[concat!("a.gen.wav.dac.", $to, ".beta")], $axes)
-                .value(Value::Custom(&BETA)),
-        )*]
-    };
-}
-
-const SNAKES: &[Rule] = snakes!(
-    "1.block.0" => "blk.0.snake", "dac0";
-    "2.block.0" => "blk.1.snake", "dac1";
-    "3.block.0" => "blk.2.snake", "dac2";
-    "4.block.0" => "blk.3.snake", "dac3";
-    "5" => "post_snake", "dac4";
-);
-
-/// A part that adds to what it hears: its beginning in the checkpoint and in GGUF, its channels.
-macro_rules! adding {
-    ($($from:literal => $to:literal, $axes:literal, $square:literal);* $(;)?) => {
-        &[$(
-            rule(&[concat!("speech_tokenizer.decoder.decoder.", $from, ".act1.alpha")], &[concat!("a.gen.wav.dac.blk.", $to, ".act1.alpha")], $axes)
-                .value(Value::Custom(&ALPHA)),
-            rule(&[concat!("speech_tokenizer.decoder.decoder.", $from, ".act1.beta")], &[concat!("a.gen.wav.dac.blk.", $to, ".act1.beta")], $axes)
-                .value(Value::Custom(&BETA)),
-            rule(&[concat!("speech_tokenizer.decoder.decoder.", $from, ".act2.alpha")], &[concat!("a.gen.wav.dac.blk.", $to, ".act2.alpha")], $axes)
-                .value(Value::Custom(&ALPHA)),
-            rule(&[concat!("speech_tokenizer.decoder.decoder.", $from, ".act2.beta")], &[concat!("a.gen.wav.dac.blk.", $to, ".act2.beta")], $axes)
-                .value(Value::Custom(&BETA)),
-            rule(&[concat!("speech_tokenizer.decoder.decoder.", $from, ".conv1.conv.weight")], &[concat!("a.gen.wav.dac.blk.", $to, ".conv1.weight")], concat!($square, " seven"))
-                .bias(Need::Must)
-                .stored(DType::F16),
-            rule(&[concat!("speech_tokenizer.decoder.decoder.", $from, ".conv2.conv.weight")], &[concat!("a.gen.wav.dac.blk.", $to, ".conv2.weight")], concat!($square, " 1"))
-                .bias(Need::Must)
-                .stored(DType::F16),
-        )*]
-    };
-}
-
-const ADDING: &[Rule] = adding!(
-    "1.block.2" => "0.res.0", "dac1", "dac1 out1";
-    "1.block.3" => "0.res.1", "dac1", "dac1 out1";
-    "1.block.4" => "0.res.2", "dac1", "dac1 out1";
-    "2.block.2" => "1.res.0", "dac2", "dac2 out2";
-    "2.block.3" => "1.res.1", "dac2", "dac2 out2";
-    "2.block.4" => "1.res.2", "dac2", "dac2 out2";
-    "3.block.2" => "2.res.0", "dac3", "dac3 out3";
-    "3.block.3" => "2.res.1", "dac3", "dac3 out3";
-    "3.block.4" => "2.res.2", "dac3", "dac3 out3";
-    "4.block.2" => "3.res.0", "dac4", "dac4 out4";
-    "4.block.3" => "3.res.1", "dac4", "dac4 out4";
-    "4.block.4" => "3.res.2", "dac4", "dac4 out4";
+    "tdnn1.conv" => "conv_pw1", "c", "cc 1";
+    "res2net_block.blocks.0.conv" => "res2.0", "part", "same kernel";
+    "res2net_block.blocks.1.conv" => "res2.1", "part", "same kernel";
+    "res2net_block.blocks.2.conv" => "res2.2", "part", "same kernel";
+    "res2net_block.blocks.3.conv" => "res2.3", "part", "same kernel";
+    "res2net_block.blocks.4.conv" => "res2.4", "part", "same kernel";
+    "res2net_block.blocks.5.conv" => "res2.5", "part", "same kernel";
+    "res2net_block.blocks.6.conv" => "res2.6", "part", "same kernel";
+    "tdnn2.conv" => "conv_pw2", "c", "cc 1";
+    "se_block.conv1" => "se_conv1", "se", "c 1";
+    "se_block.conv2" => "se_conv2", "c", "se 1";
 );

@@ -22,11 +22,7 @@ pub fn beside() -> Vec<Tiny> {
             draft: Draft { optional: true, ..Draft::default() },
             ..hears("Qwen3-TTS-12Hz-2M-Base", qwen())
         },
-        Tiny {
-            projector: true,
-            more: BACKBONE,
-            ..pocket("english")
-        },
+        Tiny { projector: true, more: BACKBONE, ..pocket("english") },
     ]
 }
 
@@ -85,7 +81,7 @@ fn pocket(name: &'static str) -> Tiny {
         ..Tiny::new(
             name,
             json!({"architectures": ["PocketTTSModel"], "model_type": "pockettts", "hidden_size": 128,
-                "num_hidden_layers": 2, "intermediate_size": 96, "num_attention_heads": 2, "vocab_size": 88,
+                "num_hidden_layers": 2, "intermediate_size": 96, "num_attention_heads": 2, "vocab_size": 93,
                 "audio_config": {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 96,
                     "num_attention_heads": 1},
                 "seanet": {"filters": 8, "width": 64, "first": 7, "between": 3, "last": 3, "down1": 8, "down2": 10,
@@ -97,7 +93,7 @@ fn pocket(name: &'static str) -> Tiny {
 
 /// What tells the sizes of a text model.
 const POCKET: &[(&str, &[u64])] = &[
-    ("flow_lm.conditioner.embed.weight", &[88, 128]),
+    ("flow_lm.conditioner.embed.weight", &[93, 128]),
     ("flow_lm.bos_emb", &[32]),
     ("flow_lm.input_linear.weight", &[128, 32]),
     ("mimi.encoder_transformer.transformer.layers.0.norm1.weight", &[64]),
@@ -106,7 +102,7 @@ const POCKET: &[(&str, &[u64])] = &[
 ];
 
 const BACKBONE: &[(&str, &[u64])] = &[
-    ("flow_lm.conditioner.embed.weight", &[88, 128]),
+    ("flow_lm.conditioner.embed.weight", &[93, 128]),
     ("flow_lm.bos_emb", &[32]),
     ("flow_lm.bos_before_voice", &[1, 1, 128]),
     ("flow_lm.transformer.layers.0.norm1.weight", &[128]),
