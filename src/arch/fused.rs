@@ -26,7 +26,7 @@ const UPS: &str = ".ffn_up_exps.weight";
 const BOTH: &str = ".ffn_gate_up_exps.weight";
 
 /// Whether a tensor of a GGUF is of this name.
-pub fn is_both(name: &str) -> bool {
+fn is_both(name: &str) -> bool {
     name.ends_with(BOTH)
 }
 

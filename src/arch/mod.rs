@@ -301,6 +301,12 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     Ok(Released { tensors, alone, left })
 }
 
+/// Whether a weight of a model of this class stays blocks of MXFP4.
+pub(crate) fn keeps_blocks(class: &str, name: &str) -> bool {
+    let mut pages = ARCHS.iter().filter(|arch| arch.classes.contains(&class));
+    pages.any(|arch| arch.blocks.is_some_and(|part| name.contains(part)))
+}
+
 /// The family of the model that `config` is of, or whose part it tells.
 fn family(config: &Config) -> Result<Family> {
     let family = Family::of(arch(config)?);

@@ -61,6 +61,9 @@ pub struct Arch {
     /// Whether matrices have the dtype of the checkpoint (bf16, f32) whatever type of floats or of eight bits is asked for, and
     /// packed ones eight bits.
     pub holds: bool,
+    /// A part of the names of weights that stay blocks of MXFP4 where a checkpoint of compressed-tensors has them so; others become
+    /// floats.
+    pub blocks: Option<&'static str>,
     /// The page of its layers that predict further tokens, where these are only ever a file of their own.
     pub predictor: Option<&'static Arch>,
     /// The Python beside the weights by which the trainer writes chats, having no template for them.
@@ -173,6 +176,7 @@ pub const NONE: Arch = Arch {
     without: &[],
     ignored: &[],
     holds: false,
+    blocks: None,
     predictor: None,
     writes_chats: None,
     carried: &[],
