@@ -289,6 +289,8 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     let config = Config::open(checkpoint)?;
     let family = family(&config)?;
     products::check_back(family.arch)?;
+    let apart = fused::apart(model.clone())?;
+    let model = &apart;
     let mut params = Params::new(&config, &family.axes).beside(checkpoint);
     if let Some(table) = model.tensors.iter().find(|t| t.name == "token_embd.weight") {
         // A merge may have grown it.

@@ -2,7 +2,9 @@
 //! codes (`sounding`), whose weights lie in a folder of their own.
 //! Specification: `Qwen3TTSSpeakerEncoderModel` of llama.cpp's converter.
 
-use super::sounding::{BIASED, QUANTIZER, SNAKES, SOUND, TRANSFORMER, UNBIASED, WIDENED, prepared};
+use super::sounding::{
+    BIASED, QUANTIZER, SNAKES, SOUND, TRANSFORMER, UNBIASED, WIDENED, convolved, layer, prepared,
+};
 use crate::arch::families::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, is, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
@@ -188,14 +190,6 @@ const CODES: &[Rule] = &[
     .stored(DType::F32),
 ];
 
-/// A tensor of a layer: the checkpoint's name behind a beginning, GGUF's behind another, the elements.
-macro_rules! layer {
-    ($before:literal, $to:literal: $($from:literal => $name:literal, $axes:literal);* $(;)?) => {
-        &[$(rule(&[concat!($before, $from)], &[concat!($to, $name)], $axes),)*]
-    };
-}
-pub(super) use layer;
-
 const LAYERS: &[Rule] = layer!("talker.code_predictor.model.layers.{l}.", "a.gen.code.blk.{l}.":
     "input_layernorm.weight" => "ln1.weight", "n";
     "self_attn.q_proj.weight" => "attn_q.weight", "(h d) n";
@@ -208,23 +202,6 @@ const LAYERS: &[Rule] = layer!("talker.code_predictor.model.layers.{l}.", "a.gen
     "mlp.gate_proj.weight" => "ffn_gate.weight", "ff n";
     "mlp.up_proj.weight" => "ffn_up.weight", "ff n";
 );
-
-/// A convolution with a bias: its beginning in the checkpoint and in GGUF, the channels that come out, the rest of its elements, and
-/// the dtype that it must have, if any.
-macro_rules! convolved {
-    ($before:literal, $to:literal: $($from:literal => $name:literal, $out:literal, $in:literal $(, $dtype:ident)?);* $(;)?) => {
-        &[$(
-            rule(
-                &[concat!($before, $from, ".weight")],
-                &[concat!($to, $name, ".weight")],
-                concat!($out, " ", $in),
-            )
-            $(.stored(DType::$dtype))?,
-            rule(&[concat!($before, $from, ".bias")], &[concat!($to, $name, ".bias")], $out),
-        )*]
-    };
-}
-pub(super) use convolved;
 
 const HEARING: &[Rule] = convolved!("speaker_encoder.", "":
     "blocks.0.conv" => "a.conv1d.0", "c", "mel stem";

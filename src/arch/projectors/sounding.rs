@@ -2,7 +2,6 @@
 //! often that was, a transformer, and convolutions that make ever more steps.
 //! Specification: `Qwen3TTSSpeakerEncoderModel._generate_code2wav_tensors` of llama.cpp's converter.
 
-use super::qwen3_tts::{convolved, layer};
 use crate::arch::computed::{Computation, by_row, held};
 use crate::arch::params::Params;
 use crate::arch::rule::{Need, Rule, rule};
@@ -32,6 +31,31 @@ pub fn prepared(_: &Params<'_>, checkpoint: &Checkpoint) -> Result<Option<Checkp
     }
     Ok(Some(Checkpoint { tensors, ..checkpoint.clone() }))
 }
+
+/// A tensor of a layer: the checkpoint's name behind a beginning, GGUF's behind another, the elements.
+macro_rules! layer {
+    ($before:literal, $to:literal: $($from:literal => $name:literal, $axes:literal);* $(;)?) => {
+        &[$(rule(&[concat!($before, $from)], &[concat!($to, $name)], $axes),)*]
+    };
+}
+pub(super) use layer;
+
+/// A convolution with a bias: its beginning in the checkpoint and in GGUF, the channels that come out, the rest of its elements, and
+/// the dtype that it must have, if any.
+macro_rules! convolved {
+    ($before:literal, $to:literal: $($from:literal => $name:literal, $out:literal, $in:literal $(, $dtype:ident)?);* $(;)?) => {
+        &[$(
+            rule(
+                &[concat!($before, $from, ".weight")],
+                &[concat!($to, $name, ".weight")],
+                concat!($out, " ", $in),
+            )
+            $(.stored(DType::$dtype))?,
+            rule(&[concat!($before, $from, ".bias")], &[concat!($to, $name, ".bias")], $out),
+        )*]
+    };
+}
+pub(super) use convolved;
 
 pub const QUANTIZER: &[Rule] = layer!("speech_tokenizer.decoder.quantizer.", "a.gen.wav.quant.":
     "rvq_first.input_proj.weight" => "first.in_proj.weight", "half code 1 -> half code";
