@@ -369,8 +369,8 @@ fn models_that_are_not_covered_are_refused_with_what_is() {
         &["that `ggraft architectures` lists", "found WhisperForConditionalGeneration"],
     );
     refused(
-        json!({"architectures": ["Qwen3TTSForConditionalGeneration"]}),
-        &["config.json: ", "converter knows the class Qwen3TTSForConditionalGeneration, ggraft has no page"],
+        json!({"architectures": ["WavTokenizerDec"]}),
+        &["config.json: ", "converter knows the class WavTokenizerDec, ggraft has no page"],
     );
     refused(json!({"rope_scaling": {"type": "longrope"}}), &["'rope_scaling.type'", "found longrope"]);
     refused(json!({"partial_rotary_factor": 0.5}), &["'partial_rotary_factor'", "found 0.5"]);

@@ -57,31 +57,28 @@ fn blocks_of_four_and_eight_bits_become_what_the_converter_makes_of_them() {
     each_of(&support::families::blocks::all(), |tiny, dir| differences(Golden::family(tiny.name), dir, &[]));
 }
 
-/// Kimi K3's scores are products of two tensors.
+/// Kimi K3's scores are products of two tensors, and tables of what speaks have layers folded into them.
 #[test]
-fn products_are_neither_merged_nor_taken_back() {
+fn what_is_computed_of_several_tensors_is_neither_merged_nor_taken_back() {
     let temporary = tempfile::tempdir().unwrap();
     let path = |name: &str| temporary.path().join(name).to_str().unwrap().to_string();
-    let (dir, gguf) = (path("k3"), path("k3.gguf"));
-    support::families::family("Kimi-K3-Tiny").unwrap().write(Path::new(&dir));
-    ggraft(["convert", "-q", &dir, "--type", "f16", "-o", &gguf]).ok();
-    for from in [&dir, &gguf] {
-        let back = ggraft(["convert", from, "--type", "safetensors", "-o", &path("back")]);
-        assert!(back.code != 0 && back.err.contains("products of pairs of tensors"), "{}", back.err);
-        let merged = ggraft([
-            "merge",
-            "--base",
-            from,
-            "--chat",
-            &dir,
-            "--onto",
-            &dir,
-            "--type",
-            "f16",
-            "-o",
-            &path("m.gguf"),
-        ]);
-        assert!(merged.code != 0 && merged.err.contains("would be one of products"), "{}", merged.err);
+    let folded = "tables with layers folded into them";
+    for (name, what) in [
+        ("Kimi-K3-Tiny", "products of pairs of tensors"),
+        ("Pocket-TTS-Tiny", folded),
+        ("Qwen3-TTS-Tiny", folded),
+    ] {
+        let (dir, gguf) = (path(name), path(&format!("{name}.gguf")));
+        support::families::family(name).unwrap().write(Path::new(&dir));
+        ggraft(["convert", "-q", &dir, "--type", "f16", "-o", &gguf]).ok();
+        for from in [&dir, &gguf] {
+            let back = ggraft(["convert", from, "--type", "safetensors", "-o", &path("back")]);
+            assert!(back.code != 0 && back.err.contains(what), "{}", back.err);
+            let models = ["merge", "--base", from, "--chat", &dir, "--onto", &dir, "--type", "f16"];
+            let merged = ggraft([&models[..], &["-o", &path("m.gguf")]].concat());
+            let told = format!("would be one of {what}");
+            assert!(merged.code != 0 && merged.err.contains(&told), "{}", merged.err);
+        }
     }
 }
 
@@ -122,14 +119,54 @@ fn gates_and_ups_of_experts_become_one_as_the_converter_has_it() {
 }
 
 #[test]
-fn gates_and_ups_that_became_one_do_not_go_back_and_the_error_says_what_does() {
+fn gates_and_ups_that_became_one_go_back_apart() {
     let temporary = tempfile::tempdir().unwrap();
-    let [dir, file, back] = ["checkpoint", "fused.gguf", "back"].map(|name| temporary.path().join(name));
-    support::families::family("Qwen3-Next-Tiny").unwrap().write(&dir);
-    let [dir, file, back] = [dir, file, back].map(|path| path.display().to_string());
-    ggraft(["convert", "-q", &dir, "--fuse-gate-up-exps", "--type", "f32", "-o", &file]).ok();
-    let ran = ggraft(["convert", "-q", &file, "--type", "safetensors", "-o", &back]);
-    assert!(ran.code == 4 && ran.err.contains("without --fuse-gate-up-exps"), "{} {}", ran.code, ran.err);
+    let [dir, fused, back, plain, again] = ["checkpoint", "fused.gguf", "back", "plain.gguf", "again.gguf"]
+        .map(|name| temporary.path().join(name).display().to_string());
+    support::families::family("Qwen3-Next-Tiny").unwrap().write(Path::new(&dir));
+    ggraft(["convert", "-q", &dir, "--fuse-gate-up-exps", "--type", "f32", "-o", &fused]).ok();
+    ggraft(["convert", "-q", &dir, "--type", "f32", "-o", &plain]).ok();
+    ggraft(["convert", "-q", &fused, "--type", "safetensors", "-o", &back]).ok();
+    ggraft(["convert", "-q", &back, "--type", "f32", "-o", &again]).ok();
+    assert_same_tensors(&plain, &again, "");
+}
+
+/// A file follows the one that is merged onto, whichever way the others have them.
+#[test]
+fn gates_and_ups_that_became_one_merge_with_those_apart() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = |name: &str| temporary.path().join(name).display().to_string();
+    support::families::family("Qwen3-Next-Tiny").unwrap().write_trio(temporary.path());
+    let merge = |base: &str, chat: &str, cp: &str, out: &str| {
+        let models = ["merge", "-q", "--base", base, "--chat", chat, "--onto", cp, "-w", "0.5"];
+        ggraft([&models[..], &["--type", "f32", "-o", out]].concat()).ok();
+    };
+    let fuse = ["--fuse-gate-up-exps", "--type", "f32"];
+    for name in ["base", "chat", "cp"] {
+        let out = path(&format!("{name}.gguf"));
+        ggraft([&["convert", "-q", &path(name), "-o", &out][..], &fuse].concat()).ok();
+    }
+    let [apart, fused, mixed, other] =
+        ["apart", "fused", "mixed", "other"].map(|name| path(&format!("{name}-merged.gguf")));
+    merge(&path("base"), &path("chat"), &path("cp"), &apart);
+    merge(&path("base.gguf"), &path("chat.gguf"), &path("cp.gguf"), &fused);
+    merge(&path("base"), &path("chat.gguf"), &path("cp.gguf"), &mixed);
+    merge(&path("base.gguf"), &path("chat"), &path("cp"), &other);
+    // -exp(A_log) of a file comes back but for its last bit.
+    assert_same_tensors(&fused, &mixed, "_exps");
+    assert_same_tensors(&apart, &other, "_exps");
+    let named = |path: &str| model(Path::new(path)).tensors.iter().any(|t| t.name.contains("gate_up_exps"));
+    assert!(named(&fused) && !named(&apart));
+}
+
+/// Both files hold the same tensors of names with this part.
+fn assert_same_tensors(one: &str, other: &str, part: &str) {
+    let (one, other) = (model(Path::new(one)), model(Path::new(other)));
+    assert_eq!(one.tensors.len(), other.tensors.len());
+    for tensor in one.tensors.iter().filter(|tensor| tensor.name.contains(part)) {
+        let found = other.tensors.iter().find(|t| t.name == tensor.name).expect(&tensor.name);
+        assert!(found.shape().ne() == tensor.shape().ne() && same(found, tensor), "{}", tensor.name);
+    }
 }
 
 #[test]

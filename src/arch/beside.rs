@@ -11,7 +11,7 @@ pub const PREPARED: &str = "preprocessor_config";
 const PREPARED_FILE: &str = "preprocessor_config.json";
 
 /// The folders of towers; their configs are sections of these names.
-const TOWERS: &[&str] = &["audio_tokenizer"];
+const TOWERS: &[&str] = &["audio_tokenizer", "speech_tokenizer"];
 
 /// The file that tells a key of a section that is not of `config.json`, and what the key is called there.
 pub fn told_in(key: &str) -> Option<(String, &str)> {
@@ -56,7 +56,7 @@ const WEIGHTS: [&str; 2] = ["model.safetensors.index.json", "model.safetensors"]
 pub fn with_weights(checkpoint: &Checkpoint, folder: &str) -> Result<Checkpoint> {
     let found = WEIGHTS.iter().map(|file| format!("{folder}/{file}")).find(|file| checkpoint.has(file));
     let Some(file) = found else {
-        return Err(Error::invalid("the weights of what hears are missing")
+        return Err(Error::invalid("the weights of what hears or speaks are missing")
             .file(&checkpoint.dir.join(folder))
             .expected(WEIGHTS[1])
             .hint("copy the folder, with its config and weights, from the model's repository"));

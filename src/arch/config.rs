@@ -3,6 +3,7 @@
 //! fills them in; the text model's section (`text_config` and its other names) is laid over the root.
 //! Specification: `ModelBase.load_hparams`, `TextModel.__init__` of llama.cpp's converter.
 
+use super::families::ARCHS;
 use super::{beside, defaults, native};
 use ggraft_formats::{Checkpoint, Error, Result};
 use serde_json::{Map, Value};
@@ -17,7 +18,11 @@ pub const TEXT: &[&[&str]] = &[
     &["lm_config"],
     &["llm_config"],
     &["text_config"],
+    &["talker_config"],
 ];
+
+/// The key of a talker's section that counts its tokens of text: `vocab_size` there counts its codes.
+const TALKED: &str = "text_vocab_size";
 
 /// Where drafts of the library speculators keep what they say of their layers; no defaults are filled in there.
 const LAYERS: &str = "transformer_layer_config";
@@ -63,8 +68,18 @@ impl Config {
         if let Some(params) = native::params(checkpoint)? {
             return Config::new(checkpoint.dir.join(native::FILE), params);
         }
-        let file = checkpoint.dir.join("config.json");
-        Config::new(file, checkpoint.required_json("config.json")?)
+        let (file, told) = Config::told(checkpoint)?;
+        Config::new(file, told)
+    }
+
+    /// What `config.json` says, or, of a page whose checkpoints have none, what the tensors tell.
+    fn told(checkpoint: &Checkpoint) -> Result<(PathBuf, Value)> {
+        let mut untold = ARCHS.iter().filter_map(|arch| arch.untold);
+        let is_there = |name: &str| checkpoint.tensors.iter().any(|tensor| tensor.name == name);
+        match untold.find(|(name, _)| !checkpoint.has("config.json") && is_there(name)) {
+            Some((_, tell)) => Ok((checkpoint.dir.clone(), tell(checkpoint)?)),
+            None => Ok((checkpoint.dir.join("config.json"), checkpoint.required_json("config.json")?)),
+        }
     }
 
     /// What `file` holds.
@@ -120,8 +135,8 @@ impl Config {
     /// That of what sees and hears in `checkpoint`: the root and its sections as they are told, each with its defaults, and
     /// how images and sounds are prepared as a section of its own. A key of a section is `section.key`.
     pub fn of_projector(checkpoint: &Checkpoint) -> Result<Config> {
-        let file = checkpoint.dir.join("config.json");
-        let raw = beside::with_towers(checkpoint, checkpoint.required_json("config.json")?)?;
+        let (file, told) = Config::told(checkpoint)?;
+        let raw = beside::with_towers(checkpoint, told)?;
         Config::seeing(file, raw, beside::prepared(checkpoint)?)
     }
 
@@ -313,7 +328,10 @@ fn text_section(root: Option<&Map<String, Value>>) -> Option<&Map<String, Value>
 fn merged(root: &Map<String, Value>) -> Map<String, Value> {
     let mut all = defaults::filled(root);
     if let Some(section) = text_section(Some(root)) {
-        let section = defaults::filled(section);
+        let mut section = defaults::filled(section);
+        if let Some(tokens) = section.get(TALKED).cloned() {
+            section.insert("vocab_size".into(), tokens);
+        }
         all.extend(section.into_iter().filter(|(_, value)| !value.is_null()));
         // The whole decides whether its head is the table of embeddings.
         if root.get(TIED) == Some(&Value::Bool(true)) {

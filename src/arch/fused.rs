@@ -1,14 +1,16 @@
 //! Gates and ups of experts as one tensor a layer, the gates of an expert before its ups: one multiplication of matrices the less
-//! in the runtime. Serves `convert --fuse-gate-up-exps`.
+//! in the runtime; and apart again, lazily: the rows of each are whole rows of the one. Serves `convert --fuse-gate-up-exps`, the
+//! way back, and merges of files of which some have one tensor and some two.
 //! Specification: `ModelBase.modify_tensors` of llama.cpp's converter; `create_tensor_gate_up_exps` of llama.cpp.
 
 use super::axes::{Axes, Stacks};
+use super::families::{ARCHS, Family};
 use super::moved::moved;
-use ggraft_formats::{DType, Error, Result, Tensor};
-use std::collections::BTreeMap;
+use ggraft_formats::{DType, Error, Model, Result, Tensor};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The architectures for which llama.cpp's converter has such a tensor and its graph takes it.
-const ARCHS: [&str; 8] = [
+const FUSED: [&str; 8] = [
     "cohere2moe",
     "deepseek2-ocr",
     "gemma4",
@@ -24,7 +26,7 @@ const UPS: &str = ".ffn_up_exps.weight";
 const BOTH: &str = ".ffn_gate_up_exps.weight";
 
 /// Whether a tensor of a GGUF is of this name.
-pub fn is_both(name: &str) -> bool {
+fn is_both(name: &str) -> bool {
     name.ends_with(BOTH)
 }
 
@@ -38,11 +40,11 @@ pub fn experts(
     stored: &mut Vec<(String, DType)>,
     told: &mut Vec<String>,
 ) -> Result<Vec<Tensor>> {
-    if !ARCHS.contains(&gguf) {
+    if !FUSED.contains(&gguf) {
         return Err(Error::unsupported(
             "llama.cpp takes gates and ups of this architecture's experts apart alone",
         )
-        .expected(ARCHS.join(", "))
+        .expected(FUSED.join(", "))
         .found(gguf)
         .hint("leave --fuse-gate-up-exps out"));
     }
@@ -82,6 +84,78 @@ fn store_as(name: &str, parts: [&str; 2], stored: &mut Vec<(String, DType)>) {
     let alike = of(parts[0]).filter(|dtype| of(parts[1]) == Some(*dtype));
     stored.retain(|(known, _)| !parts.contains(&known.as_str()));
     stored.extend(alike.map(|dtype| (name.to_string(), dtype)));
+}
+
+/// Whether pages of this architecture know such a tensor, which its checkpoints may hold themselves.
+fn is_known(gguf: &str) -> bool {
+    ARCHS
+        .iter()
+        .filter(|arch| arch.gguf == gguf)
+        .any(|arch| Family::of(arch).rules.iter().any(|rule| rule.to.iter().any(|to| is_both(to))))
+}
+
+/// `model` with the gates and ups of experts apart, unless its pages know them as one.
+///
+/// # Errors
+/// A tensor that should hold both has no two halves.
+pub fn apart(model: Model) -> Result<Model> {
+    let one = |tensor: Tensor| if is_both(&tensor.name) { halves(tensor) } else { Ok(vec![tensor]) };
+    if is_known(model.architecture().unwrap_or_default()) {
+        return Ok(model);
+    }
+    let tensors = model.tensors.into_iter().map(one).collect::<Result<Vec<_>>>()?.concat();
+    Ok(Model { tensors, ..model })
+}
+
+/// `model` with gates and ups as `other` has those of the same layer: as one, or apart.
+///
+/// # Errors
+/// Those of a layer do not fit each other.
+pub fn as_in(model: &Model, other: &Model) -> Result<Option<Model>> {
+    let theirs: HashSet<&str> = other.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let held: HashMap<&str, &Tensor> = model.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
+    let (mut tensors, mut changed) = (Vec::with_capacity(model.tensors.len()), false);
+    for tensor in &model.tensors {
+        let layer = |end: &str| tensor.name.strip_suffix(end);
+        let one = |of: &str| theirs.contains(format!("{of}{BOTH}").as_str());
+        let two = |of: &str| theirs.contains(format!("{of}{GATES}").as_str());
+        match (layer(BOTH), layer(GATES), layer(UPS)) {
+            (Some(of), _, _) if two(of) => tensors.extend(halves(tensor.clone())?),
+            (_, Some(of), _) if one(of) => match held.get(format!("{of}{UPS}").as_str()) {
+                Some(ups) => tensors.push(joined(&format!("{of}{BOTH}"), tensor.clone(), (*ups).clone())?),
+                None => tensors.push(tensor.clone()),
+            },
+            (_, _, Some(of)) if one(of) && held.contains_key(format!("{of}{GATES}").as_str()) => {}
+            _ => {
+                tensors.push(tensor.clone());
+                continue;
+            }
+        }
+        changed = true;
+    }
+    Ok(changed.then(|| Model { tensors, ..model.clone() }))
+}
+
+/// Gates and ups of a tensor that holds both.
+fn halves(both: Tensor) -> Result<Vec<Tensor>> {
+    let of = both.name.strip_suffix(BOTH).unwrap_or(&both.name).to_string();
+    let [n, rows, e] = *both.shape().ne() else { return Err(uneven(&both)) };
+    if rows % 2 != 0 {
+        return Err(uneven(&both));
+    }
+    let sizes = [("n", n), ("ff", rows / 2), ("e", e)].into_iter().collect();
+    let wrong = |what: String| Error::invalid(what).tensor(&both.name);
+    let axes = Axes::parse("e [ff|ff] n -> e ff n ; e ff n").map_err(wrong)?;
+    let part = |(at, end): (usize, &str)| {
+        let pieces = axes.forth(&sizes, Stacks { from: &[], to: &[] }, at).map_err(wrong)?;
+        moved(&format!("{of}{end}"), &[e, rows / 2, n], vec![both.clone()], &pieces)
+    };
+    [GATES, UPS].into_iter().enumerate().map(part).collect()
+}
+
+fn uneven(both: &Tensor) -> Error {
+    let error = Error::invalid("these are no gates and ups of experts").tensor(&both.name);
+    error.expected("three axes, and as many gates as ups").found(both.shape())
 }
 
 /// Gates and ups, `[experts, rows, columns]` each, as `[experts, 2 * rows, columns]`. Floats of two dtypes are all f32.
@@ -136,6 +210,20 @@ mod tests {
         let firsts: Vec<f32> = rows.iter().step_by(3).copied().collect();
         assert_eq!(firsts, [0.0, 3.0, 100.0, 103.0, 6.0, 9.0, 106.0, 109.0]);
         assert_eq!(fused[1].shape().ne(), [3, 4, 2]);
+        // Back again, as the other model has them.
+        let model = |tensors| Model { tensors, ..Model::default() };
+        let (one, two) = (model(fused), model(vec![tensor(ups, 100), tensor(gates, 0)]));
+        let apart = as_in(&one, &two).unwrap().unwrap();
+        let names: Vec<&str> = apart.tensors.iter().map(|t| t.name.as_str()).collect();
+        assert_eq!(names, ["output.weight", gates, ups]);
+        let mut half = vec![0.0; 12];
+        apart.tensors[2].decode_rows(0..4, &mut half).unwrap();
+        assert_eq!(half, (100..112).map(|i| i as f32).collect::<Vec<_>>());
+        let again = as_in(&two, &one).unwrap().unwrap();
+        let mut whole = vec![0.0; 24];
+        again.tensors[0].decode_rows(0..8, &mut whole).unwrap();
+        assert_eq!((again.tensors.len(), whole), (1, rows));
+        assert!(as_in(&one, &one).unwrap().is_none());
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub use about::check_told;
 pub use back::{Regained, json, regain, same};
 pub use draft::Draft;
 pub use families::{ARCHS, Arch, Values, faults};
+pub use fused::{apart, as_in};
 pub(crate) use moved::Zeros;
 pub use options::{Options, Predicting};
 pub use products::check_merge;
@@ -111,6 +112,8 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
         params = params.with(families::mtp::AXIS, 0);
     }
     let checkpoint = fewer.as_ref().unwrap_or(checkpoint);
+    let prepared = (arch.prepared)(&params, checkpoint)?;
+    let checkpoint = prepared.as_ref().unwrap_or(checkpoint);
     // What the config says is checked before the tensors are, and told after what they tell.
     let (early, hparams) = (family.early(&params)?, family.hparams(&params)?);
     let dense = modules::Modules::of(arch, checkpoint, options.dense, &mut warnings)?;
@@ -286,6 +289,8 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     let config = Config::open(checkpoint)?;
     let family = family(&config)?;
     products::check_back(family.arch)?;
+    let apart = fused::apart(model.clone())?;
+    let model = &apart;
     let mut params = Params::new(&config, &family.axes).beside(checkpoint);
     if let Some(table) = model.tensors.iter().find(|t| t.name == "token_embd.weight") {
         // A merge may have grown it.
@@ -296,6 +301,12 @@ pub fn release(model: &Model, checkpoint: &Checkpoint) -> Result<Released> {
     let tensors = names::release(&family, &params, checkpoint, model, &mut left)?;
     let alone = names::ignored(&family, &params, checkpoint, &mut left)?;
     Ok(Released { tensors, alone, left })
+}
+
+/// Whether a weight of a model of this class stays blocks of MXFP4.
+pub(crate) fn keeps_blocks(class: &str, name: &str) -> bool {
+    let mut pages = ARCHS.iter().filter(|arch| arch.classes.contains(&class));
+    pages.any(|arch| arch.blocks.is_some_and(|part| name.contains(part)))
 }
 
 /// The family of the model that `config` is of, or whose part it tells.

@@ -1,6 +1,6 @@
 //! Pairs of tensors of which a GGUF has the product alone: computed row by row before the rules of a page, and what cannot be
-//! done with what they become. A merge would be one of products, which is none of their factors, and a product goes back to
-//! no pair. Serves `adopt`, the way back, and merges.
+//! done with what they, and tables with folded layers (`Arch::folded`), become. A merge would be one of products, which is none
+//! of their factors, and a product goes back to no pair. Serves `adopt`, the way back, and merges.
 //! Specification: `KimiK3Model._try_fuse_res` of llama.cpp's converter.
 
 use super::computed::{Computation, computed};
@@ -58,31 +58,33 @@ pub fn multiplied(arch: &Arch, checkpoint: &Checkpoint) -> Result<Option<Checkpo
     }
 }
 
-/// Refuses to take a model back to the names of its trainer, if it has products.
-pub fn check_back(arch: &Arch) -> Result<()> {
-    let error = || {
-        Error::unsupported(
-            "a GGUF has the products of pairs of tensors, and no pair can be told from its product",
-        )
-        .expected("the pairs of a checkpoint")
-        .found(format!("{} of {}", arch.products.join(", "), arch.gguf))
-        .hint("choose a GGUF --type, of the checkpoint itself")
-    };
-    if arch.products.is_empty() { Ok(()) } else { Err(error()) }
+/// What of a page's GGUFs is computed from several tensors of the trainer, and what to call that; nothing of most pages.
+fn computed_of(arch: &Arch) -> Option<(&'static str, String)> {
+    let named = |all: &[&str]| format!("{} of {}", all.join(", "), arch.gguf);
+    match (arch.products, arch.folded) {
+        ([], []) => None,
+        ([], folded) => Some(("tables with layers folded into them", named(folded))),
+        (products, _) => Some(("products of pairs of tensors", named(products))),
+    }
 }
 
-/// Refuses to merge a model that has products.
+/// Refuses to take a model back to the names of its trainer, if it has such tensors.
+pub fn check_back(arch: &Arch) -> Result<()> {
+    let Some((what, which)) = computed_of(arch) else { return Ok(()) };
+    let error =
+        Error::unsupported(format!("a GGUF has {what}, and what they are made of cannot be told from them"));
+    let error = error.expected("the tensors of a checkpoint").found(which);
+    Err(error.hint("choose a GGUF --type, of the checkpoint itself"))
+}
+
+/// Refuses to merge a model that has such tensors.
 pub fn check_merge(model: &Model) -> Result<()> {
     let gguf = model.architecture().unwrap_or_default();
-    match ARCHS.iter().find(|arch| arch.gguf == gguf && !arch.products.is_empty()) {
-        Some(arch) => {
-            Err(Error::unsupported("a merge of this architecture would be one of products of tensors")
-                .expected("an architecture whose GGUFs have the trainer's tensors")
-                .found(format!("{gguf} ({})", arch.products.join(", ")))
-                .hint("merge the checkpoints with another tool, and convert the result"))
-        }
-        None => Ok(()),
-    }
+    let found = ARCHS.iter().filter(|arch| arch.gguf == gguf).find_map(computed_of);
+    let Some((what, which)) = found else { return Ok(()) };
+    let error = Error::unsupported(format!("a merge of this architecture would be one of {what}"));
+    let error = error.expected("an architecture whose GGUFs have the trainer's tensors").found(which);
+    Err(error.hint("merge the checkpoints with another tool, and convert the result"))
 }
 
 #[cfg(test)]

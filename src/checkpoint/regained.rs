@@ -53,7 +53,7 @@ pub fn plain(model: Model) -> Result<Model> {
 /// # Errors
 /// There is no page for its architecture, or it has tensors that the page does not know; its tokenizer cannot be written.
 pub fn source(model: &Model) -> Result<(Source, Vec<String>)> {
-    let model = plain(model.clone())?;
+    let model = arch::apart(plain(model.clone())?)?;
     let place = model.containers.first().map_or(PathBuf::new(), |file| file.path().to_path_buf());
     let whole = model.clone();
     let (model, dense) = arch::modules::apart(model);

@@ -22,9 +22,16 @@ pub fn graft(onto: Loaded, vectors: &[Vector], how: impl Into<merge::Options>) -
         how.held = Some(source.checkpoint.tensors.iter().map(|t| t.name.clone()).collect());
     }
     how.stack = onto.stack;
-    let mut graft = Graft::new(onto.model, vectors, how)?;
+    let fitted = vectors.iter().map(|vector| fitted(vector, &onto.model)).collect::<Result<Vec<_>>>()?;
+    let mut graft = Graft::new(onto.model, &fitted, how)?;
     graft.notes.splice(0..0, onto.notes);
     Ok(Grafted { graft, source: onto.source, command: String::from("ggraft merge") })
+}
+
+/// `vector` with gates and ups of experts as `onto` has them.
+fn fitted(vector: &Vector, onto: &Model) -> Result<Vector> {
+    let of = |model: &Model| Ok(arch::as_in(model, onto)?.unwrap_or_else(|| model.clone()));
+    Ok(Vector { chat: of(&vector.chat)?, base: of(&vector.base)? })
 }
 
 /// Models that belong together.

@@ -12,6 +12,7 @@ use super::numbers::{Packing, bytes, e2m1, indices, mask, whole, with_bytes};
 use super::page::{Page, Parts};
 use super::rows::{Packed, unpacked};
 use super::settings::Settings;
+use crate::arch::keeps_blocks;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use regex::Regex;
@@ -195,7 +196,7 @@ fn halves(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     let scales = parts.need(&format!("{}_scale", parts.weight))?;
     // Those of which the converter keeps the blocks, too.
     let class = settings.model.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str);
-    let is_kept = class == Some("KimiK3ForConditionalGeneration") && parts.stem().contains(".experts.");
+    let is_kept = class.is_some_and(|class| keeps_blocks(class, parts.stem()));
     if is_kept && matches!(scales.dtype(), DType::U8 | DType::F8E8M0) {
         return mxfp4::of_codes(&parts.weight, codes, scales);
     }

@@ -251,6 +251,10 @@ pub fn last(class: &str, config: &Value, files: &Files, metadata: &mut Metadata)
                 metadata.set("tokenizer.ggml.eos_token_id", id);
             }
         }
+        // What it speaks is no chat.
+        "Qwen3TTSForConditionalGeneration" => {
+            metadata.remove("tokenizer.chat_template");
+        }
         class if keeps_merges(class) => {
             metadata.set(SPACE_PREFIX, false);
             metadata.set(super::ADD_BOS, true);

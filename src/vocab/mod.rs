@@ -7,6 +7,7 @@ mod added;
 mod back;
 mod bpe;
 pub mod check;
+mod codes;
 mod fallback;
 mod family;
 mod files;
@@ -30,6 +31,7 @@ mod wordpiece;
 
 pub use added::looks_special;
 pub use back::{Regained, files as regained};
+pub use codes::VOICED;
 pub use family::ends_turns;
 pub use layers::library_ids;
 pub use table::filler;
@@ -123,6 +125,10 @@ pub fn tokenizer(checkpoint: &Checkpoint, config: &Value, options: &Options) -> 
         rwkv::write(&files, config, size, &mut out)?;
         return Ok(out);
     }
+    if codes::begins_sounds(class(config).unwrap_or_default()) {
+        codes::write(&files, config, size.unwrap_or_default(), &mut out)?;
+        return Ok(out);
+    }
     let llama = is_llama(config);
     if let Some(prefix) = files.config("add_prefix_space").and_then(Value::as_bool).filter(|_| llama) {
         out.metadata.set(SPACE_PREFIX, prefix);
@@ -209,7 +215,10 @@ fn table(
         Source::SentencePiece(model) => {
             let json = files.tokenizer.as_ref().filter(|json| fallback::is_byte_fallback(json));
             let added = layers::read(files, &spm::vocab(&model), warnings)?;
-            let table = spm::table(files, &model, &added, size, warnings)?;
+            let mut table = spm::table(files, &model, &added, size, warnings)?;
+            for code in codes::names(config, files)? {
+                table.push(code, kinds::CONTROL, 0.0);
+            }
             if let Some(json) = json {
                 tell::spaces(json, warnings);
             }
@@ -269,7 +278,10 @@ fn table(
                 Some(pre) => pre.clone(),
                 None => pre::detect(files, json, &added, warnings)?,
             };
-            let (table, merges) = bpe::table(files, json, &vocab, &added, size, warnings)?;
+            let (mut table, merges) = bpe::table(files, json, &vocab, &added, size, warnings)?;
+            for code in codes::names(config, files)? {
+                table.push(code, kinds::CONTROL, 0.0);
+            }
             table.write("gpt2", &pre, metadata);
             if !merges.is_empty() {
                 metadata.set("tokenizer.ggml.merges", merges);
@@ -317,6 +329,7 @@ const TEXT: &[&[&str]] = &[
     &["llm_config"],
     &["lm_config"],
     &["lfm"],
+    &["talker_config"],
 ];
 
 /// What `config.json` says of the text model under `key`.
@@ -328,7 +341,9 @@ fn told<'a>(config: &'a Value, key: &str) -> Option<&'a Value> {
 
 /// The number of embedding rows that `config.json` declares; `None` if it does not.
 fn vocab_size(config: &Value, checkpoint: &Checkpoint) -> Result<Option<usize>> {
-    let Some(value) = told(config, "vocab_size") else { return Ok(None) };
+    // Where that counts the codes of sound, another key counts the tokens of text.
+    let rows = told(config, "text_vocab_size").or_else(|| told(config, "vocab_size"));
+    let Some(value) = rows else { return Ok(None) };
     // Ids are i32 in the runtime, and every id up to the size costs memory here.
     match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
         Some(0) => Ok(None),

@@ -82,6 +82,13 @@ impl Table {
         true
     }
 
+    /// Adds a row below the others.
+    pub fn push(&mut self, text: impl Into<BString>, kind: i32, score: f32) {
+        self.tokens.push(text.into());
+        self.types.push(kind);
+        self.scores.iter_mut().for_each(|scores| scores.push(score));
+    }
+
     /// Gives the row of `id` another text, if it has no piece.
     pub fn respell(&mut self, id: usize, text: impl Fn(&str) -> String) {
         if self.types.get(id) == Some(&UNUSED)

@@ -12,6 +12,8 @@ pub enum Kind {
     Bert,
     Xlm,
     T5,
+    /// SentencePiece's file alone.
+    Pocket,
 }
 
 /// Words and letters of both places in a word.
@@ -30,6 +32,7 @@ pub fn write(kind: Kind, dir: &Path) -> usize {
         Kind::Bert => bert(dir),
         Kind::Xlm => xlm(dir),
         Kind::T5 => t5(dir),
+        Kind::Pocket => pocket(dir),
     }
 }
 
@@ -134,6 +137,13 @@ fn t5(dir: &Path) -> usize {
     let named = json!({"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "extra_ids": 0});
     write_json(&dir.join("tokenizer_config.json"), &config("T5Tokenizer", &added, named));
     vocab.len()
+}
+
+fn pocket(dir: &Path) -> usize {
+    let own = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)];
+    let pieces = all(&own, &pieces());
+    std::fs::write(dir.join("tokenizer.model"), unigram(&pieces)).unwrap();
+    pieces.len()
 }
 
 /// The pieces of a SentencePiece model: its own tokens, then ordinary ones.

@@ -34,6 +34,7 @@ mod published;
 mod recurrent;
 mod second;
 mod sparse;
+mod speaking;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Tiny> {
         newest::all(),
         parts::all(),
         published::all(),
+        speaking::talkers(),
     ];
     let mut all = parts.concat();
     all.extend(listed::all(&all));
@@ -291,7 +293,9 @@ impl Tiny {
             Words::Encoder(kind) => {
                 let tokens = encoding::write(kind, dir);
                 let config = laid_over(json!({"vocab_size": tokens}), &self.config);
-                write_json(&dir.join("config.json"), &config);
+                if kind != Kind::Pocket {
+                    write_json(&dir.join("config.json"), &config);
+                }
                 self.write_texts(dir);
                 return config;
             }
@@ -374,7 +378,7 @@ impl Tiny {
         let seed = rng::named(7, &name);
         let (mean, deviation) = match name.as_str() {
             name if name.ends_with("norm.weight") => (0.5, 0.25),
-            name if name.ends_with("running_var") => (1.0, 0.125),
+            name if name.ends_with("running_var") || name.ends_with("cluster_usage") => (1.0, 0.125),
             _ => (0.0, 0.05),
         };
         let single = self.single.iter().any(|end| name.ends_with(end));

@@ -3,10 +3,14 @@
 //! checkpoint before their rules are carried out (`Arch::prepared`).
 //! Specification: `ConformerAudioModel`, `GraniteSpeechMmprojModel`, `MuseGlimmerVisionModel` of llama.cpp's converter.
 
+mod folded;
 mod resized;
 
+pub use folded::{Activation, Layer, folded};
 pub use resized::resized;
 
+use super::axes::{Piece, Step};
+use super::moved;
 use super::stored::store;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{Checkpoint, DType, Error, Result, Rows, Tensor};
@@ -63,6 +67,51 @@ pub fn computed(name: &str, by: Computation, sources: Vec<Tensor>) -> Result<Ten
     Tensor::new(name, shape, dtype, Arc::new(Computed { sources, by, half }))
 }
 
+/// The tensor `name` that `by` computes from each element of `table` and the number that `column` has for its row.
+///
+/// # Errors
+/// The column has not one number for each row.
+pub fn by_row(name: &str, by: Computation, table: Tensor, column: Tensor) -> Result<Tensor> {
+    let shape = *table.shape();
+    if column.shape().ne() != [shape.rows()] {
+        return Err(Error::invalid("there must be one number for each row of another tensor")
+            .tensor(&column.name)
+            .expected(format!("[{}], the rows of {}", shape.rows(), table.name))
+            .found(column.shape()));
+    }
+    let half = [&table, &column].iter().all(|source| source.dtype() == DType::F16);
+    let dtype = if half { DType::F16 } else { DType::F32 };
+    Tensor::new(name, shape, dtype, Arc::new(ByRow { table, column, by, half }))
+}
+
+/// The table `name` of the rows of all `tables`, one below the other: in f16 if all of them are, else in f32.
+///
+/// # Errors
+/// They have rows of different lengths.
+pub fn joined(name: &str, tables: Vec<Tensor>) -> Result<Tensor> {
+    let row = tables.first().map_or(0, |table| table.shape().row());
+    let half = tables.iter().all(|table| table.dtype() == DType::F16);
+    let (mut pieces, mut rows) = (Vec::new(), 0u64);
+    let mut sources = Vec::with_capacity(tables.len());
+    for (source, table) in (0..).zip(tables) {
+        let own = table.shape().rows();
+        if table.shape().row() != row {
+            return Err(Error::invalid(
+                "the rows of a table that becomes one with another have another length",
+            )
+            .tensor(&table.name)
+            .expected(row)
+            .found(table.shape().row()));
+        }
+        let size = own.saturating_mul(row);
+        let step = Step { size, from: 1, to: 1, tensor: 0 };
+        pieces.push(Piece { source, from: 0, to: rows.saturating_mul(row), steps: vec![step] });
+        rows = rows.saturating_add(own);
+        sources.push(if half { table } else { table.encode(DType::F32, None)? });
+    }
+    moved::moved(name, &[rows, row], sources, &pieces)
+}
+
 /// Norms of batches as two tensors each: those whose names are `PREFIX.weight`, where `is` says so of the prefix, with
 /// `PREFIX.bias`, `PREFIX.running_mean` and `PREFIX.running_var`. The mean and the variance of the batches are in them.
 ///
@@ -89,6 +138,18 @@ pub fn with_folded_norms(checkpoint: &Checkpoint, is: fn(&str) -> bool) -> Resul
         }
     }
     Ok(Some(Checkpoint { tensors, ..checkpoint.clone() }))
+}
+
+/// The tensor of this name.
+///
+/// # Errors
+/// It is missing.
+pub fn held(checkpoint: &Checkpoint, name: &str) -> Result<Tensor> {
+    let missing = || {
+        let error = Error::invalid("a tensor is missing that others are computed with").file(&checkpoint.dir);
+        error.tensor(name).hint("the weights are incomplete: download them again")
+    };
+    checkpoint.tensors.iter().find(|tensor| tensor.name == name).cloned().ok_or_else(missing)
 }
 
 /// A part of such a norm.
@@ -142,6 +203,47 @@ impl Rows for Computed {
     }
 }
 
+/// Rows that are computed with a number each.
+struct ByRow {
+    table: Tensor,
+    column: Tensor,
+    by: Computation,
+    /// Whether the result is f16.
+    half: bool,
+}
+
+impl Rows for ByRow {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        let row = self.table.row_elements()?;
+        let mut values = vec![0f32; rows.len() * row];
+        self.table.decode_rows(rows.clone(), &mut values)?;
+        let mut column = vec![0f32; self.column.row_elements()?];
+        self.column.decode_rows(0..1, &mut column)?;
+        let plain = |x: f32| x;
+        let short = |x: f32| f16::from_f32(x).to_f32();
+        let round: &dyn Fn(f32) -> f32 = if self.half { &short } else { &plain };
+        for (values, number) in values.chunks_exact_mut(row.max(1)).zip(&column[rows]) {
+            values.iter_mut().for_each(|x| *x = (self.by.formula)(&[*x, *number], round));
+        }
+        store(values.into_iter(), self.half, out);
+        Ok(())
+    }
+
+    fn prefetch(&self, rows: Range<usize>) {
+        self.table.prefetch(rows);
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.table.release(rows);
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        into.add(self.by.name.as_bytes());
+        self.table.identify(into);
+        self.column.identify(into);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +262,20 @@ mod tests {
         assert_eq!(of(FACTOR, sources()[..2].to_vec()), [factor; 2]);
         assert_eq!(of(OFFSET, sources()), [1.0 - 3.0 * factor; 2]);
         assert_eq!(of(SUM, sources()), [10.0; 2]);
+    }
+
+    #[test]
+    fn a_table_is_computed_with_a_number_for_each_row_and_tables_become_one() {
+        let table = Tensor::in_memory("x", Shape::new(&[2, 2]).unwrap(), &[1.0, 2.0, 3.0, 4.0]).unwrap();
+        let column =
+            |n: u64| Tensor::in_memory("n", Shape::new(&[n]).unwrap(), &vec![2.0; n as usize]).unwrap();
+        let twice = by_row("y", SUM, table.clone(), column(2)).unwrap();
+        let all = joined("z", vec![table.clone(), twice]).unwrap();
+        let mut out = [0.0; 8];
+        all.decode_rows(0..4, &mut out).unwrap();
+        assert_eq!(out, [1.0, 2.0, 3.0, 4.0, 3.0, 4.0, 5.0, 6.0]);
+        assert!(by_row("y", SUM, table.clone(), column(3)).is_err());
+        assert!(joined("z", vec![table, column(3)]).is_err());
     }
 
     #[test]

@@ -26,12 +26,15 @@ pub struct Arch {
     pub applies: Option<fn(&Config) -> Result<bool>>,
     /// The family whose differences these are.
     pub base: Option<&'static Arch>,
-    /// The checkpoint with tensors that are computed from several of it, which no rule can say; none if it stays. Of what sees
-    /// or hears alone.
+    /// The checkpoint with tensors that are computed from several of it, which no rule can say; none if it stays.
     pub prepared: fn(&Params<'_>, &Checkpoint) -> Result<Option<Checkpoint>>,
     /// Ends of the names of pairs of tensors, `…_norm.weight` and `…_proj.weight`, of which a GGUF has the product alone; the
     /// rules call it `….weight`.
     pub products: &'static [&'static str],
+    /// Tensors of a text model's GGUF that are computed from several: such a model is neither taken back nor merged.
+    pub folded: &'static [&'static str],
+    /// A tensor that checkpoints without `config.json` of this page alone hold, and what their tensors tell in its place.
+    pub untold: Option<(&'static str, fn(&Checkpoint) -> Result<Json>)>,
     /// The folder of a tower that has weights of its own; its name stands in front of theirs. Of what sees or hears alone.
     pub folder: Option<&'static str>,
     /// What the checkpoint puts in front of its names; the first that fits.
@@ -58,6 +61,9 @@ pub struct Arch {
     /// Whether matrices have the dtype of the checkpoint (bf16, f32) whatever type of floats or of eight bits is asked for, and
     /// packed ones eight bits.
     pub holds: bool,
+    /// A part of the names of weights that stay blocks of MXFP4 where a checkpoint of compressed-tensors has them so; others become
+    /// floats.
+    pub blocks: Option<&'static str>,
     /// The page of its layers that predict further tokens, where these are only ever a file of their own.
     pub predictor: Option<&'static Arch>,
     /// The Python beside the weights by which the trainer writes chats, having no template for them.
@@ -156,6 +162,8 @@ pub const NONE: Arch = Arch {
     keeps: |_| Ok(Vec::new()),
     prepared: |_, _| Ok(None),
     products: &[],
+    folded: &[],
+    untold: None,
     folder: None,
     prefixes: &[],
     keys: &[],
@@ -168,6 +176,7 @@ pub const NONE: Arch = Arch {
     without: &[],
     ignored: &[],
     holds: false,
+    blocks: None,
     predictor: None,
     writes_chats: None,
     carried: &[],

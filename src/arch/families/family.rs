@@ -80,12 +80,15 @@ impl Family {
 
     /// The same where the model is a part of one that sees or hears.
     pub fn within(mut self) -> Family {
+        let own = self.prefixes.clone();
         let more = PARTS.iter().filter(|prefix| !self.prefixes.contains(prefix));
         let more: Vec<&str> = more.copied().collect();
         self.prefixes.extend(more);
-        // CogVLM's layers for images are a part of its text model.
+        // CogVLM's layers for images are a part of its text model, as what others talk with is Qwen 3 TTS itself.
         let named = |pattern: &str| {
-            self.rules.iter().flat_map(|rule| rule.from).any(|name| fits(pattern, name, u64::MAX))
+            let all = self.rules.iter().flat_map(|rule| rule.from);
+            let mut all = all.flat_map(|name| own.iter().map(move |prefix| format!("{prefix}{name}")));
+            all.any(|name| fits(pattern, &name, u64::MAX))
         };
         let seeing: Vec<&str> = super::qwen_vl::SEEING.iter().copied().filter(|p| !named(p)).collect();
         self.ignored.extend(seeing);

@@ -32,6 +32,7 @@ pub const KIMI_K3: Arch = Arch {
         kimi::CORRECTION,
     ],
     products: &["self_attention_res", "mlp_res", "output_attn_res"],
+    blocks: Some(".experts."),
     writes_chats: Some("encoding_k3.py"),
     late: &[count("^tokenizer.ggml.eos_token_id", &["eos_token_id"])],
     ignored: SEEING,

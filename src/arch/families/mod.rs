@@ -94,9 +94,11 @@ mod phi3;
 mod plamo;
 mod plamo1;
 mod plm;
+mod pocket_tts;
 mod qwen;
 mod qwen1;
 mod qwen35;
+mod qwen3_tts;
 mod qwen4;
 mod qwen_moe;
 mod qwen_vl;
@@ -274,6 +276,8 @@ pub static ARCHS: &[Arch] = &[
     seeing::QWEN2_OMNI,
     seeing::QWEN3_OMNI,
     seeing::QWEN3_ASR,
+    qwen3_tts::QWEN3_TTS,
+    pocket_tts::POCKET_TTS,
     seeing::PADDLE_OCR,
     seeing::GEMMA4_UNIFIED,
     seeing::GLM4_SEEING,

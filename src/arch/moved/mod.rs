@@ -42,7 +42,8 @@ pub fn moved(name: &str, torch: &[u64], sources: Vec<Tensor>, pieces: &[Piece]) 
         return Err(Error::unsupported("tensors that become one have different dtypes")
             .tensor(&other.name)
             .expected(format!("{dtype}, as {} has", first.name))
-            .found(other.dtype()));
+            .found(other.dtype())
+            .hint("save the checkpoint with all of these packed alike, or with none of them packed"));
     }
     let row = usize::try_from(shape.row()).map_err(|_| too_large(name))?;
     let pieces: Vec<Copy> =

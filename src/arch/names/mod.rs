@@ -13,7 +13,6 @@ pub use regained::regained;
 
 use super::axes::Axes;
 use super::families::{Carried, Family};
-use super::fused;
 use super::modules;
 use super::params::Params;
 use super::rerank;
@@ -373,10 +372,7 @@ fn unknown(family: &Family, tensor: &Tensor) -> Error {
     Error::unsupported(format!("the architecture {} knows no such tensor", family.arch.gguf))
         .tensor(&tensor.name)
         .found(format!("{} {shape:?}", tensor.dtype()))
-        .hint(match fused::is_both(&tensor.name) {
-            true => "gates and ups of experts are one tensor here: convert the checkpoint without --fuse-gate-up-exps",
-            false => "config.json is of another model, or the model is not a plain one of this architecture",
-        })
+        .hint("config.json is of another model, or the model is not a plain one of this architecture")
 }
 
 /// What the checkpoint holds though `config.json` does not announce it. It is kept, as the converter keeps it.

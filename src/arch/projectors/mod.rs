@@ -37,8 +37,11 @@ mod omni;
 mod paddle;
 mod parakeet;
 mod phi4;
+mod pocket_tts;
 mod qwen;
+mod qwen3_tts;
 mod siglip;
+mod sounding;
 mod step;
 mod vision;
 mod whisper;
@@ -106,6 +109,8 @@ pub static PROJECTORS: &[Arch] = &[
     nemotron::NEMOTRON,
     muse::MUSE_GLIMMER,
     dots_note::DOTS3_NOTE,
+    qwen3_tts::QWEN3_TTS,
+    pocket_tts::POCKET_TTS,
 ];
 
 /// The pages that others build on.

@@ -44,7 +44,15 @@ pub(super) fn merging(own: Value) -> Value {
 }
 
 pub fn all() -> Vec<Tiny> {
-    [sighted(), squares(), hearing(), super::newer_projectors::all(), super::conformers::all()].concat()
+    [
+        sighted(),
+        squares(),
+        hearing(),
+        super::newer_projectors::all(),
+        super::conformers::all(),
+        super::speaking::beside(),
+    ]
+    .concat()
 }
 
 fn sighted() -> Vec<Tiny> {
