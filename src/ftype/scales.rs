@@ -48,6 +48,12 @@ impl Scale {
     }
 }
 
+/// Whether the graph of this architecture multiplies by the scale of this tensor, named without its ending.
+pub fn reads_scale(architecture: &str, stem: &str) -> bool {
+    let part = roles::layer(stem).and_then(|layer| stem.strip_prefix(&format!("blk.{layer}.")));
+    READERS.contains(&architecture) && part.is_some_and(|part| SCALED.contains(&part))
+}
+
 /// The scales of the tensors, and what to say if the architecture has none.
 pub fn scales(
     facts: &Facts,
