@@ -68,9 +68,12 @@ impl Fours {
     /// The parts of a matrix: `codes` of so many bytes a row, `scales` of one byte for each 16 of its elements. `None` if they are
     /// laid out otherwise.
     pub fn of(codes: &Tensor, scales: &Tensor) -> Option<Fours> {
-        let (&[bytes, rows], &[groups, lines]) = (codes.shape().ne(), scales.shape().ne()) else { return None };
+        let (&[bytes, rows], &[groups, lines]) = (codes.shape().ne(), scales.shape().ne()) else {
+            return None;
+        };
         let fits = codes.dtype() == DType::U8 && scales.dtype() == DType::F8E4M3 && rows == lines;
-        let even = bytes.is_multiple_of((GROUPS * CODES) as u64) && groups.checked_mul(CODES as u64) == Some(bytes);
+        let even =
+            bytes.is_multiple_of((GROUPS * CODES) as u64) && groups.checked_mul(CODES as u64) == Some(bytes);
         if !fits || !even {
             return None;
         }
@@ -93,7 +96,8 @@ impl Fours {
     pub fn blocks(&self, like: &Tensor) -> Option<Tensor> {
         let (shape, groups) = (*like.shape(), self.codes.shape().row());
         let holds = |part: &Tensor| part.shape().row() == groups && part.shape().rows() >= shape.rows();
-        let fits = holds(&self.codes) && holds(&self.scales) && groups.checked_mul(GROUP) == Some(shape.row());
+        let fits =
+            holds(&self.codes) && holds(&self.scales) && groups.checked_mul(GROUP) == Some(shape.row());
         let rows = Arc::new(Blocks { codes: self.codes.clone(), scales: self.scales.clone() });
         if fits { Tensor::new(&like.name, shape, DType::NVFP4, rows).ok() } else { None }
     }
@@ -145,7 +149,8 @@ impl Rows for Blocks {
     fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
         self.scales.with_rows(rows.clone(), |scales| {
             self.codes.with_rows(rows.clone(), |codes| {
-                let groups = scales.as_chunks::<GROUPS>().0.iter().zip(codes.as_chunks::<{ GROUPS * CODES }>().0);
+                let groups =
+                    scales.as_chunks::<GROUPS>().0.iter().zip(codes.as_chunks::<{ GROUPS * CODES }>().0);
                 for (block, (scales, codes)) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(groups) {
                     if scales.iter().any(|scale| scale & 0x7f == 0x7f) {
                         return Err(Error::invalid("a scale is not a number")

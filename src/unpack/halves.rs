@@ -11,7 +11,8 @@ pub fn known(
     own: [Number; 2],
     wide_inputs: bool,
 ) -> Result<Tensor> {
-    let single = |number: &Number| number.tensor.as_ref().is_none_or(|t| torch(t).iter().product::<u64>() == 1);
+    let single =
+        |number: &Number| number.tensor.as_ref().is_none_or(|t| torch(t).iter().product::<u64>() == 1);
     let fours = Fours::of(codes, scales).filter(|_| own.iter().all(single));
     let [whole, inputs] = own.map(|number| vec![number]);
     match fours {

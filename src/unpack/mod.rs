@@ -194,9 +194,11 @@ fn undone(page: &Page, settings: &Settings, tensors: &[Tensor]) -> Result<Undone
         settings.place().0
     )];
     if ignored > 0 {
-        told.push(format!(
-            "{ignored} tensors of scales of activations are left out: a GGUF has no use for them"
-        ));
+        let but = match all.iter().any(|tensor| tensor.fours().is_some()) {
+            true => ", but beside NVFP4 that stays so",
+            false => ": a GGUF has no use for them",
+        };
+        told.push(format!("{ignored} tensors of scales of activations are left out{but}"));
     }
     Error::all(problems).map_or(Ok(Undone { tensors: all, packed, told }), Err)
 }

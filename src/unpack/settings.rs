@@ -37,7 +37,8 @@ impl Settings {
     pub fn of(checkpoint: &Checkpoint) -> Result<Option<Settings>> {
         const MODELOPT: &str = "hf_quant_config.json";
         let beside = checkpoint.json(MODELOPT)?;
-        let own = beside.as_ref().and_then(|config| config.get("quantization")).cloned().unwrap_or(Value::Null);
+        let own =
+            beside.as_ref().and_then(|config| config.get("quantization")).cloned().unwrap_or(Value::Null);
         if let Some(config) = checkpoint.json("config.json")? {
             for path in PLACES {
                 let found = path.iter().try_fold(&config, |object, key| object.get(*key));

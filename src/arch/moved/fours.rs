@@ -33,10 +33,12 @@ pub fn moved(torch: &[u64], sources: &[Tensor], pieces: &[Piece]) -> Option<Four
 
 /// Whether there is one source, or `count` matrices of `each` elements lie upon each other in their order.
 fn is_stack(count: u64, each: u64, pieces: &[Piece]) -> bool {
-    let steps = |piece: &Piece| piece.steps.iter().filter(|step| step.tensor != 0).copied().collect::<Vec<_>>();
+    let steps =
+        |piece: &Piece| piece.steps.iter().filter(|step| step.tensor != 0).copied().collect::<Vec<_>>();
     let [piece] = pieces else { return count == 1 };
     let is_of_all = |step: &Step| step.size == count && step.tensor == 1 && step.to == each && step.from == 0;
-    count == 1 || piece.source == 0 && piece.to == 0 && matches!(steps(piece).as_slice(), [step] if is_of_all(step))
+    count == 1
+        || piece.source == 0 && piece.to == 0 && matches!(steps(piece).as_slice(), [step] if is_of_all(step))
 }
 
 /// The piece, counting groups in place of elements.

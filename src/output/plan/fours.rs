@@ -5,7 +5,7 @@
 use super::Step;
 use super::gguf::as_it_is;
 use crate::ftype::{Assignment, Reason, reads_scale};
-use ggraft_formats::{DType, Fours, Metadata, Model, Number, Result, Shape, Tensor};
+use ggraft_formats::{DType, Error, Fours, Metadata, Number, Result, Shape, Tensor};
 use std::collections::HashSet;
 
 /// The tensors that are kept, by their places, and what stands beside them.
@@ -15,6 +15,8 @@ pub(super) struct Kept {
     beside: Vec<Tensor>,
     /// Those whose activations keep more than four bits.
     wide: Vec<String>,
+    /// Those that are not kept, for the runtime would not multiply by their scales.
+    unread: Vec<String>,
 }
 
 /// The parts of each tensor that has some, unless a merge changed it.
@@ -29,7 +31,7 @@ pub(super) fn of(tensors: &[Tensor], is_merged: bool) -> Vec<Option<Fours>> {
 /// A scale cannot be read, or is not finite.
 pub(super) fn keep(
     own: Vec<Option<Fours>>,
-    tensors: &mut [Tensor],
+    (architecture, tensors): (&str, &mut [Tensor]),
     assignments: &mut [Assignment],
     is_plain: bool,
 ) -> Result<Kept> {
@@ -37,7 +39,7 @@ pub(super) fn keep(
         given.dtype == DType::NVFP4 || is_plain && !matches!(given.reason, Reason::Requested(_))
     };
     let own = own.into_iter().zip(&*assignments).map(|(own, given)| own.filter(|_| stays(given))).collect();
-    let kept = keep_all(own, tensors)?;
+    let kept = keep_all(own, architecture, tensors)?;
     let reason = Reason::Kept("published in these blocks");
     for (_, given) in assignments.iter_mut().enumerate().filter(|(i, _)| kept.has(*i)) {
         *given = Assignment { dtype: DType::NVFP4, fallback: None, reason, needs_imatrix: false };
@@ -45,18 +47,24 @@ pub(super) fn keep(
     Ok(kept)
 }
 
-/// The same of all that have parts.
+/// The same of all that have parts. Where the runtime would not multiply by a scale, the weight stays decoded.
 ///
 /// # Errors
 /// Those of [`keep`].
-pub(super) fn keep_all(own: Vec<Option<Fours>>, tensors: &mut [Tensor]) -> Result<Kept> {
+pub(super) fn keep_all(own: Vec<Option<Fours>>, architecture: &str, tensors: &mut [Tensor]) -> Result<Kept> {
     let mut kept = Kept::default();
+    let biases = tensors.iter().filter(|t| t.name.ends_with(".bias")).map(|t| t.name.clone());
+    let biases: HashSet<String> = biases.collect();
     for (i, fours) in own.into_iter().enumerate() {
         let Some(fours) = fours else { continue };
         let Some(blocks) = fours.blocks(&tensors[i]) else { continue };
         let stem = blocks.name.trim_end_matches(".weight").to_string();
         let mut whole = values(&fours.whole)?;
         let name = format!("{stem}.scale");
+        if !is_one(&whole) && !reads_scale(architecture, &stem, biases.contains(&format!("{stem}.bias"))) {
+            kept.unread.push(blocks.name);
+            continue;
+        }
         // Gemma 4 has a scale of each expert of its own, by which what comes out is multiplied as well.
         match tensors.iter().position(|tensor| tensor.name == name) {
             Some(place) if tensors[place].shape().elements() == whole.len() as u64 => {
@@ -95,30 +103,41 @@ impl Kept {
             parts.push(as_it_is(tensor.clone())?);
         }
         if !self.wide.is_empty() {
-            metadata.set("general.tensor_extra.name", self.wide.clone());
-            metadata.set("general.tensor_extra.prec_a4", vec![false; self.wide.len()]);
+            let before = "tokenizer.";
+            metadata.set_before(before, "general.tensor_extra.name", self.wide.clone());
+            metadata.set_before(before, "general.tensor_extra.prec_a4", vec![false; self.wide.len()]);
         }
         Ok(!self.places.is_empty())
     }
 
     /// What to say of it.
-    pub fn told(&self, model: &Model) -> Vec<String> {
-        if self.places.is_empty() {
-            return Vec::new();
-        }
-        let count = self.places.len();
-        let told = format!("{count} weights stay NVFP4, rearranged without loss, as convert_hf_to_gguf has them");
-        let architecture = model.architecture().unwrap_or_default();
-        let unread = self.beside.iter().filter_map(|scale| scale.name.strip_suffix(".scale"));
-        let unread = unread.filter(|stem| !reads_scale(architecture, stem)).collect::<Vec<_>>();
-        let unread = unread.first().map(|first| {
+    pub fn told(&self, architecture: &str) -> Vec<String> {
+        let kept = (!self.places.is_empty()).then(|| {
             format!(
-                "warning: {} scales of whole tensors, {first}.scale the first, may not be read: llama.cpp v0.5.0's graph of \
-                 {architecture} does not multiply by all of them",
-                unread.len()
+                "{} weights stay NVFP4, rearranged without loss, as convert_hf_to_gguf has them",
+                self.places.len()
             )
         });
-        [told].into_iter().chain(unread).collect()
+        let unread = self.unread.first().map(|first| {
+            format!(
+                "{} weights that are NVFP4 are decoded, {first} the first: llama.cpp v0.5.0's graph of {architecture} would not \
+                 multiply by the scales beside them (convert_hf_to_gguf keeps them all the same)",
+                self.unread.len()
+            )
+        });
+        kept.into_iter().chain(unread).collect()
+    }
+}
+
+/// Refuses another dtype for an output whose scale llama.cpp reads beside NVFP4 alone.
+pub(super) fn check_output(held: &[Tensor], to: DType) -> Result<()> {
+    match held.iter().find(|tensor| tensor.name == "output.scale") {
+        None => Ok(()),
+        Some(scale) => Err(Error::unsupported(format!(
+            "output.weight is NVFP4 under a scale, which llama.cpp reads beside NVFP4 alone: it cannot become {to}"
+        ))
+        .tensor(&scale.name)
+        .hint("give --leave-output-tensor, or convert the checkpoint that it was made from")),
     }
 }
 
@@ -136,6 +155,6 @@ fn is_one(values: &[f32]) -> bool {
 
 fn beside(name: &str, values: &[f32]) -> Result<Tensor> {
     let shape = Shape::new(&[values.len() as u64]);
-    let shape = shape.ok_or_else(|| ggraft_formats::Error::invalid("the tensor has no matrices").tensor(name))?;
+    let shape = shape.ok_or_else(|| Error::invalid("the tensor has no matrices").tensor(name))?;
     Tensor::in_memory(name, shape, values)
 }

@@ -68,7 +68,7 @@ pub(crate) fn quantized(
     let keeps_blocks = !is_gguf && keep_blocks(&model, &mut assignments);
     let mut tensors = model.tensors.clone();
     let is_plain = converts && target.budget.is_none();
-    let kept = fours::keep(own, &mut tensors, &mut assignments, is_plain)?;
+    let kept = fours::keep(own, (facts.architecture, &mut tensors), &mut assignments, is_plain)?;
     let chosen = assignments.iter().filter(|given| !matches!(given.reason, Reason::Kept(_))).count();
     let search = target.options.search;
     let ftype::Weighed { weights, notes } = ftype::weigh(&tensors, &assignments, importance, search)?;
@@ -89,7 +89,7 @@ pub(crate) fn quantized(
         idle,
         searched.notes.clone(),
         unscaled.into_iter().collect(),
-        kept.told(&model),
+        kept.told(facts.architecture),
     ]
     .concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
@@ -103,6 +103,9 @@ pub(crate) fn quantized(
     {
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
+        }
+        if tensor.name == "output.weight" && tensor.dtype() == DType::NVFP4 && given.dtype != DType::NVFP4 {
+            fours::check_output(&onto.tensors, given.dtype)?;
         }
         let (onto, scale) = match kept.has(i) {
             true => (None, None),

@@ -28,7 +28,8 @@ pub(super) fn kept(input: Loaded, fates: Option<Fates<'_>>, target: &Target) -> 
     let (mut parts, mut wide) = (Vec::with_capacity(model.tensors.len()), Vec::new());
     let mut tensors = std::mem::take(&mut model.tensors);
     let own = fours::of(&tensors, false);
-    let fours = fours::keep_all(own, &mut tensors)?;
+    let architecture = model.architecture().unwrap_or_default().to_string();
+    let fours = fours::keep_all(own, &architecture, &mut tensors)?;
     for (i, tensor) in tensors.into_iter().enumerate() {
         if fours.has(i) {
             parts.push(as_it_is(tensor)?);
@@ -61,7 +62,7 @@ pub(super) fn kept(input: Loaded, fates: Option<Fates<'_>>, target: &Target) -> 
             wide.len()
         )
     });
-    let told = fours.told(&model);
+    let told = fours.told(&architecture);
     let notes = [input.notes, wide.into_iter().collect(), told, idle(&target.quantizing(), KEEP)].concat();
     Ok(made(Type::Keep, model, parts, split, notes))
 }
