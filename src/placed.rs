@@ -2,7 +2,7 @@
 //! pipeline, which wraps what it opens.
 
 use ggraft_formats::write::Identity;
-use ggraft_formats::{Model, Result, Rows, Tensor};
+use ggraft_formats::{Fours, Model, Number, Result, Rows, Tensor};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,6 +50,23 @@ impl Rows for Placed {
         let origin = self.source.origin()?;
         let rows = Placed { source: origin.rows(), place: Arc::clone(&self.place) };
         Tensor::new(&origin.name, *origin.shape(), origin.dtype(), Arc::new(rows)).ok()
+    }
+
+    fn fours(&self) -> Option<Fours> {
+        let fours = self.source.fours()?;
+        let at = |tensor: Tensor| wrapped(tensor, &self.place).ok();
+        let number = |Number { tensor, divides }: Number| {
+            let tensor = tensor.map(|t| at(t).ok_or(())).transpose().ok()?;
+            Some(Number { tensor, divides })
+        };
+        let placed = |numbers: Vec<Number>| numbers.into_iter().map(number).collect::<Option<_>>();
+        Some(Fours {
+            codes: at(fours.codes)?,
+            scales: at(fours.scales)?,
+            whole: placed(fours.whole)?,
+            inputs: placed(fours.inputs)?,
+            ..fours
+        })
     }
 
     fn release(&self, rows: Range<usize>) {

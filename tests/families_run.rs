@@ -232,3 +232,24 @@ fn llama_cpp_multiplies_by_every_scale_beside_nvfp4() {
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
+
+/// NVFP4 of a checkpoint, rearranged, and the same unpacked: dense and of experts, each packer's.
+#[test]
+fn llama_cpp_runs_nvfp4_that_stayed_what_it_was() {
+    let Some(peer) = peer::peer() else { return };
+    let temporary = tempfile::tempdir().unwrap();
+    for name in ["llama-modelopt-nvfp4", "llama-ct-nvfp4", "qwen3moe-modelopt-w4a16", "qwen3moe-ct-nvfp4"] {
+        let dir = temporary.path().join(name);
+        support::packed::write(name, &dir);
+        let [plain, blocks, whole] =
+            ["plain", "blocks.gguf", "whole.gguf"].map(|end| dir.with_extension(end));
+        for (from, kind, to) in
+            [(&dir, "safetensors", &plain), (&dir, "F16", &blocks), (&plain, "F32", &whole)]
+        {
+            ggraft(["convert", from.to_str().unwrap(), "--type", kind, "-o", to.to_str().unwrap()]).ok();
+        }
+        let is_kept = model(&blocks).tensors.iter().any(|t| t.dtype() == ggraft_formats::DType::NVFP4);
+        let like = likeness(peer, [&blocks, &whole]);
+        assert!(is_kept && like.as_ref().is_ok_and(|like| *like > 0.99), "{name}: {like:?}");
+    }
+}

@@ -195,8 +195,9 @@ fn a_packed_model_takes_part_in_a_merge() {
             text(&out),
         ]));
         assert!(ran.code == 0, "{name}: {}", ran.err);
+        // Unpacked, for NVFP4 that nothing merges would stay so.
         let plain = temporary.path().join("plain.gguf");
-        ggraft(["convert", text(&base), "--type", "F32", "-o", text(&plain)]).ok();
+        ggraft(["convert", text(&chat), "--type", "F32", "-o", text(&plain)]).ok();
         for (merged, whole) in model(&out).tensors.iter().zip(&model(&plain).tensors) {
             let rows = 0..whole.shape().rows() as usize;
             let [mut a, mut b] = [merged, whole].map(|t| vec![0; t.bytes() as usize]);
@@ -226,7 +227,7 @@ const BLOCKS: [(&str, DType); 3] =
 #[test]
 fn what_is_kept_has_the_very_values_in_blocks_where_ggml_has_such() {
     let mut lines = Vec::new();
-    for (name, _) in names() {
+    for (name, _) in names().filter(|(name, _)| !FOURS.iter().any(|end| name.ends_with(end))) {
         let temporary = tempfile::tempdir().unwrap();
         let dir = temporary.path().join(&name);
         packed::write(&name, &dir);
@@ -255,6 +256,60 @@ fn what_is_kept_has_the_very_values_in_blocks_where_ggml_has_such() {
         }
     }
     assert!(lines.is_empty(), "{}", lines.join("\n"));
+}
+
+/// Whose matrices are NVFP4.
+const FOURS: [&str; 3] = ["-modelopt-nvfp4", "-modelopt-w4a16", "-ct-nvfp4"];
+
+/// The tensors of a GGUF by name, as they are meant.
+fn meant(path: &Path) -> Vec<(String, Vec<f32>)> {
+    let tensors = ggraft::unpack::unscaled(model(path)).unwrap().tensors;
+    let values = |t: &ggraft_formats::Tensor| {
+        let mut values = vec![0f32; t.shape().elements() as usize];
+        t.decode_rows(0..t.shape().rows() as usize, &mut values).unwrap();
+        values
+    };
+    tensors.iter().map(|t| (t.name.clone(), values(t))).collect()
+}
+
+/// Code times scale, times the scale of the whole; unpacked, the two scales are multiplied first.
+#[test]
+fn nvfp4_is_kept_with_the_values_that_it_has_unpacked() {
+    let ends = |name: &String| FOURS.iter().any(|end| name.ends_with(end));
+    for (name, _) in names().filter(|(name, _)| ends(name)) {
+        let temporary = tempfile::tempdir().unwrap();
+        let [dir, same] = ["packed", "plain"].map(|part| temporary.path().join(part).join("Tiny"));
+        std::fs::create_dir_all(dir.parent().unwrap()).unwrap();
+        std::fs::create_dir_all(same.parent().unwrap()).unwrap();
+        packed::write(&name, &dir);
+        plain(&dir, &same);
+        let out = |dir: &Path, kind: &str| {
+            let out = dir.with_extension(format!("{kind}.gguf"));
+            let ran = ggraft(["convert", text(dir), "--type", kind, "-o", text(&out)]).ok();
+            (out, ran.err)
+        };
+        let due = meant(&out(&same, "F32").0);
+        for kind in ["keep", "Q8_0", "NVFP4"] {
+            let (file, told) = out(&dir, kind);
+            assert!(told.contains("stay NVFP4, rearranged without loss"), "{name}: {told}");
+            let blocks = model(&file).tensors.into_iter().filter(|t| t.dtype() == DType::NVFP4).count();
+            assert!(blocks == 7, "{name} {kind}: {blocks}");
+            for ((a, found), (b, due)) in meant(&file).iter().zip(&due).filter(|_| kind == "keep") {
+                let near = |(x, y): (&f32, &f32)| (x - y).abs() <= y.abs() * 2f32.powi(-22);
+                assert!(a == b && found.iter().zip(due).all(near), "{name}: {a} and {b}");
+            }
+        }
+        // What is asked for by name is another dtype, of the values.
+        let wide = dir.with_extension("wide.gguf");
+        let words =
+            ["convert", text(&dir), "--type", "F32", "--tensor-type", "attn_q=f32", "-o", text(&wide)];
+        ggraft(words).ok();
+        let found = meant(&wide).into_iter().find(|(name, _)| name == "blk.0.attn_q.weight");
+        let due = due.into_iter().find(|(name, _)| name == "blk.0.attn_q.weight");
+        assert!(found.is_some() && found == due, "{name}");
+        let dtypes = model(&wide).tensors.iter().filter(|t| t.name == "blk.0.attn_q.scale").count();
+        assert_eq!(dtypes, 0, "{name}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod encoded;
 pub mod error;
 mod format;
+mod fours;
 pub mod gguf;
 mod identity;
 pub mod imatrix;
@@ -34,6 +35,7 @@ pub mod write;
 pub use encoded::{Encoding, How};
 pub use error::{Error, Kind, Result};
 pub use format::{FORMATS, Format};
+pub use fours::{Fours, GROUP, Number};
 pub use imatrix::Imatrix;
 pub use metadata::{Array, Metadata, Value};
 pub use model::{Checkpoint, Disagreement, Input, Model};

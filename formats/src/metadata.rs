@@ -262,6 +262,14 @@ impl Metadata {
         self.entries.push((key.to_string(), Arc::new(value.into())));
     }
 
+    /// Puts `value` under a new `key` before the first whose name begins so; at the end if there is none.
+    pub fn set_before(&mut self, begins: &str, key: &str, value: impl Into<Value>) {
+        self.remove(key);
+        let place = self.entries.iter().position(|(key, _)| key.starts_with(begins));
+        let entry = (key.to_string(), Arc::new(value.into()));
+        self.entries.insert(place.unwrap_or(self.entries.len()), entry);
+    }
+
     /// Appends a key that is known to be new; readers check for duplicates themselves, in one pass.
     pub(crate) fn push(&mut self, key: String, value: Value) {
         self.entries.push((key, Arc::new(value)));

@@ -2,6 +2,7 @@
 //! rows in turn cause one reading and one decoding. `Tensor::remembered` makes them.
 
 use crate::error::Result;
+use crate::fours::Fours;
 use crate::tensor::{Rows, Tensor};
 use crate::write::Identity;
 use std::cell::RefCell;
@@ -95,6 +96,10 @@ impl Rows for Remembered {
 
     fn origin(&self) -> Option<Tensor> {
         self.source.origin()
+    }
+
+    fn fours(&self) -> Option<Fours> {
+        self.source.fours()
     }
 
     fn release(&self, rows: Range<usize>) {

@@ -3,6 +3,7 @@
 //! nothing but bytes: rows in a mapped file, rows in memory, rows checked to be finite.
 
 use crate::error::{Error, Result};
+use crate::fours::Fours;
 use crate::identity::Identity;
 use crate::mmap::Mapping;
 use crate::quant::DType;
@@ -32,6 +33,11 @@ pub trait Rows: Send + Sync {
 
     /// The tensor that these rows were computed from, element by element, if they were.
     fn origin(&self) -> Option<Tensor> {
+        None
+    }
+
+    /// The parts of NVFP4 that these rows are decoded of, if they are, and nothing else was done to them.
+    fn fours(&self) -> Option<Fours> {
         None
     }
 
@@ -146,6 +152,11 @@ impl Tensor {
     /// The tensor that this one was computed from, element by element, if it was.
     pub fn origin(&self) -> Option<Tensor> {
         self.rows.origin()
+    }
+
+    /// The parts of NVFP4 that this tensor is decoded of, if it is, and nothing else was done to it.
+    pub fn fours(&self) -> Option<Fours> {
+        self.rows.fours()
     }
 
     /// The encoded `rows` where they lie, if they lie somewhere in one piece.
@@ -347,6 +358,10 @@ impl Rows for Checked {
 
     fn origin(&self) -> Option<Tensor> {
         self.source.origin().map(Tensor::checked)
+    }
+
+    fn fours(&self) -> Option<Fours> {
+        self.source.fours()
     }
 
     fn release(&self, rows: Range<usize>) {

@@ -57,6 +57,15 @@ pub fn experts(
         ));
         return Ok(tensors);
     }
+    // What stays NVFP4 has a scale of each part, and the converter leaves it apart.
+    let own = ups.len();
+    ups.retain(|_, up| up.fours().is_none());
+    if ups.len() < own {
+        told.push(format!(
+            "--fuse-gate-up-exps leaves {} layers as they are, whose experts are NVFP4",
+            own - ups.len()
+        ));
+    }
     let mut all = Vec::with_capacity(tensors.len());
     for tensor in tensors {
         match (layer(&tensor, GATES).and_then(|of| Some((ups.remove(&of)?, of))), layer(&tensor, UPS)) {
@@ -65,8 +74,8 @@ pub fn experts(
                 store_as(&name, [&tensor.name, &up.name], stored);
                 all.push(joined(&name, tensor, up)?);
             }
-            (None, Some(_)) => {}
-            (None, None) => all.push(tensor),
+            (None, Some(_)) if tensor.fours().is_none() => {}
+            (None, _) => all.push(tensor),
         }
     }
     // Ups without gates have no other part.

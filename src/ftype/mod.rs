@@ -27,7 +27,7 @@ pub use importance::{Choice, Importance, Weighed, search_of, weigh};
 pub use keep::is_useless_unweighed;
 pub use like::Like;
 pub use prune::Prune;
-pub use scales::{Scale, scales};
+pub use scales::{Scale, reads_scale, scales};
 pub use tensor_types::TensorType;
 
 use crate::nearest::nearest;

@@ -48,6 +48,37 @@ impl Scale {
     }
 }
 
+/// What the graphs of further architectures multiply by the scales of, beside all of `SCALED`.
+const MORE: [(&str, &[&str]); 5] = [
+    ("gemma4", &[]),
+    ("nemotron_h", OF_STATES),
+    ("nemotron_h_moe", OF_STATES),
+    ("qwen35", OF_DELTAS),
+    ("qwen35moe", OF_DELTAS),
+];
+const OF_STATES: &[&str] = &["ssm_in", "ssm_out", "ffn_up_shexp", "ffn_down_shexp"];
+const OF_DELTAS: &[&str] = &[
+    "attn_qkv",
+    "attn_gate",
+    "ssm_alpha",
+    "ssm_beta",
+    "ssm_out",
+    "ffn_gate_shexp",
+    "ffn_up_shexp",
+    "ffn_down_shexp",
+];
+
+/// Whether the graph of this architecture multiplies by the scale of this tensor, named without its ending; a bias of a
+/// feed-forward layer would be added first.
+pub fn reads_scale(architecture: &str, stem: &str, has_bias: bool) -> bool {
+    let more = MORE.iter().find(|(of, _)| *of == architecture).map(|(_, more)| *more);
+    let Some(more) = more.or(READERS.contains(&architecture).then_some(&[][..])) else { return false };
+    let part = roles::layer(stem).and_then(|layer| stem.strip_prefix(&format!("blk.{layer}.")));
+    let part = part.unwrap_or(stem);
+    let is = part == "output" || SCALED.contains(&part) || more.contains(&part);
+    is && !(has_bias && part.starts_with("ffn"))
+}
+
 /// The scales of the tensors, and what to say if the architecture has none.
 pub fn scales(
     facts: &Facts,

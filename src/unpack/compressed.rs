@@ -7,6 +7,7 @@ use super::coded::{All, Coded};
 use super::columns::fits;
 use super::fp8::scaled;
 use super::grid::{Blocks, Dims, Grid};
+use super::halves::known;
 use super::mxfp4;
 use super::numbers::{Packing, bytes, e2m1, indices, mask, whole, with_bytes};
 use super::page::{Page, Parts};
@@ -14,7 +15,7 @@ use super::rows::{Packed, unpacked};
 use super::settings::Settings;
 use crate::arch::keeps_blocks;
 use ggraft_formats::write::Identity;
-use ggraft_formats::{DType, Error, Result, Tensor};
+use ggraft_formats::{DType, Error, Number, Result, Tensor};
 use regex::Regex;
 use serde_json::Value;
 use std::ops::Range;
@@ -203,13 +204,17 @@ fn halves(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     let held = Dims::of(codes, None)?;
     let dims = Dims { columns: held.columns.saturating_mul(2), ..held };
     let scale = Grid::new(scales, dims, Blocks { height: Some(1), width: None })?.exponents();
-    let all = match parts.find(&format!("{}_global_scale", parts.weight)) {
+    let whole = parts.find(&format!("{}_global_scale", parts.weight));
+    let all = match whole {
         Some(all) => All::Over(Grid::new(all, dims, Blocks::whole(dims))?),
         None => All::Nothing,
     };
     let parts_of =
         Coded { all, ..Coded::plain(codes, Packing::Stream(4), held.columns, e2m1(), dims, scale) };
-    unpacked(&parts.weight, &dims.torch(codes), DType::F32, parts_of)
+    let tensor = unpacked(&parts.weight, &dims.torch(codes), DType::F32, parts_of)?;
+    let inputs = parts.held.get(format!("{}.input_global_scale", parts.stem()).as_str()).copied();
+    let own = [whole, inputs].map(|tensor| Number { tensor: tensor.cloned(), divides: true });
+    known(tensor, (codes, scales), own, false)
 }
 
 /// Numbers of one byte.

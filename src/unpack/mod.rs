@@ -1,6 +1,6 @@
 //! Packed checkpoints, as lazy plain tensors under the names that plain ones have: what the pages of families name. A page
 //! a method; what a checkpoint says of its packing is in `settings`, how codes become numbers in `coded` (row by row, by
-//! `values`) and `columns` (column by column). Of MXFP4 rows are only rearranged. `unscaled` does the same for GGUFs whose NVFP4 stands
+//! `values`) and `columns` (column by column). Of MXFP4 rows are only rearranged; NVFP4 knows its parts (`halves`). `unscaled` does the same for GGUFs whose NVFP4 stands
 //! under scales.
 
 mod awq;
@@ -13,6 +13,7 @@ mod compressed;
 mod fp8;
 mod gptq;
 mod grid;
+mod halves;
 mod hqq;
 mod mlx;
 mod modelopt;
@@ -193,9 +194,11 @@ fn undone(page: &Page, settings: &Settings, tensors: &[Tensor]) -> Result<Undone
         settings.place().0
     )];
     if ignored > 0 {
-        told.push(format!(
-            "{ignored} tensors of scales of activations are left out: a GGUF has no use for them"
-        ));
+        let but = match all.iter().any(|tensor| tensor.fours().is_some()) {
+            true => ", but beside NVFP4 that stays so",
+            false => ": a GGUF has no use for them",
+        };
+        told.push(format!("{ignored} tensors of scales of activations are left out{but}"));
     }
     Error::all(problems).map_or(Ok(Undone { tensors: all, packed, told }), Err)
 }

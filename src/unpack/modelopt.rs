@@ -5,12 +5,14 @@
 use super::coded::{All, Bias, Coded};
 use super::fp8::scaled;
 use super::grid::{Blocks, Dims, Grid};
+use super::halves;
 use super::numbers::{Packing, e2m1};
 use super::page::{Page, Parts};
 use super::rows::unpacked;
 use super::settings::Settings;
 use super::values::Values;
-use ggraft_formats::{DType, Error, Result, Tensor};
+use ggraft_formats::{DType, Error, Number, Result, Tensor};
+use serde_json::Value;
 
 pub const PAGE: Page = Page {
     names: &["modelopt", "modelopt_fp4"],
@@ -38,7 +40,8 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     let held = Dims::of(codes, None)?;
     let dims = Dims { columns: held.columns.saturating_mul(2), ..held };
     let scale = Grid::new(parts.mark, dims, Blocks { height: Some(1), width: None })?.exponents();
-    let all = match parts.find(&format!("{}_scale_2", parts.weight)) {
+    let whole = parts.find(&format!("{}_scale_2", parts.weight));
+    let all = match whole {
         Some(all) => All::Times(Grid::new(all, dims, Blocks::whole(dims))?),
         None => All::Nothing,
     };
@@ -56,5 +59,25 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
         bias: Bias::Nothing,
         groups: None,
     };
-    unpacked(&parts.weight, &dims.torch(codes), DType::F32, coded)
+    let tensor = unpacked(&parts.weight, &dims.torch(codes), DType::F32, coded)?;
+    let own = [whole, parts.held.get(format!("{}.input_scale", parts.stem()).as_str()).copied()];
+    let own = own.map(|tensor| Number { tensor: tensor.cloned(), divides: false });
+    halves::known(tensor, (codes, parts.mark), own, keeps_inputs(parts.stem(), settings))
+}
+
+/// Whether the activations of a module are said to keep more than four bits: by its own entry, by that of what it is part of,
+/// or of all.
+fn keeps_inputs(stem: &str, settings: &Settings) -> bool {
+    const WIDE: &str = "W4A16_NVFP4";
+    let text = |name: &str| name.replace("language_model.", "");
+    let stem = text(stem);
+    let own = |name: &str| name == stem || stem.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    let layers = settings.of_modules("quantized_layers").and_then(Value::as_object).into_iter().flatten();
+    let layers = layers.filter(|(_, entry)| entry.is_object()).map(|(name, entry)| (text(name), entry));
+    let nearest = layers.filter(|(name, _)| own(name)).max_by_key(|(name, _)| name.len());
+    let algorithm = match nearest {
+        Some((_, entry)) => entry.get("quant_algo"),
+        None => settings.of_modules("quant_algo"),
+    };
+    algorithm.and_then(Value::as_str) == Some(WIDE)
 }

@@ -16,6 +16,8 @@ pub struct Settings {
     pub json: Value,
     /// All that config.json says.
     pub model: Value,
+    /// What ModelOpt says in a file of its own.
+    pub own: Value,
     /// What the headers of the files say, where the method has them say something.
     pub told: HashMap<String, String>,
 }
@@ -34,6 +36,9 @@ impl Settings {
     /// What the checkpoint says, if it says anything.
     pub fn of(checkpoint: &Checkpoint) -> Result<Option<Settings>> {
         const MODELOPT: &str = "hf_quant_config.json";
+        let beside = checkpoint.json(MODELOPT)?;
+        let own =
+            beside.as_ref().and_then(|config| config.get("quantization")).cloned().unwrap_or(Value::Null);
         if let Some(config) = checkpoint.json("config.json")? {
             for path in PLACES {
                 let found = path.iter().try_fold(&config, |object, key| object.get(*key));
@@ -43,21 +48,26 @@ impl Settings {
                 let key = path.join(".");
                 let method = method(json, path[path.len() - 1]);
                 let file = checkpoint.dir.join("config.json");
-                let json = json.clone();
-                return Ok(Some(Settings { file, key, method, json, model: config, told: HashMap::new() }));
+                let (json, told) = (json.clone(), HashMap::new());
+                return Ok(Some(Settings { file, key, method, json, model: config, own, told }));
             }
         }
-        let Some(config) = checkpoint.json(MODELOPT)? else { return Ok(None) };
+        let Some(config) = beside else { return Ok(None) };
         let producer = config["producer"]["name"].as_str().unwrap_or("modelopt");
-        let json = config.get("quantization").cloned().unwrap_or(Value::Null);
         let (file, method) = (checkpoint.dir.join(MODELOPT), producer.to_lowercase());
-        Ok(Some(Settings { file, method, json, ..Settings::default() }))
+        Ok(Some(Settings { file, method, json: own.clone(), own, ..Settings::default() }))
     }
 
     /// The name of the file that says so, and the key.
     pub fn place(&self) -> (String, &str) {
         let file = self.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         (file, if self.key.is_empty() { "the file" } else { &self.key })
+    }
+
+    /// What ModelOpt says of modules: the config, if it says all, else its own file before that, as the converter believes them.
+    pub fn of_modules(&self, key: &str) -> Option<&Value> {
+        let says_all = ["quant_algo", "quantized_layers"].iter().all(|key| self.json.get(key).is_some());
+        self.own.get(key).filter(|_| !says_all).or_else(|| self.json.get(key))
     }
 
     /// A whole number.

@@ -2,7 +2,7 @@
 //! by. Who computes with the weights of several models must have it in them. Serves the pipeline.
 
 use ggraft_formats::{DType, Model, Result, Tensor};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What stands beside a scaled tensor: its scale, and that of what it is multiplied with where both have four bits.
@@ -20,7 +20,7 @@ pub fn unscaled(mut model: Model) -> Result<Model> {
     let is_gemma = model.architecture() == Some("gemma4");
     let is_own = |name: &str| is_gemma && OF_GEMMA.iter().any(|own| name.ends_with(own));
     let is_scaled = |t: &&Tensor| t.dtype() == DType::NVFP4 && !is_own(&t.name);
-    let stems: Vec<String> = model
+    let stems: BTreeSet<String> = model
         .tensors
         .iter()
         .filter(is_scaled)
@@ -28,18 +28,18 @@ pub fn unscaled(mut model: Model) -> Result<Model> {
         .map(String::from)
         .collect();
     let mut factors: HashMap<String, Arc<[f32]>> = HashMap::new();
-    for stem in stems {
+    for stem in &stems {
         let scale = format!("{stem}.scale");
         let Some(scale) = model.tensors.iter().find(|t| t.name == scale) else { continue };
         let mut values = vec![0f32; scale.shape().elements() as usize];
         scale.decode_rows(0..scale.shape().rows() as usize, &mut values)?;
-        factors.insert(stem, values.into());
-    }
-    if factors.is_empty() {
-        return Ok(model);
+        factors.insert(stem.clone(), values.into());
     }
     let beside =
-        |name: &str| BESIDE.iter().any(|end| name.strip_suffix(end).is_some_and(|s| factors.contains_key(s)));
+        |name: &str| BESIDE.iter().any(|end| name.strip_suffix(end).is_some_and(|stem| stems.contains(stem)));
+    if !model.tensors.iter().any(|tensor| beside(&tensor.name)) {
+        return Ok(model);
+    }
     let weight = |t: Tensor| match t.name.strip_suffix(".weight").and_then(|stem| factors.get(stem)) {
         Some(found) => t.times(Arc::clone(found), f32::MAX),
         None => Ok(t),

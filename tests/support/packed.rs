@@ -282,6 +282,43 @@ pub const SCHEMES: &[Scheme] = &[
         ..CONVERTED
     },
     Scheme {
+        name: "modelopt-nvfp4",
+        quantization: || json!({"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"]}),
+        parts: |m, r, c| {
+            let mut parts = m.fours("weight", r, c);
+            parts.push(m.scales("weight_scale_2", &[], Dtype::F32));
+            parts.push(m.scales("input_scale", &[], Dtype::F32));
+            parts
+        },
+        ..CONVERTED
+    },
+    Scheme {
+        name: "modelopt-w4a16",
+        quantization: || json!({"quant_method": "modelopt", "quant_algo": "W4A16_NVFP4"}),
+        parts: |m, r, c| {
+            let mut parts = m.fours("weight", r, c);
+            parts.push(m.scales("weight_scale_2", &[], Dtype::F32));
+            parts
+        },
+        ..CONVERTED
+    },
+    Scheme {
+        name: "ct-nvfp4",
+        quantization: || {
+            compressed(
+                "nvfp4-pack-quantized",
+                json!({"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16, "symmetric": true}),
+            )
+        },
+        parts: |m, r, c| {
+            let mut parts = m.fours("weight_packed", r, c);
+            parts.push(m.divisor("weight_global_scale"));
+            parts.push(m.divisor("input_global_scale"));
+            parts
+        },
+        ..CONVERTED
+    },
+    Scheme {
         name: "awq-4",
         quantization: || json!({"quant_method": "awq", "bits": 4, "group_size": 64, "version": "gemm"}),
         parts: |m, r, c| {
@@ -438,6 +475,20 @@ impl Maker {
         let mut part = self.bytes("weight", &[rows, columns], Dtype::F8_E4M3);
         part.bytes.iter_mut().filter(|b| **b & 0x7f == 0x7f).for_each(|b| *b = 0x30);
         part
+    }
+
+    /// Pairs of floats of 4 bits under floats of 8 for each 16, from a sixteenth to 30.
+    fn fours(&self, codes: &str, rows: usize, columns: usize) -> Vec<Part> {
+        let mut scales = self.bytes("weight_scale", &[rows, columns / 16], Dtype::F8_E4M3);
+        scales.bytes.iter_mut().for_each(|b| *b = 0x18 + *b % 0x48);
+        vec![self.bytes(codes, &[rows, columns / 2], Dtype::U8), scales]
+    }
+
+    /// A number that divides, from 2000 to 4000.
+    fn divisor(&self, part: &str) -> Part {
+        let value = 2000.0 + (self.random(part, 0) % 2000) as f32 + 0.37;
+        let bytes = value.to_le_bytes().to_vec();
+        Part { name: format!(".{part}"), dtype: Dtype::F32, shape: vec![1], bytes }
     }
 
     /// Exponents of two from a thousandth to a quarter.

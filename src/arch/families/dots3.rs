@@ -65,6 +65,11 @@ fn regains(model: &Model, layers: u32) -> Keys {
         ("swa_head_dim", whole.map(|n| json!(n))),
         ("swa_v_head_dim", told.json("attention.value_length_mla_swa")),
         ("apply_mla_qkv_lora_rescale", Some(json!(false))),
+        // What the trainer's class takes for those of the published model where a config is silent.
+        ("swa_num_key_value_heads", heads(main.first(slides).or(Some(0)))),
+        ("swa_rope_theta", told.json("rope.freq_base_swa")),
+        ("n_group", Some(json!(1))),
+        ("topk_group", Some(json!(1))),
     ])
 }
 

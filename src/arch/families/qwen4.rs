@@ -178,7 +178,11 @@ const AXES: &[Axis] = &[
 ];
 
 /// How many rows a part of the table has: the checkpoint tells, else the primes that its hashes are divided by.
-fn rows(params: &Params<'_>, _layer: u32) -> Result<u64> {
+fn rows(params: &Params<'_>, layer: u32) -> Result<u64> {
+    // Of all layers alike, and long to find where no tensor tells: looked for once.
+    if layer > 0 {
+        return params.size("rows", 0);
+    }
     let tensors = params.checkpoint().into_iter().flat_map(|checkpoint| &checkpoint.tensors);
     let mut tensors = tensors.into_iter();
     match tensors.find(|tensor| tensor.name.contains(".ngram_embedding.shard_")) {

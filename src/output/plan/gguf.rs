@@ -6,6 +6,7 @@ use crate::budget::{self, Account, Budget, Known};
 use crate::device::{self, Weight};
 use crate::estimate;
 use crate::ftype::{self, Assignment, Ftype, Importance, Reason};
+use crate::output::plan::fours;
 use crate::output::plan::searched::{self, Searched};
 use crate::output::plan::stored::{How, Stored, fate};
 use crate::output::plan::unheeded::unheeded;
@@ -38,6 +39,7 @@ pub(crate) fn quantized(
     let stored = input.source.iter().flat_map(|source| &source.stored);
     let pinned: Vec<&(String, DType)> =
         stored.filter(|(_, dtype)| converts || !dtype.is_quantized()).collect();
+    let own = fours::of(&model.tensors, fates.is_some());
     if !is_gguf {
         // A checkpoint is quantized as if its F32 conversion were: so every route to a type gives the same bytes.
         let plain = |t: Tensor| {
@@ -64,12 +66,15 @@ pub(crate) fn quantized(
     let known = (importance, &*input.measured);
     let (ftype, mut assignments, account) = assigned(&model, &facts, source, named, target, known)?;
     let keeps_blocks = !is_gguf && keep_blocks(&model, &mut assignments);
+    let mut tensors = model.tensors.clone();
+    let is_plain = converts && target.budget.is_none();
+    let kept = fours::keep(own, (facts.architecture, &mut tensors), &mut assignments, is_plain)?;
     let chosen = assignments.iter().filter(|given| !matches!(given.reason, Reason::Kept(_))).count();
     let search = target.options.search;
-    let ftype::Weighed { weights, notes } = ftype::weigh(&model.tensors, &assignments, importance, search)?;
+    let ftype::Weighed { weights, notes } = ftype::weigh(&tensors, &assignments, importance, search)?;
     let (scales, unscaled) = ftype::scales(&facts, ftype, &assignments);
     let is_guided = weights.iter().any(Option::is_some);
-    let searched = Searched::of((&model.tensors, &assignments), &weights, search, ftype);
+    let searched = Searched::of((&tensors, &assignments), &weights, search, ftype);
     let unheeded = unheeded(&facts, &assignments, &target.options, ftype)?;
     // What was estimated and not used is not claimed.
     let unused = estimated.is_some() && !is_guided;
@@ -84,19 +89,28 @@ pub(crate) fn quantized(
         idle,
         searched.notes.clone(),
         unscaled.into_iter().collect(),
+        kept.told(facts.architecture),
     ]
     .concat();
     let mut parts = Vec::with_capacity(model.tensors.len());
     // The converter keeps dimensions of one that come last, llama-quantize does not.
     let converts = ftype.is_converted();
     let trimmed = |t: Tensor| if converts && !is_gguf { t } else { t.trimmed() };
-    let tensors = std::mem::take(&mut model.tensors).into_iter().map(trimmed);
+    model.tensors.clear();
+    let tensors = tensors.into_iter().map(trimmed);
     for (i, (((tensor, given), weights), scale)) in
         tensors.zip(assignments).zip(weights).zip(scales).enumerate()
     {
         if !target.allow_requantize && tensor.dtype().is_quantized() && given.dtype != tensor.dtype() {
             requantizing(&tensor.name, tensor.dtype(), given.dtype)?;
         }
+        if tensor.name == "output.weight" && tensor.dtype() == DType::NVFP4 && given.dtype != DType::NVFP4 {
+            fours::check_output(&onto.tensors, given.dtype)?;
+        }
+        let (onto, scale) = match kept.has(i) {
+            true => (None, None),
+            false => (onto.tensors.get(i), scale),
+        };
         if let Some(scale) = scale {
             if target.division == Division::Kept {
                 return Err(Error::unsupported(
@@ -115,9 +129,10 @@ pub(crate) fn quantized(
             measure: target.measure,
             scale,
         };
-        let stored = Stored::new(tensor, onto.tensors.get(i), fate(&fates, i), how)?;
+        let stored = Stored::new(tensor, onto, fate(&fates, i), how)?;
         parts.push(stored.step(None, given.fallback));
     }
+    let has_fours = kept.add_beside(&mut parts, &mut model.metadata)?;
     let split = divided(&mut parts, is_gguf.then_some(onto), target)?;
     let mut notes = notes;
     if let Some(Budget::Device(profile, context)) = target.budget {
@@ -132,12 +147,10 @@ pub(crate) fn quantized(
     let blocks = ftype::FTYPES.iter().find(|f| f.default == DType::MXFP4);
     let is_packed = input.source.is_some_and(|source| !source.checkpoint.packed.is_empty());
     let goes_by_blocks = chosen == 0 || !ftype.default.is_quantized() || ftype.is_converted() && is_packed;
-    stamp(
-        &mut model.metadata,
-        blocks.filter(|_| keeps_blocks && goes_by_blocks).or(Some(ftype)),
-        target,
-        importance,
-    );
+    let fours = ftype::FTYPES.iter().find(|f| f.default == DType::NVFP4);
+    let fours = fours.filter(|_| has_fours && !ftype.default.is_quantized());
+    let blocks = blocks.filter(|_| keeps_blocks && goes_by_blocks);
+    stamp(&mut model.metadata, fours.or(blocks).or(Some(ftype)), target, importance);
     searched.stamp(&mut model.metadata);
     Ok(Plan { budget: account, ..made(Type::Gguf(ftype), model, parts, split, notes) })
 }
@@ -225,7 +238,7 @@ pub(super) fn made(
 }
 
 /// A tensor that is copied.
-fn as_it_is(tensor: Tensor) -> Result<(Tensor, Step)> {
+pub(super) fn as_it_is(tensor: Tensor) -> Result<(Tensor, Step)> {
     let dtype = tensor.dtype();
     Ok(Stored::new(tensor, None, None, How::plain(dtype, false))?.step(None, None))
 }

@@ -2,7 +2,8 @@
 //! values, where a dtype of ggml has such blocks. Which it is the first rows of each matrix tell; all of them are held to it
 //! when they are written.
 
-use super::gguf::{divided, made, stamp};
+use super::fours;
+use super::gguf::{as_it_is, divided, made, stamp};
 use super::stored::{How, Stored};
 use super::{Fates, Loaded, Plan, idle};
 use crate::ftype::{FTYPES, Ftype};
@@ -25,8 +26,15 @@ pub(super) fn kept(input: Loaded, fates: Option<Fates<'_>>, target: &Target) -> 
     };
     let mut model = input.model;
     let (mut parts, mut wide) = (Vec::with_capacity(model.tensors.len()), Vec::new());
-    let tensors = std::mem::take(&mut model.tensors);
-    for tensor in tensors {
+    let mut tensors = std::mem::take(&mut model.tensors);
+    let own = fours::of(&tensors, false);
+    let architecture = model.architecture().unwrap_or_default().to_string();
+    let fours = fours::keep_all(own, &architecture, &mut tensors)?;
+    for (i, tensor) in tensors.into_iter().enumerate() {
+        if fours.has(i) {
+            parts.push(as_it_is(tensor)?);
+            continue;
+        }
         let pinned = source.stored.iter().find(|(name, dtype)| *name == tensor.name && !dtype.is_quantized());
         let pinned = pinned.map(|(_, dtype)| *dtype);
         let dtype = pinned.map_or_else(|| dtype(&tensor), Ok)?;
@@ -44,6 +52,7 @@ pub(super) fn kept(input: Loaded, fates: Option<Fates<'_>>, target: &Target) -> 
         step.from = from;
         parts.push((tensor, step));
     }
+    fours.add_beside(&mut parts, &mut model.metadata)?;
     let split = divided(&mut parts, None, target)?;
     let ftype = usual(&parts.iter().map(|(tensor, _)| tensor).collect::<Vec<_>>());
     stamp(&mut model.metadata, ftype, target, None);
@@ -53,7 +62,8 @@ pub(super) fn kept(input: Loaded, fates: Option<Fates<'_>>, target: &Target) -> 
             wide.len()
         )
     });
-    let notes = [input.notes, wide.into_iter().collect(), idle(&target.quantizing(), KEEP)].concat();
+    let told = fours.told(&architecture);
+    let notes = [input.notes, wide.into_iter().collect(), told, idle(&target.quantizing(), KEEP)].concat();
     Ok(made(Type::Keep, model, parts, split, notes))
 }
 

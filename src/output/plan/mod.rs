@@ -4,6 +4,7 @@
 
 mod directory;
 mod elsewhere;
+mod fours;
 mod gguf;
 mod kept;
 mod memory;
