@@ -57,6 +57,13 @@ fn blocks_of_four_and_eight_bits_become_what_the_converter_makes_of_them() {
     each_of(&support::families::blocks::all(), |tiny, dir| differences(Golden::family(tiny.name), dir, &[]));
 }
 
+#[test]
+fn what_speaks_becomes_what_the_converter_makes_of_it() {
+    each_of(&support::families::speaking::talkers(), |tiny, dir| {
+        differences(Golden::family(tiny.name), dir, &[])
+    });
+}
+
 /// Kimi K3's scores are products of two tensors, and tables of what speaks have layers folded into them.
 #[test]
 fn what_is_computed_of_several_tensors_is_neither_merged_nor_taken_back() {

@@ -34,7 +34,7 @@ mod published;
 mod recurrent;
 mod second;
 mod sparse;
-mod speaking;
+pub mod speaking;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
@@ -48,7 +48,6 @@ pub fn all() -> Vec<Tiny> {
         newest::all(),
         parts::all(),
         published::all(),
-        speaking::talkers(),
     ];
     let mut all = parts.concat();
     all.extend(listed::all(&all));
@@ -105,6 +104,7 @@ pub fn family(name: &str) -> Option<Tiny> {
         .chain(projectors::all())
         .chain(layouts::all())
         .chain(blocks::all())
+        .chain(speaking::talkers())
         .chain(layouts::native())
         .chain(predicting::all())
         .chain(drafting::all())

@@ -34,7 +34,7 @@ pub struct Arch {
     /// Tensors of a text model's GGUF that are computed from several: such a model is neither taken back nor merged.
     pub folded: &'static [&'static str],
     /// A tensor that checkpoints without `config.json` of this page alone hold, and what their tensors tell in its place.
-    pub untold: Option<(&'static str, fn(&Checkpoint) -> Result<Json>)>,
+    pub untold: Option<(&'static str, Telling)>,
     /// The folder of a tower that has weights of its own; its name stands in front of theirs. Of what sees or hears alone.
     pub folder: Option<&'static str>,
     /// What the checkpoint puts in front of its names; the first that fits.
@@ -85,6 +85,9 @@ pub struct Arch {
     /// What else it may be used for: embeddings, or judging documents.
     pub uses: Uses,
 }
+
+/// What the tensors of a checkpoint tell in the place of its `config.json`.
+pub type Telling = fn(&Checkpoint) -> Result<Json>;
 
 /// Whether a model guesses for another, and how it writes that model's tokenizer.
 #[derive(Clone, Copy, PartialEq, Eq)]
