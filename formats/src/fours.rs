@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::quant::DType;
 use crate::shape::Shape;
-use crate::tensor::{Rows, Tensor};
+use crate::tensor::{Fours, Number, Rows, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,30 +18,6 @@ const GROUPS: usize = 4;
 /// Bytes of the codes of a group, and of a block.
 const CODES: usize = GROUP as usize / 2;
 const BLOCK: usize = GROUPS * (1 + CODES);
-
-/// The parts of a tensor.
-#[derive(Clone)]
-pub struct Fours {
-    /// A row of as many i64 as there are groups: each is the codes of one.
-    pub codes: Tensor,
-    /// A row of as many bytes: the scale of each group.
-    pub scales: Tensor,
-    /// What multiplies all of each matrix.
-    pub whole: Vec<Number>,
-    /// What activations are divided by before they get four bits, one a matrix.
-    pub inputs: Vec<Number>,
-    /// Whether activations are said to keep more than four bits.
-    pub wide_inputs: bool,
-}
-
-/// A number that a checkpoint holds beside the codes.
-#[derive(Clone)]
-pub struct Number {
-    /// None stands for 1.
-    pub tensor: Option<Tensor>,
-    /// Whether it divides.
-    pub divides: bool,
-}
 
 impl Number {
     /// What it multiplies by: read now.

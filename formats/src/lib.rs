@@ -35,13 +35,13 @@ pub mod write;
 pub use encoded::{Encoding, How};
 pub use error::{Error, Kind, Result};
 pub use format::{FORMATS, Format};
-pub use fours::{Fours, GROUP, Number};
+pub use fours::GROUP;
 pub use imatrix::Imatrix;
 pub use metadata::{Array, Metadata, Value};
 pub use model::{Checkpoint, Disagreement, Input, Model};
 pub use quant::DType;
 pub use shape::Shape;
-pub use tensor::{Rows, Tensor};
+pub use tensor::{Fours, Number, Rows, Tensor};
 pub use write::{Layout, Watch};
 
 use source::{Access, Container, Locator};

@@ -2,8 +2,7 @@
 //! rows in turn cause one reading and one decoding. `Tensor::remembered` makes them.
 
 use crate::error::Result;
-use crate::fours::Fours;
-use crate::tensor::{Rows, Tensor};
+use crate::tensor::{Fours, Rows, Tensor};
 use crate::write::Identity;
 use std::cell::RefCell;
 use std::ops::Range;

@@ -3,7 +3,6 @@
 //! nothing but bytes: rows in a mapped file, rows in memory, rows checked to be finite.
 
 use crate::error::{Error, Result};
-use crate::fours::Fours;
 use crate::identity::Identity;
 use crate::mmap::Mapping;
 use crate::quant::DType;
@@ -47,6 +46,30 @@ pub trait Rows: Send + Sync {
     /// Adds what decides the rows and stands in no file that is read: values in memory, importance, an order, weights.
     /// A stopped run is resumed only where it is the same.
     fn identify(&self, _into: &mut Identity) {}
+}
+
+/// The parts of NVFP4 as trainers publish it: see `fours.rs`.
+#[derive(Clone)]
+pub struct Fours {
+    /// A row of as many i64 as there are groups: each is the codes of one.
+    pub codes: Tensor,
+    /// A row of as many bytes: the scale of each group.
+    pub scales: Tensor,
+    /// What multiplies all of each matrix.
+    pub whole: Vec<Number>,
+    /// What activations are divided by before they get four bits, one a matrix.
+    pub inputs: Vec<Number>,
+    /// Whether activations are said to keep more than four bits.
+    pub wide_inputs: bool,
+}
+
+/// A number that a checkpoint holds beside the codes.
+#[derive(Clone)]
+pub struct Number {
+    /// None stands for 1.
+    pub tensor: Option<Tensor>,
+    /// Whether it divides.
+    pub divides: bool,
 }
 
 /// A named tensor whose rows are somewhere else until they are read.

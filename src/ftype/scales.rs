@@ -66,6 +66,8 @@ const OF_DELTAS: &[&str] = &[
     "ffn_gate_shexp",
     "ffn_up_shexp",
     "ffn_down_shexp",
+    "nextn.eh_proj",
+    "nextn.shared_head_head",
 ];
 
 /// Whether the graph of this architecture multiplies by the scale of this tensor, named without its ending; a bias of a

@@ -3,7 +3,7 @@
 //! Specification: `ModelBase._repack_nvfp4`, `_flush_nvfp4_experts` and `_tag_prec_a4` of llama.cpp's converter.
 
 use super::Step;
-use super::gguf::as_it_is;
+use super::stored::{How, Stored};
 use crate::ftype::{Assignment, Reason, reads_scale};
 use ggraft_formats::{DType, Error, Fours, Metadata, Number, Result, Shape, Tensor};
 use std::collections::HashSet;
@@ -100,7 +100,8 @@ impl Kept {
     /// Adds what stands beside, and tells whether anything was kept.
     pub fn add_beside(&self, parts: &mut Vec<(Tensor, Step)>, metadata: &mut Metadata) -> Result<bool> {
         for tensor in &self.beside {
-            parts.push(as_it_is(tensor.clone())?);
+            let how = How::plain(tensor.dtype(), false);
+            parts.push(Stored::new(tensor.clone(), None, None, how)?.step(None, None));
         }
         if !self.wide.is_empty() {
             let before = "tokenizer.";
