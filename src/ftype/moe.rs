@@ -4,7 +4,7 @@
 //! Source: the files of AesSedai's GLM-4.7-GGUF, whose mixtures, written as default, up, gate and down, are the aliases; the
 //! names are ours, after llama.cpp's MXFP4_MOE.
 
-use super::mixture::{Falcon, Mixture, PLAIN, Rules, When, When::*};
+use super::mixture::{Falcon, Mixture, Rules, When, When::*};
 use super::{Ftype, named};
 use ggraft_formats::DType::{self, *};
 
@@ -25,7 +25,6 @@ const fn mixture(all: DType, rules: Rules, gates: Rules, downs: Rules) -> Mixtur
         other: rules,
         falcon: Falcon::AS_OTHERS,
         spares_attention: false,
-        ..PLAIN
     }
 }
 
