@@ -68,8 +68,8 @@ fn regains(model: &Model, layers: u32) -> Keys {
         // What the trainer's class takes for those of the published model where a config is silent.
         ("swa_num_key_value_heads", heads(main.first(slides).or(Some(0)))),
         ("swa_rope_theta", told.json("rope.freq_base_swa")),
-        ("n_group", Some(json!(1))),
-        ("topk_group", Some(json!(1))),
+        ("n_group", told.json("expert_group_count").or(Some(json!(1)))),
+        ("topk_group", told.json("expert_group_used_count").or(Some(json!(1)))),
     ])
 }
 

@@ -84,7 +84,7 @@ pub(super) const GLM: &str = r#"{"tokenizer_class": "PreTrainedTokenizerFast", "
 fn dots() -> Vec<Tiny> {
     let config = |class: &str, own: Json| {
         let all = deepseek(
-            &json!({"architectures": [class], "model_type": "dots3_note_prev", "head_dim": 12,
+            &json!({"architectures": [class], "model_type": "dots3_note_prev", "n_group": 1, "topk_group": 1, "head_dim": 12,
             "first_k_dense_replace": 1, "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
             "sliding_window_size": 8, "swa_num_attention_heads": 2, "swa_num_key_value_heads": 2,
             "swa_kv_lora_rank": 20, "swa_q_lora_rank": 24, "swa_qk_nope_head_dim": 12, "swa_qk_rope_head_dim": 4,
