@@ -62,6 +62,47 @@ fn same_ids(name: &'static str, pre: Option<&str>) {
     }
 }
 
+/// Published vocabularies, which are too large to be kept here: `fixtures/make_vocabulary_checks.py` lays them out.
+#[test]
+fn published_vocabularies_split_as_hugging_faces_tokenizers_do() {
+    let Some(folder) = std::env::var_os("GGRAFT_VOCABULARIES") else {
+        eprintln!("SKIPPED: published vocabularies: GGRAFT_VOCABULARIES names no folder of them");
+        return;
+    };
+    let Some(peer) = peer::peer() else { return };
+    let temporary = tempfile::tempdir().unwrap();
+    let mut all: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    all.sort();
+    let mut problems = Vec::new();
+    for folder in all {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let (checkpoint, file) = (folder.join("checkpoint"), temporary.path().join(format!("{name}.gguf")));
+        let [from, to] = [&checkpoint, &file].map(|path| path.to_str().unwrap());
+        let ran = ggraft(["convert", from, "--type", "f16", "-q", "-o", to]);
+        if ran.code != 0 {
+            println!("{name}: refused: {}", ran.err);
+            continue;
+        }
+        let model = peer.load_model(&file, true).unwrap();
+        let split = std::fs::read(folder.join("ids.json")).unwrap();
+        let split: Vec<(String, Vec<i32>, String)> = serde_json::from_slice(&split).unwrap();
+        let differ = split.iter().filter(|(text, ids, _)| model.tokenize(text, false, true) != *ids);
+        let (wrong, known): (Vec<_>, Vec<_>) = differ.partition(|(_, _, why)| why.is_empty());
+        let all = (split.len(), wrong.len(), known.len());
+        println!(
+            "{name}: of {} texts {} have other ids, and {} for what the runtime lacks",
+            all.0, all.1, all.2
+        );
+        problems.extend(wrong.iter().take(3).map(|(text, ids, _)| {
+            format!(
+                "{name}: {text:?}\n  expected {ids:?}\n  found    {:?}",
+                model.tokenize(text, false, true)
+            )
+        }));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
 fn convert(name: &'static str, pre: Option<&str>, into: &Path) -> PathBuf {
     let checkpoint = into.join(name);
     let out = into.join("model.gguf");
