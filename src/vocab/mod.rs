@@ -262,7 +262,9 @@ fn table(
             let n = table.len();
             let pre = options.pre.as_deref().unwrap_or(wordpiece::PRE);
             table.write("bert", pre, metadata);
-            Ok(Special::read(files, config, &added, Some(n), false, warnings))
+            let special = Special::read(files, config, &added, Some(n), false, warnings);
+            warnings.extend(wordpiece::of_hangul(&vocab, special.strips_accents()));
+            Ok(special)
         }
         Source::Unigram => {
             let pieces = files.tokenizer.as_ref().map(unigram::vocab).unwrap_or_default();

@@ -122,6 +122,11 @@ impl Special {
         }
     }
 
+    /// Whether accents are stripped: as BERT's normalizer does where it lowercases, unless something else is told.
+    pub fn strips_accents(&self) -> bool {
+        self.strip_accents.or(self.lowercase).unwrap_or(true)
+    }
+
     /// Writes what the normalizer does to letters.
     pub fn write_normalizer(&self, metadata: &mut Metadata) {
         let flags = [("lowercase", self.lowercase), ("strip_accents", self.strip_accents)];

@@ -36,7 +36,33 @@ pub fn table(files: &Files, vocab: &Vocab, added: &[Added], size: Option<usize>)
     Ok(table)
 }
 
+/// What to say of a vocabulary that spells Korean by its letters, if accents are stripped: of the letters of a syllable the runtime
+/// takes the first alone (llama.cpp v0.5.0, `unicode_cpts_normalize_nfd`), the library all.
+pub fn of_hangul(vocab: &Vocab, strips_accents: bool) -> Option<String> {
+    const VOWELS: std::ops::RangeInclusive<char> = '\u{1161}'..='\u{1175}';
+    let spells = || vocab.keys().any(|text| text.chars().any(|c| VOWELS.contains(&c)));
+    (strips_accents && spells()).then(|| {
+        String::from(
+            "llama.cpp keeps the first letter alone of each Hangul syllable where a tokenizer strips accents: Korean text gets other \
+             tokens than the model's own tokenizer gives it",
+        )
+    })
+}
+
 /// As the runtime has it.
 fn spelled(text: &str) -> String {
     text.strip_prefix("##").map_or_else(|| format!("\u{2581}{text}"), String::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn korean_is_spoken_of_where_it_is_spelled_by_letters_and_accents_go() {
+        let spells: Vocab = [("a", 0), ("\u{1100}", 1), ("##\u{1161}", 2)].into_iter().collect();
+        assert!(of_hangul(&spells, true).unwrap().contains("Hangul"));
+        assert_eq!(of_hangul(&spells, false), None);
+        assert_eq!(of_hangul(&[("a", 0), ("##\u{ac00}", 1)].into_iter().collect(), true), None);
+    }
 }
