@@ -270,8 +270,8 @@ fn measure() {
 /// Every document has its test here, but for that of the architectures, which no command in it shows (`readme.rs`).
 #[test]
 fn no_document_is_forgotten() {
-    // The commands of remote.md run in tests/remote.rs; mtp.md, packed.md and projectors.md have none.
-    const DOCUMENTS: [&str; 16] = [
+    // The commands of remote.md run in tests/remote.rs; mtp.md, packed.md, projectors.md and tokenizers.md have none.
+    const DOCUMENTS: [&str; 17] = [
         "adapters.md",
         "architectures.md",
         "back.md",
@@ -287,6 +287,7 @@ fn no_document_is_forgotten() {
         "recipes.md",
         "remote.md",
         "scale.md",
+        "tokenizers.md",
         "versions.md",
     ];
     let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
