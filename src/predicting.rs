@@ -15,10 +15,6 @@ const COUNTED: &str = "block_count";
 const PREDICTING: &str = "nextn_predict_layers";
 const SIZE: &str = "general.size_label";
 
-/// What is said where a model without such layers is to lose them.
-pub const NOTHING_TO_LEAVE_OUT: &str =
-    "there are no layers for predicting more tokens that could be left out";
-
 /// The layers of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layers {
@@ -130,7 +126,7 @@ pub fn without(model: Model) -> Result<(Model, Vec<String>)> {
         _ => {
             let mut model = model;
             model.metadata.remove(&key(&model.metadata, PREDICTING));
-            Ok((model, vec![String::from(NOTHING_TO_LEAVE_OUT)]))
+            Ok((model, vec![String::from(Predicting::NOTHING_TO_LEAVE_OUT)]))
         }
     }
 }
@@ -363,7 +359,7 @@ mod tests {
     fn the_layers_go_or_stay_alone() {
         let (plain, notes) = without(model(1, 3)).unwrap();
         assert!(notes.is_empty());
-        assert_eq!(without(model(0, 2)).unwrap().1, [NOTHING_TO_LEAVE_OUT]);
+        assert_eq!(without(model(0, 2)).unwrap().1, [Predicting::NOTHING_TO_LEAVE_OUT]);
         assert_eq!(names(&plain), names(&model(0, 2)));
         assert_eq!(plain.metadata, model(0, 2).metadata);
         let only = only(model(1, 3)).unwrap();

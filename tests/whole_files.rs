@@ -268,20 +268,19 @@ struct StandIn {
 
 impl StandIn {
     fn of(ftype: &Ftype) -> StandIn {
-        let moe =
-            |all, gates, downs| (all, vec![("ffn_down", downs), ("ffn_(gate|up)", gates), ("weight", all)]);
-        let (ends, types) = match ftype.name {
+        let alike = FTYPES.iter().find(|f| !f.apart && f.number == ftype.number).unwrap();
+        let moe = |all, gates, downs| {
+            (alike, all, vec![("ffn_down", downs), ("ffn_(gate|up)", gates), ("weight", all)])
+        };
+        let (base, ends, types) = match ftype.name {
             "Q5_K_MOE" => moe(DType::Q8_0, DType::Q5K, DType::Q6K),
             "Q4_K_MOE" => moe(DType::Q8_0, DType::Q4K, DType::Q5K),
             "IQ3_S_MOE" => moe(DType::Q8_0, DType::IQ3S, DType::IQ4XS),
             "IQ2_XXS_MOE" => moe(DType::Q5K, DType::IQ2XXS, DType::IQ3XXS),
-            "MXFP4" => (DType::Q8_0, vec![("weight", DType::MXFP4)]),
-            _ => (DType::Q8_0, Vec::new()),
+            "MXFP4" => (Ftype::find("Q8_0").unwrap(), DType::Q8_0, vec![("weight", DType::MXFP4)]),
+            _ => (alike, DType::Q8_0, Vec::new()),
         };
-        let is_base = |f: &&Ftype| {
-            !f.apart && if types.len() == 1 { f.name == "Q8_0" } else { f.number == ftype.number }
-        };
-        StandIn { base: FTYPES.iter().find(is_base).unwrap(), ends, types, number: ftype.number }
+        StandIn { base, ends, types, number: ftype.number }
     }
 
     /// In our words.

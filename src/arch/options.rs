@@ -32,3 +32,9 @@ pub enum Predicting {
     /// They alone, with what they share with the model.
     Only,
 }
+
+impl Predicting {
+    /// What is said where a model without such layers is to lose them.
+    pub const NOTHING_TO_LEAVE_OUT: &str =
+        "there are no layers for predicting more tokens that could be left out";
+}

@@ -44,19 +44,18 @@ fn each_byte(mut f: impl FnMut(usize, [Option<usize>; 5])) {
     }
 }
 
-/// Writes the elements of a run of `BYTES` bytes, a digit of each byte after the other.
+/// Writes the elements of a run of `BYTES` bytes, a digit of each byte after the other: what is behind the point of a fraction
+/// times a power of 3 is the fraction of the digits that are left.
 #[inline(always)]
 fn decode_run<const BYTES: usize>(bytes: &[u8], d: f32, out: &mut [f32]) {
-    let mut fractions = [0u16; BYTES];
-    for (fraction, byte) in fractions.iter_mut().zip(bytes) {
-        *fraction = u16::from(*byte);
-    }
-    for digits in out.chunks_exact_mut(BYTES) {
-        for (x, fraction) in digits.iter_mut().zip(&mut fractions) {
-            let product = *fraction * 3;
-            *fraction = product & 0xff;
-            *x = (f32::from(product >> 8) - 1.0) * d;
-        }
+    let Some(bytes) = bytes.first_chunk::<BYTES>() else { return };
+    let mut power = 1u16;
+    for digits in out.as_chunks_mut::<BYTES>().0 {
+        *digits = bytes.map(|byte| {
+            let fraction = u16::from(byte).wrapping_mul(power) & 0xff;
+            (f32::from((fraction * 3) >> 8) - 1.0) * d
+        });
+        power *= 3;
     }
 }
 

@@ -15,7 +15,6 @@ use super::stored::store;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{Checkpoint, DType, Error, Result, Rows, Tensor};
 use half::f16;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -118,7 +117,6 @@ pub fn joined(name: &str, tables: Vec<Tensor>) -> Result<Tensor> {
 /// # Errors
 /// One of the four is missing, or has another shape than the weight.
 pub fn with_folded_norms(checkpoint: &Checkpoint, is: fn(&str) -> bool) -> Result<Option<Checkpoint>> {
-    let held: HashMap<&str, &Tensor> = checkpoint.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
     let mut tensors = Vec::with_capacity(checkpoint.tensors.len());
     for tensor in &checkpoint.tensors {
         let Some((prefix, part)) = tensor.name.rsplit_once('.').filter(|(prefix, _)| is(prefix)) else {
@@ -127,7 +125,7 @@ pub fn with_folded_norms(checkpoint: &Checkpoint, is: fn(&str) -> bool) -> Resul
         };
         let four = || {
             ["weight", "running_var", "running_mean", "bias"]
-                .map(|part| of(&held, checkpoint, format!("{prefix}.{part}")))
+                .map(|part| held(checkpoint, &format!("{prefix}.{part}")))
                 .into_iter()
                 .collect::<Result<Vec<Tensor>>>()
         };
@@ -150,15 +148,6 @@ pub fn held(checkpoint: &Checkpoint, name: &str) -> Result<Tensor> {
         error.tensor(name).hint("the weights are incomplete: download them again")
     };
     checkpoint.tensors.iter().find(|tensor| tensor.name == name).cloned().ok_or_else(missing)
-}
-
-/// A part of such a norm.
-fn of(held: &HashMap<&str, &Tensor>, checkpoint: &Checkpoint, name: String) -> Result<Tensor> {
-    let missing = || {
-        let error = Error::invalid("a part of a norm of batches is missing").file(&checkpoint.dir);
-        error.tensor(&name).hint("the weights are incomplete: download them again")
-    };
-    held.get(name.as_str()).map(|tensor| (*tensor).clone()).ok_or_else(missing)
 }
 
 /// Rows that are computed.

@@ -3,9 +3,10 @@
 //! Specification: `num_nextn_predict_layers` in llama.cpp's converter.
 
 use super::Arch;
+use crate::arch::options::Predicting;
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Rule, rule};
-use crate::{predicting, roles};
+use crate::roles;
 use ggraft_formats::{Checkpoint, Error, Result, Tensor, Value};
 
 /// The axes of a model with such layers.
@@ -36,7 +37,7 @@ fn is_beyond(name: &str, main: u64) -> bool {
 /// The checkpoint without such layers; none if the family knows of none.
 pub fn without(params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Option<Checkpoint>> {
     if !params.knows(AXIS) {
-        params.tell(String::from(predicting::NOTHING_TO_LEAVE_OUT));
+        params.tell(String::from(Predicting::NOTHING_TO_LEAVE_OUT));
         return Ok(None);
     }
     let main = params.size("main", 0)?;

@@ -8,7 +8,7 @@ use ggraft_formats::{Fours, GROUP, Number, Tensor};
 /// The parts of what `pieces` of `sources` become, if all of these have parts.
 pub fn moved(torch: &[u64], sources: &[Tensor], pieces: &[Piece]) -> Option<Fours> {
     let parts: Vec<Fours> = sources.iter().map(Tensor::fours).collect::<Option<_>>()?;
-    let (first, row) = (parts.first()?, *torch.last()?);
+    let row = *torch.last()?;
     let each = sources.first()?.shape().elements();
     if !is_stack(sources.len() as u64, each, pieces) || !row.is_multiple_of(GROUP) {
         return None;
@@ -27,7 +27,7 @@ pub fn moved(torch: &[u64], sources: &[Tensor], pieces: &[Piece]) -> Option<Four
         scales: part(|parts| &parts.scales)?,
         whole: numbers(|parts| &parts.whole),
         inputs: numbers(|parts| &parts.inputs),
-        wide_inputs: first.wide_inputs && parts.iter().all(|parts| parts.wide_inputs),
+        wide_inputs: parts.iter().all(|parts| parts.wide_inputs),
     })
 }
 

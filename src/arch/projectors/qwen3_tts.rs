@@ -20,7 +20,6 @@ pub const QWEN3_TTS: Arch = Arch {
     axes: AXES,
     rules: CODES,
     shares: &[HEARING, STAGES, LAYERS, QUANTIZER, SOUND, WIDENED, BIASED, UNBIASED, TRANSFORMER, SNAKES],
-
     ignored: IGNORED,
     prepared,
     ..NONE
