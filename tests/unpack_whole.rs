@@ -291,7 +291,10 @@ fn nvfp4_is_kept_with_the_values_that_it_has_unpacked() {
         let due = meant(&out(&same, "F32").0);
         for kind in ["keep", "Q8_0", "NVFP4"] {
             let (file, told) = out(&dir, kind);
-            assert!(told.contains("stay NVFP4, rearranged without loss"), "{name}: {told}");
+            assert!(
+                told.contains("7 of the unpacked weights stay NVFP4 in the file, rearranged"),
+                "{name}: {told}"
+            );
             let blocks = model(&file).tensors.into_iter().filter(|t| t.dtype() == DType::NVFP4).count();
             assert!(blocks == 7, "{name} {kind}: {blocks}");
             for ((a, found), (b, due)) in meant(&file).iter().zip(&due).filter(|_| kind == "keep") {
@@ -309,6 +312,30 @@ fn nvfp4_is_kept_with_the_values_that_it_has_unpacked() {
         assert!(found.is_some() && found == due, "{name}");
         let dtypes = model(&wide).tensors.iter().filter(|t| t.name == "blk.0.attn_q.scale").count();
         assert_eq!(dtypes, 0, "{name}");
+    }
+}
+
+/// A scale of the fourth expert, in the input's own words, though its experts are stacked in the output.
+#[test]
+fn a_scale_of_nvfp4_that_is_no_number_is_told_by_the_name_and_file_of_the_input() {
+    for (part, found) in [("weight_scale", "NaN at row 0, column 0"), ("weight_scale_2", "not finite")] {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("Tiny");
+        assert!(packed::write("qwen3moe-modelopt-nvfp4", &dir));
+        let (file, name) =
+            (dir.join("model.safetensors"), format!("model.layers.0.mlp.experts.3.up_proj.{part}"));
+        let mut bytes = std::fs::read(&file).unwrap();
+        let place = {
+            let tensors = SafeTensors::deserialize(&bytes).unwrap();
+            tensors.tensor(&name).unwrap().data().as_ptr().addr() - bytes.as_ptr().addr()
+        };
+        let nan: &[u8] = if part == "weight_scale" { &[0x7f] } else { &f32::NAN.to_le_bytes() };
+        bytes[place..place + nan.len()].copy_from_slice(nan);
+        std::fs::write(&file, bytes).unwrap();
+        let out = temporary.path().join("out.gguf");
+        let ran = ggraft(["convert", "-q", text(&dir), "--type", "keep", "-o", text(&out)]);
+        let words = [&*name, text(&file), found];
+        assert!(ran.code == 3 && words.iter().all(|word| ran.err.contains(word)), "{}", ran.err);
     }
 }
 

@@ -20,6 +20,16 @@ const CODES: usize = GROUP as usize / 2;
 const BLOCK: usize = GROUPS * (1 + CODES);
 
 impl Number {
+    /// The number that a tensor of one element holds, or 1; one that is of no use is refused when it is read.
+    ///
+    /// # Errors
+    /// Never, for what has a shape and a dtype has them still.
+    pub fn new(tensor: Option<&Tensor>, divides: bool) -> Result<Number> {
+        let sound =
+            |source: &Tensor| sound(source.clone(), *source.shape(), source.dtype(), Due::Number { divides });
+        Ok(Number { tensor: tensor.map(sound).transpose()?, divides })
+    }
+
     /// What it multiplies by: read now.
     ///
     /// # Errors
@@ -28,15 +38,7 @@ impl Number {
         let Some(tensor) = &self.tensor else { return Ok(1.0) };
         let mut value = [0.0];
         tensor.decode_rows(0..1, &mut value)?;
-        let value = if self.divides { 1.0 / value[0] } else { value[0] };
-        if value.is_finite() {
-            return Ok(value);
-        }
-        Err(Error::invalid("the scale of the whole tensor is not finite")
-            .tensor(&tensor.name)
-            .expected(if self.divides { "a number other than 0" } else { "a finite number" })
-            .found(if self.divides { 1.0 / value } else { value })
-            .hint("the checkpoint is damaged: use another one"))
+        Ok(if self.divides { 1.0 / value[0] } else { value[0] })
     }
 }
 
@@ -56,6 +58,7 @@ impl Fours {
         let shape = Shape::new(&[groups, rows])?;
         let of = |t: &Tensor, dtype| Tensor::new(&t.name, shape, dtype, t.rows()).ok();
         let (codes, scales) = (of(codes, DType::I64)?, of(scales, DType::U8)?);
+        let scales = sound(scales, shape, DType::U8, Due::Scales).ok()?;
         Some(Fours { codes, scales, whole: Vec::new(), inputs: Vec::new(), wide_inputs: false })
     }
 
@@ -115,6 +118,72 @@ impl Rows for Known {
     }
 }
 
+/// What numbers must be.
+enum Due {
+    /// E4M3 other than NaN.
+    Scales,
+    /// Finite, and so is its inverse if it divides.
+    Number { divides: bool },
+}
+
+/// Numbers that are looked at where their file and name are known, before they are moved.
+struct Sound {
+    source: Tensor,
+    due: Due,
+}
+
+fn sound(source: Tensor, shape: Shape, dtype: DType, due: Due) -> Result<Tensor> {
+    let name = source.name.clone();
+    Tensor::new(&name, shape, dtype, Arc::new(Sound { source, due }))
+}
+
+impl Sound {
+    fn check(&self, first: usize, bytes: &[u8]) -> Result<()> {
+        let refused = |what: &str| {
+            let damaged = "the checkpoint is damaged: use another one";
+            Error::invalid(what).tensor(&self.source.name).hint(damaged)
+        };
+        match self.due {
+            Due::Scales => {
+                let Some(place) = bytes.iter().position(|scale| scale & 0x7f == 0x7f) else { return Ok(()) };
+                let groups = self.source.row_bytes().max(1);
+                Err(refused("a scale is not a number").expected("finite numbers of f8_e4m3").found(format!(
+                    "NaN at row {}, column {}",
+                    first + place / groups,
+                    place % groups
+                )))
+            }
+            Due::Number { divides } => {
+                let mut value = [0.0];
+                self.source.dtype().decode(bytes, &mut value)?;
+                let by = if divides { 1.0 / value[0] } else { value[0] };
+                let expected = if divides { "a number other than 0" } else { "a finite number" };
+                let what = "the scale of the whole tensor is not finite";
+                if by.is_finite() { Ok(()) } else { Err(refused(what).expected(expected).found(value[0])) }
+            }
+        }
+    }
+}
+
+impl Rows for Sound {
+    fn read(&self, rows: Range<usize>, out: &mut [u8]) -> Result<()> {
+        self.source.read(rows.clone(), out)?;
+        self.check(rows.start, out)
+    }
+
+    fn prefetch(&self, rows: Range<usize>) {
+        self.source.prefetch(rows);
+    }
+
+    fn release(&self, rows: Range<usize>) {
+        self.source.release(rows);
+    }
+
+    fn identify(&self, into: &mut Identity) {
+        self.source.identify(into);
+    }
+}
+
 /// Blocks of GGUF's.
 struct Blocks {
     codes: Tensor,
@@ -128,12 +197,6 @@ impl Rows for Blocks {
                 let groups =
                     scales.as_chunks::<GROUPS>().0.iter().zip(codes.as_chunks::<{ GROUPS * CODES }>().0);
                 for (block, (scales, codes)) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(groups) {
-                    if scales.iter().any(|scale| scale & 0x7f == 0x7f) {
-                        return Err(Error::invalid("a scale is not a number")
-                            .tensor(&self.scales.name)
-                            .expected("finite numbers of f8_e4m3")
-                            .hint("the checkpoint is damaged: use another one"));
-                    }
                     *block = rearranged(*scales, codes);
                 }
                 Ok(())
@@ -209,7 +272,21 @@ mod tests {
     fn a_scale_that_is_no_number_is_refused_by_name() {
         let said = blocks(|i| if i == 17 { 0xff } else { 0x30 }).decode_rows(0..3, &mut [0.0; 384]);
         let said = said.unwrap_err().to_string();
-        assert!(said.contains("scales") && said.contains("not a number"), "{said}");
+        assert!(said.contains("scales") && said.contains("NaN at row 2, column 1"), "{said}");
+    }
+
+    #[test]
+    fn a_number_of_the_whole_that_is_none_is_refused_by_name() {
+        let number = |x: f32, divides: bool| {
+            let tensor = Tensor::in_memory("all", Shape::new(&[1]).unwrap(), &[x]).unwrap();
+            Number::new(Some(&tensor), divides).unwrap().value().map_err(|e| e.to_string())
+        };
+        assert_eq!(number(4.0, true).unwrap(), 0.25);
+        assert_eq!(number(0.0, false).unwrap(), 0.0);
+        for (x, divides) in [(f32::NAN, false), (f32::INFINITY, false), (f32::NAN, true), (0.0, true)] {
+            let said = number(x, divides).unwrap_err();
+            assert!(said.contains("'all'") && said.contains("not finite"), "{said}");
+        }
     }
 
     #[test]

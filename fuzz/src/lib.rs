@@ -29,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "imatrix", run: containers::imatrix },
     Target { name: "tokenizer_json", run: texts::tokenizer_json },
     Target { name: "tokenizer_model", run: texts::tokenizer_model },
+    Target { name: "tokenizer_tiktoken", run: texts::tokenizer_tiktoken },
     Target { name: "checkpoint", run: texts::checkpoint },
     Target { name: "recipe", run: texts::recipe },
     Target { name: "words", run: texts::words },

@@ -24,10 +24,22 @@ pub fn tokenizer_model(data: &[u8]) {
     tokenizer(&[("tokenizer.model", data)]);
 }
 
+/// `qwen.tiktoken`, alone: the first byte is the size of the table, with which the special tokens fit or not.
+pub fn tokenizer_tiktoken(data: &[u8]) {
+    let Some((size, text)) = data.split_first() else { return };
+    tokenizer_of("QWenLMHeadModel", 200 + usize::from(*size), &[(TIKTOKEN, text)]);
+}
+
+const TIKTOKEN: &str = "qwen.tiktoken";
+
 fn tokenizer(files: &[(&str, &[u8])]) {
+    tokenizer_of("LlamaForCausalLM", 64, files);
+}
+
+fn tokenizer_of(class: &str, rows: usize, files: &[(&str, &[u8])]) {
     with_only(files, |dir| {
         let checkpoint = Checkpoint { dir: dir.to_path_buf(), ..Checkpoint::default() };
-        let config = json!({ "architectures": ["LlamaForCausalLM"], "vocab_size": 64 });
+        let config = json!({ "architectures": [class], "vocab_size": rows });
         match vocab::tokenizer(&checkpoint, &config, &vocab::Options::default()) {
             Ok(tokenizer) => tokenizer.warnings.iter().for_each(|w| printable_once_escaped(w)),
             Err(e) => printable(&e.to_string()),
@@ -94,7 +106,7 @@ fn tensors() -> Result<Vec<Tensor>> {
 /// Calls `f` with a directory that holds these files and no others of a checkpoint.
 fn with_only(files: &[(&str, &[u8])], f: impl FnOnce(&Path)) {
     scratch::with(files, |dir| {
-        for name in FILES.iter().map(|(name, _)| *name).chain(["tokenizer.model"]) {
+        for name in FILES.iter().map(|(name, _)| *name).chain(["tokenizer.model", TIKTOKEN]) {
             if files.iter().all(|(kept, _)| *kept != name) {
                 _ = std::fs::remove_file(dir.join(name));
             }

@@ -43,7 +43,7 @@ impl Times {
         scaled(tensor, factors, half, true)
     }
 
-    /// GGUF's `tensor` as the trainer had it.
+    /// GGUF's `tensor` as the trainer had it: divided, which gives numbers whose products are those of the GGUF again.
     pub fn undone(&self, tensor: Tensor, params: &Params<'_>, layer: u32) -> Result<Tensor> {
         let mut factors = (self.factors)(params, layer)?;
         if factors.iter().all(|factor| factor.by == 1.0) {
@@ -53,7 +53,6 @@ impl Times {
             return Ok(origin);
         }
         factors.reverse();
-        factors.iter_mut().for_each(|factor| factor.by = 1.0 / factor.by);
         scaled(tensor, factors, false, false)
     }
 }
@@ -81,7 +80,7 @@ impl Scaled {
 
     fn scale(&self, factors: &[f32], x: f32) -> f32 {
         factors.iter().fold(x, |x, by| {
-            let y = x * by;
+            let y = if self.forth { x * by } else { x / by };
             if self.half { f16::from_f32(y).to_f32() } else { y }
         })
     }

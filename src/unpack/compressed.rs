@@ -15,7 +15,7 @@ use super::rows::{Packed, unpacked};
 use super::settings::Settings;
 use crate::arch::keeps_blocks;
 use ggraft_formats::write::Identity;
-use ggraft_formats::{DType, Error, Number, Result, Tensor};
+use ggraft_formats::{DType, Error, Result, Tensor};
 use regex::Regex;
 use serde_json::Value;
 use std::ops::Range;
@@ -213,8 +213,7 @@ fn halves(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
         Coded { all, ..Coded::plain(codes, Packing::Stream(4), held.columns, e2m1(), dims, scale) };
     let tensor = unpacked(&parts.weight, &dims.torch(codes), DType::F32, parts_of)?;
     let inputs = parts.held.get(format!("{}.input_global_scale", parts.stem()).as_str()).copied();
-    let own = [whole, inputs].map(|tensor| Number { tensor: tensor.cloned(), divides: true });
-    known(tensor, (codes, scales), own, false)
+    known(tensor, (codes, scales), ([whole, inputs], true), false)
 }
 
 /// Numbers of one byte.

@@ -3,18 +3,18 @@
 use super::grid::torch;
 use ggraft_formats::{Fours, Number, Result, Tensor};
 
-/// `tensor`, decoded of codes and scales, under a number of the whole and for activations that are divided by another, as a
-/// tensor that knows so, if it is a matrix of whole blocks.
+/// `tensor`, decoded of codes and scales, under a number of the whole and for activations under another (which both divide or
+/// multiply), as a tensor that knows so, if it is a matrix of whole blocks.
 pub fn known(
     tensor: Tensor,
     (codes, scales): (&Tensor, &Tensor),
-    own: [Number; 2],
+    (own, divide): ([Option<&Tensor>; 2], bool),
     wide_inputs: bool,
 ) -> Result<Tensor> {
-    let single =
-        |number: &Number| number.tensor.as_ref().is_none_or(|t| torch(t).iter().product::<u64>() == 1);
+    let single = |number: &Option<&Tensor>| number.is_none_or(|t| torch(t).iter().product::<u64>() == 1);
     let fours = Fours::of(codes, scales).filter(|_| own.iter().all(single));
-    let [whole, inputs] = own.map(|number| vec![number]);
+    let number = |tensor| Number::new(tensor, divide).map(|number| vec![number]);
+    let [whole, inputs] = [number(own[0])?, number(own[1])?];
     match fours {
         Some(fours) => Fours { whole, inputs, wide_inputs, ..fours }.known_by(tensor),
         None => Ok(tensor),

@@ -11,7 +11,7 @@ use super::page::{Page, Parts};
 use super::rows::unpacked;
 use super::settings::Settings;
 use super::values::Values;
-use ggraft_formats::{DType, Error, Number, Result, Tensor};
+use ggraft_formats::{DType, Error, Result, Tensor};
 use serde_json::Value;
 
 pub const PAGE: Page = Page {
@@ -61,8 +61,7 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     };
     let tensor = unpacked(&parts.weight, &dims.torch(codes), DType::F32, coded)?;
     let own = [whole, parts.held.get(format!("{}.input_scale", parts.stem()).as_str()).copied()];
-    let own = own.map(|tensor| Number { tensor: tensor.cloned(), divides: false });
-    halves::known(tensor, (codes, parts.mark), own, keeps_inputs(parts.stem(), settings))
+    halves::known(tensor, (codes, parts.mark), (own, false), keeps_inputs(parts.stem(), settings))
 }
 
 /// Whether the activations of a module are said to keep more than four bits: by its own entry, by that of what it is part of,
@@ -70,7 +69,7 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
 fn keeps_inputs(stem: &str, settings: &Settings) -> bool {
     const WIDE: &str = "W4A16_NVFP4";
     let text = |name: &str| name.replace("language_model.", "");
-    let stem = text(stem);
+    let stem = stacked(stem).unwrap_or_else(|| text(stem));
     let own = |name: &str| name == stem || stem.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
     let layers = settings.of_modules("quantized_layers").and_then(Value::as_object).into_iter().flatten();
     let layers = layers.filter(|(_, entry)| entry.is_object()).map(|(name, entry)| (text(name), entry));
@@ -80,4 +79,36 @@ fn keeps_inputs(stem: &str, settings: &Settings) -> bool {
         None => settings.of_modules("quant_algo"),
     };
     algorithm.and_then(Value::as_str) == Some(WIDE)
+}
+
+/// The name by which the settings of experts that are stacked are asked for: one of all, so that an entry of a single expert
+/// says nothing.
+/// Specification: `ModelBase._flush_nvfp4_experts` of llama.cpp's converter.
+fn stacked(stem: &str) -> Option<String> {
+    let (before, one) = stem.rsplit_once(".experts.")?;
+    let (expert, matrix) = one.split_once('.')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let known = ["gate_proj", "up_proj", "down_proj"].contains(&matrix) && is_number(expert);
+    let layer = before.split(".layers.").nth(1)?.split('.').next().filter(|layer| is_number(layer))?;
+    known.then(|| format!("model.layers.{layer}.mlp.experts.{matrix}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn settings_of_experts_are_those_of_their_stack() {
+        let says = |layers: Value| {
+            let json = json!({"quant_algo": "NVFP4", "quantized_layers": layers});
+            let settings = Settings { json, ..Settings::default() };
+            keeps_inputs("model.language_model.layers.3.mlp.experts.7.up_proj", &settings)
+        };
+        let wide = json!({"quant_algo": "W4A16_NVFP4"});
+        assert!(says(json!({"model.layers.3.mlp.experts": wide})));
+        assert!(says(json!({"model.language_model.layers.3.mlp.experts.up_proj": wide})));
+        assert!(!says(json!({"model.layers.3.mlp.experts.7.up_proj": wide})));
+        assert!(!says(json!({"model.layers.3.mlp.experts.7": wide})));
+    }
 }

@@ -43,7 +43,7 @@ const LATENT: Arch = Arch { classes: &[], told_by: &[], gguf: "", base: Some(&HE
 const HEADLESS: Arch =
     Arch { base: Some(&DECODER), without: &["attention.key_length", "attention.value_length"], ..NONE };
 
-/// What a GGUF says of layers of two kinds; it has what norms of low rank are multiplied with in their weights.
+/// What a GGUF says of layers of two kinds; what norms of low rank are multiplied with is taken out of their weights.
 fn regains(model: &Model, layers: u32) -> Keys {
     const HEADS: &str = "attention.head_count";
     let told = Told::of(model, layers);
@@ -64,7 +64,8 @@ fn regains(model: &Model, layers: u32) -> Keys {
         ("swa_qk_nope_head_dim", plain.map(|n| json!(n))),
         ("swa_head_dim", whole.map(|n| json!(n))),
         ("swa_v_head_dim", told.json("attention.value_length_mla_swa")),
-        ("apply_mla_qkv_lora_rescale", Some(json!(false))),
+        // As published; the trainer's class multiplies whatever the config says.
+        ("apply_mla_qkv_lora_rescale", Some(json!(true))),
         // What the trainer's class takes for those of the published model where a config is silent.
         ("swa_num_key_value_heads", heads(main.first(slides).or(Some(0)))),
         ("swa_rope_theta", told.json("rope.freq_base_swa")),

@@ -115,7 +115,7 @@ impl Kept {
     pub fn told(&self, architecture: &str) -> Vec<String> {
         let kept = (!self.places.is_empty()).then(|| {
             format!(
-                "{} weights stay NVFP4, rearranged without loss, as convert_hf_to_gguf has them",
+                "{} of the unpacked weights stay NVFP4 in the file, rearranged without loss, as convert_hf_to_gguf has them",
                 self.places.len()
             )
         });
