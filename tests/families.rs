@@ -181,27 +181,29 @@ fn queries_keys_and_values_that_became_one_go_back_apart_and_merge_with_those_ap
         let temporary = tempfile::tempdir().unwrap();
         let path = |name: &str| temporary.path().join(name).display().to_string();
         support::families::family(name).unwrap().write_trio(temporary.path());
-        let (fused, back) = (path("cp.gguf"), path("back"));
-        for (from, out, more) in [("cp", &fused, &["--fuse-qkv"][..]), ("cp", &path("plain.gguf"), &[])] {
-            ggraft([&["convert", "-q", &path(from), "--type", "f32", "-o", out][..], more].concat()).ok();
-        }
-        ggraft(["convert", "-q", &fused, "--type", "safetensors", "-o", &back]).ok();
-        ggraft(["convert", "-q", &back, "--type", "f32", "-o", &path("again.gguf")]).ok();
+        let convert = |from: &str, out: &str, more: &[&str]| {
+            let own = ["convert", "-q", &path(from), "--type", "f32", "-o", &path(out)];
+            ggraft([&own[..], more].concat()).ok();
+        };
+        ["base", "chat", "cp"].map(|from| convert(from, &format!("{from}.gguf"), &["--fuse-qkv"]));
+        convert("cp", "plain.gguf", &[]);
+        ggraft(["convert", "-q", &path("cp.gguf"), "--type", "safetensors", "-o", &path("back")]).ok();
+        convert("back", "again.gguf", &[]);
         assert_same_tensors(&path("plain.gguf"), &path("again.gguf"), "attn_");
-        let merge = |onto: &str, out: &str| {
-            let [base, chat, onto, out] = ["base", "chat", onto, out].map(path);
+        let merged = |base: &str, chat: &str, onto: &str, out: &str| {
+            let [base, chat, onto, out] = [base, chat, onto, out].map(path);
             let models = ["merge", "-q", "--base", &base, "--chat", &chat, "--onto", &onto, "-w", "0.5"];
             ggraft([&models[..], &["--type", "f32", "-o", &out]].concat()).ok();
+            out
         };
-        merge("cp", "apart.gguf");
-        merge("cp.gguf", "fused-merged.gguf");
-        // The merged file has them as the one that is merged onto; apart again they are the same.
-        let back = path("merged-back");
-        ggraft(["convert", "-q", &path("fused-merged.gguf"), "--type", "safetensors", "-o", &back]).ok();
-        ggraft(["convert", "-q", &back, "--type", "f32", "-o", &path("merged-again.gguf")]).ok();
-        assert_same_tensors(&path("apart.gguf"), &path("merged-again.gguf"), "attn_");
-        let merged = model(Path::new(&path("fused-merged.gguf")));
-        assert!(merged.tensors.iter().all(|tensor| !tensor.name.ends_with(".attn_k.weight")), "{name}");
+        let fused = merged("base.gguf", "chat.gguf", "cp.gguf", "fused.gguf");
+        assert_same_tensors(&fused, &merged("base", "chat.gguf", "cp.gguf", "mixed.gguf"), "attn_");
+        let apart = merged("base", "chat", "cp", "apart.gguf");
+        assert_same_tensors(&apart, &merged("base.gguf", "chat", "cp", "other.gguf"), "attn_");
+        let keys = |path: &str| {
+            model(Path::new(path)).tensors.iter().filter(|t| t.name.ends_with(".attn_k.weight")).count()
+        };
+        assert!(keys(&fused) == 0 && keys(&apart) > 0, "{name}");
     }
 }
 

@@ -10,17 +10,15 @@ const HINT: &str = "leave --fuse-qkv out";
 const PARTS: [&str; 3] = ["q", "k", "v"];
 const KINDS: [&str; 2] = ["weight", "bias"];
 
-/// The architectures of which llama.cpp's converter puts them together and the graph takes them so.
+/// The architectures of which llama.cpp's converter puts them together, the graph takes them so and the metadata tells how to
+/// take them apart again.
 const FUSED: &[&str] = &[
     "afmoe",
     "apertus",
     "arcee",
     "arctic",
-    "baichuan",
-    "bailingmoe",
     "bert",
     "chameleon",
-    "chatglm",
     "cohere2",
     "command-r",
     "deci",
@@ -34,7 +32,6 @@ const FUSED: &[&str] = &[
     "exaone",
     "exaone-moe",
     "exaone4",
-    "falcon-h1",
     "gemma",
     "gemma-embedding",
     "gemma2",
@@ -51,9 +48,7 @@ const FUSED: &[&str] = &[
     "hunyuan-dense",
     "hunyuan-moe",
     "hunyuan_vl",
-    "internlm2",
     "jais2",
-    "jamba",
     "jina-bert-v2",
     "kimi-linear",
     "lfm2",
@@ -64,9 +59,7 @@ const FUSED: &[&str] = &[
     "llama-embed",
     "llama4",
     "maincoder",
-    "mimo2",
     "minicpm",
-    "minimax-01",
     "minimax-m2",
     "mistral3",
     "muse-glimmer",
@@ -80,7 +73,6 @@ const FUSED: &[&str] = &[
     "paddleocr",
     "pangu-embedded",
     "phi2",
-    "phi3",
     "phimoe",
     "plamo",
     "qwen2",
@@ -94,7 +86,6 @@ const FUSED: &[&str] = &[
     "qwen3vl",
     "qwen3vlmoe",
     "qwen4exp",
-    "refact",
     "rnd1",
     "seed_oss",
     "smallthinker",
