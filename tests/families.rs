@@ -185,7 +185,9 @@ fn queries_keys_and_values_that_became_one_go_back_apart_and_merge_with_those_ap
             let own = ["convert", "-q", &path(from), "--type", "f32", "-o", &path(out)];
             ggraft([&own[..], more].concat()).ok();
         };
-        ["base", "chat", "cp"].map(|from| convert(from, &format!("{from}.gguf"), &["--fuse-qkv"]));
+        for from in ["base", "chat", "cp"] {
+            convert(from, &format!("{from}.gguf"), &["--fuse-qkv"]);
+        }
         convert("cp", "plain.gguf", &[]);
         ggraft(["convert", "-q", &path("cp.gguf"), "--type", "safetensors", "-o", &path("back")]).ok();
         convert("back", "again.gguf", &[]);

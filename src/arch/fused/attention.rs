@@ -127,7 +127,7 @@ fn is_whole(held: &Held, layer: &str) -> bool {
     let is_plain = |part: &&str| held.get(&named(layer, part, "weight")).is_none_or(|t| t.fours().is_none());
     count(held, layer, "weight") == 3
         && [0, 3].contains(&count(held, layer, "bias"))
-        && PARTS.iter().all(|part| is_plain(part))
+        && PARTS.iter().all(is_plain)
 }
 
 /// `tensors` with queries, keys and values of each layer as one, in the place of the queries.
