@@ -67,7 +67,7 @@ fn what_is_wished_of_a_checkpoint_is_refused_of_a_gguf() {
     let (dir, out) = (temporary.path().join("Tiny"), temporary.path().join("tiny.gguf"));
     packed::write(packed::EIGHTS[0], &dir);
     ggraft(["convert", text(&dir), "--type", "bf16", "-o", text(&out)]).ok();
-    for option in ["--fp8-as-q8", "--fuse-gate-up-exps"] {
+    for option in ["--fp8-as-q8", "--fuse-gate-up-exps", "--fuse-qkv"] {
         let ran = ggraft(["convert", text(&out), "--type", "bf16", option, "--dry-run"]);
         let told = format!("tiny.gguf: {option} is for checkpoints; convert the checkpoint anew");
         assert!(ran.code == 2 && ran.err.contains(&told), "{}", ran.err);

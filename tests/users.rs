@@ -92,7 +92,7 @@ const TYPED: &[Row] = &[
     ("quantize @in.gguf Q8_0 --mtp", 2, &["layers that predict further tokens"]),
     ("quantize @in.gguf Q8_0 --fp8-as-q8", 2, &["convert takes it", "give --type Q8_0"]),
     ("quantize @in.gguf Q8_0 --fuse-gate-up-exps", 2, &["convert takes it"]),
-    ("convert %cp --outtype f16 --fuse-qkv", 2, &["leave it out"]),
+    ("quantize @in.gguf Q8_0 --fuse-qkv", 2, &["convert takes it"]),
     ("convert %cp --outtype f16 --mmproj", 4, &["neither sees nor hears"]),
     ("adapter a --base-model-id x", 2, &["give the base with --base"]),
     ("adapter a --base x --trust-remote-code", 2, &["no code of a model is ever run"]),

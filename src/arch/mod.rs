@@ -162,6 +162,9 @@ pub fn adopt(checkpoint: &Checkpoint, options: &Options) -> Result<Adopted> {
     if options.fuses {
         tensors = fused::experts(arch.gguf, tensors, &mut stored, &mut warnings)?;
     }
+    if options.fuses_qkv {
+        tensors = fused::attention(arch.gguf, tensors, &mut stored, &mut warnings)?;
+    }
     let judges = arch.uses == Uses::Judging && rerank::judges(checkpoint, &config)?;
     if judges {
         rerank::add_head(&mut tensors, config.flag("tie_word_embeddings")?, &tokenizer.metadata)?;

@@ -15,6 +15,8 @@ pub struct Options {
     pub dense: bool,
     /// Whether gates and ups of experts are written as one tensor a layer.
     pub fuses: bool,
+    /// Whether queries, keys and values are written as one tensor a layer.
+    pub fuses_qkv: bool,
     /// Whether weights that were FP8 are written in eight bits whatever type of floats is asked for.
     pub eights: bool,
     /// Keys of `general.*` that are told, whatever the checkpoint says.

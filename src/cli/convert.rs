@@ -49,6 +49,9 @@ pub(super) struct Args {
     /// Write gates and ups of experts as one tensor a layer, where llama.cpp takes that
     #[arg(long, conflicts_with_all = ["mmproj", "mtp_from"])]
     fuse_gate_up_exps: bool,
+    /// Write queries, keys and values as one tensor a layer, where llama.cpp's converter does
+    #[arg(long, conflicts_with_all = ["mmproj", "mtp_from"])]
+    fuse_qkv: bool,
     /// Write weights that were FP8 as Q8_0 in a file of F32, F16 or BF16
     #[arg(long, conflicts_with = "mmproj")]
     fp8_as_q8: bool,
@@ -170,6 +173,7 @@ fn of_ggufs(args: &Args) -> Result<()> {
         ("--mtp-from", args.mtp_from.is_some()),
         ("--sentence-transformers-dense-modules", args.sentence_transformers_dense_modules),
         ("--fuse-gate-up-exps", args.fuse_gate_up_exps),
+        ("--fuse-qkv", args.fuse_qkv),
         ("--fp8-as-q8", args.fp8_as_q8),
         ("--metadata", args.metadata.is_some()),
     ];
@@ -200,6 +204,7 @@ fn of_checkpoints(options: &arch::Options) -> Result<()> {
             "edit the metadata of a GGUF with ggraft meta",
         ),
         (options.fuses, "--fuse-gate-up-exps is for checkpoints", "convert the checkpoint anew"),
+        (options.fuses_qkv, "--fuse-qkv is for checkpoints", "convert the checkpoint anew"),
         (options.eights, "--fp8-as-q8 is for checkpoints", "convert the checkpoint anew"),
     ];
     match wishes.into_iter().find(|(is_given, ..)| *is_given) {
@@ -219,7 +224,8 @@ fn wishes(args: &Args) -> Result<arch::Options> {
     let target = args.target_model_dir.clone();
     let dense = args.sentence_transformers_dense_modules;
     let (fuses, eights) = (args.fuse_gate_up_exps, args.fp8_as_q8);
-    Ok(arch::Options { pre: args.pre.clone(), predicting, target, dense, fuses, eights, told })
+    let (pre, fuses_qkv) = (args.pre.clone(), args.fuse_qkv);
+    Ok(arch::Options { pre, predicting, target, dense, fuses, fuses_qkv, eights, told })
 }
 
 /// The keys of general.* that `file` tells.

@@ -120,7 +120,7 @@ const OPTIONS: &[(&str, &[&str], &str)] = &[
     (
         "",
         &["--fuse-qkv"],
-        "leave it out: tensors are laid out as the converter does without it, which every llama.cpp reads",
+        "convert takes it; elsewhere leave it out, for every llama.cpp reads queries, keys and values apart",
     ),
     (
         "",

@@ -57,6 +57,9 @@ pub fn all() -> Vec<Tiny> {
 /// Those of which gates and ups of experts are written as one.
 pub const FUSED: [&str; 3] = ["Qwen3-Next-Tiny", "Qwen3.5-MoE-Text-Tiny", "granite-moe-swa-Tiny"];
 
+/// Those of which queries, keys and values are written as one: with biases, with rows that are permuted, beside a linear attention.
+pub const FUSED_QKV: [&str; 3] = ["Qwen2-Tiny-Untied", "Mixtral-Tiny-8x1M", "Qwen3-Next-Tiny"];
+
 /// Every checkpoint that is not another under a second name of its class.
 pub fn distinct() -> Vec<Tiny> {
     all().into_iter().filter(|tiny| !tiny.is_second).collect()

@@ -3,9 +3,9 @@
 //! way back, and merges of files of which some have one tensor and some two.
 //! Specification: `ModelBase.modify_tensors` of llama.cpp's converter; `create_tensor_gate_up_exps` of llama.cpp.
 
-use super::axes::{Axes, Stacks};
-use super::families::{ARCHS, Family};
-use super::moved::moved;
+use super::super::axes::{Axes, Stacks};
+use super::super::families::{ARCHS, Family};
+use super::super::moved::moved;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
