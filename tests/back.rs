@@ -183,6 +183,12 @@ fn round(dir: &Path) -> Result<Vec<String>, Vec<String>> {
             && rounded(&first, &second, tensor)
     };
     lines.extend(differences(&first, &second).into_iter().filter(|line| !divided(line)));
+    if first.tensors.iter().any(|t| t.shape().ne() != t.shape().significant()) {
+        let (trimmed, of_it) = (dir.with_extension("trimmed.gguf"), dir.with_extension("of-trimmed"));
+        ggraft(["quantize", gguf.to_str().unwrap(), trimmed.to_str().unwrap(), "COPY"]).ok();
+        convert(&trimmed, "safetensors", &of_it)?;
+        lines.extend(weights(&checkpoint(&back), &checkpoint(&of_it), &[]));
+    }
     Ok(lines)
 }
 

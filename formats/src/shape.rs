@@ -67,6 +67,12 @@ impl Shape {
         self.dims = self.significant().len();
         self
     }
+
+    /// The same with at least so many dimensions, those that it lacks of one; no more than there can be.
+    pub fn widened(mut self, dims: usize) -> Shape {
+        self.dims = self.dims.max(dims.min(Self::MAX_DIMS));
+        self
+    }
 }
 
 impl fmt::Display for Shape {

@@ -260,6 +260,12 @@ impl Tensor {
         self
     }
 
+    /// The inverse: the same rows in at least so many dimensions.
+    pub fn widened(mut self, dims: usize) -> Tensor {
+        self.shape = self.shape.widened(dims);
+        self
+    }
+
     /// The same tensor, whose rows are refused when they hold a NaN or an infinity.
     pub fn checked(self) -> Tensor {
         let rows = Arc::new(Checked { source: self.clone() });

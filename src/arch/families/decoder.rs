@@ -2,10 +2,11 @@
 //! model is of this family; others state their differences from it.
 
 use super::{Arch, Made, NONE, experts};
+use crate::arch::config::TIED;
 use crate::arch::keys::TRANSFORMER;
 use crate::arch::params::{AXES, Size, axis};
 use crate::arch::rope;
-use crate::arch::rule::{Need, Rule, rule};
+use crate::arch::rule::{Layers, Need, Rule, rule};
 
 pub const DECODER: Arch = Arch {
     base: Some(&ROOT),
@@ -43,6 +44,13 @@ const RULES: &[Rule] = &[
     rule(&["^lm_head.weight", "^language_model.lm_head.weight"], &["output.weight"], "vocab n")
         .need(Need::Unless("tie_word_embeddings")),
 ];
+
+/// A head of classes that leave it out where it is tied, though the checkpoint holds one.
+pub const UNTIED_HEAD: &[Rule] =
+    &[rule(&["^lm_head.weight", "^language_model.lm_head.weight"], &["output.weight"], "vocab n")
+        .need(Need::Unless(TIED))
+        .layers(Layers::When(|params, _| params.config.flag(TIED).map(|tied| !tied)))
+        .or_spare()];
 
 /// A head that the checkpoint need not hold, whatever its config says: it is of the model alone.
 pub const ANY_HEAD: &[Rule] =

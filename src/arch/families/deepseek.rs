@@ -3,7 +3,7 @@
 //! predicting more than one token are left out.
 //! Specification: `DeepseekV2Model` of llama.cpp's converter.
 
-use super::decoder::DECODER;
+use super::decoder::{DECODER, UNTIED_HEAD};
 use super::experts::{self, DENSE, SPARSE};
 use super::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, count, is, make, number, positive, size};
@@ -29,6 +29,7 @@ pub const DEEPSEEK2: Arch = Arch {
     axes: AXES,
     rules: RULES,
     shares: &[
+        UNTIED_HEAD,
         &experts::dense(DENSE),
         &experts::routed(SPARSE),
         &experts::shared(SPARSE, Need::IfSet("n_shared_experts")),

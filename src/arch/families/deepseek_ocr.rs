@@ -1,7 +1,7 @@
 //! The text model of DeepSeek-OCR and Unlimited-OCR: DeepSeek's experts behind plain attention.
 //! Specification: `DeepseekV2Model` of llama.cpp's converter, where it says `is_ocr`.
 
-use super::decoder::NAMES;
+use super::decoder::{NAMES, UNTIED_HEAD};
 use super::experts::{self, DENSE, SPARSE};
 use super::{Arch, NONE};
 use crate::arch::keys::{Absent, Fixed, From, Key, count, is, make, number, positive, size};
@@ -21,6 +21,7 @@ pub const DEEPSEEK_OCR: Arch = Arch {
     keys: KEYS,
     axes: &[axis("e", Size::Of(&["n_routed_experts"]))],
     shares: &[
+        UNTIED_HEAD,
         &experts::dense(DENSE),
         &experts::routed(SPARSE),
         &experts::shared(SPARSE, Need::IfSet("n_shared_experts")),

@@ -132,18 +132,25 @@ const RULES: &[Rule] = &[
         .need(Need::Unless("tie_word_embeddings"))
         .value(Value::Times(&LOGITS)),
     rule(&["layers.{l}.self_attn.q_proj.weight"], &["blk.{l}.attn_q.weight"], "(h d) n")
+        .bias(Need::If("attention_bias"))
         .value(Value::Times(&INTO)),
     rule(&["layers.{l}.self_attn.k_proj.weight"], &["blk.{l}.attn_k.weight"], "(g d) n")
+        .bias(Need::If("attention_bias"))
         .value(Value::Times(&KEY)),
     rule(&["layers.{l}.self_attn.v_proj.weight"], &["blk.{l}.attn_v.weight"], "(g d) n")
+        .bias(Need::If("attention_bias"))
         .value(Value::Times(&INTO)),
     rule(&["layers.{l}.self_attn.o_proj.weight"], &["blk.{l}.attn_output.weight"], "n (h d)")
+        .bias(Need::If("attention_bias"))
         .value(Value::Times(&OUT)),
     rule(&["layers.{l}.pre_ff_layernorm.weight"], &["blk.{l}.ffn_norm"], "n"),
     rule(&["layers.{l}.feed_forward.gate_proj.weight"], &["blk.{l}.ffn_gate.weight"], "ff n")
+        .bias(Need::If("mlp_bias"))
         .value(Value::Times(&GATE)),
-    rule(&["layers.{l}.feed_forward.up_proj.weight"], &["blk.{l}.ffn_up.weight"], "ff n"),
+    rule(&["layers.{l}.feed_forward.up_proj.weight"], &["blk.{l}.ffn_up.weight"], "ff n")
+        .bias(Need::If("mlp_bias")),
     rule(&["layers.{l}.feed_forward.down_proj.weight"], &["blk.{l}.ffn_down.weight"], "n ff")
+        .bias(Need::If("mlp_bias"))
         .value(Value::Times(&DOWN)),
     rule(
         &["layers.{l}.mamba.in_proj.weight"],

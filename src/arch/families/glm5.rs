@@ -3,7 +3,7 @@
 //! are dense, the others have experts. A layer for predicting two tokens may follow.
 //! Specification: `Glm5NextModel` of llama.cpp's converter; `glm5_next` of transformers 5.
 
-use super::decoder::DECODER;
+use super::decoder::{DECODER, UNTIED_HEAD};
 use super::experts::{self, DENSE, SPARSE};
 use super::kimi::{linear, states};
 use super::qwen_vl::SEEING;
@@ -32,6 +32,7 @@ pub const GLM5_NEXT: Arch = Arch {
     shares: &[
         STATE,
         STREAMS,
+        UNTIED_HEAD,
         POOL,
         &dsa::indexer(SELECTS),
         &experts::dense(DENSE),

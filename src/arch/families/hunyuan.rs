@@ -2,14 +2,14 @@
 //! experts: A13B; Hy3, with a layer for predicting two tokens.
 //! Specification: `HunYuanModel`, `HunYuanMoEModel`, `HYV3Model` of llama.cpp's converter.
 
-use super::decoder::DECODER;
+use super::decoder::{DECODER, UNTIED_HEAD};
 use super::experts::{self, DENSE, SPARSE};
 use super::qwen::NORMED;
 use super::{Arch, NONE, mtp};
 use crate::arch::keys::{Fixed, Key, flag, is, make, number, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rope::Rope;
-use crate::arch::rule::{Layers, Need, Rule, rule};
+use crate::arch::rule::{Layers, Rule, rule};
 use ggraft_formats::{Result, Value};
 
 pub const HUNYUAN: Arch = Arch {
@@ -18,6 +18,7 @@ pub const HUNYUAN: Arch = Arch {
     base: Some(&DECODER),
     keys: KEYS,
     rules: RULES,
+    shares: &[UNTIED_HEAD],
     ..NONE
 };
 
@@ -73,7 +74,6 @@ fn stretched(params: &Params<'_>) -> Result<Option<f64>> {
 const RULES: &[Rule] = &[
     rule(&["layers.{l}.self_attn.query_layernorm.weight"], &["blk.{l}.attn_q_norm.weight"], "d"),
     rule(&["layers.{l}.self_attn.key_layernorm.weight"], &["blk.{l}.attn_k_norm.weight"], "d"),
-    rule(&["^lm_head.weight"], &["output.weight"], "vocab n").need(Need::Unless("tie_word_embeddings")),
 ];
 
 /// The first of a list, one a layer, or the one for all.

@@ -6,6 +6,7 @@
 use super::deepseek::DEEPSEEK2;
 use super::experts::SPARSE;
 use super::{Arch, NONE, dsa};
+use crate::arch::config::TIED;
 use crate::arch::keys::{Fixed, Key, count, is, make, number};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Layers, Need, Rule, rule};
@@ -102,11 +103,14 @@ fn is_sparse(kind: &&str) -> bool {
 const SELECTS: Layers = Layers::When(selects);
 
 /// Some heads are computed in f32, and so kept.
-const WHOLE: Layers = Layers::When(|params, _| params.config.flag("enable_lm_head_fp32"));
-const ROUNDED: Layers =
-    Layers::When(|params, _| params.config.flag("enable_lm_head_fp32").map(|whole| !whole));
+const WHOLE: Layers = Layers::When(|params, _| Ok(is_whole(params)? && !params.config.flag(TIED)?));
+const ROUNDED: Layers = Layers::When(|params, _| Ok(!is_whole(params)? && !params.config.flag(TIED)?));
 const HEAD: Rule =
-    rule(&["^lm_head.weight"], &["output.weight"], "vocab n").need(Need::Unless("tie_word_embeddings"));
+    rule(&["^lm_head.weight"], &["output.weight"], "vocab n").need(Need::Unless(TIED)).or_spare();
+
+fn is_whole(params: &Params<'_>) -> Result<bool> {
+    params.config.flag("enable_lm_head_fp32")
+}
 
 const RULES: &[Rule] = &[
     HEAD.layers(ROUNDED),

@@ -1,7 +1,7 @@
 //! Llamas and Qwens with little of their own: openPangu, Nanbeige 4, Maincoder, KORMo.
 //! Specification: `PanguEmbeddedModel`, `NanbeigeModel`, `MaincoderModel`, `Qwen2Model` of llama.cpp's converter.
 
-use super::decoder::DECODER;
+use super::decoder::{DECODER, UNTIED_HEAD};
 use super::llama::LLAMA;
 use super::qwen::NORMED;
 use super::{Arch, NONE, Uses};
@@ -15,6 +15,7 @@ pub const PANGU: Arch = Arch {
     base: Some(&DECODER),
     keys: PANGU_KEYS,
     rules: BIASED,
+    shares: &[UNTIED_HEAD],
     ..NONE
 };
 

@@ -96,7 +96,10 @@ impl Instance<'_> {
             });
         }
         if let ([one], [name], true) = (sources.as_slice(), self.from.as_slice(), self.axes.is_same()) {
-            return Ok(vec![Named { name: name.clone(), tensor: self.as_held(one.clone())? }]);
+            // Writers of GGUF may drop dimensions of one, quantizers among them.
+            let dims = self.axes.from.first().map_or(0, |side| side.0.len());
+            let tensor = self.as_held(one.clone().widened(dims))?;
+            return Ok(vec![Named { name: name.clone(), tensor }]);
         }
         let (sizes, stacked) = (self.sizes(params)?, self.rule.stacked());
         let stack: Vec<u64> = stacked.iter().map(|name| sizes.get(name).copied().unwrap_or(1)).collect();
