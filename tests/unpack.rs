@@ -134,6 +134,63 @@ fn bitnet() {
     as_its_library("bitnet");
 }
 
+/// A copy of a packed fixture whose config says something else of the packing.
+fn told(name: &str, change: impl Fn(&mut Value)) -> (tempfile::TempDir, Checkpoint) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(packed(name).join("config.json")).unwrap()).unwrap();
+    change(&mut config);
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    std::fs::copy(packed(name).join("model.safetensors"), dir.path().join("model.safetensors")).unwrap();
+    let checkpoint = unpack::unpacked(opened(dir.path())).unwrap();
+    (dir, checkpoint)
+}
+
+/// `AutoBitLinear` of transformers multiplies by the scale by which `BitLinear` divides.
+#[test]
+fn the_class_of_layers_tells_whether_bitnet_multiplies() {
+    let values = |checkpoint: &Checkpoint| -> Vec<Vec<f32>> {
+        let all = checkpoint.tensors.iter().map(|t| {
+            let mut values = vec![0.0; t.shape().elements() as usize];
+            t.decode_rows(0..rows(t), &mut values).unwrap();
+            values
+        });
+        all.collect()
+    };
+    let class = |name: &str| {
+        let (_dir, checkpoint) =
+            told("bitnet", |config| config["quantization_config"]["linear_class"] = json!(name));
+        values(&checkpoint)
+    };
+    for (divided, multiplied) in class("bitlinear").iter().zip(class("autobitlinear")) {
+        assert!(divided.iter().any(|x| *x != 0.0));
+        for (x, y) in divided.iter().zip(multiplied) {
+            assert!(*x == 0.0 && y == 0.0 || (x * y - 1.0).abs() < 1e-6, "{x} {y}");
+        }
+    }
+}
+
+/// MLX takes what a module's own settings leave out from itself, not from those of all.
+#[test]
+fn what_settings_of_a_module_of_mlx_leave_out_is_not_that_of_all() {
+    let change = |config: &mut Value| {
+        let all = config["quantization"].as_object_mut().unwrap();
+        all.insert("mode".into(), json!("mxfp8"));
+        all["bits4.group64"] = json!({});
+        for (name, own) in all.iter_mut().filter(|(name, own)| name.starts_with("bits") && own.is_object()) {
+            assert!(own.get("mode").is_none(), "{name}");
+        }
+    };
+    let (_dir, changed) = told("mlx", change);
+    let (_same, plain) = told("mlx", |_| {});
+    let of = |checkpoint: &Checkpoint, name: &str| {
+        bytes(checkpoint.tensors.iter().find(|t| t.name == name).unwrap_or_else(|| panic!("{name}")))
+    };
+    for name in ["bits4.group64.weight", "bits2.group32.weight"] {
+        assert_eq!(of(&changed, name), of(&plain, name), "{name}");
+    }
+}
+
 #[test]
 fn hqq() {
     as_its_library("hqq");

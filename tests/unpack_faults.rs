@@ -201,13 +201,34 @@ fn settings_that_cannot_be_are_told_with_their_key() {
         ("mlx", "mxfp4", "bits", json!(null)),
     ] {
         let bench = Bench::new(name).only(beginning).told(key, value);
-        let bench = if name == "mlx" { bench.told("mxfp4", json!({"mode": "affine"})) } else { bench };
+        let own = json!({"mode": "affine", "bits": 9});
+        let bench = if name == "mlx" { bench.told("mxfp4", own) } else { bench };
         bench.says(3, &["config.json", &format!("'{key}'"), "expected", "found"]);
     }
     Bench::new("gptq-4").only("act").told("checkpoint_format", json!("gptq_p")).says(4, &["gptq_p"]);
     Bench::new("awq-4").only("half").told("version", json!("gemv")).says(4, &["gemv"]);
     Bench::new("compressed-tensors").only("int4").told("format", json!("marlin-24")).says(4, &["marlin-24"]);
     Bench::new("mlx").only("mxfp4").told("mxfp4", json!({"mode": "fp5"})).says(4, &["fp5"]);
+}
+
+/// What a GGUF cannot do as the model runs, and orders that are not read.
+#[test]
+fn weights_that_are_not_all_of_it_are_refused_by_name() {
+    let rotated =
+        |name: &str, beginning: &str| Bench::new(name).only(beginning).told("rotation", json!("hadamard"));
+    rotated("gptq-4", "act").says(4, &["config.json", "rotated (hadamard)"]);
+    rotated("awq-4", "half").says(4, &["config.json", "rotated (hadamard)"]);
+    let at = |place: &str| {
+        let scheme = json!({"type": "hadamard", "apply": [{"targets": ["Linear"], "location": place}]});
+        let config = json!({"config_groups": {"R4": scheme}});
+        Bench::new("compressed-tensors").only("int4").told("transform_config", config)
+    };
+    at("input").says(4, &["config.json", "transform as the model runs", "found input"]);
+    let mut bench = Bench::new("bitsandbytes-int8").only("int8");
+    let name = String::from("int8.weight_format");
+    bench.parts.retain(|part| part.name != name);
+    bench.parts.push(Part { name, dtype: Dtype::U8, shape: vec![], bytes: vec![2] });
+    bench.says(4, &["int8.weight_format", "do not lie row by row", "found 2"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Value: (code - zero) * scale, rounded once to the dtype of the scales: `dequantize_gemm` of AutoAWQ.
 
 use super::columns::{Columns, Words};
-use super::gptq::group_size;
+use super::gptq::{group_size, unrotated};
 use super::grid::torch;
 use super::page::{Page, Parts};
 use super::rows::unpacked;
@@ -19,6 +19,7 @@ pub const PAGE: Page = Page {
 };
 
 fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
+    unrotated(settings)?;
     let bits = settings.number("bits")?.or(settings.number("w_bit")?);
     if bits != Some(4) {
         return Err(settings.wrong("bits", "4"));

@@ -1,12 +1,14 @@
 //! BitNet as transformers saves it packed: a byte has the codes of four rows that lie a quarter of the matrix apart, the
-//! first in the lowest bits; 0, 1 and 2 stand for -1, 0 and 1. `weight_scale` divides. Plain weights of BitNet are another
-//! thing: they are quantized when they are loaded.
-//! Value: (code - 1) / scale in f32, as convert_hf_to_gguf has it.
+//! first in the lowest bits; 0, 1 and 2 stand for -1, 0 and 1. `weight_scale` divides, but multiplies where the config says
+//! `autobitlinear`. Plain weights of BitNet are another thing: they are quantized when they are loaded.
+//! Value: (code - 1) / scale in f32, as `BitLinear` of transformers and convert_hf_to_gguf have it; (code - 1) * scale, as
+//! `AutoBitLinear` has it and the converter has not.
 
 use super::grid::{Blocks, Dims, Grid, Line};
 use super::numbers::with_bytes;
 use super::page::{Page, Parts};
 use super::rows::{Packed, unpacked};
+use super::settings::Settings;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use std::ops::Range;
@@ -16,10 +18,10 @@ pub const PAGE: Page = Page {
     marks: &[(".weight_scale", ".weight")],
     common: &[],
     ignored: &[],
-    weights: |parts, _| Ok(vec![weight(parts)?]),
+    weights: |parts, settings| Ok(vec![weight(parts, settings)?]),
 };
 
-fn weight(parts: &Parts<'_>) -> Result<Tensor> {
+fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     let codes = parts.need(&parts.weight)?;
     let held = Dims::of(codes, None)?;
     if codes.dtype() != DType::U8 || held.matrices != 1 {
@@ -30,13 +32,16 @@ fn weight(parts: &Parts<'_>) -> Result<Tensor> {
     }
     let dims = Dims { rows: held.rows.saturating_mul(4), ..held };
     let scale = Grid::new(parts.mark, dims, Blocks::whole(dims))?;
-    unpacked(&parts.weight, &dims.torch(codes), DType::F32, Quarters { codes: codes.clone(), held, scale })
+    let multiplies = settings.text("linear_class")? == Some("autobitlinear");
+    let quarters = Quarters { codes: codes.clone(), held, scale, multiplies };
+    unpacked(&parts.weight, &dims.torch(codes), DType::F32, quarters)
 }
 
 struct Quarters {
     codes: Tensor,
     held: Dims,
     scale: Grid,
+    multiplies: bool,
 }
 
 impl Packed for Quarters {
@@ -46,7 +51,10 @@ impl Packed for Quarters {
         for (row, out) in rows.zip(out.chunks_exact_mut(columns)) {
             self.scale.line(row, &mut line)?;
             let scale = line.only();
-            let table: [f32; 4] = std::array::from_fn(|code| (code as f32 - 1.0) / scale);
+            let table: [f32; 4] = std::array::from_fn(|code| match self.multiplies {
+                true => (code as f32 - 1.0) * scale,
+                false => (code as f32 - 1.0) / scale,
+            });
             let (place, shift) = (row % self.held.rows, 2 * (row / self.held.rows));
             with_bytes(&self.codes, place * columns..(place + 1) * columns, |bytes| {
                 for (x, b) in out.iter_mut().zip(bytes) {
@@ -67,7 +75,7 @@ impl Packed for Quarters {
     }
 
     fn describe(&self, into: &mut Identity) {
-        into.add(b"bitnet");
+        into.add(if self.multiplies { b"autobitlinear" } else { b"bitnet" });
         into.numbers(self.scale.describe());
     }
 }

@@ -42,6 +42,9 @@ fn int8(parts: &Parts<'_>) -> Result<Tensor> {
     if codes.dtype() != DType::I8 {
         return Err(wrong());
     }
+    if let Some(format) = parts.find(&format!("{}_format", parts.weight)) {
+        by_rows(format)?;
+    }
     let coded = Coded {
         codes: codes.clone(),
         values: Values::new(Packing::Stream(8), bytes(DType::I8).ok_or_else(wrong)?),
@@ -54,6 +57,20 @@ fn int8(parts: &Parts<'_>) -> Result<Tensor> {
         groups: None,
     };
     unpacked(&parts.weight, &dims.torch(codes), DType::F32, coded)
+}
+
+/// Refuses codes that lie in another order than row by row, as bitsandbytes itself does since it has no kernels for them.
+fn by_rows(format: &Tensor) -> Result<()> {
+    let mut told = vec![0; format.row_bytes()];
+    format.read(0..1, &mut told)?;
+    if told.iter().all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    Err(Error::unsupported("codes of bitsandbytes that do not lie row by row are not read")
+        .tensor(&format.name)
+        .expected("0, which stands for rows")
+        .found(told.first().copied().unwrap_or_default())
+        .hint("take the checkpoint it was made from"))
 }
 
 fn halves(parts: &Parts<'_>) -> Result<Tensor> {

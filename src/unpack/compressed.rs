@@ -72,12 +72,31 @@ fn format(settings: &Settings) -> Result<()> {
         None => settings.text("format")?.unwrap_or("mixed-precision"),
     };
     if FORMATS.contains(&format) {
-        return Ok(());
+        return untransformed(settings);
     }
     Err(Error::unsupported(format!("compressed-tensors in the format {format} is not read"))
         .file(&settings.file)
         .expected(format!("one of {}", FORMATS.join(", ")))
         .hint("take the checkpoint it was made from, or save it decompressed with llm-compressor"))
+}
+
+/// Refuses transforms of what goes through the model as it runs. Those of weights are in the weights.
+/// Specification: `TransformLocation` of compressed-tensors.
+fn untransformed(settings: &Settings) -> Result<()> {
+    let groups = settings.json.get("transform_config").and_then(|config| config.get("config_groups"));
+    let schemes = groups.and_then(Value::as_object).into_iter().flat_map(|groups| groups.values());
+    let applied = schemes.filter_map(|scheme| scheme.get("apply")?.as_array()).flatten();
+    let places = applied.map(|one| one.get("location").and_then(Value::as_str).unwrap_or("nothing"));
+    match places.into_iter().find(|place| !["weight_input", "weight_output"].contains(place)) {
+        None => Ok(()),
+        Some(place) => {
+            Err(Error::unsupported("weights that need a transform as the model runs are not read")
+                .file(&settings.file)
+                .expected("a 'location' of weight_input or weight_output in transform_config")
+                .found(place)
+                .hint("take the checkpoint it was made from"))
+        }
+    }
 }
 
 /// What a config group says of weights.

@@ -21,6 +21,7 @@ pub const PAGE: Page = Page {
 };
 
 fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
+    unrotated(settings)?;
     let own = own(parts, settings)?;
     let bits = bits(settings, own)?;
     let format = settings.text("checkpoint_format")?.unwrap_or("gptq");
@@ -59,6 +60,15 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     unpacked(&parts.weight, &[outputs as u64, inputs as u64], DType::F32, columns.checked()?)
 }
 
+/// Refuses weights that GPTQModel rotated: what goes into them has to be rotated when the model runs.
+pub fn unrotated(settings: &Settings) -> Result<()> {
+    let Some(rotation) = settings.text("rotation")? else { return Ok(()) };
+    Err(Error::unsupported(format!("weights that GPTQModel rotated ({rotation}) are not read"))
+        .file(&settings.file)
+        .expected("no 'rotation'")
+        .hint("take the checkpoint it was made from"))
+}
+
 /// Inputs of a group: -1 stands for all.
 pub fn group_size(settings: &Settings, own: Option<&Value>, inputs: usize) -> Result<usize> {
     const KEY: &str = "group_size";
@@ -74,10 +84,11 @@ fn wrong_group(settings: &Settings) -> Error {
     settings.wrong("group_size", "a whole number of at least 1, or -1 for one group")
 }
 
-/// What is said of this module alone: under `dynamic`, by the first expression that its name begins with.
+/// What is said of this module alone: under `dynamic`, by the first expression that its name begins with. Those of modules
+/// that are not packed, which begin with `-:`, are of none that come here.
 fn own<'a>(parts: &Parts<'_>, settings: &'a Settings) -> Result<Option<&'a Value>> {
     let dynamic = settings.json.get("dynamic").and_then(Value::as_object);
-    for (pattern, values) in dynamic.into_iter().flatten() {
+    for (pattern, values) in dynamic.into_iter().flatten().filter(|(pattern, _)| !pattern.starts_with("-:")) {
         let pattern = pattern.strip_prefix("+:").unwrap_or(pattern);
         let expression = Regex::new(&format!("^(?:{pattern})"))
             .map_err(|_| settings.wrong("dynamic", "expressions that can be read"))?;

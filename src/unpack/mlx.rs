@@ -39,10 +39,13 @@ enum Mode {
     Nvfp4,
 }
 
-/// What the config says of a module, or of all.
+/// What the config says of a module, or of all. Where it says something of the module, what it leaves out is what MLX takes by
+/// itself, not what is said of all.
+/// Specification: `nn.quantize` and `to_quantized` of MLX.
 fn how(parts: &Parts<'_>, settings: &Settings) -> Result<How> {
     let own = settings.json.get(parts.stem()).filter(|v| v.is_object());
-    let value = |key: &str| own.and_then(|own| own.get(key)).or_else(|| settings.json.get(key));
+    let value = |key: &str| own.unwrap_or(&settings.json).get(key).filter(|value| !value.is_null());
+    let usual = |n: u64| own.map(|_| n);
     let mode = match value("mode").and_then(Value::as_str).unwrap_or("affine") {
         "affine" => Mode::Affine,
         "mxfp4" => Mode::Mxfp4,
@@ -55,7 +58,10 @@ fn how(parts: &Parts<'_>, settings: &Settings) -> Result<How> {
         }
     };
     let (bits, group) = match mode {
-        Mode::Affine => (value("bits").and_then(Value::as_u64), value("group_size").and_then(Value::as_u64)),
+        Mode::Affine => (
+            value("bits").map_or(usual(4), Value::as_u64),
+            value("group_size").map_or(usual(64), Value::as_u64),
+        ),
         Mode::Mxfp4 => (Some(4), Some(32)),
         Mode::Mxfp8 => (Some(8), Some(32)),
         Mode::Nvfp4 => (Some(4), Some(16)),

@@ -38,12 +38,19 @@ struct Spec<'a> {
 }
 
 impl<'a> Spec<'a> {
-    /// The settings of the first pattern that names the module, else those of all.
+    /// The settings of the module by its name, else of the first pattern that it fits, else of its type, else those of all.
+    /// Specification: `model_transformation.py` of Quark 0.13.
     fn of(parts: &Parts<'_>, settings: &'a Settings) -> Result<Spec<'a>> {
         let layers = settings.json.get("layer_quant_config").and_then(Value::as_object);
-        let named = layers.into_iter().flatten().find(|(pattern, _)| fits(pattern, parts.stem()));
-        let of_all = settings.json.get("global_quant_config");
-        let weight = named.map(|(_, config)| config).or(of_all).and_then(|config| config.get("weight"));
+        let by_pattern = || {
+            layers.into_iter().flatten().find(|(pattern, _)| fits(pattern, parts.stem())).map(|found| found.1)
+        };
+        let named = layers.and_then(|layers| layers.get(parts.stem())).or_else(by_pattern);
+        let kind = if parts.stem().ends_with("embed_tokens") { "Embedding" } else { "Linear" };
+        let types = settings.json.get("layer_type_quant_config");
+        let of_type = types.and_then(|types| types.get(kind)).filter(|config| !config.is_null());
+        let config = named.or(of_type).or(settings.json.get("global_quant_config"));
+        let weight = config.and_then(|config| config.get("weight"));
         // Of two stages the second packs the scales of the first.
         let weight = match weight.and_then(Value::as_array).map(Vec::as_slice) {
             Some([only]) => Some(only),
@@ -65,10 +72,33 @@ impl<'a> Spec<'a> {
     }
 }
 
-/// Whether a pattern of Quark, in which `*` stands for anything, names a module.
+/// Whether a pattern of Quark names a module: one of Python's `fnmatch`, where `*` stands for anything, `?` for a letter,
+/// `[abc]` for one of these and `[!abc]` for any other.
 fn fits(pattern: &str, module: &str) -> bool {
-    let parts: Vec<String> = pattern.split('*').map(regex::escape).collect();
-    Regex::new(&format!("^{}$", parts.join(".*"))).is_ok_and(|e| e.is_match(module))
+    let mut expression = String::from("^");
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        // A bracket that comes first is one of the letters.
+        let end =
+            rest.char_indices().skip(if rest.starts_with('!') { 2 } else { 1 }).find(|(_, c)| *c == ']');
+        match (c, end) {
+            ('*', _) => expression.push_str(".*"),
+            ('?', _) => expression.push('.'),
+            ('[', Some((end, _))) => {
+                let (not, letters) = match rest[..end].strip_prefix('!') {
+                    Some(letters) => ("^", letters),
+                    None => ("", &rest[..end]),
+                };
+                let letters =
+                    letters.replace('\\', r"\\").replace('[', r"\[").replace(']', r"\]").replace('^', r"\^");
+                expression.push_str(&format!("[{not}{letters}]"));
+                rest = &rest[end + 1..];
+            }
+            _ => expression.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    Regex::new(&(expression + "$")).is_ok_and(|e| e.is_match(module))
 }
 
 fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
@@ -156,4 +186,25 @@ fn grouped(parts: &Parts<'_>, settings: &Settings, spec: &Spec<'_>, zero: Option
         groups,
     };
     unpacked(&parts.weight, &[outputs as u64, inputs as u64], DType::F32, columns.checked()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn patterns_are_those_of_fnmatch() {
+        for (pattern, module, is) in [
+            ("*", "model.layers.0.mlp.up_proj", true),
+            ("model.layers.[0-3].*", "model.layers.2.mlp.up_proj", true),
+            ("model.layers.[!0-3].*", "model.layers.2.mlp.up_proj", false),
+            ("model.layers.?.mlp", "model.layers.7.mlp", true),
+            ("model.layers.?.mlp", "model.layers.17.mlp", false),
+            ("model.layers.0", "modelxlayersx0", false),
+            ("a[]]b", "a]b", true),
+            ("a[b", "a[b", true),
+        ] {
+            assert_eq!(fits(pattern, module), is, "{pattern} {module}");
+        }
+    }
 }
