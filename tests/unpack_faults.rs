@@ -207,6 +207,7 @@ fn settings_that_cannot_be_are_told_with_their_key() {
     }
     Bench::new("gptq-4").only("act").told("checkpoint_format", json!("gptq_p")).says(4, &["gptq_p"]);
     Bench::new("awq-4").only("half").told("version", json!("gemv")).says(4, &["gemv"]);
+    Bench::new("awq-4").only("half").told("checkpoint_format", json!("gemv_fast")).says(4, &["gemv_fast"]);
     Bench::new("compressed-tensors").only("int4").told("format", json!("marlin-24")).says(4, &["marlin-24"]);
     Bench::new("mlx").only("mxfp4").told("mxfp4", json!({"mode": "fp5"})).says(4, &["fp5"]);
 }

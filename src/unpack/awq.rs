@@ -24,7 +24,11 @@ fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     if bits != Some(4) {
         return Err(settings.wrong("bits", "4"));
     }
-    let version = settings.text("version")?.unwrap_or("gemm");
+    // GPTQModel has two more words for what AutoAWQ calls the version.
+    let others = [settings.text("checkpoint_format")?, settings.text("format")?].map(|format| {
+        format.filter(|format| format.starts_with("gemv") || ["llm-awq", "marlin"].contains(format))
+    });
+    let version = others.into_iter().flatten().next().or(settings.text("version")?).unwrap_or("gemm");
     if !version.eq_ignore_ascii_case("gemm") {
         return Err(Error::unsupported(format!("AWQ in the version {version} is not read"))
             .file(&settings.file)
