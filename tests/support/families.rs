@@ -35,6 +35,7 @@ mod recurrent;
 mod second;
 mod sparse;
 pub mod speaking;
+pub mod variants;
 
 /// Every checkpoint; the name is that of its directory too.
 pub fn all() -> Vec<Tiny> {
@@ -107,6 +108,7 @@ pub fn family(name: &str) -> Option<Tiny> {
         .chain(projectors::all())
         .chain(layouts::all())
         .chain(blocks::all())
+        .chain(variants::all())
         .chain(speaking::talkers())
         .chain(layouts::native())
         .chain(predicting::all())

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         ["families"] => {
             let all =
                 families::all().into_iter().chain(families::layouts::all()).chain(families::blocks::all());
-            let all = all.chain(families::speaking::talkers());
+            let all = all.chain(families::variants::all()).chain(families::speaking::talkers());
             all.for_each(|tiny| println!("{}", tiny.name));
         }
         ["projectors"] => families::projectors::all().iter().for_each(|tiny| println!("{}", tiny.name)),

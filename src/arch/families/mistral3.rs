@@ -28,16 +28,8 @@ const KEYS: &[Key] = &[
 
 /// A number of Ministral's rope, which must be YaRN; none of another model.
 fn of_ministral(params: &Params<'_>, key: &str) -> Result<Option<Value>> {
-    match params.config.text("model_type")? {
-        Some("ministral3") => {}
-        Some("mistral4") => {
-            return Err(params
-                .config
-                .unsupported("model_type")
-                .expected("mistral or ministral3")
-                .found("mistral4"));
-        }
-        _ => return Ok(None),
+    if params.config.text("model_type")? != Some("ministral3") {
+        return Ok(None);
     }
     let rope = Rope::read(params.config)?;
     match rope.kind()? {

@@ -74,6 +74,7 @@ mod minicpm;
 mod minimax;
 mod minimax01;
 mod mistral3;
+mod mistral4;
 mod mixtral;
 mod modern_bert;
 mod mpt;
@@ -130,6 +131,7 @@ pub static ARCHS: &[Arch] = &[
     llama::LLAMA,
     llama::HEADLESS,
     llama::SEEING,
+    mistral4::MISTRAL4,
     mistral3::MISTRAL3,
     native::MISTRAL,
     native::MINISTRAL,

@@ -1,18 +1,19 @@
 //! Queries, keys and values of a layer as one tensor, in this order, and so their biases.
 //! Specification: `ModelBase.prepare_qkv_fusion` and `modify_tensors` of llama.cpp's converter; `create_tensor_qkv` of llama.cpp.
 
-use super::super::axes::{Axes, Stacks};
-use super::super::moved::moved;
+use super::{alike, store_as, takes};
+use crate::arch::axes::{Axes, Stacks};
+use crate::arch::moved::moved;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use std::collections::HashMap;
 
-const HINT: &str = "leave --fuse-qkv out";
+const OPTION: &str = "--fuse-qkv";
 const PARTS: [&str; 3] = ["q", "k", "v"];
 const KINDS: [&str; 2] = ["weight", "bias"];
 
-/// The architectures of which llama.cpp's converter puts them together, the graph takes them so and the metadata tells how to
-/// take them apart again.
-const FUSED: &[&str] = &[
+/// The architectures of which llama.cpp's converter puts them together, the graph takes them so (that of Qwen 4 Exp aborts) and
+/// the metadata tells how to take them apart again.
+pub(super) const FUSED: &[&str] = &[
     "afmoe",
     "apertus",
     "arcee",
@@ -85,7 +86,6 @@ const FUSED: &[&str] = &[
     "qwen3next",
     "qwen3vl",
     "qwen3vlmoe",
-    "qwen4exp",
     "rnd1",
     "seed_oss",
     "smallthinker",
@@ -140,10 +140,8 @@ pub fn one(
     stored: &mut Vec<(String, DType)>,
     told: &mut Vec<String>,
 ) -> Result<Vec<Tensor>> {
-    if !FUSED.contains(&gguf) {
-        let what = "llama.cpp's converter leaves queries, keys and values of this architecture as they are";
-        return Err(Error::unsupported(what).expected(FUSED.join(", ")).found(gguf).hint(HINT));
-    }
+    let what = "llama.cpp's converter leaves queries, keys and values of this architecture as they are";
+    takes(gguf, FUSED, what, OPTION)?;
     let held = held(&tensors);
     let queries = tensors
         .iter()
@@ -160,23 +158,10 @@ pub fn one(
     }
     for (layer, ..) in &whole {
         for kind in KINDS {
-            store_as(layer, kind, stored);
+            store_as(&named(layer, "qkv", kind), &PARTS.map(|part| named(layer, part, kind)), stored);
         }
     }
     together(tensors, &held, |layer, kind| is_whole(&held, layer) && count(&held, layer, kind) == 3)
-}
-
-/// Says of the one what is said of its three parts alike.
-fn store_as(layer: &str, kind: &str, stored: &mut Vec<(String, DType)>) {
-    let names = PARTS.map(|part| named(layer, part, kind));
-    let of =
-        names.each_ref().map(|name| stored.iter().find(|(known, _)| known == name).map(|(_, dtype)| *dtype));
-    stored.retain(|(known, _)| !names.contains(known));
-    if let [Some(dtype), k, v] = of
-        && [k, v] == [Some(dtype); 2]
-    {
-        stored.push((named(layer, "qkv", kind), dtype));
-    }
 }
 
 /// `tensors` with the three of every layer and kind of which `is_one` says so as one. All three must be there.
@@ -199,10 +184,8 @@ fn together(tensors: Vec<Tensor>, held: &Held, is_one: impl Fn(&str, &str) -> bo
 fn joined(name: &str, parts: Vec<Tensor>) -> Result<Tensor> {
     let is_vector = name.ends_with(".bias");
     let columns = parts.first().map_or(0, |queries| queries.shape().row());
-    let (mut rows, mut all) = (Vec::new(), Vec::new());
-    let is_mixed = parts.iter().any(|part| part.dtype() != parts[0].dtype())
-        && parts.iter().all(|part| !part.dtype().is_quantized());
-    for part in parts {
+    let mut rows = Vec::new();
+    for part in &parts {
         match *part.shape().ne() {
             [n] if is_vector => rows.push(n),
             [n, m] if !is_vector && n == columns => rows.push(m),
@@ -211,10 +194,9 @@ fn joined(name: &str, parts: Vec<Tensor>) -> Result<Tensor> {
                     if is_vector { String::from("one axis") } else { format!("rows of {columns}") };
                 let error =
                     Error::invalid("queries, keys and values do not fit each other").tensor(&part.name);
-                return Err(error.expected(expected).found(part.shape()).hint(HINT));
+                return Err(error.expected(expected).found(part.shape()).hint(format!("leave {OPTION} out")));
             }
         }
-        all.push(if is_mixed { part.encode(DType::F32, None)? } else { part });
     }
     let wrong = |what: String| Error::invalid(what).tensor(name);
     let axes = if is_vector { "q ; k ; v -> [q|k|v]" } else { "q n ; k n ; v n -> [q|k|v] n" };
@@ -223,7 +205,7 @@ fn joined(name: &str, parts: Vec<Tensor>) -> Result<Tensor> {
     let pieces = axes.forth(&sizes, Stacks { from: &[], to: &[] }, 0).map_err(wrong)?;
     let rows = rows.iter().fold(0u64, |sum, rows| sum.saturating_add(*rows));
     let torch = if is_vector { vec![rows] } else { vec![rows, columns] };
-    moved(name, &torch, all, &pieces)
+    moved(name, &torch, alike(parts)?, &pieces)
 }
 
 /// Queries, keys and values of a tensor that holds them, so many rows each.

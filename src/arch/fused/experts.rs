@@ -1,16 +1,15 @@
-//! Gates and ups of experts as one tensor a layer, the gates of an expert before its ups: one multiplication of matrices the less
-//! in the runtime; and apart again, lazily: the rows of each are whole rows of the one. Serves `convert --fuse-gate-up-exps`, the
-//! way back, and merges of files of which some have one tensor and some two.
+//! Gates and ups of experts as one tensor a layer, the gates of an expert before its ups; and apart again.
 //! Specification: `ModelBase.modify_tensors` of llama.cpp's converter; `create_tensor_gate_up_exps` of llama.cpp.
 
-use super::super::axes::{Axes, Stacks};
-use super::super::families::{ARCHS, Family};
-use super::super::moved::moved;
+use super::{alike, store_as, takes};
+use crate::arch::axes::{Axes, Stacks};
+use crate::arch::families::{ARCHS, Family};
+use crate::arch::moved::moved;
 use ggraft_formats::{DType, Error, Model, Result, Tensor};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The architectures for which llama.cpp's converter has such a tensor and its graph takes it.
-const FUSED: [&str; 8] = [
+pub(super) const FUSED: [&str; 8] = [
     "cohere2moe",
     "deepseek2-ocr",
     "gemma4",
@@ -40,14 +39,8 @@ pub fn experts(
     stored: &mut Vec<(String, DType)>,
     told: &mut Vec<String>,
 ) -> Result<Vec<Tensor>> {
-    if !FUSED.contains(&gguf) {
-        return Err(Error::unsupported(
-            "llama.cpp takes gates and ups of this architecture's experts apart alone",
-        )
-        .expected(FUSED.join(", "))
-        .found(gguf)
-        .hint("leave --fuse-gate-up-exps out"));
-    }
+    let what = "llama.cpp takes gates and ups of this architecture's experts apart alone";
+    takes(gguf, &FUSED, what, "--fuse-gate-up-exps")?;
     let layer = |tensor: &Tensor, end: &str| tensor.name.strip_suffix(end).map(String::from);
     let ups = tensors.iter().filter_map(|tensor| Some((layer(tensor, UPS)?, tensor.clone())));
     let mut ups: BTreeMap<String, Tensor> = ups.collect();
@@ -71,7 +64,7 @@ pub fn experts(
         match (layer(&tensor, GATES).and_then(|of| Some((ups.remove(&of)?, of))), layer(&tensor, UPS)) {
             (Some((up, of)), _) => {
                 let name = format!("{of}{BOTH}");
-                store_as(&name, [&tensor.name, &up.name], stored);
+                store_as(&name, &[tensor.name.clone(), up.name.clone()], stored);
                 all.push(joined(&name, tensor, up)?);
             }
             (None, Some(_)) if tensor.fours().is_none() => {}
@@ -85,14 +78,6 @@ pub fn experts(
             .hint("leave --fuse-gate-up-exps out")),
         None => Ok(all),
     }
-}
-
-/// Says of `name` what is said of both of its parts alike.
-fn store_as(name: &str, parts: [&str; 2], stored: &mut Vec<(String, DType)>) {
-    let of = |part: &str| stored.iter().find(|(known, _)| known == part).map(|(_, dtype)| *dtype);
-    let alike = of(parts[0]).filter(|dtype| of(parts[1]) == Some(*dtype));
-    stored.retain(|(known, _)| !parts.contains(&known.as_str()));
-    stored.extend(alike.map(|dtype| (name.to_string(), dtype)));
 }
 
 /// Whether pages of this architecture know such a tensor, which its checkpoints may hold themselves.
@@ -183,16 +168,11 @@ fn joined(name: &str, gates: Tensor, ups: Tensor) -> Result<Tensor> {
             .found(ups.shape())
             .hint("leave --fuse-gate-up-exps out"));
     }
-    let are_floats = !gates.dtype().is_quantized() && !ups.dtype().is_quantized();
-    let (gates, ups) = match gates.dtype() != ups.dtype() && are_floats {
-        true => (gates.encode(DType::F32, None)?, ups.encode(DType::F32, None)?),
-        false => (gates, ups),
-    };
     let sizes = [("n", n), ("ff", ff), ("e", e)].into_iter().collect();
     let wrong = |what: String| Error::invalid(what).tensor(name);
     let axes = Axes::parse("e ff n ; e ff n -> e [ff|ff] n").map_err(wrong)?;
     let pieces = axes.forth(&sizes, Stacks { from: &[], to: &[] }, 0).map_err(wrong)?;
-    moved(name, &[e, ff.saturating_mul(2), n], vec![gates, ups], &pieces)
+    moved(name, &[e, ff.saturating_mul(2), n], alike(vec![gates, ups])?, &pieces)
 }
 
 #[cfg(test)]

@@ -21,7 +21,23 @@ fn predicting(tiny: Tiny) -> Tiny {
 }
 
 pub fn all() -> Vec<Tiny> {
-    [minimax(), hunyuan(), dots(), ling(), glm(), qwen()].concat()
+    [minimax(), hunyuan(), dots(), ling(), glm(), qwen(), mistral()].concat()
+}
+
+/// Mistral Small 4, whose experts are published in stacks.
+fn mistral() -> Vec<Tiny> {
+    let rope = json!({"rope_type": "yarn", "type": "yarn", "rope_theta": 10000.0, "factor": 128.0,
+        "original_max_position_embeddings": 8192, "max_position_embeddings": 1048576, "beta_fast": 32.0, "beta_slow": 1.0,
+        "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1, "partial_rotary_factor": 0.5});
+    let text = sized(json!({"model_type": "mistral4", "num_key_value_heads": 4, "moe_intermediate_size": 16,
+        "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 0, "n_group": 1,
+        "topk_group": 1, "norm_topk_prob": true, "routed_scaling_factor": 1.0, "q_lora_rank": 24, "kv_lora_rank": 16,
+        "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 16, "head_dim": 16, "rope_theta": null,
+        "rope_parameters": rope}));
+    let config = json!({"architectures": ["Mistral3ForConditionalGeneration"], "model_type": "mistral3",
+        "tie_word_embeddings": false, "text_config": text, "vision_config": {"model_type": "pixtral", "hidden_size": 16}});
+    let draft = Draft { prefix: 2, ..Draft::default() };
+    vec![Tiny { draft, ..bytes("Mistral-Small-4-Tiny", "gpt-2", config) }]
 }
 
 fn minimax() -> Vec<Tiny> {
