@@ -3,13 +3,14 @@
 
 mod support;
 
-use ggraft::arch::{Adopted, Options, adopt, converter};
+use ggraft::arch::{ARCHS, Adopted, Options, adopt, converter};
 use ggraft_formats::{Array, Error, Kind, Metadata, Tensor, Value, safetensors};
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
 use support::checkpoint::{Spec, Tokens, Weight, write_weights};
 use support::gguf::values;
 use support::tokenizer::write_json;
+use support::vocabulary::fixture;
 use tempfile::TempDir;
 
 /// A checkpoint directory that a test may spoil before it is adopted.
@@ -389,6 +390,15 @@ fn each_class_of_the_converter_has_a_page_or_a_reason() {
         "Of the {all} classes of text models that llama.cpp's converter names (v0.5.0) {covered} have"
     );
     assert!(document.contains(&told), "{told}");
+}
+
+#[test]
+fn each_architecture_that_the_converter_writes_has_a_page_or_a_reason() {
+    let list = std::fs::read_to_string(fixture("architectures.tsv")).unwrap();
+    for line in list.lines().filter(|line| !line.starts_with('#')) {
+        let (name, reason) = line.split_once('\t').unwrap_or((line, ""));
+        assert_eq!(ARCHS.iter().any(|arch| arch.gguf == name), reason.is_empty(), "{line}");
+    }
 }
 
 #[test]

@@ -14,9 +14,11 @@ use support::families::{Tiny, Words, distinct};
 use support::gguf::{checkpoint, model, values};
 
 /// Checkpoints that come back under other names: those of another form of the same class (experts one by one, RWKV 7 as
-/// flash-linear-attention writes it), of the class whose GGUF it is (GPT-2), or, of layers that predict, those that are published.
+/// flash-linear-attention writes it), of the class whose GGUF it is (GPT-2), without their adapters (jina-embeddings-v3), or, of layers
+/// that predict, those that are published.
 const OTHER_NAMES: &[&str] = &[
     "ARWKV-7-Tiny",
+    "jina-embeddings-v3-Tiny",
     "MiMo-V2-Flash-Tiny",
     "Qwen2-Moe-Fused",
     "Qwen3-Moe-Fused",

@@ -169,7 +169,7 @@ fn fits(weight: &Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
 }
 
 /// The two tensors as a GGUF has them. Rows of the embedding are looked up, and so A holds them, not B.
-fn named(name: &str, pair: Factors) -> Result<[Tensor; 2]> {
+pub(super) fn named(name: &str, pair: Factors) -> Result<[Tensor; 2]> {
     let (a, b) = if name == roles::EMBEDDING { (pair.b, transposed(&pair.a)?) } else { (pair.a, pair.b) };
     Ok([a.renamed(&format!("{name}.lora_a")), b.renamed(&format!("{name}.lora_b"))])
 }

@@ -3,7 +3,7 @@
 //! adapter says and a model has no place for is refused by name.
 //! The map: `settings` and `parts` read what PEFT saves, `named` finds what it means, `peft` and `gguf` change a model by
 //! the two kinds, `rows` computes; `convert` makes a GGUF of what PEFT saves, and `extract` one
-//! of a chat vector (`svd`), which `whole` keeps as it is.
+//! of a chat vector (`svd`), which `whole` keeps as it is; `tasks` finds those that a checkpoint has within its weights.
 
 mod convert;
 mod extract;
@@ -14,9 +14,11 @@ mod peft;
 mod rows;
 mod settings;
 mod svd;
+mod tasks;
 pub(crate) mod whole;
 
 pub use extract::{Job, Wearer, extracted};
+pub use tasks::{Task, tasks};
 
 use crate::arch;
 use crate::merge::Vector;

@@ -37,11 +37,19 @@ pub fn adapter(checkpoint: &Checkpoint, page: impl FnOnce() -> Result<Family>) -
     };
     let mut parts = checkpoint.tensors.iter().filter(is_part).peekable();
     let page = parts.peek().and_then(|_| page().ok());
-    if let Some(part) = parts.find(|part| page.as_ref().is_none_or(|page| !page.names(&part.name))) {
+    let is_named = |part: &&Tensor| page.as_ref().is_some_and(|page| page.names(&part.name));
+    let mut others = parts.filter(|part| !is_named(part)).peekable();
+    let lies_within = others.peek().is_some();
+    if let Some(part) = others.find(|part| page.as_ref().is_none_or(|page| !page.ignores(&part.name, 0))) {
         return Err(Error::unsupported("this is a LoRA adapter, not a model")
             .file(&checkpoint.dir)
             .tensor(&part.name)
             .hint(MERGE_FIRST));
+    }
+    if lies_within {
+        return Ok(Some(String::from(
+            "the adapters for its tasks are GGUFs of their own: `ggraft convert` writes them beside the model's, as lora-TASK-NAME.gguf",
+        )));
     }
     let lies_beside = checkpoint.has(ADAPTER_CONFIG);
     Ok(lies_beside.then(|| format!("{ADAPTER_CONFIG} lies beside the weights: that adapter is not applied")))

@@ -100,7 +100,7 @@ impl Beside {
         let Some((plan, path)) = plans.iter().find(|(plan, _)| !plan.is_directory()) else { return Ok(()) };
         let first = plan.first(path)?;
         let start = shell_path(&first);
-        if plan.metadata().str("general.type") == Some("adapter") {
+        if is_adapter(plan) {
             let line = format!("apply it in llama.cpp: llama-cli -m MODEL.gguf --lora {start}");
             _ = writeln!(std::io::stderr(), "{}", Printable(&line));
             return Ok(());
@@ -116,6 +116,11 @@ impl Beside {
             return Ok(());
         }
         let mut lines = vec![format!("run it: llama-cli -m {start}")];
+        let is_adapter = |(plan, _): &&(Plan, PathBuf)| is_adapter(plan);
+        if let Some((plan, path)) = plans.iter().find(is_adapter) {
+            let one = shell_path(&plan.first(path)?);
+            lines.push(format!("with one of its adapters: llama-embedding -m {start} --lora {one}"));
+        }
         let name = ollama_name(path);
         let is_split = plan.layout(path)?.paths().len() > 1;
         if !is_split {
@@ -138,6 +143,11 @@ impl Beside {
         lines.iter().for_each(|line| _ = writeln!(std::io::stderr(), "{}", Printable(line)));
         Ok(())
     }
+}
+
+/// Whether a plan is that of an adapter.
+fn is_adapter(plan: &Plan) -> bool {
+    plan.metadata().str("general.type") == Some("adapter")
 }
 
 /// A card that is there before the work.

@@ -143,6 +143,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         stages.end();
         return args.sweep.tell(plans, &args.output.run, pool.current_num_threads());
     }
+    let adapters = if args.vocab_only { Vec::new() } else { pipeline::tasks(&input)? };
     let plans = pool.install(|| pipeline::convert_all(input, &targets))?;
     stages.end();
     let default = |plan: &Plan| match args.mtp {
@@ -150,7 +151,10 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         false => plan.file_name(None),
     };
     let naming = Naming { typed: args.output.output, several: plans.len() > 1, default: &default };
-    let plans = naming.all(plans)?;
+    let mut plans = naming.all(plans)?;
+    if let Some(first) = plans.iter().find(|(plan, _)| !plan.is_directory()).map(|(_, path)| path.clone()) {
+        plans.extend(adapters.into_iter().map(|(task, plan)| (plan, of_task(&first, &task))));
+    }
     let words = args.mixture.words()?;
     let order = Order {
         words: &words,
@@ -163,6 +167,12 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         away: away.as_ref(),
     };
     carrying::carry_out(&plans, &order, || Ok(Vec::new()))
+}
+
+/// Where the adapter for `task` of the model at `path` goes.
+fn of_task(path: &Path, task: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("lora-{task}-{name}"))
 }
 
 /// Refuses what only a GGUF can be where a directory is asked for, and parts that layers are put between.

@@ -11,9 +11,10 @@ pub use written::{
     write_spans,
 };
 
-use crate::adapter::{Adapter, whole};
+use crate::adapter::{self, Adapter, whole};
 use crate::arch;
 use crate::checkpoint::{Card, Source};
+use crate::ftype::Ftype;
 use crate::merge::{Origin, Vector};
 use crate::nearest::nearest;
 use crate::output::plan::in_company;
@@ -179,6 +180,19 @@ pub fn vector(chat: Loaded, base: &Model, target: &Target) -> Result<Plan> {
 pub fn rearranged(model: Model, kind: Type) -> Result<Plan> {
     let tensors = model.tensors.into_iter().map(|t| t.checked()).collect();
     Plan::rearranged(placed(Model { tensors, ..model })?, kind, None)
+}
+
+/// Plans the adapters that a model has within its weights, each with the name of its task; of most there are none.
+///
+/// # Errors
+/// Its config and its tensors do not fit each other.
+pub fn tasks(input: &Loaded) -> Result<Vec<(String, Plan)>> {
+    let Some(source) = input.source.as_ref().filter(|source| !source.is_projector) else {
+        return Ok(Vec::new());
+    };
+    let kind = Ftype::find("F32").map_or(Type::Copy, Type::Gguf);
+    let plan = |task: adapter::Task| Ok((task.name, rearranged(task.adapter, kind)?));
+    adapter::tasks(&source.checkpoint)?.into_iter().map(plan).collect()
 }
 
 /// Plans a conversion or quantization of one model.

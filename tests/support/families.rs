@@ -35,6 +35,7 @@ mod recurrent;
 mod second;
 mod sparse;
 pub mod speaking;
+pub mod tasks;
 pub mod variants;
 
 /// Every checkpoint; the name is that of its directory too.
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Tiny> {
         newest::all(),
         parts::all(),
         published::all(),
+        tasks::all(),
     ];
     let mut all = parts.concat();
     all.extend(listed::all(&all));
@@ -152,7 +154,7 @@ pub struct Tiny {
     pub draft: Draft,
     /// Whether its tensors are those of what sees or hears, and not of the text model.
     pub projector: bool,
-    /// Beginnings of the page's names, and what its tensors have instead; the first that fits.
+    /// Beginnings of the page's names, or ends after `*`, and what its tensors have instead; the first that fits.
     pub respelled: &'static [(&'static str, &'static str)],
     /// Whether it is another checkpoint under a second name of its class.
     pub is_second: bool,
@@ -364,7 +366,10 @@ impl Tiny {
             all.extend(again);
         }
         let own = |name: String| {
-            let fits = |(theirs, own): &(&str, &str)| Some(format!("{own}{}", name.strip_prefix(theirs)?));
+            let fits = |(theirs, own): &(&str, &str)| match theirs.strip_prefix('*') {
+                Some(end) => Some(format!("{}{own}", name.strip_suffix(end)?)),
+                None => Some(format!("{own}{}", name.strip_prefix(theirs)?)),
+            };
             self.respelled.iter().find_map(fits).unwrap_or(name.clone())
         };
         let whole = self.whole.iter().map(|(name, numbers)| Weight {

@@ -19,7 +19,7 @@ family NAME DIR        base/, chat/ and cp/ of a tiny checkpoint of a family
 checkpoint NAME DIR    a Hugging Face directory
 gguf NAME FILE         a toy llama
 tokenizers DIR         300 random tokenizers, each in a directory of its number
-checkpoints, families, projectors, packed, native, mtp, no-mtp, drafts, dense, fused, fused-qkv, fp8-as-q8, ggufs    the names of each; of packed ones those that llama.cpp's converter reads";
+checkpoints, families, projectors, packed, native, mtp, no-mtp, drafts, dense, fused, fused-qkv, fp8-as-q8, tasks, ggufs    the names of each; of packed ones those that llama.cpp's converter reads";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         ["fused-qkv"] => families::FUSED_QKV.iter().for_each(|name| println!("{name}")),
         ["fused"] => families::FUSED.iter().for_each(|name| println!("{name}")),
         ["fp8-as-q8"] => packed::EIGHTS.iter().for_each(|name| println!("{name}")),
+        ["tasks"] => families::tasks::all().iter().for_each(|tiny| println!("{}", tiny.name)),
         ["dense"] => families::pooling::all().iter().for_each(|tiny| println!("{}", tiny.name)),
         ["drafts"] => families::drafting::all().iter().for_each(|tiny| println!("{}", tiny.name)),
         ["packed"] => {

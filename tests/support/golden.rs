@@ -31,8 +31,12 @@ impl Golden {
 
     /// That of one outtype.
     pub fn read(name: &str, outtype: &str) -> Golden {
-        let text = std::fs::read(Golden::path(name, outtype)).unwrap();
-        Golden::of(&serde_json::from_slice(&text).unwrap())
+        Golden::at(&Golden::path(name, outtype))
+    }
+
+    /// That of one outtype in the file at `path`.
+    pub fn at(path: &Path) -> Golden {
+        Golden::of(&serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
     }
 
     /// Those of all outtypes, of a tiny checkpoint of a family.

@@ -129,11 +129,14 @@ fn skipped(params: &Params<'_>, _layer: u32) -> Result<u64> {
     pad.map(|id| u64::from(id) + 1).ok_or_else(|| params.config.missing("pad_token_id", "the id of a token"))
 }
 
+/// The token that stands for no place, where nothing tells it.
+pub const NO_PLACE: u64 = 1;
+
 /// The token that stands for no place, where a GGUF does not tell it.
-fn no_place(model: &Model, _layers: u32) -> Vec<(&'static str, Json)> {
+pub fn no_place(model: &Model, _layers: u32) -> Vec<(&'static str, Json)> {
     match model.metadata.u64("tokenizer.ggml.padding_token_id") {
         Some(_) => Vec::new(),
-        None => vec![("pad_token_id", 1.into())],
+        None => vec![("pad_token_id", NO_PLACE.into())],
     }
 }
 

@@ -1,8 +1,8 @@
-//! Encoders beside BERT: NeoBERT, with rotary positions and gate and up in one; Jina's BERT (v2), with ALiBi and a gate; and
-//! decoders that were made encoders: Llama Embed Nemotron, LFM 2 that embeds.
-//! Specification: `NeoBert`, `JinaBertV2Model`, `LlamaEmbedNemotronModel`, `LFM2ColBertModel` of llama.cpp's converter.
+//! Encoders beside BERT: NeoBERT, with rotary positions and gate and up in one; and decoders that were made encoders: Llama
+//! Embed Nemotron, LFM 2 that embeds.
+//! Specification: `NeoBert`, `LlamaEmbedNemotronModel`, `LFM2ColBertModel` of llama.cpp's converter.
 
-use super::bert::{self, ENCODER};
+use super::bert;
 use super::lfm2::{self, LFM2};
 use super::llama::LLAMA;
 use super::{Arch, NONE, Uses};
@@ -68,45 +68,6 @@ const NEO: &[Rule] = &[
         .may()
         .bias(Need::May)
         .layers(bert::NAMED),
-];
-
-pub const JINA_BERT: Arch = Arch {
-    classes: &["JinaBertModel", "JinaBertForMaskedLM"],
-    gguf: "jina-bert-v2",
-    base: Some(&ENCODER),
-    keys: &[count("^tokenizer.ggml.token_type_count", &["type_vocab_size"]).or(Fixed::Count(1))],
-    rules: JINA,
-    without: &["blk.{l}.ffn_up.weight", "blk.{l}.ffn_up.bias"],
-    ..NONE
-};
-
-const JINA: &[Rule] = &[
-    rule(&["encoder.layer.{l}.attention.self.layer_norm_q.weight"], &["blk.{l}.attn_q_norm.weight"], "n")
-        .may()
-        .bias(Need::May),
-    rule(&["encoder.layer.{l}.attention.self.layer_norm_k.weight"], &["blk.{l}.attn_k_norm.weight"], "n")
-        .may()
-        .bias(Need::May),
-    rule(&["encoder.layer.{l}.layer_norm_1.weight"], &["blk.{l}.attn_norm_2.weight"], "n")
-        .may()
-        .bias(Need::May),
-    rule(
-        &["encoder.layer.{l}.mlp.gated_layers.weight", "encoder.layer.{l}.mlp.up_gated_layer.weight"],
-        &["blk.{l}.ffn_up.weight"],
-        "(two ff) n",
-    ),
-    rule(
-        &["encoder.layer.{l}.mlp.wo.weight", "encoder.layer.{l}.mlp.down_layer.weight"],
-        &["blk.{l}.ffn_down.weight"],
-        "n ff",
-    )
-    .bias(Need::May),
-    rule(
-        &["encoder.layer.{l}.mlp.layernorm.weight", "encoder.layer.{l}.layer_norm_2.weight"],
-        &["blk.{l}.layer_output_norm.weight"],
-        "n",
-    )
-    .bias(Need::Must),
 ];
 
 pub const LLAMA_EMBED: Arch = Arch {

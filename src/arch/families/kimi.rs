@@ -121,8 +121,9 @@ pub const LATENT: &[Rule] = &[
     rule(&["layers.{l}.self_attn.o_proj.weight"], &["blk.{l}.attn_output.weight"], "n (h v)").layers(FULL),
 ];
 
-/// A convolution along the tokens.
+/// A convolution along the tokens, which some have as a matrix.
 const CONV: &str = "(kh kd) 1 conv -> 1 (kh kd) 1 conv";
+const CONV_MATRIX: &str = "(kh kd) conv -> 1 (kh kd) 1 conv";
 
 /// What goes into a state, and comes out of it.
 pub const CONVOLVED: &[Rule] = &[
@@ -134,6 +135,12 @@ pub const CONVOLVED: &[Rule] = &[
     rule(&["layers.{l}.self_attn.q_conv1d.weight"], &["blk.{l}.ssm_conv1d_q.weight"], CONV).layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.k_conv1d.weight"], &["blk.{l}.ssm_conv1d_k.weight"], CONV).layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.v_conv1d.weight"], &["blk.{l}.ssm_conv1d_v.weight"], CONV).layers(REMEMBERS),
+    rule(&["layers.{l}.self_attn.q_conv1d.weight"], &["blk.{l}.ssm_conv1d_q.weight"], CONV_MATRIX)
+        .layers(REMEMBERS),
+    rule(&["layers.{l}.self_attn.k_conv1d.weight"], &["blk.{l}.ssm_conv1d_k.weight"], CONV_MATRIX)
+        .layers(REMEMBERS),
+    rule(&["layers.{l}.self_attn.v_conv1d.weight"], &["blk.{l}.ssm_conv1d_v.weight"], CONV_MATRIX)
+        .layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.dt_bias"], &["blk.{l}.ssm_dt.bias"], "(kh kd)").layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.f_a_proj.weight"], &["blk.{l}.ssm_f_a.weight"], "kd n").layers(REMEMBERS),
     rule(&["layers.{l}.self_attn.f_b_proj.weight"], &["blk.{l}.ssm_f_b.weight"], "(kh wide) kd")

@@ -7,12 +7,13 @@ use super::experts::{self, DENSE, SPARSE};
 use super::kimi::{self, FULL, REMEMBERS};
 use super::qwen_vl::SEEING;
 use super::{Arch, NONE};
+use crate::arch::computed;
 use crate::arch::config::Config;
 use crate::arch::keys::{Key, count, flag, number, size};
-use crate::arch::params::{Axis, Size, axis};
+use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
 use crate::arch::values::Value;
-use ggraft_formats::Result;
+use ggraft_formats::{Checkpoint, Result, Tensor};
 use serde_json::json;
 
 pub const KIMI_K3: Arch = Arch {
@@ -31,6 +32,7 @@ pub const KIMI_K3: Arch = Arch {
         &experts::block_shared(SPARSE, "(shared eff) n", "n (shared eff)"),
         kimi::CORRECTION,
     ],
+    prepared: trimmed,
     products: &["self_attention_res", "mlp_res", "output_attn_res"],
     blocks: Some(".experts."),
     writes_chats: Some("encoding_k3.py"),
@@ -38,6 +40,19 @@ pub const KIMI_K3: Arch = Arch {
     ignored: SEEING,
     ..NONE
 };
+
+/// With one decay for each head, where checkpoints have more.
+fn trimmed(params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Option<Checkpoint>> {
+    let heads = params.size("kh", 0)?;
+    let is_longer = |t: &Tensor| t.name.ends_with(".self_attn.A_log") && t.shape().elements() > heads;
+    let is_whole = !checkpoint.tensors.iter().any(is_longer);
+    let own = |t: &Tensor| if is_longer(t) { computed::beginning(t, heads) } else { Ok(t.clone()) };
+    let trimmed = || {
+        let tensors = checkpoint.tensors.iter().map(own).collect::<Result<Vec<_>>>()?;
+        Ok(Checkpoint { tensors, ..checkpoint.clone() })
+    };
+    if is_whole { Ok(None) } else { trimmed().map(Some) }
+}
 
 /// Refuses what the graph of the runtime does not compute, and what the config does not say, for the trainer's defaults are others.
 fn is_as_built(config: &Config) -> Result<bool> {

@@ -58,6 +58,7 @@ mod internlm;
 mod jais;
 mod jais2;
 mod jamba;
+mod jina;
 mod kimi;
 mod kimi_k3;
 mod kin;
@@ -227,6 +228,7 @@ pub static ARCHS: &[Arch] = &[
     gemma4::GEMMA4,
     bert::BERT,
     bert::ROBERTA,
+    jina::JINA_BERT_V3,
     bert::XLM_ROBERTA,
     bert::DISTILBERT,
     modern_bert::MODERN_BERT,
@@ -297,7 +299,7 @@ pub static ARCHS: &[Arch] = &[
     deepseek4::DSPARK,
     muse::MUSE_GLIMMER,
     encoders::NEO_BERT,
-    encoders::JINA_BERT,
+    jina::JINA_BERT,
     encoders::LLAMA_EMBED,
     encoders::LFM2_EMBED,
     bailing::SARVAM,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// The checkpoint of another name, with these keys in its config.
 fn other(name: &'static str, of: &str, own: &Value) -> Tiny {
-    let tiny = super::all().into_iter().find(|tiny| tiny.name == of).unwrap();
+    let tiny = super::all().into_iter().chain(super::blocks::all()).find(|tiny| tiny.name == of).unwrap();
     Tiny { name, config: laid_over(tiny.config.clone(), own), is_second: true, ..tiny }
 }
 
@@ -18,8 +18,28 @@ fn tied(name: &'static str, of: &str, head: &'static [(&'static str, &'static [u
     tiny
 }
 
+/// Kimi's, whose convolutions are matrices; those of K3 have more decays than heads.
+fn flat(name: &'static str, of: &str) -> Tiny {
+    let mut tiny = other(name, of, &json!({}));
+    let config = tiny.write_files(tempfile::tempdir().unwrap().path());
+    let own = tiny.weights(&config).into_iter().filter_map(|weight| {
+        let shape: &[u64] = match weight.name.rsplit_once("self_attn.")?.1 {
+            "A_log" if of.contains("K3") => &[6],
+            "q_conv1d.weight" | "k_conv1d.weight" | "v_conv1d.weight" => {
+                vec![weight.shape[0] as u64, weight.shape[2] as u64].leak()
+            }
+            _ => return None,
+        };
+        Some((&*weight.name.leak(), shape))
+    });
+    tiny.more = own.collect::<Vec<_>>().leak();
+    tiny
+}
+
 pub fn all() -> Vec<Tiny> {
     vec![
+        flat("Kimi-Linear-Flat", "Kimi-Linear-Tiny"),
+        flat("Kimi-K3-Flat", "Kimi-K3-Tiny"),
         other("Falcon-H1-Biased", "Falcon-H1-Tiny", &json!({"attention_bias": true, "mlp_bias": true})),
         tied("Hunyuan-Tied-Head", "Hunyuan-Tiny", &[("lm_head.weight", &[50257, 64])]),
         tied("Hy4-Tied-Head", "Hy4-Tiny", &[("lm_head.weight", &[50257, 32])]),
