@@ -14,7 +14,7 @@ use run::ggraft;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::families::{all, blocks, family, layouts};
+use support::families::{all, blocks, family, layouts, speaking};
 use support::gguf::model;
 
 /// How many tokens are compared.
@@ -88,7 +88,7 @@ fn converted(dir: &Path, kind: &str) -> Result<Answer, String> {
 fn record(folder: &Path, golden: &Path) {
     let old: Value = serde_json::from_slice(&std::fs::read(golden).unwrap()).unwrap();
     let mut new = json!({"tokens": {}, "vectors": {}, "refused": {}});
-    for tiny in all().into_iter().chain(layouts::all()).chain(blocks::all()) {
+    for tiny in all().into_iter().chain(layouts::all()).chain(blocks::all()).chain(speaking::talkers()) {
         let name = tiny.name;
         let files = ["f32", "f16"].map(|kind| (kind, folder.join(format!("{name}.{kind}.gguf"))));
         let is_there = files.iter().any(|(_, file)| file.exists());
