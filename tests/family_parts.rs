@@ -219,3 +219,22 @@ fn a_model_that_sees_gets_the_vector_of_models_that_do_not() {
         assert_eq!(config(&dir.path().join("cp")), config(&out), "{name}");
     }
 }
+
+#[test]
+fn a_tower_under_other_names_is_told_tensor_by_tensor() {
+    let dir = tempfile::tempdir().unwrap();
+    family("GLM-ASR-Nano-2512").unwrap().write(dir.path());
+    let file = dir.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    // The header says how long it is, and other names of as many letters leave that true.
+    for at in 0..bytes.len() - 12 {
+        if bytes[at..].starts_with(b"audio_encode") {
+            bytes[at..at + 12].copy_from_slice(b"audio_decode");
+        }
+    }
+    std::fs::write(&file, bytes).unwrap();
+    let ran = ggraft(["convert", dir.path().to_str().unwrap(), "--mmproj", "--type", "f16", "--dry-run"]);
+    let named = |name: &str, said: &str| ran.err.contains(&format!("'{name}': the {said}"));
+    assert!(named("audio_decoder.adapting.0.bias", "architecture clip knows no such tensor"), "{}", ran.err);
+    assert!(ran.err.contains("the checkpoint lacks this tensor"), "{}", ran.err);
+}

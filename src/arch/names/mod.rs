@@ -127,7 +127,8 @@ fn add<'a>(
                 for axis in &stacked {
                     sizes.push(if first_only { 1 } else { params.size(axis, layer)? });
                 }
-                if sizes.iter().product::<u64>() > held.tensors.len() as u64 {
+                // Of a checkpoint without any each one is told as missing; a size that is no size must not be counted up to.
+                if sizes.iter().product::<u64>() > held.tensors.len().max(1) as u64 {
                     return Err(broken(rule, "there are fewer tensors than experts"));
                 }
                 for i in 0..sizes.iter().product() {
