@@ -489,19 +489,22 @@ fn sce() {
     }
 }
 
+/// How likely DELLA keeps an element: by its rank among the sizes of its row.
+fn chance(deltas: &[f64], i: usize, density: f64, epsilon: f64) -> f64 {
+    let row = &deltas[i / ROW * ROW..(i / ROW + 1) * ROW];
+    let size = deltas[i].abs();
+    let below = row.iter().filter(|d| d.abs() < size).count() as f64;
+    let equal = row.iter().filter(|d| d.abs() == size).count() as f64;
+    let rank = below + (equal - 1.0) / 2.0;
+    density - epsilon + rank / (ROW as f64 - 1.0) * 2.0 * epsilon
+}
+
 #[test]
 fn della() {
     for case in cases() {
         let d = [case.deltas(0), case.deltas(1)];
         let (density, epsilon, seed) = (0.4, 0.3, 7);
-        let probability = |v: usize, i: usize| {
-            let row = &d[v][i / ROW * ROW..(i / ROW + 1) * ROW];
-            let size = d[v][i].abs();
-            let below = row.iter().filter(|d| d.abs() < size).count() as f64;
-            let equal = row.iter().filter(|d| d.abs() == size).count() as f64;
-            let rank = below + (equal - 1.0) / 2.0;
-            density - epsilon + rank / (ROW as f64 - 1.0) * 2.0 * epsilon
-        };
+        let probability = |v: usize, i: usize| chance(&d[v], i, density, epsilon);
         let kept = [0, 1].map(|v: usize| -> Vec<bool> {
             (0..ROWS * ROW).map(|i| keeps(seed, v as u64, i, probability(v, i))).collect()
         });
@@ -702,8 +705,8 @@ fn vectors_have_parameters_of_their_own() {
         let meets = |words: &str, oracle: &dyn Fn(f64, usize) -> f64| {
             for order in [[0, 1], [1, 0]] {
                 let options = own(words, order.map(|v| each[v]));
-                // What DARE drops depends on the place of a vector.
-                if words.starts_with("dare") && order[0] > 0 {
+                // What DARE and DELLA drop depends on the place of a vector.
+                if words.starts_with('d') && order[0] > 0 {
                     continue;
                 }
                 let found = decode(&case.tensor(&order, options, &order.map(|v| w[v])));
@@ -736,6 +739,20 @@ fn vectors_have_parameters_of_their_own() {
             let kept = |v: usize, density| if keeps(0, v as u64, i, density) { d[v][i] } else { 0.0 };
             elect(x, &[kept(0, 0.1), kept(1, 0.6)], &shares, 1.0, false)
         });
+        for rescale in ["none", "density"] {
+            let left = |v: usize, i: usize, density| {
+                let chance = chance(&d[v], i, density, 0.05);
+                let scale = if rescale == "density" { 1.0 / chance } else { 1.0 };
+                if keeps(0, v as u64, i, chance) { scale * d[v][i] } else { 0.0 }
+            };
+            let words = format!("density=0.6 epsilon=0.05 rescale={rescale}");
+            meets(&format!("della_linear {words}"), &|x, i| {
+                plus(x, vec![shares[0] * left(0, i, 0.1), shares[1] * left(1, i, 0.6)])
+            });
+            meets(&format!("della {words}"), &|x, i| {
+                elect(x, &[left(0, i, 0.1), left(1, i, 0.6)], &shares, 1.0, true)
+            });
+        }
         // What a mean divides by is each vector's own share.
         let mean = Options {
             own: [vec![], vec!["*=0.25"]]
