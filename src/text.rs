@@ -23,6 +23,12 @@ pub fn file_name(text: &str) -> Option<String> {
     Some(name).filter(|name| !name.is_empty())
 }
 
+/// As much of a text as fits into so many bytes.
+pub fn beginning(text: &str, bytes: usize) -> &str {
+    let fits = |end: &usize| text.is_char_boundary(*end);
+    &text[..(0..=bytes.min(text.len())).rev().find(fits).unwrap_or(0)]
+}
+
 /// A path as it is printed.
 pub fn shown(path: &Path) -> String {
     Printable(&path.to_string_lossy()).to_string()

@@ -4,6 +4,7 @@
 //! Specification: `apply_chat_template` of transformers 5 (trimmed blocks, its own `tojson`).
 
 use super::guard::{Limits, guarded};
+use crate::text::beginning;
 use crate::vocab::looks_special;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value, ValueKind};
@@ -58,7 +59,7 @@ pub fn read(template: &str, words: Words) -> Option<Dialogue> {
             Dialogue { markers: markers(&plain, words), turn_end, failure: None }
         }
         Err(failure) => {
-            let text = &template[..template.floor_char_boundary(LONGEST)];
+            let text = beginning(template, LONGEST);
             Dialogue { markers: markers(text, words), turn_end: None, failure: Some(failure) }
         }
     })

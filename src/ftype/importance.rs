@@ -4,6 +4,7 @@
 
 use super::{Assignment, Prune, TensorFact};
 use crate::estimate::Estimates;
+use crate::text::beginning;
 use ggraft_formats::quant::Search;
 use ggraft_formats::{DType, Error, Imatrix, Metadata, Result, Shape, Tensor};
 use std::collections::BTreeMap;
@@ -99,9 +100,9 @@ impl Importance {
             metadata.set_last(ESTIMATED, "weights");
             return;
         };
-        metadata.set_last("quantize.imatrix.file", short(file));
+        metadata.set_last("quantize.imatrix.file", beginning(file, SHORT));
         if let Some(dataset) = dataset {
-            metadata.set_last("quantize.imatrix.dataset", short(&last_part(dataset)));
+            metadata.set_last("quantize.imatrix.dataset", beginning(&last_part(dataset), SHORT));
         }
         metadata.set_last("quantize.imatrix.entries_count", *count);
         if let Some(chunks) = chunks.filter(|n| *n > 0) {
@@ -127,14 +128,12 @@ impl Importance {
 /// Says in an output that its importance was estimated.
 const ESTIMATED: &str = "ggraft.importance";
 
+/// What fits into llama-quantize's 128 bytes.
+const SHORT: usize = 127;
+
 /// The name without the folders, of whichever system.
 fn last_part(path: &str) -> String {
     path.rsplit(['/', '\\']).next().unwrap_or_default().to_string()
-}
-
-/// What fits into llama-quantize's 128 bytes.
-fn short(text: &str) -> &str {
-    &text[..text.floor_char_boundary(127)]
 }
 
 /// The importance weights of a model's tensors, and what is to be said about them.

@@ -266,7 +266,8 @@ fn together(sources: Vec<Option<Sources>>, trainer: &Trainer) -> Result<Vec<Opti
     let mut sources = sources;
     for group in groups.into_iter().filter(|group: &Vec<usize>| group.len() > 1) {
         let all: Vec<&Sources> = group.iter().filter_map(|i| sources.get(*i)?.as_ref()).collect();
-        if let Some([one, other]) = all.array_windows().find(|[one, other]| one.params != other.params) {
+        let mut pairs = all.iter().zip(all.iter().skip(1));
+        if let Some((one, other)) = pairs.find(|(one, other)| one.params != other.params) {
             return Err(Error::unsupported(
                 "tensors that are one in the checkpoint must be thinned out alike",
             )

@@ -61,17 +61,26 @@ fn main() -> ExitCode {
                 random_tokenizers::write(&sources, i, &dir);
             }
         }
-        ["checkpoint", name, dir] if let Some(spec) = specs::checkpoint(name) => spec.write(Path::new(dir)),
-        ["checkpoint", name, dir] if let Some(tiny) = families::family(name) => tiny.write(Path::new(dir)),
-        ["checkpoint", name, dir] if packed::write(name, Path::new(dir)) => {}
-        ["family", name, dir] if let Some(tiny) = families::family(name) => tiny.write_trio(Path::new(dir)),
-        ["gguf", name, file] if let Some(toy) = TOYS.iter().find(|toy| toy.name == name) => {
-            toy.write(Path::new(file));
-        }
+        [kind, name, path] if write(kind, name, Path::new(path)) => {}
         _ => {
             eprintln!("unknown: {}\n{USAGE}", arguments.join(" "));
             return ExitCode::from(2);
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Writes the model of that kind and name, if there is one.
+fn write(kind: &str, name: &str, path: &Path) -> bool {
+    let family = || families::family(name);
+    let written = match kind {
+        "checkpoint" => specs::checkpoint(name)
+            .map(|spec| spec.write(path))
+            .or_else(|| family().map(|tiny| tiny.write(path)))
+            .or_else(|| packed::write(name, path).then_some(())),
+        "family" => family().map(|tiny| tiny.write_trio(path)),
+        "gguf" => TOYS.iter().find(|toy| toy.name == name).map(|toy| toy.write(path)),
+        _ => None,
+    };
+    written.is_some()
 }

@@ -2,6 +2,7 @@
 //! the result is a row of a source it is copied, or lent where it lies; elements that are scattered are gathered in
 //! tiles that fit the nearest cache. No tensor is ever in memory.
 
+mod floats;
 mod fours;
 mod gather;
 mod padded;
@@ -32,7 +33,7 @@ const RUN: usize = 256;
 const WORDS: usize = 8;
 
 /// The tensor `name` with the dimensions `torch` (the outermost first), made of `pieces` of `sources`, which all have one
-/// dtype and shape, if they are stacked.
+/// shape, if they are stacked, and one dtype; of floats of several it is in f32.
 pub fn moved(name: &str, torch: &[u64], sources: Vec<Tensor>, pieces: &[Piece]) -> Result<Tensor> {
     let fours = fours::moved(torch, &sources, pieces);
     let tensor = elements(name, torch, sources, pieces)?;
@@ -42,6 +43,7 @@ pub fn moved(name: &str, torch: &[u64], sources: Vec<Tensor>, pieces: &[Piece]) 
 /// The same of elements, whatever parts they have.
 fn elements(name: &str, torch: &[u64], sources: Vec<Tensor>, pieces: &[Piece]) -> Result<Tensor> {
     let shape = shape(name, torch)?;
+    let sources = floats::alike(sources)?;
     let [first, ..] = sources.as_slice() else {
         return Err(Error::invalid("nothing becomes this tensor").tensor(name));
     };

@@ -38,6 +38,10 @@ fn flat(name: &'static str, of: &str) -> Tiny {
 
 pub fn all() -> Vec<Tiny> {
     vec![
+        Tiny {
+            single: &["experts.1.up_proj.weight", "experts.0.down_proj.weight"],
+            ..other("Qwen3-Moe-Mixed", "Qwen3-Moe-Tiny", &json!({}))
+        },
         flat("Kimi-Linear-Flat", "Kimi-Linear-Tiny"),
         flat("Kimi-K3-Flat", "Kimi-K3-Tiny"),
         other("Falcon-H1-Biased", "Falcon-H1-Tiny", &json!({"attention_bias": true, "mlp_bias": true})),

@@ -69,7 +69,7 @@ fn refine<B: Fine<N>, const N: usize>(src: &[f32], row: usize, by: By<'_>, dst: 
     let per_row = (row / N).max(1);
     for (i, (x, block)) in src.as_chunks::<N>().0.iter().zip(blocks).enumerate() {
         let column = i % per_row * N;
-        let said = by.weights.and_then(|w| w.get(column..column + N)?.as_array());
+        let said = by.weights.and_then(|w| <&[f32; N]>::try_from(w.get(column..column + N)?).ok());
         let weights = weights(x, said);
         let found = simd::vectorized(
             #[inline(always)]

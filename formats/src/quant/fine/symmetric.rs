@@ -42,9 +42,10 @@ impl Levels {
     fn nearest(self, x: f32) -> f32 {
         match self {
             Levels::Whole(low, high) => whole(x, low, high),
-            Levels::Table => VALUES
-                .array_windows()
-                .fold(VALUES[0], |level, [a, b]| level + if x >= (a + b) * 0.5 { b - a } else { 0.0 }),
+            Levels::Table => {
+                let step = |level, (a, b): (f32, f32)| level + if x >= (a + b) * 0.5 { b - a } else { 0.0 };
+                neighbours().fold(VALUES[0], step)
+            }
         }
     }
 
@@ -53,9 +54,15 @@ impl Levels {
     fn code(self, x: f32) -> u8 {
         match self {
             Levels::Whole(low, high) => (whole(x, low, high) - low) as u8,
-            Levels::Table => VALUES.array_windows().map(|[a, b]| u8::from(x >= (a + b) * 0.5)).sum(),
+            Levels::Table => neighbours().map(|(a, b)| u8::from(x >= (a + b) * 0.5)).sum(),
         }
     }
+}
+
+/// Each level of the table, and the next.
+#[inline(always)]
+fn neighbours() -> impl Iterator<Item = (f32, f32)> {
+    (1..VALUES.len()).map(|i| (VALUES[i - 1], VALUES[i]))
 }
 
 impl Form {
