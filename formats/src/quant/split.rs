@@ -3,13 +3,14 @@
 //! Specification: ggml `quantize_row_iq1_s_impl`, `quantize_row_iq1_m_impl`.
 
 use super::codebook::{Codebook, IQ1};
-use crate::simd::{Best, Running, level, places, split_by_halves, split_in_step};
+use crate::simd::{Best, Running, SHIFTED, Splits, by_sub_block, level, split_by_halves, split_in_step};
 
 /// Code -> value, shifted up and shifted down; twice, as `Codebook::nearest` has it.
-const VALUES: [[f32; 8]; 2] = [
-    [-0.875, 0.125, 1.125, 0.0, -0.875, 0.125, 1.125, 0.0],
-    [-1.125, -0.125, 0.875, 0.0, -1.125, -0.125, 0.875, 0.0],
-];
+const VALUES: [[f32; 8]; 2] = [twice(SHIFTED[0]), twice(SHIFTED[1])];
+
+const fn twice([a, b, c]: [f32; 3]) -> [f32; 8] {
+    [a, b, c, 0.0, a, b, c, 0.0]
+}
 
 /// What was found for a sub-block of `8 * G` elements.
 #[derive(Clone, Copy)]
@@ -32,9 +33,9 @@ impl<const G: usize> Ternary<G> {
 
     /// The entries nearest to the codes of a split, and the scale that fits them.
     fn of_split(split: Split<G>, x: &[[f32; 8]; G], weights: &[[f32; 8]; G]) -> Self {
-        let Split { mut scale, mut codes, mut down } = split;
+        let Split { mut scale, mut words, mut down } = split;
         if scale < 0.0 {
-            codes = codes.map(|codes| codes.map(|code| 2 - code));
+            words = words.map(|word| TWOS - word);
             scale = -scale;
             down = down.map(|down| !down);
         }
@@ -43,7 +44,7 @@ impl<const G: usize> Ternary<G> {
         let mut found = Ternary { scale, entries: [0; G], down };
         for i in 0..G {
             let values = VALUES[usize::from(down[i])].map(|value| scale * value);
-            let (entry, on) = IQ1.nearest(level, Codebook::word(&codes[i]), &x[i], &weights[i], &values);
+            let (entry, on) = IQ1.nearest(level, words[i], &x[i], &weights[i], &values);
             found.entries[i] = entry;
             all &= on;
         }
@@ -67,15 +68,16 @@ impl<const G: usize> Ternary<G> {
 /// A split into three runs.
 struct Split<const G: usize> {
     scale: f32,
-    codes: [[u8; 8]; G],
+    /// Of the codes.
+    words: [u16; G],
     down: [bool; G],
 }
 
+/// The word of eight times the code 2.
+const TWOS: u16 = 0xaaaa;
+
 /// The place of each element among all, the smallest first, equal ones in their order.
 fn places_of<const N: usize>(x: &[f32; N]) -> [u8; N] {
-    if let Some(places) = level().and_then(|level| places(level, x)) {
-        return places;
-    }
     let mut order: [usize; N] = std::array::from_fn(|i| i);
     for end in 1..N {
         let new = order[end];
@@ -91,79 +93,129 @@ fn largest_magnitude(x: &[f32]) -> f32 {
     x.iter().fold(0.0, |max: f32, x| if x.abs() > max { x.abs() } else { max })
 }
 
-/// The codes of the elements at these places.
-fn codes_of<const G: usize>(places: &[u8], (second, third): (usize, usize)) -> [[u8; 8]; G] {
+/// The words of the codes of the elements at these places.
+fn words_of<const G: usize>(places: &[u8], (second, third): (usize, usize)) -> [u16; G] {
     let (second, third) = (second as u8, third as u8);
-    let mut codes = [[0; 8]; G];
-    for (code, place) in codes.as_flattened_mut().iter_mut().zip(places) {
-        *code = u8::from(*place >= second) + u8::from(*place >= third);
+    let mut words = [0; G];
+    for (word, places) in words.iter_mut().zip(places.as_chunks::<8>().0) {
+        let code = |place: u8| u8::from(place >= second) + u8::from(place >= third);
+        *word = Codebook::<8>::word(&places.map(code));
     }
-    codes
+    words
 }
 
-/// The best for the 32 elements of IQ1_S, all shifted alike.
-pub(super) fn in_step(x: &[f32; 32], weights: &[f32; 32]) -> Ternary<4> {
-    if largest_magnitude(x) < 1e-12 {
+/// The best for sub-blocks of the 32 elements of IQ1_S, all shifted alike.
+pub(super) fn in_step(x: &[[f32; 32]], weights: &[[f32; 32]]) -> [Ternary<4>; 8] {
+    let scalar = |i: usize| one_in_step(&x[i], &weights[i]);
+    let Some(level) = level() else { return std::array::from_fn(scalar) };
+    let columns = [x, weights].map(|x| by_sub_block(level, x.as_flattened()));
+    let found = split_in_step(level, &columns[0], &columns[1], 0);
+    std::array::from_fn(|i| match choose(&found, i, &x[i], &weights[i], TINY_IN_STEP, in_step_down) {
+        Some(ternary) => ternary,
+        None => scalar(i),
+    })
+}
+
+/// The best for sub-blocks of the 16 elements of IQ1_M, of which each half has its own shift.
+pub(super) fn by_halves(x: &[[f32; 16]], weights: &[[f32; 16]]) -> [Ternary<2>; 16] {
+    let scalar = |i: usize| one_by_halves(&x[i], &weights[i]);
+    let Some(level) = level() else { return std::array::from_fn(scalar) };
+    let columns = [x, weights].map(|x| by_sub_block(level, x.as_flattened()));
+    let found = [0, 8].map(|first| split_by_halves(level, &columns[0], &columns[1], first));
+    std::array::from_fn(|i| {
+        match choose(&found[i / 8], i % 8, &x[i], &weights[i], TINY_BY_HALVES, by_halves_down) {
+            Some(ternary) => ternary,
+            None => scalar(i),
+        }
+    })
+}
+
+/// Below these magnitudes a sub-block counts as zero.
+const TINY_IN_STEP: f32 = 1e-12;
+const TINY_BY_HALVES: f32 = 1e-7;
+
+/// Which groups a shift shifts down.
+fn in_step_down(shift: usize) -> [bool; 4] {
+    [shift == 1; 4]
+}
+
+fn by_halves_down(shift: usize) -> [bool; 2] {
+    [shift >= 2, shift % 2 == 1]
+}
+
+/// What comes of a split that the kernels found for sub-block `i`; none if they are not certain.
+fn choose<const N: usize, const G: usize>(
+    found: &Splits,
+    i: usize,
+    x: &[f32; N],
+    weights: &[f32; N],
+    tiny: f32,
+    down: impl Fn(usize) -> [bool; G],
+) -> Option<Ternary<G>> {
+    if largest_magnitude(x) < tiny {
+        return Some(Ternary::ZERO);
+    }
+    if found.exact >> i & 1 == 0 {
+        return None;
+    }
+    let best = &found.best[i];
+    if best.shift == usize::MAX {
+        return Some(Ternary::ZERO);
+    }
+    let words = std::array::from_fn(|g| found.words[g][i] as u16);
+    let split = Split { scale: best.scale, words, down: down(best.shift) };
+    Some(Ternary::of_split(split, &eights(x), &eights(weights)))
+}
+
+fn one_in_step(x: &[f32; 32], weights: &[f32; 32]) -> Ternary<4> {
+    if largest_magnitude(x) < TINY_IN_STEP {
         return Ternary::ZERO;
     }
     let places = places_of(x);
-    let mut sums = Running::<40>::START;
+    let mut sums = Running::<33, 1>::ZERO;
     for (i, place) in places.iter().enumerate() {
         let place = usize::from(*place) + 1;
-        (sums.x[place], sums.w[place]) = (weights[i] * x[i], weights[i]);
+        (sums.x[place], sums.w[place]) = ([weights[i] * x[i]], [weights[i]]);
     }
-    sums.add_up(33);
-    let best = match level() {
-        Some(level) => split_in_step(level, &sums, &shifted()),
-        None => best_in_step(&sums),
-    };
+    sums.add_up();
+    let best = best_in_step(&sums);
     if best.shift == usize::MAX {
         return Ternary::ZERO;
     }
-    let codes = codes_of(&places, best.ends);
-    let split = Split { scale: best.scale, codes, down: [best.shift == 1; 4] };
+    let words = words_of(&places, best.ends);
+    let split = Split { scale: best.scale, words, down: in_step_down(best.shift) };
     Ternary::of_split(split, &eights(x), &eights(weights))
 }
 
-/// The best for the 16 elements of IQ1_M, of which each half has its own shift.
-pub(super) fn by_halves(x: &[f32; 16], weights: &[f32; 16]) -> Ternary<2> {
-    if largest_magnitude(x) < 1e-7 {
+fn one_by_halves(x: &[f32; 16], weights: &[f32; 16]) -> Ternary<2> {
+    if largest_magnitude(x) < TINY_BY_HALVES {
         return Ternary::ZERO;
     }
     let places = places_of(x);
-    let mut halves = [Running::<24>::START; 2];
-    for half in &mut halves {
-        half.x[..17].fill(0.0);
-        half.w[..17].fill(0.0);
-    }
+    let mut halves = [Running::<17, 1>::ZERO; 2];
     for (i, place) in places.iter().enumerate() {
         let (half, place) = (&mut halves[i / 8], usize::from(*place) + 1);
-        (half.x[place], half.w[place]) = (weights[i] * x[i], weights[i]);
+        (half.x[place], half.w[place]) = ([weights[i] * x[i]], [weights[i]]);
     }
-    halves.iter_mut().for_each(|half| half.add_up(17));
-    let best = match level() {
-        Some(level) => split_by_halves(level, &halves, &shifted()),
-        None => best_by_halves(&halves),
-    };
+    halves.iter_mut().for_each(Running::add_up);
+    let best = best_by_halves(&halves);
     if best.shift == usize::MAX {
         return Ternary::ZERO;
     }
-    let codes = codes_of(&places, best.ends);
-    let split = Split { scale: best.scale, codes, down: [best.shift >= 2, best.shift % 2 == 1] };
+    let words = words_of(&places, best.ends);
+    let split = Split { scale: best.scale, words, down: by_halves_down(best.shift) };
     Ternary::of_split(split, &eights(x), &eights(weights))
-}
-
-/// The three values, shifted up and shifted down.
-fn shifted() -> [[f32; 3]; 2] {
-    VALUES.map(|v| [v[0], v[1], v[2]])
 }
 
 /// The best of all splits of 32 elements.
-fn best_in_step(sums: &Running<40>) -> Best {
+fn best_in_step(sums: &Running<33, 1>) -> Best {
     let mut best = Best::NONE;
     for second in 0..=32 {
         for third in second..=32 {
-            let runs = |sums: &[f32; 40]| [sums[second], sums[third] - sums[second], sums[32] - sums[third]];
+            let runs = |sums: &[[f32; 1]; 33]| {
+                let [[second], [third], [all]] = [sums[second], sums[third], sums[32]];
+                [second, third - second, all - third]
+            };
             let (x, w) = (runs(&sums.x), runs(&sums.w));
             for (shift, v) in VALUES.iter().enumerate() {
                 let sumqx = x[0] * v[0] + x[1] * v[1] + x[2] * v[2];
@@ -176,13 +228,13 @@ fn best_in_step(sums: &Running<40>) -> Best {
 }
 
 /// The best of all splits of 16 elements: both halves shifted up, the second down, the first down, both down.
-fn best_by_halves(halves: &[Running<24>; 2]) -> Best {
+fn best_by_halves(halves: &[Running<17, 1>; 2]) -> Best {
     // Neighbouring values differ by 1, so that what all would have as the last value loses one more for each run.
-    let sums = |half: &Running<24>, second: usize, third: usize| {
+    let sums = |half: &Running<17, 1>, second: usize, third: usize| {
         VALUES.map(|v| {
             let (one, two) = (v[0] * v[0] - v[1] * v[1], v[1] * v[1] - v[2] * v[2]);
-            let sumqx = half.x[16] * v[2] - (half.x[second] + half.x[third]);
-            let sumq2 = half.w[16] * v[2] * v[2] + half.w[second] * one + half.w[third] * two;
+            let sumqx = half.x[16][0] * v[2] - (half.x[second][0] + half.x[third][0]);
+            let sumq2 = half.w[16][0] * v[2] * v[2] + half.w[second][0] * one + half.w[third][0] * two;
             (sumqx, sumq2)
         })
     };

@@ -36,7 +36,7 @@ pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, roots, squares
 #[cfg(target_arch = "x86_64")]
 pub(crate) use near::NEAR;
 pub(crate) use positive::{SuperBlocks, candidate, qp};
-pub(crate) use split::{Best, Running, places, split_by_halves, split_in_step};
+pub(crate) use split::{Best, Running, SHIFTED, Splits, split_by_halves, split_in_step};
 pub(crate) use symmetric::{SymmetricLanes, fit_codes, q3, qx, symmetric_codes};
 pub(crate) use table::{VALUES, table_codes, table_scales};
 pub(crate) use ternary::{crumbs, digits, pairs};
