@@ -3,7 +3,7 @@
 //! Specification: ggml `dequantize_row_iq1_s`, `dequantize_row_iq1_m`, `quantize_row_iq1_s_impl`,
 //! `quantize_row_iq1_m_impl`.
 
-use super::block::{Block, Importance, MOST_HALF, half, is_finite, is_zero, single, sum_of_squares, traits};
+use super::block::{Block, Importance, MOST_HALF, half, is_finite, is_zero, single, traits};
 use super::decoded::eight;
 use super::grids;
 use super::lattice::code;
@@ -81,11 +81,11 @@ impl Block<256> for BlockIQ1S {
     }
 
     fn encode(x: &[f32; 256]) -> Self {
-        Self::encode_weighted(x, &Importance::equal(&[1.0; 256]))
+        Self::encode_weighted(x, &Importance::equal(x, &[1.0; 256]))
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
-        let weights = importance.damped(x, 2.0 * sum_of_squares(x) / 256.0);
+        let weights = importance.damped(x, 2.0 * importance.squares / 256.0);
         let (x, weights) = (x.as_chunks().0, weights.as_chunks().0);
         let found = split::in_step(x, weights);
         let most = most(&found);
@@ -182,7 +182,7 @@ impl Block<256> for BlockIQ1M {
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
-        Self::by_weights(x, &importance.damped(x, 2.0 * sum_of_squares(x) / 256.0))
+        Self::by_weights(x, &importance.damped(x, 2.0 * importance.squares / 256.0))
     }
 
     fn is_empty(&self) -> bool {

@@ -3,7 +3,7 @@
 //! Specification: ggml `quantize_row_iq1_s_impl`, `quantize_row_iq1_m_impl`.
 
 use super::codebook::{Codebook, IQ1};
-use crate::simd::{Best, Running, SHIFTED, Splits, by_sub_block, level, split_by_halves, split_in_step};
+use crate::simd::{Best, Running, SHIFTED, by_sub_block, level, split_by_halves, split_in_step};
 
 /// Code -> value, shifted up and shifted down; twice, as `Codebook::nearest` has it.
 const VALUES: [[f32; 8]; 2] = [twice(SHIFTED[0]), twice(SHIFTED[1])];
@@ -31,46 +31,44 @@ impl<const G: usize> Ternary<G> {
         Codebook::<8>::codes(IQ1.word_of(self.entries[i])).map(|code| values[usize::from(code)])
     }
 
-    /// The entries nearest to the codes of a split, and the scale that fits them.
-    fn of_split(split: Split<G>, x: &[[f32; 8]; G], weights: &[[f32; 8]; G]) -> Self {
-        let Split { mut scale, mut words, mut down } = split;
-        if scale < 0.0 {
-            words = words.map(|word| TWOS - word);
-            scale = -scale;
-            down = down.map(|down| !down);
-        }
-        let level = level();
-        let mut all = true;
-        let mut found = Ternary { scale, entries: [0; G], down };
-        for i in 0..G {
-            let values = VALUES[usize::from(down[i])].map(|value| scale * value);
-            let (entry, on) = IQ1.nearest(level, words[i], &x[i], &weights[i], &values);
-            found.entries[i] = entry;
-            all &= on;
-        }
-        if all {
-            return found;
-        }
+    /// Fits the scale to the entries.
+    fn refit(&mut self, x: &[[f32; 8]], weights: &[[f32; 8]]) {
         let (mut sumqx, mut sumq2) = (0.0, 0.0);
-        for i in 0..G {
-            for ((x, w), q) in x[i].iter().zip(&weights[i]).zip(found.values(i)) {
+        for (i, (x, weights)) in x.iter().zip(weights).enumerate() {
+            for ((x, w), q) in x.iter().zip(weights).zip(self.values(i)) {
                 sumqx += w * q * x;
                 sumq2 += w * q * q;
             }
         }
         if sumqx > 0.0 && sumq2 > 0.0 {
-            found.scale = sumqx / sumq2;
+            self.scale = sumqx / sumq2;
         }
-        found
     }
 }
 
 /// A split into three runs.
+#[derive(Clone, Copy)]
 struct Split<const G: usize> {
     scale: f32,
     /// Of the codes.
     words: [u16; G],
     down: [bool; G],
+}
+
+impl<const G: usize> Split<G> {
+    /// With a scale that is not negative; none if no split has weights. `down` tells which groups a shift shifts down.
+    fn new(best: &Best, words: [u16; G], down: impl Fn(usize) -> [bool; G]) -> Option<Self> {
+        let down = down(best.shift);
+        match best.scale < 0.0 {
+            _ if best.shift == usize::MAX => None,
+            true => Some(Split {
+                scale: -best.scale,
+                words: words.map(|word| TWOS - word),
+                down: down.map(|down| !down),
+            }),
+            false => Some(Split { scale: best.scale, words, down }),
+        }
+    }
 }
 
 /// The word of eight times the code 2.
@@ -106,105 +104,84 @@ fn words_of<const G: usize>(places: &[u8], (second, third): (usize, usize)) -> [
 
 /// The best for sub-blocks of the 32 elements of IQ1_S, all shifted alike.
 pub(super) fn in_step(x: &[[f32; 32]], weights: &[[f32; 32]]) -> [Ternary<4>; 8] {
-    let scalar = |i: usize| one_in_step(&x[i], &weights[i]);
-    let Some(level) = level() else { return std::array::from_fn(scalar) };
-    let columns = [x, weights].map(|x| by_sub_block(level, x.as_flattened()));
-    let found = split_in_step(level, &columns[0], &columns[1], 0);
-    std::array::from_fn(|i| match choose(&found, i, &x[i], &weights[i], TINY_IN_STEP, in_step_down) {
-        Some(ternary) => ternary,
-        None => scalar(i),
+    const TINY: f32 = 1e-12;
+    let down = |shift| [shift == 1; 4];
+    let found = level().map(|level| {
+        let columns = [x, weights].map(|x| by_sub_block(level, x.as_flattened()));
+        split_in_step(level, &columns[0], &columns[1], 0)
+    });
+    of_splits(x, weights, |i| match &found {
+        _ if largest_magnitude(&x[i]) < TINY => None,
+        Some(found) if found.exact >> i & 1 == 1 => Split::new(&found.best[i], found.words_of(i), down),
+        _ => {
+            let places = places_of(&x[i]);
+            let mut sums = Running::<33, 1>::ZERO;
+            for ((place, x), w) in places.iter().zip(&x[i]).zip(&weights[i]) {
+                let place = usize::from(*place) + 1;
+                (sums.x[place], sums.w[place]) = ([w * x], [*w]);
+            }
+            sums.add_up();
+            let best = best_in_step(&sums);
+            Split::new(&best, words_of(&places, best.ends), down)
+        }
     })
 }
 
 /// The best for sub-blocks of the 16 elements of IQ1_M, of which each half has its own shift.
 pub(super) fn by_halves(x: &[[f32; 16]], weights: &[[f32; 16]]) -> [Ternary<2>; 16] {
-    let scalar = |i: usize| one_by_halves(&x[i], &weights[i]);
-    let Some(level) = level() else { return std::array::from_fn(scalar) };
-    let columns = [x, weights].map(|x| by_sub_block(level, x.as_flattened()));
-    let found = [0, 8].map(|first| split_by_halves(level, &columns[0], &columns[1], first));
-    std::array::from_fn(|i| {
-        match choose(&found[i / 8], i % 8, &x[i], &weights[i], TINY_BY_HALVES, by_halves_down) {
-            Some(ternary) => ternary,
-            None => scalar(i),
+    const TINY: f32 = 1e-7;
+    let down = |shift| [shift >= 2, shift % 2 == 1];
+    let found = level().map(|level| {
+        let columns = [x, weights].map(|x| by_sub_block(level, x.as_flattened()));
+        [0, 8].map(|first| split_by_halves(level, &columns[0], &columns[1], first))
+    });
+    let found = found.as_ref();
+    of_splits(x, weights, |i| match found.map(|found| (&found[i / 8], i % 8)) {
+        _ if largest_magnitude(&x[i]) < TINY => None,
+        Some((found, lane)) if found.exact >> lane & 1 == 1 => {
+            Split::new(&found.best[lane], found.words_of(lane), down)
+        }
+        _ => {
+            let places = places_of(&x[i]);
+            let mut halves = [Running::<17, 1>::ZERO; 2];
+            for (k, place) in places.iter().enumerate() {
+                let (half, place) = (&mut halves[k / 8], usize::from(*place) + 1);
+                (half.x[place], half.w[place]) = ([weights[i][k] * x[i][k]], [weights[i][k]]);
+            }
+            halves.iter_mut().for_each(Running::add_up);
+            let best = best_by_halves(&halves);
+            Split::new(&best, words_of(&places, best.ends), down)
         }
     })
 }
 
-/// Below these magnitudes a sub-block counts as zero.
-const TINY_IN_STEP: f32 = 1e-12;
-const TINY_BY_HALVES: f32 = 1e-7;
-
-/// Which groups a shift shifts down.
-fn in_step_down(shift: usize) -> [bool; 4] {
-    [shift == 1; 4]
-}
-
-fn by_halves_down(shift: usize) -> [bool; 2] {
-    [shift >= 2, shift % 2 == 1]
-}
-
-/// What comes of a split that the kernels found for sub-block `i`; none if they are not certain.
-fn choose<const N: usize, const G: usize>(
-    found: &Splits,
-    i: usize,
-    x: &[f32; N],
-    weights: &[f32; N],
-    tiny: f32,
-    down: impl Fn(usize) -> [bool; G],
-) -> Option<Ternary<G>> {
-    if largest_magnitude(x) < tiny {
-        return Some(Ternary::ZERO);
+/// The entries nearest to the codes of the splits of all sub-blocks of a super-block, and the scales that fit them; zero where
+/// there is no split.
+fn of_splits<const N: usize, const G: usize, const M: usize>(
+    x: &[[f32; N]],
+    weights: &[[f32; N]],
+    split: impl Fn(usize) -> Option<Split<G>>,
+) -> [Ternary<G>; M] {
+    let mut found = [Ternary::ZERO; M];
+    let (mut own, mut values) = ([[0; G]; M], [[[0.0; 8]; G]; M]);
+    for (i, found) in found.iter_mut().enumerate() {
+        let Some(split) = split(i) else { continue };
+        (own[i], found.scale, found.down) = (split.words, split.scale, split.down);
+        for (values, down) in values[i].iter_mut().zip(split.down) {
+            *values = VALUES[usize::from(down)].map(|value| split.scale * value);
+        }
     }
-    if found.exact >> i & 1 == 0 {
-        return None;
+    let mut words = own;
+    let [x, weights] = [x, weights].map(|x| x.as_flattened().as_chunks::<8>().0);
+    IQ1.nearest_of_each(level(), words.as_flattened_mut(), x, weights, values.as_flattened());
+    let groups = x.chunks_exact(G).zip(weights.chunks_exact(G));
+    for (i, (found, (x, weights))) in found.iter_mut().zip(groups).enumerate() {
+        found.entries = words[i].map(|word| IQ1.entry_of(word));
+        if words[i] != own[i] {
+            found.refit(x, weights);
+        }
     }
-    let best = &found.best[i];
-    if best.shift == usize::MAX {
-        return Some(Ternary::ZERO);
-    }
-    let words = std::array::from_fn(|g| found.words[g][i] as u16);
-    let split = Split { scale: best.scale, words, down: down(best.shift) };
-    Some(Ternary::of_split(split, &eights(x), &eights(weights)))
-}
-
-fn one_in_step(x: &[f32; 32], weights: &[f32; 32]) -> Ternary<4> {
-    if largest_magnitude(x) < TINY_IN_STEP {
-        return Ternary::ZERO;
-    }
-    let places = places_of(x);
-    let mut sums = Running::<33, 1>::ZERO;
-    for (i, place) in places.iter().enumerate() {
-        let place = usize::from(*place) + 1;
-        (sums.x[place], sums.w[place]) = ([weights[i] * x[i]], [weights[i]]);
-    }
-    sums.add_up();
-    let best = best_in_step(&sums);
-    if best.shift == usize::MAX {
-        return Ternary::ZERO;
-    }
-    let words = words_of(&places, best.ends);
-    let split = Split { scale: best.scale, words, down: in_step_down(best.shift) };
-    Ternary::of_split(split, &eights(x), &eights(weights))
-}
-
-fn one_by_halves(x: &[f32; 16], weights: &[f32; 16]) -> Ternary<2> {
-    if largest_magnitude(x) < TINY_BY_HALVES {
-        return Ternary::ZERO;
-    }
-    let places = places_of(x);
-    let mut halves = [Running::<17, 1>::ZERO; 2];
-    for (i, place) in places.iter().enumerate() {
-        let (half, place) = (&mut halves[i / 8], usize::from(*place) + 1);
-        (half.x[place], half.w[place]) = ([weights[i] * x[i]], [weights[i]]);
-    }
-    halves.iter_mut().for_each(Running::add_up);
-    let best = best_by_halves(&halves);
-    if best.shift == usize::MAX {
-        return Ternary::ZERO;
-    }
-    let words = words_of(&places, best.ends);
-    let split = Split { scale: best.scale, words, down: by_halves_down(best.shift) };
-    Ternary::of_split(split, &eights(x), &eights(weights))
+    found
 }
 
 /// The best of all splits of 32 elements.
@@ -249,8 +226,4 @@ fn best_by_halves(halves: &[Running<17, 1>; 2]) -> Best {
         }
     }
     best
-}
-
-fn eights<const N: usize, const G: usize>(x: &[f32; N]) -> [[f32; 8]; G] {
-    std::array::from_fn(|i| std::array::from_fn(|k| x[8 * i + k]))
 }

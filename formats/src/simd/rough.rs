@@ -23,8 +23,8 @@ pub struct Rough<const P: usize, const K: usize, const T: usize> {
     before: [[f32; ABREAST]; P],
     /// The largest score of each split, in their order.
     scores: [[f32; ABREAST]; T],
-    /// Of those that may be the best where the second and the third run begin, and for which sub-blocks.
-    reached: [[u8; 3]; T],
+    /// Of those that may be the best for which sub-blocks, and where the third and the second run begin, a byte each.
+    reached: [u32; T],
 }
 
 impl<const P: usize, const K: usize, const T: usize> Rough<P, K, T> {
@@ -33,7 +33,7 @@ impl<const P: usize, const K: usize, const T: usize> Rough<P, K, T> {
         second: [[[0.0; ABREAST]; K]; P],
         before: [[0.0; ABREAST]; P],
         scores: [[0.0; ABREAST]; T],
-        reached: [[0; 3]; T],
+        reached: [0; T],
     };
 
     /// Scores all splits. The result is what the score of a split must reach that may be the best of its lane; infinity where
@@ -42,14 +42,15 @@ impl<const P: usize, const K: usize, const T: usize> Rough<P, K, T> {
     /// With `u = 2^-24`, `most` the largest running sums of `w * x` and `weights` the sum of all weights, both the scalar
     /// code's and these sums `w * q * x` are off by less than `12 u most`, and `w * q * q` by less than `12 u weights`. No
     /// value is smaller than 1/8, so that the latter is at least `weights / 64`; where the largest score is at least
-    /// `most² / (100 weights)` the former is at least `most / 80` for all that come near it. So scores differ by less than a
-    /// part in 2500, and by what the inverse is off.
+    /// `most² / (4 weights)` (that of the split at 0 is) the former is at least `most / 16` for all that come near it. So
+    /// scores differ by less than a part in 7000, and by what the inverse is off.
     ///
     /// A split that is 0.06 % worse than another can be left out: the scalar code's scores are rounded, so that of two that
-    /// differ by less than 2.4e-7 either may stay, but even all 1122 in a row come no further than 0.03 %.
+    /// differ by less than 2.4e-7 either may stay, but even all 1122 in a row come no further than 0.03 %, and then the
+    /// better one takes their place.
     #[inline(always)]
     pub fn fill<S: Simd, const H: usize>(&mut self, simd: S, parts: &[Running<P, ABREAST>; H]) -> f32x8<S> {
-        const LESS: f32 = 1.0 - (1.5e-3 + 2.0 * INVERSE);
+        const LESS: f32 = 1.0 - (9e-4 + 2.0 * INVERSE);
         const LEAST: f32 = 1e-14;
         const LARGEST: f32 = 1e14;
         let zero = f32x8::splat(simd, 0.0);
@@ -64,7 +65,7 @@ impl<const P: usize, const K: usize, const T: usize> Rough<P, K, T> {
         }
         self.tell_apart(simd, parts);
         let best = self.score(simd);
-        let is_near = (best * weights).simd_ge(most * most * 0.01);
+        let is_near = (best * weights).simd_ge(most * most * 0.25);
         let is_safe = best.simd_gt(LEAST) & best.simd_lt(LARGEST);
         let is_safe = is_safe & weights.simd_gt(LEAST) & weights.simd_lt(LARGEST);
         (is_near & is_safe).select(best * LESS, f32x8::splat(simd, f32::INFINITY))
@@ -123,16 +124,16 @@ impl<const P: usize, const K: usize, const T: usize> Rough<P, K, T> {
         best
     }
 
-    /// The splits that reach this: where the second and the third run begin, and for which sub-blocks.
+    /// The splits that reach this: for which sub-blocks, and where the third and the second run begin, a byte each.
     #[inline(always)]
-    pub fn reached<S: Simd>(&mut self, simd: S, enough: f32x8<S>) -> &[[u8; 3]] {
+    pub fn reached<S: Simd>(&mut self, simd: S, enough: f32x8<S>) -> &[u32] {
         let mut count = 0;
         let mut scores = self.scores.iter();
         for second in 0..P {
             for (third, score) in (second..P).zip(&mut scores) {
-                let lanes = f32x8::load_array_ref(simd, score).simd_ge(enough).to_bitmask() as u8;
+                let lanes = f32x8::load_array_ref(simd, score).simd_ge(enough).to_bitmask() as u32;
                 // Without a branch, which none could foresee.
-                self.reached[count] = [second as u8, third as u8, lanes];
+                self.reached[count] = (second as u32) << 16 | (third as u32) << 8 | lanes;
                 count += usize::from(lanes != 0);
             }
         }

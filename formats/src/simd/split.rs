@@ -5,6 +5,7 @@
 use super::rough::{ABREAST, Rough};
 use super::{Columns, Level};
 use fearless_simd::{Simd, dispatch, f32x8, i32x8, prelude::*};
+use std::cell::RefCell;
 
 /// The best split so far. Of equal ones the first stays.
 #[derive(Clone, Copy)]
@@ -57,6 +58,12 @@ impl<const P: usize, const L: usize> Running<P, L> {
 /// Code -> value, shifted up and shifted down.
 pub const SHIFTED: [[f32; 3]; 2] = [[-0.875, 0.125, 1.125], [-1.125, -0.125, 0.875]];
 
+thread_local! {
+    // Clearing them for each search would take as long as a tenth of it.
+    static IN_STEP: RefCell<Box<Rough<33, 2, 561>>> = RefCell::new(Box::new(Rough::ZERO));
+    static BY_HALVES: RefCell<Box<Rough<17, 4, 153>>> = RefCell::new(Box::new(Rough::ZERO));
+}
+
 /// What was found for eight sub-blocks.
 pub struct Splits {
     pub best: [Best; ABREAST],
@@ -66,15 +73,30 @@ pub struct Splits {
     pub exact: u8,
 }
 
+impl Splits {
+    /// The words of sub-block `i`.
+    pub fn words_of<const G: usize>(&self, i: usize) -> [u16; G] {
+        let mut words = [0; G];
+        for (word, all) in words.iter_mut().zip(&self.words) {
+            *word = all[i] as u16;
+        }
+        words
+    }
+}
+
 /// The best splits of eight sub-blocks of 32 weights, of which `first` is the first; all are shifted alike.
 pub fn split_in_step(level: Level, x: &Columns<32>, weights: &Columns<32>, first: usize) -> Splits {
-    dispatch!(level, simd => search::<_, 32, 33, 561, 1, 2>(simd, x, weights, first))
+    IN_STEP.with_borrow_mut(
+        |rough| dispatch!(level, simd => search::<_, 32, 33, 561, 1, 2>(simd, x, weights, first, rough)),
+    )
 }
 
 /// The best splits of eight sub-blocks of 16 weights, of which each half has its own shift: both up, the second half down,
 /// the first half down, both down.
 pub fn split_by_halves(level: Level, x: &Columns<16>, weights: &Columns<16>, first: usize) -> Splits {
-    dispatch!(level, simd => search::<_, 16, 17, 153, 2, 4>(simd, x, weights, first))
+    BY_HALVES.with_borrow_mut(
+        |rough| dispatch!(level, simd => search::<_, 16, 17, 153, 2, 4>(simd, x, weights, first, rough)),
+    )
 }
 
 /// The search among `T` splits of `N` elements in `H` parts, which may be shifted in `K` ways; there are `P` places where a
@@ -85,11 +107,11 @@ fn search<S: Simd, const N: usize, const P: usize, const T: usize, const H: usiz
     x: &Columns<N>,
     weights: &Columns<N>,
     first: usize,
+    rough: &mut Rough<P, K, T>,
 ) -> Splits {
     let (places, ordered) = places(simd, x, first);
     let mut parts = [Running::ZERO; H];
     sort(simd, x, weights, first, &places, &mut parts);
-    let mut rough = Rough::<P, K, T>::ZERO;
     let enough = rough.fill(simd, &parts);
     let mut all = f32x8::splat(simd, 0.0);
     for part in &parts {
@@ -98,8 +120,9 @@ fn search<S: Simd, const N: usize, const P: usize, const T: usize, const H: usiz
     let weightless = all.simd_eq(0.0).to_bitmask() as u8;
     let known = enough.simd_lt(f32::INFINITY).to_bitmask() as u8 & ordered;
     let mut best = [Best::NONE; ABREAST];
-    for [second, third, lanes] in rough.reached(simd, enough) {
-        let ends = (usize::from(*second), usize::from(*third));
+    for split in rough.reached(simd, enough) {
+        let [lanes, third, second, _] = split.to_le_bytes();
+        let ends = (usize::from(second), usize::from(third));
         let mut sums = [[[0.0; ABREAST]; 2]; K];
         for (sums, found) in sums.iter_mut().zip(sums_of::<_, P, H, K>(simd, &parts, ends)) {
             found[0].store_array(&mut sums[0]);
