@@ -68,19 +68,30 @@ pub(super) struct Importance<'a, const N: usize> {
     pub weights: &'a [f32; N],
     /// The mean of the squares of the elements of the whole row; 0 unless the format is `BY_ROW`.
     pub row_mean_square: f32,
+    /// The sum of the squares of the elements of the block; 0 unless the format is `BY_BLOCK`.
+    pub squares: f32,
     pub levels: Levels,
 }
 
 impl<'a, const N: usize> Importance<'a, N> {
-    /// Weights alone, which say nothing of a row.
-    pub fn equal(weights: &'a [f32; N]) -> Self {
-        Importance { weights, row_mean_square: 0.0, levels: Levels::default() }
+    /// Weights of a block alone, which say nothing of a row.
+    pub fn equal(x: &[f32; N], weights: &'a [f32; N]) -> Self {
+        Importance { weights, row_mean_square: 0.0, squares: sum_of_squares(x), levels: Levels::default() }
     }
 
     /// The weights that a scale search uses: an element matters by its importance and its magnitude, the latter
     /// damped by `sigma2`, a mean of squares.
     pub fn damped(&self, x: &[f32; N], sigma2: f32) -> [f32; N] {
-        std::array::from_fn(|i| self.weights[i] * (sigma2 + x[i] * x[i]).sqrt())
+        let mut damped = [0.0; N];
+        match simd::level() {
+            Some(level) => simd::damped(level, self.weights, x, sigma2, &mut damped),
+            None => {
+                for ((damped, w), x) in damped.iter_mut().zip(self.weights).zip(x) {
+                    *damped = w * (sigma2 + x * x).sqrt();
+                }
+            }
+        }
+        damped
     }
 }
 
@@ -90,14 +101,17 @@ pub(super) struct Row<'a, const N: usize> {
     pub weights: &'a [[f32; N]],
     /// 0 unless the format is `BY_ROW`.
     pub mean_square: f32,
+    /// Of each block the sum of the squares of its elements; none unless the format is `BY_BLOCK`.
+    pub squares: &'a [f32],
     pub levels: Levels,
 }
 
 impl<const N: usize> Row<'_, N> {
     /// That of one block.
     pub fn importance(&self, block: usize) -> Importance<'_, N> {
-        let Row { weights, mean_square: row_mean_square, levels } = *self;
-        Importance { weights: &weights[block], row_mean_square, levels }
+        let Row { weights, mean_square: row_mean_square, squares, levels } = *self;
+        let squares = squares.get(block).copied().unwrap_or_default();
+        Importance { weights: &weights[block], row_mean_square, squares, levels }
     }
 }
 
@@ -153,7 +167,8 @@ fn encode<B: Block<N>, const N: usize>(src: &[f32], row: usize, by: By<'_>, dst:
     let rows = src.chunks_exact(row.max(1)).zip(blocks.chunks_exact_mut(per_row));
     for ((x, blocks), sum) in rows.zip(sums) {
         let mean_square = sum / row as f32;
-        let row = Row { weights: weights.as_chunks().0, mean_square, levels: by.levels };
+        let squares = if B::BY_BLOCK { simd::sums_of_squares(x, N) } else { Vec::new() };
+        let row = Row { weights: weights.as_chunks().0, mean_square, squares: &squares, levels: by.levels };
         match level {
             Some(level) => B::encode_row(level, x.as_chunks().0, &row, blocks),
             None => encode_each_weighted(x.as_chunks().0, &row, blocks),

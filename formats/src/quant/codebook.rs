@@ -128,6 +128,27 @@ impl<const G: usize> Codebook<G> {
     }
 }
 
+impl Codebook<8> {
+    /// `nearest` for many groups: takes the place of each word that is no entry's. The codes of each group stand for its
+    /// `values`.
+    pub fn nearest_of_each(
+        &self,
+        level: Option<Level>,
+        words: &mut [u16],
+        x: &[[f32; 8]],
+        weights: &[[f32; 8]],
+        values: &[[f32; 8]],
+    ) {
+        let grid = self.grid();
+        if level.is_some_and(|level| simd::nearest_of_each(level, &grid, words, x, weights, values)) {
+            return;
+        }
+        for (((word, x), weights), values) in words.iter_mut().zip(x).zip(weights).zip(values) {
+            *word = self.word_of(self.nearest(level, *word, x, weights, values).0);
+        }
+    }
+}
+
 /// The word of those near that is nearest, the first of equals.
 fn nearest<const G: usize>(near: &[[u16; 8]], x: &[f32; G], weights: &[f32; G], values: &[f32; 8]) -> u16 {
     let terms: [[f32; 8]; G] = std::array::from_fn(|i| {

@@ -3,7 +3,7 @@
 //! Specification: ggml `dequantize_row_iq1_s`, `dequantize_row_iq1_m`, `quantize_row_iq1_s_impl`,
 //! `quantize_row_iq1_m_impl`.
 
-use super::block::{Block, Importance, MOST_HALF, half, is_finite, is_zero, single, sum_of_squares, traits};
+use super::block::{Block, Importance, MOST_HALF, half, is_finite, is_zero, single, traits};
 use super::decoded::eight;
 use super::grids;
 use super::lattice::code;
@@ -81,13 +81,13 @@ impl Block<256> for BlockIQ1S {
     }
 
     fn encode(x: &[f32; 256]) -> Self {
-        Self::encode_weighted(x, &Importance::equal(&[1.0; 256]))
+        Self::encode_weighted(x, &Importance::equal(x, &[1.0; 256]))
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
-        let weights = importance.damped(x, 2.0 * sum_of_squares(x) / 256.0);
+        let weights = importance.damped(x, 2.0 * importance.squares / 256.0);
         let (x, weights) = (x.as_chunks().0, weights.as_chunks().0);
-        let found: [Ternary<4>; 8] = std::array::from_fn(|i| split::in_step(&x[i], &weights[i]));
+        let found = split::in_step(x, weights);
         let most = most(&found);
         let d = most / 15.0;
         let scale = |i: usize| {
@@ -138,7 +138,7 @@ impl BlockIQ1M {
 
     fn by_weights(x: &[f32; 256], weights: &[f32; 256]) -> Self {
         let (x, weights) = (x.as_chunks().0, weights.as_chunks().0);
-        let found: [Ternary<2>; 16] = std::array::from_fn(|i| split::by_halves(&x[i], &weights[i]));
+        let found = split::by_halves(x, weights);
         let high = |i: usize| found[i].entries[0] >> 8 | found[i].entries[1] >> 8 << 4;
         let mut block = BlockIQ1M {
             qs: std::array::from_fn(|i| found[i / 2].entries[i % 2] as u8),
@@ -182,7 +182,7 @@ impl Block<256> for BlockIQ1M {
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
-        Self::by_weights(x, &importance.damped(x, 2.0 * sum_of_squares(x) / 256.0))
+        Self::by_weights(x, &importance.damped(x, 2.0 * importance.squares / 256.0))
     }
 
     fn is_empty(&self) -> bool {

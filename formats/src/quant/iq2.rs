@@ -71,7 +71,7 @@ impl Block<256> for BlockIQ2XXS {
     }
 
     fn encode(x: &[f32; 256]) -> Self {
-        Self::encode_weighted(x, &Importance::equal(&[1.0; 256]))
+        Self::encode_weighted(x, &Importance::equal(x, &[1.0; 256]))
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
@@ -84,7 +84,7 @@ impl Block<256> for BlockIQ2XXS {
             fitted_first: true,
             even_signs: true,
         };
-        let weights = importance.damped(x, sum_of_squares(x) / 256.0);
+        let weights = importance.damped(x, importance.squares / 256.0);
         let found = lattice.search::<32>(x, &weights);
         if !found.any {
             return Self::new_zeroed();
@@ -138,7 +138,7 @@ impl Block<256> for BlockIQ2XS {
     }
 
     fn encode(x: &[f32; 256]) -> Self {
-        Self::encode_weighted(x, &Importance::equal(&[1.0; 256]))
+        Self::encode_weighted(x, &Importance::equal(x, &[1.0; 256]))
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
@@ -151,7 +151,7 @@ impl Block<256> for BlockIQ2XS {
             fitted_first: false,
             even_signs: true,
         };
-        let weights = importance.damped(x, sum_of_squares(x) / 256.0);
+        let weights = importance.damped(x, importance.squares / 256.0);
         let found = lattice.search::<16>(x, &weights);
         if !found.any {
             return Self::new_zeroed();
@@ -234,7 +234,7 @@ impl Block<256> for BlockIQ2S {
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
-        Self::by_weights(x, &importance.damped(x, 2.0 * sum_of_squares(x) / 256.0))
+        Self::by_weights(x, &importance.damped(x, 2.0 * importance.squares / 256.0))
     }
 
     fn is_finite(&self) -> bool {

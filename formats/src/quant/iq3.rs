@@ -1,7 +1,7 @@
 //! IQ3_XXS and IQ3_S: super-blocks of 256 elements, of which each 4 are an entry of a codebook with signs.
 //! Specification: ggml `dequantize_row_iq3_xxs`, `dequantize_row_iq3_s`; how they are encoded is in `lattice.rs`.
 
-use super::block::{Block, Importance, MOST_HALF, half, is_finite, is_zero, single, sum_of_squares, traits};
+use super::block::{Block, Importance, MOST_HALF, half, is_finite, is_zero, single, traits};
 use super::codebook;
 use super::decoded::{even_signs, signed, twice_four};
 use super::grids;
@@ -80,7 +80,7 @@ impl Block<256> for BlockIQ3XXS {
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
-        Self::by_weights(x, &importance.damped(x, 2.0 * sum_of_squares(x) / 256.0))
+        Self::by_weights(x, &importance.damped(x, 2.0 * importance.squares / 256.0))
     }
 
     fn is_finite(&self) -> bool {
@@ -165,7 +165,7 @@ impl Block<256> for BlockIQ3S {
     }
 
     fn encode_weighted(x: &[f32; 256], importance: &Importance<256>) -> Self {
-        Self::by_weights(x, &importance.damped(x, 2.0 * sum_of_squares(x) / 256.0))
+        Self::by_weights(x, &importance.damped(x, 2.0 * importance.squares / 256.0))
     }
 
     fn is_finite(&self) -> bool {

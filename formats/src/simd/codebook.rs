@@ -41,8 +41,37 @@ pub fn nearest_of<const G: usize>(
     None
 }
 
+/// `nearest_of` for many groups of eight elements: takes the place of each word that is no entry's; `values` are those of each
+/// group. False if there is no kernel for the level.
+#[cfg(target_arch = "x86_64")]
+pub fn nearest_of_each(
+    level: Level,
+    grid: &Grid,
+    words: &mut [u16],
+    x: &[[f32; 8]],
+    weights: &[[f32; 8]],
+    values: &[[f32; 8]],
+) -> bool {
+    let Some(avx2) = level.as_avx2() else { return false };
+    avx2::nearest_of_each(avx2, grid, words, x, weights, values);
+    true
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub fn nearest_of_each(
+    _level: Level,
+    _grid: &Grid,
+    _words: &mut [u16],
+    _x: &[[f32; 8]],
+    _weights: &[[f32; 8]],
+    _values: &[[f32; 8]],
+) -> bool {
+    false
+}
+
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2 {
+    use super::Grid;
     use fearless_simd::{Avx2, f32x8, i32x8, kernel, prelude::*, u16x8};
     use std::arch::x86_64::*;
 
@@ -67,6 +96,25 @@ pub(super) mod avx2 {
             values: &[f32; 8],
         ) -> u16 {
             nearest(avx2, near, x, weights, load(avx2, values))
+        }
+    );
+
+    kernel!(
+        pub fn nearest_of_each(
+            avx2: Avx2,
+            grid: &Grid,
+            words: &mut [u16],
+            x: &[[f32; 8]],
+            weights: &[[f32; 8]],
+            values: &[[f32; 8]],
+        ) {
+            for (((word, x), weights), values) in words.iter_mut().zip(x).zip(weights).zip(values) {
+                let [at, count] = grid.places[usize::from(*word)];
+                if count > 0 {
+                    let near = &grid.near[usize::from(at)..][..usize::from(count).div_ceil(8)];
+                    *word = nearest(avx2, near, x, weights, load(avx2, values));
+                }
+            }
         }
     );
 

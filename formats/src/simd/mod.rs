@@ -27,7 +27,7 @@ mod ternary;
 
 pub(crate) use affine::{AffineLanes, Candidates, Loss, affine_codes, qkx};
 pub(crate) use blocks::{Blocks, affine_blocks, rounded_blocks, symmetric_blocks};
-pub(crate) use codebook::{Grid, nearest_of};
+pub(crate) use codebook::{Grid, nearest_of, nearest_of_each};
 pub(crate) use float::{to_bf16, to_f16};
 pub(crate) use fp4::{mxfp4_blocks, nvfp4_blocks};
 pub(crate) use lattice::{Trials, try_scales};
@@ -36,7 +36,7 @@ pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, roots, squares
 #[cfg(target_arch = "x86_64")]
 pub(crate) use near::NEAR;
 pub(crate) use positive::{SuperBlocks, candidate, qp};
-pub(crate) use split::{Best, Running, places, split_by_halves, split_in_step};
+pub(crate) use split::{Best, Running, SHIFTED, split_by_halves, split_in_step};
 pub(crate) use symmetric::{SymmetricLanes, fit_codes, q3, qx, symmetric_codes};
 pub(crate) use table::{VALUES, table_codes, table_scales};
 pub(crate) use ternary::{crumbs, digits, pairs};
