@@ -107,8 +107,12 @@ struct Args {
 }
 
 /// What the config groups say, those first whose targets name the module, then those that name its class.
-fn args(parts: &Parts<'_>, settings: &Settings) -> Vec<Args> {
+///
+/// # Errors
+/// A target of one of several groups is an expression that cannot be read.
+fn args(parts: &Parts<'_>, settings: &Settings) -> Result<Vec<Args>> {
     let groups = settings.json.get("config_groups").and_then(Value::as_object);
+    let is_alone = groups.is_none_or(|groups| groups.len() == 1);
     let mut all: Vec<(u8, Args)> = Vec::new();
     for group in groups.into_iter().flat_map(|groups| groups.values()) {
         let Some(weights) = group.get("weights").filter(|v| v.is_object()) else { continue };
@@ -121,24 +125,29 @@ fn args(parts: &Parts<'_>, settings: &Settings) -> Vec<Args> {
         let bits = weights.get("num_bits").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
         let targets = group.get("targets").and_then(Value::as_array);
         let names = targets.into_iter().flatten().filter_map(Value::as_str);
-        let rank = names.map(|target| rank(target, parts.stem())).min().unwrap_or(2);
+        let rank = |target| match rank(target, parts.stem()) {
+            None if is_alone => Ok(0),
+            None => Err(settings.wrong("config_groups", "expressions that can be read as targets").found(target)),
+            Some(rank) => Ok(rank),
+        };
+        let rank = names.map(rank).collect::<Result<Vec<u8>>>()?.into_iter().min().unwrap_or(2);
         all.push((rank, Args { bits: bits.unwrap_or(0), blocks }));
     }
     all.sort_by_key(|(rank, _)| *rank);
-    all.into_iter().map(|(_, args)| args).collect()
+    Ok(all.into_iter().map(|(_, args)| args).collect())
 }
 
-/// How near a target is to a module: it names it, a class, or another one.
-fn rank(target: &str, module: &str) -> u8 {
+/// How near a target is to a module: it names it, a class, or another one; none if that cannot be read.
+fn rank(target: &str, module: &str) -> Option<u8> {
     let named = match target.strip_prefix("re:") {
-        Some(pattern) => Regex::new(&format!("^(?:{pattern})")).is_ok_and(|e| e.is_match(module)),
+        Some(pattern) => Regex::new(&format!("^(?:{pattern})")).ok()?.is_match(module),
         None => target == module,
     };
     if named {
-        return 0;
+        return Some(0);
     }
     let class = !target.contains(['.', ':']) && target.starts_with(|c: char| c.is_ascii_uppercase());
-    if class { 1 } else { 2 }
+    Some(if class { 1 } else { 2 })
 }
 
 /// Whole numbers in words.
@@ -148,7 +157,7 @@ fn words(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     let shape = parts.need(&part("_shape"))?;
     let dims = told_dims(shape, codes)?;
     let scales = parts.need(&part("_scale"))?;
-    let all = args(parts, settings);
+    let all = args(parts, settings)?;
     let held = codes.row_bytes();
     let packings = |args: &Args| [Packing::Stream(args.bits), Packing::Words(args.bits)];
     let fitting = |packing: &Packing| {
@@ -239,7 +248,7 @@ fn halves(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
 fn single(parts: &Parts<'_>, settings: &Settings) -> Result<Tensor> {
     let codes = parts.need(&parts.weight)?;
     // A group of another size is told by the shapes.
-    let blocks = args(parts, settings).into_iter().next().unwrap_or_default().blocks;
+    let blocks = args(parts, settings)?.into_iter().next().unwrap_or_default().blocks;
     let zeros = parts.find(&format!("{}_zero_point", parts.weight));
     let table = match (codes.dtype(), zeros) {
         (DType::F8E4M3 | DType::F8E5M2, None) => return scaled(parts, codes, parts.mark, blocks),
