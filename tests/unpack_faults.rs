@@ -225,6 +225,11 @@ fn weights_that_are_not_all_of_it_are_refused_by_name() {
         Bench::new("compressed-tensors").only("int4").told("transform_config", config)
     };
     at("input").says(4, &["config.json", "transform as the model runs", "found input"]);
+    let weights = |bits: u32| json!({"num_bits": bits, "group_size": 32});
+    let groups = json!({"group_0": {"targets": ["re:.*(?<!gate)_proj"], "weights": weights(4)},
+        "group_1": {"targets": ["Linear"], "weights": weights(8)}});
+    let bench = Bench::new("compressed-tensors").only("int4").told("config_groups", groups);
+    bench.says(3, &["config.json", "'config_groups'", "found re:.*(?<!gate)_proj"]);
     let mut bench = Bench::new("bitsandbytes-int8").only("int8");
     let name = String::from("int8.weight_format");
     bench.parts.retain(|part| part.name != name);

@@ -71,6 +71,11 @@ impl Window {
     fn shared(pieces: impl IntoIterator<Item = Vec<Span>>, many: usize) -> Option<Arc<Window>> {
         let mut planner = Planner::default();
         pieces.into_iter().for_each(|spans| planner.piece(spans));
+        Window::of(planner, many)
+    }
+
+    /// Of what was planned. (Apart, for what is generic is compiled for every kind of pieces.)
+    fn of(planner: Planner, many: usize) -> Option<Arc<Window>> {
         let Planner { objects, blocks, pieces, .. } = planner;
         let access = objects.first()?.access().clone();
         let many = many.max(1);
