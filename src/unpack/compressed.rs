@@ -127,7 +127,9 @@ fn args(parts: &Parts<'_>, settings: &Settings) -> Result<Vec<Args>> {
         let names = targets.into_iter().flatten().filter_map(Value::as_str);
         let rank = |target| match rank(target, parts.stem()) {
             None if is_alone => Ok(0),
-            None => Err(settings.wrong("config_groups", "expressions that can be read as targets").found(target)),
+            None => {
+                Err(settings.wrong("config_groups", "expressions that can be read as targets").found(target))
+            }
             Some(rank) => Ok(rank),
         };
         let rank = names.map(rank).collect::<Result<Vec<u8>>>()?.into_iter().min().unwrap_or(2);
