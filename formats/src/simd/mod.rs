@@ -20,6 +20,7 @@ mod layout;
 mod near;
 mod positive;
 mod rough;
+mod running;
 mod split;
 mod symmetric;
 mod table;
@@ -36,7 +37,8 @@ pub(crate) use layout::{by_sub_block, damped, magnitudes, rooted, roots, squares
 #[cfg(target_arch = "x86_64")]
 pub(crate) use near::NEAR;
 pub(crate) use positive::{SuperBlocks, candidate, qp};
-pub(crate) use split::{Best, Running, SHIFTED, split_by_halves, split_in_step};
+pub(crate) use running::{Running, SHIFTED};
+pub(crate) use split::{Best, split_by_halves, split_in_step};
 pub(crate) use symmetric::{SymmetricLanes, fit_codes, q3, qx, symmetric_codes};
 pub(crate) use table::{VALUES, table_codes, table_scales};
 pub(crate) use ternary::{crumbs, digits, pairs};

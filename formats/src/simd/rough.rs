@@ -3,7 +3,7 @@
 //! what depends on where its second run begins and of what on where its third does; how far the scores that come of it are
 //! off is bounded.
 
-use super::split::{Running, SHIFTED};
+use super::running::{Running, SHIFTED};
 use fearless_simd::{Simd, f32x8, prelude::*};
 
 /// Sub-blocks that are searched abreast.
