@@ -108,6 +108,75 @@ fn adapters_are_files_beside_the_first_gguf_and_stay_in_a_checkpoint() {
     assert!(!Path::new(&case.path(&format!("lora-{}-words.gguf", TASKS[0]))).exists());
 }
 
+#[test]
+fn adapters_are_told_as_such_and_have_no_modelfile() {
+    let case = Case::new();
+    let out = case.path("jina.gguf");
+    let told = ggraft([
+        "convert",
+        case.dir.to_str().unwrap(),
+        "--type",
+        "q8_0",
+        "-o",
+        &out,
+        "--card",
+        "--modelfile",
+    ])
+    .ok();
+    assert!(told.err.contains(&format!("--lora {}", case.adapter(TASKS[0]))), "{}", told.err);
+    assert!(told.err.contains("memory to run it: 76.44 KiB, "), "{}", told.err);
+    let card = std::fs::read_to_string(case.path("README.md")).unwrap();
+    for task in TASKS {
+        let row = card.lines().find(|line| line.contains(&format!("lora-{task}-jina.gguf]")));
+        assert!(row.is_some_and(|row| row.contains("| F32 | - |") && row.contains(&format!("adapter for {task}"))), "{card}");
+    }
+    let rows: Vec<&str> = card.lines().filter(|line| line.contains(".gguf](")).collect();
+    assert!(rows[0].contains("[jina.gguf]") && card.contains("## Use"), "{card}");
+    let made: Vec<String> = std::fs::read_dir(case.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with("Modelfile"))
+        .collect();
+    assert_eq!(made, ["Modelfile"]);
+}
+
+#[test]
+fn adapters_that_are_not_there_or_not_of_the_layers_are_left_out() {
+    let mut case = Case::new();
+    let told = ggraft([
+        "convert",
+        case.dir.to_str().unwrap(),
+        "--type",
+        "f16",
+        "--prune-layers",
+        "1",
+        "-o",
+        &case.path("jina.gguf"),
+    ])
+    .ok();
+    assert!(told.err.contains("the adapters for its tasks are left out"), "{}", told.err);
+    assert!(!Path::new(&case.adapter(TASKS[0])).exists());
+    let mut tiny = all().remove(0);
+    tiny.more = &[];
+    case = Case::of(&tiny);
+    case.converted("f16");
+    assert!(!Path::new(&case.adapter(TASKS[0])).exists());
+    let more = all()[0]
+        .more
+        .iter()
+        .filter(|(name, _)| !name.ends_with("0.mlp.fc1.parametrizations.weight.0.lora_B"));
+    tiny.more = more.copied().collect::<Vec<_>>().leak();
+    let told = Case::of(&tiny).convert(&["--type", "f16", "--dry-run"]);
+    assert!(
+        told.code != 0
+            && told
+                .err
+                .contains("0.mlp.fc1.parametrizations.weight.0.lora_B': a part of the adapters is missing"),
+        "{}",
+        told.err
+    );
+}
+
 /// llama.cpp applies no adapter to the row for the type of a token, which here has none therefore.
 #[test]
 fn an_adapter_counts_in_llama_cpp_as_merged() {

@@ -2,6 +2,7 @@
 //! Specification: `llama_adapter_lora_init` and `get_scale` of llama.cpp.
 
 use super::rows::{Change, Factor, Product, changed, count};
+use super::twin;
 use crate::roles;
 use ggraft_formats::{Error, Model, Result, Tensor};
 use std::collections::{BTreeMap, HashMap};
@@ -46,9 +47,7 @@ impl Gguf {
         let (mut pairs, mut whole, mut problems) = (BTreeMap::new(), Vec::new(), Vec::new());
         for tensor in &model.tensors {
             let name = &tensor.name;
-            let other =
-                |own: &str, other: &str| name.strip_suffix(own).map(|stem| (stem, format!("{stem}{other}")));
-            let Some((stem, twin)) = other(A, B).or_else(|| other(B, A)) else {
+            let Some((stem, twin)) = twin(name, A, B) else {
                 if name.ends_with("_norm.weight") {
                     whole.push(tensor.clone());
                 } else {

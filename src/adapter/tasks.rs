@@ -3,11 +3,11 @@
 //! Specification: `XLMRobertaModel` of llama.cpp's converter; `LoRAParametrization` of jinaai/xlm-roberta-flash-implementation.
 
 use super::convert::named;
+use super::twin;
 use crate::arch::factors::{Factors, factors, one_of};
 use ggraft_formats::{Checkpoint, DType, Error, Metadata, Model, Result, Tensor};
 use serde_json::{Map, Value as Json};
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 /// What PyTorch adds to the name of a weight that has a parametrization: the weight itself, and the factors of the change.
 const WEIGHT: &str = ".original";
@@ -23,13 +23,16 @@ pub struct Task {
     pub adapter: Model,
 }
 
-/// The adapters of a checkpoint, in the order in which its config names them; of most there are none.
+/// The adapters of a checkpoint, in the order in which its config names them; none where there are no factors.
 ///
 /// # Errors
 /// The config and the tensors do not fit each other.
 pub fn tasks(checkpoint: &Checkpoint) -> Result<Vec<Task>> {
     let Some(config) = Told::of(checkpoint)? else { return Ok(Vec::new()) };
     let stacks = stacks(checkpoint, config.names.len())?;
+    if stacks.is_empty() {
+        return Ok(Vec::new());
+    }
     let one = |(i, name): (usize, &String)| {
         Ok(Task { name: name.clone(), adapter: adapter(checkpoint, &config, &stacks, i)? })
     };
@@ -38,7 +41,6 @@ pub fn tasks(checkpoint: &Checkpoint) -> Result<Vec<Task>> {
 
 /// What the config says of the adapters.
 struct Told {
-    file: PathBuf,
     names: Vec<String>,
     alpha: f64,
     prefixes: Option<Map<String, Json>>,
@@ -85,7 +87,7 @@ impl Told {
                 _ => return wrong("task_instructions", "a text for each of 'lora_adaptations'", told),
             },
         };
-        Ok((!names.is_empty()).then_some(Told { file, names, alpha, prefixes }))
+        Ok((!names.is_empty()).then_some(Told { names, alpha, prefixes }))
     }
 }
 
@@ -102,11 +104,7 @@ fn stacks(checkpoint: &Checkpoint, count: usize) -> Result<Vec<Stack<'_>>> {
     let by_name: HashMap<&str, &Tensor> = checkpoint.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
     let (mut all, mut problems) = (Vec::new(), Vec::new());
     for tensor in &checkpoint.tensors {
-        let other = |own: &str, other: &str| {
-            let stem = tensor.name.strip_suffix(own)?;
-            Some((stem, format!("{stem}{other}")))
-        };
-        let Some((stem, twin)) = other(A, B).or_else(|| other(B, A)) else { continue };
+        let Some((stem, twin)) = twin(&tensor.name, A, B) else { continue };
         if stem.contains(POOLER) {
             continue;
         }
@@ -155,11 +153,6 @@ fn adapter(checkpoint: &Checkpoint, told: &Told, stacks: &[Stack<'_>], task: usi
     let prefix = told.prefixes.as_ref().and_then(|all| all.get(name)).and_then(Json::as_str);
     if let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty()) {
         metadata.set("adapter.lora.prompt_prefix", prefix);
-    }
-    if tensors.is_empty() {
-        return Err(Error::invalid("the config names tasks, and there are no adapters for them")
-            .file(&told.file)
-            .expected(format!("tensors whose names end in {A} and {B}")));
     }
     Ok(Model {
         metadata,

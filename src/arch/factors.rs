@@ -3,11 +3,11 @@
 //! refused. Serves adapters, which llama.cpp applies as factors.
 //! Specification: `LoraTorchTensor` of llama.cpp's `convert_lora_to_gguf.py`.
 
-use super::axes::{Axes, Piece, Side, Sizes, Stacks, Step, Term};
+use super::axes::{Axes, Side, Sizes, Stacks, Term};
 use super::config::Config;
 use super::draft::Draft;
 use super::families::Family;
-use super::moved::moved;
+use super::moved::{moved, part};
 use super::names::{self, Instance};
 use super::params::Params;
 use super::values::Value;
@@ -196,9 +196,7 @@ fn split(from: &Side, to: &Side, stacked: &[&'static str]) -> Option<Split> {
 /// One of the matrices of a stack.
 pub fn one_of(stack: &Tensor, at: u64) -> Result<Tensor> {
     let (row, rows) = (stack.shape().row(), stack.shape().dim(1));
-    let steps = [(rows, row), (row, 1)].map(|(size, step)| Step { size, from: step, to: step, tensor: 0 });
-    let piece = Piece { source: 0, from: at * rows * row, to: 0, steps: steps.to_vec() };
-    moved(&stack.name, &[rows, row], vec![stack.clone()], &[piece])
+    part(stack, &[rows, row], at * rows * row)
 }
 
 /// A matrix with rows and columns exchanged.

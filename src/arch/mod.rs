@@ -245,13 +245,7 @@ fn cut(table: Tensor, tokens: u64, warnings: &mut Vec<String>) -> Result<Tensor>
 /// A table without its first rows.
 fn after(table: Tensor, first: u64) -> Result<Tensor> {
     let [row, rows] = *table.shape().ne() else { return Ok(table) };
-    let left = rows.saturating_sub(first);
-    let steps = vec![
-        axes::Step { size: left, from: row, to: row, tensor: 0 },
-        axes::Step { size: row, from: 1, to: 1, tensor: 0 },
-    ];
-    let piece = axes::Piece { source: 0, from: first * row, to: 0, steps };
-    moved::moved(&table.name.clone(), &[left, row], vec![table], &[piece])
+    moved::part(&table, &[rows.saturating_sub(first), row], first * row)
 }
 
 /// One row of a table.
@@ -261,9 +255,7 @@ fn one_row(table: Tensor, at: u64) -> Result<Tensor> {
         let error = Error::invalid("the table has no such row").tensor(&table.name);
         return Err(error.expected(format!("more than {at} rows")).found(rows));
     }
-    let steps = vec![axes::Step { size: row, from: 1, to: 1, tensor: 0 }];
-    let piece = axes::Piece { source: 0, from: at * row, to: 0, steps };
-    moved::moved(&table.name.clone(), &[row], vec![table], &[piece])
+    moved::part(&table, &[row], at * row)
 }
 
 /// A table with rows of zeros up to so many.

@@ -59,6 +59,8 @@ pub struct File {
     pub name: String,
     pub kind: String,
     pub bits_per_weight: f64,
+    /// What it is for, of an adapter.
+    pub adapter: Option<String>,
     /// In words.
     pub size: String,
     pub sha256: String,
@@ -146,7 +148,9 @@ impl Card {
                 "## Files\n\n| file | type | bits per weight | size | what for | sha256 |\n|---|---|---|---|---|---|"
             ),
         );
-        let own = self.files.iter().map(|f| (f.bits_per_weight, f.row()));
+        // Adapters come last.
+        let bits = |f: &File| if f.adapter.is_some() { 0.0 } else { f.bits_per_weight };
+        let own = self.files.iter().map(|f| (bits(f), f.row()));
         let mut rows: Vec<(f64, String)> = own.collect();
         let is_known = |row: &str| self.files.iter().any(|f| row.starts_with(&link(&f.name)));
         for row in self.publication.earlier.iter().filter(|row| !is_known(row)) {
@@ -194,14 +198,12 @@ impl Card {
 
 impl File {
     fn row(&self) -> String {
-        let (kind, bits) = (&self.kind, self.bits_per_weight);
-        format!(
-            "{} {kind} | {bits:.2} | {} | {} | `{}` |",
-            link(&self.name),
-            self.size,
-            purpose(bits),
-            self.sha256
-        )
+        let kind = &self.kind;
+        let (bits, purpose) = match &self.adapter {
+            Some(purpose) => (String::from("-"), purpose.as_str()),
+            None => (format!("{:.2}", self.bits_per_weight), purpose(self.bits_per_weight)),
+        };
+        format!("{} {kind} | {bits} | {} | {purpose} | `{}` |", link(&self.name), self.size, self.sha256)
     }
 }
 

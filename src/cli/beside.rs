@@ -38,7 +38,7 @@ impl Beside {
             return Err(Error::usage("--modelfile and --card belong to GGUF outputs")
                 .hint("leave them out: a Hugging Face directory has its card, and Ollama reads GGUF"));
         }
-        for (plan, path) in ggufs.iter().filter(|_| self.modelfile) {
+        for (plan, path) in ggufs.iter().filter(|(plan, _)| self.modelfile && !plan.is_adapter()) {
             if plan.layout(path)?.paths().len() > 1 {
                 return Err(Error::usage("Ollama reads no split models (ollama/ollama#5245)")
                     .file(path)
@@ -100,12 +100,12 @@ impl Beside {
         let Some((plan, path)) = plans.iter().find(|(plan, _)| !plan.is_directory()) else { return Ok(()) };
         let first = plan.first(path)?;
         let start = shell_path(&first);
-        if is_adapter(plan) {
+        if plan.is_adapter() {
             let line = format!("apply it in llama.cpp: llama-cli -m MODEL.gguf --lora {start}");
             _ = writeln!(std::io::stderr(), "{}", Printable(&line));
             return Ok(());
         }
-        if plan.metadata().str("general.type") == Some("mmproj") {
+        if plan.is_projector() {
             let line = format!(
                 "give it to llama.cpp beside the text model: llama-mtmd-cli -m MODEL.gguf --mmproj {start}"
             );
@@ -116,8 +116,7 @@ impl Beside {
             return Ok(());
         }
         let mut lines = vec![format!("run it: llama-cli -m {start}")];
-        let is_adapter = |(plan, _): &&(Plan, PathBuf)| is_adapter(plan);
-        if let Some((plan, path)) = plans.iter().find(is_adapter) {
+        if let Some((plan, path)) = plans.iter().find(|(plan, _)| plan.is_adapter()) {
             let one = shell_path(&plan.first(path)?);
             lines.push(format!("with one of its adapters: llama-embedding -m {start} --lora {one}"));
         }
@@ -143,11 +142,6 @@ impl Beside {
         lines.iter().for_each(|line| _ = writeln!(std::io::stderr(), "{}", Printable(line)));
         Ok(())
     }
-}
-
-/// Whether a plan is that of an adapter.
-fn is_adapter(plan: &Plan) -> bool {
-    plan.metadata().str("general.type") == Some("adapter")
 }
 
 /// A card that is there before the work.
@@ -186,7 +180,9 @@ fn names(path: &Path) -> Vec<String> {
 
 /// The Modelfile of the output at `path`.
 fn modelfile(plans: &[(Plan, PathBuf)], path: &Path) -> PathBuf {
-    let gguf = |(plan, other): &&(Plan, PathBuf)| !plan.is_directory() && other.parent() == path.parent();
+    let gguf = |(plan, other): &&(Plan, PathBuf)| {
+        !plan.is_directory() && !plan.is_adapter() && other.parent() == path.parent()
+    };
     match plans.iter().filter(gguf).count() {
         0 | 1 => path.with_file_name("Modelfile"),
         _ => path.with_extension("Modelfile"),

@@ -2,7 +2,7 @@
 
 use super::elsewhere::Elsewhere;
 use super::habits::Taken;
-use super::naming::Naming;
+use super::naming::{self, Naming};
 use super::options::{self, Order, Output};
 use super::sweep::Sweep;
 use super::{carrying, command, stdout};
@@ -143,7 +143,12 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         stages.end();
         return args.sweep.tell(plans, &args.output.run, pool.current_num_threads());
     }
-    let adapters = if args.vocab_only { Vec::new() } else { pipeline::tasks(&input)? };
+    let mut adapters = if args.vocab_only { Vec::new() } else { pipeline::tasks(&input)? };
+    if !adapters.is_empty() && targets.iter().any(|target| !target.prune.is_empty()) {
+        let note = "the adapters for its tasks are left out: they are of all its layers";
+        report::print_notes(&[String::from(note)], args.output.run.show.quiet);
+        adapters.clear();
+    }
     let plans = pool.install(|| pipeline::convert_all(input, &targets))?;
     stages.end();
     let default = |plan: &Plan| match args.mtp {
@@ -153,7 +158,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let naming = Naming { typed: args.output.output, several: plans.len() > 1, default: &default };
     let mut plans = naming.all(plans)?;
     if let Some(first) = plans.iter().find(|(plan, _)| !plan.is_directory()).map(|(_, path)| path.clone()) {
-        plans.extend(adapters.into_iter().map(|(task, plan)| (plan, of_task(&first, &task))));
+        plans.extend(adapters.into_iter().map(|(task, plan)| (plan, naming::of_task(&first, &task))));
     }
     let words = args.mixture.words()?;
     let order = Order {
@@ -167,12 +172,6 @@ pub(super) fn run(mut args: Args) -> Result<()> {
         away: away.as_ref(),
     };
     carrying::carry_out(&plans, &order, || Ok(Vec::new()))
-}
-
-/// Where the adapter for `task` of the model at `path` goes.
-fn of_task(path: &Path, task: &str) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("lora-{task}-{name}"))
 }
 
 /// Refuses what only a GGUF can be where a directory is asked for, and parts that layers are put between.

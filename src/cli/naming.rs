@@ -66,6 +66,12 @@ fn named(typed: Option<PathBuf>, plan: &Plan, weight: Option<&str>) -> Result<Op
     }
 }
 
+/// Where the adapter for `task` of the model at `path` goes.
+pub(super) fn of_task(path: &Path, task: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("lora-{task}-{name}"))
+}
+
 /// A name for a model: some text on one line.
 pub(super) fn name(text: &str) -> Result<String, String> {
     match text.trim() {

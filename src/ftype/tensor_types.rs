@@ -68,6 +68,7 @@ mod tests {
         let t = TensorType::parse(r"^blk\.\d+\.attn_(?P<x>v|k)=Q8_0").unwrap();
         assert_eq!((t.pattern.as_str(), t.dtype), (r"^blk\.\d+\.attn_(?P<x>v|k)", DType::Q8_0));
         assert_eq!(TensorType::parse("a=b=iq4_NL").unwrap().pattern.as_str(), "a=b");
+        assert!(TensorType::parse(r"^\p{L}+$=q8_0").unwrap().pattern.is_match("가중치"));
     }
 
     #[test]
@@ -77,6 +78,7 @@ mod tests {
             ("=q8_0", "write such as"),
             ("attn_v=", "there is no dtype ''"),
             ("attn_v=q9", "there is no dtype 'q9'; those that can be written: f32 f16"),
+            (r"\p{Greek}=q8_0", "'\\p{Greek}' is not a regular expression"),
             ("(=q8_0", "'(' is not a regular expression: error: unclosed group"),
         ] {
             let error = TensorType::parse(text).unwrap_err();

@@ -41,6 +41,7 @@ pub fn card(outputs: &[&Output<'_>], made: Making<'_>, earlier: Option<(&str, &[
         name: file.name.clone(),
         kind: plan.encoding(),
         bits_per_weight: plan.bits_per_weight(),
+        adapter: plan.is_adapter().then(|| adapter(plan.metadata())),
         size: size(file.bytes),
         sha256: file.sha256.clone(),
     });
@@ -61,10 +62,17 @@ pub fn card(outputs: &[&Output<'_>], made: Making<'_>, earlier: Option<(&str, &[
         publication: Publication {
             recipe: made.recipe.map(String::from),
             earlier: earlier.map_or_else(Vec::new, |(card, held)| rows(card, held, metadata)),
-            runs: outputs.iter().all(|o| o.runs()),
+            runs: outputs.iter().all(|o| o.runs() || o.plan.is_adapter()),
             ..publication(metadata)
         },
     })
+}
+
+/// What an adapter is for.
+fn adapter(metadata: &Metadata) -> String {
+    metadata
+        .str("adapter.lora.task_name")
+        .map_or(String::from("an adapter"), |task| format!("adapter for {task}"))
 }
 
 /// The models of the outputs. Of those whose weights differ the names of the files tell them.

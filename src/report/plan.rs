@@ -172,8 +172,9 @@ fn room(out: &mut String, plans: &Plans, threads: usize) {
             size(memory)
         ),
     );
+    let runs = |plan: &Plan| !plan.is_directory() && (!plan.is_adapter() || plans.len() == 1);
     let mut needs: Vec<u64> =
-        plans.iter().filter(|(plan, _)| !plan.is_directory()).map(|(plan, _)| plan.total).collect();
+        plans.iter().filter(|(plan, _)| runs(plan)).map(|(plan, _)| plan.total).collect();
     needs.sort_unstable();
     let cache = plans.iter().find_map(|(plan, _)| device::cache(plan.metadata()));
     if let (Some(cache), Some(least)) = (cache, needs.first()) {

@@ -83,21 +83,6 @@ pub fn by_row(name: &str, by: Computation, table: Tensor, column: Tensor) -> Res
     Tensor::new(name, shape, dtype, Arc::new(ByRow { table, column, by, half }))
 }
 
-/// The first elements of a tensor of one dimension, which has so many.
-///
-/// # Errors
-/// It has several dimensions.
-pub fn beginning(tensor: &Tensor, count: u64) -> Result<Tensor> {
-    let [_] = tensor.shape().ne() else {
-        return Err(Error::invalid("the tensor has several dimensions")
-            .tensor(&tensor.name)
-            .found(tensor.shape()));
-    };
-    let steps = vec![Step { size: count, from: 1, to: 1, tensor: 0 }];
-    let piece = Piece { source: 0, from: 0, to: 0, steps };
-    moved::moved(&tensor.name, &[count], vec![tensor.clone()], &[piece])
-}
-
 /// The table `name` of the rows of all `tables`, one below the other: in f16 if all of them are, else in f32.
 ///
 /// # Errors

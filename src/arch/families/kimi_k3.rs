@@ -7,13 +7,13 @@ use super::experts::{self, DENSE, SPARSE};
 use super::kimi::{self, FULL, REMEMBERS};
 use super::qwen_vl::SEEING;
 use super::{Arch, NONE};
-use crate::arch::computed;
 use crate::arch::config::Config;
 use crate::arch::keys::{Key, count, flag, number, size};
+use crate::arch::moved::part;
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
 use crate::arch::values::Value;
-use ggraft_formats::{Checkpoint, Result, Tensor};
+use ggraft_formats::{Checkpoint, Result};
 use serde_json::json;
 
 pub const KIMI_K3: Arch = Arch {
@@ -44,14 +44,12 @@ pub const KIMI_K3: Arch = Arch {
 /// With one decay for each head, where checkpoints have more.
 fn trimmed(params: &Params<'_>, checkpoint: &Checkpoint) -> Result<Option<Checkpoint>> {
     let heads = params.size("kh", 0)?;
-    let is_longer = |t: &Tensor| t.name.ends_with(".self_attn.A_log") && t.shape().elements() > heads;
-    let is_whole = !checkpoint.tensors.iter().any(is_longer);
-    let own = |t: &Tensor| if is_longer(t) { computed::beginning(t, heads) } else { Ok(t.clone()) };
-    let trimmed = || {
-        let tensors = checkpoint.tensors.iter().map(own).collect::<Result<Vec<_>>>()?;
-        Ok(Checkpoint { tensors, ..checkpoint.clone() })
-    };
-    if is_whole { Ok(None) } else { trimmed().map(Some) }
+    let mut checkpoint = checkpoint.clone();
+    let decays = checkpoint.tensors.iter_mut().filter(|t| t.name.ends_with(".self_attn.A_log"));
+    for decay in decays.filter(|t| t.shape().ne().len() == 1 && t.shape().row() > heads) {
+        *decay = part(decay, &[heads], 0)?;
+    }
+    Ok(Some(checkpoint))
 }
 
 /// Refuses what the graph of the runtime does not compute, and what the config does not say, for the trainer's defaults are others.

@@ -40,6 +40,12 @@ pub fn moved(name: &str, torch: &[u64], sources: Vec<Tensor>, pieces: &[Piece]) 
     fours.map_or(Ok(tensor.clone()), |fours| fours.known_by(tensor))
 }
 
+/// The elements of a tensor that lie together from one on, with the dimensions `torch`.
+pub fn part(tensor: &Tensor, torch: &[u64], from: u64) -> Result<Tensor> {
+    let steps = vec![Step { size: torch.iter().product(), from: 1, to: 1, tensor: 0 }];
+    moved(&tensor.name, torch, vec![tensor.clone()], &[Piece { source: 0, from, to: 0, steps }])
+}
+
 /// The same of elements, whatever parts they have.
 fn elements(name: &str, torch: &[u64], sources: Vec<Tensor>, pieces: &[Piece]) -> Result<Tensor> {
     let shape = shape(name, torch)?;

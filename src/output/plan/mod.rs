@@ -322,8 +322,13 @@ impl Plan {
     }
 
     /// Whether the output is what sees and hears of a model.
-    fn is_projector(&self) -> bool {
+    pub fn is_projector(&self) -> bool {
         self.metadata().str("general.type") == Some("mmproj")
+    }
+
+    /// Whether the output is an adapter, which a model is used with.
+    pub fn is_adapter(&self) -> bool {
+        self.metadata().str("general.type") == Some("adapter")
     }
 
     /// What the model is called in file names, without the encoding.
