@@ -18,6 +18,7 @@ pub mod metadata;
 pub mod mmap;
 pub mod model;
 mod nonfinite;
+pub mod packed;
 pub mod quant;
 mod remembered;
 pub mod safetensors;

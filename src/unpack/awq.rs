@@ -2,12 +2,13 @@
 //! a word of `qzeros` their zero points.
 //! Value: (code - zero) * scale, rounded once to the dtype of the scales: `dequantize_gemm` of AutoAWQ.
 
-use super::columns::{Columns, Words};
+use super::columns::Columns;
 use super::gptq::{group_size, unrotated};
 use super::grid::torch;
 use super::page::{Page, Parts};
 use super::rows::unpacked;
 use super::settings::Settings;
+use ggraft_formats::packed::Words;
 use ggraft_formats::{Error, Result, Tensor};
 
 pub const PAGE: Page = Page {

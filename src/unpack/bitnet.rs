@@ -9,6 +9,7 @@ use super::numbers::with_bytes;
 use super::page::{Page, Parts};
 use super::rows::{Packed, unpacked};
 use super::settings::Settings;
+use ggraft_formats::packed::Slots;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use std::ops::Range;
@@ -55,11 +56,9 @@ impl Packed for Quarters {
                 true => (code as f32 - 1.0) * scale,
                 false => (code as f32 - 1.0) / scale,
             });
-            let (place, shift) = (row % self.held.rows, 2 * (row / self.held.rows));
+            let (place, shift) = (row % self.held.rows, 2 * (row / self.held.rows) as u32);
             with_bytes(&self.codes, place * columns..(place + 1) * columns, |bytes| {
-                for (x, b) in out.iter_mut().zip(bytes) {
-                    *x = table[usize::from(b >> shift & 3)];
-                }
+                Slots { item: 1, shift, bits: 2 }.quarters(bytes, table, out);
                 Ok(())
             })?;
         }

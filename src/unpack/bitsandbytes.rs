@@ -5,10 +5,10 @@
 
 use super::coded::{All, Bias, Coded};
 use super::grid::{Blocks, Dims, Grid};
-use super::numbers::{Packing, Table, bytes, elements};
+use super::numbers::elements;
 use super::page::{Page, Parts};
 use super::rows::unpacked;
-use super::values::Values;
+use ggraft_formats::packed::{Packing, Table, Values, bytes};
 use ggraft_formats::{DType, Error, Result, Tensor};
 use serde_json::Value;
 

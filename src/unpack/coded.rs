@@ -2,9 +2,9 @@
 //! bias is added. Whatever the method, `(value - zero) * scale + bias`.
 
 use super::grid::{Dims, Grid, Line};
-use super::numbers::{Packing, Table, indices, round, with_bytes};
+use super::numbers::{indices, with_bytes};
 use super::rows::Packed;
-use super::values::Values;
+use ggraft_formats::packed::{Above, Packing, Runs, Table, Values, add, multiply, round, scale, scale_each};
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use std::ops::Range;
@@ -157,51 +157,31 @@ impl Coded {
 
     /// A row of values is scaled.
     fn scaled(&self, lines: &Lines, out: &mut [f32]) {
-        let (mut scales, mut zeros, mut all) =
-            (lines.scale.numbers(), self.zero.as_ref().map(|_| lines.zero.numbers()), lines.all.numbers());
-        let (mut start, columns) = (0, out.len());
-        while start < columns {
-            let (mut end, mut scale) = scales.at(start);
-            let zero = zeros.as_mut().map(|zeros| zeros.at(start));
-            end = zero.map_or(end, |(until, _)| until.min(end)).min(columns);
-            match &self.all {
-                All::Times(_) => scale *= all.at(start).1,
-                All::Over(_) => scale /= all.at(start).1,
-                All::Nothing | All::Then(_) => {}
-            }
-            let run = out[start..end].iter_mut();
-            match zero {
-                None => run.for_each(|x| *x *= scale),
-                Some((_, zero)) => run.for_each(|x| *x = (*x - zero) * scale),
-            }
-            start = end;
-        }
+        let all = match &self.all {
+            All::Times(_) => Above::Times(lines.all.runs()),
+            All::Over(_) => Above::Over(lines.all.runs()),
+            All::Nothing | All::Then(_) => Above::Nothing,
+        };
+        scale(out, lines.scale.runs(), self.zero.as_ref().map(|_| lines.zero.runs()), all);
     }
 
     /// A row of values whose columns are of groups in any order is scaled.
     fn scattered(&self, groups: &[usize], lines: &Lines, out: &mut [f32]) {
-        for (x, group) in out.iter_mut().zip(groups) {
-            let zero = self.zero.as_ref().map_or(0.0, |_| lines.zero.of_group(*group));
-            *x = (*x - zero) * lines.scale.of_group(*group);
-        }
+        let zeros = self.zero.as_ref().map(|_| lines.zero.all());
+        scale_each(out, groups, lines.scale.all(), zeros);
     }
 
     /// What is done to products.
     fn finished(&self, lines: &Lines, products: &mut [f32]) -> Result<()> {
-        if let All::Then(then) = self.all {
-            products.iter_mut().for_each(|x| *x *= then);
+        if let All::Then(then) = &self.all {
+            multiply(products, Runs::one(then));
         }
         match &self.bias {
             Bias::Nothing => {}
-            Bias::Always(bias) => products.iter_mut().for_each(|x| *x += bias),
+            Bias::Always(bias) => add(products, Runs::one(bias)),
             Bias::Of(_, dtype) => {
                 round(*dtype, products)?;
-                let (mut biases, mut start, columns) = (lines.bias.numbers(), 0, products.len());
-                while start < columns {
-                    let (end, bias) = biases.at(start);
-                    products[start..end.min(columns)].iter_mut().for_each(|x| *x += bias);
-                    start = end;
-                }
+                add(products, lines.bias.runs());
             }
         }
         Ok(())

@@ -3,27 +3,15 @@
 
 use super::coded::in_range;
 use super::grid::torch;
-use super::numbers::{elements, mask, spread, with_bytes};
+use super::numbers::elements;
 use super::rows::Packed;
+use ggraft_formats::packed::{Words, turned, weights};
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use std::ops::Range;
 
 /// Inputs of a tile: they fill whole words, whatever the bits.
 const TILE: usize = 32;
-
-/// How codes lie in words of 32 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Words {
-    /// So many bits a code: a column's codes follow each other downwards, from the lowest bit of its first word on.
-    Down(u32),
-    /// Eight neighbours in a row share a word, in AWQ's order: the even ones lie in its lower half.
-    Awq,
-    /// Eight neighbours in a row share a word, the first in the lowest bits.
-    Along,
-    /// A byte for each.
-    Bytes,
-}
 
 /// The parts of such a weight.
 pub struct Columns {
@@ -49,7 +37,7 @@ pub struct Columns {
 impl Columns {
     /// Checks that the parts fit each other.
     pub fn checked(self) -> Result<Columns> {
-        let bits = self.bits() as usize;
+        let bits = self.words.bits() as usize;
         let code_words = match self.words {
             Words::Down(_) => [self.inputs.saturating_mul(bits).div_ceil(32), self.outputs],
             Words::Awq | Words::Along => [self.inputs, self.outputs.div_ceil(8)],
@@ -73,21 +61,6 @@ impl Columns {
         Ok(self)
     }
 
-    /// The eight codes of 4 bits in a word, in the order of their columns.
-    fn eight(&self, word: u32) -> [u8; 8] {
-        let codes = spread::<4>(u64::from(word)) ^ (u64::from(self.flip) * 0x0101_0101_0101_0101);
-        let [a, b, c, d, e, f, g, h] = codes.to_le_bytes();
-        if self.words == Words::Awq { [a, e, b, f, c, g, d, h] } else { [a, b, c, d, e, f, g, h] }
-    }
-
-    fn bits(&self) -> u32 {
-        match self.words {
-            Words::Down(bits) => bits,
-            Words::Awq | Words::Along => 4,
-            Words::Bytes => 8,
-        }
-    }
-
     /// The group of each input.
     fn group_of(&self) -> Result<Vec<usize>> {
         match &self.order {
@@ -96,133 +69,19 @@ impl Columns {
         }
     }
 
-    /// The zero points of `rows` of the weight in a group.
-    fn zeros(&self, group: usize, rows: &Range<usize>, out: &mut [f32]) -> Result<()> {
-        let (bits, each) = (self.bits(), self.zeros.shape().row() as usize);
-        if self.words == Words::Bytes {
-            return with_bytes(&self.zeros, group * each + rows.start..group * each + rows.end, |bytes| {
-                out.iter_mut().zip(bytes).for_each(|(zero, b)| *zero = f32::from(b ^ self.flip));
-                Ok(())
-            });
-        }
-        let first = rows.start * bits as usize / 32;
-        let places = first..(rows.end * bits as usize).div_ceil(32).min(each);
-        let bytes = (group * each + places.start) * 4..(group * each + places.end) * 4;
-        let words: Vec<u32> = with_bytes(&self.zeros, bytes, |b| Ok(self.lifted(b)))?;
-        for (zero, row) in out.iter_mut().zip(rows.clone()) {
-            let code = match self.words {
-                Words::Awq | Words::Along => u32::from(self.eight(words[row / 8 - first])[row % 8]),
-                _ => field(&words, row * bits as usize - first * 32, bits),
-            };
-            // The codes of three bits that lie in two words have no carry among words.
-            *zero = (if self.lifted && bits == 3 { (code + 1) & mask(3) } else { code }) as f32;
-        }
-        Ok(())
-    }
-
-    /// Words of zero points, to each of which one has been added where that is due.
-    fn lifted(&self, bytes: &[u8]) -> Vec<u32> {
-        let bits = self.bits();
-        let ones = match self.lifted && bits != 3 {
-            true => (0..32 / bits).map(|i| 1 << (i * bits)).sum(),
-            false => 0u32,
-        };
-        bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b).wrapping_add(ones)).collect()
-    }
-
     /// The codes of `inputs` in `rows` of the weight, an input after the other.
-    fn tile(
-        &self,
-        inputs: Range<usize>,
-        rows: &Range<usize>,
-        words: &mut Vec<u32>,
-        out: &mut [u8],
-    ) -> Result<()> {
-        let (bits, count) = (self.bits() as usize, rows.len());
-        let row = self.codes.row_bytes();
-        if self.words == Words::Bytes {
-            for (input, out) in inputs.zip(out.chunks_exact_mut(count)) {
-                with_bytes(&self.codes, input * row + rows.start..input * row + rows.end, |bytes| {
-                    out.iter_mut().zip(bytes).for_each(|(code, b)| *code = b ^ self.flip);
-                    Ok(())
-                })?;
+    fn tile(&self, inputs: Range<usize>, rows: &Range<usize>, out: &mut [u8]) -> Result<()> {
+        let lines = match self.words {
+            Words::Down(bits) => {
+                let bits = bits as usize;
+                inputs.start * bits / 32..(inputs.end * bits).div_ceil(32)
             }
-            return Ok(());
-        }
-        let (lines, places) = match self.words {
-            Words::Down(_) => (inputs.start * bits / 32..(inputs.end * bits).div_ceil(32), rows.clone()),
-            _ => (inputs.clone(), rows.start / 8..rows.end.div_ceil(8)),
+            _ => inputs.clone(),
         };
-        words.clear();
-        for line in lines {
-            let start = line * row;
-            with_bytes(&self.codes, start + places.start * 4..start + places.end * 4, |bytes| {
-                words.extend(bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)));
-                Ok(())
-            })?;
-        }
-        for (i, out) in out.chunks_exact_mut(count).take(inputs.len()).enumerate() {
-            match self.words {
-                Words::Down(_) => down(words, i * bits, bits as u32, out),
-                _ => {
-                    let words = &words[i * places.len()..(i + 1) * places.len()];
-                    // The first word may begin before the rows.
-                    let before = rows.start % 8;
-                    let (first, rest) = out.split_at_mut(count.min(8 - before));
-                    let copy = |out: &mut [u8], found: &[u8]| {
-                        out.iter_mut().zip(found).for_each(|(code, found)| *code = *found);
-                    };
-                    copy(first, &self.eight(words.first().copied().unwrap_or(0))[before..]);
-                    rest.chunks_mut(8)
-                        .zip(words.iter().skip(1))
-                        .for_each(|(out, word)| copy(out, &self.eight(*word)));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The codes that begin at this bit of their column, one of each column; `words` has a row for each 32 bits.
-fn down(words: &[u32], bit: usize, bits: u32, out: &mut [u8]) {
-    let (word, shift) = (bit / 32, (bit % 32) as u32);
-    let low = &words[word * out.len()..(word + 1) * out.len()];
-    let mask = mask(bits);
-    out.iter_mut().zip(low).for_each(|(code, low)| *code = (low >> shift & mask) as u8);
-    if shift + bits > 32 {
-        let high = &words[(word + 1) * out.len()..(word + 2) * out.len()];
-        out.iter_mut().zip(high).for_each(|(code, high)| *code |= (high << (32 - shift) & mask) as u8);
-    }
-}
-
-/// `bits` bits from this one on.
-fn field(words: &[u32], bit: usize, bits: u32) -> u32 {
-    let (word, shift) = (bit / 32, bit % 32);
-    let both = u64::from(words[word]) | u64::from(words.get(word + 1).copied().unwrap_or(0)) << 32;
-    (both >> shift) as u32 & mask(bits)
-}
-
-/// The first `columns` lines of `tile`, `count` values each, as columns of `out`, whose rows begin `row` values apart. Squares
-/// of four are turned in registers.
-fn turned(tile: &[f32], count: usize, out: &mut [f32], row: usize, columns: usize) {
-    const SIDE: usize = 4;
-    let (high, wide) = (count / SIDE * SIDE, columns / SIDE * SIDE);
-    let line = |i: usize, j: usize| -> [f32; SIDE] {
-        let four = &tile[i * count + j..][..SIDE];
-        [four[0], four[1], four[2], four[3]]
-    };
-    for j in (0..high).step_by(SIDE) {
-        for i in (0..wide).step_by(SIDE) {
-            let [a, b, c, d] = [line(i, j), line(i + 1, j), line(i + 2, j), line(i + 3, j)];
-            for k in 0..SIDE {
-                out[(j + k) * row + i..][..SIDE].copy_from_slice(&[a[k], b[k], c[k], d[k]]);
-            }
-        }
-    }
-    for j in 0..count {
-        for i in if j < high { wide } else { 0 }..columns {
-            out[j * row + i] = tile[i * count + j];
-        }
+        self.codes.with_rows(lines, |bytes| {
+            self.words.codes(self.flip, (bytes, self.codes.row_bytes()), inputs.len(), rows, out);
+            Ok(())
+        })
     }
 }
 
@@ -238,21 +97,16 @@ impl Packed for Columns {
         for (group, (scales, zeros)) in lines.enumerate() {
             let first = group * self.outputs;
             elements(&self.scales, self.scales.dtype(), first + rows.start..first + rows.end, scales)?;
-            self.zeros(group, &rows, zeros)?;
+            self.zeros.with_rows(group..group + 1, |line| {
+                self.words.zeros((self.flip, self.lifted), line, &rows, zeros);
+                Ok(())
+            })?;
         }
-        let (mut words, mut codes, mut tile) =
-            (Vec::new(), vec![0u8; TILE * count], vec![0f32; TILE * count]);
+        let (mut codes, mut tile) = (vec![0u8; TILE * count], vec![0f32; TILE * count]);
         for start in (0..inputs).step_by(TILE) {
             let end = inputs.min(start + TILE);
-            self.tile(start..end, &rows, &mut words, &mut codes)?;
-            let lines = tile.chunks_exact_mut(count).zip(codes.chunks_exact(count));
-            for ((values, codes), group) in lines.zip(&group_of[start..end]) {
-                let numbers = group * count..(group + 1) * count;
-                let numbers = scales[numbers.clone()].iter().zip(&zeros[numbers]);
-                for ((x, code), (scale, zero)) in values.iter_mut().zip(codes).zip(numbers) {
-                    *x = scale * (f32::from(*code) - zero);
-                }
-            }
+            self.tile(start..end, &rows, &mut codes)?;
+            weights(&codes, count, &group_of[start..end], (&scales, &zeros), &mut tile);
             turned(&tile, count, &mut out[start..], inputs, end - start);
         }
         Ok(())
@@ -287,23 +141,4 @@ pub fn fits(part: &Tensor, dtypes: &[DType], shape: &[usize]) -> Result<()> {
         .expected(format!("{} {due:?}", names.join(" or ")))
         .found(format!("{} {found:?}", part.dtype()))
         .hint("the download is incomplete, or config.json is of another model"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tiles_of_any_size_are_turned() {
-        for (count, columns, row) in [(1, 32, 40), (4, 8, 8), (7, 32, 33), (9, 5, 6), (64, 30, 32)] {
-            let tile: Vec<f32> = (0..TILE * count).map(|i| i as f32).collect();
-            let mut out = vec![-1.0; (count - 1) * row + columns];
-            turned(&tile, count, &mut out, row, columns);
-            for (place, x) in out.iter().enumerate() {
-                let (j, i) = (place / row, place % row);
-                let due = if i < columns { (i * count + j) as f32 } else { -1.0 };
-                assert_eq!(*x, due, "{count} {columns} {row}: {j} {i}");
-            }
-        }
-    }
 }

@@ -9,11 +9,12 @@ use super::fp8::scaled;
 use super::grid::{Blocks, Dims, Grid};
 use super::halves::known;
 use super::mxfp4;
-use super::numbers::{Packing, bytes, e2m1, indices, mask, whole, with_bytes};
+use super::numbers::{indices, with_bytes};
 use super::page::{Page, Parts};
 use super::rows::{Packed, unpacked};
 use super::settings::Settings;
 use crate::arch::keeps_blocks;
+use ggraft_formats::packed::{Packing, bytes, e2m1, fields, whole};
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use regex::Regex;
@@ -308,12 +309,7 @@ impl Packed for Downwards {
             let lines = if bit + self.bits as usize > 32 { 2 } else { 1 };
             let place = line * self.columns * 4..(line + lines) * self.columns * 4;
             with_bytes(&self.zeros, place, |bytes| {
-                let words = bytes.as_chunks::<4>().0;
-                let word = |i: usize| words.get(i).map_or(0, |b| u64::from(u32::from_le_bytes(*b)));
-                for (i, zero) in out.iter_mut().enumerate() {
-                    let both = word(i) | word(i + self.columns) << 32;
-                    *zero = ((both >> bit) as u32 & mask(self.bits)) as f32;
-                }
+                fields(bytes, bit, self.bits, out);
                 Ok(())
             })?;
         }

@@ -6,11 +6,11 @@
 use super::coded::Coded;
 use super::grid::{Blocks, Dims, Grid};
 use super::mxfp4;
-use super::numbers::{Packing, bytes, e2m1};
 use super::page::{Page, Parts};
 use super::ranks;
 use super::rows::unpacked;
 use super::settings::Settings;
+use ggraft_formats::packed::{Packing, bytes, e2m1};
 use ggraft_formats::{DType, Error, Result, Tensor};
 
 pub const PAGE: Page = Page {

@@ -3,11 +3,12 @@
 //! second stores them as they are. Codes of three bits lie across words.
 //! Value: scale * (code - zero) in f32, as convert_hf_to_gguf has it; GPTQModel rounds that once to the dtype of the scales.
 
-use super::columns::{Columns, Words};
+use super::columns::Columns;
 use super::grid::torch;
 use super::page::{Page, Parts};
 use super::rows::unpacked;
 use super::settings::Settings;
+use ggraft_formats::packed::Words;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use regex::Regex;
 use serde_json::Value;

@@ -2,6 +2,7 @@
 //! elements in a run.
 
 use super::numbers::elements;
+use ggraft_formats::packed::Runs;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use std::ops::Range;
 
@@ -275,35 +276,13 @@ impl Line {
         self.numbers.first().copied().unwrap_or(f32::NAN)
     }
 
-    /// The number of a group.
-    pub fn of_group(&self, group: usize) -> f32 {
-        self.numbers.get(group).copied().unwrap_or(f32::NAN)
+    /// The numbers of all groups.
+    pub fn all(&self) -> &[f32] {
+        &self.numbers
     }
 
     /// The numbers from the first column on.
-    pub fn numbers(&self) -> Numbers<'_> {
-        let mut numbers = self.numbers.iter();
-        let number = numbers.next().copied().unwrap_or(f32::NAN);
-        Numbers { numbers, number, until: self.first, step: self.step }
-    }
-}
-
-/// The numbers of a row, one after the other.
-pub struct Numbers<'a> {
-    numbers: std::slice::Iter<'a, f32>,
-    number: f32,
-    /// The column from which on the next one holds.
-    until: usize,
-    step: usize,
-}
-
-impl Numbers<'_> {
-    /// The number that holds at `column`, which only grows, and the column up to which it does.
-    pub fn at(&mut self, column: usize) -> (usize, f32) {
-        while column >= self.until {
-            self.number = self.numbers.next().copied().unwrap_or(f32::NAN);
-            self.until += self.step.max(1);
-        }
-        (self.until, self.number)
+    pub fn runs(&self) -> Runs<'_> {
+        Runs { numbers: &self.numbers, first: self.first, step: self.step }
     }
 }

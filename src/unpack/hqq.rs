@@ -4,9 +4,10 @@
 //! Value: (code - zero) * scale, each rounded to the dtype that the layer computes in: `Quantizer.dequantize` of hqq.
 
 use super::grid::torch;
-use super::numbers::{elements, narrow, round, with_bytes};
+use super::numbers::{elements, narrow, with_bytes};
 use super::page::{Page, Parts};
 use super::rows::{Packed, unpacked};
+use ggraft_formats::packed::{Runs, Slots, multiply, round, subtract};
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use std::ops::Range;
@@ -256,36 +257,26 @@ impl Groups {
     /// The codes of elements that lie in one place of their bytes.
     fn codes(&self, start: usize, out: &mut [f32]) -> Result<()> {
         let (slot, place) = (start / self.line / self.step, start % (self.step * self.line));
-        let (shift, mask) = (self.bits * (self.slots - 1 - slot) as u32, (1u32 << self.bits) - 1);
+        let shift = self.bits * (self.slots - 1 - slot) as u32;
         with_bytes(&self.codes, place * self.item..(place + out.len()) * self.item, |bytes| {
-            if self.item == 1 {
-                out.iter_mut().zip(bytes).for_each(|(x, b)| *x = (b >> shift & mask as u8) as f32);
-            } else {
-                let words = bytes.as_chunks::<4>().0;
-                let code = |b: &[u8; 4]| (u32::from_le_bytes(*b) >> shift & mask) as f32;
-                out.iter_mut().zip(words).for_each(|(x, b)| *x = code(b));
-            }
+            Slots { item: self.item, shift, bits: self.bits }.numbers(bytes, out);
             Ok(())
         })
     }
 
-    /// Calls `f` with each of the elements from `start` on and the number that holds for it.
-    fn over(&self, start: usize, numbers: &Numbers, run: &mut [f32], f: impl Fn(&mut f32, f32)) {
+    /// Calls `f` with the elements from `start` on and the numbers that hold for them.
+    fn over(&self, start: usize, numbers: &Numbers, run: &mut [f32], f: fn(&mut [f32], Runs<'_>)) {
         if let [single] = numbers.values.as_slice() {
-            return run.iter_mut().for_each(|x| f(x, *single));
+            return f(run, Runs::one(single));
         }
         let (line, column) = (start / self.line, start % self.line);
-        let (first, rest) = run.split_at_mut(run.len().min(self.line - column));
-        for (i, part) in std::iter::once(first).chain(rest.chunks_mut(self.line)).enumerate() {
-            if self.by_row {
-                let number = numbers.values[line + i - numbers.first];
-                part.iter_mut().for_each(|x| f(x, number));
-            } else {
-                let column = if i == 0 { column } else { 0 };
-                let own = &numbers.values[column - numbers.first..];
-                part.iter_mut().zip(own).for_each(|(x, number)| f(x, *number));
-            }
+        if self.by_row {
+            let numbers = &numbers.values[line - numbers.first..];
+            return f(run, Runs { numbers, first: self.line - column, step: self.line });
         }
+        let (first, rest) = run.split_at_mut(run.len().min(self.line - column));
+        f(first, Runs::each(&numbers.values[column - numbers.first..]));
+        rest.chunks_mut(self.line).for_each(|part| f(part, Runs::each(&numbers.values)));
     }
 }
 
@@ -304,9 +295,9 @@ impl Packed for Groups {
             let until = end.min((at / share + 1) * share);
             let (run, after) = rest.split_at_mut(until - at);
             self.codes(at, run)?;
-            self.over(at, &self.numbers(&self.zero, at, until)?, run, |x, zero| *x -= zero);
+            self.over(at, &self.numbers(&self.zero, at, until)?, run, subtract);
             round(self.dtype, run)?;
-            self.over(at, &self.numbers(&self.scale, at, until)?, run, |x, scale| *x *= scale);
+            self.over(at, &self.numbers(&self.scale, at, until)?, run, multiply);
             (at, rest) = (until, after);
         }
         Ok(())

@@ -5,11 +5,10 @@
 
 use super::coded::{All, Bias, Coded};
 use super::grid::{Blocks, Dims, Grid};
-use super::numbers::{Packing, Table, bytes, e2m1, whole};
 use super::page::{Page, Parts};
 use super::rows::unpacked;
 use super::settings::Settings;
-use super::values::Values;
+use ggraft_formats::packed::{Packing, Table, Values, bytes, e2m1, whole};
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Rows, Shape, Tensor};
 use serde_json::Value;

@@ -26,7 +26,6 @@ mod rows;
 mod settings;
 mod torchao;
 mod unscaled;
-mod values;
 
 use ggraft_formats::{Checkpoint, DType, Error, Kind, Result, Tensor, safetensors};
 pub use unscaled::unscaled;

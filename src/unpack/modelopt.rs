@@ -6,11 +6,10 @@ use super::coded::{All, Bias, Coded};
 use super::fp8::scaled;
 use super::grid::{Blocks, Dims, Grid};
 use super::halves;
-use super::numbers::{Packing, e2m1};
 use super::page::{Page, Parts};
 use super::rows::unpacked;
 use super::settings::Settings;
-use super::values::Values;
+use ggraft_formats::packed::{Packing, Values, e2m1};
 use ggraft_formats::{DType, Error, Result, Tensor};
 use serde_json::Value;
 

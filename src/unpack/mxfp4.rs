@@ -4,6 +4,7 @@
 //! together.
 //! Specification: `GptOssModel.repack_mxfp4` of llama.cpp's converter; `block_mxfp4` of ggml.
 
+use ggraft_formats::packed::mxfp4;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Rows, Shape, Tensor};
 use std::collections::HashMap;
@@ -164,11 +165,7 @@ impl Rows for Joined {
             let place = self.place(row);
             self.scales.with_rows(place..place + 1, |scales| {
                 self.blocks.with_rows(place * self.split..(place + 1) * self.split, |codes| {
-                    let blocks = scales.iter().zip(codes.as_chunks::<CODES>().0);
-                    for (out, (scale, codes)) in out.as_chunks_mut::<{ 1 + CODES }>().0.iter_mut().zip(blocks)
-                    {
-                        *out = rearranged(*scale, codes);
-                    }
+                    mxfp4(scales, codes, out);
                     Ok(())
                 })
             })?;
@@ -199,16 +196,6 @@ impl Rows for Joined {
         self.scales.identify(into);
         self.blocks.identify(into);
     }
-}
-
-/// A block as ggml has it.
-fn rearranged(scale: u8, codes: &[u8; CODES]) -> [u8; 1 + CODES] {
-    let code = |i: usize| if i.is_multiple_of(2) { codes[i / 2] & 15 } else { codes[i / 2] >> 4 };
-    let mut block = [scale; 1 + CODES];
-    for (i, byte) in block[1..].iter_mut().enumerate() {
-        *byte = code(i) | code(i + CODES) << 4;
-    }
-    block
 }
 
 #[cfg(test)]

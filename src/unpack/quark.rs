@@ -4,13 +4,14 @@
 //! Value: (code - zero) * scale in f32, as Quark's `dequantize`.
 
 use super::coded::Coded;
-use super::columns::{Columns, Words};
+use super::columns::Columns;
 use super::fp8::scaled;
 use super::grid::{Blocks, Dims, Grid, torch};
-use super::numbers::{Packing, bytes, e2m1};
 use super::page::{Page, Parts};
 use super::rows::unpacked;
 use super::settings::Settings;
+use ggraft_formats::packed::Words;
+use ggraft_formats::packed::{Packing, bytes, e2m1};
 use ggraft_formats::{DType, Error, Result, Tensor};
 use serde_json::Value;
 

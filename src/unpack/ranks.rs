@@ -5,10 +5,10 @@
 
 use super::coded::Coded;
 use super::grid::{Dims, Grid, torch};
-use super::numbers::{Packing, bytes};
 use super::page::Parts;
 use super::rows::{Packed, unpacked};
 use super::settings::Settings;
+use ggraft_formats::packed::{Packing, bytes};
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use serde_json::Value;

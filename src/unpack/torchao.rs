@@ -5,10 +5,11 @@
 
 use super::coded::{All, Bias, Coded};
 use super::grid::{Blocks, Dims, Grid, torch};
-use super::numbers::{Packing, bytes, e2m1, elements};
+use super::numbers::elements;
 use super::page::{Page, Parts};
 use super::rows::{Packed, unpacked};
 use super::settings::Settings;
+use ggraft_formats::packed::{Packing, bytes, e2m1};
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Tensor};
 use serde_json::Value;

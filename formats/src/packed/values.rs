@@ -1,7 +1,7 @@
 //! What the codes of a row are worth, in the way that is fastest for their packing: those of four bits by pairs, whole
 //! numbers by arithmetic, others by a table.
 
-use super::numbers::{Packing, Table};
+use super::codes::{Packing, Table};
 
 /// The values of codes.
 pub struct Values {
@@ -54,6 +54,7 @@ impl Values {
     }
 
     /// The values of a row of packed codes, as many as `out` holds; `codes` is room for as many.
+    #[inline(never)]
     pub fn of(&self, row: &[u8], codes: &mut [u8], out: &mut [f32]) {
         if let Way::Pairs(pairs) = &self.way {
             let (twos, last) = out.as_chunks_mut::<2>();
@@ -80,9 +81,9 @@ impl Values {
 
 #[cfg(test)]
 mod tests {
-    use super::super::numbers::{bytes, e2m1, whole};
+    use super::super::codes::{bytes, e2m1, whole};
     use super::*;
-    use ggraft_formats::DType;
+    use crate::quant::DType;
 
     #[test]
     fn every_way_gives_what_the_table_has() {
