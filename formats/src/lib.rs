@@ -6,8 +6,10 @@
 
 mod encoded;
 pub mod error;
+pub mod figures;
 mod format;
 mod fours;
+pub mod gather;
 pub mod gguf;
 mod identity;
 pub mod imatrix;
@@ -31,6 +33,7 @@ pub mod stamp;
 pub mod tensor;
 pub mod torch;
 mod usual;
+pub mod vectors;
 pub mod write;
 
 pub use encoded::{Encoding, How};

@@ -1,7 +1,7 @@
 //! The rows of a weight that an adapter has changed, in f64: `W + s·B·A`, or with DoRA each row of it brought to a length
 //! of its own. B·A is never held: of a row there is only that row, and of A a row at a time.
 
-use ggraft_formats::simd::vectorized;
+use ggraft_formats::vectors::{add_products, add_times, doubles};
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Rows, Tensor};
 use std::ops::Range;
@@ -83,12 +83,10 @@ impl Rows for Changed {
             Change::Plus(scale, more) => {
                 let mut added = vec![0.0; values.len()];
                 more.decode_rows_f64(rows, &mut added)?;
-                values.iter_mut().zip(added).for_each(|(x, y)| *x = plus(*x, scale * y));
+                add_times(&mut values, *scale, &added);
             }
         }
-        for (bytes, x) in out.as_chunks_mut().0.iter_mut().zip(values) {
-            *bytes = x.to_le_bytes();
-        }
+        doubles(&values, out);
         Ok(())
     }
 
@@ -137,11 +135,6 @@ impl Changed {
     }
 }
 
-/// A sum; a zero more leaves a negative zero what it is.
-fn plus(x: f64, more: f64) -> f64 {
-    if more == 0.0 { x } else { x + more }
-}
-
 impl Product {
     /// Adds what stands in `rows` of the product, each of `row` elements.
     fn add(&self, rows: Range<usize>, row: usize, values: &mut [f64]) -> Result<()> {
@@ -174,16 +167,9 @@ impl Product {
                 }
                 Factor::Turned(_) => &turned[k * row..(k + 1) * row],
             };
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (sum, x) in sum.chunks_exact_mut(row).zip(left.iter().skip(k).step_by(self.rank)) {
-                        sum.iter_mut().zip(line).for_each(|(sum, y)| *sum += x * y);
-                    }
-                },
-            );
+            add_products(&mut sum, left.get(k..).unwrap_or_default(), self.rank, line);
         }
-        values.iter_mut().zip(sum).for_each(|(x, sum)| *x = plus(*x, self.scale * sum));
+        add_times(values, self.scale, &sum);
         Ok(())
     }
 

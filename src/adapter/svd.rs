@@ -3,7 +3,7 @@
 //! bits on every machine, which no library of linear algebra promises; what is held are as many columns as the rank.
 
 use ggraft_formats::Result;
-use ggraft_formats::simd::vectorized;
+use ggraft_formats::vectors::{add_lines, add_products};
 use std::ops::Range;
 
 /// Directions beyond the rank that are tried.
@@ -88,8 +88,7 @@ impl Matrix<'_> {
         let mut out = vec![0.0; self.rows * width];
         self.each(|i, row| {
             *square += row.iter().map(|x| x * x).sum::<f64>();
-            let sum = &mut out[i * width..(i + 1) * width];
-            row.iter().zip(columns.chunks_exact(width)).for_each(|(x, line)| add(sum, *x, line));
+            add_lines(&mut out[i * width..(i + 1) * width], row, columns);
         })?;
         Ok(out)
     }
@@ -98,18 +97,10 @@ impl Matrix<'_> {
     fn turned_times(&self, columns: &[f64], width: usize) -> Result<Vec<f64>> {
         let mut out = vec![0.0; self.row * width];
         self.each(|i, row| {
-            let line = &columns[i * width..(i + 1) * width];
-            row.iter().zip(out.chunks_exact_mut(width)).for_each(|(x, sum)| add(sum, *x, line));
+            add_products(&mut out, row, 1, &columns[i * width..(i + 1) * width]);
         })?;
         Ok(out)
     }
-}
-
-fn add(sum: &mut [f64], x: f64, line: &[f64]) {
-    vectorized(
-        #[inline(always)]
-        || sum.iter_mut().zip(line).for_each(|(sum, y)| *sum += x * y),
-    );
 }
 
 /// Ones and minus ones.
@@ -135,7 +126,7 @@ fn orthogonal(columns: &mut [f64], width: usize) {
         for _ in 0..2 {
             for before in &done {
                 let part = -dot(before, &column);
-                add(&mut column, part, before);
+                add_products(&mut column, &[part], 1, before);
             }
         }
         let left = dot(&column, &column);
@@ -154,7 +145,7 @@ fn dot(x: &[f64], y: &[f64]) -> f64 {
 fn gram(columns: &[f64], width: usize) -> Vec<f64> {
     let mut gram = vec![0.0; width * width];
     for line in columns.chunks_exact(width) {
-        line.iter().zip(gram.chunks_exact_mut(width)).for_each(|(x, sum)| add(sum, *x, line));
+        add_products(&mut gram, line, 1, line);
     }
     gram
 }

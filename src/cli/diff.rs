@@ -2,9 +2,9 @@
 
 use super::{options, stdout};
 use crate::measure::compare::{Compare, Compared, Datum, Difference, Key};
-use crate::measure::figures::Figures;
 use crate::report;
 use ggraft_formats::error::Printable;
+use ggraft_formats::figures::Figures;
 use ggraft_formats::{DType, Error, Kind, Result, Shape};
 use serde_json::{Value as Json, json};
 use std::fmt::Write;

@@ -2,11 +2,11 @@
 //! oracle in f64, and key by key in their metadata. Rows are read in pieces by all threads and their figures added in the
 //! order of the file, so the result depends on nothing else. Serves `ggraft diff`.
 
-use super::figures::Figures;
 use crate::arch;
 use crate::hash::sha256;
 use crate::stages::Stages;
 use crate::unpack::{self, unscaled};
+use ggraft_formats::figures::Figures;
 use ggraft_formats::source::{fetch_ahead, planned};
 use ggraft_formats::write::{BLOCK, CHUNK};
 use ggraft_formats::{Checkpoint, DType, Error, Input, Result, Shape, Tensor, Value};
@@ -226,7 +226,7 @@ impl Piece<'_> {
             b.resize(part.len() * row, 0.0);
             self.a.decode_rows_f64(part.clone(), &mut a)?;
             self.b.decode_rows_f64(part, &mut b)?;
-            sum = sum + Figures::of(&a, &b);
+            sum = sum + Figures::of_f64(&a, &b);
         }
         self.a.release(self.rows.clone());
         self.b.release(self.rows.clone());

@@ -2,7 +2,7 @@
 //! merge has moved it. The pass that writes the weights is the one that measures them. Figures are added in the order of
 //! the rows, so they do not depend on the threads. Serves `plan`, which wraps the tensors, and `report`.
 
-use super::figures::Figures;
+use ggraft_formats::figures::Figures;
 use ggraft_formats::write::Identity;
 use ggraft_formats::write::{BLOCK, CHUNK};
 use ggraft_formats::{DType, Encoding, How, Result, Rows, Tensor};

@@ -5,8 +5,8 @@
 use super::finished::{Finished, Output};
 use super::html;
 use super::json::{figures_json, loss_json, plan_json};
-use crate::measure::figures::Figures;
 use crate::output::plan::Step;
+use ggraft_formats::figures::Figures;
 use ggraft_formats::{Error, Result};
 use serde_json::{Value as Json, json};
 use std::path::Path;

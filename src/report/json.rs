@@ -1,12 +1,12 @@
 //! The plan and metadata as JSON, for programs. Keys are stable; sizes are in bytes.
 
 use crate::budget::{self, Account};
-use crate::measure::figures::Figures;
 use crate::measure::meter::Measured;
 use crate::merge::Origin;
 use crate::output::plan::{Plan, Step};
 use crate::version::Needs;
 use ggraft_formats::error::is_obeyed;
+use ggraft_formats::figures::Figures;
 use ggraft_formats::write::Part;
 use ggraft_formats::{Layout, Value};
 use serde_json::{Value as Json, json};

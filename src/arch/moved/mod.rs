@@ -14,23 +14,14 @@ mod walk;
 pub use padded::{Padded, Zeros};
 
 use super::axes::{Piece, Step};
-use gather::{Gather, Reader};
+use gather::{Reader, read};
+use ggraft_formats::gather::{Along, Gather};
 use ggraft_formats::write::Identity;
 use ggraft_formats::{Error, Result, Rows, Shape, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 use tiles::Tiles;
 use walk::{Walk, join};
-
-/// Rows, and columns, of a tile that is gathered.
-const TILE: usize = 32;
-
-/// Bytes of a run of the source that a tile takes at once, where it turns rows into columns: some lines of the cache, and
-/// few pages.
-const RUN: usize = 256;
-
-/// Words that a row of such a tile is put together of: a line of the cache, where a word has eight bytes.
-const WORDS: usize = 8;
 
 /// The tensor `name` with the dimensions `torch` (the outermost first), made of `pieces` of `sources`, which all have one
 /// shape, if they are stacked, and one dtype; of floats of several it is in f32.
@@ -340,16 +331,17 @@ impl Moved {
             }
             return Ok(());
         }
-        let mut tile = Gather { unit: self.unit, row: self.row, count: place.count, step: place.step };
+        let tile = Gather { unit: self.unit, row: self.row, count: place.count, step: place.step };
         match whole(source) {
             Some(bytes) => along(&piece.columns, place.from, 0, &mut |from, to, walk| {
-                tile.lent(bytes, from, walk, &mut out[to * self.unit..]);
+                let walk = Along { size: walk.size, from: walk.from, to: walk.to };
+                tile.gather(bytes, from, walk, &mut out[to * self.unit..]);
                 Ok(())
             }),
             None => {
                 let mut reader = Reader::new(source)?;
                 along(&piece.columns, place.from, 0, &mut |from, to, walk| {
-                    tile.read(&mut reader, from, walk, &mut out[to * self.unit..])
+                    read(&tile, &mut reader, from, walk, &mut out[to * self.unit..])
                 })
             }
         }

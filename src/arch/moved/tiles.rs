@@ -1,8 +1,8 @@
 //! What was gathered and not yet asked for. Elements that lie scattered come a line of the cache at a time, so rows that
 //! are read a few at a time are gathered many at a time, and each thread keeps those until it has read them.
 
-use super::RUN;
 use ggraft_formats::Result;
+use ggraft_formats::gather::RUN;
 use ggraft_formats::write::CHUNK;
 use std::collections::HashMap;
 use std::ops::Range;

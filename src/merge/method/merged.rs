@@ -4,7 +4,7 @@
 use super::survey;
 use super::{Pair, Place, Sources, Term};
 use crate::merge::parts::Run;
-use ggraft_formats::simd::vectorized;
+use ggraft_formats::vectors::singles;
 use ggraft_formats::write::Identity;
 use ggraft_formats::{Error, Result, Rows};
 use std::ops::Range;
@@ -54,18 +54,7 @@ impl Rows for Merged {
             }
             Ok(values)
         })?;
-        let finite = vectorized(
-            #[inline(always)]
-            || {
-                let pairs = out.as_chunks_mut().0.iter_mut().zip(&values);
-                pairs.fold(true, |finite, (bytes, x)| {
-                    let x = *x as f32;
-                    *bytes = x.to_le_bytes();
-                    finite & x.is_finite()
-                })
-            },
-        );
-        if finite { Ok(()) } else { Err(self.overflow(rows.start, &values)) }
+        if singles(&values, out) { Ok(()) } else { Err(self.overflow(rows.start, &values)) }
     }
 
     fn prefetch(&self, rows: Range<usize>) {

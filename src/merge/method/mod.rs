@@ -29,6 +29,7 @@ pub use params::{Param, Params, Rescale, Thinning};
 pub(super) use merged::Merged;
 pub(super) use sources::Sources;
 
+use ggraft_formats::vectors::plus as add;
 use ggraft_formats::{Error, Result};
 
 /// Every method.
@@ -189,12 +190,6 @@ pub(crate) fn by_rows(
 pub(crate) fn sorted_sum(mut all: Vec<f64>) -> f64 {
     all.sort_unstable_by(f64::total_cmp);
     all.iter().sum()
-}
-
-/// What a method adds to; a zero leaves it bit for bit, a negative zero too.
-#[inline(always)]
-pub(crate) fn add(x: f64, delta: f64) -> f64 {
-    if delta == 0.0 { x } else { x + delta }
 }
 
 /// Gives each of `values` the sum of what `delta` makes of each term at that element, added up by size.

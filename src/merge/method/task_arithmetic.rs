@@ -1,8 +1,8 @@
 //! Task arithmetic (arXiv 2212.04089): `out = CP + Σ w·(chat − base)`; with one vector, the chat vector
 //! (arXiv 2310.04799).
 
-use super::{Method, Place, Survey, Term, add, add_all};
-use ggraft_formats::simd::vectorized;
+use super::{Method, Place, Survey, Term, add_all};
+use ggraft_formats::vectors::graft;
 
 pub(crate) const TASK_ARITHMETIC: Method = Method {
     name: "task_arithmetic",
@@ -21,18 +21,7 @@ pub(crate) const TASK_ARITHMETIC: Method = Method {
 /// base itself and w is 1, chat comes out exactly, which the subtraction in f64 alone would not promise.
 fn combine(values: &mut [f64], terms: &[Term<'_>], _: &Place<'_>) {
     match terms {
-        [Term { chat, base, weight, .. }] => {
-            let whole = *weight == 1.0;
-            vectorized(
-                #[inline(always)]
-                || {
-                    for ((x, c), b) in values.iter_mut().zip(*chat).zip(*base) {
-                        let sum = add(*x, weight * (c - b));
-                        *x = if whole & (*x == *b) { *c } else { sum };
-                    }
-                },
-            );
-        }
+        [Term { chat, base, weight, .. }] => graft(values, chat, base, *weight),
         _ => add_all(values, terms, |_, t, i, _| t.weight * (t.chat[i] - t.base[i])),
     }
 }

@@ -1,8 +1,8 @@
 //! Drawings of a report, as SVG in the page: a heat map with a row a role and a column a layer, and bars.
 
 use super::text::escaped;
-use crate::measure::figures::Figures;
 use crate::roles::place;
+use ggraft_formats::figures::Figures;
 use std::fmt::Write;
 
 /// The steps of the colour scale, from nothing to the largest value.

@@ -10,8 +10,8 @@ mod text;
 mod vocabulary;
 
 use super::finished::{Finished, Output};
-use crate::measure::figures::Figures;
 use crate::output::plan::{Plan, Step};
+use ggraft_formats::figures::Figures;
 use heat::{Grid, percent};
 use text::{block, heading, list, number, table};
 

@@ -1,8 +1,8 @@
 //! How near some numbers are to others: root mean square error, cosine and the like, from sums that can be added
-//! piece by piece. Serves `meter`, which measures what is written, and `compare`, which compares two models.
+//! piece by piece. Serves who measures what is written, and who compares two models.
 //! A sum runs in eight lanes, whatever the CPU has, so that the same pieces in the same order give the same bits.
 
-use ggraft_formats::simd::vectorized;
+use crate::simd::vectorized;
 
 /// Sums that run side by side: number `i` belongs to lane `i % LANES`.
 const LANES: usize = 8;
@@ -55,7 +55,18 @@ impl Lanes {
 
 impl Figures {
     /// The figures of `a` and `b`, which are equally long, and together shorter than 2^32.
-    pub fn of<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> Figures {
+    #[inline(never)]
+    pub fn of(a: &[f32], b: &[f32]) -> Figures {
+        Figures::of_any(a, b)
+    }
+
+    /// The same of numbers in f64.
+    #[inline(never)]
+    pub fn of_f64(a: &[f64], b: &[f64]) -> Figures {
+        Figures::of_any(a, b)
+    }
+
+    fn of_any<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> Figures {
         let mut lanes = Lanes::default();
         let (a8, b8) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
         vectorized(
@@ -165,12 +176,12 @@ mod tests {
     #[test]
     fn the_figures_of_a_few_numbers() {
         let (a, b) = ([3.0, 4.0, 0.0], [3.0, 2.0, 0.0]);
-        let f = Figures::of(&a, &b);
+        let f = Figures::of_f64(&a, &b);
         assert_eq!((f.count, f.different, f.largest), (3, 1, 2.0));
         assert_eq!(f.rmse(), (4.0f64 / 3.0).sqrt());
         assert_eq!(f.relative(), Some(2.0 / 5.0));
         assert!((f.cosine().unwrap() - 17.0 / (5.0 * 13.0f64.sqrt())).abs() < 1e-15);
-        assert!(!f.is_equal() && Figures::of(&a, &a).is_equal());
+        assert!(!f.is_equal() && Figures::of_f64(&a, &a).is_equal());
     }
 
     #[test]
@@ -196,7 +207,7 @@ mod tests {
     fn lanes_lose_nothing() {
         let a: Vec<f64> = (0..1003).map(|i| f64::from(i % 17) - 8.0).collect();
         let b: Vec<f64> = a.iter().enumerate().map(|(i, x)| x + (i % 5) as f64).collect();
-        let f = Figures::of(&a, &b);
+        let f = Figures::of_f64(&a, &b);
         // The numbers are whole, so every order gives the same sums.
         assert_eq!(f.product, a.iter().zip(&b).map(|(a, b)| a * b).sum::<f64>());
         assert_eq!(f.error, a.iter().zip(&b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>());
