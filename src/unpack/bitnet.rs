@@ -50,7 +50,7 @@ impl Packed for Quarters {
         let mut line = Line::default();
         let columns = self.held.columns;
         for (row, out) in rows.zip(out.chunks_exact_mut(columns)) {
-            self.scale.line(row, &mut line)?;
+            self.scale.line(&(row..row + 1), &mut line)?;
             let scale = line.only();
             let table: [f32; 4] = std::array::from_fn(|code| match self.multiplies {
                 true => (code as f32 - 1.0) * scale,

@@ -77,7 +77,10 @@ struct Lines {
 
 impl Packed for Coded {
     fn decode(&self, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
-        let mut codes = vec![0; self.dims.columns];
+        // Rows that run on are one.
+        let step = if self.runs_on() { rows.len().max(1) } else { 1 };
+        let columns = self.dims.columns.max(1) * step;
+        let mut codes = vec![0; columns];
         let mut lines = Lines::default();
         let groups = match &self.groups {
             Some(groups) => Some(self.columns(groups)?),
@@ -85,9 +88,9 @@ impl Packed for Coded {
         };
         let place = rows.start * self.stride..rows.end * self.stride;
         with_bytes(&self.codes, place, |bytes| {
-            let all = out.chunks_exact_mut(self.dims.columns.max(1)).zip(bytes.chunks_exact(self.stride));
-            for (row, (out, bytes)) in rows.zip(all) {
-                self.lines(row, &mut lines)?;
+            let all = out.chunks_exact_mut(columns).zip(bytes.chunks_exact(self.stride * step));
+            for (row, (out, bytes)) in rows.step_by(step).zip(all) {
+                self.lines(&(row..row + step), &mut lines)?;
                 self.values.of(bytes, &mut codes, out);
                 match &groups {
                     None => self.scaled(&lines, out),
@@ -140,17 +143,23 @@ impl Coded {
         [Some(&self.scale), all, self.zero.as_ref(), bias].into_iter().flatten()
     }
 
-    /// The numbers that hold in `row`.
-    fn lines(&self, row: usize, lines: &mut Lines) -> Result<()> {
-        self.scale.line(row, &mut lines.scale)?;
+    /// Whether neither codes nor numbers begin anew with a row.
+    fn runs_on(&self) -> bool {
+        let bits = self.dims.columns.saturating_mul(self.values.packing().bits() as usize);
+        self.stride.checked_mul(8) == Some(bits) && self.groups.is_none() && self.grids().all(Grid::runs_on)
+    }
+
+    /// The numbers that hold in a row, or in several that run on.
+    fn lines(&self, rows: &Range<usize>, lines: &mut Lines) -> Result<()> {
+        self.scale.line(rows, &mut lines.scale)?;
         if let Some(zero) = &self.zero {
-            zero.line(row, &mut lines.zero)?;
+            zero.line(rows, &mut lines.zero)?;
         }
         if let Bias::Of(bias, _) = &self.bias {
-            bias.line(row, &mut lines.bias)?;
+            bias.line(rows, &mut lines.bias)?;
         }
         if let All::Times(all) | All::Over(all) = &self.all {
-            all.line(row, &mut lines.all)?;
+            all.line(rows, &mut lines.all)?;
         }
         Ok(())
     }

@@ -201,9 +201,14 @@ impl Grid {
         }
     }
 
-    /// The numbers of `row` of the weight into `line`.
-    pub fn line(&self, row: usize, line: &mut Line) -> Result<()> {
-        let (place, first, step) = self.place(row);
+    /// Whether numbers run on from row to row.
+    pub fn runs_on(&self) -> bool {
+        matches!(self.layout, Layout::Runs(_))
+    }
+
+    /// The numbers of a row of the weight into `line`, or of several, where they run on.
+    pub fn line(&self, rows: &Range<usize>, line: &mut Line) -> Result<()> {
+        let (place, first, step) = self.place(rows);
         if line.place != place {
             line.place = 0..0;
             line.numbers.resize(place.len(), 0.0);
@@ -214,8 +219,9 @@ impl Grid {
         Ok(())
     }
 
-    /// The numbers of `row`, for how many columns the first of them holds, and each further.
-    fn place(&self, row: usize) -> (Range<usize>, usize, usize) {
+    /// The numbers of a row, or of several, where they run on; for how many columns the first of them holds, and each further.
+    fn place(&self, rows: &Range<usize>) -> (Range<usize>, usize, usize) {
+        let row = rows.start;
         match self.layout {
             Layout::Blocks { height, width, rows, columns } => {
                 let (matrix, row) = (row / self.dims.rows, row % self.dims.rows);
@@ -228,7 +234,7 @@ impl Grid {
             }
             Layout::Runs(run) => {
                 let first = row * self.dims.columns;
-                let end = first + self.dims.columns;
+                let end = rows.end * self.dims.columns;
                 (first / run..end.div_ceil(run), run - first % run, run)
             }
         }
@@ -237,7 +243,8 @@ impl Grid {
     /// Calls `f` with the numbers, and the rows of them that `rows` of the weight need.
     pub fn parts(&self, rows: Range<usize>, f: &mut dyn FnMut(&Tensor, Range<usize>)) {
         let Some(last) = rows.clone().last() else { return };
-        let places = self.place(rows.start).0.start..self.place(last).0.end;
+        let place = |row: usize| self.place(&(row..row + 1)).0;
+        let places = place(rows.start).start..place(last).end;
         let row = usize::try_from(self.numbers.shape().row()).unwrap_or(usize::MAX).max(1);
         f(&self.numbers, places.start / row..places.end.div_ceil(row));
     }
@@ -261,7 +268,7 @@ fn block(size: usize, count: usize, told: Option<usize>) -> Option<usize> {
     }
 }
 
-/// The numbers of a row that were read last.
+/// The numbers that were read last.
 #[derive(Default)]
 pub struct Line {
     numbers: Vec<f32>,

@@ -1,7 +1,7 @@
 //! Packed checkpoints, as lazy plain tensors under the names that plain ones have: what the pages of families name. A page
-//! a method; what a checkpoint says of its packing is in `settings`, how codes become numbers in `coded` (row by row, by
-//! `values`) and `columns` (column by column). Of MXFP4 rows are only rearranged; NVFP4 knows its parts (`halves`). `unscaled` does the same for GGUFs whose NVFP4 stands
-//! under scales.
+//! a method; what a checkpoint says of its packing is in `settings`, how parts become a weight in `coded` (row by row) and
+//! `columns` (column by column). What is done to every code is in `packed` of ggraft-formats. Of MXFP4 rows are only
+//! rearranged; NVFP4 knows its parts (`halves`). `unscaled` does the same for GGUFs whose NVFP4 stands under scales.
 
 mod awq;
 mod bare;

@@ -37,7 +37,7 @@ impl Words {
 
     /// The bytes of a line of codes or zero points in which those of `rows` of the weight lie; lines of `Down` are words of
     /// codes.
-    pub fn bytes_of(self, rows: &Range<usize>) -> Range<usize> {
+    fn bytes_of(self, rows: &Range<usize>) -> Range<usize> {
         match self {
             Words::Down(_) => rows.start * 4..rows.end * 4,
             Words::Awq | Words::Along => rows.start / 8 * 4..rows.end.div_ceil(8) * 4,
@@ -61,9 +61,8 @@ impl Words {
         let outs = out.chunks_exact_mut(count).take(inputs);
         if let Words::Down(bits) = self {
             let words = |at: usize| {
-                lines
-                    .get(at * line..)
-                    .map_or(&[][..], |from| from.get(place.clone()).unwrap_or_default().as_chunks().0)
+                let line = lines.get(at * line..).and_then(|from| from.get(place.clone()));
+                line.unwrap_or_default().as_chunks().0
             };
             for (i, out) in outs.enumerate() {
                 let bit = i * bits as usize;
@@ -77,7 +76,7 @@ impl Words {
                 out.iter_mut().zip(bytes).for_each(|(code, b)| *code = b ^ flip);
                 continue;
             }
-            let words = bytes.as_chunks().0;
+            let Some((word, words)) = bytes.as_chunks().0.split_first() else { continue };
             // The first word may begin before the rows.
             let before = rows.start % 8;
             let (first, rest) = out.split_at_mut(count.min(8 - before));
@@ -85,8 +84,8 @@ impl Words {
             let copy = |out: &mut [u8], found: &[u8]| {
                 out.iter_mut().zip(found).for_each(|(code, found)| *code = *found);
             };
-            words.iter().take(1).for_each(|word| copy(first, &eight(word)[before..]));
-            rest.chunks_mut(8).zip(&words[1..]).for_each(|(out, word)| copy(out, &eight(word)));
+            copy(first, &eight(word)[before..]);
+            rest.chunks_mut(8).zip(words).for_each(|(out, word)| copy(out, &eight(word)));
         }
     }
 
