@@ -4,6 +4,7 @@
 
 #![deny(unsafe_code)]
 
+mod arrange;
 mod encoded;
 pub mod error;
 pub mod figures;
@@ -36,6 +37,7 @@ mod usual;
 pub mod vectors;
 pub mod write;
 
+pub use arrange::Arrange;
 pub use encoded::{Encoding, How};
 pub use error::{Error, Kind, Result};
 pub use format::{FORMATS, Format};

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use ggraft_formats::Arrange;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -214,7 +215,7 @@ fn piece(
     if let Some(name) = from.keys().chain(tensors.keys()).next() {
         return Err(format!("the axis {name} goes nowhere"));
     }
-    piece.steps.sort_by_key(|step| std::cmp::Reverse(step.to));
+    piece.steps.arrange_by_key(|step| std::cmp::Reverse(step.to));
     Ok(piece)
 }
 

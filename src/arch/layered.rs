@@ -4,7 +4,7 @@
 use super::config::{Config, TEXT};
 use super::names;
 use super::params::Params;
-use ggraft_formats::{Checkpoint, Error, Result};
+use ggraft_formats::{Arrange, Checkpoint, Error, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -51,7 +51,7 @@ impl Layered {
             }
         }
         let mut prefixes: Vec<String> = prefixes.into_iter().collect();
-        prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+        prefixes.arrange_by_key(|prefix| std::cmp::Reverse(prefix.len()));
         Ok(Layered { gguf: family.arch.gguf, count, key, prefixes, behind })
     }
 

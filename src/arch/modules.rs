@@ -3,7 +3,7 @@
 use super::dense::{Dense, OPTION, PICKLED, Taken, WEIGHT, WEIGHTS};
 use super::families::{ARCHS, Arch};
 use ggraft_formats::source::Container;
-use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor, safetensors};
+use ggraft_formats::{Arrange, Checkpoint, Error, Metadata, Model, Result, Tensor, safetensors};
 
 /// How long the vectors are that come out.
 const LENGTH: &str = "embedding_length_out";
@@ -152,6 +152,6 @@ pub fn apart(mut model: Model) -> (Model, Vec<(&'static str, Tensor)>) {
     model.tensors = rest;
     let mut dense: Vec<_> =
         Vec::into_iter(dense).filter_map(|tensor| Some((place(&tensor)?, tensor))).collect();
-    dense.sort_by_key(|(folder, _)| *folder);
+    dense.arrange_by_key(|(folder, _)| *folder);
     (model, dense)
 }

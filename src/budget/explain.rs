@@ -6,7 +6,7 @@ use super::measure::Measured;
 use super::solve::Price;
 use crate::ftype::{self, Assignment, Facts, Ftype, Reason};
 use crate::roles::{self, Role};
-use ggraft_formats::{DType, Error, Result};
+use ggraft_formats::{Arrange, DType, Error, Result};
 use std::collections::BTreeMap;
 
 /// What was spent, and what for.
@@ -116,7 +116,7 @@ pub(super) fn account(
             });
         }
     }
-    choices.sort_by(|a, b| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
+    choices.arrange_by(|a, b| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
     let fixed = Fixed { name: totals.ftype.name, bytes: totals.fixed_bytes, error: fixed_error };
     let nats = books.field.nats();
     Account {

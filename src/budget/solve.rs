@@ -3,6 +3,8 @@
 //! is filled by single changes and by exchanges of two. The same changes are made to a choice that was known before, and
 //! the cheaper of the two is taken. Ties go to the earlier tensor, and to the first way, so the result is one.
 
+use ggraft_formats::Arrange;
+
 /// What one choice takes and what it costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Price {
@@ -57,7 +59,7 @@ fn improve_all(items: &[Vec<Price>], picks: &mut [usize], mut left: u64) {
 /// The prices on the lower convex hull, from the fewest bytes to the lowest cost.
 fn hull(prices: &[Price]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..prices.len()).collect();
-    order.sort_by(|a, b| {
+    order.arrange_by(|a, b| {
         let (a, b) = (&prices[*a], &prices[*b]);
         a.bytes.cmp(&b.bytes).then(a.cost.total_cmp(&b.cost))
     });
@@ -88,7 +90,7 @@ fn climb(items: &[Vec<Price>], hulls: &[Vec<usize>], picks: &mut [usize], left: 
         steps.extend(hull.windows(2).enumerate().map(|(i, w)| (slope(&items[item], w[0], w[1]), item, i)));
     }
     // Slopes fall along a hull, so an item's steps keep their order.
-    steps.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+    steps.arrange_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     let mut stuck = vec![false; items.len()];
     for (_, item, i) in steps {
         let (from, to) = (hulls[item][i], hulls[item][i + 1]);
@@ -122,7 +124,7 @@ struct Cheapest {
 
 impl Cheapest {
     fn of(mut moves: Vec<Move>) -> Cheapest {
-        moves.sort_by(|a, b| {
+        moves.arrange_by(|a, b| {
             a.bytes.cmp(&b.bytes).then(a.cost.total_cmp(&b.cost)).then((a.item, a.to).cmp(&(b.item, b.to)))
         });
         let before =

@@ -6,6 +6,7 @@ use crate::ftype::Ftype;
 use crate::hash::hexadecimal;
 use crate::merge::{Origin, SLICE};
 use crate::text::{Printable, is_obeyed, shell_path};
+use ggraft_formats::Arrange;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::path::Path;
@@ -157,7 +158,7 @@ impl Card {
             let bits = row.split(" | ").nth(2).and_then(|bits| bits.parse().ok()).unwrap_or(0.0);
             rows.push((bits, row.clone()));
         }
-        rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+        rows.arrange_by(|a, b| b.0.total_cmp(&a.0));
         rows.iter().for_each(|(_, row)| line(out, format_args!("{row}")));
         let cache = self
             .publication

@@ -4,7 +4,7 @@
 
 use super::Source;
 use crate::arch::dense::{PICKLED, WEIGHT, WEIGHTS};
-use ggraft_formats::{Error, Metadata, Result, Tensor, safetensors};
+use ggraft_formats::{Arrange, Error, Metadata, Result, Tensor, safetensors};
 use serde_json::{Value, json};
 use std::path::{Component, Path};
 
@@ -107,7 +107,7 @@ fn listed(source: &Source) -> Result<Vec<Module>> {
         Some(Module { folder: text(value, "path").filter(|path| !path.is_empty())?, class })
     };
     let mut all: Vec<Module> = list.as_array().into_iter().flatten().filter_map(module).collect();
-    all.sort_by(|a, b| a.folder.cmp(&b.folder));
+    all.arrange_by(|a, b| a.folder.cmp(&b.folder));
     all.dedup_by(|a, b| a.folder == b.folder);
     Ok(all)
 }

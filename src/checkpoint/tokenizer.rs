@@ -4,7 +4,7 @@
 use super::{Source, json_file, template, without_paths};
 use crate::vocab::{self, Tokens};
 use ggraft_formats::error::Result;
-use ggraft_formats::{Error, Metadata};
+use ggraft_formats::{Arrange, Error, Metadata};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -148,7 +148,7 @@ fn append(json: &mut Value, added: &[Added]) {
         let id = [("id".to_string(), json!(token.id))];
         all.push(Value::Object(id.into_iter().chain(flags(token)).collect()));
     }
-    all.sort_by_key(|token| token["id"].as_u64());
+    all.arrange_by_key(|token| token["id"].as_u64());
     json["added_tokens"] = Value::Array(all);
 }
 

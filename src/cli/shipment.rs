@@ -9,7 +9,7 @@ use crate::text::shown;
 use ggraft_formats::mmap::Mapping;
 use ggraft_formats::source::{Access, Parcel, Sending};
 use ggraft_formats::write::{Beside as File, write_whole};
-use ggraft_formats::{Error, Kind, Result};
+use ggraft_formats::{Arrange, Error, Kind, Result};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
@@ -261,7 +261,7 @@ impl Drop for Shipment<'_> {
             let within = path.ancestors().skip(1).take_while(|dir| dir.starts_with(&self.away.stage));
             folders.extend(within.filter(|dir| *dir != self.away.stage).map(PathBuf::from));
         }
-        folders.sort_by_key(|dir| std::cmp::Reverse(dir.components().count()));
+        folders.arrange_by_key(|dir| std::cmp::Reverse(dir.components().count()));
         folders.iter().for_each(|dir| _ = std::fs::remove_dir(dir));
         let entries = std::fs::read_dir(&self.away.stage).into_iter().flatten().flatten();
         if entries.map(|entry| entry.file_name()).all(|name| name == LOCK) {

@@ -11,7 +11,7 @@ use crate::recipe::Choice;
 use crate::report::{self, Stage};
 use crate::stages::Stages;
 use crate::text::shown;
-use ggraft_formats::{DType, Error, Model, Result};
+use ggraft_formats::{Arrange, DType, Error, Model, Result};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -117,7 +117,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     let mark = format!("r{rank}");
     carry_out("vector", Written { model, notes, kind: args.kind.0, mark: Some(mark), how }, args.output)?;
     let mut kept: Vec<(&str, f64)> = jobs.iter().filter_map(|job| job.kept()).collect();
-    kept.sort_by(|a, b| a.1.total_cmp(&b.1));
+    kept.arrange_by(|a, b| a.1.total_cmp(&b.1));
     if let (Some(least), Some(middle), Some(most)) = (kept.first(), kept.get(kept.len() / 2), kept.last()) {
         let summary = format!(
             "of the squares of the vector the adapter keeps {:.1} % in the median of {} tensors, from {:.1} % ({}) to {:.1} % ({})",

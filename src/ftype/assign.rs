@@ -8,7 +8,7 @@ use super::{Ftype, Like, TensorType, keep, like, order};
 use crate::roles::Role;
 use crate::version::Version;
 use ggraft_formats::quant::Search;
-use ggraft_formats::{DType, Error, Result};
+use ggraft_formats::{Arrange, DType, Error, Result};
 use std::fmt;
 
 /// What the user may say about the dtypes beside the ftype.
@@ -86,7 +86,7 @@ impl Assignment {
 /// layer of a tensor whose name does not tell it. All such tensors are named.
 pub fn assign(facts: &Facts, ftype: &Ftype, options: &Options) -> Result<Vec<Assignment>> {
     let mut visit: Vec<usize> = (0..facts.tensors.len()).collect();
-    visit.sort_by(|a, b| order(facts.tensors[*a].name).cmp(&order(facts.tensors[*b].name)));
+    visit.arrange_by(|a, b| order(facts.tensors[*a].name).cmp(&order(facts.tensors[*b].name)));
 
     let mixture = ftype.mixture.as_ref().filter(|_| !options.pure);
     let mut walk = mixture.map(|m| Walk::new(facts, m, ftype.default, options.has_imatrix, options.version));

@@ -3,7 +3,7 @@
 
 use super::{ALGORITHMS, Algorithm, Hash};
 use ggraft_formats::error::Printable;
-use ggraft_formats::{Error, Result};
+use ggraft_formats::{Arrange, Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -77,7 +77,7 @@ impl Manifest {
     pub fn algorithms(&self) -> Vec<&'static Algorithm> {
         let has = |a: &&Algorithm| self.entries.keys().any(|(name, _)| *name == a.name);
         let mut all: Vec<_> = ALGORITHMS.iter().filter(has).collect();
-        all.sort_by_key(|a| std::cmp::Reverse(a.strength));
+        all.arrange_by_key(|a| std::cmp::Reverse(a.strength));
         all
     }
 

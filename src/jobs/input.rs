@@ -5,7 +5,7 @@
 use super::way::way;
 use ggraft_formats::stamp::Stamp;
 use ggraft_formats::write::Identity;
-use ggraft_formats::{Error, Kind, Result};
+use ggraft_formats::{Arrange, Error, Kind, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -44,7 +44,7 @@ impl Input {
         let files: Vec<&Stamp> = stamps.iter().filter(|stamp| stamp.is_file()).collect();
         let mut all =
             files.into_par_iter().map(|stamp| Input::of(stamp, base)).collect::<Result<Vec<_>>>()?;
-        all.sort_by(|a, b| a.file.cmp(&b.file));
+        all.arrange_by(|a, b| a.file.cmp(&b.file));
         all.dedup();
         Ok(all)
     }

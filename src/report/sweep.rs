@@ -2,6 +2,7 @@
 
 use super::plan::size;
 use crate::output::plan::Plan;
+use ggraft_formats::Arrange;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -15,7 +16,7 @@ pub fn sweep_text(plans: &[&Plan]) -> String {
         "size", "bpw", "est. KLD", "of mixture", "mixture", "weights by dtype"
     );
     let mut plans = plans.to_vec();
-    plans.sort_by_key(|plan| plan.total);
+    plans.arrange_by_key(|plan| plan.total);
     for plan in plans {
         let Some(account) = &plan.budget else { continue };
         let mixed = account.divergence_of_fixed().map_or(String::from("-"), |nats| format!("{nats:.5}"));
@@ -40,7 +41,7 @@ fn dtypes(plan: &Plan) -> String {
         *shares.entry(step.to.to_string()).or_default() += step.shape.elements();
     }
     let mut shares: Vec<(String, u64)> = shares.into_iter().collect();
-    shares.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    shares.arrange_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
     let all = plan.elements().max(1) as f64;
     let part = |(dtype, count): &(String, u64)| format!("{dtype} {:.0} %", *count as f64 * 100.0 / all);
     let told: Vec<String> = shares.iter().take(FEW).map(part).collect();

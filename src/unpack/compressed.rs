@@ -16,7 +16,7 @@ use super::settings::Settings;
 use crate::arch::keeps_blocks;
 use ggraft_formats::packed::{Packing, bytes, e2m1, fields, whole};
 use ggraft_formats::write::Identity;
-use ggraft_formats::{DType, Error, Result, Tensor};
+use ggraft_formats::{Arrange, DType, Error, Result, Tensor};
 use regex::Regex;
 use serde_json::Value;
 use std::ops::Range;
@@ -136,7 +136,7 @@ fn args(parts: &Parts<'_>, settings: &Settings) -> Result<Vec<Args>> {
         let rank = names.map(rank).collect::<Result<Vec<u8>>>()?.into_iter().min().unwrap_or(2);
         all.push((rank, Args { bits: bits.unwrap_or(0), blocks }));
     }
-    all.sort_by_key(|(rank, _)| *rank);
+    all.arrange_by_key(|(rank, _)| *rank);
     Ok(all.into_iter().map(|(_, args)| args).collect())
 }
 

@@ -11,6 +11,7 @@ use super::kinds;
 use super::layers;
 use super::table::{self, Table};
 use super::tell;
+use ggraft_formats::Arrange;
 use ggraft_formats::Result;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -142,14 +143,14 @@ const LONGEST_WORD: usize = 256;
 /// Orders pieces by the first merge that makes them; a trainer gives out ids in that order, and then pieces that
 /// no merge makes (characters) keep the place that their id has, as in SentencePiece.
 fn rank(normal: &mut [(&str, u32)], merges: &[(&str, &str)]) {
-    normal.sort_by_key(|&(_, id)| id);
+    normal.arrange_by_key(|&(_, id)| id);
     let mut first: HashMap<String, usize> = HashMap::with_capacity(merges.len());
     for (rank, (left, right)) in merges.iter().enumerate() {
         first.entry(format!("{left}{right}")).or_insert(rank);
     }
     let ranks: Vec<usize> = normal.iter().filter_map(|(text, _)| first.get(*text).copied()).collect();
     if !ranks.is_sorted() {
-        normal.sort_by_key(|&(text, id)| (first.get(text).copied().unwrap_or(usize::MAX), id));
+        normal.arrange_by_key(|&(text, id)| (first.get(text).copied().unwrap_or(usize::MAX), id));
     }
 }
 

@@ -6,7 +6,7 @@
 use super::added::Added;
 use super::files::{self, Files};
 use super::shapes::{ALIKE, Facts, NAMES, Row, SHAPES, Shape, Step, VOCABULARIES, WHOLE_WORDS};
-use ggraft_formats::{Error, Result};
+use ggraft_formats::{Arrange, Error, Result};
 use serde_json::{Value, json};
 
 /// Accepts a name that the runtime knows.
@@ -15,7 +15,7 @@ pub fn check(name: &str) -> Result<()> {
         return Ok(());
     }
     let mut near: Vec<&str> = NAMES.into_iter().filter(|known| likeness(known, name) > 0).collect();
-    near.sort_by_key(|known| std::cmp::Reverse(likeness(known, name)));
+    near.arrange_by_key(|known| std::cmp::Reverse(likeness(known, name)));
     near.truncate(5);
     let list = if near.is_empty() { NAMES.join(", ") } else { near.join(", ") };
     Err(Error::usage("--pre names a pre-tokenizer that the runtime does not know")

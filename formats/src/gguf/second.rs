@@ -13,7 +13,8 @@ use serde_json::Value as Json;
 use std::io::{Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// gguf-rs 0.1.8 does not know NVFP4 (40) and the dtypes after it.
+/// gguf-rs 0.1.8 does not know NVFP4 (40) and the dtypes after it; at 40 it panics, and at nothing else that our reader lets
+/// through (its source was read whole for that).
 const FIRST_UNKNOWN_DTYPE: u32 = 40;
 /// gguf-rs believes only multiples of this alignment.
 const LEAST_ALIGNMENT: u64 = 8;

@@ -25,7 +25,7 @@ use super::products;
 use super::values::Value;
 use attempt::Attempt;
 use ggraft_formats::safetensors::Named;
-use ggraft_formats::{Error, Model, Result};
+use ggraft_formats::{Arrange, Error, Model, Result};
 use judge::Fault;
 use serde_json::Value as Json;
 
@@ -78,7 +78,7 @@ fn pages(model: &Model) -> Vec<&'static Arch> {
     let mut all: Vec<&Arch> = those.collect();
     let dense = modules::is_told(gguf, &model.metadata);
     let other = |arch: &Arch| arch.vocabulary.is_some_and(|kind| words != Some(kind));
-    all.sort_by_key(|arch| (other(arch), dense && arch.dense.is_empty()));
+    all.arrange_by_key(|arch| (other(arch), dense && arch.dense.is_empty()));
     all
 }
 
@@ -90,7 +90,7 @@ fn classes(arch: &Arch, model: &Model) -> Vec<&'static str> {
         None => {
             let mut all = arch.classes.to_vec();
             // Of two names of one class the one that transformers has.
-            all.sort_by_key(|class| defaults::model_type(class).is_none());
+            all.arrange_by_key(|class| defaults::model_type(class).is_none());
             all
         }
     }

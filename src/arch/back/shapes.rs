@@ -4,6 +4,7 @@ use super::attempt::Attempt;
 use crate::arch::axes::Axes;
 use crate::arch::params::{Params, Size};
 use crate::arch::rule::{Layers, RowCount, Rule};
+use ggraft_formats::Arrange;
 use ggraft_formats::Tensor;
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
@@ -105,7 +106,7 @@ impl Attempt<'_> {
     pub(super) fn write_sizes(&mut self) {
         // What may follow from others comes after them.
         let mut all = self.family.axes.clone();
-        all.sort_by_key(|axis| matches!(axis.size, Size::Or(..)));
+        all.arrange_by_key(|axis| matches!(axis.size, Size::Or(..)));
         for axis in all {
             let (Size::Of(keys) | Size::Or(keys, _)) = &axis.size else { continue };
             if keys.iter().any(|key| self.given.contains_key(*key)) {

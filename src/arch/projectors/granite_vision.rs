@@ -9,7 +9,7 @@ use crate::arch::families::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, is, make, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
-use ggraft_formats::{Array, Error, Result, Value};
+use ggraft_formats::{Arrange, Array, Error, Result, Value};
 use serde_json::Value as Json;
 
 pub const GRANITE4_VISION: Arch = Arch {
@@ -67,7 +67,7 @@ fn projectors(config: &Config) -> Result<Vec<Projector>> {
         // Those of the text model are taken as they are told.
         all.push(Projector { told: layer, ..of(i, shared, 0, true) });
     }
-    all.sort_by_key(|one| one.told);
+    all.arrange_by_key(|one| one.told);
     Ok(all)
 }
 

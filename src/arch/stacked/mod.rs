@@ -9,7 +9,7 @@ use super::config::Config;
 use super::layered::Layered;
 use config::Told;
 use ggraft_formats::mmap::Mapping;
-use ggraft_formats::{Checkpoint, Error, Result, Tensor};
+use ggraft_formats::{Arrange, Checkpoint, Error, Result, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -82,7 +82,7 @@ fn renumbered(source: &Source<'_>, layers: &Range<u64>, next: u64) -> Vec<Tensor
             all.push((to, tensor.clone().renamed(&source.layered.renumbered(&tensor.name, to))));
         }
     }
-    all.sort_by_key(|(layer, _)| *layer);
+    all.arrange_by_key(|(layer, _)| *layer);
     all.into_iter().map(|(_, tensor)| tensor).collect()
 }
 

@@ -7,7 +7,7 @@ use crate::merge::method::Sources;
 use crate::roles;
 use crate::stages::Stages;
 use ggraft_formats::source::{Span, fetch_ahead, planned};
-use ggraft_formats::{DType, Error, Result, Tensor};
+use ggraft_formats::{Arrange, DType, Error, Result, Tensor};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -174,7 +174,7 @@ fn needed(s: &Arc<Sources>, look: Look) -> Vec<Span> {
 
 /// The same in no more than so many pieces, joined over the narrowest gaps: rows of one run may lie apart in their file.
 fn few(mut spans: Vec<Span>, most: u64) -> Vec<Span> {
-    spans.sort_by_key(|span| (span.object.path().to_path_buf(), span.bytes.start));
+    spans.arrange_by_key(|span| (span.object.path().to_path_buf(), span.bytes.start));
     while spans.len() as u64 > most {
         let gap = |i: &usize| match spans[*i].object.path() == spans[i + 1].object.path() {
             true => spans[i + 1].bytes.start.saturating_sub(spans[*i].bytes.end),

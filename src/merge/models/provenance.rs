@@ -7,7 +7,7 @@ use crate::arch::about;
 use crate::hash::hexadecimal;
 use crate::merge::{Options, Own, Stack, Vector};
 use ggraft_formats::source::{Container, hub_id};
-use ggraft_formats::{Metadata, Model, Result, header};
+use ggraft_formats::{Arrange, Metadata, Model, Result, header};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -185,7 +185,7 @@ impl Provenance {
     fn sorted(&self, weights: &[f64]) -> (Provenance, Vec<f64>) {
         let key = |o: &Origin| (o.told.clone(), o.name.clone(), o.header_sha256.clone());
         let mut order: Vec<usize> = (0..self.vectors.len()).collect();
-        order.sort_by(|a, b| {
+        order.arrange_by(|a, b| {
             let keys = |i: usize| {
                 let (chat, base) = self.vectors[i];
                 (key(&self.origins[chat]), base.map(|base| key(&self.origins[base])))

@@ -8,7 +8,7 @@ use crate::output::plan::{Content, Fates, Loaded, Plan, Share, idle};
 use crate::output::target::Target;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::stamp::Reads;
-use ggraft_formats::{DType, Error, Model, Result};
+use ggraft_formats::{Arrange, DType, Error, Model, Result};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub(crate) fn released(
         let (tensor, step) = Stored::new(tensor, None, fate, how)?.step(Some(&name), None);
         parts.push((Named { name, tensor }, step));
     }
-    parts.sort_by(|(a, _), (b, _)| ftype::order(&a.tensor.name).cmp(&ftype::order(&b.tensor.name)));
+    parts.arrange_by(|(a, _), (b, _)| ftype::order(&a.tensor.name).cmp(&ftype::order(&b.tensor.name)));
     let (tensors, steps): (Vec<Named>, Vec<_>) = parts.into_iter().unzip();
     let metadata = input.model.metadata;
     let mut directory = source.directory(tensors, &metadata, dtype, card)?;

@@ -1,6 +1,7 @@
 //! What of a plan's weights does not lie on this machine: from where, how much, and how often it is fetched.
 
 use super::{Content, Plan};
+use ggraft_formats::Arrange;
 use ggraft_formats::Tensor;
 use ggraft_formats::source::{is_elsewhere, planned};
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ impl Plan {
 
 /// The bytes of ranges that may overlap.
 fn together(mut ranges: Vec<Range<u64>>) -> u64 {
-    ranges.sort_by_key(|range| range.start);
+    ranges.arrange_by_key(|range| range.start);
     let (mut sum, mut end) = (0u64, 0u64);
     for range in ranges {
         sum = sum.saturating_add(range.end.saturating_sub(range.start.max(end)));

@@ -17,7 +17,7 @@ use crate::unpack::unscaled;
 use ggraft_formats::gguf::{self, Split};
 use ggraft_formats::quant::Search;
 use ggraft_formats::stamp::Reads;
-use ggraft_formats::{DType, Error, Metadata, Model, Result, Tensor};
+use ggraft_formats::{Arrange, DType, Error, Metadata, Model, Result, Tensor};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -251,7 +251,7 @@ pub(super) fn divided(
     target: &Target,
 ) -> Result<Option<Split>> {
     if target.division != Division::Kept {
-        parts.sort_by(|(a, _), (b, _)| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
+        parts.arrange_by(|(a, _), (b, _)| ftype::order(&a.name).cmp(&ftype::order(&b.name)));
     }
     target.division.split(source, parts.iter().map(|(t, _)| t.name.as_str()), &target.prune)
 }

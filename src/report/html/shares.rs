@@ -6,6 +6,7 @@ use super::text::{Cell, block, figure, number, table};
 use super::{stored, told};
 use crate::output::plan::{Plan, Step};
 use crate::roles::place;
+use ggraft_formats::Arrange;
 use std::collections::BTreeMap;
 
 /// How many of the worst are told.
@@ -67,7 +68,7 @@ pub fn shares(out: &mut String, plan: &Plan) {
         .into_iter()
         .map(|(dtype, s)| (dtype, s.bytes, format!("{} in {} tensors", size(s.bytes), s.tensors)))
         .collect();
-    rows.sort_by_key(|(_, bytes, _)| std::cmp::Reverse(*bytes));
+    rows.arrange_by_key(|(_, bytes, _)| std::cmp::Reverse(*bytes));
     figure(out, &bars("Size by dtype", &rows), "The bytes of all tensors of a dtype.");
     block(out, "h3", "Size by part of the model");
     let rows = classes
@@ -103,7 +104,7 @@ pub fn worst(out: &mut String, plan: &Plan) {
     if worst.is_empty() {
         return;
     }
-    worst.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
+    worst.arrange_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
     worst.truncate(WORST);
     block(out, "h3", "The largest errors");
     let rows = worst.into_iter().map(|(error, step)| {
