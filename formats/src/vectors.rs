@@ -26,6 +26,46 @@ pub fn graft(values: &mut [f64], chat: &[f64], base: &[f64], weight: f64) {
     );
 }
 
+/// Takes each value the share `t` of the way to chat's.
+#[inline(never)]
+pub fn toward(values: &mut [f64], chat: &[f64], t: f64) {
+    vectorized(
+        #[inline(always)]
+        || values.iter_mut().zip(chat).for_each(|(x, c)| *x = plus(*x, t * (c - *x))),
+    );
+}
+
+/// Makes of each value `a` times it and `b` times chat's.
+#[inline(never)]
+pub fn mix(values: &mut [f64], chat: &[f64], a: f64, b: f64) {
+    vectorized(
+        #[inline(always)]
+        || values.iter_mut().zip(chat).for_each(|(x, c)| *x = a * *x + b * c),
+    );
+}
+
+/// The sum, added up by size, so that the order of the numbers changes no bit; they are sorted.
+#[inline(never)]
+pub fn sum_by_size(numbers: &mut [f64]) -> f64 {
+    numbers.sort_unstable_by(f64::total_cmp);
+    numbers.iter().sum()
+}
+
+/// The sum, by size, of those of `votes` (each a number and what it counts) that have the sign of the sum of all; divided by
+/// what these count if `normalize` says so.
+#[inline(never)]
+pub fn elected(votes: &mut [(f64, f64)], normalize: bool) -> f64 {
+    votes.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let sum: f64 = votes.iter().map(|(d, _)| d).sum();
+    let elected = votes.iter().filter(|(d, _)| if sum >= 0.0 { *d > 0.0 } else { *d < 0.0 });
+    let (mut mixed, mut share) = (0.0, 0.0);
+    for (d, s) in elected {
+        mixed += d;
+        share += s;
+    }
+    if normalize && share != 0.0 { mixed / share } else { mixed }
+}
+
 /// Adds `scale * y` to each `x`.
 #[inline(never)]
 pub fn add_times(xs: &mut [f64], scale: f64, ys: &[f64]) {
@@ -60,6 +100,31 @@ pub fn add_lines(sum: &mut [f64], numbers: &[f64], lines: &[f64]) {
             }
         },
     );
+}
+
+/// Rows that are multiplied with a line at once, each in a lane of its own.
+pub const LANES: usize = 8;
+
+/// The sum of the products of each row with `line`; `columns` has the rows' numbers column by column.
+#[inline(never)]
+pub fn products(columns: &[[f64; LANES]], line: &[f32]) -> [f64; LANES] {
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut sums = [0f64; LANES];
+            for (column, y) in columns.iter().zip(line) {
+                let y = f64::from(*y);
+                sums.iter_mut().zip(column).for_each(|(sum, x)| *sum += x * y);
+            }
+            sums
+        },
+    )
+}
+
+/// Adds to each sum the square of its number, in f32.
+#[inline(never)]
+pub fn add_squares(sums: &mut [f32], numbers: &[f32]) {
+    sums.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x * x);
 }
 
 /// Rounds values to f32, as little-endian bytes; whether all are finite.
@@ -113,6 +178,25 @@ mod tests {
     }
 
     #[test]
+    fn values_go_part_of_the_way() {
+        let mut values = [1.0, -0.0];
+        toward(&mut values, &[3.0, -0.0], 0.5);
+        assert_eq!((values[0], values[1].to_bits()), (2.0, (-0.0f64).to_bits()));
+        mix(&mut values[..1], &[10.0], 2.0, 0.5);
+        assert_eq!(values[0], 9.0);
+    }
+
+    #[test]
+    fn order_changes_no_sum_and_signs_are_elected() {
+        let orders = [[1e16, 1.0, -1e16], [1.0, -1e16, 1e16], [-1e16, 1e16, 1.0]];
+        assert!(orders.into_iter().all(|mut all| sum_by_size(&mut all) == 0.0));
+        let votes = || [(3.0, 1.0), (-1.0, 5.0), (1.0, 1.0), (0.0, 9.0)];
+        assert_eq!((elected(&mut votes(), false), elected(&mut votes(), true)), (4.0, 2.0));
+        assert_eq!(elected(&mut [(-2.0, 0.5), (1.0, 1.0)], true), -4.0);
+        assert_eq!(elected(&mut [(f64::NAN, 1.0)], true), 0.0);
+    }
+
+    #[test]
     fn products_go_to_their_rows() {
         let mut sums = [1.0; 6];
         add_products(&mut sums, &[2.0, 9.0, 3.0], 2, &[1.0, 10.0, 100.0]);
@@ -120,6 +204,16 @@ mod tests {
         let mut sum = [1.0; 2];
         add_lines(&mut sum, &[2.0, 3.0], &[1.0, 10.0, 100.0, 1000.0]);
         assert_eq!(sum, [303.0, 3021.0]);
+    }
+
+    #[test]
+    fn every_row_has_its_lane() {
+        let columns = [1.0, 10.0].map(|x| std::array::from_fn(|lane| x * lane as f64));
+        let found = products(&columns, &[2.0, 3.0]);
+        assert_eq!(found, std::array::from_fn(|lane| 32.0 * lane as f64));
+        let mut sums = [1.0, 2.0];
+        add_squares(&mut sums, &[3.0, 4.0]);
+        assert_eq!(sums, [10.0, 18.0]);
     }
 
     #[test]

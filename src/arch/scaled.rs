@@ -3,10 +3,9 @@
 //! Specification: `FalconH1Model`, `JaisModel`, `Rwkv6Model` of llama.cpp's converter.
 
 use super::params::Params;
-use super::stored::store;
+use ggraft_formats::packed::{Runs, divide, multiply, round};
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Result, Rows, Tensor};
-use half::f16;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -73,16 +72,15 @@ struct Scaled {
 }
 
 impl Scaled {
-    /// What multiplies the elements of a row.
-    fn of_row(&self, row: u64) -> Vec<f32> {
-        self.factors.iter().filter(|factor| factor.rows.contains(&row)).map(|factor| factor.by).collect()
-    }
-
-    fn scale(&self, factors: &[f32], x: f32) -> f32 {
-        factors.iter().fold(x, |x, by| {
-            let y = if self.forth { x * by } else { x / by };
-            if self.half { f16::from_f32(y).to_f32() } else { y }
-        })
+    fn scale(&self, row: usize, values: &mut [f32]) -> Result<()> {
+        for factor in self.factors.iter().filter(|factor| factor.rows.contains(&(row as u64))) {
+            let by = if self.forth { multiply } else { divide };
+            by(values, Runs::one(&factor.by));
+            if self.half {
+                round(DType::F16, values)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -91,12 +89,11 @@ impl Rows for Scaled {
         let row = self.source.row_elements()?;
         let mut values = vec![0f32; rows.len() * row];
         self.source.decode_rows(rows.clone(), &mut values)?;
-        let scaled = values.chunks(row.max(1)).zip(rows).flat_map(|(values, row)| {
-            let factors = self.of_row(row as u64);
-            values.iter().map(move |x| self.scale(&factors, *x))
-        });
-        store(scaled, self.half, out);
-        Ok(())
+        for (values, at) in values.chunks_mut(row.max(1)).zip(rows) {
+            self.scale(at, values)?;
+        }
+        let dtype = if self.half { DType::F16 } else { DType::F32 };
+        dtype.encode(&values, row, None, out)
     }
 
     fn origin(&self) -> Option<Tensor> {

@@ -5,6 +5,7 @@
 use super::windows::{How, Text, Windows};
 use crate::stages::Stages;
 use ggraft_formats::imatrix::Sums;
+use ggraft_formats::vectors::add_squares;
 use ggraft_formats::{Error, Result};
 use ggraft_runtime::{Chosen, Context, Library, Model, Operand, Product, Watch};
 use std::collections::BTreeMap;
@@ -75,7 +76,7 @@ impl Collector {
                 let matrix = chosen.matrix(place, token, matrices)?;
                 let row = input.row([place % input.shape[1].max(1), token, 0])?;
                 entry.counts[matrix] += 1;
-                add(&mut entry.sums[matrix * columns..(matrix + 1) * columns], row);
+                add_squares(&mut entry.sums[matrix * columns..(matrix + 1) * columns], row);
             }
         }
         finite(&entry.sums)
@@ -90,18 +91,13 @@ impl Collector {
             for i2 in 0..inner {
                 let matrix = (i3 % stacks) * stack + i2 % stack;
                 let sums = &mut entry.sums[matrix * columns..(matrix + 1) * columns];
-                (0..rows).try_for_each(|i1| input.row([i1, i2, i3]).map(|row| add(sums, row)))?;
+                (0..rows).try_for_each(|i1| input.row([i1, i2, i3]).map(|row| add_squares(sums, row)))?;
             }
         }
         let seen = (rows * inner * outer / matrices) as u64;
         entry.counts.iter_mut().for_each(|count| *count += seen);
         finite(&entry.sums)
     }
-}
-
-/// Adds the squares of a row.
-fn add(sums: &mut [f32], row: &[f32]) {
-    sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x * x);
 }
 
 fn finite(sums: &[f32]) -> Result<()> {

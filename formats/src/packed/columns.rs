@@ -59,33 +59,28 @@ impl Words {
     ) {
         let (place, count) = (self.bytes_of(rows), rows.len());
         let outs = out.chunks_exact_mut(count).take(inputs);
-        if let Words::Down(bits) = self {
-            let words = |at: usize| {
-                let line = lines.get(at * line..).and_then(|from| from.get(place.clone()));
-                line.unwrap_or_default().as_chunks().0
-            };
-            for (i, out) in outs.enumerate() {
-                let bit = i * bits as usize;
-                down([words(bit / 32), words(bit / 32 + 1)], (bit % 32) as u32, bits, flip, out);
+        if self == Words::Bytes {
+            for (out, line) in outs.zip(lines.chunks_exact(line)) {
+                out.iter_mut().zip(&line[place.clone()]).for_each(|(code, b)| *code = b ^ flip);
             }
             return;
         }
-        for (out, line) in outs.zip(lines.chunks_exact(line)) {
-            let bytes = &line[place.clone()];
-            if self == Words::Bytes {
-                out.iter_mut().zip(bytes).for_each(|(code, b)| *code = b ^ flip);
-                continue;
-            }
-            let Some((word, words)) = bytes.as_chunks().0.split_first() else { continue };
+        let each = place.len() / 4;
+        let words = words(lines, line, place);
+        if let Words::Down(bits) = self {
+            outs.enumerate().for_each(|(i, out)| down(&words, i * bits as usize, bits, flip, out));
+            return;
+        }
+        for (out, words) in outs.zip(words.chunks_exact(each)) {
+            let Some((word, words)) = words.split_first() else { continue };
             // The first word may begin before the rows.
             let before = rows.start % 8;
             let (first, rest) = out.split_at_mut(count.min(8 - before));
-            let eight = |word: &[u8; 4]| self.eight(u32::from_le_bytes(*word), flip);
             let copy = |out: &mut [u8], found: &[u8]| {
                 out.iter_mut().zip(found).for_each(|(code, found)| *code = *found);
             };
-            copy(first, &eight(word)[before..]);
-            rest.chunks_mut(8).zip(words).for_each(|(out, word)| copy(out, &eight(word)));
+            copy(first, &self.eight(*word, flip)[before..]);
+            rest.chunks_mut(8).zip(words).for_each(|(out, word)| copy(out, &self.eight(*word, flip)));
         }
     }
 
@@ -119,15 +114,26 @@ impl Words {
     }
 }
 
-/// The codes that begin at bit `shift` of the `low` words, one of each column; where they end in the words below, those are
-/// `high`.
-#[inline(always)]
-fn down([low, high]: [&[[u8; 4]]; 2], shift: u32, bits: u32, flip: u8, out: &mut [u8]) {
-    let (mask, word) = (mask(bits), |word: &[u8; 4]| u32::from_le_bytes(*word));
-    out.iter_mut().zip(low).for_each(|(code, low)| *code = (word(low) >> shift & mask) as u8 ^ flip);
+/// The words of `place` of each line of so many bytes. Lines lie a page apart: read one after the other, before anything is
+/// done with them, they are waited for together.
+fn words(lines: &[u8], line: usize, place: Range<usize>) -> Vec<u32> {
+    let lines = lines.chunks_exact(line);
+    let mut words = Vec::with_capacity(lines.len() * place.len() / 4);
+    for line in lines {
+        words.extend(line[place.clone()].as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)));
+    }
+    words
+}
+
+/// The codes that begin at this bit of their column, one of each column; `words` has a row for each 32 bits.
+fn down(words: &[u32], bit: usize, bits: u32, flip: u8, out: &mut [u8]) {
+    let (word, shift) = (bit / 32, (bit % 32) as u32);
+    let low = &words[word * out.len()..(word + 1) * out.len()];
+    let mask = mask(bits);
+    out.iter_mut().zip(low).for_each(|(code, low)| *code = (low >> shift & mask) as u8 ^ flip);
     if shift + bits > 32 {
-        let more = |high| (word(high) << (32 - shift) & mask) as u8;
-        out.iter_mut().zip(high).for_each(|(code, high)| *code ^= more(high));
+        let high = &words[(word + 1) * out.len()..(word + 2) * out.len()];
+        out.iter_mut().zip(high).for_each(|(code, high)| *code ^= (high << (32 - shift) & mask) as u8);
     }
 }
 

@@ -17,6 +17,6 @@ pub use codes::{E2M1, Packing, Table, bytes, e2m1, mask, whole};
 pub use columns::{Words, turned, weights};
 pub use mxfp4::mxfp4;
 pub use numbers::{numbers, round};
-pub use runs::{Above, Runs, add, multiply, scale, scale_each, subtract};
+pub use runs::{Above, Runs, add, divide, multiply, scale, scale_each, subtract};
 pub use slots::{Slots, fields};
 pub use values::Values;

@@ -57,6 +57,9 @@ impl Place<'_> {
 /// A row of values less its zero points, times its scales: `(x - zero) * scale`, each step rounded to f32.
 #[inline(never)]
 pub fn scale(row: &mut [f32], scales: Runs<'_>, zeros: Option<Runs<'_>>, above: Above<'_>) {
+    if let (None, Above::Nothing) = (zeros, above) {
+        return by_runs(row, scales, |x, scale| *x *= scale);
+    }
     let (mut scales, mut zeros) = (scales.start(), zeros.map(Runs::start));
     let mut all = match above {
         Above::Nothing => None,
@@ -109,6 +112,12 @@ pub fn multiply(row: &mut [f32], numbers: Runs<'_>) {
     by_runs(row, numbers, |x, number| *x *= number);
 }
 
+/// Divides each value by its number.
+#[inline(never)]
+pub fn divide(row: &mut [f32], numbers: Runs<'_>) {
+    by_runs(row, numbers, |x, number| *x /= number);
+}
+
 #[inline(always)]
 fn by_runs(row: &mut [f32], runs: Runs<'_>, f: impl Fn(&mut f32, f32)) {
     if (runs.first, runs.step) == (1, 1) && runs.numbers.len() >= row.len() {
@@ -145,6 +154,7 @@ mod tests {
         assert_eq!(made(|row| add(row, RUNS)), [3.0, 5.0, 6.0, 9.0, 10.0, 13.0, 14.0]);
         assert_eq!(made(|row| subtract(row, Runs::one(&1.0))), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(made(|row| subtract(row, Runs::each(&ROW))), [0.0; 7]);
+        assert_eq!(made(|row| divide(row, Runs::each(&ROW))), [1.0; 7]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Specification: `Qwen3TTSTalkerModel`, `PocketTTSModel._embd_table` of llama.cpp's converter.
 
 use crate::arch::stored::store;
+use ggraft_formats::vectors::{LANES, products};
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Rows, Tensor};
 use half::f16;
@@ -96,9 +97,6 @@ struct Folded {
     half: bool,
 }
 
-/// So many rows go through a layer at once, each in a lane of its own.
-const LANES: usize = 8;
-
 impl Folded {
     fn numbers(&self, at: usize) -> Result<&Numbers> {
         if let Some(read) = self.read[at].get() {
@@ -125,11 +123,7 @@ impl Folded {
                 lanes.iter_mut().zip(row).for_each(|(lanes, x)| lanes[lane] = f64::from(*x));
             }
             for (output, weights) in numbers.weight.chunks_exact(width).enumerate() {
-                let mut sums = [0f64; LANES];
-                for (lanes, weight) in lanes.iter().zip(weights) {
-                    let weight = f64::from(*weight);
-                    sums.iter_mut().zip(lanes).for_each(|(sum, x)| *sum += x * weight);
-                }
+                let sums = products(&lanes, weights);
                 let bias = numbers.bias.get(output).map_or(0.0, |bias| f64::from(*bias));
                 for (row, sum) in out.chunks_exact_mut(outputs).zip(sums) {
                     row[output] = self.round(then.of(self.round((sum + bias) as f32)));

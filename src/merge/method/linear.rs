@@ -5,6 +5,7 @@
 use super::params::{CP_WEIGHT, Params};
 use super::task_arithmetic::TASK_ARITHMETIC;
 use super::{Method, Place, Term, add, add_all};
+use ggraft_formats::vectors::toward;
 use ggraft_formats::{Error, Result};
 
 pub(crate) const LINEAR: Method = Method {
@@ -23,6 +24,7 @@ fn combine(values: &mut [f64], terms: &[Term<'_>], place: &Place<'_>) {
     let total = total(&shares, place.params);
     match terms {
         [Term { chat, weight, .. }] if *weight == total => values.copy_from_slice(chat),
+        [Term { chat, weight, .. }] if total == 1.0 => toward(values, chat, *weight),
         _ if total == 1.0 => add_all(values, terms, |_, t, i, x| t.weight * (t.chat[i] - x)),
         _ => {
             let onto = values.to_vec();

@@ -29,7 +29,7 @@ pub use params::{Param, Params, Rescale, Thinning};
 pub(super) use merged::Merged;
 pub(super) use sources::Sources;
 
-use ggraft_formats::vectors::plus as add;
+use ggraft_formats::vectors::{plus as add, sum_by_size};
 use ggraft_formats::{Error, Result};
 
 /// Every method.
@@ -188,8 +188,7 @@ pub(crate) fn by_rows(
 
 /// The sum, added up by size.
 pub(crate) fn sorted_sum(mut all: Vec<f64>) -> f64 {
-    all.sort_unstable_by(f64::total_cmp);
-    all.iter().sum()
+    sum_by_size(&mut all)
 }
 
 /// Gives each of `values` the sum of what `delta` makes of each term at that element, added up by size.
@@ -198,13 +197,16 @@ pub(crate) fn add_all(
     terms: &[Term<'_>],
     delta: impl Fn(usize, &Term<'_>, usize, f64) -> f64,
 ) {
+    if let [term] = terms {
+        values.iter_mut().enumerate().for_each(|(i, x)| *x = add(*x, delta(0, term, i, *x)));
+        return;
+    }
     let mut deltas = vec![0.0; terms.len()];
     for (i, x) in values.iter_mut().enumerate() {
         for (v, (d, term)) in deltas.iter_mut().zip(terms).enumerate() {
             *d = delta(v, term, i, *x);
         }
-        deltas.sort_unstable_by(f64::total_cmp);
-        *x = add(*x, deltas.iter().sum());
+        *x = add(*x, sum_by_size(&mut deltas));
     }
 }
 

@@ -5,7 +5,8 @@
 
 use super::params::Params;
 use super::task_arithmetic::TASK_ARITHMETIC;
-use super::{Method, Pair, Place, Rows, Survey, Term, add};
+use super::{Method, Pair, Place, Rows, Survey, Term};
+use ggraft_formats::vectors::{mix, toward};
 use ggraft_formats::{Error, Result};
 
 pub(crate) const SLERP: Method = Method {
@@ -37,19 +38,18 @@ fn combine(values: &mut [f64], terms: &[Term<'_>], place: &Place<'_>) {
     let t = term.weight;
     let norm = |square: f64| Some(square.sqrt()).filter(|n| *n > SMALL).unwrap_or(1.0);
     let cos = both / (norm(*cp) * norm(*chat));
-    let pairs = values.iter_mut().zip(term.chat);
     if t == 0.0 {
         return;
     }
     if t == 1.0 {
-        pairs.for_each(|(x, c)| *x = *c);
+        values.copy_from_slice(term.chat);
     } else if cos.abs() > PARALLEL {
-        pairs.for_each(|(x, c)| *x = add(*x, t * (c - *x)));
+        toward(values, term.chat, t);
     } else {
         let angle = libm::acos(cos);
         let (a, b) = (libm::sin((1.0 - t) * angle), libm::sin(t * angle));
         let sin = libm::sin(angle);
-        pairs.for_each(|(x, c)| *x = a / sin * *x + b / sin * c);
+        mix(values, term.chat, a / sin, b / sin);
     }
 }
 

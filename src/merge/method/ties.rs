@@ -6,6 +6,7 @@
 use super::params::{DENSITY, LAMBDA, NORMALIZE, Params};
 use super::task_arithmetic::TASK_ARITHMETIC;
 use super::{Method, Place, Ranks, Survey, Term, add, magnitudes};
+use ggraft_formats::vectors::elected;
 
 pub(crate) const TIES: Method = Method {
     name: "ties",
@@ -54,17 +55,6 @@ pub(crate) fn elect(
             *vote = (t.weight * delta(v, i), t.share);
         }
         // Added up by size, the vectors may be given in any order.
-        votes.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        let sum: f64 = votes.iter().map(|(d, _)| d).sum();
-        let elected = votes.iter().filter(|(d, _)| if sum >= 0.0 { *d > 0.0 } else { *d < 0.0 });
-        let (mut mixed, mut share) = (0.0, 0.0);
-        for (d, s) in elected {
-            mixed += d;
-            share += s;
-        }
-        if normalize && share != 0.0 {
-            mixed /= share;
-        }
-        *x = add(*x, lambda * mixed);
+        *x = add(*x, lambda * elected(&mut votes, normalize));
     }
 }

@@ -3,6 +3,7 @@
 //! Serves the vocabulary plan of a merge.
 
 use super::matching::ABSENT;
+use ggraft_formats::vectors::{doubles, singles};
 use ggraft_formats::write::Identity;
 use ggraft_formats::{DType, Error, Result, Rows, Shape, Tensor};
 use std::collections::BTreeMap;
@@ -26,9 +27,9 @@ fn read_as(tensor: &Tensor, dtype: DType, rows: Range<usize>, out: &mut [u8]) ->
     let mut values = vec![0f64; rows.len() * tensor.row_elements()?];
     tensor.decode_rows_f64(rows, &mut values)?;
     if dtype == DType::F64 {
-        out.as_chunks_mut().0.iter_mut().zip(&values).for_each(|(b, x)| *b = x.to_le_bytes());
+        doubles(&values, out);
     } else {
-        out.as_chunks_mut().0.iter_mut().zip(&values).for_each(|(b, x)| *b = (*x as f32).to_le_bytes());
+        singles(&values, out);
     }
     Ok(())
 }
