@@ -1,8 +1,7 @@
 //! An adapter in a GGUF, as llama.cpp applies it: pairs `NAME.lora_a`, `NAME.lora_b` in the order of a GGUF's tensors.
 //! Specification: `llama_adapter_lora_init` and `get_scale` of llama.cpp.
 
-use super::rows::{Change, Factor, Product, changed, count};
-use super::twin;
+use super::rows::{Change, Factor, Product, changed, count, twin};
 use crate::roles;
 use ggraft_formats::{Error, Model, Result, Tensor};
 use std::collections::{BTreeMap, HashMap};

@@ -163,12 +163,6 @@ impl Adapter {
     }
 }
 
-/// What a factor is of, and the name of the other, where names of factors end so.
-fn twin<'a>(name: &'a str, a: &str, b: &str) -> Option<(&'a str, String)> {
-    let other = |own, other| name.strip_suffix(own).map(|stem| (stem, format!("{stem}{other}")));
-    other(a, b).or_else(|| other(b, a))
-}
-
 /// The tensors of `model`, which was adopted from `checkpoint`, as they are when the adapter has changed that.
 fn adopted(
     peft: &Peft,

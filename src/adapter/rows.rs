@@ -55,6 +55,12 @@ pub fn changed(base: &Tensor, change: Change) -> Result<Tensor> {
     Tensor::new(&base.name, *base.shape(), DType::F64, rows)
 }
 
+/// What a factor is of, and the name of the other, where names of factors end so.
+pub fn twin<'a>(name: &'a str, a: &str, b: &str) -> Option<(&'a str, String)> {
+    let other = |own, other| name.strip_suffix(own).map(|stem| (stem, format!("{stem}{other}")));
+    other(a, b).or_else(|| other(b, a))
+}
+
 /// How many rows there are.
 pub fn count(tensor: &Tensor) -> Result<usize> {
     let rows = usize::try_from(tensor.shape().rows());

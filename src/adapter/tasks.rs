@@ -3,7 +3,7 @@
 //! Specification: `XLMRobertaModel` of llama.cpp's converter; `LoRAParametrization` of jinaai/xlm-roberta-flash-implementation.
 
 use super::convert::named;
-use super::twin;
+use super::rows::twin;
 use crate::arch::factors::{Factors, factors, one_of};
 use ggraft_formats::{Checkpoint, DType, Error, Metadata, Model, Result, Tensor};
 use serde_json::{Map, Value as Json};
