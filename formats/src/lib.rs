@@ -26,6 +26,7 @@ pub mod quant;
 mod remembered;
 pub mod safetensors;
 mod scaled;
+pub mod scores;
 mod shape;
 mod shards;
 pub mod simd;

@@ -51,10 +51,19 @@ pub fn sum_by_size(numbers: &mut [f64]) -> f64 {
     numbers.iter().sum()
 }
 
-/// The sum, by size, of those of `votes` (each a number and what it counts) that have the sign of the sum of all; divided by
-/// what these count if `normalize` says so.
+/// Adds to each value `lambda` times the sum, by size, of those of its votes that have the sign of the sum of all; divided by
+/// what these count if `normalize` says so. A vote is a number and what it counts. They lie value by value, equally many of
+/// each, and are sorted.
 #[inline(never)]
-pub fn elected(votes: &mut [(f64, f64)], normalize: bool) -> f64 {
+pub fn add_elected(values: &mut [f64], votes: &mut [(f64, f64)], lambda: f64, normalize: bool) {
+    let each = (votes.len() / values.len().max(1)).max(1);
+    for (x, votes) in values.iter_mut().zip(votes.chunks_exact_mut(each)) {
+        *x = plus(*x, lambda * elected(votes, normalize));
+    }
+}
+
+/// The sum of the votes that are elected.
+fn elected(votes: &mut [(f64, f64)], normalize: bool) -> f64 {
     votes.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let sum: f64 = votes.iter().map(|(d, _)| d).sum();
     let elected = votes.iter().filter(|(d, _)| if sum >= 0.0 { *d > 0.0 } else { *d < 0.0 });
@@ -194,6 +203,10 @@ mod tests {
         assert_eq!((elected(&mut votes(), false), elected(&mut votes(), true)), (4.0, 2.0));
         assert_eq!(elected(&mut [(-2.0, 0.5), (1.0, 1.0)], true), -4.0);
         assert_eq!(elected(&mut [(f64::NAN, 1.0)], true), 0.0);
+        let (mut values, mut both) = ([10.0, -0.0, 7.0], [(3.0, 1.0), (-1.0, 5.0), (0.0, 1.0), (0.0, 1.0)]);
+        add_elected(&mut values[..2], &mut both, 2.0, false);
+        add_elected(&mut values[2..], &mut [], 2.0, true);
+        assert_eq!(values.map(f64::to_bits), [16.0, -0.0, 7.0].map(f64::to_bits));
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub use params::{Param, Params, Rescale, Thinning};
 pub(super) use merged::Merged;
 pub(super) use sources::Sources;
 
+use ggraft_formats::scores::distances;
 use ggraft_formats::vectors::{plus as add, sum_by_size};
 use ggraft_formats::{Error, Result};
 
@@ -122,8 +123,7 @@ pub struct Ranks {
 
 /// The sizes of each vector's differences.
 pub(crate) fn magnitudes(_: &[f64], pairs: &[Pair<'_>], _: usize) -> Vec<Vec<f32>> {
-    let of = |p: &Pair<'_>| p.chat.iter().zip(p.base).map(|(c, b)| (c - b).abs() as f32).collect();
-    pairs.iter().map(of).collect()
+    pairs.iter().map(|p| distances(p.chat, p.base)).collect()
 }
 
 /// A way of computing the output's weights.

@@ -4,6 +4,7 @@
 
 use super::sources::{Decoded, Sources, Tensors};
 use super::{Column, Place, Ranks, Rows, Survey};
+use ggraft_formats::scores::{HALVES, count_lower, count_upper};
 use ggraft_formats::source::{fetch_ahead, planned};
 use ggraft_formats::{Error, Kind, Result};
 use std::ops::Range;
@@ -138,22 +139,19 @@ fn of_columns(unit: &Unit<'_>, portion: usize, of: Column) -> Result<Vec<f64>> {
 /// The upper half of the bits of a score that is looked for, and its rank among those that share it.
 type Half = (usize, u64);
 
-/// The values of a half.
-const BINS: usize = 1 << 16;
-
 /// Finds the upper halves of the scores at the ranks, a list of them for each list of scores.
 fn upper_halves(unit: &Unit<'_>, threads: usize, portion: usize, ranks: &Ranks) -> Result<Vec<Vec<Half>>> {
     // Behind the bins, how many scores are zero.
-    const EACH: usize = BINS + 1;
-    let counts = count(unit, threads, portion, ranks, |counts, list, bits| {
+    const EACH: usize = HALVES + 1;
+    let counts = count(unit, threads, portion, ranks, |counts, list, scores| {
         counts.resize(counts.len().max((list + 1) * EACH), 0);
-        counts[list * EACH + (bits >> 16) as usize] += 1;
-        counts[list * EACH + BINS] += u64::from(bits == 0);
+        let (counts, zeros) = counts[list * EACH..].split_at_mut(HALVES);
+        zeros[0] += count_upper(counts, scores);
     })?;
     let elements = unit.elements()?;
     let of = |(list, counts): (usize, &[u64])| {
-        let ranks = (ranks.ranks)(&unit.sources.params, list, elements, counts[BINS]);
-        ranks.into_iter().map(|rank| bin(&counts[..BINS], rank)).collect()
+        let ranks = (ranks.ranks)(&unit.sources.params, list, elements, counts[HALVES]);
+        ranks.into_iter().map(|rank| bin(&counts[..HALVES], rank)).collect()
     };
     Ok(counts.chunks_exact(EACH).enumerate().map(of).collect())
 }
@@ -167,19 +165,17 @@ fn lower_halves(
     upper: &[Vec<Half>],
 ) -> Result<Vec<f64>> {
     let each = upper.first().map_or(0, Vec::len);
-    let counts = count(unit, threads, portion, ranks, |counts, list, bits| {
-        counts.resize(upper.len() * each * BINS, 0);
+    let counts = count(unit, threads, portion, ranks, |counts, list, scores| {
+        counts.resize(upper.len() * each * HALVES, 0);
         for (k, (high, _)) in upper[list].iter().enumerate() {
-            if *high == (bits >> 16) as usize {
-                counts[(list * each + k) * BINS + (bits & 0xffff) as usize] += 1;
-            }
+            count_lower(&mut counts[(list * each + k) * HALVES..], scores, *high);
         }
     })?;
     let score = |(counts, (high, rank)): (&[u64], &Half)| {
         let (low, _) = bin(counts, *rank);
         f64::from(f32::from_bits((*high as u32) << 16 | low as u32))
     };
-    Ok(counts.chunks_exact(BINS).zip(upper.iter().flatten()).map(score).collect())
+    Ok(counts.chunks_exact(HALVES).zip(upper.iter().flatten()).map(score).collect())
 }
 
 /// Where the element of this rank (0 is the largest) lies: its bin, and its rank there.
@@ -193,20 +189,18 @@ fn bin(counts: &[u64], mut rank: u64) -> Half {
     (0, 0)
 }
 
-/// Counts the scores in histograms, which begin empty; `add` is told the list and the bits of each.
+/// Counts the scores in histograms, which begin empty; `add` is told lists and some of their scores.
 fn count(
     unit: &Unit<'_>,
     threads: usize,
     portion: usize,
     ranks: &Ranks,
-    add: impl Fn(&mut Vec<u64>, usize, u32) + Sync,
+    add: impl Fn(&mut Vec<u64>, usize, &[f32]) + Sync,
 ) -> Result<Vec<u64>> {
     let lengths = unit.rows()?;
     let counts = gather(unit, threads, portion, Vec::new, |counts, (i, _), decoded| {
         let lists = (ranks.scores)(&decoded.onto, &decoded.pairs_at(0..decoded.onto.len()), lengths[i]);
-        for (list, scores) in lists.into_iter().enumerate() {
-            scores.into_iter().for_each(|score| add(counts, list, score.to_bits()));
-        }
+        lists.iter().enumerate().for_each(|(list, scores)| add(counts, list, scores));
     })?;
     let add_all = |mut sum: Vec<u64>, counts: Vec<u64>| {
         sum.resize(sum.len().max(counts.len()), 0);

@@ -5,8 +5,8 @@
 
 use super::params::{DENSITY, LAMBDA, NORMALIZE, Params};
 use super::task_arithmetic::TASK_ARITHMETIC;
-use super::{Method, Place, Ranks, Survey, Term, add, magnitudes};
-use ggraft_formats::vectors::elected;
+use super::{Method, Place, Ranks, Survey, Term, magnitudes};
+use ggraft_formats::vectors::add_elected;
 
 pub(crate) const TIES: Method = Method {
     name: "ties",
@@ -48,13 +48,18 @@ pub(crate) fn elect(
     normalize: bool,
     delta: impl Fn(usize, usize) -> f64,
 ) {
-    // The weighted difference of each vector, and what it counts in the mean.
-    let mut votes = vec![(0.0, 0.0); terms.len()];
-    for (i, x) in values.iter_mut().enumerate() {
-        for (v, (vote, t)) in votes.iter_mut().zip(terms).enumerate() {
-            *vote = (t.weight * delta(v, i), t.share);
+    /// Elements at a time.
+    const RUN: usize = 1024;
+    // The weighted difference of each vector, and what it counts in the mean. Added up by size, the vectors may be given in
+    // any order.
+    let mut votes = vec![(0.0, 0.0); terms.len() * RUN];
+    for (run, values) in values.chunks_mut(RUN).enumerate() {
+        let votes = &mut votes[..values.len() * terms.len()];
+        for (v, t) in terms.iter().enumerate() {
+            for (i, vote) in votes.iter_mut().skip(v).step_by(terms.len()).enumerate() {
+                *vote = (t.weight * delta(v, run * RUN + i), t.share);
+            }
         }
-        // Added up by size, the vectors may be given in any order.
-        *x = add(*x, lambda * elected(&mut votes, normalize));
+        add_elected(values, votes, lambda, normalize);
     }
 }
