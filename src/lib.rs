@@ -41,6 +41,7 @@ pub use pipeline::{Grafted, Loaded, Plan, Target, Type, Work, convert, graft, op
 
 pub mod adapter;
 pub mod arch;
+mod arrange;
 pub mod budget;
 pub mod chat;
 pub mod checkpoint;

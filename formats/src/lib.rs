@@ -4,7 +4,6 @@
 
 #![deny(unsafe_code)]
 
-mod arrange;
 mod encoded;
 pub mod error;
 pub mod figures;
@@ -38,7 +37,6 @@ mod usual;
 pub mod vectors;
 pub mod write;
 
-pub use arrange::Arrange;
 pub use encoded::{Encoding, How};
 pub use error::{Error, Kind, Result};
 pub use format::{FORMATS, Format};

@@ -1,6 +1,5 @@
-//! Arithmetic on vectors in f64, element by element, as merging needs it: every sum is in index order and none is fused, so
-//! the results are the same on every CPU. A zero more leaves a negative zero what it is. It stands here and not where it
-//! is called since this crate is built for speed (see `packed`).
+//! Arithmetic on vectors in f64, element by element: every sum is in index order and none is fused, so the results are the
+//! same on every CPU. It stands here and not where it is called since this crate is built for speed (see `packed`).
 
 use crate::simd::vectorized;
 
@@ -10,37 +9,37 @@ pub fn plus(x: f64, more: f64) -> f64 {
     if more == 0.0 { x } else { x + more }
 }
 
-/// Adds `weight * (chat - base)` to each value. Where a value is the base itself and the weight 1, chat comes out exactly,
-/// which the subtraction in f64 alone would not promise.
+/// Adds `weight * (to - from)` to each value. Where a value is `from` itself and the weight 1, `to` comes out exactly, which
+/// the subtraction in f64 alone would not promise.
 #[inline(never)]
-pub fn graft(values: &mut [f64], chat: &[f64], base: &[f64], weight: f64) {
+pub fn add_differences(values: &mut [f64], to: &[f64], from: &[f64], weight: f64) {
     let whole = weight == 1.0;
     vectorized(
         #[inline(always)]
         || {
-            for ((x, c), b) in values.iter_mut().zip(chat).zip(base) {
-                let sum = plus(*x, weight * (c - b));
-                *x = if whole & (*x == *b) { *c } else { sum };
+            for ((x, y), z) in values.iter_mut().zip(to).zip(from) {
+                let sum = plus(*x, weight * (y - z));
+                *x = if whole & (*x == *z) { *y } else { sum };
             }
         },
     );
 }
 
-/// Takes each value the share `t` of the way to chat's.
+/// Takes each value the share `t` of the way to the other.
 #[inline(never)]
-pub fn toward(values: &mut [f64], chat: &[f64], t: f64) {
+pub fn toward(values: &mut [f64], others: &[f64], t: f64) {
     vectorized(
         #[inline(always)]
-        || values.iter_mut().zip(chat).for_each(|(x, c)| *x = plus(*x, t * (c - *x))),
+        || values.iter_mut().zip(others).for_each(|(x, y)| *x = plus(*x, t * (y - *x))),
     );
 }
 
-/// Makes of each value `a` times it and `b` times chat's.
+/// Makes of each value `a` times it and `b` times the other.
 #[inline(never)]
-pub fn mix(values: &mut [f64], chat: &[f64], a: f64, b: f64) {
+pub fn mix(values: &mut [f64], others: &[f64], a: f64, b: f64) {
     vectorized(
         #[inline(always)]
-        || values.iter_mut().zip(chat).for_each(|(x, c)| *x = a * *x + b * c),
+        || values.iter_mut().zip(others).for_each(|(x, y)| *x = a * *x + b * y),
     );
 }
 
@@ -51,19 +50,19 @@ pub fn sum_by_size(numbers: &mut [f64]) -> f64 {
     numbers.iter().sum()
 }
 
-/// Adds to each value `lambda` times the sum, by size, of those of its votes that have the sign of the sum of all; divided by
-/// what these count if `normalize` says so. A vote is a number and what it counts. They lie value by value, equally many of
-/// each, and are sorted.
+/// Adds to each value `scale` times the sum, by size, of those of its votes that have the sign of the sum of all; divided by
+/// what these count if it is a mean. A vote is a number and what it counts. They lie value by value, equally many of each,
+/// and are sorted.
 #[inline(never)]
-pub fn add_elected(values: &mut [f64], votes: &mut [(f64, f64)], lambda: f64, normalize: bool) {
+pub fn add_elected(values: &mut [f64], votes: &mut [(f64, f64)], scale: f64, mean: bool) {
     let each = (votes.len() / values.len().max(1)).max(1);
     for (x, votes) in values.iter_mut().zip(votes.chunks_exact_mut(each)) {
-        *x = plus(*x, lambda * elected(votes, normalize));
+        *x = plus(*x, scale * elected(votes, mean));
     }
 }
 
 /// The sum of the votes that are elected.
-fn elected(votes: &mut [(f64, f64)], normalize: bool) -> f64 {
+fn elected(votes: &mut [(f64, f64)], mean: bool) -> f64 {
     votes.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let sum: f64 = votes.iter().map(|(d, _)| d).sum();
     let elected = votes.iter().filter(|(d, _)| if sum >= 0.0 { *d > 0.0 } else { *d < 0.0 });
@@ -72,7 +71,7 @@ fn elected(votes: &mut [(f64, f64)], normalize: bool) -> f64 {
         mixed += d;
         share += s;
     }
-    if normalize && share != 0.0 { mixed / share } else { mixed }
+    if mean && share != 0.0 { mixed / share } else { mixed }
 }
 
 /// Adds `scale * y` to each `x`.
@@ -162,16 +161,16 @@ pub fn doubles(values: &[f64], out: &mut [u8]) {
 mod tests {
     use super::*;
 
-    fn grafted(cp: f64, chat: f64, base: f64, weight: f64) -> f64 {
-        let mut values = [cp];
-        graft(&mut values, &[chat], &[base], weight);
+    fn moved(x: f64, to: f64, from: f64, weight: f64) -> f64 {
+        let mut values = [x];
+        add_differences(&mut values, &[to], &[from], weight);
         values[0]
     }
 
     #[test]
-    fn a_zero_vector_keeps_negative_zero() {
-        for (chat, base, w) in [(0.5, 0.5, 1.0), (0.5, 0.25, 0.0), (-0.5, -0.5, 0.3)] {
-            assert_eq!(grafted(-0.0, chat, base, w).to_bits(), (-0.0f64).to_bits());
+    fn a_zero_more_leaves_negative_zero() {
+        for (to, from, w) in [(0.5, 0.5, 1.0), (0.5, 0.25, 0.0), (-0.5, -0.5, 0.3)] {
+            assert_eq!(moved(-0.0, to, from, w).to_bits(), (-0.0f64).to_bits());
         }
         let mut xs = [-0.0, 1.0];
         add_times(&mut xs, 2.0, &[0.0, 3.0]);
@@ -179,11 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn chat_comes_back_where_a_value_is_the_base() {
-        for chat in [-0.0, 1e-30, 3.5, -7.25e10] {
-            assert_eq!(grafted(1.0, chat, 1.0, 1.0).to_bits(), chat.to_bits());
+    fn a_value_that_is_the_start_comes_to_the_end() {
+        for to in [-0.0, 1e-30, 3.5, -7.25e10] {
+            assert_eq!(moved(1.0, to, 1.0, 1.0).to_bits(), to.to_bits());
         }
-        assert_eq!(grafted(1.0, 3.0, 2.0, 0.5), 1.5);
+        assert_eq!(moved(1.0, 3.0, 2.0, 0.5), 1.5);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use ggraft_formats::Arrange;
+use crate::arrange::Arrange;
 use std::collections::HashMap;
 use std::fmt;
 

@@ -4,7 +4,8 @@
 use super::config::{Config, TEXT};
 use super::names;
 use super::params::Params;
-use ggraft_formats::{Arrange, Checkpoint, Error, Result};
+use crate::arrange::Arrange;
+use ggraft_formats::{Checkpoint, Error, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
 

@@ -2,8 +2,9 @@
 
 use super::dense::{Dense, OPTION, PICKLED, Taken, WEIGHT, WEIGHTS};
 use super::families::{ARCHS, Arch};
+use crate::arrange::Arrange;
 use ggraft_formats::source::Container;
-use ggraft_formats::{Arrange, Checkpoint, Error, Metadata, Model, Result, Tensor, safetensors};
+use ggraft_formats::{Checkpoint, Error, Metadata, Model, Result, Tensor, safetensors};
 
 /// How long the vectors are that come out.
 const LENGTH: &str = "embedding_length_out";

@@ -4,9 +4,10 @@
 use super::field::Field;
 use super::measure::Measured;
 use super::solve::Price;
+use crate::arrange::Arrange;
 use crate::ftype::{self, Assignment, Facts, Ftype, Reason};
 use crate::roles::{self, Role};
-use ggraft_formats::{Arrange, DType, Error, Result};
+use ggraft_formats::{DType, Error, Result};
 use std::collections::BTreeMap;
 
 /// What was spent, and what for.

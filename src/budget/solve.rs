@@ -3,7 +3,7 @@
 //! is filled by single changes and by exchanges of two. The same changes are made to a choice that was known before, and
 //! the cheaper of the two is taken. Ties go to the earlier tensor, and to the first way, so the result is one.
 
-use ggraft_formats::Arrange;
+use crate::arrange::Arrange;
 
 /// What one choice takes and what it costs.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,11 +2,11 @@
 //! what, in words that can be repeated. What comes from the models is shown, never obeyed.
 //! Specification: Hugging Face's model card metadata (`base_model`, `base_model_relation`, `license`, `tags`).
 
+use crate::arrange::Arrange;
 use crate::ftype::Ftype;
 use crate::hash::hexadecimal;
 use crate::merge::{Origin, SLICE};
 use crate::text::{Printable, is_obeyed, shell_path};
-use ggraft_formats::Arrange;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::path::Path;

@@ -4,7 +4,8 @@
 
 use super::Source;
 use crate::arch::dense::{PICKLED, WEIGHT, WEIGHTS};
-use ggraft_formats::{Arrange, Error, Metadata, Result, Tensor, safetensors};
+use crate::arrange::Arrange;
+use ggraft_formats::{Error, Metadata, Result, Tensor, safetensors};
 use serde_json::{Value, json};
 use std::path::{Component, Path};
 

@@ -2,9 +2,10 @@
 //! has changed.
 
 use super::{Source, json_file, template, without_paths};
+use crate::arrange::Arrange;
 use crate::vocab::{self, Tokens};
 use ggraft_formats::error::Result;
-use ggraft_formats::{Arrange, Error, Metadata};
+use ggraft_formats::{Error, Metadata};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 

@@ -2,6 +2,7 @@
 
 use super::away::{Away, CARD_IN_WORDS};
 use super::{elsewhere, signals};
+use crate::arrange::Arrange;
 use crate::hash::sha256;
 use crate::pipeline::Plan;
 use crate::report::{self, Progress};
@@ -9,7 +10,7 @@ use crate::text::shown;
 use ggraft_formats::mmap::Mapping;
 use ggraft_formats::source::{Access, Parcel, Sending};
 use ggraft_formats::write::{Beside as File, write_whole};
-use ggraft_formats::{Arrange, Error, Kind, Result};
+use ggraft_formats::{Error, Kind, Result};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::fs::OpenOptions;

@@ -5,10 +5,11 @@
 use super::facts::{Facts, TensorFact};
 use super::mixture::Walk;
 use super::{Ftype, Like, TensorType, keep, like, order};
+use crate::arrange::Arrange;
 use crate::roles::Role;
 use crate::version::Version;
 use ggraft_formats::quant::Search;
-use ggraft_formats::{Arrange, DType, Error, Result};
+use ggraft_formats::{DType, Error, Result};
 use std::fmt;
 
 /// What the user may say about the dtypes beside the ftype.

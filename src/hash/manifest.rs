@@ -2,8 +2,9 @@
 //! again to be compared. A model is found in it by its file name, wherever it was when it was hashed.
 
 use super::{ALGORITHMS, Algorithm, Hash};
+use crate::arrange::Arrange;
 use ggraft_formats::error::Printable;
-use ggraft_formats::{Arrange, Error, Result};
+use ggraft_formats::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -3,9 +3,10 @@
 //! length, the hash of its first 64 KiB and of 32 blocks of it, and the second in which it was changed last.
 
 use super::way::way;
+use crate::arrange::Arrange;
 use ggraft_formats::stamp::Stamp;
 use ggraft_formats::write::Identity;
-use ggraft_formats::{Arrange, Error, Kind, Result};
+use ggraft_formats::{Error, Kind, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fs::File;

@@ -1,8 +1,8 @@
 //! What a model would be like at several sizes, as a table: a row for each, from the smallest.
 
 use super::plan::size;
+use crate::arrange::Arrange;
 use crate::output::plan::Plan;
-use ggraft_formats::Arrange;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 

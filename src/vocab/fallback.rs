@@ -11,7 +11,7 @@ use super::kinds;
 use super::layers;
 use super::table::{self, Table};
 use super::tell;
-use ggraft_formats::Arrange;
+use crate::arrange::Arrange;
 use ggraft_formats::Result;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};

@@ -6,7 +6,8 @@
 use super::added::Added;
 use super::files::{self, Files};
 use super::shapes::{ALIKE, Facts, NAMES, Row, SHAPES, Shape, Step, VOCABULARIES, WHOLE_WORDS};
-use ggraft_formats::{Arrange, Error, Result};
+use crate::arrange::Arrange;
+use ggraft_formats::{Error, Result};
 use serde_json::{Value, json};
 
 /// Accepts a name that the runtime knows.

@@ -3,7 +3,6 @@
 //! Specification: the `safetensors` crate's README ("Format"); `save_pretrained` of transformers for names and shards.
 
 use super::file::{self, DTYPES};
-use crate::arrange::Arrange;
 use crate::error::{Error, Result};
 use crate::mmap::Mapping;
 use crate::source::Container;
@@ -130,7 +129,7 @@ fn shards(tensors: &[Named], limit: u64) -> Result<Vec<Vec<&Named>>> {
 /// so that all data is aligned.
 fn header(shard: &[&Named], metadata: &[(String, String)]) -> Result<(Vec<u8>, Vec<u64>, u64)> {
     let mut order: Vec<usize> = (0..shard.len()).collect();
-    order.arrange_by_key(|i| std::cmp::Reverse(shard[*i].tensor.dtype().traits().bytes));
+    order.sort_by_key(|i| std::cmp::Reverse(shard[*i].tensor.dtype().traits().bytes));
     let mut object = Map::new();
     let told = metadata.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str())));
     let told: Map<String, Value> =

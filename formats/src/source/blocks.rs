@@ -2,7 +2,6 @@
 //! are cut. Serves `Window`.
 
 use super::object::{Object, Span};
-use crate::arrange::Arrange;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -46,7 +45,7 @@ impl Planner {
         let mut spans: Vec<(usize, Range<u64>)> =
             spans.into_iter().map(|span| (self.object(&span.object), span.bytes)).collect();
         spans.retain(|(_, bytes)| !bytes.is_empty());
-        spans.arrange_by_key(|(object, bytes)| (*object, bytes.start, bytes.end));
+        spans.sort_by_key(|(object, bytes)| (*object, bytes.start, bytes.end));
         let mut needs: Vec<usize> = Vec::new();
         for (object, bytes) in spans {
             let mut start = bytes.start;

@@ -23,9 +23,10 @@ use super::native;
 use super::params::Params;
 use super::products;
 use super::values::Value;
+use crate::arrange::Arrange;
 use attempt::Attempt;
 use ggraft_formats::safetensors::Named;
-use ggraft_formats::{Arrange, Error, Model, Result};
+use ggraft_formats::{Error, Model, Result};
 use judge::Fault;
 use serde_json::Value as Json;
 

@@ -4,7 +4,7 @@ use super::attempt::Attempt;
 use crate::arch::axes::Axes;
 use crate::arch::params::{Params, Size};
 use crate::arch::rule::{Layers, RowCount, Rule};
-use ggraft_formats::Arrange;
+use crate::arrange::Arrange;
 use ggraft_formats::Tensor;
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;

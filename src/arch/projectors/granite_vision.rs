@@ -9,7 +9,8 @@ use crate::arch::families::{Arch, NONE};
 use crate::arch::keys::{Fixed, Key, is, make, positive, size};
 use crate::arch::params::{Axis, Params, Size, axis};
 use crate::arch::rule::{Need, Rule, rule};
-use ggraft_formats::{Arrange, Array, Error, Result, Value};
+use crate::arrange::Arrange;
+use ggraft_formats::{Array, Error, Result, Value};
 use serde_json::Value as Json;
 
 pub const GRANITE4_VISION: Arch = Arch {

@@ -7,9 +7,10 @@ mod config;
 
 use super::config::Config;
 use super::layered::Layered;
+use crate::arrange::Arrange;
 use config::Told;
 use ggraft_formats::mmap::Mapping;
-use ggraft_formats::{Arrange, Checkpoint, Error, Result, Tensor};
+use ggraft_formats::{Checkpoint, Error, Result, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::ops::Range;

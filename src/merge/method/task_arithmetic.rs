@@ -2,7 +2,7 @@
 //! (arXiv 2310.04799).
 
 use super::{Method, Place, Survey, Term, add_all};
-use ggraft_formats::vectors::graft;
+use ggraft_formats::vectors::add_differences;
 
 pub(crate) const TASK_ARITHMETIC: Method = Method {
     name: "task_arithmetic",
@@ -21,7 +21,7 @@ pub(crate) const TASK_ARITHMETIC: Method = Method {
 /// base itself and w is 1, chat comes out exactly, which the subtraction in f64 alone would not promise.
 fn combine(values: &mut [f64], terms: &[Term<'_>], _: &Place<'_>) {
     match terms {
-        [Term { chat, base, weight, .. }] => graft(values, chat, base, *weight),
+        [Term { chat, base, weight, .. }] => add_differences(values, chat, base, *weight),
         _ => add_all(values, terms, |_, t, i, _| t.weight * (t.chat[i] - t.base[i])),
     }
 }

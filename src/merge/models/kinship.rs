@@ -3,11 +3,12 @@
 //! the base lacks. For quantized vectors it is measured how much of the difference is noise. Serves the check
 //! before a merge and its report; the same rows give the same figures on any number of threads.
 
+use crate::arrange::Arrange;
 use crate::merge::method::Sources;
 use crate::roles;
 use crate::stages::Stages;
 use ggraft_formats::source::{Span, fetch_ahead, planned};
-use ggraft_formats::{Arrange, DType, Error, Result, Tensor};
+use ggraft_formats::{DType, Error, Result, Tensor};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;

@@ -4,10 +4,11 @@
 //! later (dtypes, containers) is not told here, so that every route to a type gives the same file.
 
 use crate::arch::about;
+use crate::arrange::Arrange;
 use crate::hash::hexadecimal;
 use crate::merge::{Options, Own, Stack, Vector};
 use ggraft_formats::source::{Container, hub_id};
-use ggraft_formats::{Arrange, Metadata, Model, Result, header};
+use ggraft_formats::{Metadata, Model, Result, header};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! Hugging Face directories: the trainer's names, dtypes and files, as the checkpoint of CP had them.
 
+use crate::arrange::Arrange;
 use crate::checkpoint::{self, Card, Source};
 use crate::ftype;
 use crate::merge::{Fate, Verdict};
@@ -8,7 +9,7 @@ use crate::output::plan::{Content, Fates, Loaded, Plan, Share, idle};
 use crate::output::target::Target;
 use ggraft_formats::safetensors::Named;
 use ggraft_formats::stamp::Reads;
-use ggraft_formats::{Arrange, DType, Error, Model, Result};
+use ggraft_formats::{DType, Error, Model, Result};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;

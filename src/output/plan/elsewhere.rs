@@ -1,7 +1,7 @@
 //! What of a plan's weights does not lie on this machine: from where, how much, and how often it is fetched.
 
 use super::{Content, Plan};
-use ggraft_formats::Arrange;
+use crate::arrange::Arrange;
 use ggraft_formats::Tensor;
 use ggraft_formats::source::{is_elsewhere, planned};
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 //! metadata. Specification: llama-quantize.
 
 use crate::arch::{headless, windowless};
+use crate::arrange::Arrange;
 use crate::budget::{self, Account, Budget, Known};
 use crate::device::{self, Weight};
 use crate::estimate;
@@ -17,7 +18,7 @@ use crate::unpack::unscaled;
 use ggraft_formats::gguf::{self, Split};
 use ggraft_formats::quant::Search;
 use ggraft_formats::stamp::Reads;
-use ggraft_formats::{Arrange, DType, Error, Metadata, Model, Result, Tensor};
+use ggraft_formats::{DType, Error, Metadata, Model, Result, Tensor};
 use std::path::Path;
 use std::sync::OnceLock;
 

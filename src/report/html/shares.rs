@@ -4,9 +4,9 @@ use super::super::plan::size;
 use super::heat::{bars, percent};
 use super::text::{Cell, block, figure, number, table};
 use super::{stored, told};
+use crate::arrange::Arrange;
 use crate::output::plan::{Plan, Step};
 use crate::roles::place;
-use ggraft_formats::Arrange;
 use std::collections::BTreeMap;
 
 /// How many of the worst are told.

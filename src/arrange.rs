@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 /// Lists that are put in order, equals as they stood, as [`slice::sort_by`] does.
-pub trait Arrange<T> {
+pub(crate) trait Arrange<T> {
     /// Sorts by a comparison.
     fn arrange_by(&mut self, compare: impl Fn(&T, &T) -> Ordering);
 
